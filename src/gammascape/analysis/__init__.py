@@ -1,0 +1,1 @@
+"""From cells to tables: status, edges, exponents, curves, similarity. Tables are polars frames."""

@@ -1,0 +1,125 @@
+"""One row for each cell of a slice: parameters, status, losses."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gammascape.measure.outcome import Thresholds, facts_of, judge
+
+SLICE_COLUMNS = {
+    "slice": pl.String,
+    "model": pl.String,
+    "dataset": pl.String,
+    "loss": pl.String,
+    "batch_size": pl.Int64,
+    "steps": pl.Int64,
+}
+"""Columns that every table about slices begins with; model and dataset are the study's names."""
+
+CELL_SCHEMA = {
+    **SLICE_COLUMNS,
+    "cell": pl.String,
+    "dtype": pl.String,
+    "gamma_log10": pl.Float64,
+    "gamma": pl.Float64,
+    "eta_log10": pl.Float64,
+    "eta": pl.Float64,
+    "seed": pl.Int64,
+    "data_seed": pl.Int64,
+    "status": pl.String,
+    "catapulted": pl.Boolean,
+    "kept_by_nan_rule": pl.Boolean,
+    "baseline_loss": pl.Float64,
+    "final_loss": pl.Float64,
+    "relative_loss": pl.Float64,
+    "peak_loss": pl.Float64,
+    "peak_step": pl.Int64,
+    "test_loss": pl.Float64,
+    "test_accuracy": pl.Float64,
+    "active_fraction": pl.Float64,
+    "steps_done": pl.Int64,
+    "seconds": pl.Float64,
+    "device": pl.String,
+    "data_digest": pl.String,
+}
+
+
+class TableError(Exception):
+    """Cells cannot be put into one table; the message says which and what to do."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        TableError: if the file is not JSON.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise TableError(f"{path}: damaged ({error}); delete it and run snakemake again") from error
+    return content
+
+
+def cell_table(
+    folders: Iterable[Path], labels: Mapping[str, Any], thresholds: Thresholds
+) -> pl.DataFrame:
+    """Read the cells of one slice.
+
+    Args:
+        folders: artifacts of the cells, .../<family>/<id>.
+        labels: the values of SLICE_COLUMNS.
+        thresholds: how the study tells trained from untrained.
+
+    Raises:
+        TableError: if an artifact is damaged, or the cells were trained on different data.
+    """
+    rows = [_cell_row(folder, labels, thresholds) for folder in folders]
+    table = pl.DataFrame(rows, schema=CELL_SCHEMA, orient="row")
+    if table["data_digest"].n_unique() > 1:
+        cells = table.group_by("data_digest").agg(pl.col("cell").first(), pl.len())
+        raise TableError(
+            f"{labels['slice']}: its cells were trained on different versions of the data: "
+            + "; ".join(
+                f"{count} cells like {cell} on {digest[:12]}"
+                for digest, cell, count in cells.sort("len").iter_rows()
+            )
+            + ". Delete the cells trained on the data that you no longer want."
+        )
+    return table.sort("gamma_log10", "eta_log10", "seed", "data_seed")
+
+
+def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
+    summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
+    record, facts = summary["cell"], facts_of(summary)
+    outcome = judge(facts, thresholds)
+    last = summary["evaluations"][-1] if facts.finite else {"loss": None, "accuracy": None}
+    return {
+        **labels,
+        "cell": f"{folder.parent.name}/{folder.name}",
+        "dtype": record["dtype"],
+        "gamma_log10": float(record["gamma"]),
+        "gamma": 10.0 ** float(record["gamma"]),
+        "eta_log10": float(record["eta"]),
+        "eta": 10.0 ** float(record["eta"]),
+        "seed": record["seed"],
+        "data_seed": record["data_seed"],
+        "status": outcome.status,
+        "catapulted": outcome.catapulted,
+        "kept_by_nan_rule": outcome.kept_by_nan_rule,
+        "baseline_loss": facts.baseline_loss,
+        "final_loss": facts.final_loss,
+        "relative_loss": outcome.relative_loss,
+        "peak_loss": facts.peak_loss,
+        "peak_step": summary["peak_step"],
+        "test_loss": last["loss"],
+        "test_accuracy": last["accuracy"],
+        "active_fraction": facts.active_fraction,
+        "steps_done": summary["steps_done"],
+        "seconds": manifest["seconds"],
+        "device": manifest["backend"]["device"],
+        "data_digest": summary["data"]["digest"],
+    }

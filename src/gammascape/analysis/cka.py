@@ -1,0 +1,54 @@
+"""Centred kernel alignment between representations, from Gram matrices on a common probe set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def unpack_triangle(triangle: NDArray[np.floating]) -> Floats:
+    """Undo `measure.representations.pack_triangle`: (P (P + 1) / 2,) -> symmetric (P, P)."""
+    probes = int((np.sqrt(8 * triangle.size + 1) - 1) / 2)
+    gram = np.zeros((probes, probes))
+    gram[np.triu_indices(probes)] = triangle
+    return gram + np.triu(gram, 1).T
+
+
+def u_centre(gram: Floats) -> Floats:
+    """U-centred Gram matrix of Szekely and Rizzo (Annals of Statistics 42, 2014): (n, n) -> (n, n).
+
+    The inner product of two of them over n (n - 3) is the unbiased HSIC estimator of Song et al. (JMLR 13, 2012).
+
+    Raises:
+        ValueError: for fewer than four probes, where the estimator does not exist.
+    """
+    n = len(gram)
+    if n < 4:
+        raise ValueError(f"the debiased estimator needs at least 4 probes, not {n}")
+    off_diagonal = gram - np.diag(np.diag(gram))
+    rows = off_diagonal.sum(1) / (n - 2)
+    centred = off_diagonal - rows[:, None] - rows[None, :] + rows.sum() / (n - 1)
+    np.fill_diagonal(centred, 0.0)
+    return centred
+
+
+def debiased_cka(grams: Sequence[Floats]) -> Floats:
+    """Debiased linear CKA between all pairs of representations.
+
+    CKA is that of Kornblith et al. (arXiv 1905.00414) with HSIC replaced by its unbiased estimator (Nguyen,
+    Raghu, Kornblith, arXiv 2010.15327). Unrelated representations give 0 on average whatever their
+    dimension; single values may be slightly negative.
+
+    Args:
+        grams: m Gram matrices (P, P) on the same probes in the same order.
+
+    Returns:
+        (m, m), symmetric, diagonal 1; NaN for a representation without variation.
+    """
+    flat = np.stack([u_centre(gram).ravel() for gram in grams])
+    norms = np.linalg.norm(flat, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit: Floats = flat / norms[:, None]
+    return np.asarray(unit @ unit.T)

@@ -1,0 +1,64 @@
+"""Loss curves at each gamma's best eta, in steps and in rescaled time tau = eta t / gamma."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+
+CURVE_SCHEMA = {
+    **SLICE_COLUMNS,
+    "seed": pl.Int64,
+    "data_seed": pl.Int64,
+    "gamma_log10": pl.Float64,
+    "eta_log10": pl.Float64,
+    "eta": pl.Float64,
+    "step": pl.Float64,
+    "tau": pl.Float64,
+    "relative_loss": pl.Float64,
+}
+
+_BINS_PER_DECADE = 24
+
+
+def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
+    """Smoothed training loss over that of f = 0, for the best eta of each gamma and seed of one slice.
+
+    Losses are averaged in bins of steps that are uniform in log t (24 a decade); `step` counts from 1 and is
+    the mean of the bin's steps.
+
+    Args:
+        thresholds: the table of `analysis.thresholds.threshold_table`.
+        cells_folder: folder of all artifacts.
+    """
+    frames = []
+    for row in thresholds.filter(pl.col("edge") == "eta_best").iter_rows(named=True):
+        with np.load(cells_folder / row["cell"] / "arrays.npz", allow_pickle=False) as arrays:
+            step, relative = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
+        eta, gamma = 10.0 ** row["eta_log10"], 10.0 ** row["gamma_log10"]
+        fixed: dict[str, Any] = {name: row[name] for name in CURVE_SCHEMA if name in row}
+        frames.append(
+            pl.DataFrame({"step": step, "relative_loss": relative}).with_columns(
+                eta=pl.lit(eta),
+                tau=pl.col("step") * (eta / gamma),
+                **{name: pl.lit(value) for name, value in fixed.items()},
+            )
+        )
+    if not frames:
+        return pl.DataFrame(schema=CURVE_SCHEMA)
+    table = pl.concat(frames).select(pl.col(n).cast(t) for n, t in CURVE_SCHEMA.items())
+    return table.sort("gamma_log10", "seed", "data_seed", "step")
+
+
+def smooth(
+    step: NDArray[np.float64], loss: NDArray[np.float64], zero_loss: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean step, and mean loss over mean zero loss, in logarithmic bins; inputs (n,), results (bins,)."""
+    bins = np.floor(np.log10(step) * _BINS_PER_DECADE).astype(np.int64)
+    starts = np.flatnonzero(np.diff(bins, prepend=bins[0] - 1))
+    counts = np.diff(np.append(starts, len(step)))
+    mean_step = np.add.reduceat(step, starts) / counts
+    return mean_step, np.add.reduceat(loss, starts) / np.add.reduceat(zero_loss, starts)

@@ -1,0 +1,44 @@
+"""What a dataset gives to training: a stream that is a pure function of its coordinates, test and probe sets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PROBE_SIZE = 128
+"""Inputs of the probe set, on which functions and representations of networks are compared."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset on one device; all tensors float32, targets one-hot for classification.
+
+    `batches(data_seed, first_step, count, batch_size)` gives inputs (count, B, *input_shape) and targets
+    (count, B, outputs) of steps first_step .. first_step + count - 1. It depends on nothing else: every
+    cell with the same data seed and batch size sees the same batches, in whatever pieces they are drawn.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    outputs: int
+    classification: bool
+    samples_per_pass: int | None
+    """Training samples of one pass; None for a stream without end."""
+    digest: str
+    """sha256 of the stored samples, or a description of the law they are drawn from."""
+    test_inputs: Tensor
+    test_targets: Tensor
+    probe_inputs: Tensor
+    batches: Callable[[int, int, int, int], tuple[Tensor, Tensor]]
+
+
+def sample_indices(first_step: int, count: int, batch_size: int, device: torch.device) -> Tensor:
+    """Running sample numbers of `count` consecutive batches, shape (count * B,)."""
+    start = first_step * batch_size
+    return torch.arange(start, start + count * batch_size, device=device, dtype=torch.int64)
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """One-hot float32 targets (..., classes) of integer labels (...)."""
+    return torch.nn.functional.one_hot(labels, classes).to(torch.float32)

@@ -1,0 +1,102 @@
+"""Handwritten digits of 8x8 pixels as an endless online stream of augmented samples.
+
+The images are the 1,797 digits that scikit-learn carries (UCI "Optical recognition of handwritten
+digits", test part). Every fifth image is held out for testing before anything is augmented.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data.random import make_key, normal, uniform
+from gammascape.data.store import read_arrays
+
+_SIDE = 8
+_CLASSES = 10
+_HOLD_OUT_EVERY = 5
+_ELASTIC_KNOTS = 3
+_CHOICE, _GEOMETRY, _ELASTIC, _NOISE = range(4)
+
+
+def load(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
+    """Read the prepared digits; `options` are the augmentation strengths of the study.
+
+    Raises:
+        DataError: if `source` is missing or damaged.
+    """
+    arrays, digest = read_arrays(
+        source, "digits", {"images": (None, _SIDE, _SIDE), "labels": (None,)}
+    )
+    images = torch.from_numpy(arrays["images"]).to(torch.float32)[:, None] / 16.0
+    labels = torch.from_numpy(arrays["labels"]).to(torch.int64)
+    held_out = torch.arange(len(labels)) % _HOLD_OUT_EVERY == _HOLD_OUT_EVERY - 1
+    mean, std = images[~held_out].double().mean(), images[~held_out].double().std()
+    images = ((images.double() - mean) / std).to(torch.float32).to(device)
+    # What an image is padded with when it is moved: the standardized value of an empty pixel.
+    background = float(-mean / std)
+    train_images, test_images = images[~held_out], images[held_out]
+    targets = one_hot(labels, _CLASSES).to(device)
+    train_targets, test_targets = targets[~held_out], targets[held_out]
+
+    def batches(
+        data_seed: int, first_step: int, count: int, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        index = sample_indices(first_step, count, batch_size, device)
+        choice = uniform(make_key(data_seed, _CHOICE), index, 1)[:, 0] * len(train_images)
+        choice = choice.to(torch.int64)
+        augmented = augment(train_images[choice], index, data_seed, options, background)
+        shape = (count, batch_size)
+        return augmented.view(*shape, 1, _SIDE, _SIDE), train_targets[choice].view(*shape, _CLASSES)
+
+    return Dataset(
+        name="digits",
+        input_shape=(1, _SIDE, _SIDE),
+        outputs=_CLASSES,
+        classification=True,
+        samples_per_pass=None,
+        digest=digest,
+        test_inputs=test_images,
+        test_targets=test_targets,
+        probe_inputs=test_images[:PROBE_SIZE],
+        batches=batches,
+    )
+
+
+def augment(
+    images: Tensor, index: Tensor, data_seed: int, options: dict[str, Any], background: float
+) -> Tensor:
+    """Rotate, scale, shift, bend and blur with noise; images (n, 1, 8, 8), index (n,) the sample numbers.
+
+    Each sample's distortion is a function of its own number, so the result does not depend on which
+    samples are processed together.
+    """
+    n, device = len(images), images.device
+    draw = 2.0 * uniform(make_key(data_seed, _GEOMETRY), index, 4) - 1.0
+    angle = draw[:, 0] * math.radians(options["rotation"])
+    zoom = 1.0 / (1.0 + draw[:, 1] * options["scale"])
+    # grid_sample measures in half image widths.
+    to_grid = 2.0 / _SIDE
+    shift = draw[:, 2:] * options["shift"] * to_grid
+    cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    ticks = (torch.arange(_SIDE, device=device, dtype=torch.float32) + 0.5) * to_grid - 1.0
+    y, x = torch.meshgrid(ticks, ticks, indexing="ij")
+    grid_x = cos[:, None, None] * x - sin[:, None, None] * y + shift[:, 0, None, None]
+    grid_y = sin[:, None, None] * x + cos[:, None, None] * y + shift[:, 1, None, None]
+    if options["elastic"] > 0:
+        knots = normal(make_key(data_seed, _ELASTIC), index, 2 * _ELASTIC_KNOTS**2)
+        field = F.interpolate(
+            knots.view(n, 2, _ELASTIC_KNOTS, _ELASTIC_KNOTS), size=(_SIDE, _SIDE), mode="bilinear"
+        ) * (options["elastic"] * to_grid)
+        grid_x, grid_y = grid_x + field[:, 0], grid_y + field[:, 1]
+    grid = torch.stack((grid_x, grid_y), dim=-1)
+    # Sampling the difference to the background makes zero padding mean "empty paper".
+    moved = F.grid_sample(images - background, grid, align_corners=False) + background
+    if options["noise"] > 0:
+        noise = normal(make_key(data_seed, _NOISE), index, _SIDE * _SIDE)
+        moved = moved + options["noise"] * noise.view_as(moved)
+    return moved

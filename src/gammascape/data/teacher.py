@@ -1,0 +1,63 @@
+"""A synthetic teacher with Gaussian inputs: an endless stream whose law is known exactly.
+
+Regression: y = sum_k c_k h_k(<a, x>) with x ~ N(0, 1_D), |a| = 1 and h_k the normalized probabilists' Hermite
+polynomial of degree k, so that the mean of y^2 is sum_k c_k^2. Classification: one such score for
+each class, with its own direction; the label is the class of the largest score.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data.random import make_key, normal, normal_tensor
+
+_TEST_SIZE = 1024
+_DIRECTIONS, _TRAIN, _TEST = range(3)
+
+
+def hermite_series(coefficients: list[float], u: Tensor) -> Tensor:
+    """sum_k coefficients[k] h_k(u), elementwise, by h_{k+1} = (u h_k - sqrt(k) h_{k-1}) / sqrt(k + 1)."""
+    previous, current = torch.zeros_like(u), torch.ones_like(u)
+    total = coefficients[0] * current
+    for k, coefficient in enumerate(coefficients[1:]):
+        previous, current = current, (u * current - k**0.5 * previous) / (k + 1) ** 0.5
+        total = total + coefficient * current
+    return total
+
+
+def load(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
+    """Make the teacher; it needs no files, so `source` is ignored."""
+    inputs, classes = options["inputs"], options["classes"]
+    directions = normal_tensor(make_key(options["teacher_seed"], _DIRECTIONS), (classes, inputs))
+    directions = (directions / directions.norm(dim=1, keepdim=True)).to(torch.float32).to(device)
+
+    def targets_of(x: Tensor) -> Tensor:
+        scores = hermite_series(options["polynomial"], x @ directions.T)
+        return scores if classes == 1 else one_hot(scores.argmax(-1), classes)
+
+    def batches(
+        data_seed: int, first_step: int, count: int, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        index = sample_indices(first_step, count, batch_size, device)
+        x = normal(make_key(data_seed, _TRAIN), index, inputs).view(count, batch_size, inputs)
+        return x, targets_of(x)
+
+    test_inputs = normal(
+        make_key(options["teacher_seed"], _TEST), torch.arange(_TEST_SIZE, device=device), inputs
+    )
+    return Dataset(
+        name="teacher",
+        input_shape=(inputs,),
+        outputs=classes,
+        classification=classes > 1,
+        samples_per_pass=None,
+        digest="law " + json.dumps(options, sort_keys=True),
+        test_inputs=test_inputs,
+        test_targets=targets_of(test_inputs),
+        probe_inputs=test_inputs[:PROBE_SIZE],
+        batches=batches,
+    )

@@ -1,0 +1,33 @@
+"""Figures and the page that shows them: tables in, altair charts out, files written by `save`."""
+
+from gammascape.figures.accuracy import accuracy
+from gammascape.figures.curves import collapse, loss_curves
+from gammascape.figures.edges import edges
+from gammascape.figures.page import (
+    FigureEntry,
+    StudySection,
+    TableEntry,
+    read_figure,
+    study_section,
+    write_index,
+)
+from gammascape.figures.portrait import portrait
+from gammascape.figures.save import FORMATS, save
+from gammascape.figures.similarity import similarity
+
+__all__ = [
+    "FORMATS",
+    "FigureEntry",
+    "StudySection",
+    "TableEntry",
+    "accuracy",
+    "collapse",
+    "edges",
+    "loss_curves",
+    "portrait",
+    "read_figure",
+    "save",
+    "similarity",
+    "study_section",
+    "write_index",
+]

@@ -1,0 +1,62 @@
+"""Write a finished chart as Vega-Lite JSON, offline HTML, SVG and PNG, the same bytes each time."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+from altair.typing import ChartType
+
+FORMATS = ("json", "html", "svg", "png")
+PIXELS_PER_INCH = 144
+_VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+# Vega numbers clip paths and gradients by counters that run on from figure to figure.
+_NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
+
+
+def save(
+    chart: ChartType,
+    stem: str | Path,
+    *,
+    title: str | None = None,
+    caption: str | None = None,
+    usermeta: Mapping[str, Any] | None = None,
+) -> dict[str, Path]:
+    """Write `stem` + .json, .html, .svg, .png and return the path of each format.
+
+    `title` and `caption` replace those that the figure gave itself in the metadata (the drawn
+    title stays); `usermeta` is added under `usermeta.gammascape`. Folders are made as needed.
+    Raises altair.MaxRowsError when a data set of the chart has more than 5,000 rows.
+    """
+    spec = chart.to_dict()
+    own = spec.get("usermeta", {}).get("gammascape", {})
+    given = {"title": title, "caption": caption}
+    words = own | {name: text for name, text in given.items() if text is not None}
+    spec["usermeta"] = spec.get("usermeta", {}) | {"gammascape": words | dict(usermeta or {})}
+    if words.get("caption"):
+        spec["description"] = words["caption"]
+
+    paths = {name: Path(f"{stem}.{name}") for name in FORMATS}
+    paths["json"].parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    paths["json"].write_text(text, encoding="utf-8")
+    html = vl_convert.vegalite_to_html(spec, vl_version=_VEGA_LITE, bundle=True)
+    paths["html"].write_text(html, encoding="utf-8")
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
+    paths["svg"].write_text(_renumbered(svg), encoding="utf-8")
+    png = vl_convert.vegalite_to_png(spec, vl_version=_VEGA_LITE, ppi=PIXELS_PER_INCH)
+    paths["png"].write_bytes(png)
+    return paths
+
+
+def _renumbered(svg: str) -> str:
+    """Number the ids of an SVG from one, in the order in which they occur."""
+    numbers: dict[str, str] = {}
+
+    def replace(match: re.Match[str]) -> str:
+        return numbers.setdefault(match.group(0), f"{match.group(1)}{len(numbers) + 1}")
+
+    return _NUMBERED_ID.sub(replace, svg)

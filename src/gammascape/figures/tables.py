@@ -1,0 +1,104 @@
+"""What figures ask of a table: which slice it is, how its series are called, counts, thinning."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import polars as pl
+
+from gammascape.figures.theme import STATUS_ORDER
+
+# Altair refuses a data set of 5,000 rows; a figure leaves room for its lines and labels.
+ROW_LIMIT = 4500
+SLICE_PARTS = ("model", "dataset", "loss", "batch_size", "steps")
+_PREFIXES = {"batch_size": "B", "steps": "T"}
+
+
+def only_slice(table: pl.DataFrame) -> str:
+    """The key of the one slice that a table is about; ValueError when it is not exactly one."""
+    keys = table["slice"].unique().sort().to_list()
+    if len(keys) != 1:
+        raise ValueError(f"this figure shows one slice, and the table has {len(keys)}: {keys}")
+    return str(keys[0])
+
+
+def subject(table: pl.DataFrame) -> str:
+    """'mlp3 on digits', for titles."""
+    return f"{table['model'][0]} on {table['dataset'][0]}"
+
+
+def budget_line(table: pl.DataFrame) -> str:
+    """What was held fixed: loss, batch size and steps, a list of values where there are several."""
+
+    def values(column: str) -> str:
+        return ", ".join(str(value) for value in table[column].unique().sort())
+
+    batch_size, steps = values("batch_size"), values("steps")
+    return f"loss {values('loss')} · batch size B = {batch_size} · T = {steps} steps"
+
+
+def seed_count(table: pl.DataFrame) -> int:
+    """Number of distinct (seed, data_seed) pairs."""
+    return table.select("seed", "data_seed").unique().height
+
+
+def count_of(number: int, noun: str) -> str:
+    """'1 seed', '2 seeds', '1,200 cells'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def status_counts(cells: pl.DataFrame) -> dict[str, int]:
+    """Cells of each status that occurs, in the order from trained to diverged."""
+    counts = dict(cells["status"].value_counts().iter_rows())
+    return {status: int(counts[status]) for status in STATUS_ORDER if status in counts}
+
+
+def status_line(cells: pl.DataFrame) -> str:
+    """'120 cells, 2 seeds: 80 trained, 30 untrained, 10 diverged'."""
+    counts = ", ".join(f"{n:,} {status}" for status, n in status_counts(cells).items())
+    return f"{count_of(cells.height, 'cell')}, {count_of(seed_count(cells), 'seed')}: {counts}"
+
+
+def with_series(table: pl.DataFrame) -> pl.DataFrame:
+    """Add `series`: the model's name, and whatever else tells the slices of the table apart."""
+    varying = [part for part in SLICE_PARTS[1:] if table[part].n_unique() > 1]
+    parts: list[pl.Expr] = [pl.col("model")]
+    parts += [pl.lit(_PREFIXES.get(part, "")) + pl.col(part).cast(pl.String) for part in varying]
+    return table.with_columns(pl.concat_str(parts, separator=" ").alias("series"))
+
+
+def series_names(table: pl.DataFrame) -> list[str]:
+    """The series of a table from `with_series`, in a fixed order."""
+    return [str(name) for name in table["series"].unique().sort()]
+
+
+def extent(values: pl.Series) -> tuple[float, float]:
+    """Smallest and largest of `values`, which must not be empty."""
+    return float(cast(float, values.min())), float(cast(float, values.max()))
+
+
+def every_kth(values: Sequence[float], most: int) -> list[float]:
+    """Evenly thinned `values`, at most `most` of them, the first always kept."""
+    return list(values)[:: max(1, math.ceil(len(values) / max(1, most)))]
+
+
+def tile_sides(points: Sequence[float], hole: float = math.inf) -> list[tuple[float, float]]:
+    """Lower and upper side of the tile around each of the sorted, distinct `points`.
+
+    Sides lie half way between neighbours, so that tiles meet whatever the spacing. A gap wider
+    than `hole` was not sampled: tiles beside it, and at both ends, are as deep as on their other
+    side. A lone point gets a tile of one half.
+    """
+    gaps = [b - a for a, b in itertools.pairwise(points)]
+    before = [math.inf, *(g if g <= hole else math.inf for g in gaps)]
+    after = [*before[1:], math.inf]
+
+    def half(gap: float, other: float) -> float:
+        known = [g for g in (gap, other) if math.isfinite(g)]
+        return known[0] / 2 if known else 0.25
+
+    return [
+        (x - half(down, up), x + half(up, down))
+        for x, down, up in zip(points, before, after, strict=True)
+    ]

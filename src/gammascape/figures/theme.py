@@ -1,0 +1,234 @@
+"""How figures look: fonts, sizes, colours, names in words, and axes that count in powers of ten."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Literal, cast
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+# DejaVu Sans and Verdana are equally wide, and have the raised digits that axes are labelled with.
+FONT = "'DejaVu Sans', Verdana, sans-serif"
+INK = "#222222"
+QUIET = "#5c5c5c"
+HALO = "#ffffff"
+SIZES = {"title": 13, "subtitle": 11, "label": 10.5, "note": 10}
+
+# Okabe and Ito's colours, without their yellow (unreadable on white) and with the green far from
+# the vermillion: the order in which neighbours differ most for colour-blind readers.
+SERIES_COLOURS = ("#0072b2", "#e69f00", "#333333", "#cc79a7", "#56b4e9", "#d55e00", "#009e73")
+SERIES_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
+LOSS_SCHEME: Literal["viridis"] = "viridis"
+
+STATUS_ORDER = ("trained", "untrained", "runaway", "dead", "diverged")
+# Statuses without a place on the loss scale: a flat tile, and a mark that survives grey printing.
+STATUS_TILES = {"runaway": "#f6c9a8", "dead": "#8d8d96", "diverged": "#ececec"}
+STATUS_MARKS = {"runaway": "triangle-up", "dead": "circle", "diverged": "M-1,-1L1,1M1,-1L-1,1"}
+STATUS_INKS = {"runaway": "#a34400", "dead": "#111111", "diverged": "#9a9a9a"}
+STATUS_WORDS = {
+    "runaway": "runaway (finite, loss above the start)",
+    "dead": "dead (no unit active)",
+    "diverged": "diverged (not finite)",
+}
+
+EDGE_ORDER = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
+EDGE_WORDS = {
+    "eta_max_finite": "largest finite η",
+    "eta_max_trained": "largest trained η",
+    "eta_best": "best η",
+    "eta_min": "smallest trained η",
+}
+EDGE_COLOURS = {
+    "eta_max_finite": "#767676",
+    "eta_max_trained": "#c04a00",
+    "eta_best": "#000000",
+    "eta_min": "#0072b2",
+}
+EDGE_SHAPES = {
+    "eta_max_finite": "square",
+    "eta_max_trained": "triangle-up",
+    "eta_best": "diamond",
+    "eta_min": "triangle-down",
+}
+
+_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+
+def finish(
+    chart: ChartType,
+    *,
+    figure: str,
+    title: str,
+    subtitle: Sequence[str],
+    caption: str,
+    width: int = 66,
+) -> ChartType:
+    """Give the outermost chart its words and its style.
+
+    The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
+    text in `usermeta`, where a page can read them. `width` is that of the title in characters.
+    """
+    heading = alt.TitleParams(
+        text=_balanced(title, width),
+        subtitle=[
+            line for text in subtitle for line in textwrap.wrap(_kept(text), int(1.28 * width))
+        ],
+        anchor="start",
+        frame="bounds",
+        fontSize=SIZES["title"],
+        subtitleFontSize=SIZES["subtitle"],
+        subtitleColor=QUIET,
+        color=INK,
+        offset=12,
+    )
+    words = {"figure": figure, "title": title, "subtitle": list(subtitle), "caption": caption}
+    styled = chart.properties(
+        title=heading,
+        description=caption,
+        usermeta={"gammascape": words},
+        background="white",
+        padding=12,
+    ).configure(
+        font=FONT,
+        axis=alt.AxisConfig(
+            labelFontSize=SIZES["label"],
+            titleFontSize=SIZES["label"],
+            titleFontWeight="normal",
+            titleColor=INK,
+            labelColor=INK,
+            gridColor="#e6e6e6",
+            domainColor="#888888",
+            tickColor="#888888",
+        ),
+        legend=alt.LegendConfig(
+            labelFontSize=SIZES["label"],
+            titleFontSize=SIZES["label"],
+            titleFontWeight="normal",
+            labelLimit=260,
+            titleLimit=260,
+            titleColor=INK,
+            labelColor=INK,
+        ),
+        view=alt.ViewConfig(stroke="#bbbbbb"),
+        header=alt.HeaderConfig(
+            labelFontSize=SIZES["label"], titleFontSize=SIZES["label"], titleFontWeight="normal"
+        ),
+    )
+    return cast(ChartType, styled)
+
+
+def nothing(*, figure: str, title: str, counts: str, caption: str) -> ChartType:
+    """The figure of an empty table: the words, and a note in place of a drawing."""
+    chart: alt.Chart = (
+        alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
+        .mark_text(fontSize=SIZES["title"], color=QUIET)
+        .encode(text="note:N")
+        .properties(width=400, height=80)
+    )
+    return finish(chart, figure=figure, title=title, subtitle=[counts], caption=caption)
+
+
+def _kept(text: str) -> str:
+    """The text with 'γ = 10⁴' and the like kept on one line."""
+    return text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+
+
+def _balanced(text: str, width: int) -> list[str]:
+    """As few lines as `width` allows, about equally long."""
+    lines = textwrap.wrap(_kept(text), width)
+    for narrower in range(width - 1, width // 2, -1):
+        candidate = textwrap.wrap(_kept(text), narrower)
+        if len(candidate) > len(lines):
+            break
+        lines = candidate
+    return lines
+
+
+def superscript(exponent: int) -> str:
+    """-12 -> '⁻¹²'."""
+    digits = "".join(_SUPERSCRIPTS[int(digit)] for digit in str(abs(exponent)))
+    return ("⁻" if exponent < 0 else "") + digits
+
+
+def power_of_ten(log10: float) -> str:
+    """For prose: -4 -> '10⁻⁴', 0 -> '1', 1 -> '10'; exponents that are not whole: '10^−2.5'."""
+    if log10 in (0, 1):
+        return f"{10**log10:g}"
+    if log10 == int(log10):
+        return f"10{superscript(int(log10))}"
+    return f"10^{log10:g}".replace("-", "−")
+
+
+def power_law(slope: float) -> str:
+    """The law eta ∝ gamma^slope in words of a figure: 2 -> 'η ∝ γ²', 2/3 -> 'η ∝ γ^(2/3)'."""
+    return "η ∝ γ" if slope == 1 else f"η ∝ γ{exponent_text(slope)}"
+
+
+def exponent_text(slope: float) -> str:
+    """A slope as an exponent: whole numbers raised, simple fractions kept as fractions."""
+    fraction = Fraction(slope).limit_denominator(64)
+    if abs(float(fraction) - slope) > 1e-6:
+        return f"^{slope:.2f}"
+    if fraction.denominator == 1:
+        return superscript(fraction.numerator)
+    return f"^({fraction.numerator}/{fraction.denominator})"
+
+
+def slope_text(slope: float) -> str:
+    """A slope on the line: 2 -> '2', 2/3 -> '2/3'."""
+    fraction = Fraction(slope).limit_denominator(64)
+    return str(fraction) if abs(float(fraction) - slope) <= 1e-6 else f"{slope:.2f}"
+
+
+def decades_expr(value: str) -> str:
+    """Vega expression that writes a log10 as a power of ten, 10⁰ and 10¹ included."""
+    size = f"abs({value})"
+    tens = f"({size} > 9 ? '{_SUPERSCRIPTS}'[floor({size} / 10)] : '')"
+    whole = f"'10' + ({value} < 0 ? '⁻' : '') + {tens} + '{_SUPERSCRIPTS}'[{size} % 10]"
+    return f"{value} == floor({value}) ? {whole} : '10^' + format({value}, '~')"
+
+
+def decades(low: float, high: float, most: float = 10) -> list[float]:
+    """At most about `most` round log10 values between low and high, for ticks."""
+    for step in (1.0, 2.0, 4.0, 8.0):
+        if (high - low) / step <= most:
+            break
+    if math.floor(high) < math.ceil(low):
+        step = 0.25
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [step * k for k in range(first, last + 1)]
+
+
+def decades_axis(title: str, domain: Sequence[float], most: int = 10, **options: Any) -> alt.Axis:
+    """An axis over log10 values whose labels are powers of ten."""
+    return alt.Axis(
+        title=title,
+        values=decades(domain[0], domain[1], most),
+        labelExpr=decades_expr("datum.value"),
+        labelFlush=False,
+        **options,
+    )
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... between low and high: ticks of a log scale over a few decades."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1, 2, 5) if last - first <= 3 else (1,)
+    candidates = [f * 10.0**k for k in range(first, last + 1) for f in factors]
+    return [float(f"{v:g}") for v in candidates if low * 0.999 <= v <= high * 1.001]
+
+
+def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) -> alt.Scale:
+    """One colour (or shape) of `table` for each name, in order, again from the start if need be."""
+    return alt.Scale(domain=list(names), range=[table[i % len(table)] for i in range(len(names))])
+
+
+def named_scale(
+    names: Sequence[str], words: Mapping[str, str], looks: Mapping[str, str]
+) -> alt.Scale:
+    """Scale over the words for `names` with the look that each name has in every figure."""
+    return alt.Scale(domain=[words[name] for name in names], range=[looks[name] for name in names])

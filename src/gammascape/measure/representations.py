@@ -1,0 +1,59 @@
+"""What hidden layers do on the probe set: Gram matrices, active units, weight movement."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gammascape.models import Model, Parameters
+
+
+def centred_grams(features: Tensor) -> Tensor:
+    """Gram matrices of centred features, scaled to a mean diagonal of 1.
+
+    Linear CKA, debiased or not, does not change under translation and scaling of the features, so
+    both are taken out before rounding to float32 can cost digits.
+
+    Args:
+        features: (K, P, n).
+
+    Returns:
+        (K, P, P) float32; NaN where features are not finite or all probes have the same features.
+    """
+    centred = features.double()
+    centred = centred - centred.mean(1, keepdim=True)
+    grams = torch.bmm(centred, centred.transpose(1, 2))
+    scale = grams.diagonal(dim1=1, dim2=2).mean(1)
+    return (grams / scale[:, None, None]).float()
+
+
+def pack_triangle(gram: Tensor) -> Tensor:
+    """The upper triangle with the diagonal, row by row: (P, P) -> (P (P + 1) / 2,)."""
+    row, column = torch.triu_indices(*gram.shape, device=gram.device)
+    return gram[row, column]
+
+
+def active_fraction(hidden: Mapping[str, Tensor]) -> Tensor:
+    """Smallest share, over hidden layers, of units whose output is not the same for all probes.
+
+    A ReLU unit that is off for every probe has died; a network with a layer of dead units is constant.
+
+    Args:
+        hidden: layer -> (K, P, n).
+
+    Returns:
+        (K,), 0 for a dead network.
+    """
+    shares = [(features != features[:, :1]).any(1).double().mean(1) for features in hidden.values()]
+    return torch.stack(shares).amin(0)
+
+
+def relative_change(model: Model, now: Parameters, initial: Parameters) -> dict[str, Tensor]:
+    """|w - w_0| / |w_0| in Frobenius norm for each weight tensor: name -> (K,)."""
+    changes = {}
+    for parameter in model.parameters:
+        if parameter.initial == "normal":
+            start = initial[parameter.name].double().flatten(1)
+            moved = now[parameter.name].double().flatten(1) - start
+            changes[parameter.name] = moved.norm(dim=1) / start.norm(dim=1)
+    return changes

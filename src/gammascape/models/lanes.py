@@ -1,0 +1,84 @@
+"""Layers for a pack of K networks: the lane is a batch dimension of each product, never mixed with another.
+
+Batched products keep a lane's result independent of its pack-mates; one wide product over all lanes would
+not (its blocking depends on K).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def linear(h: Tensor, weight: Tensor, bias: Tensor, multiplier: float) -> Tensor:
+    """(W h + b) * multiplier.
+
+    Args:
+        h: (B, n), shared by all lanes, or (K, B, n).
+        weight: (K, m, n).
+        bias: (K, m).
+
+    Returns:
+        (K, B, m).
+    """
+    lanes = weight.shape[0]
+    if h.dim() == 2:
+        h = h.expand(lanes, *h.shape)
+    return torch.baddbmm(
+        bias[:, None, :], h, weight.transpose(1, 2), beta=multiplier, alpha=multiplier
+    )
+
+
+def conv(
+    h: Tensor, weight: Tensor, bias: Tensor | None, multiplier: float, *, stride: int, padding: int
+) -> Tensor:
+    """Convolution of every lane with its own filters, times multiplier.
+
+    Args:
+        h: (B, C, H, W), shared by all lanes, or (B, K*C, H, W) with lanes side by side in the channels.
+        weight: (K, O, C, k, k).
+        bias: (K, O) or None.
+
+    Returns:
+        (B, K*O, H', W').
+    """
+    lanes, channels = weight.shape[0], weight.shape[2]
+    groups = h.shape[1] // channels
+    # Scaling the small filters costs less than scaling the feature maps, and is the same product.
+    kernel = weight.flatten(0, 1) * multiplier
+    if groups == 1 and lanes > 1:
+        return F.conv2d(h, kernel, _scaled(bias, multiplier), stride=stride, padding=padding)
+    return F.conv2d(
+        h, kernel, _scaled(bias, multiplier), stride=stride, padding=padding, groups=lanes
+    )
+
+
+def _scaled(bias: Tensor | None, multiplier: float) -> Tensor | None:
+    return None if bias is None else bias.flatten() * multiplier
+
+
+def channels_to_lanes(h: Tensor, lanes: int) -> Tensor:
+    """Feature maps (B, K*C, H, W) as one vector per lane and sample, (K, B, C*H*W)."""
+    batch = h.shape[0]
+    return h.view(batch, lanes, -1).transpose(0, 1)
+
+
+def channel_norm(h: Tensor, gain: Tensor, shift: Tensor, groups: int) -> Tensor:
+    """Group normalization of every lane's channels, for each sample on its own.
+
+    Args:
+        h: (B, K*C, H, W).
+        gain: (K, C).
+        shift: (K, C).
+        groups: groups per lane; 1 is layer normalization over (C, H, W).
+    """
+    return F.group_norm(h, gain.shape[0] * groups, gain.flatten(), shift.flatten())
+
+
+def token_norm(h: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """Layer normalization over the features; h (K, B, n), gain and shift (K, n)."""
+    return torch.addcmul(shift[:, None, :], F.layer_norm(h, h.shape[-1:]), gain[:, None, :])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """softmax(q k^T * scale) v with lanes folded into the batch; all (K*B, heads, tokens, head size)."""
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)

@@ -1,0 +1,77 @@
+"""What a model is to the engine: parameters to stack over lanes, and a forward pass for all lanes at once.
+
+Every model here is written for a pack of K networks ("lanes"). Parameters are stacked to (K, ...) and the
+forward pass maps (parameters, inputs (B, ...)) to outputs (K, B, O); K = 1 is a single network.
+
+Parameterization (mu-P with a free output scale; the code of Atanasov et al., arXiv 2410.04642): weights are
+drawn from N(0, 1), biases start at 0, and the width appears as multipliers in the forward pass:
+
+    input and hidden linear   (W h + b) / sqrt(fan_in)
+    convolution               (W * h + b) / sqrt(C_in)      not divided by the kernel's area
+    readout                   (W h + b) / fan_in
+
+SGD uses one learning rate N * eta for all parameters, N the base width. The trained network is
+f = (f~(w) - f~(w_0)) / gamma. Division by gamma and centring belong to the engine, not to the model.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gammascape.data.random import make_key, normal_tensor
+
+Parameters = Mapping[str, Tensor]
+"""Name -> (K, *shape); the order is that of the model's declaration."""
+
+Hidden = dict[str, Tensor]
+"""Name of a hidden layer -> its outputs (K, B, features), filled in by a forward pass that is asked to."""
+
+Forward = Callable[[Parameters, Tensor, Hidden | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of a single network."""
+
+    name: str
+    shape: tuple[int, ...]
+    initial: Literal["normal", "zeros", "ones"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One architecture with its sizes.
+
+    `depth` is the exponent L of the theory: f~ is homogeneous of degree L in the weights, so eta_max scales
+    as gamma^(2/L) at large gamma. It is None where normalization layers leave no such degree.
+    """
+
+    parameters: tuple[Parameter, ...]
+    forward: Forward
+    base_width: int
+    depth: int | None
+    hidden: tuple[str, ...]
+    """Names of the hidden layers in forward order; the last one is the input of the readout."""
+
+
+def initial_parameters(
+    model: Model, seeds: list[int], dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """Initial parameters of len(seeds) networks, stacked; each is a function of its seed alone.
+
+    Drawn in float64 on the CPU and rounded, so that float32 and float64 cells of a seed start from the same
+    network and every device starts from the same bits.
+    """
+    stacked = {}
+    for position, parameter in enumerate(model.parameters):
+        if parameter.initial == "normal":
+            draws = [normal_tensor(make_key(seed, position), parameter.shape) for seed in seeds]
+            value = torch.stack(draws).to(torch.float32)
+        else:
+            fill = 1.0 if parameter.initial == "ones" else 0.0
+            value = torch.full((len(seeds), *parameter.shape), fill)
+        stacked[parameter.name] = value.to(device=device, dtype=dtype)
+    return stacked

@@ -1,0 +1,48 @@
+"""Exact log10 values: decimals with a unique text, on a grid that does not depend on a range."""
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil, floor
+
+DECIMALS = 6
+_QUANTUM = Decimal(1).scaleb(-DECIMALS)
+_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")
+
+RANGE_SLACK = Fraction(1, 2 * 10**DECIMALS)
+"""Half a unit of the last decimal: a bound such as 0.333333 includes the grid point 1/3."""
+
+
+def decimal_text(value: Decimal) -> str:
+    """Write a log10 value without exponent, trailing zeros or negative zero: `-2.5`, `1`."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def is_decimal_text(text: str) -> bool:
+    """Whether `text` is what `decimal_text` writes for some value of at most six decimals."""
+    digits = len(text.partition(".")[2])
+    return _TEXT.fullmatch(text) is not None and text != "-0" and digits <= DECIMALS
+
+
+def has_too_many_decimals(value: Decimal) -> bool:
+    """Whether `value` has more than six decimals."""
+    return value != value.quantize(_QUANTUM)
+
+
+def grid_points(
+    low: Fraction, high: Fraction, per_decade: int, slack: Fraction = RANGE_SLACK
+) -> tuple[Decimal, ...]:
+    """Points k/per_decade, rounded to six decimals, with low <= k/per_decade <= high, ascending.
+
+    The points are those of one absolute grid: moving `low` or `high` adds or removes points but
+    never moves one. `slack` widens both bounds, so that a bound which was itself rounded to six
+    decimals still includes the point that it stands for.
+    """
+    first = ceil((low - slack) * per_decade)
+    last = floor((high + slack) * per_decade)
+    return tuple(
+        (Decimal(k) / Decimal(per_decade)).quantize(_QUANTUM) for k in range(first, last + 1)
+    )

@@ -1,0 +1,157 @@
+"""The kinds of network a study can name, with their options."""
+
+from abc import abstractmethod
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from gammascape.study.fields import Count, Listed, Record, mistake
+
+Shape = tuple[int, ...]
+
+# The default of an option is part of the identity of every cell that leaves it out: a default
+# never changes, and a new option gets the default that means "as before".
+
+
+class Network(Record):
+    """What all kinds of network share."""
+
+    @property
+    @abstractmethod
+    def depth_exponent(self) -> int | None:
+        """Degree L of the output in the weights, if the network is homogeneous; else None."""
+
+    def misfit(self, input_shape: Shape) -> str | None:
+        """Why the network cannot read inputs of `input_shape`, (C, H, W) or (D,); None if it can.
+
+        The text continues "needs ...".
+        """
+        return None
+
+
+class MlpSpec(Network):
+    """Fully connected ReLU network without normalization; it flattens images."""
+
+    kind: Literal["mlp"]
+    """Fully connected network."""
+    depth: int = Field(ge=2, le=32, examples=[3])
+    """Number L of weight matrices; depth 3 has two hidden layers."""
+    width: Count = Field(examples=[64])
+    """Width N of every hidden layer."""
+
+    @property
+    def depth_exponent(self) -> int | None:
+        return self.depth
+
+
+class CnnSpec(Network):
+    """Two 3x3 convolutions with average pooling, one hidden layer, no normalization."""
+
+    kind: Literal["cnn"]
+    """Convolutional network."""
+    width: Count = Field(examples=[8])
+    """Base width N: the convolutions have N and 2N channels, the hidden layer 8N units."""
+    padding: Literal[0, 1] = Field(default=0, examples=[1])
+    """Pixels of zero padding around each convolution: 0, as in the paper's code, or 1 for images
+    too small to lose their border."""
+
+    @property
+    def depth_exponent(self) -> int | None:
+        return 4
+
+    def misfit(self, input_shape: Shape) -> str | None:
+        if (text := _not_image(input_shape)) is not None:
+            return text
+        # Each of the two blocks: the convolution takes 2 - 2 * padding pixels, pooling halves.
+        lost = 2 - 2 * self.padding
+        if any(((side - lost) // 2 - lost) // 2 < 1 for side in input_shape[1:]):
+            smallest = 10 if self.padding == 0 else 4
+            hint = "; write padding: 1" if self.padding == 0 else ""
+            return (
+                f"images of at least {smallest}x{smallest} pixels, not {_size(input_shape)}{hint}"
+            )
+        return None
+
+
+class ResnetSpec(Network):
+    """Residual convolutional network with normalization."""
+
+    kind: Literal["resnet"]
+    """Residual network."""
+    width: Count = Field(examples=[8])
+    """Number N of channels of the stem and of the first stage; each later stage doubles it."""
+    blocks: Annotated[tuple[Count, ...], Listed] = Field(
+        default=(1, 1), min_length=1, examples=[[1, 1]]
+    )
+    """Number of residual blocks in each stage."""
+    norm: Literal["layer", "group"] = Field(default="layer", examples=["layer"])
+    """Normalization after each convolution."""
+
+    @property
+    def depth_exponent(self) -> int | None:
+        return None
+
+    def misfit(self, input_shape: Shape) -> str | None:
+        if (text := _not_image(input_shape)) is not None:
+            return text
+        smallest = 2 ** (len(self.blocks) - 1)
+        if min(input_shape[1:]) < smallest:
+            return (
+                f"images of at least {smallest}x{smallest} pixels for {len(self.blocks)} stages, "
+                f"not {_size(input_shape)}; give fewer stages in blocks"
+            )
+        return None
+
+
+class VitSpec(Network):
+    """Vision transformer: patches as tokens, pre-norm attention and MLP blocks."""
+
+    kind: Literal["vit"]
+    """Vision transformer."""
+    width: Count = Field(examples=[32])
+    """Dimension N of a token; a multiple of heads."""
+    blocks: Count = Field(default=2, examples=[2])
+    """Number of transformer blocks."""
+    heads: Count = Field(default=4, examples=[4])
+    """Number of attention heads."""
+    patch: Count = Field(default=2, examples=[2])
+    """Side of a patch in pixels; it divides the sides of the image."""
+    mlp_ratio: Count = Field(default=2, examples=[2])
+    """Width of the MLP inside a block, in units of width."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            near = max(1, round(self.width / self.heads)) * self.heads
+            raise mistake(
+                f"{self.width} is not a multiple of heads, {self.heads}; write for example {near}",
+                "width",
+            )
+        return self
+
+    @property
+    def depth_exponent(self) -> int | None:
+        return None
+
+    def misfit(self, input_shape: Shape) -> str | None:
+        if (text := _not_image(input_shape)) is not None:
+            return text
+        if any(side % self.patch for side in input_shape[1:]):
+            return (
+                f"images that patches of {self.patch}x{self.patch} pixels tile, "
+                f"not {_size(input_shape)}; give a patch that divides the sides"
+            )
+        return None
+
+
+ModelSpec = Annotated[MlpSpec | CnnSpec | ResnetSpec | VitSpec, Field(discriminator="kind")]
+
+
+def _not_image(input_shape: Shape) -> str | None:
+    if len(input_shape) == 3:
+        return None
+    return f"images, not vectors of dimension {input_shape[0]}; an mlp reads vectors"
+
+
+def _size(input_shape: Shape) -> str:
+    return "x".join(map(str, input_shape[1:]))

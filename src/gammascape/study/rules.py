@@ -1,0 +1,136 @@
+"""What must hold between the parts of a study file, beyond the type of each key."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice, product
+
+from gammascape.study.axes import Window
+from gammascape.study.errors import KeyPath, Problem
+from gammascape.study.exact import decimal_text
+from gammascape.study.fields import Record
+from gammascape.study.schema import Grid, StudyFile
+
+MOST_CELLS = 1_000_000
+"""A study that expands to more cells than this is taken for a slip of the pen."""
+
+
+def check(file: StudyFile) -> list[Problem]:
+    """All that is wrong with a file whose keys are right, one by one."""
+    problems = [*_twins("models", file.models), *_twins("datasets", file.datasets)]
+    unknown = list(_unknown_names(file))
+    problems += unknown
+    if unknown:
+        return problems  # the other rules look names up
+    problems += _unused(file)
+    for index, grid in enumerate(file.grids):
+        path: KeyPath = ("grids", index)
+        problems += _misfits(file, grid, path)
+        problems += _passes(file, grid, path)
+        if grid.eta.window is not None:
+            problems += _windows(file, grid, grid.eta.window, (*path, "eta", "window"))
+    problems += _size(file)
+    return problems
+
+
+def _twins(section: str, specs: Mapping[str, Record]) -> Iterator[Problem]:
+    first: dict[Record, str] = {}
+    for name, spec in specs.items():
+        twin = first.setdefault(spec, name)
+        if twin != name:
+            text = f"is the same as {section}.{twin}, option by option; keep one of the two"
+            yield Problem((section, name), text)
+
+
+def _unknown_names(file: StudyFile) -> Iterator[Problem]:
+    for index, grid in enumerate(file.grids):
+        for key, names, known in (
+            ("model", grid.model, file.models),
+            ("dataset", grid.dataset, file.datasets),
+        ):
+            for name in names:
+                if name not in known:
+                    near = difflib.get_close_matches(name, known, n=1)
+                    hint = f"did you mean {near[0]}?" if near else f"{key}s has {_list(known)}"
+                    yield Problem(("grids", index, key), f"no {key} is named {name}; {hint}")
+
+
+def _unused(file: StudyFile) -> Iterator[Problem]:
+    used = {
+        "models": {name for grid in file.grids for name in grid.model},
+        "datasets": {name for grid in file.grids for name in grid.dataset},
+    }
+    for section, names in (("models", file.models), ("datasets", file.datasets)):
+        for name in names:
+            if name not in used[section]:
+                key = section.removesuffix("s")
+                text = f"no grid uses it; remove it, or name it under {key} in a grid"
+                yield Problem((section, name), text)
+
+
+def _misfits(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
+    for model, dataset in product(grid.model, grid.dataset):
+        needs = file.models[model].misfit(file.datasets[dataset].input_shape)
+        if needs is not None:
+            kind = file.models[model].kind
+            text = f"{model} (a {kind}) cannot read {dataset}: it needs {needs}"
+            yield Problem((*path, "model"), text)
+    if "xent" in grid.loss:
+        for dataset in grid.dataset:
+            if file.datasets[dataset].outputs < 2:
+                text = (
+                    f"xent needs classes, and {dataset} is a regression with one output; write "
+                    f"loss: mse, or give datasets.{dataset} classes: 2 or more"
+                )
+                yield Problem((*path, "loss"), text)
+
+
+def _passes(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
+    for dataset, steps, batch_size in product(grid.dataset, grid.steps, grid.batch_size):
+        samples = file.datasets[dataset].samples
+        if samples is None or steps * batch_size <= samples:
+            continue
+        most = samples // batch_size
+        text = (
+            f"{steps} steps of batch size {batch_size} need {steps * batch_size} samples, and "
+            f"{dataset} has {samples}, each used once: "
+        )
+        text += f"write steps: {most} or less" if most else f"write batch_size: {samples} or less"
+        yield Problem((*path, "steps" if most else "batch_size"), text)
+
+
+def _windows(file: StudyFile, grid: Grid, window: Window, path: KeyPath) -> Iterator[Problem]:
+    depths = {file.models[name].depth_exponent for name in grid.model}
+    if window.rich_exponent is not None and None not in depths:
+        text = "every model of this grid has a depth exponent, so this has no effect; remove it"
+        yield Problem((*path, "rich_exponent"), text)
+    for gamma, loss, depth in product(grid.gamma.points(), grid.loss, depths):
+        if not grid.eta.points(gamma, loss, depth):
+            text = (
+                f"holds no point of eta at log10 gamma {decimal_text(gamma)} ({loss}); move lower "
+                "and upper further apart, or raise per_decade"
+            )
+            yield Problem(path, text)
+            return
+
+
+def _size(file: StudyFile) -> Iterator[Problem]:
+    left = MOST_CELLS
+    for index, grid in enumerate(file.grids):
+        repeats = 1
+        for values in (grid.dataset, grid.batch_size, grid.steps, grid.seed, grid.data_seed):
+            repeats *= len(values)
+        for name, loss in product(grid.model, grid.loss):
+            points = grid.points(loss, file.models[name].depth_exponent)
+            left -= repeats * _length(islice(points, left // repeats + 1))
+            if left < 0:
+                text = f"brings the study to more than {MOST_CELLS} cells; take fewer points"
+                yield Problem(("grids", index), text)
+                return
+
+
+def _length(items: Iterable[object]) -> int:
+    return sum(1 for _ in items)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)

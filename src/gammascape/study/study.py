@@ -1,0 +1,129 @@
+"""A study: the typed file, checked as a whole and expanded into slices of cells."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gammascape.study.cells import Cell
+from gammascape.study.datasets import DatasetSpec
+from gammascape.study.edges import Loss
+from gammascape.study.errors import Problem, study_error
+from gammascape.study.exact import decimal_text
+from gammascape.study.explain import explain
+from gammascape.study.models import ModelSpec
+from gammascape.study.rules import check
+from gammascape.study.schema import Analysis, StudyFile
+from gammascape.study.yaml_reader import read_yaml
+
+STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The cells that share all but gamma, eta and the seeds: one portrait, one set of fits."""
+
+    model: str
+    dataset: str
+    loss: Loss
+    batch_size: int
+    steps: int
+    model_spec: ModelSpec
+    dataset_spec: DatasetSpec
+    cells: tuple[Cell, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the slice in file names, from the user's names of model and dataset."""
+        return f"{self.model}-{self.dataset}-{self.loss}-B{self.batch_size}-T{self.steps}"
+
+    @property
+    def depth_exponent(self) -> int | None:
+        """L of the exponent 2/L, for models that have one."""
+        return self.model_spec.depth_exponent
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named study: its slices in the order of the file, and how they are judged."""
+
+    name: str
+    path: Path
+    description: str
+    slices: tuple[Slice, ...]
+    analysis: Analysis
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, each once, slice by slice, within one by gamma, eta and seeds."""
+        return tuple(cell for part in self.slices for cell in part.cells)
+
+    @cached_property
+    def by_path(self) -> Mapping[str, Cell]:
+        """The cells by the path of their artifacts."""
+        return {cell.path: cell for cell in self.cells}
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study file and expand it.
+
+    Raises StudyError, with all problems of the file in one message, if it cannot be used.
+    """
+    source = read_yaml(path)
+    try:
+        file = StudyFile.model_validate(source.data)
+    except ValidationError as error:
+        raise study_error(source.name, explain(error, source, StudyFile)) from None
+    found = check(file)
+    stem = Path(path).stem
+    if not STUDY_NAME.fullmatch(stem):
+        text = f"the file's name {stem} names the study: use lower case letters, digits and hyphens"
+        found.append(Problem((), text))
+    if found:
+        problems = [Problem(p.path, p.text, source.line(p.path)) for p in found]
+        raise study_error(source.name, problems)
+    return Study(stem, Path(path), file.description, _slices(file), file.analysis)
+
+
+_SliceKey = tuple[str, str, Loss, int, int]
+_Point = tuple[Decimal, Decimal, int, int]
+
+
+def _slices(file: StudyFile) -> tuple[Slice, ...]:
+    """Unite the grids slice by slice; a point that several grids hold gives one cell."""
+    planes: dict[_SliceKey, dict[_Point, Cell]] = {}
+    for grid in file.grids:
+        for model, loss in product(grid.model, grid.loss):
+            points = tuple(grid.points(loss, file.models[model].depth_exponent))
+            for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
+                plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
+                for (gamma, eta), seed, data_seed in product(points, grid.seed, grid.data_seed):
+                    plane.setdefault(
+                        (gamma, eta, seed, data_seed),
+                        Cell(
+                            model=file.models[model],
+                            dataset=file.datasets[dataset],
+                            loss=loss,
+                            gamma=decimal_text(gamma),
+                            eta=decimal_text(eta),
+                            batch_size=batch_size,
+                            steps=steps,
+                            seed=seed,
+                            data_seed=data_seed,
+                            dtype="float64" if gamma < file.float64_below else "float32",
+                        ),
+                    )
+    return tuple(
+        Slice(
+            *key,
+            model_spec=file.models[key[0]],
+            dataset_spec=file.datasets[key[1]],
+            cells=tuple(plane[point] for point in sorted(plane)),
+        )
+        for key, plane in planes.items()
+    )

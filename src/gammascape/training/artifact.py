@@ -1,0 +1,87 @@
+"""A trained cell on disk: what it is and how it ended, its arrays, and how it was computed.
+
+summary.json and arrays.npz hold only what the cell determines, so the same cell on the same backend gives the
+same bytes. What differs from run to run (times, machine) is in manifest.json.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammascape.data import Dataset
+from gammascape.measure.outcome import Thresholds, judge
+from gammascape.models import Model
+from gammascape.training.device import Backend
+from gammascape.training.engine import Run
+from gammascape.training.history import thin
+
+SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
+
+
+def make_summary(
+    record: Mapping[str, Any], run: Run, dataset: Dataset, model: Model
+) -> dict[str, Any]:
+    """Everything about a run that is small: parameters, facts, status under the default thresholds."""
+    outcome = judge(run.facts, Thresholds())
+    return {
+        "cell": dict(record),
+        "status": outcome.status,
+        "catapulted": outcome.catapulted,
+        "kept_by_nan_rule": outcome.kept_by_nan_rule,
+        "relative_loss": outcome.relative_loss,
+        "facts": asdict(run.facts),
+        "steps_done": run.steps_done,
+        "peak_step": run.peak_step,
+        "evaluations": [asdict(evaluation) for evaluation in run.evaluations],
+        "relative_change": run.relative_change,
+        "hidden_layers": list(model.hidden),
+        "depth_exponent": model.depth,
+        "data": {"name": dataset.name, "digest": dataset.digest},
+    }
+
+
+def make_arrays(run: Run) -> dict[str, np.ndarray[Any, Any]]:
+    """Loss history (thinned) with the loss of f = 0 beside it; outputs and Gram matrices on the probe set."""
+    arrays: dict[str, np.ndarray[Any, Any]] = dict(thin(run.losses))
+    arrays["zero_loss"] = thin(run.zero_losses)["loss"]
+    if run.probe_outputs is not None and run.grams is not None:
+        arrays["probe_outputs"] = run.probe_outputs
+        arrays |= {f"gram.{layer}": gram for layer, gram in run.grams.items()}
+    return arrays
+
+
+def write_cell(
+    folder: Path,
+    summary: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+    backend: Backend,
+    times: Mapping[str, Any],
+) -> None:
+    """Write the artifact; each file appears only when it is complete, the summary last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {"backend": backend.as_record(), **times}
+    partial = folder / f".{ARRAYS}.{os.getpid()}"
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    partial.replace(folder / ARRAYS)
+    for name, content in ((MANIFEST, manifest), (SUMMARY, summary)):
+        partial = folder / f".{name}.{os.getpid()}"
+        partial.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+        partial.replace(folder / name)
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no NaN or infinity; a number that is not finite is absent.
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

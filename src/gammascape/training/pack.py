@@ -1,0 +1,49 @@
+"""What is trained together: lanes that share model, data, batch size, loss, steps and dtype."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SHARED_KEYS = ("model", "dataset", "loss", "batch_size", "steps", "data_seed", "dtype", "numerics")
+"""Parameters of a cell that all lanes of a pack have in common; gamma, eta and seed differ."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One network of a pack: its record, and the parts of it that differ between lanes."""
+
+    record: Mapping[str, Any]
+    gamma: float
+    eta: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Pack:
+    """K networks trained in lockstep on the same batches."""
+
+    shared: Mapping[str, Any]
+    lanes: tuple[Lane, ...]
+
+
+def make_pack(records: Sequence[Mapping[str, Any]]) -> Pack:
+    """Make a pack of cells' records.
+
+    Raises:
+        ValueError: if the records differ in a parameter that the lanes of a pack share.
+    """
+    shared = {key: records[0][key] for key in SHARED_KEYS}
+    for record in records:
+        for key in SHARED_KEYS:
+            if record[key] != shared[key]:
+                raise ValueError(
+                    f"lanes of a pack must share {key}: {record[key]} and {shared[key]}"
+                )
+    return Pack(
+        shared=shared,
+        lanes=tuple(
+            # The exact decimal log10 value becomes a float in this one place.
+            Lane(r, 10.0 ** float(r["gamma"]), 10.0 ** float(r["eta"]), int(r["seed"]))
+            for r in records
+        ),
+    )

@@ -1,0 +1,120 @@
+"""Progress of a study while Snakemake runs it: cells done, left, rate and time left.
+
+Snakemake finds the module by its name; `profiles/default` switches it on with `logger: gammascape`. On a
+terminal the counts are one live line; elsewhere they are plain lines now and then. Messages of other rules and
+all errors are printed as Snakemake words them.
+"""
+
+import time
+from logging import WARNING, LogRecord
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_gammascape.pace import Pace
+
+CELL_RULE = "train"
+_PLAIN_INTERVAL = 10.0
+"""Seconds between two plain lines."""
+_SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEvent.SHELLCMD)
+
+
+class LogHandler(LogHandlerBase):
+    """Counts finished cells from Snakemake's own events."""
+
+    def __post_init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.pace: Pace | None = None
+        self.rules: dict[int, str] = {}
+        self.printed = 0.0
+        self.progress = Progress(
+            TextColumn("cells"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            console=self.console,
+        )
+        self.task = self.progress.add_task("", total=None, visible=False)
+
+    @property
+    def writes_to_stream(self) -> bool:
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        return False
+
+    @property
+    def has_formatter(self) -> bool:
+        return False
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        return False
+
+    def emit(self, record: LogRecord) -> None:
+        """Count the cells' events, and print what is left to print."""
+        try:
+            if self.common_settings.dryrun or not self._count(record):
+                self.console.print(self.format(record), markup=False, soft_wrap=True)
+        except Exception:
+            self.handleError(record)
+
+    def _count(self, record: LogRecord) -> bool:
+        """Take a record in; True if that is all there is to do with it."""
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO:
+            self._begin(int(getattr(record, "stats", {}).get(CELL_RULE, 0)))
+            return False
+        if event == LogEvent.JOB_INFO:
+            rule = str(getattr(record, "rule_name", ""))
+            self.rules[int(getattr(record, "jobid", -1))] = rule
+            message = getattr(record, "rule_msg", None)
+            if rule != CELL_RULE and message:
+                self.console.print(message, markup=False, soft_wrap=True)
+            return rule == CELL_RULE or bool(message)
+        if event == LogEvent.JOB_FINISHED:
+            if self.rules.get(int(getattr(record, "job_id", -1))) == CELL_RULE:
+                self._advance()
+            return True
+        return event in _SILENT or (
+            # Snakemake announces each set of started jobs; with thousands of cells that is noise.
+            event is None and record.levelno < WARNING and self._is_chatter(record)
+        )
+
+    @staticmethod
+    def _is_chatter(record: LogRecord) -> bool:
+        return record.getMessage().startswith(("Select jobs", "Execute ", "[", "Finished job"))
+
+    def _begin(self, cells: int) -> None:
+        if not cells:
+            return
+        self.pace = Pace(cells, time.monotonic())
+        if self.console.is_terminal:
+            self.progress.update(self.task, total=cells, visible=True)
+            self.progress.start()
+
+    def _advance(self) -> None:
+        if self.pace is None:
+            return
+        now = time.monotonic()
+        self.pace.finish(now)
+        words = self.pace.words(now)
+        if self.console.is_terminal:
+            self.progress.update(self.task, completed=self.pace.done, description=words)
+        elif now - self.printed >= _PLAIN_INTERVAL or self.pace.left == 0:
+            self.printed = now
+            self.console.print(f"cells: {self.pace.done} of {self.pace.total} done, {words}")
+        if self.pace.left == 0:
+            self.progress.stop()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self.progress.stop()
+        super().close()

@@ -1,0 +1,54 @@
+"""How fast cells are done, and when the last one will be."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+_MEMORY = 50
+
+
+@dataclass
+class Pace:
+    """Counts finished cells; times in seconds on one monotonic clock.
+
+    The rate is that of the last 50 cells: cells that diverge early finish sooner than others, and the grid is
+    not in random order, so the mean over the whole run would mislead.
+    """
+
+    total: int
+    started: float
+    done: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+
+    @property
+    def left(self) -> int:
+        """Cells still to be done."""
+        return self.total - self.done
+
+    def finish(self, now: float) -> None:
+        """One more cell is done."""
+        self.done += 1
+        self.recent.append(now)
+
+    def rate(self) -> float | None:
+        """Cells per second; None before the first two are done."""
+        first = self.started if self.done <= _MEMORY else self.recent[0]
+        count = self.done if self.done <= _MEMORY else len(self.recent) - 1
+        elapsed = self.recent[-1] - first if self.recent else 0.0
+        return count / elapsed if self.done > 1 and elapsed > 0 else None
+
+    def words(self, now: float) -> str:
+        """What a person wants to know: left, rate, time left."""
+        rate = self.rate()
+        if rate is None:
+            return f"{self.left} left"
+        return f"{self.left} left, {60 * rate:.0f} a minute, {duration(self.left / rate)} to go"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 45 s, 3 min 20 s or 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,49 @@
+"""The workflow's configuration is as strict as a study."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gammascape.study import StudyError, load_config
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_configuration_of_the_repository_loads() -> None:
+    config = load_config(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+    assert config.studies == (Path("config/studies/quickstart.yaml"),)
+    assert config.data.mnist == "data/mnist"
+
+
+def test_one_study_or_a_list_of_them() -> None:
+    assert load_config({"study": "a.yaml"}) == load_config({"study": ["a.yaml"]})
+    assert load_config({"study": ["a.yaml", "b.yaml"]}).study == ("a.yaml", "b.yaml")
+
+
+@pytest.mark.parametrize(
+    ("values", "fragments"),
+    [
+        ({}, ["study: missing", "write for example study: config/studies/quickstart.yaml"]),
+        ({"studies": "a.yaml"}, ["studies: unknown key; did you mean study?"]),
+        ({"study": None}, ["study: has no value"]),
+        ({"study": []}, ["study: is an empty list"]),
+        ({"study": 3}, ["study: needs text, got 3"]),
+        ({"study": True}, ["study: needs text, got true", "booleans"]),
+        ({"study": "a.yaml", "data": "data"}, ['data: needs a mapping, got "data"']),
+        ({"study": "a.yaml", "data": {"mist": "x"}}, ["data.mist: unknown key; did you mean mnist"]),
+        ({"study": "a.yaml", "data": {"mnist": ""}}, ["data.mnist: is empty"]),
+        ({"study": ["x/a.yaml", "y/a.yaml"]}, ["study: x/a.yaml and y/a.yaml", "results/a"]),
+        ({"study": "a.yaml", "cores": 4}, ["cores: unknown key; the keys here are study, data"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_the_file_the_key_and_the_fix(
+    values: dict[str, Any], fragments: list[str]
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        load_config(values)
+    message = str(caught.value)
+    assert message.startswith("config/config.yaml: 1 problem\n")
+    for fragment in fragments:
+        assert fragment in message

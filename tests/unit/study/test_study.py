@@ -1,0 +1,144 @@
+"""A study is the union of its grids, expanded into slices of cells."""
+
+import time
+from typing import Literal
+
+import pytest
+
+from gammascape.study import DigitsSpec, MlpSpec
+from gammascape.study.models import CnnSpec
+
+from .conftest import STUDY, Loader
+
+GRID = STUDY.partition("grids:\n")[2]
+
+
+def test_a_grid_holds_every_combination(load: Loader) -> None:
+    study = load("steps: 600", "steps: 600\n    seed: [0, 1, 2]\n    data_seed: [0, 5]")
+    assert len(study.cells) == 2 * 2 * 3 * 2
+    assert study.name == "mine"
+    (part,) = study.slices
+    assert part.key == "mlp3-digits-mse-B32-T600"
+    assert part.model_spec == MlpSpec(kind="mlp", depth=3, width=64)
+    assert part.dataset_spec == DigitsSpec(kind="digits")
+    assert part.depth_exponent == 3
+
+
+def test_cells_are_ordered_by_the_values_of_gamma_and_eta(load: Loader) -> None:
+    study = load("gamma: {log10: [-3, 0]}", "gamma: {log10: [10, 2, -3]}")
+    assert [(cell.gamma, cell.eta) for cell in study.cells] == [
+        ("-3", "-1"), ("-3", "0"), ("2", "-1"), ("2", "0"), ("10", "-1"), ("10", "0"),
+    ]  # fmt: skip
+
+
+def test_slices_come_in_the_order_of_the_file(load: Loader) -> None:
+    study = load("loss: mse", "loss: [xent, mse]", "batch_size: 32", "batch_size: [32, 8]")
+    assert [part.key for part in study.slices] == [
+        "mlp3-digits-xent-B32-T600",
+        "mlp3-digits-xent-B8-T600",
+        "mlp3-digits-mse-B32-T600",
+        "mlp3-digits-mse-B8-T600",
+    ]
+    assert len(study.cells) == sum(len(part.cells) for part in study.slices) == 16
+
+
+def test_a_cell_in_two_grids_is_one_cell_of_one_slice(load: Loader) -> None:
+    second = GRID.replace("[-3, 0]", "{from: -1, to: 1, per_decade: 1}")
+    study = load(text=STUDY + second)
+    (part,) = study.slices
+    assert sorted({cell.gamma for cell in part.cells}) == ["-1", "-3", "0", "1"]
+    assert len(study.cells) == 4 * 2 == len(study.by_path)
+
+
+def test_a_grid_that_repeats_another_adds_nothing(load: Loader) -> None:
+    assert load(text=STUDY + GRID).cells == load().cells
+
+
+@pytest.mark.parametrize("one", ["1", "1.0", "1.00", "+1", "[1]", "[1.0]"])
+def test_one_number_has_one_cell_however_it_is_written(load: Loader, one: str) -> None:
+    study = load("eta: {log10: [-1, 0]}", f"eta: {{log10: {one}}}")
+    reference = load("eta: {log10: [-1, 0]}", "eta: {log10: 1}")
+    assert study.cells == reference.cells
+    assert {cell.eta for cell in study.cells} == {"1"}
+
+
+@pytest.mark.parametrize("one", ["1", "1.0", "1.00"])
+def test_an_option_has_one_value_however_it_is_written(load: Loader, one: str) -> None:
+    study = load("{kind: digits}", f"{{kind: digits, noise: {one}}}")
+    reference = load("{kind: digits}", "{kind: digits, noise: 1.0}")
+    assert [cell.path for cell in study.cells] == [cell.path for cell in reference.cells]
+
+
+def test_defaults_written_out_give_the_same_cells(load: Loader) -> None:
+    study = load(
+        "{kind: digits}",
+        "{kind: digits, shift: 1, rotation: 10, scale: 0.1, elastic: 0.5, noise: 0.3}",
+        "steps: 600",
+        "steps: 600\n    seed: 0\n    data_seed: [0]",
+    )
+    assert [cell.path for cell in study.cells] == [cell.path for cell in load().cells]
+
+
+def test_renaming_models_datasets_and_the_study_keeps_the_cells(load: Loader) -> None:
+    renamed = load("mlp3", "other", "digits:", "images:", "dataset: digits", "dataset: images",
+                   name="renamed")  # fmt: skip
+    assert [cell.path for cell in renamed.cells] == [cell.path for cell in load().cells]
+    assert renamed.slices[0].key == "other-images-mse-B32-T600"
+
+
+def test_the_analysis_changes_no_cell(load: Loader) -> None:
+    study = load(text=STUDY + "analysis: {trained_below: 0.3, lazy: {to: -2}}\n")
+    assert study.cells == load().cells
+    assert study.analysis.trained_below == 0.3
+    assert -2 in study.analysis.lazy
+    assert -1.5 not in study.analysis.lazy
+    assert 1 in study.analysis.rich
+    assert 0.5 not in study.analysis.rich
+
+
+def test_float64_is_for_gammas_strictly_below_the_bound(load: Loader) -> None:
+    gammas = ("gamma: {log10: [-3, 0]}", "gamma: {log10: [-2.5, -2, 0]}")
+    study = load(*gammas)
+    assert {cell.gamma: cell.dtype for cell in study.cells} == {
+        "-2.5": "float64",
+        "-2": "float32",
+        "0": "float32",
+    }
+    everywhere = load(*gammas, text=STUDY + "float64_below: 0.5\n")
+    assert {cell.dtype for cell in everywhere.cells} == {"float64"}
+
+
+def test_each_model_of_a_grid_has_the_window_of_its_own_depth(load: Loader) -> None:
+    study = load(
+        "models:\n", "models:\n  mlp2: {kind: mlp, depth: 2, width: 64}\n",
+        "model: mlp3", "model: [mlp2, mlp3]",
+        "gamma: {log10: [-3, 0]}", "gamma: {log10: 3}",
+        "eta: {log10: [-1, 0]}", "eta: {window: {per_decade: 1, lower: 0, upper: 0, follow: upper}}",
+    )  # fmt: skip
+    assert [(part.model, [cell.eta for cell in part.cells]) for part in study.slices] == [
+        ("mlp2", ["3"]),
+        ("mlp3", ["2"]),
+    ]
+
+
+def test_by_path_finds_each_cell(load: Loader) -> None:
+    study = load()
+    assert [study.by_path[cell.path] for cell in study.cells] == list(study.cells)
+
+
+@pytest.mark.parametrize(("padding", "smallest"), [(0, 10), (1, 4)])
+def test_a_cnn_needs_sides_that_leave_a_pixel(padding: Literal[0, 1], smallest: int) -> None:
+    cnn = CnnSpec(kind="cnn", width=8, padding=padding)
+    assert cnn.misfit((1, smallest, smallest)) is None
+    assert f"at least {smallest}x{smallest}" in (cnn.misfit((1, smallest, smallest - 1)) or "")
+
+
+def test_ten_thousand_cells_load_in_about_a_second(load: Loader) -> None:
+    begin = time.perf_counter()
+    study = load(
+        "gamma: {log10: [-3, 0]}", "gamma: {log10: {from: -5, to: 5, per_decade: 10}}",
+        "eta: {log10: [-1, 0]}", "eta: {log10: {from: -5, to: 5, per_decade: 10}}",
+    )  # fmt: skip
+    assert len(study.by_path) == 101 * 101
+    # Far above what it takes, so that a busy machine does not fail the test.
+    assert time.perf_counter() - begin < 5

@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from gammascape.study import StudyError
+from gammascape.workflow import fingerprint, load_plan, write_if_changed
+
+try:
+    PLAN = load_plan(config)
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+# The interpreter that runs Snakemake has the locked environment; PATH may name another one.
+PYTHON = sys.executable
+
+# Snakemake does not see imported modules. What tables and figures depend on is put into a file that changes
+# only when the meaning of the code does.
+ANALYSIS_CODE = "results/.fingerprints/analysis.sha256"
+FIGURES_CODE = "results/.fingerprints/figures.sha256"
+write_if_changed(Path(ANALYSIS_CODE), fingerprint("analysis", "measure/outcome.py"))
+write_if_changed(Path(FIGURES_CODE), fingerprint("figures"))
+
+
+wildcard_constraints:
+    study="|".join(PLAN.studies),
+    slice="|".join(part.key for study in PLAN.studies.values() for part in study.slices),
+    cell=r"[a-z0-9]+_[a-z0-9]+_(mse|xent)/g[^/]+-[0-9a-f]{12}",
+
+
+def slice_cells(wildcards, name):
+    cells = PLAN.slice(wildcards.study, wildcards.slice).cells
+    return [f"results/cells/{cell.path}/{name}" for cell in cells]
+
+
+def study_cells(wildcards, name):
+    return [f"results/cells/{c.path}/{name}" for c in PLAN.studies[wildcards.study].cells]
+
+
+def slice_tables(wildcards, table):
+    slices = PLAN.studies[wildcards.study].slices
+    return [f"results/{wildcards.study}/tables/{table}/{part.key}.parquet" for part in slices]
+
+
+def figure_files(studies):
+    stems = [stem for study in studies for stem in PLAN.figures(study)]
+    return [f"{stem}.{kind}" for stem in stems for kind in ("json", "html", "svg", "png")]

@@ -1,0 +1,22 @@
+rule index:
+    input:
+        figures=figure_files(PLAN.studies),
+        tables=expand(
+            "results/{study}/tables/{table}.parquet",
+            study=PLAN.studies,
+            table=["cells", "thresholds", "scaling", "similarity"],
+        ),
+        code=FIGURES_CODE,
+    output:
+        "results/index.html",
+    params:
+        studies={
+            name: {"description": study.description, "figures": PLAN.figures(name)}
+            for name, study in PLAN.studies.items()
+        },
+    log:
+        "results/logs/index.log",
+    message:
+        "Write the page results/index.html"
+    script:
+        "../scripts/index.py"

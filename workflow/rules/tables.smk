@@ -1,0 +1,94 @@
+rule cells:
+    input:
+        summaries=lambda wildcards: slice_cells(wildcards, "summary.json"),
+        manifests=lambda wildcards: slice_cells(wildcards, "manifest.json"),
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/cells/{slice}.parquet",
+    params:
+        slice=lambda wildcards: PLAN.cells_params(wildcards.study, wildcards.slice),
+    log:
+        "results/logs/tables/{study}/cells/{slice}.log",
+    message:
+        "Collect the cells of {wildcards.slice}"
+    script:
+        "../scripts/cells.py"
+
+
+rule thresholds:
+    input:
+        cells="results/{study}/tables/cells/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/thresholds/{slice}.parquet",
+    params:
+        model=lambda wildcards: {
+            "depth_exponent": PLAN.slice(wildcards.study, wildcards.slice).depth_exponent
+        },
+    log:
+        "results/logs/tables/{study}/thresholds/{slice}.log",
+    message:
+        "Find where training begins and ends in {wildcards.slice}"
+    script:
+        "../scripts/thresholds.py"
+
+
+rule scaling:
+    input:
+        thresholds="results/{study}/tables/thresholds/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/scaling/{slice}.parquet",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    log:
+        "results/logs/tables/{study}/scaling/{slice}.log",
+    message:
+        "Fit exponents to the edges of {wildcards.slice}"
+    script:
+        "../scripts/scaling.py"
+
+
+rule curves:
+    input:
+        thresholds="results/{study}/tables/thresholds/{slice}.parquet",
+        arrays=lambda wildcards: slice_cells(wildcards, "arrays.npz"),
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/curves/{slice}.parquet",
+    log:
+        "results/logs/tables/{study}/curves/{slice}.log",
+    message:
+        "Take the loss curves at the best eta of {wildcards.slice}"
+    script:
+        "../scripts/curves.py"
+
+
+rule combine:
+    input:
+        slices=lambda wildcards: slice_tables(wildcards, wildcards.table),
+    output:
+        "results/{study}/tables/{table}.parquet",
+    log:
+        "results/logs/tables/{study}/{table}.log",
+    wildcard_constraints:
+        table="cells|thresholds|scaling",
+    message:
+        "Put the slices' {wildcards.table} into one table"
+    script:
+        "../scripts/combine.py"
+
+
+rule similarity:
+    input:
+        thresholds="results/{study}/tables/thresholds.parquet",
+        arrays=lambda wildcards: study_cells(wildcards, "arrays.npz"),
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/similarity.parquet",
+    log:
+        "results/logs/tables/{study}/similarity.log",
+    message:
+        "Compare representations across models and gammas of {wildcards.study}"
+    script:
+        "../scripts/similarity.py"

@@ -1,0 +1,20 @@
+# The cell's parameters travel as one canonical text, because Snakemake compares params as an unordered set of
+# values. Data are `ancient`: preparing them again gives the same content, which the tables check.
+
+
+rule train:
+    input:
+        data=ancient(lambda wildcards: PLAN.prepared_data(wildcards.cell)),
+    output:
+        summary="results/cells/{cell}/summary.json",
+        arrays="results/cells/{cell}/arrays.npz",
+        manifest="results/cells/{cell}/manifest.json",
+    params:
+        cell=lambda wildcards: PLAN.cells[wildcards.cell].canonical(),
+    log:
+        "results/logs/cells/{cell}.log",
+    message:
+        "Train {wildcards.cell}"
+    shell:
+        "{PYTHON:q} -m gammascape.train --cell {params.cell:q} --data {input.data:q}"
+        " --output results/cells/{wildcards.cell} > {log:q} 2>&1"

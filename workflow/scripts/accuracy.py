@@ -1,0 +1,10 @@
+"""Draw the best test accuracy against gamma."""
+
+import polars as pl
+
+from gammascape.analysis.script import run_script
+from gammascape.figures import accuracy, save
+
+with run_script(snakemake.log[0]):
+    tables = [snakemake.input.cells]
+    save(accuracy(*map(pl.read_parquet, tables)), snakemake.output[0].removesuffix(".json"))

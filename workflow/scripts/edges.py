@@ -1,0 +1,10 @@
+"""Draw the edges of training against gamma."""
+
+import polars as pl
+
+from gammascape.analysis.script import run_script
+from gammascape.figures import edges, save
+
+with run_script(snakemake.log[0]):
+    tables = [snakemake.input.thresholds, snakemake.input.scaling]
+    save(edges(*map(pl.read_parquet, tables)), snakemake.output[0].removesuffix(".json"))

@@ -1,0 +1,30 @@
+"""Write the page that shows all figures and links all tables."""
+
+from pathlib import Path
+
+import polars as pl
+
+from gammascape.analysis.script import run_script
+from gammascape.figures import TableEntry, read_figure, study_section, write_index
+
+TABLES = {
+    "cells": "One row for each cell: parameters, status, losses, accuracy.",
+    "thresholds": "The edges of training for each gamma and seed, with the neighbouring etas.",
+    "scaling": "Fitted exponents of the edges with intervals, beside the predicted ones.",
+    "similarity": "Debiased linear CKA between all pairs of model and gamma.",
+}
+
+with run_script(snakemake.log[0]):
+    sections = []
+    for name, study in snakemake.params.studies.items():
+        folder = Path("results") / name / "tables"
+        sections.append(
+            study_section(
+                name,
+                study["description"],
+                pl.read_parquet(folder / "cells.parquet"),
+                [read_figure(stem) for stem in study["figures"]],
+                [TableEntry(folder / f"{t}.parquet", words) for t, words in TABLES.items()],
+            )
+        )
+    write_index(sections, snakemake.output[0])

@@ -1,0 +1,10 @@
+"""Draw the phase portrait of one slice."""
+
+import polars as pl
+
+from gammascape.analysis.script import run_script
+from gammascape.figures import portrait, save
+
+with run_script(snakemake.log[0]):
+    tables = [snakemake.input.cells, snakemake.input.thresholds, snakemake.input.scaling]
+    save(portrait(*map(pl.read_parquet, tables)), snakemake.output[0].removesuffix(".json"))

@@ -1,0 +1,12 @@
+"""Fit exponents to the edges of one slice."""
+
+import polars as pl
+
+from gammascape.analysis.scaling import scaling_table
+from gammascape.analysis.script import run_script
+from gammascape.study import Analysis
+
+with run_script(snakemake.log[0]):
+    thresholds = pl.read_parquet(snakemake.input.thresholds)
+    analysis = Analysis.model_validate(snakemake.params.analysis)
+    scaling_table(thresholds, analysis).write_parquet(snakemake.output[0])

@@ -1,0 +1,10 @@
+"""Draw the similarity of representations."""
+
+import polars as pl
+
+from gammascape.analysis.script import run_script
+from gammascape.figures import save, similarity
+
+with run_script(snakemake.log[0]):
+    tables = [snakemake.input.similarity]
+    save(similarity(*map(pl.read_parquet, tables)), snakemake.output[0].removesuffix(".json"))
