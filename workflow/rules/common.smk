@@ -34,14 +34,21 @@ def slice_cells(wildcards, name):
 
 
 def study_cells(wildcards, name):
-    return [f"results/cells/{c.path}/{name}" for c in PLAN.studies[wildcards.study].cells]
+    return [
+        f"results/cells/{c.path}/{name}" for c in PLAN.studies[wildcards.study].cells
+    ]
 
 
 def slice_tables(wildcards, table):
     slices = PLAN.studies[wildcards.study].slices
-    return [f"results/{wildcards.study}/tables/{table}/{part.key}.parquet" for part in slices]
+    return [
+        f"results/{wildcards.study}/tables/{table}/{part.key}.parquet"
+        for part in slices
+    ]
 
 
 def figure_files(studies):
     stems = [stem for study in studies for stem in PLAN.figures(study)]
-    return [f"{stem}.{kind}" for stem in stems for kind in ("json", "html", "svg", "png")]
+    return [
+        f"{stem}.{kind}" for stem in stems for kind in ("json", "html", "svg", "png")
+    ]

@@ -15,10 +15,10 @@ rule prepare_digits:
 rule prepare_mnist:
     output:
         "results/data/mnist.npz",
-    params:
-        source=PLAN.config.data.mnist,
     log:
         "results/logs/data/mnist.log",
+    params:
+        source=PLAN.config.data.mnist,
     message:
         "Prepare MNIST from the files in {params.source}"
     shell:

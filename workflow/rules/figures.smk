@@ -5,7 +5,13 @@ rule portrait:
         scaling="results/{study}/tables/scaling/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext("results/{study}/figures/portrait/{slice}", ".json", ".html", ".svg", ".png"),
+        multiext(
+            "results/{study}/figures/portrait/{slice}",
+            ".json",
+            ".html",
+            ".svg",
+            ".png",
+        ),
     log:
         "results/logs/figures/{study}/portrait/{slice}.log",
     message:
@@ -19,7 +25,13 @@ rule loss_curves:
         curves="results/{study}/tables/curves/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext("results/{study}/figures/loss_curves/{slice}", ".json", ".html", ".svg", ".png"),
+        multiext(
+            "results/{study}/figures/loss_curves/{slice}",
+            ".json",
+            ".html",
+            ".svg",
+            ".png",
+        ),
     log:
         "results/logs/figures/{study}/loss_curves/{slice}.log",
     message:
@@ -33,7 +45,13 @@ rule collapse:
         curves="results/{study}/tables/curves/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext("results/{study}/figures/collapse/{slice}", ".json", ".html", ".svg", ".png"),
+        multiext(
+            "results/{study}/figures/collapse/{slice}",
+            ".json",
+            ".html",
+            ".svg",
+            ".png",
+        ),
     log:
         "results/logs/figures/{study}/collapse/{slice}.log",
     message:

@@ -9,13 +9,13 @@ rule index:
         code=FIGURES_CODE,
     output:
         "results/index.html",
+    log:
+        "results/logs/index.log",
     params:
         studies={
             name: {"description": study.description, "figures": PLAN.figures(name)}
             for name, study in PLAN.studies.items()
         },
-    log:
-        "results/logs/index.log",
     message:
         "Write the page results/index.html"
     script:

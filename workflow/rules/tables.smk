@@ -5,10 +5,10 @@ rule cells:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/cells/{slice}.parquet",
-    params:
-        slice=lambda wildcards: PLAN.cells_params(wildcards.study, wildcards.slice),
     log:
         "results/logs/tables/{study}/cells/{slice}.log",
+    params:
+        slice=lambda wildcards: PLAN.cells_params(wildcards.study, wildcards.slice),
     message:
         "Collect the cells of {wildcards.slice}"
     script:
@@ -21,12 +21,14 @@ rule thresholds:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/thresholds/{slice}.parquet",
-    params:
-        model=lambda wildcards: {
-            "depth_exponent": PLAN.slice(wildcards.study, wildcards.slice).depth_exponent
-        },
     log:
         "results/logs/tables/{study}/thresholds/{slice}.log",
+    params:
+        model=lambda wildcards: {
+            "depth_exponent": PLAN.slice(
+                wildcards.study, wildcards.slice
+            ).depth_exponent
+        },
     message:
         "Find where training begins and ends in {wildcards.slice}"
     script:
@@ -39,10 +41,10 @@ rule scaling:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/scaling/{slice}.parquet",
-    params:
-        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
     log:
         "results/logs/tables/{study}/scaling/{slice}.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
     message:
         "Fit exponents to the edges of {wildcards.slice}"
     script:

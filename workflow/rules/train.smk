@@ -9,10 +9,10 @@ rule train:
         summary="results/cells/{cell}/summary.json",
         arrays="results/cells/{cell}/arrays.npz",
         manifest="results/cells/{cell}/manifest.json",
-    params:
-        cell=lambda wildcards: PLAN.cells[wildcards.cell].canonical(),
     log:
         "results/logs/cells/{cell}.log",
+    params:
+        cell=lambda wildcards: PLAN.cells[wildcards.cell].canonical(),
     message:
         "Train {wildcards.cell}"
     shell:

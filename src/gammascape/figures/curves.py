@@ -29,9 +29,10 @@ _LOSS_CAPTION = (
     "each feature learning strength γ, coloured from small γ (dark) to large γ (bright)."
 )
 _COLLAPSE_CAPTION = (
-    "The same curves against the rescaled time τ = ηt/γ, with η the learning rate and t the "
-    "step: theory expects that at large γ (bright) the loss falls at the same τ whatever γ is, "
-    "while at small γ (dark) it falls at a τ proportional to γ."
+    "Smoothed training loss relative to the loss of the output zero (up) against the rescaled "
+    "time τ = ηt/γ (across), with η the best learning rate and t the step: theory expects that at "
+    "large γ (bright) the loss falls at the same τ whatever γ is, while at small γ (dark) it falls "
+    "at a τ proportional to γ."
 )
 
 

@@ -93,6 +93,7 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame) -> ChartType:
         pl.col("upper_log10").fill_null(pl.col("eta_log10")),
         pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"),
     ).select("x", "gamma_log10", "eta_log10", "lower_log10", "upper_log10", "measured", "bounded")
+    points = points.sort(pl.all())
     xs = _span(points["gamma_log10"], points["gamma_log10"], 0.4)
     ys = _span(points["lower_log10"], points["upper_log10"], 0.5)
     if not fits.is_empty():
@@ -167,22 +168,33 @@ def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[
         notes = [(f"slopes, {_window_words(fits, window)}", theme.INK)]
         notes += [(_slope_note(fit), theme.EDGE_COLOURS[fit["edge"]]) for fit in ordered]
         upper = window == "lazy"
-        corner = {"x": [xs[0 if upper else 1]], "eta_log10": [ys[1 if upper else 0]]}
-        for place, (text, colour) in enumerate(notes):
-            line = place if upper else place - len(notes) + 1
-            layers.append(
-                alt.Chart(pl.DataFrame(corner))
-                .mark_text(
-                    text=text,
-                    color=colour,
-                    fontSize=theme.SIZES["note"],
-                    align="left" if upper else "right",
-                    baseline="top" if upper else "bottom",
-                    dx=6 if upper else -6,
-                    dy=14 * line + (6 if upper else -6),
-                )
-                .encode(x=alt.X("x:Q"), y=alt.Y("eta_log10:Q"))
+        line_height = 14 * (ys[1] - ys[0]) / HEIGHT
+        top = ys[1] if upper else ys[0] + line_height * (len(notes) - 1)
+        rows = [
+            {
+                "x": xs[0 if upper else 1],
+                "eta_log10": top - line_height * k,
+                "note": text,
+                "ink": ink,
+            }
+            for k, (text, ink) in enumerate(notes)
+        ]
+        layers.append(
+            alt.Chart(pl.DataFrame(rows))
+            .mark_text(
+                fontSize=theme.SIZES["note"],
+                align="left" if upper else "right",
+                baseline="top" if upper else "bottom",
+                dx=6 if upper else -6,
+                dy=6 if upper else -6,
             )
+            .encode(
+                x=alt.X("x:Q"),
+                y=alt.Y("eta_log10:Q"),
+                text=alt.Text("note:N"),
+                color=alt.Color("ink:N", scale=None),
+            )
+        )
     return layers
 
 

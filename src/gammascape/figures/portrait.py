@@ -40,7 +40,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     # An edge at the end of the sampled range is a bound, and a portrait shows what was measured.
     thresholds = thresholds.filter(
         pl.col("slice") == key, pl.col("bounded"), pl.col("eta_log10").is_not_null()
-    )
+    ).sort("edge", "gamma_log10", "seed", "data_seed")
     scaling = scaling.filter(pl.col("slice") == key)
     shown, thinning = _tiles(cells)
     if thinning:

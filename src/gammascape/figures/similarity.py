@@ -13,6 +13,7 @@ from gammascape.figures.tables import ROW_LIMIT, budget_line, count_of, every_kt
 MAP_SIZE = 480
 LINE_WIDTH, LINE_HEIGHT = 300, 300
 _GROUP = ["dataset", "loss", "batch_size", "steps"]
+_ENDS = ["model_a", "gamma_a_log10", "model_b", "gamma_b_log10"]
 _STEADY = 0.02  # changes of the mean CKA smaller than this are not called a rise or a fall
 _MEAN, _PAIR, _SAME = (
     "mean of all pairs",
@@ -32,7 +33,7 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
 
     Data sets, losses and budgets are never mixed: each gets a row of its own.
     """
-    if pairs.is_empty():
+    if pairs["cka"].null_count() == pairs.height:
         return theme.nothing(
             figure="similarity",
             title="There is no pair of trained networks to compare",
@@ -97,9 +98,7 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
         )
 
     chart: alt.Chart = (
-        alt.Chart(
-            part.select("model_a", "gamma_a_log10", "model_b", "gamma_b_log10", "cka", "seed_pairs")
-        )
+        alt.Chart(part.select(*_ENDS, "cka", "seed_pairs").sort(_ENDS))
         .mark_rect()
         .encode(
             x=alt.X("gamma_b_log10:O", axis=axis(26)).scale(domain=gammas),
@@ -141,6 +140,7 @@ def _equal_gamma(part: pl.DataFrame) -> pl.DataFrame:
         "cka",
         (pl.col("model_a") == pl.col("model_b")).alias("same"),
     )
+    equal = equal.sort("pair", "gamma_log10")  # sums do not depend on the order of the table
     across = equal.filter(~pl.col("same")).with_columns(pl.lit(_PAIR).alias("kind"))
     several = across["pair"].n_unique() > 1
     mean = across.group_by("gamma_log10").agg(pl.col("cka").mean())

@@ -51,7 +51,7 @@ class CnnSpec(Network):
     """Convolutional network."""
     width: Count = Field(examples=[8])
     """Base width N: the convolutions have N and 2N channels, the hidden layer 8N units."""
-    padding: Literal[0, 1] = Field(default=0, examples=[1])
+    padding: int = Field(default=0, ge=0, le=1, examples=[1])
     """Pixels of zero padding around each convolution: 0, as in the paper's code, or 1 for images
     too small to lose their border."""
 

@@ -144,9 +144,9 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         swap("loss: mse", "loss: no"),
         ["grids[0].loss: unknown false; write one of mse, xent", "booleans"],
     ),
-    "boolean for a choice of numbers": (
+    "boolean for a small number": (
         swap(MLP, "mlp3: {kind: cnn, width: 8, padding: yes}"),
-        ["models.mlp3.padding: unknown true; write one of 0, 1", "booleans"],
+        ["models.mlp3.padding: needs a whole number, got true", "booleans"],
     ),
     "unknown loss": (
         swap("loss: mse", "loss: [mse, cross_entropy]"),

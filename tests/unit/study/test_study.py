@@ -1,7 +1,6 @@
 """A study is the union of its grids, expanded into slices of cells."""
 
 import time
-from typing import Literal
 
 import pytest
 
@@ -127,7 +126,7 @@ def test_by_path_finds_each_cell(load: Loader) -> None:
 
 
 @pytest.mark.parametrize(("padding", "smallest"), [(0, 10), (1, 4)])
-def test_a_cnn_needs_sides_that_leave_a_pixel(padding: Literal[0, 1], smallest: int) -> None:
+def test_a_cnn_needs_sides_that_leave_a_pixel(padding: int, smallest: int) -> None:
     cnn = CnnSpec(kind="cnn", width=8, padding=padding)
     assert cnn.misfit((1, smallest, smallest)) is None
     assert f"at least {smallest}x{smallest}" in (cnn.misfit((1, smallest, smallest - 1)) or "")

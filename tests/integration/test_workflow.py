@@ -1,0 +1,209 @@
+"""Snakemake, run for real on a tiny study: what it makes, what it makes again, and what it leaves alone."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STUDY = """\
+datasets:
+  digits: {{kind: digits}}
+models:
+  small: {{kind: mlp, depth: 2, width: 16}}
+grids:
+  - model: small
+    dataset: digits
+    loss: mse
+    gamma: {{log10: {gammas}}}
+    eta: {{log10: {etas}}}
+    batch_size: 16
+    steps: 30
+"""
+
+
+def write_study(project: Path, gammas: str = "[0, 1]", etas: str = "[0, 1]") -> None:
+    study = project / "config/studies/tiny.yaml"
+    study.write_text(STUDY.format(gammas=gammas, etas=etas))
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+
+
+def snakemake(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options), cwd=project, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def planned(project: Path) -> dict[str, int]:
+    """Jobs that a dry run counts, by rule."""
+    done = snakemake(project, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    counts.pop("total", None)
+    return {rule: int(count) for rule, count in counts.items()}
+
+
+def summaries(project: Path) -> dict[Path, int]:
+    """Artifacts of cells and the time each was written."""
+    return {p: p.stat().st_mtime_ns for p in project.glob("results/cells/*/*/summary.json")}
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    # Snakemake compares file times, so copies keep them.
+    shutil.copytree(source, target, copy_function=shutil.copy2, dirs_exist_ok=True)
+
+
+def empty_project(folder: Path) -> Path:
+    for name in ("workflow", "profiles"):
+        copy_tree(ROOT / name, folder / name)
+    shutil.copy2(ROOT / "Snakefile", folder / "Snakefile")
+    (folder / "config/studies").mkdir(parents=True)
+    (folder / "config/config.yaml").write_text("study: config/studies/tiny.yaml\n")
+    write_study(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the tiny study has run once; tests work on copies."""
+    project = empty_project(tmp_path_factory.mktemp("finished"))
+    done = snakemake(project)
+    assert done.returncode == 0, done.stderr
+    assert "cells: 4 of 4 done" in done.stderr
+    return project
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    copy_tree(finished, tmp_path / "project")
+    return tmp_path / "project"
+
+
+def test_one_run_makes_cells_tables_figures_and_the_page(finished: Path) -> None:
+    assert len(summaries(finished)) == 4
+    for cell in finished.glob("results/cells/*/*"):
+        log = finished / "results/logs/cells" / cell.parent.name / f"{cell.name}.log"
+        assert "backend" in log.read_text()
+    tables = finished / "results/tiny/tables"
+    assert pl.read_parquet(tables / "cells.parquet").height == 4
+    for figure in ("edges", "accuracy", "similarity"):
+        for kind in ("json", "html", "svg", "png"):
+            assert (finished / f"results/tiny/figures/{figure}.{kind}").stat().st_size > 0
+    page = (finished / "results/index.html").read_text()
+    for link in re.findall(r'(?:href|src)="([^"#][^"]*)"', page):
+        assert (finished / "results" / link).is_file(), link
+
+
+def test_a_second_run_does_nothing(project: Path) -> None:
+    before = summaries(project)
+    done = snakemake(project)
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stderr
+    assert summaries(project) == before
+
+
+def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
+    project: Path,
+) -> None:
+    before = summaries(project)
+    write_study(project, gammas="[0, 1, 2]")
+    plan = planned(project)
+    assert plan.pop("all") == 1
+    assert plan == {
+        "train": 2,
+        "cells": 1,
+        "thresholds": 1,
+        "scaling": 1,
+        "curves": 1,
+        "combine": 3,
+        "similarity": 1,
+        "portrait": 1,
+        "loss_curves": 1,
+        "collapse": 1,
+        "edges": 1,
+        "accuracy": 1,
+        "similarity_map": 1,
+        "index": 1,
+    }
+    assert snakemake(project).returncode == 0
+    after = summaries(project)
+    assert len(after) == 6
+    assert {path: after[path] for path in before} == before
+    assert pl.read_parquet(project / "results/tiny/tables/cells.parquet").height == 6
+
+
+def test_touching_or_reformatting_any_file_retrains_nothing(project: Path) -> None:
+    for path in [project / "Snakefile", *project.glob("workflow/**/*"), *project.glob("config/**/*")]:
+        if path.is_file():
+            if path.suffix in (".smk", ".py", ".yaml") or path.name == "Snakefile":
+                path.write_text(path.read_text() + "\n# a remark\n\n")
+            path.touch()
+    (project / "results/data/digits.npz").touch()
+    assert "train" not in planned(project)
+
+
+def test_other_thresholds_judge_again_without_training(project: Path) -> None:
+    study = project / "config/studies/tiny.yaml"
+    study.write_text(study.read_text() + "analysis: {trained_below: 0.9}\n")
+    plan = planned(project)
+    assert "train" not in plan
+    assert plan["cells"] == 1
+
+
+def test_an_interrupted_run_goes_on_with_what_is_missing(project: Path) -> None:
+    write_study(project, etas="[0, 0.5, 1, 1.5, 2, 2.5]")
+    known = set(summaries(project))
+    running = subprocess.Popen(
+        command(), cwd=project, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not set(summaries(project)) - known and time.monotonic() < deadline:
+        time.sleep(0.1)
+    # The whole group, as a terminal or a machine that goes down would end it.
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    shutil.rmtree(project / ".snakemake/locks", ignore_errors=True)
+    before = summaries(project)
+    assert known < set(before)
+    assert len(before) < 12
+    again = snakemake(project)
+    assert again.returncode == 0, again.stderr
+    after = summaries(project)
+    assert len(after) == 12
+    # A cell whose job had not been recorded as finished when the kill came is made again, and only those.
+    assert sum(after[path] != written for path, written in before.items()) <= 2
+
+
+def test_the_parameters_of_every_rule_are_seen_by_snakemake(finished: Path) -> None:
+    # Snakemake leaves values that it cannot represent out of its record without a word; a rule whose
+    # parameters are not in the record would never run again for them.
+    stored: dict[str, list[str]] = {}
+    for path in (finished / ".snakemake/metadata").iterdir():
+        record = json.loads(path.read_text())
+        stored.setdefault(record["rule"], record["params"])
+    for rule in ("train", "cells", "thresholds", "scaling", "index"):
+        assert len(stored[rule]) == 1, rule
+    assert "numerics" in stored["train"][0]
+    assert "trained_below" in stored["cells"][0]
+    assert "bootstrap" in stored["scaling"][0]
+
+
+def test_a_mistake_in_the_study_is_one_message(project: Path) -> None:
+    study = project / "config/studies/tiny.yaml"
+    study.write_text(study.read_text().replace("batch_size", "batchsize"))
+    done = snakemake(project)
+    assert done.returncode != 0
+    assert "tiny.yaml" in done.stderr
+    assert "did you mean batch_size?" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,76 @@
+"""What the figure of accuracy against gamma claims."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from gammascape.figures import accuracy
+
+from .specs import axis_titles, data_of, rows, subtitle, words
+from .synthetic import ALL, MLP3, cells_table
+
+
+def test_symbols_are_the_best_eta_of_each_seed_and_lines_their_mean(mlp3):
+    cells, *_ = mlp3
+    chart = accuracy(cells)
+    (points,), (line,) = data_of(chart, "point"), data_of(chart, "line")
+    at_one = [row["value"] for row in points if row["gamma_log10"] == 0]
+    best = (
+        cells.filter(pl.col("gamma_log10") == 0).group_by("seed").agg(pl.col("test_accuracy").max())
+    )
+    assert sorted(at_one) == pytest.approx(sorted(100 * best["test_accuracy"]))
+    (mean,) = [row["value"] for row in line if row["gamma_log10"] == 0]
+    assert mean == pytest.approx(sum(at_one) / 2)
+
+
+def test_every_model_is_a_line(everything):
+    (line,) = data_of(accuracy(everything[0]), "line")
+    assert {row["series"] for row in line} == {recipe.model for recipe in ALL}
+
+
+def test_slices_of_one_model_are_told_apart_by_what_differs():
+    cells = cells_table(MLP3, replace(MLP3, loss="xent"))
+    (line,) = data_of(accuracy(cells), "line")
+    assert {row["series"] for row in line} == {"mlp3 mse", "mlp3 xent"}
+
+
+def test_regression_slices_are_left_out_of_the_accuracy():
+    regression = replace(MLP3, model="mlpr", dataset="teacher", classes=False)
+    cells = cells_table(MLP3, regression)
+    chart = accuracy(cells)
+    assert not any("mlpr" in row["series"] for row in rows(chart))
+    assert f"{cells_table(MLP3).height} cells" in subtitle(chart)
+
+
+def test_a_study_without_accuracy_shows_the_loss():
+    chart = accuracy(cells_table(replace(MLP3, dataset="teacher", classes=False)))
+    assert "lowest relative final loss (dimensionless)" in axis_titles(chart)
+    assert "lowest loss" in words(chart)["title"]
+    assert "loss" in words(chart)["caption"]
+
+
+def test_the_title_names_the_best_gamma_and_the_gain(everything):
+    cells = everything[0].filter(pl.col("model") == "cnn")
+    best = cells.group_by("gamma_log10").agg(pl.col("test_accuracy").max()).sort("gamma_log10")
+    gain = 100 * (best["test_accuracy"].max() - best["test_accuracy"][0])
+    assert words(accuracy(cells))["title"].startswith("cnn is most accurate at γ = ")
+    assert f"by {gain:.1f} points" in words(accuracy(cells))["title"]
+
+
+def test_nothing_finite_is_drawn_as_an_empty_figure(mlp3):
+    cells = mlp3[0].with_columns(
+        test_accuracy=pl.lit(None, pl.Float64), relative_loss=pl.lit(None, pl.Float64)
+    )
+    assert words(accuracy(cells))["title"].startswith("No cell")
+
+
+def test_a_single_gamma_has_no_gain_to_report():
+    title = words(accuracy(cells_table(replace(MLP3, gammas=(1.0,)))))["title"]
+    assert title == "mlp3 is most accurate at γ = 10"
+
+
+def test_symbols_give_way_to_lines_when_there_are_too_many():
+    cells = cells_table(replace(MLP3, seeds=(0,)))
+    cells = pl.concat([cells.with_columns(seed=pl.lit(k, pl.Int64)) for k in range(600)])
+    assert len(rows(accuracy(cells))) < 5000
