@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,10 @@ def save(
     paths["json"].parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     paths["json"].write_text(text, encoding="utf-8")
-    html = vl_convert.vegalite_to_html(spec, vl_version=_VEGA_LITE, bundle=True)
-    paths["html"].write_text(html, encoding="utf-8")
+    page = vl_convert.vegalite_to_html(spec, vl_version=_VEGA_LITE, bundle=True)
+    heading = f"<title>{escape(words.get('title', 'Chart'))}</title>"
+    page = page.replace("<title>Chart</title>", heading, 1)
+    paths["html"].write_text(page, encoding="utf-8")
     svg = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
     paths["svg"].write_text(_renumbered(svg), encoding="utf-8")
     png = vl_convert.vegalite_to_png(spec, vl_version=_VEGA_LITE, ppi=PIXELS_PER_INCH)

@@ -46,6 +46,7 @@ def test_the_html_needs_no_network(saved):
     assert not re.search(r"<(script|link)[^>]*(src|href)\s*=", page)
     assert len(page) > 500_000
     assert "vegaEmbed" in page
+    assert "<title>mlp3 on digits" in page
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path, mlp3):
