@@ -45,7 +45,10 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
         raise ValueError("device cuda was asked for, but torch finds no CUDA device")
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if device == "cuda":
+        # Not on the CPU, whose kernels in use here are deterministic: the call imports the compiler, which takes
+        # as long as torch itself and would double the start of every cell.
+        torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     precision = _matmul_precision() if device == "cpu" else "highest"
