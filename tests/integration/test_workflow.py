@@ -144,7 +144,11 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
 
 
 def test_touching_or_reformatting_any_file_retrains_nothing(project: Path) -> None:
-    for path in [project / "Snakefile", *project.glob("workflow/**/*"), *project.glob("config/**/*")]:
+    for path in [
+        project / "Snakefile",
+        *project.glob("workflow/**/*"),
+        *project.glob("config/**/*"),
+    ]:
         if path.is_file():
             if path.suffix in (".smk", ".py", ".yaml") or path.name == "Snakefile":
                 path.write_text(path.read_text() + "\n# a remark\n\n")

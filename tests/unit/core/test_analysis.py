@@ -1,0 +1,180 @@
+"""Edges, exponents and similarity on made-up cells whose answers are known."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gammascape.analysis.cells import CELL_SCHEMA
+from gammascape.analysis.cka import debiased_cka, unpack_triangle
+from gammascape.analysis.curves import smooth
+from gammascape.analysis.scaling import scaling_table
+from gammascape.analysis.thresholds import threshold_table
+from gammascape.measure.outcome import Facts, Thresholds, judge
+from gammascape.study import Analysis
+
+LABELS = {
+    "slice": "m-d-mse-B1-T1", "model": "m", "dataset": "d", "loss": "mse", "batch_size": 1, "steps": 1
+}  # fmt: skip
+FACTS = {
+    "finite": True,
+    "seen_nan": False,
+    "initial_loss": 0.1,
+    "final_loss": 0.01,
+    "baseline_loss": 0.1,
+    "peak_loss": 0.1,
+    "active_fraction": 1.0,
+}
+
+
+def line(statuses: str, gamma: float = 0.0, step: float = 0.5, start: float = 0.0) -> pl.DataFrame:
+    """Cells of one gamma: u(ntrained), t(rained), T (best), r(unaway), d(ead), x (diverged)."""
+    names = {"u": "untrained", "t": "trained", "T": "trained", "r": "runaway", "d": "dead"}
+    losses = {"u": 0.95, "t": 0.4, "T": 0.2, "r": 9.0, "d": 1.0}
+    rows: list[dict[str, Any]] = [
+        LABELS
+        | {
+            "cell": f"c{gamma}-{i}",
+            "gamma_log10": gamma,
+            "eta_log10": start + step * i,
+            "seed": 0,
+            "data_seed": 0,
+            "status": names.get(s, "diverged"),
+            "relative_loss": losses.get(s),
+        }
+        for i, s in enumerate(statuses)
+    ]
+    return pl.DataFrame(rows, schema_overrides=CELL_SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    # eta_min, eta_best, eta_max_trained, eta_max_finite: sampled eta in grid steps, and whether it is bounded.
+    [
+        ("utTtrx", [(1, True), (2, True), (3, True), (4, True)]),
+        ("Ttt", [(0, False), (0, False), (2, False), (2, False)]),
+        ("uuurx", [None, (0, False), None, (3, True)]),
+        ("xxx", [None, None, None, None]),
+        # A trained island beyond a gap is not part of the run around the best cell.
+        ("utTutx", [(1, True), (2, True), (2, True), (4, True)]),
+        # Finite results above the first divergence do not count.
+        ("uTxrd", [(1, True), (1, True), (1, True), (1, True)]),
+    ],
+)
+def test_edges_of_one_line(statuses: str, expected: list[tuple[int, bool] | None]) -> None:
+    table = threshold_table(line(statuses), 3)
+    found = {
+        row["edge"]: (round(row["eta_log10"] / 0.5), row["bounded"])
+        for row in table.iter_rows(named=True)
+    }
+    names = ("eta_min", "eta_best", "eta_max_trained", "eta_max_finite")
+    assert [found.get(name) for name in names] == expected
+
+
+def planted(step: float) -> pl.DataFrame:
+    """A slice whose eta_max is gamma^2 for gamma < 1 and gamma^(2/3) above, sampled at `step`."""
+    lines = []
+    for gamma in (-4.0, -3.0, -2.0, 1.0, 2.0, 3.0, 4.0):
+        edge = 2 * gamma if gamma < 0 else 2 * gamma / 3
+        start = np.floor(edge / step) * step - 4 * step
+        count = int(np.floor((edge - start) / step))
+        lines.append(line("u" + "T" * count + "rx", gamma, step, start))
+    return pl.concat(lines)
+
+
+def test_planted_exponents_are_found_within_their_intervals() -> None:
+    fits = scaling_table(threshold_table(planted(0.25), 3), Analysis())
+    upper = fits.filter(pl.col("edge") == "eta_max_trained")
+    for window, slope in (("lazy", 2.0), ("rich", 2 / 3)):
+        [row] = upper.filter(pl.col("window") == window).to_dicts()
+        assert row["slope"] == pytest.approx(slope, abs=0.1)
+        assert row["slope_low"] <= slope <= row["slope_high"]
+        assert row["predicted_slope"] == pytest.approx(slope)
+
+
+def test_a_coarse_grid_widens_the_interval() -> None:
+    widths = []
+    for step in (0.125, 0.5):
+        fits = scaling_table(threshold_table(planted(step), 3), Analysis())
+        [row] = fits.filter(
+            pl.col("edge") == "eta_max_trained", pl.col("window") == "rich"
+        ).to_dicts()
+        widths.append(row["slope_high"] - row["slope_low"])
+    assert widths[1] > 1.5 * widths[0]
+
+
+def song(k: np.ndarray, m: np.ndarray) -> float:
+    """The unbiased HSIC of Song et al. (2012), written as in the paper."""
+    n = len(k)
+    k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
+    one = np.ones(n)
+    return float(
+        np.trace(k @ m)
+        + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+        - 2 / (n - 2) * (one @ k @ m @ one)
+    ) / (n * (n - 3))
+
+
+def test_debiased_cka_is_that_of_the_unbiased_hsic() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(30, 5)), rng.normal(size=(30, 8))
+    b[:, :5] += a
+    grams = [a @ a.T, b @ b.T]
+    expected = song(*grams) / np.sqrt(song(grams[0], grams[0]) * song(grams[1], grams[1]))
+    assert debiased_cka(grams)[0, 1] == pytest.approx(expected, rel=1e-10)
+
+
+def test_unrelated_representations_have_cka_zero_on_average() -> None:
+    rng = np.random.default_rng(1)
+    values = []
+    for _ in range(40):
+        a, b = rng.normal(size=(2, 40, 400))
+        values.append(debiased_cka([a @ a.T, b @ b.T])[0, 1])
+    # The biased estimator would give about 0.9 here; the mean of 40 debiased ones is within 0.02 of 0.
+    assert abs(np.mean(values)) < 0.02
+
+
+def test_cka_does_not_see_rotation_scale_or_translation() -> None:
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=(25, 6))
+    q, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    b = 3.0 * a @ q + 5.0
+    assert debiased_cka([a @ a.T, b @ b.T])[0, 1] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_packed_triangle_is_unpacked() -> None:
+    gram = np.arange(16.0).reshape(4, 4)
+    gram = gram + gram.T
+    assert np.array_equal(unpack_triangle(gram[np.triu_indices(4)]), gram)
+
+
+def test_smoothing_keeps_a_constant_loss() -> None:
+    steps = np.arange(1.0, 1001)
+    at, relative = smooth(steps, np.full(1000, 0.05), np.full(1000, 0.1))
+    assert np.allclose(relative, 0.5)
+    assert at[0] == 1
+    assert len(at) < 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "catapulted", "kept"),
+    [
+        ({}, "trained", False, True),
+        ({"final_loss": 0.09}, "untrained", False, True),
+        ({"final_loss": 0.2}, "runaway", False, True),
+        ({"peak_loss": 5.0}, "trained", True, True),
+        ({"active_fraction": 0.0, "final_loss": 8.0}, "dead", False, True),
+        ({"finite": False, "seen_nan": True, "final_loss": None}, "diverged", False, False),
+        ({"finite": False, "final_loss": None}, "diverged", False, True),
+    ],
+)
+def test_status_follows_from_the_facts(
+    changes: dict[str, Any], status: str, catapulted: bool, kept: bool
+) -> None:
+    outcome = judge(Facts(**(FACTS | changes)), Thresholds())
+    assert (outcome.status, outcome.catapulted, outcome.kept_by_nan_rule) == (
+        status,
+        catapulted,
+        kept,
+    )

@@ -1,0 +1,59 @@
+"""The command that trains one cell: what it writes, and what it says when it cannot."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gammascape.study import Cell
+from gammascape.study.datasets import DigitsSpec
+from gammascape.study.models import MlpSpec
+from gammascape.train import main
+
+CELL = Cell(
+    model=MlpSpec(kind="mlp", depth=2, width=16),
+    dataset=DigitsSpec(kind="digits"),
+    loss="xent",
+    gamma="0",
+    eta="0",
+    batch_size=16,
+    steps=20,
+)
+
+
+def run(cell: Cell, data: Path, output: Path) -> int:
+    options = ["--cell", cell.canonical(), "--data", str(data), "--output", str(output)]
+    return main([*options, "--device", "cpu"])
+
+
+def test_the_same_cell_gives_the_same_bytes(digits_file: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert run(CELL, digits_file, tmp_path / name) == 0
+    for file in ("summary.json", "arrays.npz"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    summary = json.loads((tmp_path / "a/summary.json").read_text())
+    assert summary["cell"] == CELL.record()
+    assert [e["step"] for e in summary["evaluations"]] == [0, 1, 2, 5, 10, 20]
+
+
+def test_divergence_is_a_result(digits_file: Path, tmp_path: Path) -> None:
+    wild = Cell.from_canonical(
+        CELL.canonical().replace('"eta":"0"', '"eta":"9"').replace("xent", "mse")
+    )
+    assert run(wild, digits_file, tmp_path) == 0
+    text = (tmp_path / "summary.json").read_text()
+    assert json.loads(text)["status"] == "diverged"
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_a_cell_that_cannot_be_read_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--cell", '{"gamma": 3}', "--output", str(tmp_path)]) == 2
+    assert "cell record" in capsys.readouterr().err
+
+
+def test_missing_data_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(CELL, tmp_path / "digits.npz", tmp_path) == 1
+    assert "snakemake results/data/digits.npz" in capsys.readouterr().err
