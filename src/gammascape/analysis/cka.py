@@ -51,4 +51,5 @@ def debiased_cka(grams: Sequence[Floats]) -> Floats:
     norms = np.linalg.norm(flat, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         unit: Floats = flat / norms[:, None]
-    return np.asarray(unit @ unit.T)
+    cka: Floats = unit @ unit.T
+    return cka
