@@ -50,6 +50,6 @@ def debiased_cka(grams: Sequence[Floats]) -> Floats:
     flat = np.stack([u_centre(gram).ravel() for gram in grams])
     norms = np.linalg.norm(flat, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        unit: Floats = flat / norms[:, None]
+        unit = flat / norms[:, None]
     cka: Floats = unit @ unit.T
     return cka
