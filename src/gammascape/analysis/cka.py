@@ -29,7 +29,7 @@ def u_centre(gram: Floats) -> Floats:
         raise ValueError(f"the debiased estimator needs at least 4 probes, not {n}")
     off_diagonal = gram - np.diag(np.diag(gram))
     rows = off_diagonal.sum(1) / (n - 2)
-    centred = off_diagonal - rows[:, None] - rows[None, :] + rows.sum() / (n - 1)
+    centred: Floats = off_diagonal - rows[:, None] - rows[None, :] + rows.sum() / (n - 1)
     np.fill_diagonal(centred, 0.0)
     return centred
 
