@@ -117,9 +117,14 @@ def _collapse_words(curves: pl.DataFrame) -> str:
         return "loss in rescaled time τ = ηt/γ"
     low, high = extent(rich["tau"])
     return (
-        f"the loss halves at τ = {low:.2g} to {high:.2g} for γ = {_gamma(rich.row(0, named=True))} "
-        f"to {_gamma(rich.row(-1, named=True))}"
+        f"the loss halves at τ = {_two_digits(low)} to {_two_digits(high)} "
+        f"for γ = {_gamma(rich.row(0, named=True))} to {_gamma(rich.row(-1, named=True))}"
     )
+
+
+def _two_digits(value: float) -> str:
+    """Two significant digits, without an exponent."""
+    return f"{float(f'{value:.1e}'):g}"
 
 
 def _gamma(row: dict[str, Any]) -> str:
