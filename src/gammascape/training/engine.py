@@ -16,10 +16,11 @@ from gammascape.measure.representations import (
     pack_triangle,
     relative_change,
 )
-from gammascape.models import Hidden, Model, Parameters, initial_parameters
+from gammascape.models import Hidden, Model, initial_parameters
 from gammascape.training.history import Floats, final_window, measurement_steps
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
 from gammascape.training.pack import Pack
+from gammascape.training.step import sgd_step
 
 BLOCK = 50
 """Steps between two looks at the losses: the device is not waited for, and NaN is not looked for, in between."""
@@ -54,41 +55,6 @@ class Run:
     """(P, O) outputs f on the probe set at the end; None for a diverged run, as are the Gram matrices."""
     grams: dict[str, Floats] | None
     """Hidden layer -> packed upper triangle of its centred Gram matrix on the probe set."""
-
-
-def sgd_step(
-    model: Model,
-    loss: str,
-    parameters: Parameters,
-    learning_rates: Tensor,
-    gammas: Tensor,
-    f_initial: Tensor,
-    x: Tensor,
-    y: Tensor,
-) -> Tensor:
-    """One step of SGD for every lane, in place.
-
-    Args:
-        parameters: name -> (K, ...), updated.
-        learning_rates: (K,), N * eta of each lane.
-        gammas: (K, 1, 1).
-        f_initial: (K, B, O), outputs f~ of the initial networks on this batch.
-        x: (B, ...).
-        y: (B, O).
-
-    Returns:
-        (K,) losses before the update.
-    """
-    leaves = list(parameters.values())
-    f = (model.forward(parameters, x, None) - f_initial) / gammas
-    losses = lane_losses(loss, f, y)
-    # The learning rate of a lane multiplies its loss, so its gradient arrives scaled: w <- w - N eta dL/dw.
-    # Lanes share no weights, so the sum over lanes only starts the backward pass.
-    gradients = torch.autograd.grad((losses * learning_rates).sum(), leaves)
-    with torch.no_grad():
-        for leaf, gradient in zip(leaves, gradients, strict=True):
-            leaf -= gradient
-    return losses.detach()
 
 
 class _Lanes:

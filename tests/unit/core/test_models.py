@@ -8,7 +8,7 @@ import torch
 
 from gammascape.data import Dataset
 from gammascape.models import Hidden, build_model, initial_parameters
-from gammascape.training.engine import sgd_step
+from gammascape.training.step import sgd_step
 
 CPU = torch.device("cpu")
 KINDS: dict[str, dict[str, Any]] = {
