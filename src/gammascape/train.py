@@ -1,16 +1,12 @@
 """Train one cell and write its artifact: `python -m gammascape.train`, the command of the rule `train`."""
 
 import argparse
-import gc
-import json
 import logging
+import signal
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from gammascape.study import Cell, StudyError
-
-LOG = logging.getLogger("gammascape.train")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,6 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the artifact")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument(
+        "--checkpoint-seconds", type=float, default=60.0, help="time between two checkpoints"
+    )
     chosen = parser.parse_args(arguments)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
@@ -31,48 +30,34 @@ def main(arguments: list[str] | None = None) -> int:
     except StudyError as error:
         print(error, file=sys.stderr)
         return 2
-    return train_cell(cell, chosen.data, chosen.output, chosen.device)
+    return train_cell(cell, chosen.data, chosen.output, chosen.device, chosen.checkpoint_seconds)
 
 
-def train_cell(cell: Cell, data: Path | None, output: Path, device_name: str = "auto") -> int:
-    """Train one cell in this process and write its artifact into `output`."""
-    # Importing torch makes objects that live as long as the process: looking for garbage among them, again and
-    # again, takes a tenth of the start of every cell.
-    gc.disable()
-    from gammascape.data import DataError, load_dataset
-    from gammascape.models import build_model
-    from gammascape.training.artifact import make_arrays, make_summary, write_cell
-    from gammascape.training.device import set_up_backend
-    from gammascape.training.engine import train
-    from gammascape.training.pack import make_pack
+def train_cell(
+    cell: Cell,
+    data: Path | None,
+    output: Path,
+    device: str = "auto",
+    checkpoint_seconds: float = 60.0,
+) -> int:
+    """Train one cell in this process and write its artifact into `output`.
 
-    gc.freeze()
-    gc.enable()
-    started = datetime.now(UTC)
-    record = cell.record()
-    LOG.info("cell %s", cell.path)
-    LOG.info("record %s", json.dumps(record))
-    device, backend = set_up_backend(device_name)
-    LOG.info("backend %s", json.dumps(backend.as_record()))
+    On SIGTERM a checkpoint is written, from which the next call for this cell goes on.
+    """
+    from gammascape.training.worker import INTERRUPTED, Event, Interrupted, Task, Worker
+
+    worker = Worker(device, checkpoint_seconds)
+    before = signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    failed: list[Event] = []
+    task = Task(cell.identity, cell.record(), data, output, log=None)
     try:
-        dataset = load_dataset(record["dataset"], data, device)
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
-    model = build_model(record["model"], dataset.input_shape, dataset.outputs)
-    [(_, run)] = train(make_pack([record]), dataset, model, device)
-    for evaluation in run.evaluations:
-        share = "" if evaluation.accuracy is None else f", accuracy {evaluation.accuracy:.4f}"
-        LOG.info("step %d: test loss %.6g%s", evaluation.step, evaluation.loss, share)
-    summary = make_summary(record, run, dataset, model)
-    times = {
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(run.seconds, 4),
-    }
-    write_cell(output, summary, make_arrays(run), backend, times)
-    LOG.info("%s after %d steps in %.2f s", summary["status"], run.steps_done, run.seconds)
-    return 0
+        worker.run([task], lambda e: failed.append(e) if e["event"] == "failed" else None)
+    except Interrupted:
+        logging.getLogger("gammascape.train").info("stopped; a checkpoint is in place")
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The training engine: plain SGD on a pack of networks in lockstep. One cell is a pack of one lane."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gammascape.data import Dataset
@@ -25,7 +27,14 @@ from gammascape.training.step import sgd_step
 BLOCK = 50
 """Steps between two looks at the losses: the device is not waited for, and NaN is not looked for, in between."""
 
+LEAST_LANES = 2
+"""A pack of one lane is computed as two, so that a cell trained alone has the bits of one trained in company."""
+
 _TEST_CHUNK = 1024
+
+Array = NDArray[Any]
+Weights = Sequence[Mapping[str, Array]]
+"""Weights of each lane by name."""
 
 
 @dataclass(frozen=True)
@@ -58,40 +67,63 @@ class Run:
 
 
 class _Lanes:
-    """The living lanes of a pack on the device: weights, constants, and the initial networks of their seeds."""
+    """The networks of a pack on the device: weights, constants, and the initial networks of their seeds.
 
-    def __init__(self, pack: Pack, model: Model, device: torch.device) -> None:
+    `owners` names the lane of the pack that each place on the device belongs to. Where fewer lanes are left than
+    the backend computes at once, the places beyond are filled with copies of the first lane.
+    """
+
+    def __init__(
+        self, pack: Pack, model: Model, device: torch.device, weights: Weights | None
+    ) -> None:
         dtype = torch.float64 if pack.shared["dtype"] == "float64" else torch.float32
         seeds = sorted({lane.seed for lane in pack.lanes})
+        # A batched product of one matrix runs through another routine than that of several, with other rounding.
+        seeds += seeds[:1] * (LEAST_LANES - len(seeds))
         self.dtype = dtype
         self.model = model
         # f~(w_0) depends on the seed alone, so each seed's initial network is evaluated once for all its lanes.
         self.initial = initial_parameters(model, seeds, dtype, device)
-        self.alive = list(range(len(pack.lanes)))
-        self.seed = torch.tensor([seeds.index(lane.seed) for lane in pack.lanes], device=device)
-        gammas = torch.tensor([lane.gamma for lane in pack.lanes], dtype=dtype, device=device)
-        etas = torch.tensor([lane.eta for lane in pack.lanes], dtype=dtype, device=device)
+        self.owners = list(range(len(pack.lanes)))
+        places = _padded(self.owners)
+        self.seed = torch.tensor([seeds.index(pack.lanes[k].seed) for k in places], device=device)
+        gammas = torch.tensor([pack.lanes[k].gamma for k in places], dtype=dtype, device=device)
+        etas = torch.tensor([pack.lanes[k].eta for k in places], dtype=dtype, device=device)
         self.gammas = gammas[:, None, None]
         self.learning_rates = etas * model.base_width
-        self.parameters = {
-            name: value[self.seed].clone().requires_grad_() for name, value in self.initial.items()
-        }
+        if weights is None:
+            started = {name: value[self.seed] for name, value in self.initial.items()}
+        else:
+            started = {
+                name: torch.from_numpy(np.stack([weights[k][name] for k in places])).to(device)
+                for name in self.initial
+            }
+        self.parameters = {name: value.clone().requires_grad_() for name, value in started.items()}
 
     def f_initial(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             return self.model.forward(self.initial, x, None)[self.seed]
 
     def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
-        """f on the inputs, (K, n, O)."""
+        """f on the inputs, (places, n, O)."""
         with torch.no_grad():
             return (
                 self.model.forward(self.parameters, x, hidden) - self.f_initial(x)
             ) / self.gammas
 
+    def weights(self) -> list[dict[str, Array]]:
+        """The weights of each living lane, in the order of `owners`."""
+        whole = {name: value.detach().cpu().numpy() for name, value in self.parameters.items()}
+        return [
+            {name: value[k].copy() for name, value in whole.items()}
+            for k in range(len(self.owners))
+        ]
+
     def keep(self, positions: list[int]) -> None:
         """Drop all lanes but those at these positions."""
-        chosen = torch.tensor(positions, device=self.gammas.device)
-        self.alive = [self.alive[position] for position in positions]
+        places = _padded(positions)
+        chosen = torch.tensor(places, device=self.gammas.device)
+        self.owners = [self.owners[position] for position in positions]
         self.seed = self.seed[chosen]
         self.gammas = self.gammas[chosen]
         self.learning_rates = self.learning_rates[chosen]
@@ -100,78 +132,144 @@ class _Lanes:
         }
 
 
-def train(
-    pack: Pack, dataset: Dataset, model: Model, device: torch.device
-) -> Iterator[tuple[int, Run]]:
-    """Train a pack; yields (position of the lane in the pack, its run) as lanes end.
+def _padded(positions: list[int]) -> list[int]:
+    return positions + positions[:1] * (LEAST_LANES - len(positions))
 
-    A lane whose loss has become NaN ends at the next look at the losses and leaves the pack.
+
+@dataclass(frozen=True)
+class State:
+    """One lane in the middle of its run: all that going on needs."""
+
+    step: int
+    weights: Mapping[str, Array]
+    losses: Floats
+    """(step,)"""
+    zero_losses: Floats
+    """(step,)"""
+    evaluations: tuple[Evaluation, ...]
+    seconds: float
+
+
+class Training:
+    """A pack on its way: `advance` trains one block of steps, `states` is what a checkpoint keeps.
+
+    Blocks end at fixed steps, so a run that was interrupted between two of them goes on as if it had not been.
     """
-    shared = pack.shared
-    loss, batch_size, steps = shared["loss"], shared["batch_size"], shared["steps"]
-    lanes = _Lanes(pack, model, device)
-    losses = np.full((steps, len(pack.lanes)), np.nan)
-    zeros = np.full(steps, np.nan)
-    seconds = np.zeros(len(pack.lanes))
-    evaluations: list[list[Evaluation]] = [[] for _ in pack.lanes]
-    test_x = dataset.test_inputs.to(lanes.dtype)
-    test_y = dataset.test_targets.to(lanes.dtype)
 
-    def finish(positions: list[int], steps_done: int) -> Iterator[tuple[int, Run]]:
-        results = _final_measurements(lanes, dataset) if steps_done == steps else None
-        for position in positions:
-            lane = lanes.alive[position]
-            yield (
+    def __init__(
+        self,
+        pack: Pack,
+        dataset: Dataset,
+        model: Model,
+        device: torch.device,
+        states: Sequence[State] | None = None,
+    ) -> None:
+        """Begin at step 0, or go on from `states`, one for each lane and all at the same step.
+
+        Raises:
+            ValueError: if the states are not at one step.
+        """
+        self._pack, self._dataset, self._model = pack, dataset, model
+        self._loss, self._steps = pack.shared["loss"], int(pack.shared["steps"])
+        count = len(pack.lanes)
+        if states and len({state.step for state in states}) > 1:
+            raise ValueError("lanes that go on together must stand at the same step")
+        self.step = states[0].step if states else 0
+        self._lanes = _Lanes(
+            pack, model, device, [state.weights for state in states] if states else None
+        )
+        self._losses = np.full((self._steps, count), np.nan)
+        self._zeros = np.full(self._steps, np.nan)
+        self._seconds = np.zeros(count)
+        self._evaluations: list[list[Evaluation]] = [[] for _ in pack.lanes]
+        for lane, state in enumerate(states or ()):
+            self._losses[: self.step, lane] = state.losses
+            self._zeros[: self.step] = state.zero_losses
+            self._seconds[lane] = state.seconds
+            self._evaluations[lane] = list(state.evaluations)
+        self._test_x = dataset.test_inputs.to(self._lanes.dtype)
+        self._test_y = dataset.test_targets.to(self._lanes.dtype)
+        self._measured = set(measurement_steps(self._steps))
+        ends = sorted({*self._measured, *range(0, self._steps, BLOCK), self._steps})
+        self._ends = [end for end in ends if end > self.step or end == self.step == 0]
+        self._done = False
+
+    @property
+    def alive(self) -> list[int]:
+        """Positions in the pack of the lanes that are still trained."""
+        return [] if self._done else list(self._lanes.owners)
+
+    def advance(self) -> list[tuple[int, Run]]:
+        """Train to the end of the next block; returns (position in the pack, run) of the lanes that ended in it.
+
+        A lane whose loss has become NaN ends at the end of the block.
+        """
+        lanes, begun = self._lanes, time.perf_counter()
+        start, stop = self.step, self._ends.pop(0)
+        owners = list(lanes.owners)
+        if stop > start:
+            losses, zeros = self._train_block(start, stop)
+            self._losses[start:stop, owners], self._zeros[start:stop] = losses, zeros
+        self.step = stop
+        if stop in self._measured:
+            found = _evaluate(lanes, self._loss, self._dataset, self._test_x, self._test_y, stop)
+            for lane, evaluation in zip(owners, found, strict=True):
+                self._evaluations[lane].append(evaluation)
+        self._seconds[owners] += (time.perf_counter() - begun) / len(owners)
+        gone = np.isnan(self._losses[start:stop, owners]).any(0)
+        if stop == self._steps or gone.all():
+            self._done = True
+            return self._finish(list(range(len(owners))))
+        if not gone.any():
+            return []
+        ended = self._finish([int(p) for p in np.flatnonzero(gone)])
+        lanes.keep([int(p) for p in np.flatnonzero(~gone)])
+        return ended
+
+    def states(self) -> list[tuple[int, State]]:
+        """(position in the pack, state) of each living lane."""
+        return [
+            (
                 lane,
-                _make_run(
-                    losses[:steps_done, lane],
-                    zeros[:steps_done],
-                    float(seconds[lane]),
-                    tuple(evaluations[lane]),
-                    None if results is None else results[position],
-                    steps,
+                State(
+                    step=self.step,
+                    weights=weights,
+                    losses=self._losses[: self.step, lane].copy(),
+                    zero_losses=self._zeros[: self.step].copy(),
+                    evaluations=tuple(self._evaluations[lane]),
+                    seconds=float(self._seconds[lane]),
                 ),
             )
+            for lane, weights in zip(self.alive, self._lanes.weights(), strict=True)
+        ]
 
-    boundaries = sorted({*measurement_steps(steps), *range(0, steps, BLOCK)})
-    measured = set(measurement_steps(steps))
-    for start, stop in zip([0, *boundaries], [*boundaries, steps], strict=True):
-        begun = time.perf_counter()
-        if stop > start:
-            block = _train_block(lanes, dataset, loss, shared["data_seed"], batch_size, start, stop)
-            losses[start:stop, lanes.alive], zeros[start:stop] = block
-        if stop in measured and (not evaluations[lanes.alive[0]] or stop > start):
-            for lane, evaluation in zip(
-                lanes.alive, _evaluate(lanes, loss, dataset, test_x, test_y, stop), strict=True
-            ):
-                evaluations[lane].append(evaluation)
-        seconds[lanes.alive] += (time.perf_counter() - begun) / len(lanes.alive)
-        gone = np.isnan(losses[start:stop, lanes.alive]).any(0)
-        if gone.any():
-            yield from finish([int(p) for p in np.flatnonzero(gone)], stop)
-            if gone.all():
-                return
-            lanes.keep([int(p) for p in np.flatnonzero(~gone)])
-    yield from finish(list(range(len(lanes.alive))), steps)
+    def _finish(self, positions: list[int]) -> list[tuple[int, Run]]:
+        whole = self.step == self._steps
+        results = _final_measurements(self._lanes, self._dataset) if whole else None
+        ended = []
+        for position in positions:
+            lane = self._lanes.owners[position]
+            run = _make_run(
+                self._losses[: self.step, lane],
+                self._zeros[: self.step],
+                float(self._seconds[lane]),
+                tuple(self._evaluations[lane]),
+                None if results is None else results[position],
+                self._steps,
+            )
+            ended.append((lane, run))
+        return ended
 
-
-def _train_block(
-    lanes: _Lanes,
-    dataset: Dataset,
-    loss: str,
-    data_seed: int,
-    batch_size: int,
-    start: int,
-    stop: int,
-) -> tuple[Floats, Floats]:
-    xs, ys = dataset.batches(data_seed, start, stop - start, batch_size)
-    xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
-    block = []
-    for x, y in zip(xs, ys, strict=True):
-        block.append(
+    def _train_block(self, start: int, stop: int) -> tuple[Floats, Floats]:
+        lanes, shared = self._lanes, self._pack.shared
+        xs, ys = self._dataset.batches(
+            shared["data_seed"], start, stop - start, shared["batch_size"]
+        )
+        xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
+        block = [
             sgd_step(
-                lanes.model,
-                loss,
+                self._model,
+                self._loss,
                 lanes.parameters,
                 lanes.learning_rates,
                 lanes.gammas,
@@ -179,14 +277,27 @@ def _train_block(
                 x,
                 y,
             )
-        )
-    return torch.stack(block).double().cpu().numpy(), zero_losses(loss, ys).double().cpu().numpy()
+            for x, y in zip(xs, ys, strict=True)
+        ]
+        # The one place where the host waits for the device.
+        losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
+        return losses, zero_losses(self._loss, ys).double().cpu().numpy()
+
+
+def train(
+    pack: Pack, dataset: Dataset, model: Model, device: torch.device
+) -> Iterator[tuple[int, Run]]:
+    """Train a pack from start to end; yields (position of the lane in the pack, its run) as lanes end."""
+    training = Training(pack, dataset, model, device)
+    while training.alive:
+        yield from training.advance()
 
 
 def _evaluate(
     lanes: _Lanes, loss: str, dataset: Dataset, test_x: Tensor, test_y: Tensor, step: int
 ) -> list[Evaluation]:
     f = torch.cat([lanes.outputs(chunk) for chunk in torch.split(test_x, _TEST_CHUNK)], dim=1)
+    f = f[: len(lanes.owners)]
     test_losses = lane_losses(loss, f, test_y).tolist()
     if not dataset.classification:
         return [Evaluation(step, value, None) for value in test_losses]
@@ -219,7 +330,7 @@ def _final_measurements(lanes: _Lanes, dataset: Dataset) -> list[_Final]:
             probe_outputs=outputs[k].float().cpu().numpy(),
             grams={name: pack_triangle(value[k]).cpu().numpy() for name, value in grams.items()},
         )
-        for k in range(len(lanes.alive))
+        for k in range(len(lanes.owners))
     ]
 
 

@@ -1,0 +1,113 @@
+"""What is going on in the workers, for the display: filled in by an executor, read by the logger.
+
+Both are plugins of one Snakemake process and know nothing of each other; this board is where they meet.
+"""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_WINDOW = 30.0
+"""Seconds over which the rate is taken."""
+
+
+@dataclass
+class DeviceState:
+    """One device: packs trained, and the pack it trains now."""
+
+    packs: int = 0
+    lanes: int = 0
+    step: int = 0
+    steps: int = 0
+    busy_since: float | None = None
+    busy_seconds: float = 0.0
+
+    def busy(self, now: float) -> float:
+        """Seconds in which the device has trained packs."""
+        return self.busy_seconds + (0.0 if self.busy_since is None else now - self.busy_since)
+
+
+@dataclass
+class Board:
+    """Cells expected and ended, and the state of each device; times in seconds on one monotonic clock."""
+
+    expected: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    """Cells by how they ended: diverged, trained, ..., failed."""
+    cell_steps: int = 0
+    devices: dict[str, DeviceState] = field(default_factory=dict)
+    started: float | None = None
+    _recent: deque[tuple[float, int]] = field(default_factory=deque)
+    _guard: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def active(self) -> bool:
+        """Whether an executor has begun to fill the board in."""
+        return self.started is not None
+
+    @property
+    def done(self) -> int:
+        """Cells that have ended."""
+        return sum(self.counts.values())
+
+    def start(self, devices: Sequence[str]) -> None:
+        """Training begins on these devices."""
+        with self._guard:
+            self.started = time.monotonic()
+            self.devices = {name: DeviceState() for name in devices}
+
+    def expect(self, cells: int) -> None:
+        """More cells are to be trained."""
+        with self._guard:
+            self.expected += cells
+
+    def ended(self, status: str) -> None:
+        """A cell has ended."""
+        with self._guard:
+            self.counts[status] += 1
+
+    def tell(self, device: str, event: Mapping[str, Any]) -> None:
+        """An event of a worker."""
+        now = time.monotonic()
+        with self._guard:
+            state = self.devices.setdefault(device, DeviceState())
+            kind = event["event"]
+            if kind == "pack":
+                state.lanes, state.step, state.steps = event["lanes"], 0, 0
+                state.busy_since = now
+            elif kind == "progress":
+                state.lanes, state.step, state.steps = (
+                    event["lanes"],
+                    event["step"],
+                    event["steps"],
+                )
+                self.cell_steps += event["cell_steps"]
+                self._recent.append((now, event["cell_steps"]))
+            elif kind in ("idle", "warning"):
+                state.packs += kind == "idle"
+                state.lanes = 0
+                state.busy_seconds, state.busy_since = state.busy(now), None
+
+    def rate(self) -> float | None:
+        """Cell-steps per second of all devices over the last half minute; None before any."""
+        now = time.monotonic()
+        with self._guard:
+            while self._recent and now - self._recent[0][0] > _WINDOW:
+                self._recent.popleft()
+            if not self._recent or self.started is None:
+                return None
+            span = min(_WINDOW, now - self.started)
+            return sum(count for _, count in self._recent) / max(span, 1e-3)
+
+    def device_seconds(self) -> float:
+        """Seconds in which devices trained packs, summed over the devices."""
+        now = time.monotonic()
+        with self._guard:
+            return sum(state.busy(now) for state in self.devices.values())
+
+
+BOARD = Board()
+"""The board of this process."""

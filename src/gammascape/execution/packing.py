@@ -1,0 +1,48 @@
+"""Which tasks are trained together: those that share a batch, with tasks of the same fate side by side."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from gammascape.execution.tasks import Task
+
+
+def cost(task: Task) -> float:
+    """Rough work of a task, for putting long packs first: samples times a power of the width."""
+    record = task.record
+    width = max((v for v in record["model"].values() if isinstance(v, int)), default=1)
+    return float(record["steps"] * record["batch_size"] * width)
+
+
+def fate(task: Task) -> float:
+    """Larger for cells that diverge sooner.
+
+    The largest stable eta goes as gamma^2 at small gamma and as gamma^(2/L) at large gamma (Atanasov et al.,
+    arXiv 2410.04642); L = 3 stands for all. Lanes that end together leave no holes in a pack.
+    """
+    gamma, eta = float(task.parsed.gamma), float(task.parsed.eta)
+    return eta - (2.0 * gamma if gamma < 0 else 2.0 / 3.0 * gamma)
+
+
+def group(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Tasks that can share a pack, the most work first; within a group, ordered by fate."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.shared, []).append(task)
+    ordered = sorted(groups.values(), key=lambda members: -sum(cost(task) for task in members))
+    return [sorted(members, key=lambda task: (-fate(task), task.output)) for members in ordered]
+
+
+def cut(tasks: Sequence[Task], lanes: int, workers: int = 1) -> list[list[Task]]:
+    """Cut tasks into packs of at most `lanes` and of nearly equal size, one for each worker if they suffice.
+
+    Raises:
+        ValueError: if `lanes` is not positive.
+    """
+    if lanes < 1:
+        raise ValueError("a pack holds at least one lane")
+    if not tasks:
+        return []
+    packs = max(math.ceil(len(tasks) / lanes), min(workers, len(tasks)))
+    ends = [round(len(tasks) * k / packs) for k in range(packs + 1)]
+    return [list(tasks[a:b]) for a, b in itertools.pairwise(ends)]

@@ -1,0 +1,79 @@
+"""A training job as the workers see it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from gammascape.study import Cell
+
+TRAIN_RULE = "train"
+"""The rule whose jobs are put into packs."""
+
+_OWN = ("gamma", "eta", "seed")
+"""Parameters in which the lanes of a pack differ."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to be trained: what it is, what it reads and where its artifact goes."""
+
+    cell: str
+    """The cell's canonical JSON."""
+    data: str | None
+    """Prepared data, for datasets that are read from a file."""
+    output: str
+    """Folder of the artifact."""
+    log: str
+
+    @cached_property
+    def parsed(self) -> Cell:
+        """The cell.
+
+        Raises:
+            StudyError: if the text is not the record of a cell of this version's numerics.
+        """
+        return Cell.from_canonical(self.cell)
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """Every effective parameter of the cell."""
+        return self.parsed.record()
+
+    @cached_property
+    def shared(self) -> str:
+        """Equal for two tasks if and only if they can share a pack."""
+        return repr((self.data, sorted((k, v) for k, v in self.record.items() if k not in _OWN)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain builtins; the full record is in it, so that a reader needs no parser of cells."""
+        return {
+            "cell": self.cell,
+            "identity": self.parsed.identity,
+            "record": self.record,
+            "data": self.data,
+            "output": self.output,
+            "log": self.log,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The task that `as_json` wrote."""
+        return cls(content["cell"], content["data"], content["output"], content["log"])
+
+
+def is_training(job: Any) -> bool:
+    """Whether a job of Snakemake trains a cell."""
+    return not job.is_group() and job.rule.name == TRAIN_RULE
+
+
+def task_of(job: Any) -> Task:
+    """The task of a job of the rule `train`."""
+    data = list(job.input.get("data", []) if hasattr(job.input, "get") else job.input)
+    return Task(
+        cell=str(job.params.cell),
+        data=str(data[0]) if data else None,
+        output=str(Path(str(job.output.summary)).parent),
+        log=str(job.log[0]),
+    )

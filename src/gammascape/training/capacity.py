@@ -1,0 +1,89 @@
+"""How many lanes a pack should have on a device, and what running out of memory has taught about it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gammascape.data import Dataset
+from gammascape.models import Model
+from gammascape.training.engine import Training
+from gammascape.training.pack import SHARED_KEYS, make_pack
+
+_MEMORY_SHARE = 0.7
+"""Share of the free memory of a GPU that a pack may fill: the rest is for fragments and for measurements."""
+_SATURATION = 16_000_000
+"""Batch size times width times lanes beyond which a large GPU gains nothing from more lanes."""
+_MOST_LANES = 4096
+_TRIAL = (2, 10)
+
+
+def cpu_lanes(model: Model, batch_size: int) -> int:
+    """Placeholder."""
+    return 16
+
+
+def suitable_lanes(
+    record: Mapping[str, Any], dataset: Dataset, model: Model, device: torch.device
+) -> int:
+    """Lanes that a pack of cells like this one should have: what fills the device and fits into it.
+
+    On a CPU the measured table of `step.cpu_lanes`; on a GPU from the memory that two small packs of one block
+    of steps were measured to take.
+    """
+    if device.type == "cpu":
+        return cpu_lanes(model, record["batch_size"])
+    small, large = (_peak_bytes(record, lanes, dataset, model, device) for lanes in _TRIAL)
+    per_lane = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
+    free, _ = torch.cuda.mem_get_info(device)
+    enough = -(-_SATURATION // (record["batch_size"] * model.base_width))
+    fitting = int(_MEMORY_SHARE * free / per_lane)
+    return max(2, min(_MOST_LANES, int(enough), fitting))
+
+
+def _peak_bytes(
+    record: Mapping[str, Any], lanes: int, dataset: Dataset, model: Model, device: torch.device
+) -> int:
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    training = Training(make_pack([record] * lanes), dataset, model, device)
+    for _ in range(2):
+        if training.alive:
+            training.advance()
+    return int(torch.cuda.max_memory_allocated(device))
+
+
+class Limits:
+    """Lanes that did not fit, remembered in the scratch folder for the runs to come."""
+
+    def __init__(self, scratch: Path, device_model: str) -> None:
+        self._path = scratch / "lanes.json"
+        self._device_model = device_model
+
+    def get(self, record: Mapping[str, Any]) -> int | None:
+        """The most lanes that a pack of cells like this may have, if one has ever been too large."""
+        found = self._read().get(self._key(record))
+        return int(found) if found is not None else None
+
+    def lower(self, record: Mapping[str, Any], lanes: int) -> None:
+        """Remember that a pack may not have more than `lanes` lanes."""
+        content = {**self._read(), self._key(record): max(1, lanes)}
+        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        partial.replace(self._path)
+
+    def _key(self, record: Mapping[str, Any]) -> str:
+        shared = {key: record[key] for key in SHARED_KEYS if key not in ("steps", "data_seed")}
+        text = json.dumps([self._device_model, shared], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return content

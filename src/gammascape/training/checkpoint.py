@@ -1,0 +1,150 @@
+"""Checkpoints: one file for each cell, in a scratch folder that Snakemake does not know and so does not delete.
+
+A checkpoint is written beside its final name and renamed, so a reader sees the old one or the new one. It names
+the cell, the version of the numerics and the backend: a run goes on only where it would give the bytes of an
+undisturbed run, and starts anew everywhere else. A checksum tells a whole file from a damaged one.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import os
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammascape.numerics import NUMERICS_VERSION
+from gammascape.training.engine import Evaluation, State
+
+LOG = logging.getLogger(__name__)
+
+_WEIGHT = "weight."
+
+
+class LockedError(Exception):
+    """Another process trains the cell."""
+
+
+def scratch_of(output: Path) -> Path:
+    """The scratch folder for a cell's artifact results/cells/<family>/<id>: results/.scratch."""
+    return output.parents[2] / ".scratch"
+
+
+class Checkpoints:
+    """The checkpoints and locks of one scratch folder, for one backend."""
+
+    def __init__(self, scratch: Path, backend: Mapping[str, Any]) -> None:
+        self._folder = scratch / "checkpoints"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._backend = dict(backend)
+        # One file holds the locks of all cells, one byte for each: the system frees them when the process ends,
+        # however it ends, and thousands of them take one file descriptor.
+        self._locks = os.open(scratch / "locks", os.O_RDWR | os.O_CREAT, 0o666)
+
+    def close(self) -> None:
+        """Free all locks."""
+        os.close(self._locks)
+
+    def lock(self, identity: str, patience: float = 0.0) -> None:
+        """Become the one process that trains this cell, waiting up to `patience` seconds for another to end.
+
+        Raises:
+            LockedError: if another process still trains it.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(identity, 16))
+                return
+            except OSError:
+                if time.monotonic() >= deadline:
+                    raise LockedError(f"another process trains cell {identity}") from None
+            time.sleep(0.1)
+
+    def unlock(self, identity: str) -> None:
+        """Let other processes train this cell."""
+        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, int(identity, 16))
+
+    def path(self, identity: str) -> Path:
+        """Where a cell's checkpoint is."""
+        return self._folder / f"{identity}-n{NUMERICS_VERSION}"
+
+    def save(self, identity: str, state: State) -> None:
+        """Replace the cell's checkpoint.
+
+        Raises:
+            OSError: if it cannot be written, e.g. on a full disk; the one before is still there.
+        """
+        arrays = {_WEIGHT + name: value for name, value in state.weights.items()}
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            allow_pickle=False,
+            losses=state.losses,
+            zero_losses=state.zero_losses,
+            **arrays,
+        )
+        header = {
+            "cell": identity,
+            "numerics": NUMERICS_VERSION,
+            "backend": self._backend,
+            "step": state.step,
+            "seconds": state.seconds,
+            "evaluations": [asdict(evaluation) for evaluation in state.evaluations],
+            "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
+        }
+        path = self.path(identity)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with partial.open("wb") as file:
+                file.write(json.dumps(header).encode() + b"\n")
+                file.write(buffer.getbuffer())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def load(self, identity: str) -> State | None:
+        """The state to go on from, or None where there is no whole checkpoint of this cell for this backend."""
+        path = self.path(identity)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        first, _, body = content.partition(b"\n")
+        try:
+            header = json.loads(first)
+            if hashlib.sha256(body).hexdigest() != header["sha256"]:
+                raise ValueError("the checksum does not match")
+            if header["cell"] != identity or header["backend"] != self._backend:
+                LOG.info("checkpoint of cell %s is of another machine or version", identity)
+                return None
+            with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+                arrays = dict(stored)
+            return State(
+                step=header["step"],
+                weights={
+                    name.removeprefix(_WEIGHT): value
+                    for name, value in arrays.items()
+                    if name.startswith(_WEIGHT)
+                },
+                losses=arrays["losses"],
+                zero_losses=arrays["zero_losses"],
+                # JSON has no infinity or NaN of its own; Python's reader takes back what its writer wrote.
+                evaluations=tuple(Evaluation(**item) for item in header["evaluations"]),
+                seconds=header["seconds"],
+            )
+        except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)
+            return None
+
+    def discard(self, identity: str) -> None:
+        """Remove the cell's checkpoint: its artifact is in place."""
+        self.path(identity).unlink(missing_ok=True)

@@ -1,0 +1,468 @@
+"""The process that trains packs: torch is imported, data are loaded and kernels compiled once for many packs.
+
+`python -m gammascape.training.worker --serve` reads requests from standard input and writes events to standard
+output, one JSON object a line; `--pack FILE --journal FILE` trains one pack and appends its events to the journal.
+The worker ends within seconds when its parent has gone, and on SIGTERM; both leave checkpoints behind.
+"""
+
+import argparse
+import gc
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+# Importing torch makes objects that live as long as the process: looking for garbage among them, again and
+# again, takes a tenth of the start.
+gc.disable()
+
+from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
+from gammascape.models import Model, build_model  # noqa: E402
+from gammascape.training.artifact import make_arrays, make_summary, write_cell  # noqa: E402
+from gammascape.training.capacity import Limits, suitable_lanes  # noqa: E402
+from gammascape.training.checkpoint import Checkpoints, LockedError, scratch_of  # noqa: E402
+from gammascape.training.device import set_up_backend  # noqa: E402
+from gammascape.training.engine import Run, State, Training  # noqa: E402
+from gammascape.training.pack import make_pack  # noqa: E402
+
+gc.freeze()
+gc.enable()
+
+LOG = logging.getLogger("gammascape.worker")
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+INTERRUPTED = 143
+"""Exit status after SIGTERM, as shells report it."""
+
+_PATIENCE = 20.0
+"""Seconds to wait for a worker that still holds a cell: one whose Snakemake was killed stops within these."""
+_PARENT_GONE = 5.0
+"""Seconds to write checkpoints in when the parent has gone."""
+_PROGRESS = 0.5
+_CHECKPOINT_SHARE = 0.05
+"""Largest share of the time that may go into checkpoints."""
+
+
+class Interrupted(Exception):
+    """The worker was asked to stop; checkpoints are written."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to train."""
+
+    identity: str
+    record: Mapping[str, Any]
+    data: Path | None
+    output: Path
+    log: Path | None
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Task":
+        """The task that a request describes."""
+        return cls(
+            identity=content["identity"],
+            record=content["record"],
+            data=Path(content["data"]) if content["data"] else None,
+            output=Path(content["output"]),
+            log=Path(content["log"]) if content["log"] else None,
+        )
+
+
+class Worker:
+    """Trains packs on one device, one after another."""
+
+    def __init__(self, device: str, checkpoint_seconds: float) -> None:
+        self.device, self.backend = set_up_backend(device)
+        self.stopping = False
+        self._interval = checkpoint_seconds
+        self._datasets: dict[str, Dataset] = {}
+        self._models: dict[str, Model] = {}
+        self._stores: dict[Path, tuple[Checkpoints, Limits]] = {}
+
+    def stop(self) -> None:
+        """Write checkpoints at the end of the block and raise `Interrupted`; a signal handler may call it."""
+        self.stopping = True
+
+    def lanes(self, task: Task) -> int:
+        """Lanes of a pack of cells like this one on this device.
+
+        Raises:
+            DataError: if the data cannot be read.
+        """
+        dataset, model = self._prepare(task)
+        limit = self._store(task)[1].get(task.record)
+        suitable = suitable_lanes(task.record, dataset, model, self.device)
+        return suitable if limit is None else min(limit, suitable)
+
+    def run(self, tasks: Sequence[Task], emit: Emit) -> None:
+        """Train cells that share a pack; emits an event for each cell as it ends, done or failed.
+
+        Raises:
+            Interrupted: if `stopping` was set meanwhile.
+        """
+        try:
+            dataset, model = self._prepare(tasks[0])
+        except Exception as error:
+            # What all cells of the pack share is at fault, so no cell can be trained.
+            for task in tasks:
+                self._fail(task, error, emit)
+            return
+        claimed = []
+        for task in tasks:
+            try:
+                self._store(task)[0].lock(task.identity, _PATIENCE)
+                claimed.append(task)
+            except LockedError as error:
+                self._fail(task, error, emit)
+        try:
+            self._train(claimed, dataset, model, emit)
+        finally:
+            for task in claimed:
+                self._store(task)[0].unlock(task.identity)
+
+    def _prepare(self, task: Task) -> tuple[Dataset, Model]:
+        data_key = json.dumps([task.record["dataset"], str(task.data)], sort_keys=True)
+        if data_key not in self._datasets:
+            # One data set at a time: the next group of packs reads another.
+            self._datasets = {
+                data_key: load_dataset(task.record["dataset"], task.data, self.device)
+            }
+        dataset = self._datasets[data_key]
+        model_key = json.dumps([task.record["model"], dataset.input_shape, dataset.outputs])
+        if model_key not in self._models:
+            self._models[model_key] = build_model(
+                task.record["model"], dataset.input_shape, dataset.outputs
+            )
+        return dataset, self._models[model_key]
+
+    def _store(self, task: Task) -> tuple[Checkpoints, Limits]:
+        scratch = scratch_of(task.output)
+        if scratch not in self._stores:
+            self._stores[scratch] = (
+                Checkpoints(scratch, self.backend.as_record()),
+                Limits(scratch, self.backend.device_model),
+            )
+        return self._stores[scratch]
+
+    def _train(
+        self,
+        tasks: Sequence[Task],
+        dataset: Dataset,
+        model: Model,
+        emit: Emit,
+        most: int | None = None,
+    ) -> None:
+        """Train tasks from where their checkpoints stand, in packs of at most `most` lanes."""
+        standing: dict[int, list[tuple[Task, State | None]]] = {}
+        for task in tasks:
+            state = self._store(task)[0].load(task.identity)
+            standing.setdefault(state.step if state else 0, []).append((task, state))
+        for step in sorted(standing, reverse=True):
+            members = standing[step]
+            size = most or len(members)
+            for first in range(0, len(members), size):
+                self._train_pack(members[first : first + size], dataset, model, emit)
+
+    def _train_pack(
+        self,
+        members: Sequence[tuple[Task, State | None]],
+        dataset: Dataset,
+        model: Model,
+        emit: Emit,
+    ) -> None:
+        left = [task for task, _ in members]
+        try:
+            self._train_together(members, left, dataset, model, emit)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if not left:
+                raise
+            memory = _is_out_of_memory(error)
+            if len(left) == 1:
+                self._fail(left[0], error, emit)
+                return
+            half = -(-len(left) // 2)
+            if memory:
+                self._store(left[0])[1].lower(left[0].record, half)
+                emit({"event": "lanes", "lanes": half})
+            LOG.warning("a pack of %d failed, trying it in halves: %s", len(left), _one_line(error))
+            # Outside of the handler nothing refers to the tensors of the failed pack any more.
+        else:
+            return
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+        self._train(left, dataset, model, emit, most=-(-len(left) // 2))
+
+    def _train_together(
+        self,
+        members: Sequence[tuple[Task, State | None]],
+        left: list[Task],
+        dataset: Dataset,
+        model: Model,
+        emit: Emit,
+    ) -> None:
+        """Train one pack in lockstep; takes each cell that has ended out of `left`."""
+        tasks = [task for task, _ in members]
+        states = [state for _, state in members if state is not None]
+        started = datetime.now(UTC)
+        training = Training(
+            make_pack([task.record for task in tasks]), dataset, model, self.device, states or None
+        )
+        first_step, steps = training.step, int(tasks[0].record["steps"])
+        saved = told = time.monotonic()
+        saving = 0.0
+        work = 0
+        while training.alive:
+            before, lanes = training.step, len(training.alive)
+            ended = training.advance()
+            work += lanes * (training.step - before)
+            now = time.monotonic()
+            if ended or now - told >= _PROGRESS:
+                emit(
+                    {
+                        "event": "progress",
+                        "step": training.step,
+                        "steps": steps,
+                        "lanes": len(training.alive),
+                        "cell_steps": work,
+                    }
+                )
+                told, work = now, 0
+            for lane, run in ended:
+                left.remove(tasks[lane])
+                try:
+                    self._finish(tasks[lane], run, dataset, model, started, first_step, len(tasks))
+                except OSError as error:
+                    # A full disk: training again would end the same way. The checkpoint stays for the next run.
+                    self._fail(tasks[lane], error, emit)
+                    continue
+                emit(
+                    {
+                        "event": "cell",
+                        "output": str(tasks[lane].output),
+                        "status": _status(tasks[lane].output),
+                        "seconds": run.seconds,
+                    }
+                )
+            due = now - saved >= max(self._interval, saving / _CHECKPOINT_SHARE)
+            if training.alive and training.step and (due or self.stopping):
+                saving = self._save(training, tasks, emit)
+                saved = time.monotonic()
+            if self.stopping and training.alive:
+                raise Interrupted
+
+    def _save(self, training: Training, tasks: Sequence[Task], emit: Emit) -> float:
+        begun = time.monotonic()
+        try:
+            for lane, state in training.states():
+                self._store(tasks[lane])[0].save(tasks[lane].identity, state)
+        except OSError as error:
+            # A full disk does not stop the training: it may have room again before the end.
+            LOG.warning("no checkpoint could be written: %s", error)
+            emit({"event": "warning", "text": f"no checkpoint could be written: {error}"})
+        else:
+            emit({"event": "checkpoint", "step": training.step, "lanes": len(training.alive)})
+        return time.monotonic() - begun
+
+    def _finish(
+        self,
+        task: Task,
+        run: Run,
+        dataset: Dataset,
+        model: Model,
+        started: datetime,
+        first_step: int,
+        lanes: int,
+    ) -> None:
+        summary = make_summary(task.record, run, dataset, model)
+        times = {
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(run.seconds, 4),
+            "resumed_from_step": first_step,
+            "lanes": lanes,
+        }
+        write_cell(task.output, summary, make_arrays(run), self.backend, times)
+        lines = [
+            f"cell {task.identity}",
+            f"record {json.dumps(dict(task.record))}",
+            f"backend {json.dumps(self.backend.as_record())}",
+            f"pack of {lanes}, from step {first_step}",
+        ]
+        for evaluation in run.evaluations:
+            share = "" if evaluation.accuracy is None else f", accuracy {evaluation.accuracy:.4f}"
+            lines.append(f"step {evaluation.step}: test loss {evaluation.loss:.6g}{share}")
+        lines.append(f"{summary['status']} after {run.steps_done} steps in {run.seconds:.2f} s")
+        _write_log(task, lines)
+        self._store(task)[0].discard(task.identity)
+
+    def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
+        lines = [
+            f"cell {task.identity}",
+            f"record {json.dumps(dict(task.record))}",
+            f"backend {json.dumps(self.backend.as_record())}",
+        ]
+        if isinstance(error, DataError | LockedError):
+            lines.append(str(error))
+        else:
+            lines += traceback.format_exception(error)
+        _write_log(task, lines)
+        emit({"event": "failed", "output": str(task.output), "error": _one_line(error)})
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch has a class of its own for a GPU's memory and a plain RuntimeError for the host's.
+    name = type(error).__name__
+    return (
+        isinstance(error, MemoryError)
+        or name == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _status(output: Path) -> str:
+    summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
+    return str(summary["status"])
+
+
+def _write_log(task: Task, lines: Iterable[str]) -> None:
+    text = "\n".join(line.rstrip("\n") for line in lines) + "\n"
+    if task.log is None:
+        sys.stderr.write(text)
+        return
+    try:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        task.log.write_text(text)
+    except OSError as error:
+        LOG.warning("log of cell %s could not be written: %s", task.identity, error)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    # Whatever a user's model prints must not get between the events.
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def emit(event: Event) -> None:
+        channel.write(json.dumps(event) + "\n")
+
+    worker = Worker(arguments.device, arguments.checkpoint_seconds)
+    inbox: queue.Queue[str | None] = queue.Queue()
+
+    def stop(*_: object) -> None:
+        worker.stop()
+        inbox.put(None)
+
+    signal.signal(signal.SIGTERM, stop)
+
+    def listen(requests: TextIO) -> None:
+        for line in requests:
+            inbox.put(line)
+        # The parent has gone, or wants no more.
+        stop()
+        time.sleep(_PARENT_GONE)
+        os._exit(1)
+
+    threading.Thread(target=listen, args=(sys.stdin,), daemon=True).start()
+    try:
+        emit({"event": "ready", "backend": worker.backend.as_record()})
+        while not worker.stopping and (line := inbox.get()) is not None:
+            request = json.loads(line)
+            tasks = [Task.from_json(item) for item in request["tasks"]]
+            if request["do"] == "lanes":
+                try:
+                    emit({"event": "lanes", "lanes": worker.lanes(tasks[0])})
+                except Exception as error:
+                    # The pack itself will say what is wrong, in the log of each of its cells.
+                    LOG.warning("lanes: %s", _one_line(error))
+                    emit({"event": "lanes", "lanes": len(tasks)})
+            else:
+                worker.run(tasks, emit)
+                emit({"event": "end"})
+    except Interrupted:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 1
+    return INTERRUPTED if worker.stopping else 0
+
+
+def _train_one_pack(arguments: argparse.Namespace) -> int:
+    request = json.loads(arguments.pack.read_text())
+    journal: Path = arguments.journal
+    ended = {event["output"] for event in read_journal(journal) if "output" in event}
+    tasks = [Task.from_json(item) for item in request["tasks"]]
+    tasks = [task for task in tasks if str(task.output) not in ended]
+    worker = Worker(arguments.device, request.get("checkpoint_seconds", 60.0))
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    with journal.open("a", buffering=1) as file:
+
+        def emit(event: Event) -> None:
+            file.write(json.dumps(event) + "\n")
+
+        emit({"event": "ready", "backend": worker.backend.as_record()})
+        try:
+            if tasks:
+                lanes = request.get("lanes") or worker.lanes(tasks[0])
+                for first in range(0, len(tasks), lanes):
+                    if worker.stopping:
+                        raise Interrupted
+                    worker.run(tasks[first : first + lanes], emit)
+        except Interrupted:
+            emit({"event": "interrupted"})
+            return INTERRUPTED
+        emit({"event": "end"})
+    return 0
+
+
+def read_journal(path: Path) -> list[Event]:
+    """The events of a journal; a last line that was cut off by a crash is left out."""
+    events = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                continue
+    return events
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="gammascape.training.worker", description=__doc__)
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--serve", action="store_true", help="take packs from standard input")
+    mode.add_argument("--pack", type=Path, help="file with one pack")
+    parser.add_argument("--journal", type=Path, help="where the events of --pack are appended")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--checkpoint-seconds", type=float, default=60.0)
+    chosen = parser.parse_args(arguments)
+    if chosen.pack and not chosen.journal:
+        parser.error("--pack needs --journal")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    return _serve(chosen) if chosen.serve else _train_one_pack(chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Snakemake executor `packed`: training jobs in packs on this machine's devices, others as `local` runs them.
+
+Snakemake hands over all jobs that are ready. Those of the rule `train` go to long-lived worker processes, one for
+each GPU or each core, which train many cells at once; each is reported to Snakemake as it ends.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakemake.executors.local import Executor as LocalExecutor
+from snakemake.executors.local import common_settings as local_settings
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
+
+from gammascape.execution.board import BOARD
+from gammascape.execution.devices import find_devices
+from gammascape.execution.packing import group
+from gammascape.execution.pool import Pool
+from gammascape.execution.tasks import TRAIN_RULE, Task, is_training, task_of
+
+common_settings = local_settings
+
+_CHUNK = 256
+"""Jobs that are prepared before the workers get them: the first packs start while Snakemake prepares the rest."""
+_WATCH = 0.5
+
+
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
+    """Options of the command line, --packed-<name>."""
+
+    device: str = field(
+        default="auto",
+        metadata={"help": "Where cells are trained: auto (all GPUs, or the CPU), cpu or cuda."},
+    )
+    workers: int | None = field(
+        default=None,
+        metadata={"help": "Worker processes on the CPU; all cores if not given.", "type": int},
+    )
+    lanes: int | None = field(
+        default=None,
+        metadata={
+            "help": "Cells in a pack; what suits the device if not given.",
+            "type": int,
+        },
+    )
+    checkpoint_seconds: int = field(
+        default=60, metadata={"help": "Seconds between checkpoints.", "type": int}
+    )
+
+
+class Executor(LocalExecutor):  # type: ignore[misc]
+    """Runs training jobs in packs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._jobs: dict[str, Any] = {}
+        self._guard = threading.Lock()
+        self._pool: Pool | None = None
+        self._stopped = False
+        # Workers, not Snakemake's cores, limit what is trained at a time: with no cores to wait for, all ready
+        # cells come at once.
+        for rule in self.workflow.rules:
+            if rule.name == TRAIN_RULE:
+                rule.resources["_cores"] = 0
+
+    def run_jobs(self, jobs: Sequence[Any]) -> None:
+        """Run jobs that are ready: cells in packs, all others singly."""
+        cells = {}
+        for job in jobs:
+            if is_training(job):
+                cells[task_of(job)] = job
+            else:
+                self.run_job_pre(job)
+                self.run_job(job)
+        if not cells:
+            return
+        pool = self._start_pool(len(cells))
+        BOARD.expect(len(cells))
+        ordered = [task for part in group(list(cells)) for task in part]
+        for first in range(0, len(ordered), _CHUNK):
+            chunk = ordered[first : first + _CHUNK]
+            for task in chunk:
+                self._begin(task, cells[task])
+            pool.backlog.add(chunk)
+        if self._stopped:
+            self.stopped(pool.backlog.close())
+
+    def _begin(self, task: Task, job: Any) -> None:
+        self.run_job_pre(job)
+        self.workflow.async_run(job.prepare())
+        with self._guard:
+            self._jobs[task.output] = job
+        self.report_job_submission(SubmittedJobInfo(job=job))
+
+    def _start_pool(self, cells: int) -> Pool:
+        if self._pool is None:
+            settings = self.workflow.executor_settings
+            try:
+                devices = find_devices(settings.device, settings.workers or self._cpu_workers())
+            except ValueError as error:
+                raise WorkflowError(str(error)) from None
+            self._pool = Pool(
+                devices[:cells],
+                self,
+                Path("results/.scratch").absolute(),
+                settings.checkpoint_seconds,
+                settings.lanes,
+            )
+            BOARD.start([device.name for device in devices[:cells]])
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self._pool
+
+    def _cpu_workers(self) -> int:
+        return int(self.workflow.resource_settings.cores or 1)
+
+    def _watch(self) -> None:
+        """Stop the workers when Snakemake was told to end: it waits for running jobs, and all cells are."""
+        while not self._stopped:
+            if getattr(self.workflow.scheduler, "_user_kill", None):
+                self._stop()
+                return
+            threading.Event().wait(_WATCH)
+
+    def _take(self, task: Task) -> Any:
+        with self._guard:
+            return self._jobs.pop(task.output)
+
+    def done(self, task: Task, status: str, seconds: float) -> None:
+        """The artifact of a cell is in place."""
+        BOARD.ended(status)
+        self.report_job_success(SubmittedJobInfo(job=self._take(task)))
+
+    def failed(self, task: Task, error: str) -> None:
+        """A cell could not be trained."""
+        BOARD.ended("failed")
+        self.report_job_error(SubmittedJobInfo(job=self._take(task)), msg=error)
+
+    def stopped(self, tasks: Sequence[Task]) -> None:
+        """These cells are not trained in this run; no error of theirs, so nothing is printed."""
+        for task in tasks:
+            self.workflow.scheduler.error_callback(self._take(task))
+
+    def told(self, device: str, event: Mapping[str, Any]) -> None:
+        """An event of a worker."""
+        if event["event"] == "warning":
+            self.logger.warning(f"{device}: {event['text']}")
+        BOARD.tell(device, event)
+
+    def _stop(self) -> None:
+        self._stopped = True
+        if self._pool is not None:
+            self._pool.stop()
+
+    def shutdown(self) -> None:
+        """All jobs have ended."""
+        self._stopped = True
+        if self._pool is not None:
+            self._pool.close()
+        super().shutdown()
+
+    def cancel(self) -> None:
+        """Snakemake was interrupted: the workers write checkpoints and end."""
+        self._stop()
+        super().cancel()
