@@ -4,7 +4,10 @@ Snakemake hands over all jobs that are ready. Those of the rule `train` go to lo
 each GPU or each core, which train many cells at once; each is reported to Snakemake as it ends.
 """
 
+import json
+import shutil
 import threading
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,7 @@ common_settings = local_settings
 _CHUNK = 256
 """Jobs that are prepared before the workers get them: the first packs start while Snakemake prepares the rest."""
 _WATCH = 0.5
+_SCRATCH = Path("results/.scratch")
 
 
 @dataclass
@@ -80,22 +84,30 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         if not cells:
             return
         pool = self._start_pool(len(cells))
-        BOARD.expect(len(cells))
+        BOARD.expect([task.record["steps"] for task in cells])
         ordered = [task for part in group(list(cells)) for task in part]
         for first in range(0, len(ordered), _CHUNK):
             chunk = ordered[first : first + _CHUNK]
-            for task in chunk:
-                self._begin(task, cells[task])
-            pool.backlog.add(chunk)
+            pool.backlog.add([task for task in chunk if self._begin(task, cells[task])])
         if self._stopped:
             self.stopped(pool.backlog.close())
 
-    def _begin(self, task: Task, job: Any) -> None:
+    def _begin(self, task: Task, job: Any) -> bool:
+        """Tell Snakemake that a cell is begun; False if there is nothing to train."""
+        # Snakemake was killed between the end of this cell and its own note of it: it deletes what it finds.
+        kept = _set_aside(task) if self.dag.reason(job).incomplete_output else None
         self.run_job_pre(job)
         self.workflow.async_run(job.prepare())
         with self._guard:
             self._jobs[task.output] = job
         self.report_job_submission(SubmittedJobInfo(job=job))
+        if kept is None:
+            return True
+        shutil.rmtree(task.output, ignore_errors=True)
+        kept.rename(task.output)
+        summary = json.loads((Path(task.output) / "summary.json").read_text())
+        self.done(task, summary["status"], 0.0)
+        return False
 
     def _start_pool(self, cells: int) -> Pool:
         if self._pool is None:
@@ -107,7 +119,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             self._pool = Pool(
                 devices[:cells],
                 self,
-                Path("results/.scratch").absolute(),
+                _SCRATCH,
                 settings.checkpoint_seconds,
                 settings.lanes,
             )
@@ -132,12 +144,12 @@ class Executor(LocalExecutor):  # type: ignore[misc]
 
     def done(self, task: Task, status: str, seconds: float) -> None:
         """The artifact of a cell is in place."""
-        BOARD.ended(status)
+        BOARD.ended(status, task.record["steps"])
         self.report_job_success(SubmittedJobInfo(job=self._take(task)))
 
     def failed(self, task: Task, error: str) -> None:
         """A cell could not be trained."""
-        BOARD.ended("failed")
+        BOARD.ended("failed", task.record["steps"])
         self.report_job_error(SubmittedJobInfo(job=self._take(task)), msg=error)
 
     def stopped(self, tasks: Sequence[Task]) -> None:
@@ -161,9 +173,29 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         self._stopped = True
         if self._pool is not None:
             self._pool.close()
+            self.logger.info(BOARD.report())
         super().shutdown()
 
     def cancel(self) -> None:
         """Snakemake was interrupted: the workers write checkpoints and end."""
         self._stop()
+        self.logger.info(BOARD.report())
         super().cancel()
+
+
+def _set_aside(task: Task) -> Path | None:
+    """Move an artifact to the scratch folder if it is whole and that of the task; returns where it is now."""
+    folder = Path(task.output)
+    try:
+        same = json.loads((folder / "summary.json").read_text())["cell"] == task.record
+        json.loads((folder / "manifest.json").read_text())
+        with zipfile.ZipFile(folder / "arrays.npz") as arrays:
+            whole = arrays.testzip() is None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    if not (same and whole):
+        return None
+    aside = _SCRATCH / "aside" / task.parsed.identity
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    return folder.rename(aside)

@@ -1,42 +1,43 @@
-"""Progress of a study while Snakemake runs it: cells done, left, rate and time left.
+"""Progress of a study while Snakemake runs it: cells, packs on each device, rate and time left.
 
-Snakemake finds the module by its name; `profiles/default` switches it on with `logger: gammascape`. On a
-terminal the counts are one live line; elsewhere they are plain lines now and then. Messages of other rules and
-all errors are printed as Snakemake words them.
+Snakemake finds the module by its name; `profiles/default` switches it on with `logger: gammascape`. On a terminal
+the state is a live display; elsewhere it is a plain line now and then. Messages of other rules and all errors are
+printed as Snakemake words them. Cells are counted from Snakemake's own events, so every executor is served; an
+executor that trains in packs fills in the board, which tells more.
 """
 
 import time
 from logging import WARNING, LogRecord
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.live import Live
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from gammascape.execution.board import BOARD
+from gammascape.execution.tasks import TRAIN_RULE
+from snakemake_logger_plugin_gammascape.display import board_words, cells_display
 from snakemake_logger_plugin_gammascape.pace import Pace
 
-CELL_RULE = "train"
 _PLAIN_INTERVAL = 10.0
 """Seconds between two plain lines."""
 _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEvent.SHELLCMD)
 
 
 class LogHandler(LogHandlerBase):
-    """Counts finished cells from Snakemake's own events."""
+    """Shows what is going on."""
 
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.pace: Pace | None = None
         self.rules: dict[int, str] = {}
         self.printed = 0.0
-        self.progress = Progress(
-            TextColumn("cells"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
+        self.live = Live(
             console=self.console,
+            get_renderable=lambda: cells_display(self.pace, BOARD),
+            refresh_per_second=4,
+            transient=True,
         )
-        self.task = self.progress.add_task("", total=None, visible=False)
 
     @property
     def writes_to_stream(self) -> bool:
@@ -70,17 +71,17 @@ class LogHandler(LogHandlerBase):
         """Take a record in; True if that is all there is to do with it."""
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
-            self._begin(int(getattr(record, "stats", {}).get(CELL_RULE, 0)))
+            self._begin(int(getattr(record, "stats", {}).get(TRAIN_RULE, 0)))
             return False
         if event == LogEvent.JOB_INFO:
             rule = str(getattr(record, "rule_name", ""))
             self.rules[int(getattr(record, "jobid", -1))] = rule
             message = getattr(record, "rule_msg", None)
-            if rule != CELL_RULE and message:
+            if rule != TRAIN_RULE and message:
                 self.console.print(message, markup=False, soft_wrap=True)
-            return rule == CELL_RULE or bool(message)
+            return rule == TRAIN_RULE or bool(message)
         if event == LogEvent.JOB_FINISHED:
-            if self.rules.get(int(getattr(record, "job_id", -1))) == CELL_RULE:
+            if self.rules.get(int(getattr(record, "job_id", -1))) == TRAIN_RULE:
                 self._advance()
             return True
         return event in _SILENT or (
@@ -97,24 +98,23 @@ class LogHandler(LogHandlerBase):
             return
         self.pace = Pace(cells, time.monotonic())
         if self.console.is_terminal:
-            self.progress.update(self.task, total=cells, visible=True)
-            self.progress.start()
+            self.live.start()
 
     def _advance(self) -> None:
         if self.pace is None:
             return
         now = time.monotonic()
         self.pace.finish(now)
-        words = self.pace.words(now)
-        if self.console.is_terminal:
-            self.progress.update(self.task, completed=self.pace.done, description=words)
-        elif now - self.printed >= _PLAIN_INTERVAL or self.pace.left == 0:
+        if not self.console.is_terminal and (
+            now - self.printed >= _PLAIN_INTERVAL or self.pace.left == 0
+        ):
             self.printed = now
+            words = board_words(BOARD) if BOARD.active else self.pace.words(now)
             self.console.print(f"cells: {self.pace.done} of {self.pace.total} done, {words}")
         if self.pace.left == 0:
-            self.progress.stop()
+            self.live.stop()
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self.progress.stop()
+        self.live.stop()
         super().close()

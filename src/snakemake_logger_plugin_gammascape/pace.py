@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from gammascape.durations import duration
+
 _MEMORY = 50
 
 
@@ -42,13 +44,3 @@ class Pace:
         if rate is None:
             return f"{self.left} left"
         return f"{self.left} left, {60 * rate:.0f} a minute, {duration(self.left / rate)} to go"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as 45 s, 3 min 20 s or 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gammascape.durations import duration
+
 _WINDOW = 30.0
 """Seconds over which the rate is taken."""
 
@@ -35,6 +37,9 @@ class Board:
     """Cells expected and ended, and the state of each device; times in seconds on one monotonic clock."""
 
     expected: int = 0
+    expected_steps: int = 0
+    """Steps of all expected cells; those of a cell that ends early count as done."""
+    ended_steps: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     """Cells by how they ended: diverged, trained, ..., failed."""
     cell_steps: int = 0
@@ -59,15 +64,30 @@ class Board:
             self.started = time.monotonic()
             self.devices = {name: DeviceState() for name in devices}
 
-    def expect(self, cells: int) -> None:
-        """More cells are to be trained."""
+    def expect(self, steps: Sequence[int]) -> None:
+        """More cells are to be trained, for these numbers of steps."""
         with self._guard:
-            self.expected += cells
+            self.expected += len(steps)
+            self.expected_steps += sum(steps)
 
-    def ended(self, status: str) -> None:
-        """A cell has ended."""
+    def ended(self, status: str, steps: int) -> None:
+        """A cell of so many steps has ended, with all of them or before."""
         with self._guard:
             self.counts[status] += 1
+            self.ended_steps += steps
+
+    def seconds_left(self) -> float | None:
+        """Time until all expected cells are done at the present rate; None before there is a rate."""
+        rate = self.rate()
+        with self._guard:
+            running = sum(state.lanes * state.step for state in self.devices.values())
+            left = self.expected_steps - self.ended_steps - running
+        return max(0, left) / rate if rate else None
+
+    def words(self) -> str:
+        """How the cells that have ended did: `60 trained, 12 diverged`."""
+        with self._guard:
+            return ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
 
     def tell(self, device: str, event: Mapping[str, Any]) -> None:
         """An event of a worker."""
@@ -76,7 +96,7 @@ class Board:
             state = self.devices.setdefault(device, DeviceState())
             kind = event["event"]
             if kind == "pack":
-                state.lanes, state.step, state.steps = event["lanes"], 0, 0
+                state.lanes, state.step, state.steps = event["lanes"], 0, event["steps"]
                 state.busy_since = now
             elif kind == "progress":
                 state.lanes, state.step, state.steps = (
@@ -101,6 +121,16 @@ class Board:
                 return None
             span = min(_WINDOW, now - self.started)
             return sum(count for _, count in self._recent) / max(span, 1e-3)
+
+    def report(self) -> str:
+        """What was trained, how long it took, and how much device time went into it, in one line."""
+        elapsed = time.monotonic() - (self.started or time.monotonic())
+        packs = sum(state.packs for state in self.devices.values())
+        return (
+            f"{self.done} of {self.expected} cells in {packs} packs on {', '.join(self.devices)}: "
+            f"{self.words() or 'none has ended'}; {duration(elapsed)}, "
+            f"{duration(self.device_seconds())} of device time"
+        )
 
     def device_seconds(self) -> float:
         """Seconds in which devices trained packs, summed over the devices."""

@@ -219,7 +219,8 @@ class Pool:
     def _train(self, worker: "_Process", device: Device, pack: _Pack, left: list[Task]) -> None:
         """Send a pack and pass its events on; takes the cells that have ended out of `left`."""
         by_output = {task.output: task for task in pack.tasks}
-        self._listener.told(device.name, {"event": "pack", "lanes": len(pack.tasks)})
+        begun = {"event": "pack", "lanes": len(pack.tasks), "steps": pack.tasks[0].record["steps"]}
+        self._listener.told(device.name, begun)
         worker.send({"do": "train", "tasks": [task.as_json() for task in pack.tasks]})
         while True:
             event = worker.receive()

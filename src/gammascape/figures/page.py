@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from gammascape.durations import duration
 from gammascape.figures.save import FORMATS
 from gammascape.figures.tables import count_of, status_counts
 from gammascape.figures.theme import STATUS_ORDER
@@ -106,15 +107,6 @@ def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
         studies = "<p>No study has results yet.</p>"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(_PAGE.substitute(contents=contents, studies=studies), encoding="utf-8")
-
-
-def duration(seconds: float) -> str:
-    """'45 s', '12 min', '3.5 h': a time as people say it."""
-    if seconds < 90:
-        return f"{seconds:.3g} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:,.1f} h"
 
 
 def _section(section: StudySection, folder: Path) -> str:

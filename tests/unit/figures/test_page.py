@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from gammascape.durations import duration
 from gammascape.figures import (
     FigureEntry,
     StudySection,
@@ -18,7 +19,6 @@ from gammascape.figures import (
     study_section,
     write_index,
 )
-from gammascape.figures.page import duration
 
 
 class _Links(HTMLParser):
@@ -126,7 +126,7 @@ def test_a_figure_without_metadata_is_called_by_its_file_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.5, "0.5 s"), (45, "45 s"), (720, "12 min"), (12600, "3.5 h")]
+    ("seconds", "text"), [(0.5, "0.5 s"), (45, "45 s"), (720, "12 min 00 s"), (12600, "3 h 30 min")]
 )
 def test_times_are_written_as_people_say_them(seconds, text):
     assert duration(seconds) == text
