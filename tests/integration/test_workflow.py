@@ -6,14 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .projects import command, copy_tree, empty_project, snakemake
+
 STUDY = """\
 datasets:
   digits: {{kind: digits}}
@@ -35,16 +35,6 @@ def write_study(project: Path, gammas: str = "[0, 1]", etas: str = "[0, 1]") -> 
     study.write_text(STUDY.format(gammas=gammas, etas=etas))
 
 
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", *options]
-
-
-def snakemake(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*options), cwd=project, capture_output=True, text=True, timeout=600, check=False
-    )
-
-
 def planned(project: Path) -> dict[str, int]:
     """Jobs that a dry run counts, by rule."""
     done = snakemake(project, "--dry-run")
@@ -59,25 +49,12 @@ def summaries(project: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in project.glob("results/cells/*/*/summary.json")}
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    # Snakemake compares file times, so copies keep them.
-    shutil.copytree(source, target, copy_function=shutil.copy2, dirs_exist_ok=True)
-
-
-def empty_project(folder: Path) -> Path:
-    for name in ("workflow", "profiles"):
-        copy_tree(ROOT / name, folder / name)
-    shutil.copy2(ROOT / "Snakefile", folder / "Snakefile")
-    (folder / "config/studies").mkdir(parents=True)
-    (folder / "config/config.yaml").write_text("study: config/studies/tiny.yaml\n")
-    write_study(folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the tiny study has run once; tests work on copies."""
-    project = empty_project(tmp_path_factory.mktemp("finished"))
+    project = empty_project(
+        tmp_path_factory.mktemp("finished"), STUDY.format(gammas="[0, 1]", etas="[0, 1]")
+    )
     done = snakemake(project)
     assert done.returncode == 0, done.stderr
     assert "cells: 4 of 4 done" in done.stderr

@@ -1,0 +1,42 @@
+"""Small projects on which the tests run Snakemake for real."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    # Snakemake compares file times, so copies keep them.
+    shutil.copytree(source, target, copy_function=shutil.copy2, dirs_exist_ok=True)
+
+
+def empty_project(folder: Path, study: str) -> Path:
+    """A copy of the workflow with one study, config/studies/tiny.yaml."""
+    for name in ("workflow", "profiles"):
+        copy_tree(ROOT / name, folder / name)
+    shutil.copy2(ROOT / "Snakefile", folder / "Snakefile")
+    (folder / "config/studies").mkdir(parents=True)
+    (folder / "config/config.yaml").write_text("study: config/studies/tiny.yaml\n")
+    (folder / "config/studies/tiny.yaml").write_text(study)
+    return folder
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+
+
+def snakemake(
+    project: Path, *options: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options),
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=env,
+    )

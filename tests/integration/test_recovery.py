@@ -1,0 +1,250 @@
+"""What is left after a fault, and that going on ends in the bytes of an undisturbed run."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .projects import command, copy_tree, empty_project, snakemake
+
+STUDY = """\
+datasets:
+  digits: {kind: digits}
+models:
+  small: {kind: mlp, depth: 2, width: 16}
+grids:
+  - model: small
+    dataset: digits
+    loss: mse
+    gamma: {log10: [0, 1, 2]}
+    eta: {log10: [0, 1]}
+    batch_size: 16
+    steps: 1000
+"""
+CELLS = 6
+OPTIONS = ("--until", "train", "--packed-checkpoint-seconds", "0")
+
+
+def with_faults(**faults: object) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parent / "faults"),
+        **{f"FAULT_{name.upper()}": str(value) for name, value in faults.items()},
+    }
+
+
+def artifacts(project: Path) -> dict[str, bytes]:
+    """What the cells determine, by path."""
+    cells = project / "results/cells"
+    return {
+        str(path.relative_to(cells)): path.read_bytes()
+        for name in ("summary.json", "arrays.npz")
+        for path in cells.glob(f"*/*/{name}")
+    }
+
+
+def resumed(project: Path) -> dict[str, int]:
+    """Step from which each cell was trained last, by identity."""
+    return {
+        path.parent.name.rpartition("-")[2]: json.loads(path.read_text())["resumed_from_step"]
+        for path in project.glob("results/cells/*/*/manifest.json")
+    }
+
+
+def checkpoints(project: Path) -> dict[str, Path]:
+    """Checkpoints by identity of their cell."""
+    return {
+        path.name.partition("-")[0]: path
+        for path in project.glob("results/.scratch/checkpoints/*-n*")
+        if not path.name.startswith(".")
+    }
+
+
+def workers(project: Path) -> list[int]:
+    """Processes of workers that run in this project."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            here = (process / "cwd").readlink() == project
+        except (OSError, ValueError):
+            continue
+        if here and b"gammascape.training.worker" in words:
+            found.append(int(process.name))
+    return found
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = empty_project(tmp_path_factory.mktemp("undisturbed"), STUDY)
+    done = snakemake(project, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert len(artifacts(project)) == 2 * CELLS
+    assert not checkpoints(project), "checkpoints must go when the artifact is in place"
+    return project
+
+
+@pytest.fixture
+def project(undisturbed: Path, tmp_path: Path) -> Path:
+    """The study before its first cell, with its data prepared."""
+    copy_tree(undisturbed, tmp_path / "project")
+    project = tmp_path / "project"
+    shutil.rmtree(project / "results/cells")
+    shutil.rmtree(project / "results/logs/cells")
+    return project
+
+
+@pytest.fixture
+def running(project: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Snakemake, with every cell somewhere in the middle of its run."""
+    with (project / "output").open("w") as output:
+        process = subprocess.Popen(
+            command(*OPTIONS), cwd=project, stderr=output, env=with_faults(slow=0.2)
+        )
+    try:
+        wait_until(lambda: len(checkpoints(project)) == CELLS)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def go_on(project: Path) -> None:
+    # What `snakemake --unlock` does: the killed process could not.
+    shutil.rmtree(project / ".snakemake/locks", ignore_errors=True)
+    done = snakemake(project, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+
+
+def assert_all_went_on(project: Path, undisturbed: Path) -> None:
+    assert artifacts(project) == artifacts(undisturbed)
+    assert len(resumed(project)) == CELLS
+    assert all(step > 0 for step in resumed(project).values())
+
+
+def test_a_killed_worker_is_replaced_and_its_cells_go_on(
+    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
+) -> None:
+    for pid in workers(project):
+        kill(pid)
+    assert running.wait(120) == 0
+    assert_all_went_on(project, undisturbed)
+
+
+def test_workers_of_a_killed_snakemake_stop_and_their_cells_go_on(
+    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
+) -> None:
+    assert workers(project)
+    running.kill()
+    wait_until(lambda: not workers(project), seconds=10)
+    assert not artifacts(project)
+    go_on(project)
+    assert_all_went_on(project, undisturbed)
+
+
+def test_cells_go_on_when_snakemake_and_its_workers_were_killed(
+    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
+) -> None:
+    for pid in [running.pid, *workers(project)]:
+        kill(pid)
+    running.wait()
+    go_on(project)
+    assert_all_went_on(project, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_told_to_stop_leaves_checkpoints_and_goes_on(
+    project: Path, running: subprocess.Popen[bytes], undisturbed: Path, number: signal.Signals
+) -> None:
+    running.send_signal(number)
+    assert running.wait(30) != 0
+    assert not workers(project)
+    assert len(checkpoints(project)) == CELLS
+    assert "Traceback" not in (project / "output").read_text()
+    assert not list(project.glob(".snakemake/locks/*"))
+    go_on(project)
+    assert_all_went_on(project, undisturbed)
+
+
+def test_damaged_checkpoints_are_left_out(
+    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
+) -> None:
+    running.send_signal(signal.SIGTERM)
+    running.wait(30)
+    damaged = sorted(checkpoints(project))[:2]
+    half, empty = (checkpoints(project)[identity] for identity in damaged)
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    empty.write_bytes(b"")
+    go_on(project)
+    assert artifacts(project) == artifacts(undisturbed)
+    assert all((step == 0) == (cell in damaged) for cell, step in resumed(project).items())
+
+
+def test_a_full_disk_costs_no_cell(project: Path, undisturbed: Path) -> None:
+    results = project / "results"
+    content = project / "content"
+    results.rename(content)
+    results.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", results], check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        copy_tree(content, results)
+        filler = results / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        # Room for folders and logs, not for all artifacts or checkpoints.
+        os.truncate(filler, filler.stat().st_size - 64 * 1024)
+        done = snakemake(project, *OPTIONS)
+        assert done.returncode != 0
+        assert "No space left on device" in done.stderr
+        filler.unlink()
+        go_on(project)
+        assert artifacts(project) == artifacts(undisturbed)
+    finally:
+        subprocess.run(["umount", results], check=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("kill", "ended by signal 9"), ("raise", "a mistake in the model")]
+)
+def test_only_the_cell_at_fault_fails(
+    project: Path, undisturbed: Path, fault: str, said: str
+) -> None:
+    done = snakemake(project, *OPTIONS, "--packed-lanes", "6", env=with_faults(**{fault: 2}))
+    assert done.returncode != 0
+    expected = {k: v for k, v in artifacts(undisturbed).items() if "/g2_" not in k}
+    assert artifacts(project) == expected
+    for log in project.glob("results/logs/cells/*/*.log"):
+        assert (said in log.read_text()) == log.name.startswith("g2_"), log.name
+    go_on(project)
+    assert artifacts(project) == artifacts(undisturbed)
+
+
+def test_packs_shrink_to_what_fits_into_memory(project: Path, undisturbed: Path) -> None:
+    done = snakemake(project, *OPTIONS, "--packed-lanes", "6", env=with_faults(memory=2))
+    assert done.returncode == 0, done.stderr
+    assert artifacts(project) == artifacts(undisturbed)
+    [limit] = json.loads((project / "results/.scratch/lanes.json").read_text()).values()
+    assert limit == 2
