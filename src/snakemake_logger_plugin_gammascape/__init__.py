@@ -21,6 +21,7 @@ from snakemake_logger_plugin_gammascape.pace import Pace
 
 _PLAIN_INTERVAL = 10.0
 """Seconds between two plain lines."""
+_CHATTER = ("Select jobs", "Execute ", "[", "Finished job", "Job rate limit")
 _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEvent.SHELLCMD)
 
 
@@ -91,7 +92,7 @@ class LogHandler(LogHandlerBase):
 
     @staticmethod
     def _is_chatter(record: LogRecord) -> bool:
-        return record.getMessage().startswith(("Select jobs", "Execute ", "[", "Finished job"))
+        return record.getMessage().startswith(_CHATTER)
 
     def _begin(self, cells: int) -> None:
         if not cells:
@@ -110,7 +111,8 @@ class LogHandler(LogHandlerBase):
         ):
             self.printed = now
             words = board_words(BOARD) if BOARD.active else self.pace.words(now)
-            self.console.print(f"cells: {self.pace.done} of {self.pace.total} done, {words}")
+            line = f"cells: {self.pace.done} of {self.pace.total} done, {words}"
+            self.console.print(line, soft_wrap=True)
         if self.pace.left == 0:
             self.live.stop()
 

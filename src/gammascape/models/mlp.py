@@ -15,6 +15,7 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
     depth, width = options["depth"], options["width"]
     fans = [math.prod(input_shape)] + [width] * (depth - 1)
     sizes = [width] * (depth - 1) + [outputs]
+    multipliers = [fan_in**-0.5 for fan_in in fans[:-1]] + [1.0 / fans[-1]]
     parameters = []
     for layer, (fan_in, size) in enumerate(zip(fans, sizes, strict=True), start=1):
         parameters.append(Parameter(f"layer{layer}.weight", (size, fan_in), "normal"))
@@ -24,11 +25,23 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
         h = x.flatten(1)
         for layer in range(1, depth):
             w, b = p[f"layer{layer}.weight"], p[f"layer{layer}.bias"]
-            h = torch.relu(lanes.linear(h, w, b, fans[layer - 1] ** -0.5))
+            h = torch.relu_(lanes.linear(h, w, b, multipliers[layer - 1]))
             if hidden is not None:
                 hidden[f"layer{layer}"] = h
         w, b = p[f"layer{depth}.weight"], p[f"layer{depth}.bias"]
-        return lanes.linear(h, w, b, 1.0 / fans[-1])
+        return lanes.linear(h, w, b, multipliers[-1])
+
+    def descend(p: Parameters, x: Tensor, hidden: Hidden, signal: Tensor) -> None:
+        inputs = [x.flatten(1).expand(len(signal), -1, -1), *hidden.values()]
+        for layer in range(depth, 0, -1):
+            w, b = p[f"layer{layer}.weight"], p[f"layer{layer}.bias"]
+            h = inputs[layer - 1]
+            signal = signal * multipliers[layer - 1]
+            # The signal goes through the weights before they are changed.
+            below = lanes.relu_backward(torch.bmm(signal, w), h) if layer > 1 else signal
+            w.baddbmm_(signal.transpose(1, 2), h, alpha=-1)
+            b.sub_(signal.sum(1))
+            signal = below
 
     return Model(
         parameters=tuple(parameters),
@@ -36,4 +49,5 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
         base_width=width,
         depth=depth,
         hidden=tuple(f"layer{layer}" for layer in range(1, depth)),
+        descend=descend,
     )

@@ -31,6 +31,13 @@ Hidden = dict[str, Tensor]
 
 Forward = Callable[[Parameters, Tensor, Hidden | None], Tensor]
 
+Descend = Callable[[Parameters, Tensor, Hidden, Tensor], None]
+"""A step of gradient descent written by hand, for where it is faster than autograd.
+
+Called with parameters, inputs (B, ...), the hidden layers of the forward pass and s (K, B, O); subtracts
+sum_bo s_bo df_bo/dw from every weight w, in place.
+"""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -55,6 +62,8 @@ class Model:
     depth: int | None
     hidden: tuple[str, ...]
     """Names of the hidden layers in forward order; the last one is the input of the readout."""
+    descend: Descend | None = None
+    """None: autograd differentiates `forward`."""
 
 
 def initial_parameters(

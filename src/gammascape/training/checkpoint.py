@@ -33,8 +33,9 @@ class LockedError(Exception):
 
 
 def scratch_of(output: Path) -> Path:
-    """The scratch folder for a cell's artifact results/cells/<family>/<id>: results/.scratch."""
-    return output.parents[2] / ".scratch"
+    """The scratch folder for an artifact: results/.scratch for results/cells/<family>/<id>, else beside it."""
+    in_results = len(output.parents) > 2 and output.parents[1].name == "cells"
+    return (output.parents[2] if in_results else output.parent) / ".scratch"
 
 
 class Checkpoints:

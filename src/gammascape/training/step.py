@@ -1,10 +1,321 @@
-"""The update step of SGD, for all lanes of a pack at once."""
+"""The update step of SGD, for all lanes of a pack at once, and the ways to compute it.
+
+A lane's result must not depend on its pack: not on the other lanes, its place among them, or their number.
+On the CPU this holds for every number of lanes from `least_lanes` on. Models with a hand-written `descend`
+(MLPs) take all lanes in one batched product per layer. For all others one lane after another is computed: their
+feature maps fill the cache already, and nothing that is computed alone can depend on a neighbour.
+"""
+
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from gammascape.models import Model, Parameters
 from gammascape.training.losses import lane_losses
+
+Backend = Literal["eager", "compile", "graph"]
+
+LANE_BUCKETS = (2, 8, 32, 128, 512, 2048)
+"""Numbers of lanes that backend "graph" is used with: cuBLAS and cuDNN choose their algorithms by shape, so a
+lane keeps its bits only within one number. Packs are filled up with copies of a lane."""
+
+COMPILE_FROM_STEPS = 2000
+"""Compiling takes some 30 s and saves some 6 ms for each step of a lane, so a pack of 8 lanes pays it back in 600 steps
+and a lane alone in 5000."""
+
+_CACHE_BYTES = 1_500_000
+_LANES = (2, 32)
+_ONE_AT_A_TIME_LANES = 8
+
+
+class Step(Protocol):
+    """One step of SGD for every lane."""
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        """Update the parameters in place.
+
+        Args:
+            parameters: name -> (K, ...), contiguous.
+            learning_rates: (K,), N * eta of each lane.
+            gammas: (K, 1, 1).
+            f_initial: (K, B, O), outputs f~ of the initial networks on this batch.
+            x: (B, ...).
+            y: (B, O).
+
+        Returns:
+            (K,) losses before the update, on the device.
+        """
+
+
+def make_step(model: Model, loss: str, backend: Backend) -> Step:
+    """The step of a model: one object for each process, so that nothing is compiled twice.
+
+    backend: "eager"; "compile" (CPU), which warns and goes on eagerly where compiling fails; "graph" (CUDA).
+    """
+    return _make_step(model, loss, backend)
+
+
+@lru_cache(maxsize=None)
+def _make_step(model: Model, loss: str, backend: Backend) -> Step:
+    if backend == "graph":
+        return _Graph(sgd_step_of(model, loss))
+    if model.descend is not None:
+        return sgd_step_of(model, loss)
+    return _one_lane_at_a_time(
+        _compiled(model, loss) if backend == "compile" else sgd_step_of(model, loss),
+        sgd_step_of(model, loss),
+    )
+
+
+def choose_backend(record: Mapping[str, Any], model: Model, device: torch.device) -> Backend:
+    """How to compute a cell's steps: a function of the cell and the machine, never of the pack.
+
+    Hand-written steps spend some 90 % of their time in matrix products on the CPU, which compiling leaves as
+    they are.
+    """
+    if device.type == "cuda":
+        return "graph"
+    if (
+        model.descend is None
+        and record["dtype"] == "float32"
+        and int(record["steps"]) >= COMPILE_FROM_STEPS
+        and has_compiler()
+    ):
+        return "compile"
+    return "eager"
+
+
+def has_compiler() -> bool:
+    """Whether the C++ compiler that torch would call is there."""
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    return shutil.which(os.environ.get("CXX", usual)) is not None
+
+
+def cpu_lanes(model: Model, batch_size: int) -> int:
+    """Lanes of a pack on the CPU: enough to share overhead, batches and f~(w_0), few enough for the cache.
+
+    What counts is the memory of a lane: weights and one batch of its widest layer.
+    """
+    if model.descend is None:
+        return _ONE_AT_A_TIME_LANES
+    sizes = [torch.Size(parameter.shape).numel() for parameter in model.parameters]
+    widest = max(parameter.shape[0] for parameter in model.parameters)
+    least, most = _LANES
+    lanes = _CACHE_BYTES // (4 * (sum(sizes) + batch_size * widest))
+    return max(least, min(most, lanes))
+
+
+def least_lanes(model: Model) -> int:
+    """The least number of lanes to compute on the CPU: a batched product of one matrix may round otherwise."""
+    return 1 if model.descend is None else 2
+
+
+def sgd_step_of(model: Model, loss: str) -> Step:
+    """The step as torch's own operators compute it, all lanes together."""
+
+    def by_hand(
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        assert model.descend is not None
+        with torch.no_grad():
+            hidden: dict[str, Tensor] = {}
+            f = (model.forward(parameters, x, hidden) - f_initial) / gammas
+            # w <- w - N eta dL/dw, where dL/dw = dL/df df~/dw / gamma.
+            rates = learning_rates[:, None, None] / gammas
+            model.descend(parameters, x, hidden, loss_gradient(loss, f, y) * rates)
+            return lane_losses(loss, f, y)
+
+    def by_autograd(
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+        with torch.enable_grad():
+            f = (model.forward(leaves, x, None) - f_initial) / gammas
+            losses = lane_losses(loss, f, y)
+            # A lane's learning rate multiplies its loss, so its gradient arrives scaled: w <- w - N eta dL/dw.
+            # Lanes share no weights, so the sum over lanes only starts the backward pass.
+            scaled = torch.autograd.grad((losses * learning_rates).sum(), list(leaves.values()))
+        with torch.no_grad():
+            for value, change in zip(parameters.values(), scaled, strict=True):
+                value -= change
+        return losses.detach()
+
+    return by_autograd if model.descend is None else by_hand
+
+
+def loss_gradient(loss: str, f: Tensor, targets: Tensor) -> Tensor:
+    """dL/df of `lane_losses`: f (K, B, O), targets (B, O) -> (K, B, O)."""
+    if loss == "mse":
+        return (f - targets) * (2.0 / targets.numel())
+    # Targets sum to one for each sample.
+    return (torch.softmax(f, -1) - targets) / len(targets)
+
+
+def _one_lane_at_a_time(step: Step, fallback: Step) -> Step:
+    def run(
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        nonlocal step
+        if x.device.type != "cpu":
+            return fallback(parameters, learning_rates, gammas, f_initial, x, y)
+        losses = []
+        for k in range(len(learning_rates)):
+            one = slice(k, k + 1)
+            views = [value.detach()[one] for value in parameters.values()]
+            # A copy is aligned as every new tensor is. Weights in the middle of the pack need not be, and MKL
+            # rounds by alignment.
+            lane = {name: view.clone() for name, view in zip(parameters, views, strict=True)}
+            constants = learning_rates[one], gammas[one], f_initial[one]
+            try:
+                losses.append(step(lane, *constants, x, y))
+            except _compile_errors() as error:
+                warnings.warn(
+                    f"torch.compile failed, steps are computed without it: {str(error)[:500]}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                step = fallback
+                losses.append(step(lane, *constants, x, y))
+            for view, value in zip(views, lane.values(), strict=True):
+                view.copy_(value)
+        return torch.cat(losses)
+
+    return run
+
+
+def _compile_errors() -> tuple[type[Exception], ...]:
+    # The compiler is imported with the first compiled step only: it takes as long as torch itself.
+    if "torch._dynamo" not in sys.modules:
+        return ()
+    return (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
+
+
+def _compiled(model: Model, loss: str) -> Step:
+    import torch._dynamo
+    import torch._inductor.exc
+
+    # Counted over all models, batch sizes and dtypes of the process, each of which is compiled once.
+    torch._dynamo.config.recompile_limit = 256
+    torch._dynamo.config.accumulated_recompile_limit = 1024
+
+    def scaled_loss(
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        f = (model.forward(parameters, x, None) - f_initial) / gammas
+        losses = lane_losses(loss, f, y)
+        return (losses * learning_rates).sum(), losses
+
+    differentiate = torch.func.grad_and_value(scaled_loss, has_aux=True)
+
+    def step(
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        changes, (_, losses) = differentiate(
+            parameters, learning_rates, gammas, f_initial, x, y
+        )
+        for name, value in parameters.items():
+            value.sub_(changes[name])
+        return losses
+
+    compiled: Callable[..., Tensor] = torch.compile(step, fullgraph=True, dynamic=False)
+
+    def run(*arguments: Any) -> Tensor:
+        with torch.no_grad():
+            return compiled(*arguments)
+
+    return run
+
+
+class _Graph:
+    """A step captured as a CUDA graph: one launch in place of dozens.
+
+    A graph reads and writes fixed addresses: batches are copied into buffers of its own, weights are updated where
+    they lie, and a pack with other weights is captured anew.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._key: tuple[Any, ...] = ()
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        inputs = (learning_rates, gammas, f_initial, x, y)
+        key = (
+            *(value.data_ptr() for value in parameters.values()),
+            *((value.shape, value.dtype) for value in (*parameters.values(), *inputs)),
+        )
+        if key != self._key:
+            self._capture(parameters, inputs)
+            self._key = key
+        for buffer, value in zip(self._inputs, inputs, strict=True):
+            buffer.copy_(value)
+        self._graph.replay()
+        return self._losses.clone()
+
+    def _capture(self, parameters: Parameters, inputs: tuple[Tensor, ...]) -> None:
+        # The graph holds the weights' memory, or another tensor could come to lie at the same address.
+        self._parameters = parameters
+        self._inputs = tuple(value.clone() for value in inputs)
+        before = [value.detach().clone() for value in parameters.values()]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self._step(parameters, *self._inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._losses = self._step(parameters, *self._inputs)
+        with torch.no_grad():
+            for value, old in zip(parameters.values(), before, strict=True):
+                value.copy_(old)
 
 
 def sgd_step(
@@ -17,26 +328,6 @@ def sgd_step(
     x: Tensor,
     y: Tensor,
 ) -> Tensor:
-    """One step of SGD for every lane, in place.
-
-    Args:
-        parameters: name -> (K, ...), updated.
-        learning_rates: (K,), N * eta of each lane.
-        gammas: (K, 1, 1).
-        f_initial: (K, B, O), outputs f~ of the initial networks on this batch.
-        x: (B, ...).
-        y: (B, O).
-
-    Returns:
-        (K,) losses before the update.
-    """
-    leaves = list(parameters.values())
-    f = (model.forward(parameters, x, None) - f_initial) / gammas
-    losses = lane_losses(loss, f, y)
-    # The learning rate of a lane multiplies its loss, so its gradient arrives scaled: w <- w - N eta dL/dw.
-    # Lanes share no weights, so the sum over lanes only starts the backward pass.
-    gradients = torch.autograd.grad((losses * learning_rates).sum(), leaves)
-    with torch.no_grad():
-        for leaf, gradient in zip(leaves, gradients, strict=True):
-            leaf -= gradient
-    return losses.detach()
+    """The eager step of a model."""
+    step = make_step(model, loss, "eager")
+    return step(parameters, learning_rates, gammas, f_initial, x, y)
