@@ -191,7 +191,7 @@ class Training:
         self._test_y = dataset.test_targets.to(self._lanes.dtype)
         self._measured = set(measurement_steps(self._steps))
         ends = sorted({*self._measured, *range(0, self._steps, BLOCK), self._steps})
-        self._ends = [end for end in ends if end > self.step or end == self.step == 0]
+        self._ends = [end for end in ends if end > self.step or not states]
         self._done = False
 
     @property

@@ -1,0 +1,74 @@
+"""What the display is told, and what it shows."""
+
+import io
+import time
+
+from rich.console import Console
+
+from gammascape.execution.board import Board
+from snakemake_logger_plugin_gammascape.display import board_words, cells_display
+from snakemake_logger_plugin_gammascape.pace import Pace
+
+
+def busy_board() -> Board:
+    board = Board()
+    board.start(["cpu0", "cpu1"])
+    board.expect([1000] * 10)
+    board.tell("cpu0", {"event": "pack", "lanes": 4, "steps": 1000})
+    board.tell(
+        "cpu0", {"event": "progress", "step": 500, "steps": 1000, "lanes": 3, "cell_steps": 1750}
+    )
+    board.ended("diverged", 1000)
+    board.ended("trained", 1000)
+    board.ended("trained", 1000)
+    return board
+
+
+def shown(board: Board) -> str:
+    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+    console.print(cells_display(Pace(10, time.monotonic(), done=3), board))
+    return console.file.getvalue()
+
+
+def test_cells_are_counted_by_how_they_ended() -> None:
+    assert board_words(busy_board()).startswith("1 diverged, 2 trained; ")
+    assert "cell-steps/s" in board_words(busy_board())
+
+
+def test_every_device_has_a_line() -> None:
+    text = shown(busy_board())
+    assert "3 of 10" in text
+    assert "3 lanes, step 500 of 1,000" in text
+    assert text.count("idle") == 1
+
+
+def test_the_time_left_counts_the_steps_of_ended_cells_as_done() -> None:
+    board = busy_board()
+    rate = board.rate()
+    left = board.seconds_left()
+    assert rate is not None
+    assert left is not None
+    # 10 cells of 1000 steps; 3 have ended, 3 lanes stand at step 500. The rate falls between the two calls.
+    assert abs(left * rate - 5500) < 0.2 * 5500
+
+
+def test_an_idle_device_takes_no_device_time() -> None:
+    board = busy_board()
+    board.tell("cpu0", {"event": "idle"})
+    spent = board.device_seconds()
+    time.sleep(0.01)
+    assert board.device_seconds() == spent
+    assert board.devices["cpu0"].packs == 1
+
+
+def test_the_report_says_what_was_trained() -> None:
+    board = busy_board()
+    board.tell("cpu0", {"event": "idle"})
+    assert board.report().startswith(
+        "3 of 10 cells in 1 packs on cpu0, cpu1: 1 diverged, 2 trained; "
+    )
+    assert board.report().endswith("of device time")
+
+
+def test_without_an_executor_that_packs_the_pace_of_cells_is_shown() -> None:
+    assert "7 left" in shown(Board())
