@@ -58,6 +58,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = snakemake(project)
     assert done.returncode == 0, done.stderr
     assert "cells: 4 of 4 done" in done.stderr
+    assert "4 of 4 cells in" in done.stderr
+    assert "of device time" in done.stderr
     return project
 
 
@@ -88,6 +90,16 @@ def test_a_second_run_does_nothing(project: Path) -> None:
     assert done.returncode == 0
     assert "Nothing to be done" in done.stderr
     assert summaries(project) == before
+
+
+def test_a_process_for_each_cell_gives_the_bytes_of_packs(finished: Path, tmp_path: Path) -> None:
+    alone = empty_project(tmp_path, (finished / "config/studies/tiny.yaml").read_text())
+    done = snakemake(alone, "--executor", "local", "--until", "train")
+    assert done.returncode == 0, done.stderr
+    for path in finished.glob("results/cells/*/*/*"):
+        if path.name != "manifest.json":
+            other = alone / path.relative_to(finished)
+            assert other.read_bytes() == path.read_bytes(), path
 
 
 def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
