@@ -31,6 +31,8 @@ LEAST_LANES = 2
 """A pack of one lane is computed as two, so that a cell trained alone has the bits of one trained in company."""
 
 _TEST_CHUNK = 1024
+_INITIAL_CHUNK = 512
+"""Samples in one forward pass of the initial networks: enough to hide its overhead, few enough for the cache."""
 
 Array = NDArray[Any]
 Weights = Sequence[Mapping[str, Array]]
@@ -103,6 +105,14 @@ class _Lanes:
     def f_initial(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             return self.model.forward(self.initial, x, None)[self.seed]
+
+    def f_initial_of(self, xs: Tensor) -> Iterator[Tensor]:
+        """f~(w_0) of each batch of xs (n, B, ...), many batches in one forward pass."""
+        batch = xs.shape[1]
+        for several in torch.split(xs, max(1, _INITIAL_CHUNK // batch)):
+            with torch.no_grad():
+                f = self.model.forward(self.initial, several.flatten(0, 1), None)
+                yield from f.view(len(f), len(several), batch, -1).transpose(0, 1)[:, self.seed]
 
     def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
         """f on the inputs, (places, n, O)."""
@@ -273,11 +283,11 @@ class Training:
                 lanes.parameters,
                 lanes.learning_rates,
                 lanes.gammas,
-                lanes.f_initial(x),
+                f_initial,
                 x,
                 y,
             )
-            for x, y in zip(xs, ys, strict=True)
+            for x, y, f_initial in zip(xs, ys, lanes.f_initial_of(xs), strict=True)
         ]
         # The one place where the host waits for the device.
         losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
