@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from gammascape.models import cnn, mlp, resnet, vit
@@ -31,7 +31,7 @@ def build_model(options: dict[str, Any], input_shape: tuple[int, ...], outputs: 
     return _build(json.dumps(options, sort_keys=True), tuple(input_shape), outputs)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _build(options: str, input_shape: tuple[int, ...], outputs: int) -> Model:
     record = json.loads(options)
     return MODELS[record["kind"]](record, input_shape, outputs)
