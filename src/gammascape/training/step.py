@@ -27,7 +27,7 @@ LANE_BUCKETS = (2, 8, 32, 128, 512, 2048)
 lane keeps its bits only within one number. Packs are filled up with copies of a lane."""
 
 COMPILED_KINDS = ("cnn", "vit")
-"""Models that gain: 1.6 and 1.25 times on the CPU of the benchmark. A ResNet, nearly all convolutions, loses a little."""
+"""Models that gain: some 1.6 and 1.25 times. A ResNet is nearly all convolutions and loses a little."""
 
 COMPILE_FROM_STEPS = 2000
 """Compiling takes some 30 s and saves 4 to 8 ms for each step of a lane: a pack of 8 lanes has it back after some
