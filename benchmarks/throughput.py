@@ -177,7 +177,8 @@ class PlainViT(nn.Module):
         width, self.patch = options["width"], options["patch"]
         tokens = (shape[1] // self.patch) * (shape[2] // self.patch)
         self.embedding = Linear(shape[0] * self.patch**2, width)
-        self.position = nn.Parameter(torch.empty(tokens, width))
+        # A list is a child as a layer is, and keeps its place in the order of the parameters.
+        self.position = nn.ParameterList([torch.empty(tokens, width)])
         self.blocks = nn.Sequential(
             *(
                 Block(width, options["heads"], options["mlp_ratio"] * width)
@@ -189,7 +190,9 @@ class PlainViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         patches = F.unfold(x, self.patch, stride=self.patch).transpose(1, 2)
-        return self.readout(self.norm(self.blocks(self.embedding(patches) + self.position)).mean(1))
+        return self.readout(
+            self.norm(self.blocks(self.embedding(patches) + self.position[0])).mean(1)
+        )
 
 
 PLAIN: dict[str, Callable[[dict[str, Any], tuple[int, ...]], nn.Module]] = {

@@ -2,10 +2,12 @@
 
 A lane's result must not depend on its pack: not on the other lanes, its place among them, or their number.
 On the CPU this holds for every number of lanes from `least_lanes` on. Models with a hand-written `descend`
-(MLPs) take all lanes in one batched product per layer. For all others one lane after another is computed: their
-feature maps fill the cache already, and nothing that is computed alone can depend on a neighbour.
+(MLPs) take all lanes in one batched product per layer, unless MKL multiplies matrices of odd sizes. For all others
+one lane after another is computed: their feature maps fill the cache already, and what is computed alone cannot
+depend on a neighbour.
 """
 
+import math
 import os
 import shutil
 import sys
@@ -33,8 +35,8 @@ COMPILE_FROM_STEPS = 2000
 """Compiling takes some 30 s and saves 4 to 8 ms for each step of a lane: a pack of 8 lanes has it back after some
 800 steps, a lane on its own after some 6000."""
 
-_CACHE_BYTES = 1_500_000
-_LANES = (2, 32)
+_CACHE_BYTES = 12_000_000
+_LEAST_LANES, _MOST_LANES = 8, 32
 _ONE_AT_A_TIME_LANES = 8
 
 
@@ -78,7 +80,7 @@ def _make_step(model: Model, loss: str, backend: Backend) -> Step:
     if backend == "graph":
         return _Graph(sgd_step_of(model, loss))
     if model.descend is not None:
-        return sgd_step_of(model, loss)
+        return _together_where_exact(model, sgd_step_of(model, loss))
     return _one_lane_at_a_time(
         _compiled(model, loss) if backend == "compile" else sgd_step_of(model, loss),
         sgd_step_of(model, loss),
@@ -110,21 +112,25 @@ def has_compiler() -> bool:
 
 
 def cpu_lanes(model: Model, batch_size: int) -> int:
-    """Lanes of a pack on the CPU: enough to share overhead, batches and f~(w_0), few enough for the cache.
+    """Lanes of a pack on the CPU.
 
-    What counts is the memory of a lane: weights and one batch of its widest layer.
+    Many lanes share overhead, batches and the evaluation of f~(w_0), and few stay in the cache. For an MLP the
+    memory of all lanes' weights and of one layer's outputs on a batch is kept near a core's share of the L3 cache,
+    where the measured rates are flat. Other models compute one lane at a time.
     """
     if model.descend is None:
         return _ONE_AT_A_TIME_LANES
-    sizes = [torch.Size(parameter.shape).numel() for parameter in model.parameters]
-    widest = max(parameter.shape[0] for parameter in model.parameters)
-    least, most = _LANES
-    lanes = _CACHE_BYTES // (4 * (sum(sizes) + batch_size * widest))
-    return max(least, min(most, lanes))
+    weights = sum(math.prod(parameter.shape) for parameter in model.parameters)
+    numbers = weights + batch_size * model.base_width
+    return max(_LEAST_LANES, min(_MOST_LANES, _CACHE_BYTES // (4 * numbers)))
 
 
 def least_lanes(model: Model) -> int:
-    """The least number of lanes to compute on the CPU: a batched product of one matrix may round otherwise."""
+    """The least number of lanes to compute on the CPU.
+
+    A batched product of a single small matrix (batch size times both sides up to 4096) rounds otherwise than that
+    of several; a lane alone is therefore computed beside a copy of itself.
+    """
     return 1 if model.descend is None else 2
 
 
@@ -177,6 +183,36 @@ def loss_gradient(loss: str, f: Tensor, targets: Tensor) -> Tensor:
         return (f - targets) * (2.0 / targets.numel())
     # Targets sum to one for each sample.
     return (torch.softmax(f, -1) - targets) / len(targets)
+
+
+def _together_where_exact(model: Model, step: Step) -> Step:
+    alone = _one_lane_at_a_time(step, step)
+
+    def run(
+        parameters: Parameters,
+        learning_rates: Tensor,
+        gammas: Tensor,
+        f_initial: Tensor,
+        x: Tensor,
+        y: Tensor,
+    ) -> Tensor:
+        exact = x.device.type != "cpu" or not _multiplies_with_mkl(x.dtype)
+        chosen = step if exact or _aligned(model, len(x), x.element_size()) else alone
+        return chosen(parameters, learning_rates, gammas, f_initial, x, y)
+
+    return run
+
+
+def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
+    return dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
+
+
+@cache
+def _aligned(model: Model, batch_size: int, itemsize: int) -> bool:
+    """Whether in a pack every lane's matrices begin at a multiple of 64 bytes: MKL rounds by alignment."""
+    shapes = [parameter.shape for parameter in model.parameters if len(parameter.shape) > 1]
+    numbers = [n for shape in shapes for n in (math.prod(shape), batch_size * shape[0])]
+    return all(n * itemsize % 64 == 0 for n in numbers)
 
 
 def _one_lane_at_a_time(step: Step, fallback: Step) -> Step:
