@@ -13,6 +13,7 @@ from gammascape.data import Dataset
 from gammascape.models import Model
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, make_pack
+from gammascape.training.step import cpu_lanes
 
 _MEMORY_SHARE = 0.7
 """Share of the free memory of a GPU that a pack may fill: the rest is for fragments and for measurements."""
@@ -20,11 +21,6 @@ _SATURATION = 16_000_000
 """Batch size times width times lanes beyond which a large GPU gains nothing from more lanes."""
 _MOST_LANES = 4096
 _TRIAL = (2, 10)
-
-
-def cpu_lanes(model: Model, batch_size: int) -> int:
-    """Placeholder."""
-    return 16
 
 
 def suitable_lanes(

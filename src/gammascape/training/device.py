@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gammascape.training.memory import keep_freed_memory
+from gammascape.training.step import has_compiler
+
 _PROBE_SIZE = 256
 _PROBE_TOLERANCE = 1e-6
 """A float32 product of size 256 is accurate to some 1e-7; one computed in bfloat16 to some 1e-3."""
@@ -20,11 +23,13 @@ class Backend:
     device_model: str
     matmul_precision: str
     threads: int
+    compiler: bool
+    """Whether long runs of some models are compiled, which rounds in another way."""
     torch: str
     numpy: str
     python: str
 
-    def as_record(self) -> dict[str, str | int]:
+    def as_record(self) -> dict[str, str | int | bool]:
         """Plain builtins for a cell's summary."""
         return asdict(self)
 
@@ -44,6 +49,7 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for, but torch finds no CUDA device")
     torch.set_num_threads(threads)
+    keep_freed_memory()
     torch.set_flush_denormal(True)
     if device == "cuda":
         # Not on the CPU, whose kernels in use here are deterministic: the call imports the compiler, which takes
@@ -58,6 +64,7 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
         device_model=_device_model(device),
         matmul_precision=precision,
         threads=threads,
+        compiler=has_compiler(),
         torch=torch.__version__,
         numpy=np.__version__,
         python=platform.python_version(),

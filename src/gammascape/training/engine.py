@@ -22,13 +22,16 @@ from gammascape.models import Hidden, Model, initial_parameters
 from gammascape.training.history import Floats, final_window, measurement_steps
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
 from gammascape.training.pack import Pack
-from gammascape.training.step import sgd_step
+from gammascape.training.step import (
+    LANE_BUCKETS,
+    choose_backend,
+    forward_lanes,
+    least_lanes,
+    make_step,
+)
 
 BLOCK = 50
 """Steps between two looks at the losses: the device is not waited for, and NaN is not looked for, in between."""
-
-LEAST_LANES = 2
-"""A pack of one lane is computed as two, so that a cell trained alone has the bits of one trained in company."""
 
 _TEST_CHUNK = 1024
 _INITIAL_CHUNK = 512
@@ -80,14 +83,14 @@ class _Lanes:
     ) -> None:
         dtype = torch.float64 if pack.shared["dtype"] == "float64" else torch.float32
         seeds = sorted({lane.seed for lane in pack.lanes})
-        # A batched product of one matrix runs through another routine than that of several, with other rounding.
-        seeds += seeds[:1] * (LEAST_LANES - len(seeds))
+        seeds += seeds[:1] * (least_lanes(model) - len(seeds))
         self.dtype = dtype
         self.model = model
         # f~(w_0) depends on the seed alone, so each seed's initial network is evaluated once for all its lanes.
         self.initial = initial_parameters(model, seeds, dtype, device)
         self.owners = list(range(len(pack.lanes)))
-        places = _padded(self.owners)
+        self.buckets = LANE_BUCKETS if device.type == "cuda" else (least_lanes(model),)
+        places = self._padded(self.owners)
         self.seed = torch.tensor([seeds.index(pack.lanes[k].seed) for k in places], device=device)
         gammas = torch.tensor([pack.lanes[k].gamma for k in places], dtype=dtype, device=device)
         etas = torch.tensor([pack.lanes[k].eta for k in places], dtype=dtype, device=device)
@@ -97,33 +100,31 @@ class _Lanes:
             started = {name: value[self.seed] for name, value in self.initial.items()}
         else:
             started = {
-                name: torch.from_numpy(np.stack([weights[k][name] for k in places])).to(device)
+                # Stacked by torch, which aligns what it allocates: MKL rounds by alignment.
+                name: torch.stack([torch.from_numpy(weights[k][name]) for k in places]).to(device)
                 for name in self.initial
             }
-        self.parameters = {name: value.clone().requires_grad_() for name, value in started.items()}
+        self.parameters = started
 
     def f_initial(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.model.forward(self.initial, x, None)[self.seed]
+        """f~(w_0) on the inputs, (places, n, O)."""
+        return forward_lanes(self.model, self.initial, x)[self.seed]
 
     def f_initial_of(self, xs: Tensor) -> Iterator[Tensor]:
         """f~(w_0) of each batch of xs (n, B, ...), many batches in one forward pass."""
         batch = xs.shape[1]
         for several in torch.split(xs, max(1, _INITIAL_CHUNK // batch)):
-            with torch.no_grad():
-                f = self.model.forward(self.initial, several.flatten(0, 1), None)
-                yield from f.view(len(f), len(several), batch, -1).transpose(0, 1)[:, self.seed]
+            f = forward_lanes(self.model, self.initial, several.flatten(0, 1))
+            yield from f.view(len(f), len(several), batch, -1).transpose(0, 1)[:, self.seed]
 
     def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
         """f on the inputs, (places, n, O)."""
-        with torch.no_grad():
-            return (
-                self.model.forward(self.parameters, x, hidden) - self.f_initial(x)
-            ) / self.gammas
+        f = forward_lanes(self.model, self.parameters, x, hidden)
+        return (f - self.f_initial(x)) / self.gammas
 
     def weights(self) -> list[dict[str, Array]]:
         """The weights of each living lane, in the order of `owners`."""
-        whole = {name: value.detach().cpu().numpy() for name, value in self.parameters.items()}
+        whole = {name: value.cpu().numpy() for name, value in self.parameters.items()}
         return [
             {name: value[k].copy() for name, value in whole.items()}
             for k in range(len(self.owners))
@@ -131,19 +132,18 @@ class _Lanes:
 
     def keep(self, positions: list[int]) -> None:
         """Drop all lanes but those at these positions."""
-        places = _padded(positions)
+        places = self._padded(positions)
         chosen = torch.tensor(places, device=self.gammas.device)
         self.owners = [self.owners[position] for position in positions]
         self.seed = self.seed[chosen]
         self.gammas = self.gammas[chosen]
         self.learning_rates = self.learning_rates[chosen]
-        self.parameters = {
-            name: value.detach()[chosen].requires_grad_() for name, value in self.parameters.items()
-        }
+        self.parameters = {name: value[chosen] for name, value in self.parameters.items()}
 
-
-def _padded(positions: list[int]) -> list[int]:
-    return positions + positions[:1] * (LEAST_LANES - len(positions))
+    def _padded(self, positions: list[int]) -> list[int]:
+        """Positions with copies of the first to the next number of lanes that the device computes at once."""
+        size = next((bucket for bucket in self.buckets if bucket >= len(positions)), 0)
+        return positions + positions[:1] * (size - len(positions))
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Training:
         Raises:
             ValueError: if the states are not at one step.
         """
-        self._pack, self._dataset, self._model = pack, dataset, model
+        self._pack, self._dataset = pack, dataset
         self._loss, self._steps = pack.shared["loss"], int(pack.shared["steps"])
         count = len(pack.lanes)
         if states and len({state.step for state in states}) > 1:
@@ -188,6 +188,8 @@ class Training:
         self._lanes = _Lanes(
             pack, model, device, [state.weights for state in states] if states else None
         )
+        backend = choose_backend(pack.lanes[0].record, model, device)
+        self._step = make_step(model, self._loss, backend)
         self._losses = np.full((self._steps, count), np.nan)
         self._zeros = np.full(self._steps, np.nan)
         self._seconds = np.zeros(count)
@@ -197,7 +199,7 @@ class Training:
             self._zeros[: self.step] = state.zero_losses
             self._seconds[lane] = state.seconds
             self._evaluations[lane] = list(state.evaluations)
-        self._test_x = dataset.test_inputs.to(self._lanes.dtype)
+        self._test_x = dataset.test_inputs.to(self._lanes.dtype, copy=True)
         self._test_y = dataset.test_targets.to(self._lanes.dtype)
         self._measured = set(measurement_steps(self._steps))
         ends = sorted({*self._measured, *range(0, self._steps, BLOCK), self._steps})
@@ -277,9 +279,7 @@ class Training:
         )
         xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
         block = [
-            sgd_step(
-                self._model,
-                self._loss,
+            self._step(
                 lanes.parameters,
                 lanes.learning_rates,
                 lanes.gammas,
@@ -327,7 +327,7 @@ class _Final:
 
 def _final_measurements(lanes: _Lanes, dataset: Dataset) -> list[_Final]:
     hidden: Hidden = {}
-    outputs = lanes.outputs(dataset.probe_inputs.to(lanes.dtype), hidden)
+    outputs = lanes.outputs(dataset.probe_inputs.to(lanes.dtype, copy=True), hidden)
     starts = {name: value[lanes.seed] for name, value in lanes.initial.items()}
     with torch.no_grad():
         changes = relative_change(lanes.model, lanes.parameters, starts)

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from gammascape.models import Model, Parameters
+from gammascape.models import Hidden, Model, Parameters
 from gammascape.training.losses import lane_losses
 
 Backend = Literal["eager", "compile", "graph"]
@@ -196,11 +196,38 @@ def _together_where_exact(model: Model, step: Step) -> Step:
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
-        exact = x.device.type != "cpu" or not _multiplies_with_mkl(x.dtype)
-        chosen = step if exact or _aligned(model, len(x), x.element_size()) else alone
+        chosen = step if together_is_exact(model, x) else alone
         return chosen(parameters, learning_rates, gammas, f_initial, x, y)
 
     return run
+
+
+def together_is_exact(model: Model, x: Tensor) -> bool:
+    """Whether one batched computation on inputs x (B, ...) gives each lane the bits that it would get alone."""
+    if x.device.type != "cpu":
+        return True
+    if model.descend is None:
+        return False
+    return not _multiplies_with_mkl(x.dtype) or _aligned(model, len(x), x.element_size())
+
+
+def forward_lanes(
+    model: Model, parameters: Parameters, x: Tensor, hidden: Hidden | None = None
+) -> Tensor:
+    """f~ of all lanes on inputs x (B, ...), with the bits that each lane would get alone: (K, B, O)."""
+    with torch.no_grad():
+        if together_is_exact(model, x):
+            return model.forward(parameters, x, hidden)
+        outputs, layers = [], []
+        for k in range(len(next(iter(parameters.values())))):
+            features: Hidden = {}
+            lane = {name: value[k : k + 1].clone() for name, value in parameters.items()}
+            outputs.append(model.forward(lane, x, None if hidden is None else features))
+            layers.append(features)
+        if hidden is not None:
+            for name in layers[0]:
+                hidden[name] = torch.cat([features[name] for features in layers])
+        return torch.cat(outputs)
 
 
 def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
@@ -361,18 +388,3 @@ class _Graph:
         with torch.no_grad():
             for value, old in zip(parameters.values(), before, strict=True):
                 value.copy_(old)
-
-
-def sgd_step(
-    model: Model,
-    loss: str,
-    parameters: Parameters,
-    learning_rates: Tensor,
-    gammas: Tensor,
-    f_initial: Tensor,
-    x: Tensor,
-    y: Tensor,
-) -> Tensor:
-    """The eager step of a model."""
-    step = make_step(model, loss, "eager")
-    return step(parameters, learning_rates, gammas, f_initial, x, y)

@@ -27,6 +27,7 @@ from typing import Any, TextIO
 gc.disable()
 
 from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
+from gammascape.journal import read_journal  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
 from gammascape.training.artifact import make_arrays, make_summary, write_cell  # noqa: E402
 from gammascape.training.capacity import Limits, suitable_lanes  # noqa: E402
@@ -432,18 +433,6 @@ def _train_one_pack(arguments: argparse.Namespace) -> int:
             return INTERRUPTED
         emit({"event": "end"})
     return 0
-
-
-def read_journal(path: Path) -> list[Event]:
-    """The events of a journal; a last line that was cut off by a crash is left out."""
-    events = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                events.append(json.loads(line))
-            except ValueError:
-                continue
-    return events
 
 
 def main(arguments: list[str] | None = None) -> int:

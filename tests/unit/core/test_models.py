@@ -8,7 +8,7 @@ import torch
 
 from gammascape.data import Dataset
 from gammascape.models import Hidden, build_model, initial_parameters
-from gammascape.training.step import sgd_step
+from gammascape.training.step import make_step
 
 CPU = torch.device("cpu")
 KINDS: dict[str, dict[str, Any]] = {
@@ -66,7 +66,7 @@ def coordinates(kind: str, width: int, digits: Dataset, readout: float = 1.0) ->
     for x, y in zip(xs, ys, strict=True):
         with torch.no_grad():
             initial = model.forward(start, x, None)
-        sgd_step(model, "mse", weights, etas, gammas, initial, x, y)
+        make_step(model, "mse", "eager")(weights, etas, gammas, initial, x, y)
     before: Hidden = {}
     after: Hidden = {}
     probe = digits.probe_inputs[:16]
