@@ -14,7 +14,7 @@ test: .venv/ready
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/mypy
 	$(BIN)/python -m gammascape.study.document --check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

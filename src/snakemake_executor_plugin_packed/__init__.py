@@ -4,13 +4,9 @@ Snakemake hands over all jobs that are ready. Those of the rule `train` go to lo
 each GPU or each core, which train many cells at once; each is reported to Snakemake as it ends.
 """
 
-import json
-import shutil
 import threading
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from snakemake.executors.local import Executor as LocalExecutor
@@ -21,6 +17,7 @@ from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 
 from gammascape.execution.board import BOARD
 from gammascape.execution.devices import find_devices
+from gammascape.execution.kept import SCRATCH, put_back, set_aside
 from gammascape.execution.packing import group
 from gammascape.execution.pool import Pool
 from gammascape.execution.tasks import TRAIN_RULE, Task, is_training, task_of
@@ -30,7 +27,6 @@ common_settings = local_settings
 _CHUNK = 256
 """Jobs that are prepared before the workers get them: the first packs start while Snakemake prepares the rest."""
 _WATCH = 0.5
-_SCRATCH = Path("results/.scratch")
 
 
 @dataclass
@@ -94,8 +90,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
 
     def _begin(self, task: Task, job: Any) -> bool:
         """Tell Snakemake that a cell is begun; False if there is nothing to train."""
-        # Snakemake was killed between the end of this cell and its own note of it: it deletes what it finds.
-        kept = _set_aside(task) if self.dag.reason(job).incomplete_output else None
+        kept = set_aside(task) if self.dag.reason(job).incomplete_output else None
         self.run_job_pre(job)
         self.workflow.async_run(job.prepare())
         with self._guard:
@@ -103,10 +98,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         self.report_job_submission(SubmittedJobInfo(job=job))
         if kept is None:
             return True
-        shutil.rmtree(task.output, ignore_errors=True)
-        kept.rename(task.output)
-        summary = json.loads((Path(task.output) / "summary.json").read_text())
-        self.done(task, summary["status"], 0.0)
+        self.done(task, put_back(kept, task), 0.0)
         return False
 
     def _start_pool(self, cells: int) -> Pool:
@@ -119,7 +111,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             self._pool = Pool(
                 devices[:cells],
                 self,
-                _SCRATCH,
+                SCRATCH,
                 settings.checkpoint_seconds,
                 settings.lanes,
             )
@@ -181,21 +173,3 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         self._stop()
         self.logger.info(BOARD.report())
         super().cancel()
-
-
-def _set_aside(task: Task) -> Path | None:
-    """Move an artifact to the scratch folder if it is whole and that of the task; returns where it is now."""
-    folder = Path(task.output)
-    try:
-        same = json.loads((folder / "summary.json").read_text())["cell"] == task.record
-        json.loads((folder / "manifest.json").read_text())
-        with zipfile.ZipFile(folder / "arrays.npz") as arrays:
-            whole = arrays.testzip() is None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
-    if not (same and whole):
-        return None
-    aside = _SCRATCH / "aside" / task.parsed.identity
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    return folder.rename(aside)

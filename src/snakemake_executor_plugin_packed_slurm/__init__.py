@@ -6,16 +6,17 @@ worker keeps a journal beside the pack's file, from which cells are reported to 
 other rules take seconds and run where Snakemake runs.
 """
 
+import asyncio
 import json
 import shlex
 import subprocess
 import sys
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from snakemake.executors.local import Executor as LocalExecutor
@@ -26,6 +27,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
 from gammascape.execution.board import BOARD
+from gammascape.execution.kept import SCRATCH, put_back, set_aside
 from gammascape.execution.packing import cut, group
 from gammascape.execution.pool import write_failure
 from gammascape.execution.tasks import TRAIN_RULE, Task, is_training, task_of
@@ -33,7 +35,9 @@ from gammascape.journal import read_journal
 
 common_settings = slurm_settings
 
-_PACKS = Path("results/.scratch/packs")
+_PACKS = SCRATCH / "packs"
+_GRACE = 20.0
+"""Seconds in which cancelled packs may write their checkpoints."""
 
 
 @dataclass
@@ -137,12 +141,22 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         BOARD.expect([task.record["steps"] for task in cells])
         for members in group(list(cells)):
             for part in cut(members, self.workflow.executor_settings.cells):
-                for task in part:
-                    self.run_job_pre(cells[task])
-                    self.workflow.async_run(cells[task].prepare())
-                    # That of the remote executors would ask SLURM about each cell.
-                    RealExecutor.report_job_submission(self, SubmittedJobInfo(cells[task]))
-                self._submit(Pack({task: cells[task] for task in part}))
+                begun = {task: cells[task] for task in part if self._begin(task, cells[task])}
+                if begun:
+                    self._submit(Pack(begun))
+
+    def _begin(self, task: Task, job: Any) -> bool:
+        """Tell Snakemake that a cell is begun; False if there is nothing to train."""
+        kept = set_aside(task) if self.dag.reason(job).incomplete_output else None
+        self.run_job_pre(job)
+        self.workflow.async_run(job.prepare())
+        # That of the remote executors would ask SLURM about each cell.
+        RealExecutor.report_job_submission(self, SubmittedJobInfo(job))
+        if kept is None:
+            return True
+        BOARD.ended(put_back(kept, task), task.record["steps"])
+        super().report_job_success(SubmittedJobInfo(job))
+        return False
 
     def _submit(self, pack: Pack) -> None:
         with self.lock:
@@ -173,8 +187,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report the cells that have ended, then ask SLURM about the packs."""
-        if getattr(self.workflow.scheduler, "_user_kill", None) and not self._stopped:
-            self._stop(active_jobs)
+        if self._told_to_end() and not self._stopped:
+            await self._stop(active_jobs)
             return
         asked = []
         for info in active_jobs:
@@ -262,7 +276,6 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._read(info)
         left = dict(pack.jobs)
         pack.remove()
-        BOARD.tell(f"slurm {info.external_jobid}", {"event": "idle"})
         if not left:
             return
         words = error or "the SLURM job ended before its cells"
@@ -279,10 +292,26 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         for part in cut(list(left), size):
             self._submit(Pack({task: left[task] for task in part}, fruitless, pack.step))
 
-    def _stop(self, active_jobs: list[SubmittedJobInfo]) -> None:
+    def _told_to_end(self) -> bool:
+        return getattr(self.workflow.scheduler, "_user_kill", None) is not None
+
+    async def sleep(self) -> None:
+        """Wait until the next look at the packs; what Snakemake is told is heard at once."""
+        until = time.monotonic() + float(self.next_seconds_between_status_checks or 0)
+        while time.monotonic() < until and (self._stopped or not self._told_to_end()):
+            await asyncio.sleep(0.5)
+
+    async def _stop(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Snakemake was told to end: it waits for running jobs, and all cells are."""
         self._stopped = True
         self.cancel_jobs(active_jobs)
+        until = time.monotonic() + _GRACE
+        # A cell that ends while its pack is being cancelled is a cell that is done.
+        while time.monotonic() < until and any(_at_work(info.job) for info in active_jobs):
+            await asyncio.sleep(0.5)
+        for info in active_jobs:
+            self._read(info)
+            info.job.remove()
         for pack in [*(info.job for info in active_jobs), *self._waiting]:
             for job in pack.jobs.values():
                 self.workflow.scheduler.error_callback(job)
@@ -294,3 +323,9 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._local.shutdown()
         if BOARD.active:
             self.logger.info(BOARD.report())
+
+
+def _at_work(pack: Pack) -> bool:
+    """Whether a worker has begun with the pack and has not ended."""
+    events = [event["event"] for event in read_journal(pack.journal)]
+    return bool(events) and events[-1] not in ("interrupted", "end")

@@ -12,6 +12,7 @@ from gammascape.execution.board import Board
 from snakemake_logger_plugin_gammascape.pace import Pace
 
 _BAR = 40
+_MOST_DEVICES = 16
 
 
 def board_words(board: Board) -> str:
@@ -40,7 +41,9 @@ def cells_display(pace: Pace | None, board: Board) -> RenderableType:
     if not board.active:
         return head
     devices = Table.grid(padding=(0, 2))
-    for name, state in board.devices.items():
+    # SLURM jobs come and go: those at work first, and no more than fit on a screen.
+    ordered = sorted(board.devices.items(), key=lambda item: not item[1].lanes)
+    for name, state in ordered[:_MOST_DEVICES]:
         doing = (
             f"{state.lanes} lanes, step {state.step:,} of {state.steps:,}"
             if state.lanes

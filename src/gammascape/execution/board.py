@@ -15,6 +15,8 @@ from gammascape.durations import duration
 _WINDOW = 30.0
 """Seconds over which the rate is taken."""
 
+_FEW_DEVICES = 4
+
 
 @dataclass
 class DeviceState:
@@ -109,7 +111,9 @@ class Board:
             elif kind in ("idle", "warning"):
                 state.packs += kind == "idle"
                 state.lanes = 0
-                state.busy_seconds, state.busy_since = state.busy(now), None
+                # A journal may be read long after it was written.
+                spent = event.get("seconds", state.busy(now) - state.busy_seconds)
+                state.busy_seconds, state.busy_since = state.busy_seconds + spent, None
 
     def rate(self) -> float | None:
         """Cell-steps per second of all devices over the last half minute; None before any."""
@@ -126,8 +130,10 @@ class Board:
         """What was trained, how long it took, and how much device time went into it, in one line."""
         elapsed = time.monotonic() - (self.started or time.monotonic())
         packs = sum(state.packs for state in self.devices.values())
+        few = len(self.devices) <= _FEW_DEVICES
+        where = ", ".join(self.devices) if few else f"{len(self.devices)} devices or jobs"
         return (
-            f"{self.done} of {self.expected} cells in {packs} packs on {', '.join(self.devices)}: "
+            f"{self.done} of {self.expected} cells in {packs} packs on {where}: "
             f"{self.words() or 'none has ended'}; {duration(elapsed)}, "
             f"{duration(self.device_seconds())} of device time"
         )

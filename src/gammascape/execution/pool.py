@@ -219,8 +219,6 @@ class Pool:
     def _train(self, worker: "_Process", device: Device, pack: _Pack, left: list[Task]) -> None:
         """Send a pack and pass its events on; takes the cells that have ended out of `left`."""
         by_output = {task.output: task for task in pack.tasks}
-        begun = {"event": "pack", "lanes": len(pack.tasks), "steps": pack.tasks[0].record["steps"]}
-        self._listener.told(device.name, begun)
         worker.send({"do": "train", "tasks": [task.as_json() for task in pack.tasks]})
         while True:
             event = worker.receive()
@@ -237,7 +235,6 @@ class Pool:
                 else:
                     self._listener.failed(task, event["error"])
             self._listener.told(device.name, event)
-        self._listener.told(device.name, {"event": "idle"})
 
     def _after_crash(self, device: Device, words: str, pack: _Pack, left: list[Task]) -> None:
         """Find out which cell is at fault, without losing the others: in halves, each from its checkpoints."""

@@ -226,7 +226,8 @@ class Worker:
             make_pack([task.record for task in tasks]), dataset, model, self.device, states or None
         )
         first_step, steps = training.step, int(tasks[0].record["steps"])
-        saved = told = time.monotonic()
+        emit({"event": "pack", "lanes": len(tasks), "steps": steps})
+        begun = saved = told = time.monotonic()
         saving = 0.0
         work = 0
         while training.alive:
@@ -267,6 +268,7 @@ class Worker:
                 saved = time.monotonic()
             if self.stopping and training.alive:
                 raise Interrupted
+        emit({"event": "idle", "seconds": time.monotonic() - begun})
 
     def _save(self, training: Training, tasks: Sequence[Task], emit: Emit) -> float:
         begun = time.monotonic()

@@ -3,6 +3,7 @@
 What goes wrong is said by environment variables, and it goes wrong in the engine, between two blocks of steps:
 
     FAULT_SLOW=0.05          every block takes at least so many seconds
+    FAULT_WHILE=some/file    ... as long as this file exists
     FAULT_KILL=2             the process is killed when a lane of log10 gamma = 2 passes half of its steps
     FAULT_RAISE=2            the same, with an exception
     FAULT_MEMORY=4           packs of more than 4 lanes do not fit into memory
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 ENGINE = "gammascape.training.engine"
 
@@ -22,7 +24,8 @@ def break_engine(engine):
     advance = engine.Training.advance
 
     def faulty(self):
-        time.sleep(float(os.environ.get("FAULT_SLOW", 0)))
+        if Path(os.environ.get("FAULT_WHILE", "/")).exists():
+            time.sleep(float(os.environ.get("FAULT_SLOW", 0)))
         records = [self._pack.lanes[k].record for k in self.alive]
         half = self.step >= int(records[0]["steps"]) // 2
         gammas = {record["gamma"] for record in records} if half else set()

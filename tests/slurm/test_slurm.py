@@ -1,0 +1,208 @@
+"""Packs on a real SLURM of one node. Needs Debian's slurm-wlm and munge, and root to start them."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+FAULTS = ROOT / "tests/integration/faults"
+CELLS = 6
+STUDY = """\
+datasets:
+  digits: {kind: digits}
+models:
+  small: {kind: mlp, depth: 2, width: 16}
+grids:
+  - model: small
+    dataset: digits
+    loss: mse
+    gamma: {log10: [0, 1, 2]}
+    eta: {log10: [0, 1]}
+    batch_size: 16
+    steps: 1000
+"""
+OPTIONS = (
+    *("--workflow-profile", "profiles/slurm", "--until", "train", "--latency-wait", "10"),
+    *("--default-resources", "mem_mb=500", "runtime=5"),
+    *("--set-resources", "train:cpus_per_task=1"),
+    *("--packed-slurm-checkpoint-seconds", "0", "--seconds-between-status-checks", "2"),
+    *("--packed-slurm-init-seconds-before-status-checks", "2"),
+)
+
+missing = [name for name in ("sbatch", "slurmctld", "munged") if shutil.which(name) is None]
+pytestmark = [
+    # One cluster, started and stopped by the one process that runs these tests.
+    pytest.mark.xdist_group("slurm"),
+    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="SLURM is started by root only"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A running SLURM; yields the environment in which commands find it."""
+    folder = tmp_path_factory.mktemp("slurm")
+    with Path("/tmp/gammascape-tests-slurm.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        subprocess.run([HERE / "cluster.sh", "start", folder], check=True)
+        try:
+            yield {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+        finally:
+            subprocess.run([HERE / "cluster.sh", "stop", folder], check=True)
+
+
+def make_project(folder: Path) -> Path:
+    for name in ("workflow", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy2(ROOT / "Snakefile", folder / "Snakefile")
+    (folder / "config/studies").mkdir(parents=True)
+    (folder / "config/config.yaml").write_text("study: config/studies/tiny.yaml\n")
+    (folder / "config/studies/tiny.yaml").write_text(STUDY)
+    return folder
+
+
+def snakemake(project: Path, env: dict[str, str], *options: str) -> subprocess.Popen[str]:
+    with (project / "output").open("w") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *options],
+            cwd=project,
+            env=env,
+            stderr=output,
+            text=True,
+        )
+
+
+def artifacts(project: Path) -> dict[str, bytes]:
+    cells = project / "results/cells"
+    return {
+        str(path.relative_to(cells)): path.read_bytes()
+        for name in ("summary.json", "arrays.npz")
+        for path in cells.glob(f"*/*/{name}")
+    }
+
+
+def resumed(project: Path) -> list[int]:
+    return [
+        json.loads(path.read_text())["resumed_from_step"]
+        for path in project.glob("results/cells/*/*/manifest.json")
+    ]
+
+
+def ask(env: dict[str, str], *words: str) -> str:
+    return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def running_jobs(env: dict[str, str]) -> list[str]:
+    return ask(env, "squeue", "--noheader", "--states=RUNNING", "--format=%i").split()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, trained on this machine without SLURM."""
+    project = make_project(tmp_path_factory.mktemp("undisturbed"))
+    assert snakemake(project, dict(os.environ), "--until", "train").wait(120) == 0
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def slow(
+    project: Path, cluster: dict[str, str], request: pytest.FixtureRequest
+) -> Iterator[subprocess.Popen[str]]:
+    """Snakemake with all cells in one pack in SLURM, somewhere in the middle of their runs."""
+    faults = {"FAULT_SLOW": str(request.param), "FAULT_WHILE": str(project / "slow")}
+    env = {**cluster, "PYTHONPATH": str(FAULTS), **faults}
+    (project / "slow").touch()
+    process = snakemake(project, env, *OPTIONS)
+    try:
+        wait_until(lambda: len(list(project.glob("results/.scratch/checkpoints/[!.]*"))) == CELLS)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for job in running_jobs(cluster):
+            ask(cluster, "scancel", job)
+
+
+def test_each_pack_is_one_slurm_job_with_the_resources_of_one_cell(
+    project: Path, cluster: dict[str, str], undisturbed: Path
+) -> None:
+    before = set(ask(cluster, "squeue", "--noheader", "--states=all", "--format=%i").split())
+    process = snakemake(project, cluster, *OPTIONS, "--packed-slurm-cells", "3")
+    assert process.wait(120) == 0, (project / "output").read_text()
+    assert artifacts(project) == artifacts(undisturbed)
+    listed = ask(cluster, "squeue", "--noheader", "--states=all", "--format=%i %m %C %l %T")
+    jobs = [line.split() for line in listed.splitlines()]
+    new = [job[1:] for job in jobs if job[0] not in before]
+    assert new == [["500M", "1", "5:00", "COMPLETED"]] * 2
+    assert not list(project.glob("results/.scratch/packs/*"))
+
+
+@pytest.mark.parametrize("slow", [0.3], indirect=True)
+@pytest.mark.parametrize("how", [["scancel"], ["scontrol", "requeue"]])
+def test_cells_of_a_cancelled_or_requeued_pack_go_on(
+    slow: subprocess.Popen[str],
+    project: Path,
+    cluster: dict[str, str],
+    undisturbed: Path,
+    how: list[str],
+) -> None:
+    [job] = running_jobs(cluster)
+    ask(cluster, *how, job)
+    waiting = ("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
+    wait_until(lambda: ask(cluster, *waiting).strip() in ("PENDING", "CANCELLED"))
+    (project / "slow").unlink()
+    if how[-1] == "requeue":
+        # SLURM lets a requeued job wait for two minutes.
+        ask(cluster, "scontrol", "update", f"JobId={job}", "StartTime=now")
+    assert slow.wait(240) == 0, (project / "output").read_text()
+    assert artifacts(project) == artifacts(undisturbed)
+    assert all(step > 0 for step in resumed(project))
+
+
+@pytest.mark.parametrize("slow", [4], indirect=True)
+def test_cells_of_a_pack_that_is_out_of_time_go_on(
+    slow: subprocess.Popen[str], project: Path, cluster: dict[str, str], undisturbed: Path
+) -> None:
+    [job] = running_jobs(cluster)
+    # A minute is the shortest limit, and SLURM looks at the limits twice a minute.
+    ask(cluster, "scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    states = ("squeue", "--noheader", "--states=all", "--format=%i %T")
+    wait_until(lambda: f"{job} TIMEOUT" in ask(cluster, *states), seconds=150)
+    (project / "slow").unlink()
+    assert slow.wait(120) == 0, (project / "output").read_text()
+    assert artifacts(project) == artifacts(undisturbed)
+    assert all(step > 0 for step in resumed(project))
+
+
+@pytest.mark.parametrize("slow", [0.3], indirect=True)
+def test_ending_snakemake_cancels_its_packs_and_a_new_run_goes_on(
+    slow: subprocess.Popen[str], project: Path, cluster: dict[str, str], undisturbed: Path
+) -> None:
+    slow.send_signal(signal.SIGTERM)
+    assert slow.wait(60) != 0
+    wait_until(lambda: not running_jobs(cluster))
+    assert snakemake(project, cluster, *OPTIONS).wait(120) == 0
+    assert artifacts(project) == artifacts(undisturbed)
+    assert all(step > 0 for step in resumed(project))
