@@ -33,14 +33,16 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
 
     def descend(p: Parameters, x: Tensor, hidden: Hidden, signal: Tensor) -> None:
         inputs = [x.flatten(1).expand(len(signal), -1, -1), *hidden.values()]
+        # The layers' multipliers are collected in one number: a pass over the signal costs as much as a product.
+        scale = 1.0
         for layer in range(depth, 0, -1):
             w, b = p[f"layer{layer}.weight"], p[f"layer{layer}.bias"]
             h = inputs[layer - 1]
-            signal = signal * multipliers[layer - 1]
+            scale *= multipliers[layer - 1]
             # The signal goes through the weights before they are changed.
             below = lanes.relu_backward(torch.bmm(signal, w), h) if layer > 1 else signal
-            w.baddbmm_(signal.transpose(1, 2), h, alpha=-1)
-            b.sub_(signal.sum(1))
+            w.baddbmm_(signal.transpose(1, 2), h, alpha=-scale)
+            b.sub_(signal.sum(1), alpha=scale)
             signal = below
 
     return Model(
