@@ -17,7 +17,7 @@ from torch import Tensor
 from gammascape.models import lanes
 from gammascape.models.model import Hidden, Model, Parameter, Parameters
 
-_CHANNELS_PER_GROUP = 4
+CHANNELS_PER_GROUP = 4
 
 
 def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Model:
@@ -55,7 +55,7 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
         w = p[f"{name}.weight"]
         size, fan_in, kernel = w.shape[1], w.shape[2], w.shape[3]
         h = lanes.conv(h, w, None, fan_in**-0.5, stride=stride, padding=kernel // 2)
-        groups = max(1, size // _CHANNELS_PER_GROUP) if norm == "group" else 1
+        groups = max(1, size // CHANNELS_PER_GROUP) if norm == "group" else 1
         return lanes.channel_norm(h, p[f"{name}.gain"], p[f"{name}.shift"], groups)
 
     def forward(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
