@@ -34,6 +34,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from gammascape.models import build_model, initial_parameters
+from gammascape.models.centred import subtraction
 from gammascape.training.device import set_up_backend
 from gammascape.training.memory import keep_freed_memory
 from gammascape.training.step import choose_backend, cpu_lanes, make_step
@@ -271,7 +272,7 @@ class Bench:
         if not lanes:
             cuda = self.device.type == "cuda"
             lanes = CUDA_LANES if cuda else cpu_lanes(self.model, BATCH)
-        self.step = make_step(self.model, "mse", backend)
+        self.step = make_step(subtraction(self.model), "mse", backend)
         self.weights = {
             name: value.expand(lanes, *value.shape[1:]).clone()
             for name, value in self.initial.items()
@@ -300,7 +301,8 @@ class Bench:
         self.wait()
         begun, steps, block = time.perf_counter(), 0, []
         for f_initial, x, y in self.batches():
-            block.append(self.step(self.weights, self.rates, self.gammas, f_initial, x, y))
+            step = self.step(self.weights, {}, self.rates, self.gammas, (f_initial,), x, y)
+            block.append(step)
             steps += 1
             ended = time.perf_counter() - begun >= seconds
             if ended or steps % BLOCK == 0:

@@ -48,12 +48,16 @@ def active_fraction(hidden: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(shares).amin(0)
 
 
-def relative_change(model: Model, now: Parameters, initial: Parameters) -> dict[str, Tensor]:
-    """|w - w_0| / |w_0| in Frobenius norm for each weight tensor: name -> (K,)."""
+def relative_change(
+    model: Model, now: Parameters, before: Parameters | None, initial: Parameters
+) -> dict[str, Tensor]:
+    """|now - before| / |initial| in Frobenius norm for each weight tensor: name -> (K,); before None is 0."""
     changes = {}
     for parameter in model.parameters:
         if parameter.initial == "normal":
-            start = initial[parameter.name].double().flatten(1)
-            moved = now[parameter.name].double().flatten(1) - start
-            changes[parameter.name] = moved.norm(dim=1) / start.norm(dim=1)
+            moved = now[parameter.name].double().flatten(1)
+            if before is not None:
+                moved = moved - before[parameter.name].double().flatten(1)
+            size = initial[parameter.name].double().flatten(1).norm(dim=1)
+            changes[parameter.name] = moved.norm(dim=1) / size
     return changes

@@ -9,7 +9,6 @@ with respect to d is that of f~ with respect to w.
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,54 +16,41 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.models import changes, lanes
+from gammascape.models import build_model, changes, lanes
+from gammascape.models.centred import CentredForm, Reference
 from gammascape.models.model import Hidden, Parameters
 from gammascape.models.resnet import CHANNELS_PER_GROUP
 
-Reference = tuple[Tensor, ...]
-"""What the form needs of the initial networks on a batch; the first dimension of each tensor is the network."""
-
-
-@dataclass(frozen=True)
-class DifferenceForm:
-    """The difference form of one model.
-
-    A reference depends on the seed and the batch alone: it is computed for each seed once and its tensors are
-    indexed to get that of every lane.
-    """
-
-    reference: Callable[[Parameters, Tensor], Reference]
-    """(w_0 of S seeds, x (B, ...)) -> tensors (S, ...), without gradient."""
-
-    numerator: Callable[[Parameters, Parameters, Reference, Tensor, Hidden | None], Tensor]
-    """(d (K, ...), w_0 (K, ...), reference (K, ...), x (B, ...), hidden) -> f~(w_0 + d) - f~(w_0), (K, B, O).
-
-    `hidden` is filled with the hidden layers at w_0 + d.
-    """
-
-    descend: Callable[[Parameters, Parameters, Tensor, Hidden, Tensor], None] | None = None
-    """(d, w_0, x, hidden, s (K, B, O)): subtract sum_bo s_bo df~_bo/dd from d in place, after `numerator` has
-    filled `hidden`. None: autograd differentiates `numerator`."""
+_Parts = tuple[
+    Callable[[Parameters, Tensor], Reference],
+    Callable[[Parameters, Parameters, Reference, Tensor, Hidden | None], Tensor],
+    Callable[[Parameters, Parameters, Tensor, Hidden, Tensor], None] | None,
+]
+"""reference, numerator and descend of a `CentredForm`."""
 
 
 def difference_form(
     options: dict[str, Any], input_shape: tuple[int, ...], outputs: int
-) -> DifferenceForm | None:
-    """The form of the model of a cell's record, or None if that kind of model has none.
+) -> CentredForm:
+    """The difference form of the model of a cell's record.
 
     Equal arguments return the same object.
+
+    Raises:
+        KeyError: if that kind of model has none.
     """
     return _form(json.dumps(options, sort_keys=True), tuple(input_shape), outputs)
 
 
 @cache
-def _form(options: str, input_shape: tuple[int, ...], outputs: int) -> DifferenceForm | None:
+def _form(options: str, input_shape: tuple[int, ...], outputs: int) -> CentredForm:
     record = json.loads(options)
-    build = FORMS.get(record["kind"])
-    return None if build is None else build(record, input_shape, outputs)
+    model = build_model(record, input_shape, outputs)
+    reference, numerator, descend = FORMS[record["kind"]](record, input_shape)
+    return CentredForm(model, True, reference, numerator, descend)
 
 
-def _mlp(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> DifferenceForm:
+def _mlp(options: dict[str, Any], input_shape: tuple[int, ...]) -> _Parts:
     depth, width = options["depth"], options["width"]
     fans = [math.prod(input_shape)] + [width] * (depth - 1)
     multipliers = [fan_in**-0.5 for fan_in in fans[:-1]] + [1.0 / fans[-1]]
@@ -96,22 +82,24 @@ def _mlp(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) ->
 
     def descend(d: Parameters, w0: Parameters, x: Tensor, hidden: Hidden, signal: Tensor) -> None:
         inputs = [x.flatten(1).expand(len(signal), -1, -1), *hidden.values()]
+        # As in the model's own step, the multipliers are collected in one number.
+        scale = 1.0
         for layer in range(depth, 0, -1):
             dw, db = d[f"layer{layer}.weight"], d[f"layer{layer}.bias"]
             h = inputs[layer - 1]
-            signal = signal * multipliers[layer - 1]
+            scale *= multipliers[layer - 1]
             below = signal
             if layer > 1:
                 # The signal goes through the weights before they are changed.
                 below = lanes.relu_backward(torch.bmm(signal, w0[f"layer{layer}.weight"] + dw), h)
-            dw.baddbmm_(signal.transpose(1, 2), h, alpha=-1)
-            db.sub_(signal.sum(1))
+            dw.baddbmm_(signal.transpose(1, 2), h, alpha=-scale)
+            db.sub_(signal.sum(1), alpha=scale)
             signal = below
 
-    return DifferenceForm(reference, numerator, descend)
+    return reference, numerator, descend
 
 
-def _cnn(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> DifferenceForm:
+def _cnn(options: dict[str, Any], input_shape: tuple[int, ...]) -> _Parts:
     width, padding = options["width"], options["padding"]
     fans = {"conv1": input_shape[0], "conv2": width}
 
@@ -149,10 +137,10 @@ def _cnn(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) ->
         weights = w0["readout.weight"], d["readout.weight"], d["readout.bias"]
         return changes.linear(dh, h, *weights, 1.0 / (8 * width))
 
-    return DifferenceForm(reference, numerator)
+    return reference, numerator, None
 
 
-def _resnet(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> DifferenceForm:
+def _resnet(options: dict[str, Any], input_shape: tuple[int, ...]) -> _Parts:
     blocks = [
         (f"stage{stage + 1}.block{block + 1}", 2 if stage > 0 and block == 0 else 1)
         for stage, count in enumerate(options["blocks"])
@@ -232,10 +220,10 @@ def _resnet(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int)
         weights = w0["readout.weight"], d["readout.weight"], d["readout.bias"]
         return changes.linear(dh, h, *weights, 1.0 / h.shape[2])
 
-    return DifferenceForm(reference, numerator)
+    return reference, numerator, None
 
 
-def _vit(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> DifferenceForm:
+def _vit(options: dict[str, Any], input_shape: tuple[int, ...]) -> _Parts:
     width, heads, patch = options["width"], options["heads"], options["patch"]
     head_size = width // heads
     channels, height, breadth = input_shape
@@ -325,7 +313,7 @@ def _vit(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) ->
         weights = w0["readout.weight"], d["readout.weight"], d["readout.bias"]
         return changes.linear(pooled[0], pooled[1], *weights, 1.0 / width)
 
-    return DifferenceForm(reference, numerator)
+    return reference, numerator, None
 
 
 def _apart(h: Tensor, count: int) -> Tensor:
@@ -343,7 +331,7 @@ def _grouped(h: Tensor, groups: int) -> Tensor:
     return h.reshape(len(h), groups, -1)
 
 
-FORMS: dict[str, Callable[[dict[str, Any], tuple[int, ...], int], DifferenceForm]] = {
+FORMS: dict[str, Callable[[dict[str, Any], tuple[int, ...]], _Parts]] = {
     "mlp": _mlp,
     "cnn": _cnn,
     "resnet": _resnet,

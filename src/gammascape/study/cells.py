@@ -18,7 +18,8 @@ from gammascape.study.fields import Count, Record, Seed, mistake
 from gammascape.study.models import ModelSpec
 from gammascape.study.yaml_reader import Source
 
-Dtype = Literal["float32", "float64"]
+Dtype = Literal["float32", "float64", "float32-difference"]
+"""Numbers of a cell; the last one trains w - w_0 in float32 and subtracts no outputs."""
 
 RUNTIME_KNOBS = (
     "attempt",

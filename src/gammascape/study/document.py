@@ -15,7 +15,7 @@ from gammascape.study.config import Config, Data
 from gammascape.study.datasets import DigitsSpec, MnistSpec, TeacherSpec
 from gammascape.study.explain import flow
 from gammascape.study.models import CnnSpec, MlpSpec, ResnetSpec, VitSpec
-from gammascape.study.schema import Analysis, Grid, Span, StudyFile
+from gammascape.study.schema import Analysis, Grid, SmallGamma, Span, StudyFile
 
 COMMAND = "python -m gammascape.study.document"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -41,6 +41,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "`eta`": EtaAxis,
         "`log10` as a range": Range,
         "`window`": Window,
+        "`small_gamma`": SmallGamma,
         "`analysis`": Analysis,
         "`lazy` and `rich`": Span,
     },

@@ -119,12 +119,14 @@ def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
     key = str(path[-1])
     keys = [name for model in models_at(path[:-1], data, root) for name in keys_of(model)]
     near = [SYNONYMS[key]] if SYNONYMS.get(key) in keys else []
+    near = near or difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
+    if not near:
+        for place, model in _places(root):
+            if key in keys_of(model):
+                return "", f"unknown key here; move it {place}"
     near = near or difflib.get_close_matches(key, keys, n=1)
     if near:
         return near[0], f"unknown key; did you mean {near[0]}?"
-    for place, model in _places(root):
-        if key in keys_of(model):
-            return "", f"unknown key here; move it {place}"
     return "", f"unknown key; the keys here are {', '.join(keys)}"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -86,6 +86,17 @@ class Analysis(Record):
     """Probability that an interval is meant to cover."""
 
 
+class SmallGamma(Record):
+    """How cells of small gamma are computed: in float32, f loses digits as gamma shrinks."""
+
+    below: Exponent = Field(default=Decimal(-2), examples=[-2], json_schema_extra={"default": -2})
+    """Cells whose log10 gamma is strictly below this value are trained with care, others in float32."""
+    form: Literal["fastest", "float64", "difference"] = "fastest"
+    """With what care: `float64` computes in float64; `difference` trains w - w_0 in float32 and never subtracts
+    two outputs; `fastest` is `difference` for MLPs and `float64` for others, as measured on CPUs. On a GPU with
+    slow float64 choose `difference`."""
+
+
 class StudyFile(Record):
     """A study file: what is trained and how it is judged."""
 
@@ -105,9 +116,7 @@ class StudyFile(Record):
     """Datasets by name; a name is lower case letters and digits and begins with a letter."""
     grids: Annotated[tuple[Grid, ...], Listed] = Field(min_length=1)
     """List of grids; the study is their union, and a cell in two grids is trained once."""
-    float64_below: Exponent = Field(
-        default=Decimal(-2), examples=[-2], json_schema_extra={"default": -2}
-    )
-    """Cells whose log10 gamma is strictly below this value train in float64, others in float32."""
+    small_gamma: SmallGamma = Field(default=SmallGamma())
+    """How cells are trained whose outputs hardly move before they are divided by gamma."""
     analysis: Analysis = Field(default=Analysis())
     """Thresholds and fit windows; changing them retrains nothing."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gammascape.study.cells import Cell
+from gammascape.study.cells import Cell, Dtype
 from gammascape.study.datasets import DatasetSpec
 from gammascape.study.edges import Loss
 from gammascape.study.errors import Problem, study_error
@@ -18,7 +18,7 @@ from gammascape.study.exact import decimal_text
 from gammascape.study.explain import explain
 from gammascape.study.models import ModelSpec
 from gammascape.study.rules import check
-from gammascape.study.schema import Analysis, StudyFile
+from gammascape.study.schema import Analysis, SmallGamma, StudyFile
 from gammascape.study.yaml_reader import read_yaml
 
 STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -115,7 +115,7 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
                             steps=steps,
                             seed=seed,
                             data_seed=data_seed,
-                            dtype="float64" if gamma < file.float64_below else "float32",
+                            dtype=_dtype(gamma, file.small_gamma, file.models[model]),
                         ),
                     )
     return tuple(
@@ -127,3 +127,11 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
         )
         for key, plane in planes.items()
     )
+
+
+def _dtype(gamma: Decimal, small: SmallGamma, model: ModelSpec) -> Dtype:
+    if gamma >= small.below:
+        return "float32"
+    if small.form == "fastest":
+        return "float32-difference" if model.kind == "mlp" else "float64"
+    return "float32-difference" if small.form == "difference" else "float64"

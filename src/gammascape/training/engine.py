@@ -19,15 +19,18 @@ from gammascape.measure.representations import (
     relative_change,
 )
 from gammascape.models import Hidden, Model, initial_parameters
+from gammascape.models.centred import CentredForm, Reference, subtraction
+from gammascape.models.difference import difference_form
 from gammascape.training.history import Floats, final_window, measurement_steps
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
 from gammascape.training.pack import Pack
 from gammascape.training.step import (
     LANE_BUCKETS,
     choose_backend,
-    forward_lanes,
     least_lanes,
     make_step,
+    numerators,
+    references,
 )
 
 BLOCK = 50
@@ -79,13 +82,14 @@ class _Lanes:
     """
 
     def __init__(
-        self, pack: Pack, model: Model, device: torch.device, weights: Weights | None
+        self, pack: Pack, form: CentredForm, device: torch.device, weights: Weights | None
     ) -> None:
         dtype = torch.float64 if pack.shared["dtype"] == "float64" else torch.float32
         seeds = sorted({lane.seed for lane in pack.lanes})
+        model = form.model
         seeds += seeds[:1] * (least_lanes(model) - len(seeds))
         self.dtype = dtype
-        self.model = model
+        self.form = form
         # f~(w_0) depends on the seed alone, so each seed's initial network is evaluated once for all its lanes.
         self.initial = initial_parameters(model, seeds, dtype, device)
         self.owners = list(range(len(pack.lanes)))
@@ -96,35 +100,40 @@ class _Lanes:
         etas = torch.tensor([pack.lanes[k].eta for k in places], dtype=dtype, device=device)
         self.gammas = gammas[:, None, None]
         self.learning_rates = etas * model.base_width
-        if weights is None:
-            started = {name: value[self.seed] for name, value in self.initial.items()}
-        else:
-            started = {
+        self.starts = self._initial_of_places() if form.trains_difference else {}
+        if weights is not None:
+            self.trained = {
                 # Stacked by torch, which aligns what it allocates: MKL rounds by alignment.
                 name: torch.stack([torch.from_numpy(weights[k][name]) for k in places]).to(device)
                 for name in self.initial
             }
-        self.parameters = started
+        elif form.trains_difference:
+            self.trained = {name: torch.zeros_like(value) for name, value in self.starts.items()}
+        else:
+            self.trained = self._initial_of_places()
 
-    def f_initial(self, x: Tensor) -> Tensor:
-        """f~(w_0) on the inputs, (places, n, O)."""
-        return forward_lanes(self.model, self.initial, x)[self.seed]
-
-    def f_initial_of(self, xs: Tensor) -> Iterator[Tensor]:
-        """f~(w_0) of each batch of xs (n, B, ...), many batches in one forward pass."""
-        batch = xs.shape[1]
-        for several in torch.split(xs, max(1, _INITIAL_CHUNK // batch)):
-            f = forward_lanes(self.model, self.initial, several.flatten(0, 1))
-            yield from f.view(len(f), len(several), batch, -1).transpose(0, 1)[:, self.seed]
+    def references_of(self, xs: Tensor) -> Iterator[Reference]:
+        """What the form keeps of f~(w_0) for each batch of xs (n, B, ...), many batches in one forward pass."""
+        for several in torch.split(xs, max(1, _INITIAL_CHUNK // xs.shape[1])):
+            kept = references(self.form, self.initial, several.flatten(0, 1))
+            kept = tuple(torch.unflatten(value, 1, (len(several), -1)) for value in kept)
+            for batch in range(len(several)):
+                yield tuple(value[:, batch][self.seed] for value in kept)
 
     def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
         """f on the inputs, (places, n, O)."""
-        f = forward_lanes(self.model, self.parameters, x, hidden)
-        return (f - self.f_initial(x)) / self.gammas
+        kept = tuple(value[self.seed] for value in references(self.form, self.initial, x))
+        return numerators(self.form, self.trained, self.starts, kept, x, hidden) / self.gammas
+
+    def relative_change(self) -> dict[str, Tensor]:
+        """|w - w_0| / |w_0| of each weight tensor: name -> (places,)."""
+        initial = self._initial_of_places()
+        before = None if self.form.trains_difference else initial
+        return relative_change(self.form.model, self.trained, before, initial)
 
     def weights(self) -> list[dict[str, Array]]:
-        """The weights of each living lane, in the order of `owners`."""
-        whole = {name: value.cpu().numpy() for name, value in self.parameters.items()}
+        """What is trained of each living lane, in the order of `owners`."""
+        whole = {name: value.cpu().numpy() for name, value in self.trained.items()}
         return [
             {name: value[k].copy() for name, value in whole.items()}
             for k in range(len(self.owners))
@@ -138,7 +147,11 @@ class _Lanes:
         self.seed = self.seed[chosen]
         self.gammas = self.gammas[chosen]
         self.learning_rates = self.learning_rates[chosen]
-        self.parameters = {name: value[chosen] for name, value in self.parameters.items()}
+        self.trained = {name: value[chosen] for name, value in self.trained.items()}
+        self.starts = {name: value[chosen] for name, value in self.starts.items()}
+
+    def _initial_of_places(self) -> dict[str, Tensor]:
+        return {name: value[self.seed] for name, value in self.initial.items()}
 
     def _padded(self, positions: list[int]) -> list[int]:
         """Positions with copies of the first to the next number of lanes that the device computes at once."""
@@ -152,6 +165,7 @@ class State:
 
     step: int
     weights: Mapping[str, Array]
+    """What is trained: w, or w - w_0 in the difference form."""
     losses: Floats
     """(step,)"""
     zero_losses: Floats
@@ -185,11 +199,14 @@ class Training:
         if states and len({state.step for state in states}) > 1:
             raise ValueError("lanes that go on together must stand at the same step")
         self.step = states[0].step if states else 0
+        record = pack.lanes[0].record
+        form = subtraction(model)
+        if record["dtype"] == "float32-difference":
+            form = difference_form(record["model"], dataset.input_shape, dataset.outputs)
         self._lanes = _Lanes(
-            pack, model, device, [state.weights for state in states] if states else None
+            pack, form, device, [state.weights for state in states] if states else None
         )
-        backend = choose_backend(pack.lanes[0].record, model, device)
-        self._step = make_step(model, self._loss, backend)
+        self._step = make_step(form, self._loss, choose_backend(record, model, device))
         self._losses = np.full((self._steps, count), np.nan)
         self._zeros = np.full(self._steps, np.nan)
         self._seconds = np.zeros(count)
@@ -280,14 +297,15 @@ class Training:
         xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
         block = [
             self._step(
-                lanes.parameters,
+                lanes.trained,
+                lanes.starts,
                 lanes.learning_rates,
                 lanes.gammas,
-                f_initial,
+                reference,
                 x,
                 y,
             )
-            for x, y, f_initial in zip(xs, ys, lanes.f_initial_of(xs), strict=True)
+            for x, y, reference in zip(xs, ys, lanes.references_of(xs), strict=True)
         ]
         # The one place where the host waits for the device.
         losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
@@ -328,9 +346,8 @@ class _Final:
 def _final_measurements(lanes: _Lanes, dataset: Dataset) -> list[_Final]:
     hidden: Hidden = {}
     outputs = lanes.outputs(dataset.probe_inputs.to(lanes.dtype, copy=True), hidden)
-    starts = {name: value[lanes.seed] for name, value in lanes.initial.items()}
     with torch.no_grad():
-        changes = relative_change(lanes.model, lanes.parameters, starts)
+        changes = lanes.relative_change()
         active = active_fraction(hidden)
         grams = {name: centred_grams(features) for name, features in hidden.items()}
     return [

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gammascape.models import Hidden, Model, Parameters
+from gammascape.models.centred import CentredForm, Reference
 from gammascape.training.losses import lane_losses
 
 Backend = Literal["eager", "compile", "graph"]
@@ -45,20 +46,22 @@ class Step(Protocol):
 
     def __call__(
         self,
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
-        """Update the parameters in place.
+        """Update what is trained in place.
 
         Args:
-            parameters: name -> (K, ...), contiguous.
+            trained: name -> (K, ...), contiguous; w, or w - w_0 where the form trains differences.
+            starts: name -> (K, ...), w_0 for a form that trains differences, empty for one that does not.
             learning_rates: (K,), N * eta of each lane.
             gammas: (K, 1, 1).
-            f_initial: (K, B, O), outputs f~ of the initial networks on this batch.
+            reference: tensors (K, ...), what the form keeps of the initial networks on this batch.
             x: (B, ...).
             y: (B, O).
 
@@ -67,23 +70,23 @@ class Step(Protocol):
         """
 
 
-def make_step(model: Model, loss: str, backend: Backend) -> Step:
-    """The step of a model: one object for each process, so that nothing is compiled twice.
+def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
+    """The step of a model in one form: one object for each process, so that nothing is compiled twice.
 
     backend: "eager"; "compile" (CPU), which warns and goes on eagerly where compiling fails; "graph" (CUDA).
     """
-    return _make_step(model, loss, backend)
+    return _make_step(form, loss, backend)
 
 
 @cache
-def _make_step(model: Model, loss: str, backend: Backend) -> Step:
+def _make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
     if backend == "graph":
-        return _Graph(sgd_step_of(model, loss))
-    if model.descend is not None:
-        return _together_where_exact(model, sgd_step_of(model, loss))
+        return _Graph(sgd_step_of(form, loss))
+    if form.descend is not None:
+        return _together_where_exact(form.model, sgd_step_of(form, loss))
     return _one_lane_at_a_time(
-        _compiled(model, loss) if backend == "compile" else sgd_step_of(model, loss),
-        sgd_step_of(model, loss),
+        _compiled(form, loss) if backend == "compile" else sgd_step_of(form, loss),
+        sgd_step_of(form, loss),
     )
 
 
@@ -134,47 +137,49 @@ def least_lanes(model: Model) -> int:
     return 1 if model.descend is None else 2
 
 
-def sgd_step_of(model: Model, loss: str) -> Step:
+def sgd_step_of(form: CentredForm, loss: str) -> Step:
     """The step as torch's own operators compute it, all lanes together."""
 
     def by_hand(
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
-        assert model.descend is not None
+        assert form.descend is not None
         with torch.no_grad():
             hidden: dict[str, Tensor] = {}
-            f = (model.forward(parameters, x, hidden) - f_initial) / gammas
+            f = form.numerator(trained, starts, reference, x, hidden) / gammas
             # w <- w - N eta dL/dw, where dL/dw = dL/df df~/dw / gamma.
             rates = learning_rates[:, None, None] / gammas
-            model.descend(parameters, x, hidden, loss_gradient(loss, f, y) * rates)
+            form.descend(trained, starts, x, hidden, loss_gradient(loss, f, y) * rates)
             return lane_losses(loss, f, y)
 
     def by_autograd(
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
-        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+        leaves = {name: value.detach().requires_grad_() for name, value in trained.items()}
         with torch.enable_grad():
-            f = (model.forward(leaves, x, None) - f_initial) / gammas
+            f = form.numerator(leaves, starts, reference, x, None) / gammas
             losses = lane_losses(loss, f, y)
             # A lane's learning rate multiplies its loss, so its gradient arrives scaled: w <- w - N eta dL/dw.
             # Lanes share no weights, so the sum over lanes only starts the backward pass.
             scaled = torch.autograd.grad((losses * learning_rates).sum(), list(leaves.values()))
         with torch.no_grad():
-            for value, change in zip(parameters.values(), scaled, strict=True):
+            for value, change in zip(trained.values(), scaled, strict=True):
                 value -= change
         return losses.detach()
 
-    return by_autograd if model.descend is None else by_hand
+    return by_autograd if form.descend is None else by_hand
 
 
 def loss_gradient(loss: str, f: Tensor, targets: Tensor) -> Tensor:
@@ -189,15 +194,16 @@ def _together_where_exact(model: Model, step: Step) -> Step:
     alone = _one_lane_at_a_time(step, step)
 
     def run(
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
         chosen = step if together_is_exact(model, x) else alone
-        return chosen(parameters, learning_rates, gammas, f_initial, x, y)
+        return chosen(trained, starts, learning_rates, gammas, reference, x, y)
 
     return run
 
@@ -211,23 +217,46 @@ def together_is_exact(model: Model, x: Tensor) -> bool:
     return not _multiplies_with_mkl(x.dtype) or _aligned(model, len(x), x.element_size())
 
 
-def forward_lanes(
-    model: Model, parameters: Parameters, x: Tensor, hidden: Hidden | None = None
+def references(form: CentredForm, initial: Parameters, x: Tensor) -> Reference:
+    """What the form keeps of each initial network on inputs x (B, ...), with the bits that it would get alone."""
+    if together_is_exact(form.model, x):
+        return form.reference(initial, x)
+    kept = [form.reference(_lane(initial, k), x) for k in range(_count(initial))]
+    return tuple(torch.cat(several) for several in zip(*kept, strict=True))
+
+
+def numerators(
+    form: CentredForm,
+    trained: Parameters,
+    starts: Parameters,
+    reference: Reference,
+    x: Tensor,
+    hidden: Hidden | None = None,
 ) -> Tensor:
-    """f~ of all lanes on inputs x (B, ...), with the bits that each lane would get alone: (K, B, O)."""
+    """f~(w) - f~(w_0) of all lanes on inputs x (B, ...), with the bits that each would get alone: (K, B, O)."""
     with torch.no_grad():
-        if together_is_exact(model, x):
-            return model.forward(parameters, x, hidden)
+        if together_is_exact(form.model, x):
+            return form.numerator(trained, starts, reference, x, hidden)
         outputs, layers = [], []
-        for k in range(len(next(iter(parameters.values())))):
+        for k in range(_count(trained)):
             features: Hidden = {}
-            lane = {name: value[k : k + 1].clone() for name, value in parameters.items()}
-            outputs.append(model.forward(lane, x, None if hidden is None else features))
+            lane, start = _lane(trained, k), _lane(starts, k)
+            kept = tuple(value[k : k + 1].clone() for value in reference)
+            found = None if hidden is None else features
+            outputs.append(form.numerator(lane, start, kept, x, found))
             layers.append(features)
         if hidden is not None:
             for name in layers[0]:
                 hidden[name] = torch.cat([features[name] for features in layers])
         return torch.cat(outputs)
+
+
+def _count(parameters: Parameters) -> int:
+    return len(next(iter(parameters.values())))
+
+
+def _lane(parameters: Parameters, k: int) -> dict[str, Tensor]:
+    return {name: value[k : k + 1].clone() for name, value in parameters.items()}
 
 
 def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
@@ -244,24 +273,27 @@ def _aligned(model: Model, batch_size: int, itemsize: int) -> bool:
 
 def _one_lane_at_a_time(step: Step, fallback: Step) -> Step:
     def run(
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
         nonlocal step
         if x.device.type != "cpu":
-            return fallback(parameters, learning_rates, gammas, f_initial, x, y)
+            return fallback(trained, starts, learning_rates, gammas, reference, x, y)
         losses = []
         for k in range(len(learning_rates)):
             one = slice(k, k + 1)
-            views = [value.detach()[one] for value in parameters.values()]
+            views = [value.detach()[one] for value in trained.values()]
             # A copy is aligned as every new tensor is. Weights in the middle of the pack need not be, and MKL
             # rounds by alignment.
-            lane = {name: view.clone() for name, view in zip(parameters, views, strict=True)}
-            constants = learning_rates[one], gammas[one], f_initial[one]
+            lane = {name: view.clone() for name, view in zip(trained, views, strict=True)}
+            start = {name: value[one].clone() for name, value in starts.items()}
+            kept = tuple(value[one].clone() for value in reference)
+            constants = start, learning_rates[one], gammas[one], kept
             try:
                 losses.append(step(lane, *constants, x, y))
             except _compile_errors() as error:
@@ -286,7 +318,7 @@ def _compile_errors() -> tuple[type[Exception], ...]:
     return (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
 
 
-def _compiled(model: Model, loss: str) -> Step:
+def _compiled(form: CentredForm, loss: str) -> Step:
     import torch._dynamo
     import torch._inductor.exc
 
@@ -295,45 +327,50 @@ def _compiled(model: Model, loss: str) -> Step:
     torch._dynamo.config.accumulated_recompile_limit = 1024
 
     def scaled_loss(
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        f = (model.forward(parameters, x, None) - f_initial) / gammas
+        f = form.numerator(trained, starts, reference, x, None) / gammas
         losses = lane_losses(loss, f, y)
         return (losses * learning_rates).sum(), losses
 
     differentiate = torch.func.grad_and_value(scaled_loss, has_aux=True)
 
     def step(
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
         losses: Tensor
-        changes, (_, losses) = differentiate(parameters, learning_rates, gammas, f_initial, x, y)
-        for name, value in parameters.items():
+        changes, (_, losses) = differentiate(
+            trained, starts, learning_rates, gammas, reference, x, y
+        )
+        for name, value in trained.items():
             value.sub_(changes[name])
         return losses
 
     compiled: Callable[..., Tensor] = torch.compile(step, fullgraph=True, dynamic=False)
 
     def run(
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
         with torch.no_grad():
-            return compiled(parameters, learning_rates, gammas, f_initial, x, y)
+            return compiled(trained, starts, learning_rates, gammas, reference, x, y)
 
     return run
 
@@ -351,40 +388,44 @@ class _Graph:
 
     def __call__(
         self,
-        parameters: Parameters,
+        trained: Parameters,
+        starts: Parameters,
         learning_rates: Tensor,
         gammas: Tensor,
-        f_initial: Tensor,
+        reference: Reference,
         x: Tensor,
         y: Tensor,
     ) -> Tensor:
-        inputs = (learning_rates, gammas, f_initial, x, y)
+        inputs = (learning_rates, gammas, x, y, *reference)
+        fixed = (*trained.values(), *starts.values())
         key = (
-            *(value.data_ptr() for value in parameters.values()),
-            *((value.shape, value.dtype) for value in (*parameters.values(), *inputs)),
+            *(value.data_ptr() for value in fixed),
+            *((value.shape, value.dtype) for value in (*fixed, *inputs)),
         )
         if key != self._key:
-            self._capture(parameters, inputs)
+            self._capture(trained, starts, inputs)
             self._key = key
         for buffer, value in zip(self._inputs, inputs, strict=True):
             buffer.copy_(value)
         self._graph.replay()
         return self._losses.clone()
 
-    def _capture(self, parameters: Parameters, inputs: tuple[Tensor, ...]) -> None:
+    def _capture(self, trained: Parameters, starts: Parameters, inputs: tuple[Tensor, ...]) -> None:
         # The graph holds the weights' memory, or another tensor could come to lie at the same address.
-        self._parameters = parameters
+        self._fixed = trained, starts
         self._inputs = tuple(value.clone() for value in inputs)
-        before = [value.detach().clone() for value in parameters.values()]
+        learning_rates, gammas, x, y, *reference = self._inputs
+        arguments = trained, starts, learning_rates, gammas, tuple(reference), x, y
+        before = [value.detach().clone() for value in trained.values()]
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                self._step(parameters, *self._inputs)
+                self._step(*arguments)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._losses = self._step(parameters, *self._inputs)
+            self._losses = self._step(*arguments)
         with torch.no_grad():
-            for value, old in zip(parameters.values(), before, strict=True):
+            for value, old in zip(trained.values(), before, strict=True):
                 value.copy_(old)

@@ -8,6 +8,7 @@ import torch
 
 from gammascape.data import Dataset
 from gammascape.models import Hidden, build_model, initial_parameters
+from gammascape.models.centred import subtraction
 from gammascape.training.step import make_step
 
 CPU = torch.device("cpu")
@@ -57,16 +58,15 @@ def test_float32_and_float64_start_from_the_same_network(digits: Dataset) -> Non
 def coordinates(kind: str, width: int, digits: Dataset, readout: float = 1.0) -> dict[str, float]:
     """RMS of activations, of their change and of the output after 3 steps, over three seeds."""
     model = build_model({**KINDS[kind], "width": width}, digits.input_shape, 10)
-    seeds = [0, 1, 2]
+    form, seeds = subtraction(model), [0, 1, 2]
     start = initial_parameters(model, seeds, torch.float32, CPU)
     weights = {name: value.clone().requires_grad_() for name, value in start.items()}
     etas = torch.full((3,), float(width))
     gammas = torch.full((3, 1, 1), 1.0 / readout)
     xs, ys = digits.batches(0, 0, 3, 16)
     for x, y in zip(xs, ys, strict=True):
-        with torch.no_grad():
-            initial = model.forward(start, x, None)
-        make_step(model, "mse", "eager")(weights, etas, gammas, initial, x, y)
+        reference = form.reference(start, x)
+        make_step(form, "mse", "eager")(weights, {}, etas, gammas, reference, x, y)
     before: Hidden = {}
     after: Hidden = {}
     probe = digits.probe_inputs[:16]

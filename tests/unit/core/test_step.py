@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from gammascape.models import Model, build_model, initial_parameters
+from gammascape.models.centred import subtraction
+from gammascape.models.difference import difference_form
 from gammascape.training import step as step_module
 from gammascape.training.step import (
     COMPILE_FROM_STEPS,
@@ -17,6 +19,7 @@ from gammascape.training.step import (
     has_compiler,
     least_lanes,
     make_step,
+    references,
 )
 
 CPU = torch.device("cpu")
@@ -40,22 +43,35 @@ def train(
     wild: tuple[int, ...] = (),
     device: torch.device = CPU,
     steps: int = 4,
+    difference: dict[str, Any] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Losses (steps, K) and weights of one lane for each seed, whose gamma and eta are functions of the seed."""
+    """Losses (steps, K) and what is trained, one lane for each seed, which its gamma and eta are functions of.
+
+    `difference` takes the options of the model and trains its difference form.
+    """
+    form = difference_form(difference, SHAPE, 10) if difference else subtraction(model)
     generator = torch.Generator().manual_seed(0)
     xs = torch.randn(steps, batch, *SHAPE, generator=generator).to(device, dtype)
     ys = torch.eye(10)[torch.randint(10, (steps, batch), generator=generator)].to(device, dtype)
-    weights = initial_parameters(model, seeds, dtype, device)
-    starts = [initial_parameters(model, [seed], dtype, device) for seed in seeds]
+    initial = initial_parameters(model, seeds, dtype, device)
+    # In packs of two a seed's own copies, which is the least number of lanes that is computed.
+    alone = [
+        initial_parameters(model, [seed] * least_lanes(model), dtype, device) for seed in seeds
+    ]
+    starts = {name: value.clone() for name, value in initial.items()} if difference else {}
+    begin = torch.zeros_like if difference else torch.clone
+    trained = {name: begin(value) for name, value in initial.items()}
     rates = [1e30 if k in wild else 0.05 * model.base_width for k in range(len(seeds))]
     learning_rates = torch.tensor(rates, dtype=dtype, device=device)
     gammas = torch.tensor([0.5 + seed for seed in seeds], dtype=dtype, device=device)
-    step = make_step(model, loss, backend)
+    step = make_step(form, loss, backend)
     losses = []
     for x, y in zip(xs, ys, strict=True):
-        f_initial = torch.cat([model.forward(start, x, None) for start in starts])
-        losses.append(step(weights, learning_rates, gammas[:, None, None], f_initial, x, y))
-    return torch.stack(losses), weights
+        kept = zip(*([v[:1] for v in references(form, start, x)] for start in alone), strict=True)
+        reference = tuple(torch.cat(several) for several in kept)
+        constants = learning_rates, gammas[:, None, None], reference
+        losses.append(step(trained, starts, *constants, x, y))
+    return torch.stack(losses), trained
 
 
 def assert_same_lane(
@@ -101,6 +117,19 @@ def test_a_lane_has_the_same_bits_in_any_pack(kind: str, dtype: torch.dtype) -> 
     assert_same_lane(train(model, [2, 3, 7], dtype=dtype), 1, reference, 3)
     assert_same_lane(train(model, [0, 1, 2, 3], dtype=dtype, wild=(0, 1)), 3, reference, 3)
     assert_same_lane(train(model, [3] * least_lanes(model), dtype=dtype), 0, reference, 3)
+
+
+@pytest.mark.parametrize("kind", list(OPTIONS))
+@pytest.mark.usefixtures("precision")
+def test_a_lane_of_the_difference_form_has_the_same_bits_in_any_pack(kind: str) -> None:
+    model = build_model(OPTIONS[kind], SHAPE, 10)
+    reference = train(model, [0, 1, 2, 3, 4], difference=OPTIONS[kind])
+    assert reference[0].isfinite().all()
+    assert_same_lane(train(model, [4, 3, 2, 1, 0], difference=OPTIONS[kind]), 1, reference, 3)
+    wild = train(model, [0, 2, 3], wild=(0,), difference=OPTIONS[kind])
+    assert_same_lane(wild, 2, reference, 3)
+    alone = train(model, [3] * least_lanes(model), difference=OPTIONS[kind])
+    assert_same_lane(alone, 0, reference, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

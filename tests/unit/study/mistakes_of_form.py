@@ -67,8 +67,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ["steps: unknown key here; move it into an entry of grids", "line 15"],
     ),
     "key of the top in a grid": (
-        GOOD + "    float64_below: -1\n",
-        ["grids[0].float64_below: unknown key here; move it to the top of the file"],
+        GOOD + "    small_gamma: {below: -1}\n",
+        ["grids[0].small_gamma: unknown key here; move it to the top of the file"],
     ),
     "key of the analysis at the top": (
         GOOD + "trained_below: 0.3\n",

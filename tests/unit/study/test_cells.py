@@ -61,7 +61,7 @@ some_cells = st.builds(
     steps=st.integers(1, 10**6),
     seed=st.integers(0, 2**31 - 1),
     data_seed=st.integers(0, 2**31 - 1),
-    dtype=st.sampled_from(["float32", "float64"]),
+    dtype=st.sampled_from(["float32", "float64", "float32-difference"]),
 )
 
 # Identities that exist in somebody's results. This list grows; a line of it never changes.

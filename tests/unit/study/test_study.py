@@ -95,16 +95,26 @@ def test_the_analysis_changes_no_cell(load: Loader) -> None:
     assert 0.5 not in study.analysis.rich
 
 
-def test_float64_is_for_gammas_strictly_below_the_bound(load: Loader) -> None:
+def test_gammas_strictly_below_the_bound_are_trained_with_care(load: Loader) -> None:
     gammas = ("gamma: {log10: [-3, 0]}", "gamma: {log10: [-2.5, -2, 0]}")
     study = load(*gammas)
     assert {cell.gamma: cell.dtype for cell in study.cells} == {
-        "-2.5": "float64",
+        "-2.5": "float32-difference",
         "-2": "float32",
         "0": "float32",
     }
-    everywhere = load(*gammas, text=STUDY + "float64_below: 0.5\n")
-    assert {cell.dtype for cell in everywhere.cells} == {"float64"}
+    text = STUDY + "small_gamma: {below: 0.5, form: float64}\n"
+    assert {cell.dtype for cell in load(*gammas, text=text).cells} == {"float64"}
+    text = STUDY + "small_gamma: {form: difference}\n"
+    assert load(*gammas, text=text).cells == study.cells
+
+
+def test_float64_is_the_fastest_care_for_convolutions(load: Loader) -> None:
+    study = load(
+        "gamma: {log10: [-3, 0]}", "gamma: {log10: -3}",
+        "{kind: mlp, depth: 3, width: 64}", "{kind: cnn, width: 8, padding: 1}",
+    )  # fmt: skip
+    assert {cell.dtype for cell in study.cells} == {"float64"}
 
 
 def test_each_model_of_a_grid_has_the_window_of_its_own_depth(load: Loader) -> None:
