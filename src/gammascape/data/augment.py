@@ -25,8 +25,9 @@ _JITTER, _HUE_TURNS = 0.4, 0.1
 _LUMA = (0.299, 0.587, 0.114)
 
 OPERATIONS = ("identity", "autocontrast", "posterize", "solarize", "sharpness", "erase")
-"""What RandAugment draws from here, in the order of application. Its other operations are in the crop and the
-jitter, but for equalize, whose histograms of each image cost more than all the rest."""
+"""What is drawn from, in the order of application. Of RandAugment's other operations, rotation, translation and
+those on colours are in the crop and the jitter; shear and equalize, which needs a histogram of each channel of
+each image, are left out."""
 DRAWN_OPERATIONS = 2
 
 _FINE = 2.0**24
