@@ -25,8 +25,7 @@ from throughput import BATCH, CASES, OUTPUTS
 from torch import Tensor
 
 from gammascape.data import Dataset, load_dataset
-from gammascape.data.prepare import prepare_digits
-from gammascape.data.store import write_arrays
+from gammascape.data.prepare import prepare
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import Reference, subtraction
 from gammascape.models.difference import difference_form
@@ -140,8 +139,8 @@ def main() -> None:
     set_up_backend("cpu")
     gammas = torch.logspace(0, -6, 7, dtype=torch.float64)
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "digits.npz"
-        write_arrays(source, prepare_digits(None))
+        source = Path(folder) / "digits" / "manifest.json"
+        prepare("digits", None, source.parent)
         options = DigitsSpec(kind="digits").model_dump(mode="json")
         digits = load_dataset(options, source, torch.device("cpu"))
     print(machine())

@@ -10,8 +10,8 @@ from typing import Any
 import gammascape
 from gammascape.study import Cell, Config, Slice, Study, load_config, load_study
 
-PREPARED = ("digits", "mnist")
-"""Kinds of dataset that are read from a prepared file; the others are drawn from a law."""
+PREPARED = ("digits", "mnist", "mnist1m", "cifar10", "cifar5m", "tinyimagenet")
+"""Kinds of dataset that are prepared from files; the others are drawn from a law."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Plan:
         raise KeyError(f"study {study} has no slice {key}")
 
     def prepared_data(self, cell: str) -> list[str]:
-        """The prepared file that a cell reads, as a list of one or none."""
+        """The manifest of the prepared data that a cell reads, as a list of one or none."""
         kind = self.cells[cell].dataset.kind
-        return [f"results/data/{kind}.npz"] if kind in PREPARED else []
+        return [f"results/data/{kind}/manifest.json"] if kind in PREPARED else []
 
     def cells_params(self, study: str, key: str) -> dict[str, Any]:
         """Parameters of the rule `cells`: how the slice is named and how its cells are judged."""
@@ -50,6 +50,7 @@ class Plan:
                 "loss": part.loss,
                 "batch_size": part.batch_size,
                 "steps": part.steps,
+                "passes": part.passes,
             },
             "thresholds": {
                 "trained_below": analysis.trained_below,

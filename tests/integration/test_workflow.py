@@ -142,7 +142,7 @@ def test_touching_or_reformatting_any_file_retrains_nothing(project: Path) -> No
             if path.suffix in (".smk", ".py", ".yaml") or path.name == "Snakefile":
                 path.write_text(path.read_text() + "\n# a remark\n\n")
             path.touch()
-    (project / "results/data/digits.npz").touch()
+    (project / "results/data/digits/manifest.json").touch()
     assert "train" not in planned(project)
 
 

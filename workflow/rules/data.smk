@@ -1,26 +1,40 @@
 # Shell rules with constant text: a script whose file time changes would prepare again and retrain everything.
 
 
-rule prepare_digits:
-    output:
-        "results/data/digits.npz",
-    log:
-        "results/logs/data/digits.log",
-    message:
-        "Prepare the 8x8 digits that scikit-learn carries"
-    shell:
-        "{PYTHON:q} -m gammascape.data.prepare digits --output {output:q} > {log:q} 2>&1"
+def source_of(dataset):
+    folder = PLAN.config.data.source(dataset)
+    if folder is None:
+        return []
+    return ["--source", folder] + ["--download"] * PLAN.config.data.download
 
 
-rule prepare_mnist:
+rule prepare_dataset:
     output:
-        "results/data/mnist.npz",
+        "results/data/{dataset}/manifest.json",
     log:
-        "results/logs/data/mnist.log",
+        "results/logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset="digits|mnist|cifar10|cifar5m|tinyimagenet",
     params:
-        source=PLAN.config.data.mnist,
+        source=lambda wildcards: source_of(wildcards.dataset),
     message:
-        "Prepare MNIST from the files in {params.source}"
+        "Prepare {wildcards.dataset}"
     shell:
-        "{PYTHON:q} -m gammascape.data.prepare mnist --source {params.source:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "{PYTHON:q} -m gammascape.data.prepare {wildcards.dataset} {params.source:q}"
+        " --output results/data/{wildcards.dataset} > {log:q} 2>&1"
+
+
+rule prepare_mnist1m:
+    input:
+        mnist="results/data/mnist/manifest.json",
+    output:
+        "results/data/mnist1m/manifest.json",
+    log:
+        "results/logs/data/mnist1m.log",
+    params:
+        source=PLAN.config.data.mnist1m,
+    message:
+        "Prepare MNIST-1M from the chunks in {params.source}"
+    shell:
+        "{PYTHON:q} -m gammascape.data.prepare mnist1m --source {params.source:q}"
+        " --mnist {input.mnist:q} --output results/data/mnist1m > {log:q} 2>&1"

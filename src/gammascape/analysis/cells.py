@@ -16,8 +16,11 @@ SLICE_COLUMNS = {
     "loss": pl.String,
     "batch_size": pl.Int64,
     "steps": pl.Int64,
+    "passes": pl.Float64,
 }
-"""Columns that every table about slices begins with; model and dataset are the study's names."""
+"""Columns that every table about slices begins with; model and dataset are the study's names.
+
+`passes` is how often each training sample is used, null where all samples are new."""
 
 CELL_SCHEMA = {
     **SLICE_COLUMNS,
@@ -39,6 +42,8 @@ CELL_SCHEMA = {
     "peak_step": pl.Int64,
     "test_loss": pl.Float64,
     "test_accuracy": pl.Float64,
+    "shifted_test_loss": pl.Float64,
+    "shifted_test_accuracy": pl.Float64,
     "active_fraction": pl.Float64,
     "steps_done": pl.Int64,
     "seconds": pl.Float64,
@@ -96,7 +101,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
     summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
     record, facts = summary["cell"], facts_of(summary)
     outcome = judge(facts, thresholds)
-    last = summary["evaluations"][-1] if facts.finite else {"loss": None, "accuracy": None}
+    last = summary["evaluations"][-1] if facts.finite else {}
     return {
         **labels,
         "cell": f"{folder.parent.name}/{folder.name}",
@@ -115,8 +120,10 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "relative_loss": outcome.relative_loss,
         "peak_loss": facts.peak_loss,
         "peak_step": summary["peak_step"],
-        "test_loss": last["loss"],
-        "test_accuracy": last["accuracy"],
+        "test_loss": last.get("loss"),
+        "test_accuracy": last.get("accuracy"),
+        "shifted_test_loss": last.get("shifted_loss"),
+        "shifted_test_accuracy": last.get("shifted_accuracy"),
         "active_fraction": facts.active_fraction,
         "steps_done": summary["steps_done"],
         "seconds": manifest["seconds"],

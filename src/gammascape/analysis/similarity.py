@@ -14,6 +14,7 @@ SIMILARITY_SCHEMA = {
     "loss": pl.String,
     "batch_size": pl.Int64,
     "steps": pl.Int64,
+    "passes": pl.Float64,
     "model_a": pl.String,
     "gamma_a_log10": pl.Float64,
     "model_b": pl.String,
@@ -25,7 +26,7 @@ SIMILARITY_SCHEMA = {
     "probes": pl.Int64,
 }
 
-_GROUP = ["dataset", "loss", "batch_size", "steps"]
+_GROUP = ["dataset", "loss", "batch_size", "steps", "passes"]
 
 
 def similarity_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:

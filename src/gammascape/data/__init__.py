@@ -6,22 +6,23 @@ from typing import Any
 
 import torch
 
-from gammascape.data import digits, mnist, teacher
+from gammascape.data import digits, images, teacher
 from gammascape.data.dataset import PROBE_SIZE, Dataset
-from gammascape.data.store import DataError
+from gammascape.data.prepared import DataError
 
 DATASETS: dict[str, Callable[[dict[str, Any], Path | None, torch.device], Dataset]] = {
     "digits": digits.load,
-    "mnist": mnist.load,
     "teacher": teacher.load,
+    **dict.fromkeys(images.LAWS, images.load),
 }
 
 
 def load_dataset(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
-    """Load the dataset of a cell's record: `options` with its kind and all options, `source` its prepared file.
+    """Load the dataset of a cell's record: `options` with its kind and all options, `source` the manifest
+    of its prepared data.
 
     Raises:
-        DataError: if the prepared file is missing or damaged.
+        DataError: if the prepared data are missing or damaged.
     """
     return DATASETS[options["kind"]](options, source, device)
 

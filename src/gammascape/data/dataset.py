@@ -24,19 +24,21 @@ class Dataset:
     outputs: int
     classification: bool
     samples_per_pass: int | None
-    """Training samples of one pass; None for a stream without end."""
+    """Training samples of one pass; None for a stream without end, whose samples are all new."""
     digest: str
     """sha256 of the stored samples, or a description of the law they are drawn from."""
     test_inputs: Tensor
     test_targets: Tensor
     probe_inputs: Tensor
     batches: Callable[[int, int, int, int], tuple[Tensor, Tensor]]
+    shifted_inputs: Tensor | None = None
+    """The test inputs under a change of law, evaluated beside the clean ones."""
 
 
-def sample_indices(first_step: int, count: int, batch_size: int, device: torch.device) -> Tensor:
-    """Running sample numbers of `count` consecutive batches, shape (count * B,)."""
+def sample_indices(first_step: int, count: int, batch_size: int) -> Tensor:
+    """Running sample numbers of `count` consecutive batches, int64 (count * B,) on the CPU."""
     start = first_step * batch_size
-    return torch.arange(start, start + count * batch_size, device=device, dtype=torch.int64)
+    return torch.arange(start, start + count * batch_size, dtype=torch.int64)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

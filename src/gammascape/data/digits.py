@@ -8,13 +8,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data.prepared import read_prepared
 from gammascape.data.random import make_key, normal, uniform
-from gammascape.data.store import read_arrays
+from gammascape.data.shift import shifted
+from gammascape.data.stream import epoch_places, imbalanced, noisy_labels
 
 _SIDE = 8
 _CLASSES = 10
@@ -29,41 +32,53 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     Raises:
         DataError: if `source` is missing or damaged.
     """
-    arrays, digest = read_arrays(
-        source, "digits", {"images": (None, _SIDE, _SIDE), "labels": (None,)}
-    )
-    images = torch.from_numpy(arrays["images"]).to(torch.float32)[:, None] / 16.0
-    labels = torch.from_numpy(arrays["labels"]).to(torch.int64)
+    prepared = read_prepared(source, "digits")
+    (shard,) = prepared.train
+    images = torch.from_numpy(np.array(shard.images)).to(torch.float32) / 16.0
+    labels = torch.from_numpy(shard.labels).to(torch.int64)
     held_out = torch.arange(len(labels)) % _HOLD_OUT_EVERY == _HOLD_OUT_EVERY - 1
     mean, std = images[~held_out].double().mean(), images[~held_out].double().std()
     images = ((images.double() - mean) / std).to(torch.float32).to(device)
     # What an image is padded with when it is moved: the standardized value of an empty pixel.
     background = float(-mean / std)
     train_images, test_images = images[~held_out], images[held_out]
-    targets = one_hot(labels, _CLASSES).to(device)
-    train_targets, test_targets = targets[~held_out], targets[held_out]
+    train_labels, test_labels = labels[~held_out], labels[held_out]
+    stays = imbalanced(train_labels, options.get("imbalance", 1.0), _CLASSES)
+    train_images, train_labels = train_images[stays.to(device)], train_labels[stays].to(device)
+    repeated = options.get("training_samples")
+    noise = options.get("label_noise", 0.0)
 
     def batches(
         data_seed: int, first_step: int, count: int, batch_size: int
     ) -> tuple[Tensor, Tensor]:
-        index = sample_indices(first_step, count, batch_size, device)
+        index = sample_indices(first_step, count, batch_size)
+        if repeated is not None:
+            index = epoch_places(index, repeated, data_seed)
+        index = index.to(device)
         choice = uniform(make_key(data_seed, _CHOICE), index, 1)[:, 0] * len(train_images)
         choice = choice.to(torch.int64)
         augmented = augment(train_images[choice], index, data_seed, options, background)
         shape = (count, batch_size)
-        return augmented.view(*shape, 1, _SIDE, _SIDE), train_targets[choice].view(*shape, _CLASSES)
+        drawn = noisy_labels(train_labels[choice], index, noise, _CLASSES, data_seed)
+        return augmented.view(*shape, 1, _SIDE, _SIDE), one_hot(drawn, _CLASSES).view(
+            *shape, _CLASSES
+        )
+
+    shift = options.get("test_shift")
+    empty = torch.full((1, 1, _SIDE, _SIDE), background, device=device)
 
     return Dataset(
         name="digits",
         input_shape=(1, _SIDE, _SIDE),
         outputs=_CLASSES,
         classification=True,
-        samples_per_pass=None,
-        digest=digest,
+        samples_per_pass=repeated,
+        digest=prepared.digest,
         test_inputs=test_images,
-        test_targets=test_targets,
+        test_targets=one_hot(test_labels, _CLASSES).to(device),
         probe_inputs=test_images[:PROBE_SIZE],
         batches=batches,
+        shifted_inputs=None if shift is None else shifted(test_images, shift, empty),
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
 from gammascape.data.random import make_key, normal, normal_tensor
+from gammascape.data.stream import epoch_places, noisy_labels
 
 _TEST_SIZE = 1024
 _DIRECTIONS, _TRAIN, _TEST = range(3)
@@ -32,6 +33,7 @@ def hermite_series(coefficients: list[float], u: Tensor) -> Tensor:
 def load(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
     """Make the teacher; it needs no files, so `source` is ignored."""
     inputs, classes = options["inputs"], options["classes"]
+    repeated, noise = options.get("training_samples"), options.get("label_noise", 0.0)
     directions = normal_tensor(make_key(options["teacher_seed"], _DIRECTIONS), (classes, inputs))
     directions = (directions / directions.norm(dim=1, keepdim=True)).to(torch.float32).to(device)
 
@@ -42,9 +44,15 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     def batches(
         data_seed: int, first_step: int, count: int, batch_size: int
     ) -> tuple[Tensor, Tensor]:
-        index = sample_indices(first_step, count, batch_size, device)
-        x = normal(make_key(data_seed, _TRAIN), index, inputs).view(count, batch_size, inputs)
-        return x, targets_of(x)
+        index = sample_indices(first_step, count, batch_size)
+        if repeated is not None:
+            index = epoch_places(index, repeated, data_seed)
+        index = index.to(device)
+        x = normal(make_key(data_seed, _TRAIN), index, inputs)
+        y = targets_of(x)
+        if noise > 0:
+            y = one_hot(noisy_labels(y.argmax(-1), index, noise, classes, data_seed), classes)
+        return x.view(count, batch_size, inputs), y.view(count, batch_size, classes)
 
     test_inputs = normal(
         make_key(options["teacher_seed"], _TEST), torch.arange(_TEST_SIZE, device=device), inputs
@@ -54,7 +62,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         input_shape=(inputs,),
         outputs=classes,
         classification=classes > 1,
-        samples_per_pass=None,
+        samples_per_pass=repeated,
         digest="law " + json.dumps(options, sort_keys=True),
         test_inputs=test_inputs,
         test_targets=targets_of(test_inputs),

@@ -35,7 +35,11 @@ def budget_line(table: pl.DataFrame) -> str:
         return ", ".join(str(value) for value in table[column].unique().sort())
 
     batch_size, steps = values("batch_size"), values("steps")
-    return f"loss {values('loss')} · batch size B = {batch_size} · T = {steps} steps"
+    text = f"loss {values('loss')} · batch size B = {batch_size} · T = {steps} steps"
+    most = max((float(passes) for passes in table["passes"].drop_nulls()), default=0.0)
+    if most > 1:
+        text += f" · not online: each sample is used up to {most:.3g} times"
+    return text
 
 
 def seed_count(table: pl.DataFrame) -> int:

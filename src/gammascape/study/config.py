@@ -15,10 +15,28 @@ CONFIG_FILE = "config/config.yaml"
 
 
 class Data(Record):
-    """Folders with the files of datasets that are the user's own."""
+    """Folders with the files of datasets as they are published."""
 
+    download: bool = True
+    """Fetch published files that are not in their folder; false: only ever read."""
     mnist: str = Field(default="data/mnist", min_length=1, examples=["data/mnist"])
-    """Folder with the four files of MNIST as they are published."""
+    """The four idx files of MNIST, each plain or with .gz."""
+    cifar10: str = Field(default="data/cifar10", min_length=1, examples=["data/cifar10"])
+    """CIFAR-10: the archive, python or binary version, or its unpacked batches."""
+    cifar5m: str = Field(default="data/cifar5m", min_length=1, examples=["data/cifar5m"])
+    """The six parts of CIFAR-5M (over 12 GB to fetch, 18 GB when prepared)."""
+    tinyimagenet: str = Field(
+        default="data/tinyimagenet", min_length=1, examples=["data/tinyimagenet"]
+    )
+    """The zip of Tiny ImageNet, or its unpacked folder."""
+
+    mnist1m: str = Field(default="data/mnist1m", min_length=1, examples=["data/mnist1m"])
+    """Ten chunks of MNIST-1M, which nobody publishes: the authors' files, or chunks of your own."""
+
+    def source(self, dataset: str) -> str | None:
+        """The folder with the published files of a dataset; None for one that needs none."""
+        folder = getattr(self, dataset, None)
+        return folder if isinstance(folder, str) else None
 
 
 class Config(Record):

@@ -1,9 +1,9 @@
 """The kinds of dataset a study can name, with their options."""
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from gammascape.study.fields import Count, Listed, Record, Seed, mistake
 
@@ -26,8 +26,22 @@ def _polynomial(coefficients: tuple[float, ...]) -> tuple[float, ...]:
 Amount = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)]
 
 
+class Shift(Record):
+    """A test set of another law, evaluated beside the clean one."""
+
+    kind: Literal["rotation", "noise", "contrast"]
+    """`rotation` turns each image, `noise` adds Gaussian noise, `contrast` scales an image about its mean."""
+    strength: float = Field(gt=0, examples=[30.0])
+    """Degrees; standard deviation in units of the standardized pixel; factor."""
+
+
 class Samples(Record):
     """What all kinds of dataset share."""
+
+    label_noise: float = Field(default=0.0, ge=0, lt=1, examples=[0.2])
+    """Share of the training labels that another class replaces, for good."""
+    training_samples: Count | None = Field(default=None, examples=[1000])
+    """Train on this many fixed samples, again and again; left out: on all, each used once."""
 
     @property
     @abstractmethod
@@ -41,11 +55,68 @@ class Samples(Record):
 
     @property
     def samples(self) -> int | None:
-        """Number of training samples in one pass; None for an endless stream."""
+        """Training samples that can be used before the data end; None for an endless or repeated stream."""
         return None
 
+    @property
+    def pass_samples(self) -> int | None:
+        """Different training samples, after which a stream repeats; None if all are new."""
+        return self.training_samples
 
-class DigitsSpec(Samples):
+
+class Images(Samples):
+    """Options of all kinds of images."""
+
+    imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
+    """Class c of C keeps this number to the power c / (C - 1) of its images; 1 keeps all."""
+    test_shift: Shift | None = None
+    """A second test set of another law, whose loss and accuracy stand beside those of the clean one."""
+
+
+class Published(Images):
+    """Images of a published set, each used once unless it says otherwise."""
+
+    kind: str
+    augment: Literal["none", "weak", "strong"] = "none"
+    """`weak`: shifts, and flips of colour images; `strong`: crops, rotations, colours, and more."""
+    repeat: bool = False
+    """Begin anew when all images were used; training is then no longer online, and tables say so."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Training images of the published set."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        wanted = self.training_samples
+        if wanted is not None and wanted > self.size:
+            raise mistake(
+                f"{wanted} training samples are more than the {self.size} of {self.kind}; write fewer",
+                "training_samples",
+            )
+        if wanted is not None and self.repeat:
+            raise mistake(
+                "has no effect beside training_samples, which repeats; remove it", "repeat"
+            )
+        return self
+
+    @property
+    def pass_samples(self) -> int | None:
+        if self.training_samples is not None:
+            return self.training_samples
+        shares = [self.imbalance ** (c / (self.outputs - 1)) for c in range(self.outputs)]
+        return round(self.size * float(sum(shares)) / self.outputs)
+
+    @property
+    def samples(self) -> int | None:
+        if self.repeat or self.training_samples is not None:
+            return None
+        # Of an unbalanced choice the loader alone knows the number.
+        return None if self.imbalance < 1 else self.size
+
+
+class DigitsSpec(Images):
     """The 8x8 digits of scikit-learn, distorted anew each time one is drawn: an endless stream."""
 
     kind: Literal["digits"]
@@ -86,6 +157,15 @@ class TeacherSpec(Samples):
     teacher_seed: Seed = Field(default=0, examples=[0])
     """Seed of the teacher's directions."""
 
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        if self.label_noise and self.classes == 1:
+            raise mistake(
+                "replaces labels, and a regression has none; give the teacher classes: 2 or more",
+                "label_noise",
+            )
+        return self
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         return (self.inputs,)
@@ -95,11 +175,11 @@ class TeacherSpec(Samples):
         return self.classes
 
 
-class MnistSpec(Samples):
-    """The 60000 training images of MNIST, each used once; the files are the user's own."""
+class MnistSpec(Published):
+    """The 60000 training images of MNIST."""
 
     kind: Literal["mnist"]
-    """28x28 images of digits, ten classes, one pass; see data.mnist in the configuration."""
+    """28x28 images of digits, ten classes."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -110,8 +190,93 @@ class MnistSpec(Samples):
         return 10
 
     @property
-    def samples(self) -> int | None:
-        return 60000
+    def size(self) -> int:
+        return 60_000
 
 
-DatasetSpec = Annotated[DigitsSpec | TeacherSpec | MnistSpec, Field(discriminator="kind")]
+class Mnist1mSpec(Published):
+    """A million generated digits; the paper's own are not public, so the workflow makes some."""
+
+    kind: Literal["mnist1m"]
+    """28x28 images of generated digits, ten classes; tested on MNIST."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (1, 28, 28)
+
+    @property
+    def outputs(self) -> int:
+        return 10
+
+    @property
+    def size(self) -> int:
+        return 1_000_000
+
+
+class Cifar10Spec(Published):
+    """The 50000 training images of CIFAR-10."""
+
+    kind: Literal["cifar10"]
+    """32x32 colour photographs, ten classes."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (3, 32, 32)
+
+    @property
+    def outputs(self) -> int:
+        return 10
+
+    @property
+    def size(self) -> int:
+        return 50_000
+
+
+class Cifar5mSpec(Published):
+    """Five million images of the classes of CIFAR-10, drawn from a diffusion model."""
+
+    kind: Literal["cifar5m"]
+    """32x32 colour images, ten classes."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (3, 32, 32)
+
+    @property
+    def outputs(self) -> int:
+        return 10
+
+    @property
+    def size(self) -> int:
+        return 5_002_240
+
+
+class TinyImagenetSpec(Published):
+    """The 100000 training images of Tiny ImageNet."""
+
+    kind: Literal["tinyimagenet"]
+    """64x64 colour photographs, 200 classes."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (3, 64, 64)
+
+    @property
+    def outputs(self) -> int:
+        return 200
+
+    @property
+    def size(self) -> int:
+        return 100_000
+
+
+DatasetSpec = Annotated[
+    DigitsSpec
+    | TeacherSpec
+    | MnistSpec
+    | Mnist1mSpec
+    | Cifar10Spec
+    | Cifar5mSpec
+    | TinyImagenetSpec,
+    Field(discriminator="kind"),
+]

@@ -12,7 +12,16 @@ from pydantic import BaseModel
 
 from gammascape.study.axes import EtaAxis, GammaAxis, Range, Window
 from gammascape.study.config import Config, Data
-from gammascape.study.datasets import DigitsSpec, MnistSpec, TeacherSpec
+from gammascape.study.datasets import (
+    Cifar5mSpec,
+    Cifar10Spec,
+    DigitsSpec,
+    Mnist1mSpec,
+    MnistSpec,
+    Shift,
+    TeacherSpec,
+    TinyImagenetSpec,
+)
 from gammascape.study.explain import flow
 from gammascape.study.models import CnnSpec, MlpSpec, ResnetSpec, VitSpec
 from gammascape.study.schema import Analysis, Grid, SmallGamma, Span, StudyFile
@@ -36,6 +45,11 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "An entry of `datasets` with `kind: digits`": DigitsSpec,
         "An entry of `datasets` with `kind: teacher`": TeacherSpec,
         "An entry of `datasets` with `kind: mnist`": MnistSpec,
+        "An entry of `datasets` with `kind: mnist1m`": Mnist1mSpec,
+        "An entry of `datasets` with `kind: cifar10`": Cifar10Spec,
+        "An entry of `datasets` with `kind: cifar5m`": Cifar5mSpec,
+        "An entry of `datasets` with `kind: tinyimagenet`": TinyImagenetSpec,
+        "`test_shift`": Shift,
         "An entry of `grids`": Grid,
         "`gamma`": GammaAxis,
         "`eta`": EtaAxis,
@@ -168,6 +182,8 @@ def _value(entry: dict[str, Any]) -> str:
         return f"list of: {_value(entry['items'])}"
     if entry["type"] == "object":
         return "mapping of names"
+    if entry["type"] == "boolean":
+        return "true or false"
     kinds = {"integer": "whole number", "number": "number", "string": "text"}
     return f"{kinds[entry['type']]}{_bounds(entry)}"
 

@@ -95,6 +95,7 @@ def _passes(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
             f"{dataset} has {samples}, each used once: "
         )
         text += f"write steps: {most} or less" if most else f"write batch_size: {samples} or less"
+        text += f"; or give datasets.{dataset} repeat: true, which is not online any more"
         yield Problem((*path, "steps" if most else "batch_size"), text)
 
 

@@ -47,6 +47,12 @@ class Slice:
         """L of the exponent 2/L, for models that have one."""
         return self.model_spec.depth_exponent
 
+    @property
+    def passes(self) -> float | None:
+        """How often each training sample is used, at most one for an online run; None if all samples are new."""
+        samples = self.dataset_spec.pass_samples
+        return None if samples is None else self.steps * self.batch_size / samples
+
 
 @dataclass(frozen=True)
 class Study:

@@ -47,11 +47,16 @@ Weights = Sequence[Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Test loss and accuracy after `step` updates; accuracy is None for regression."""
+    """Test loss and accuracy after `step` updates; accuracy is None for regression.
+
+    The same on the shifted test set, for a dataset that has one.
+    """
 
     step: int
     loss: float
     accuracy: float | None
+    shifted_loss: float | None = None
+    shifted_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +221,9 @@ class Training:
             self._zeros[: self.step] = state.zero_losses
             self._seconds[lane] = state.seconds
             self._evaluations[lane] = list(state.evaluations)
-        self._test_x = dataset.test_inputs.to(self._lanes.dtype, copy=True)
+        dtype, shifted = self._lanes.dtype, dataset.shifted_inputs
+        self._test_x = dataset.test_inputs.to(dtype, copy=True)
+        self._shifted_x = None if shifted is None else shifted.to(dtype, copy=True)
         self._test_y = dataset.test_targets.to(self._lanes.dtype)
         self._measured = set(measurement_steps(self._steps))
         ends = sorted({*self._measured, *range(0, self._steps, BLOCK), self._steps})
@@ -241,8 +248,7 @@ class Training:
             self._losses[start:stop, owners], self._zeros[start:stop] = losses, zeros
         self.step = stop
         if stop in self._measured:
-            found = _evaluate(lanes, self._loss, self._dataset, self._test_x, self._test_y, stop)
-            for lane, evaluation in zip(owners, found, strict=True):
+            for lane, evaluation in zip(owners, self._evaluate(stop), strict=True):
                 self._evaluations[lane].append(evaluation)
         self._seconds[owners] += (time.perf_counter() - begun) / len(owners)
         gone = np.isnan(self._losses[start:stop, owners]).any(0)
@@ -271,6 +277,25 @@ class Training:
             )
             for lane, weights in zip(self.alive, self._lanes.weights(), strict=True)
         ]
+
+    def _evaluate(self, step: int) -> list[Evaluation]:
+        found = [self._score(self._test_x)]
+        if self._shifted_x is not None:
+            found.append(self._score(self._shifted_x))
+        return [
+            Evaluation(step, *(value for score in scores for value in score))
+            for scores in zip(*found, strict=True)
+        ]
+
+    def _score(self, x: Tensor) -> list[tuple[float, float | None]]:
+        """Loss and accuracy of each lane on test inputs x."""
+        lanes = self._lanes
+        f = torch.cat([lanes.outputs(chunk) for chunk in torch.split(x, _TEST_CHUNK)], dim=1)
+        f = f[: len(lanes.owners)]
+        losses = lane_losses(self._loss, f, self._test_y).tolist()
+        if not self._dataset.classification:
+            return [(value, None) for value in losses]
+        return list(zip(losses, accuracy(f, self._test_y).tolist(), strict=True))
 
     def _finish(self, positions: list[int]) -> list[tuple[int, Run]]:
         whole = self.step == self._steps
@@ -319,20 +344,6 @@ def train(
     training = Training(pack, dataset, model, device)
     while training.alive:
         yield from training.advance()
-
-
-def _evaluate(
-    lanes: _Lanes, loss: str, dataset: Dataset, test_x: Tensor, test_y: Tensor, step: int
-) -> list[Evaluation]:
-    f = torch.cat([lanes.outputs(chunk) for chunk in torch.split(test_x, _TEST_CHUNK)], dim=1)
-    f = f[: len(lanes.owners)]
-    test_losses = lane_losses(loss, f, test_y).tolist()
-    if not dataset.classification:
-        return [Evaluation(step, value, None) for value in test_losses]
-    shares = accuracy(f, test_y).tolist()
-    return [
-        Evaluation(step, value, share) for value, share in zip(test_losses, shares, strict=True)
-    ]
 
 
 @dataclass(frozen=True)

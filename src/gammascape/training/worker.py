@@ -189,6 +189,10 @@ class Worker:
             self._train_together(members, left, dataset, model, emit)
         except Interrupted:
             raise
+        except DataError as error:
+            # The data are at fault, or end too early, for every cell of the pack.
+            for task in list(left):
+                self._fail(task, error, emit)
         except Exception as error:
             if not left:
                 raise

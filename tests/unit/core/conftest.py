@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from gammascape.data import Dataset, load_dataset
-from gammascape.data.prepare import prepare_digits
-from gammascape.data.store import write_arrays
+from gammascape.data.prepare import prepare
 from gammascape.study import Cell
 from gammascape.study.datasets import DigitsSpec
 from gammascape.study.models import MlpSpec
@@ -17,9 +16,9 @@ from gammascape.study.models import MlpSpec
 
 @pytest.fixture(scope="session")
 def digits_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "digits.npz"
-    write_arrays(path, prepare_digits(None))
-    return path
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    prepare("digits", None, folder)
+    return folder / "manifest.json"
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from gammascape.measure.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis
 
 LABELS = {
-    "slice": "m-d-mse-B1-T1", "model": "m", "dataset": "d", "loss": "mse", "batch_size": 1, "steps": 1
+    "slice": "m-d-mse-B1-T1", "model": "m", "dataset": "d", "loss": "mse", "batch_size": 1, "steps": 1,
+    "passes": None,
 }  # fmt: skip
 FACTS = {
     "finite": True,

@@ -13,6 +13,7 @@ CELLS_SCHEMA = {
     "loss": pl.String,
     "batch_size": pl.Int64,
     "steps": pl.Int64,
+    "passes": pl.Float64,
     "cell": pl.String,
     "dtype": pl.String,
     "gamma_log10": pl.Float64,
@@ -36,7 +37,7 @@ CELLS_SCHEMA = {
     "seconds": pl.Float64,
     "device": pl.String,
 }
-SLICE_SCHEMA = {name: CELLS_SCHEMA[name] for name in list(CELLS_SCHEMA)[:6]}
+SLICE_SCHEMA = {name: CELLS_SCHEMA[name] for name in list(CELLS_SCHEMA)[:7]}
 THRESHOLDS_SCHEMA = {
     **SLICE_SCHEMA,
     "depth_exponent": pl.Int64,
@@ -82,6 +83,7 @@ SIMILARITY_SCHEMA = {
     "loss": pl.String,
     "batch_size": pl.Int64,
     "steps": pl.Int64,
+    "passes": pl.Float64,
     "model_a": pl.String,
     "gamma_a_log10": pl.Float64,
     "model_b": pl.String,
@@ -117,6 +119,7 @@ class Recipe:
             "loss": self.loss,
             "batch_size": 32,
             "steps": 600,
+            "passes": None,
         }
 
     def upper(self, gamma: float) -> float:
@@ -328,6 +331,7 @@ def similarity_table(*recipes: Recipe) -> pl.DataFrame:
                     "loss": a.loss,
                     "batch_size": 32,
                     "steps": 600,
+                    "passes": None,
                     "model_a": a.model,
                     "gamma_a_log10": gamma_a,
                     "model_b": b.model,

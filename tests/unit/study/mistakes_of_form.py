@@ -100,8 +100,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         ['models.mlp3.kind: unknown kind "resnt"; did you mean resnet?'],
     ),
     "unknown kind of dataset": (
-        swap(DIGITS, "digits: {kind: cifar}"),
-        ['datasets.digits.kind: unknown kind "cifar"; write one of digits, teacher, mnist'],
+        swap(DIGITS, "digits: {kind: photographs}"),
+        ['datasets.digits.kind: unknown kind "photographs"; write one of digits, teacher, mnist'],
     ),
     # Types and values.
     "key without a value": (

@@ -1,0 +1,211 @@
+"""Labelled images from prepared data: MNIST, MNIST-1M, CIFAR-10, CIFAR-5M, Tiny ImageNet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gammascape.data.augment import augment
+from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot
+from gammascape.data.prepared import DataError, Prepared, Shard, read_prepared
+from gammascape.data.shift import shifted
+from gammascape.data.stream import (
+    SHUFFLED_WHOLE_BYTES,
+    Prefetched,
+    describe_end,
+    epoch_places,
+    imbalanced,
+    noisy_labels,
+    pass_order,
+    regime,
+)
+
+RESIDENT_SHARE = 0.5
+"""Share of a GPU's free memory that the training images may fill; beyond it they come from the disk."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """Mean and standard deviation of each channel, of pixels in 0..1, that images are standardized with."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+# MNIST and CIFAR-5M: numbers of the code of Atanasov et al. (arXiv 2410.04642), the latter on the scale 0..255.
+# CIFAR-10 and Tiny ImageNet: measured on their training images.
+LAWS: dict[str, Law] = {
+    "mnist": Law((0.1307,), (0.3081,)),
+    "mnist1m": Law((0.1307,), (0.3081,)),
+    "cifar10": Law((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar5m": Law((121.4 / 255, 119.3 / 255, 109.83 / 255), (63.1 / 255, 62.1 / 255, 66.6 / 255)),
+    "tinyimagenet": Law((0.4802, 0.4481, 0.3975), (0.2764, 0.2689, 0.2816)),
+}
+TEST_SAMPLES = 5000
+"""First images of the test set that are used for testing, as in the code of Atanasov et al."""
+
+
+def load(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
+    """Read prepared images; `options` are those of the study's dataset.
+
+    Images stay where they are fast: on the device if they fit, mapped from the disk if not.
+
+    Raises:
+        DataError: if `source`, the manifest of the prepared data, is missing or the data are damaged.
+    """
+    kind = options["kind"]
+    prepared = read_prepared(source, kind)
+    law = LAWS[kind]
+    standardize = standardization(law, device)
+    samples = _Samples(prepared, device, options)
+    classes, shape = prepared.classes, prepared.image_shape
+    noise, strength = options.get("label_noise", 0.0), options.get("augment", "none")
+
+    def fetch(data_seed: int, first: int, count: int) -> tuple[Tensor, ...]:
+        return samples.take(data_seed, torch.arange(first, first + count, dtype=torch.int64))
+
+    repeats = regime(options)
+    pieces = None if samples.resident else Prefetched(fetch, None if repeats else samples.size)
+
+    def batches(
+        data_seed: int, first_step: int, count: int, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        first, number = first_step * batch_size, count * batch_size
+        if not repeats and first + number > samples.size:
+            raise DataError(describe_end(kind, samples.size, batch_size))
+        pixels, labels, ids = (pieces or fetch)(data_seed, first, number)
+        pixels, labels, ids = (v.to(device, non_blocking=True) for v in (pixels, labels, ids))
+        if strength != "none":
+            places = torch.arange(first, first + number, dtype=torch.int64, device=device)
+            pixels = augment(pixels, places, data_seed, strength) * 255.0
+        labels = noisy_labels(labels, ids, noise, classes, data_seed)
+        x = standardize(pixels).view(count, batch_size, *shape)
+        return x, one_hot(labels, classes).view(count, batch_size, classes)
+
+    test_pixels, test_labels = _test_set(prepared)
+    test_inputs = standardize(test_pixels.to(device))
+    shift = options.get("test_shift")
+    black = standardize(torch.zeros(1, *shape, device=device))
+    return Dataset(
+        name=kind,
+        input_shape=shape,
+        outputs=classes,
+        classification=True,
+        samples_per_pass=samples.size,
+        digest=prepared.digest,
+        test_inputs=test_inputs,
+        test_targets=one_hot(test_labels, classes).to(device),
+        probe_inputs=test_inputs[:PROBE_SIZE],
+        batches=batches,
+        shifted_inputs=None if shift is None else shifted(test_inputs, shift, black),
+    )
+
+
+def standardization(law: Law, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Pixels 0..255 (n, C, H, W) -> standardized float32."""
+    if len(law.mean) == 1:
+        mean, std = law.mean[0], law.std[0]
+        return lambda pixels: (pixels.to(torch.float32) / 255.0 - mean) / std
+    means, stds = (
+        torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
+        for values in (law.mean, law.std)
+    )
+    return lambda pixels: (pixels.to(torch.float32) / 255.0 - means) / stds
+
+
+class _Samples:
+    """Training samples of prepared data by their place in a pass."""
+
+    def __init__(self, prepared: Prepared, device: torch.device, options: dict[str, Any]) -> None:
+        shards = prepared.train
+        self._sizes = [shard.samples for shard in shards]
+        total = sum(self._sizes)
+        self._whole = total * prepared.image_bytes <= SHUFFLED_WHOLE_BYTES
+        self._labels = torch.from_numpy(np.concatenate([shard.labels for shard in shards]))
+        # What stays of the classes, then the number of samples of one pass.
+        ratio = options.get("imbalance", 1.0)
+        self._kept = None if ratio == 1 else imbalanced(self._labels, ratio, prepared.classes)
+        available = total if self._kept is None else len(self._kept)
+        wanted = options.get("training_samples")
+        self.size = available if wanted is None else min(wanted, available)
+        self._pin = device.type == "cuda"
+        self._device = device
+        self._orders: dict[int, Tensor] = {}
+        self._images: Tensor | None = None
+        self._shards = shards
+        if _fits(total * prepared.image_bytes, device):
+            self._images = _on_device(shards, device)
+            self._labels = self._labels.to(device)
+
+    @property
+    def resident(self) -> bool:
+        """Whether all images lie on the device."""
+        return self._images is not None
+
+    def take(self, data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels uint8 (n, C, H, W), labels int64 (n,) and numbers of the samples at consecutive places (n,)."""
+        within = epoch_places(places, self.size, data_seed)
+        ids = self._order(data_seed)[within]
+        if self._images is not None:
+            chosen = ids.to(self._device)
+            return self._images[chosen], self._labels[chosen].to(torch.int64), chosen
+        pixels = self._gather(ids)
+        labels = self._labels[ids].to(torch.int64)
+        return (pixels.pin_memory() if self._pin else pixels), labels, ids
+
+    def _order(self, data_seed: int) -> Tensor:
+        if data_seed not in self._orders:
+            order = pass_order(self._sizes, self._whole, data_seed)
+            if self._kept is not None:
+                # Which samples stay does not depend on the seed; their order does.
+                stays = torch.zeros(len(order), dtype=torch.bool)
+                stays[self._kept] = True
+                order = order[stays[order]]
+            # One order is kept: the next pack of a group has the same seed.
+            self._orders = {data_seed: order[: self.size]}
+        return self._orders[data_seed]
+
+    def _gather(self, ids: Tensor) -> Tensor:
+        numbers = ids.numpy()
+        starts = np.cumsum([0, *self._sizes])
+        shard_of = np.searchsorted(starts, numbers, side="right") - 1
+        pixels = np.empty((len(numbers), *self._shards[0].images.shape[1:]), np.uint8)
+        for number in np.unique(shard_of):
+            mine = np.flatnonzero(shard_of == number)
+            rows = numbers[mine] - starts[number]
+            # Rows in the order of the file, as a disk likes them.
+            ascending = np.argsort(rows)
+            pixels[mine[ascending]] = self._shards[number].images[rows[ascending]]
+        return torch.from_numpy(pixels)
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return size <= RESIDENT_SHARE * free
+    # On the CPU what is mapped is shared by all workers: only small sets are copied.
+    return size <= 256 * 2**20
+
+
+def _on_device(shards: tuple[Shard, ...], device: torch.device) -> Tensor:
+    whole = torch.empty(
+        (sum(shard.samples for shard in shards), *shards[0].images.shape[1:]),
+        dtype=torch.uint8,
+        device=device,
+    )
+    begun = 0
+    for shard in shards:
+        # A copy: torch does not take what may not be written.
+        whole[begun : begun + shard.samples] = torch.from_numpy(np.array(shard.images))
+        begun += shard.samples
+    return whole
+
+
+def _test_set(prepared: Prepared) -> tuple[Tensor, Tensor]:
+    images = np.concatenate([shard.images[:TEST_SAMPLES] for shard in prepared.test])[:TEST_SAMPLES]
+    labels = np.concatenate([shard.labels for shard in prepared.test])[:TEST_SAMPLES]
+    return torch.from_numpy(images), torch.from_numpy(labels).to(torch.int64)

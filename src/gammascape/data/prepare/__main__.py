@@ -1,0 +1,37 @@
+"""`python -m gammascape.data.prepare DATASET --source FOLDER --output FOLDER`, the command of the rules."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gammascape.data.prepare import PREPARERS, prepare
+from gammascape.data.prepare.download import DOWNLOADS, download
+from gammascape.data.prepared import DataError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepare one dataset; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="gammascape.data.prepare", description=__doc__)
+    parser.add_argument("dataset", choices=sorted(PREPARERS))
+    parser.add_argument("--source", type=Path, help="folder with the files as they are published")
+    parser.add_argument("--output", type=Path, required=True, help="folder to make")
+    parser.add_argument("--mnist", type=Path, help="manifest of prepared MNIST, for mnist1m")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch published files that are not in --source"
+    )
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.download and chosen.source is not None and chosen.dataset in DOWNLOADS:
+            download(chosen.dataset, chosen.source)
+        prepare(chosen.dataset, chosen.source, chosen.output, chosen.mnist)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{chosen.output}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

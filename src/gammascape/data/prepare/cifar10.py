@@ -1,0 +1,135 @@
+"""CIFAR-10 (Krizhevsky 2009) from its batches, python or binary version, loose or in the published archive."""
+
+import io
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammascape.data.prepare.sources import (
+    PACKED,
+    check_md5,
+    existing_folder,
+    find,
+    naming,
+    unpacked,
+)
+from gammascape.data.prepared import Bytes, DataError, Split, Writer, sha256_of
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SHAPE = (3, 32, 32)
+BATCHES: dict[Split, tuple[str, ...]] = {
+    "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
+    "test": ("test_batch",),
+}
+ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz")
+FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
+
+# md5 of the python batches, as torchvision checks them; pixels and labels of the binary ones are compared by the
+# archive's sum alone.
+PUBLISHED = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+_ROW = 1 + 3 * 32 * 32
+
+
+def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
+    """Write CIFAR-10; `verify` demands the published python batches byte for byte.
+
+    Raises:
+        DataError: if a file is missing, damaged, altered, or has a label out of range.
+    """
+    what = f"{ARCHIVES[0]} or its unpacked batches"
+    source = existing_folder(source, "cifar10", what)
+    with Writer(folder, "cifar10", SHAPE, 10, class_names=CLASSES) as writer:
+        archive = next((source / name for name in ARCHIVES if (source / name).is_file()), None)
+        packed = _Archive(archive) if archive else None
+        for split, names in BATCHES.items():
+            for name in names:
+                path, content, is_binary = packed.read(name) if packed else _read(source, name)
+                with naming(path):
+                    images, labels = (_parse_binary if is_binary else _parse_python)(content)
+                    if verify and len(images) != 10_000:
+                        raise ValueError(f"holds {len(images)} images, expected 10000")
+                if verify and not is_binary:
+                    check_md5(path, content, PUBLISHED[name])
+                if not packed:
+                    writer.source(path)
+                with naming(path):
+                    writer.add(split, images, labels)
+        if archive:
+            writer.source(archive, sha256_of(archive))
+
+
+def _read(source: Path, name: str) -> tuple[Path, bytes, bool]:
+    inside = next((source / part for part in FOLDERS if (source / part).is_dir()), source)
+    candidates = [f"{name}{packed}" for packed in PACKED] + [f"{name}.bin"]
+    path = find(inside, candidates)
+    return path, unpacked(path), path.name.startswith(f"{name}.bin")
+
+
+class _Archive:
+    """The tar.gz as it is published, read once from front to end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: dict[str, bytes] = {}
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    file = archive.extractfile(member)
+                    if file is not None:
+                        self._found[Path(member.name).name] = file.read()
+        except (tarfile.TarError, EOFError, OSError) as error:
+            text = f"{path}: damaged or truncated archive ({error}); fetch it again"
+            raise DataError(text) from error
+
+    def read(self, name: str) -> tuple[Path, bytes, bool]:
+        for member, is_binary in ((name, False), (f"{name}.bin", True)):
+            if member in self._found:
+                return self._path / member, self._found[member], is_binary
+        raise DataError(f"{self._path}: holds no {name}")
+
+
+def _parse_binary(content: bytes) -> tuple[Bytes, Bytes]:
+    if not content or len(content) % _ROW:
+        raise ValueError(f"{len(content)} bytes are no whole number of images of {_ROW} bytes")
+    rows = np.frombuffer(content, np.uint8).reshape(-1, _ROW)
+    return rows[:, 1:].reshape(-1, *SHAPE), rows[:, 0]
+
+
+def _parse_python(content: bytes) -> tuple[Bytes, Any]:
+    try:
+        batch = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError) as error:
+        raise ValueError(f"not a batch of CIFAR-10 ({error})") from error
+    if not isinstance(batch, dict) or "data" not in batch or "labels" not in batch:
+        raise ValueError("not a batch of CIFAR-10: no data and labels in it")
+    data, labels = batch["data"], np.asarray(batch["labels"])
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (_ROW - 1,):
+        found = (
+            f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        )
+        raise ValueError(f"data is {found}, expected uint8 (n, {_ROW - 1})")
+    return data.reshape(-1, *SHAPE), labels
+
+
+class _Unpickler(pickle.Unpickler):
+    """Loads arrays, lists and texts, and refuses everything else: a pickle could run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in {("numpy", "dtype"), ("numpy", "ndarray")}:
+            return getattr(np, name)
+        if name == "_reconstruct" and module in {"numpy.core.multiarray", "numpy._core.multiarray"}:
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) == ("_codecs", "encode"):
+            # How protocol 2 writes bytes: Latin-1 text.
+            return lambda text, _: text.encode("latin1")
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")

@@ -1,0 +1,75 @@
+"""CIFAR-5M (Nakkiran, Neyshabur, Sedghi, arXiv 2010.08127) from its six npz parts, converted piece by piece."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from gammascape.data.prepare.cifar10 import CLASSES, SHAPE
+from gammascape.data.prepare.sources import existing_folder, find, naming
+from gammascape.data.prepared import DataError, RowReader, Writer
+
+PARTS = 6
+TEST_SAMPLES = 10_000
+"""Images of the last part that are for testing; parts 0 to 4 are for training, as the authors split them."""
+_ROWS = 20_000
+"""Images in memory at once: 61 MB."""
+
+
+def prepare(source: Path | None, folder: Path) -> None:
+    """Write parts 0 to 4 for training and the first 10,000 images of part 5 for testing, channels first.
+
+    A part is read from front to end, so memory stays bounded whatever its size.
+
+    Raises:
+        DataError: if a part is missing, damaged, or holds something else.
+    """
+    what = "the six files part0.npz .. part5.npz of CIFAR-5M"
+    source = existing_folder(source, "cifar5m", what)
+    paths = [find(source, [f"part{k}.npz", f"cifar5m_part{k}.npz"]) for k in range(PARTS)]
+    notes = "parts 0-4 for training, the first 10,000 images of part 5 for testing"
+    with Writer(folder, "cifar5m", SHAPE, 10, class_names=CLASSES, notes=notes) as writer:
+        for number, path in enumerate(paths):
+            print(f"{path.name}", flush=True)
+            with naming(path), npz_members(path, ("X", "Y")) as (pixels, classes):
+                if pixels.dtype != np.uint8 or pixels.shape[1:] != (32, 32, 3):
+                    raise ValueError(
+                        f"X is {pixels.dtype} {pixels.shape}, expected uint8 (n, 32, 32, 3)"
+                    )
+                if classes.dtype.kind not in "iu" or classes.shape != pixels.shape[:1]:
+                    raise ValueError(
+                        f"Y is {classes.dtype} {classes.shape}, expected integers ({pixels.shape[0]},)"
+                    )
+                test = number == PARTS - 1
+                rows = _ROWS if not test else min(TEST_SAMPLES, pixels.shape[0])
+                pieces = zip(pixels.rows(rows), classes.rows(rows), strict=True)
+                for images, labels in pieces:
+                    channels_first = images.transpose(0, 3, 1, 2)
+                    writer.add("test" if test else "train", channels_first, labels)
+                    if test:
+                        break
+            writer.source(path)
+
+
+@contextmanager
+def npz_members(path: Path, names: tuple[str, ...]) -> Iterator[tuple[RowReader, ...]]:
+    """Arrays of an npz file as streams of rows.
+
+    Raises:
+        DataError: if the file is damaged, truncated, or has no such array.
+    """
+    try:
+        with ExitStack() as stack:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
+            if missing:
+                found = ", ".join(Path(name).stem for name in archive.namelist()) or "nothing"
+                raise DataError(f"{path}: has no array {missing[0]}, only {found}")
+            files = [stack.enter_context(archive.open(f"{name}.npy")) for name in names]
+            yield tuple(RowReader(file) for file in files)  # type: ignore[arg-type]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        text = f"{path}: damaged or truncated npz file ({error}); fetch it again"
+        raise DataError(text) from error

@@ -1,0 +1,19 @@
+"""The 8x8 digits that scikit-learn carries."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gammascape.data.prepared import Writer
+
+
+def prepare(source: Path | None, folder: Path) -> None:
+    """Write all 1,797 images, values 0..16, as one split; what is held out is decided where they are read."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    notes = (
+        "UCI Optical recognition of handwritten digits, test part, as in scikit-learn; values 0..16"
+    )
+    with Writer(folder, "digits", (1, 8, 8), 10, notes=notes) as writer:
+        writer.add("train", bunch.images.astype(np.uint8)[:, None], bunch.target)

@@ -1,0 +1,170 @@
+"""Fetching published files: resumed where a transfer broke off, tried again, and believed by size and checksum."""
+
+import hashlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gammascape.data.prepared import DataError
+
+ATTEMPTS = 6
+_PIECE = 2**20
+_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class File:
+    """A published file; `alternatives` are other names under which a user may have it."""
+
+    name: str
+    urls: tuple[str, ...]
+    size: int | None = None
+    md5: str | None = None
+    """None: nothing is published; the size that the server states is compared, and the sha256 is recorded."""
+    alternatives: tuple[str, ...] = ()
+
+
+def _mnist(stem: str, size: int, md5: str) -> File:
+    name = f"{stem}.gz"
+    places = (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    )
+    return File(name, tuple(place + name for place in places), size, md5, (stem,))
+
+
+DOWNLOADS: dict[str, tuple[File, ...]] = {
+    "mnist": (
+        _mnist("train-images-idx3-ubyte", 9912422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+        _mnist("train-labels-idx1-ubyte", 28881, "d53e105ee54ea40749a09fcbcd1e9432"),
+        _mnist("t10k-images-idx3-ubyte", 1648877, "9fb629c4189551a2d022fa330f9573f3"),
+        _mnist("t10k-labels-idx1-ubyte", 4542, "ec29112dd5afa0611ce80d1b7f02629c"),
+    ),
+    "cifar10": (
+        File(
+            "cifar-10-python.tar.gz",
+            ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            170498071,
+            "c58f30108f718f92721af3b95e74349a",
+            (
+                "cifar-10-binary.tar.gz",
+                "cifar-10-batches-py",
+                "cifar-10-batches-bin",
+                "data_batch_1",
+                "data_batch_1.xz",
+                "data_batch_1.bin",
+            ),
+        ),
+    ),
+    "cifar5m": tuple(
+        File(
+            f"part{number}.npz",
+            (f"https://storage.googleapis.com/gresearch/cifar5m/part{number}.npz",),
+            alternatives=(f"cifar5m_part{number}.npz",),
+        )
+        for number in range(6)
+    ),
+    "tinyimagenet": (
+        File(
+            "tiny-imagenet-200.zip",
+            ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+            248100043,
+            "90528d7ca1a48142e341f4ef8d21d0de",
+            ("tiny-imagenet-200", "wnids.txt"),
+        ),
+    ),
+}
+
+
+def download(
+    dataset: str,
+    folder: Path,
+    *,
+    files: Sequence[File] | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Fetch the files of a dataset that are not in `folder` under one of their names.
+
+    Raises:
+        DataError: if a file cannot be fetched, or is not the published one.
+    """
+    for file in DOWNLOADS[dataset] if files is None else files:
+        names = (file.name, *file.alternatives)
+        if any((folder / name).exists() for name in names) or _has_another_zip(folder, file):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch(file, folder / file.name, wait)
+
+
+def _has_another_zip(folder: Path, file: File) -> bool:
+    return file.name.endswith(".zip") and any(folder.glob("*.zip"))
+
+
+def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
+    """Fetch one file to `path`, which appears when it is whole; a part of it stays for the next call.
+
+    Raises:
+        DataError: as `download`.
+    """
+    partial = path.with_name(f".{path.name}.part")
+    trouble: list[str] = []
+    for attempt in range(ATTEMPTS):
+        url = file.urls[attempt % len(file.urls)]
+        if attempt:
+            wait(min(60.0, 2.0**attempt))
+        try:
+            print(f"fetching {url}", flush=True)
+            size = _transfer(url, partial)
+        except (OSError, http.client.HTTPException) as error:
+            # urllib's errors are OSErrors.
+            trouble.append(f"{url}: {error}")
+            continue
+        wrong = _difference(file, partial, size)
+        if wrong is None:
+            partial.replace(path)
+            return
+        trouble.append(f"{url}: {wrong}")
+        partial.unlink(missing_ok=True)
+    raise DataError(
+        f"{path.name} could not be fetched; put it into {path.parent} yourself and start again\n  "
+        + "\n  ".join(dict.fromkeys(trouble))
+    )
+
+
+def _transfer(url: str, partial: Path) -> int | None:
+    """Append what is missing; returns the size that the server states."""
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is missing, or the file is another one: the checks tell
+            return None
+        raise
+    with response:
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length")
+        size = int(length) + (have if resumed else 0) if length else None
+        with partial.open("ab" if resumed else "wb") as file:
+            while piece := response.read(_PIECE):
+                file.write(piece)
+    found = partial.stat().st_size
+    if size is not None and found < size:
+        raise ConnectionError(f"broke off after {found} of {size} bytes")
+    return size
+
+
+def _difference(file: File, path: Path, stated: int | None) -> str | None:
+    expected = file.size if file.size is not None else stated
+    found = path.stat().st_size
+    if expected is not None and found != expected:
+        return f"{found} bytes, expected {expected}"
+    if file.md5 is None:
+        return None
+    with path.open("rb") as content:
+        md5 = hashlib.file_digest(content, "md5").hexdigest()
+    return None if md5 == file.md5 else f"md5 {md5}, expected {file.md5}"

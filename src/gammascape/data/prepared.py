@@ -1,0 +1,360 @@
+"""Prepared data on disk: a folder of memory-mappable arrays, and a manifest that vouches for what they are."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+SHARD_BYTES = 128 * 2**20
+"""Bytes of images in one file: read in one piece from a network disk, and small beside any memory."""
+_HASHED_WHEN_READ = 256 * 2**20
+"""Data up to this size are hashed each time they are read; of larger ones the sizes of the files are compared."""
+
+Split = Literal["train", "test"]
+Bytes = NDArray[np.uint8]
+
+
+class DataError(Exception):
+    """A data file is missing, damaged or not what it should be; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Two files: images uint8 (n, C, H, W) and labels uint8 (n,)."""
+
+    folder: Path
+    samples: int
+    images_file: str
+    labels_file: str
+
+    @cached_property
+    def images(self) -> Bytes:
+        """(n, C, H, W), mapped from the disk."""
+        return _mapped(self.folder / self.images_file)
+
+    @cached_property
+    def labels(self) -> Bytes:
+        """(n,), in memory."""
+        return np.array(_mapped(self.folder / self.labels_file))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The content of a prepared folder."""
+
+    dataset: str
+    image_shape: tuple[int, ...]
+    classes: int
+    digest: str
+    """sha256 over the hashes of all files in order: the identity of the content."""
+    train: tuple[Shard, ...]
+    test: tuple[Shard, ...]
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image."""
+        return int(np.prod(self.image_shape))
+
+
+class Writer:
+    """Writes a prepared folder beside its place and moves it there when it is whole.
+
+    with Writer(folder, "mnist", (1, 28, 28), 10) as writer:
+        writer.add("train", images, labels)
+
+    A block that is left by an exception leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        dataset: str,
+        image_shape: tuple[int, ...],
+        classes: int,
+        *,
+        class_names: Sequence[str] | None = None,
+        notes: str = "",
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
+        self._folder = folder
+        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        self._image_shape, self._classes = tuple(image_shape), classes
+        self._rows = max(1, shard_bytes // int(np.prod(image_shape)))
+        self._open: dict[Split, _OpenShard] = {}
+        self._shards: dict[Split, list[dict[str, Any]]] = {"train": [], "test": []}
+        self._manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "dataset": dataset,
+            "image_shape": list(image_shape),
+            "classes": classes,
+            "class_names": list(class_names) if class_names else None,
+            "notes": notes,
+        }
+        self._sources: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        # What a killed preparation left; Snakemake lets only one of them run.
+        for stale in self._folder.parent.glob(f".{self._folder.name}.*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        self._partial.mkdir()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            for shard in self._open.values():
+                shard.close()
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def source(self, path: Path, sha256: str | None = None) -> None:
+        """Record a file that the data come from; it is hashed here unless that was done already."""
+        digest = sha256 or sha256_of(path)
+        self._sources.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digest})
+
+    def add(self, split: Split, images: Bytes, labels: NDArray[Any]) -> None:
+        """Append images uint8 (n, C, H, W) and integer labels (n,).
+
+        Raises:
+            ValueError: if a type, a shape or a label does not fit.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != self._image_shape:
+            raise ValueError(
+                f"images are {images.dtype} {images.shape[1:]}, expected uint8 {self._image_shape}"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels are {labels.dtype} {labels.shape}, expected integers ({len(images)},)"
+            )
+        if len(labels) and (labels.min() < 0 or labels.max() >= self._classes):
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise ValueError(f"label {wrong} is outside 0..{self._classes - 1}")
+        while len(images):
+            if split not in self._open:
+                name = f"{split}-{len(self._shards[split]):04d}"
+                self._open[split] = _OpenShard(self._partial, name, self._image_shape)
+            shard = self._open[split]
+            count = self._rows - shard.samples
+            shard.append(images[:count], labels[:count].astype(np.uint8))
+            images, labels = images[count:], labels[count:]
+            if shard.samples == self._rows:
+                self._close(split)
+
+    def _close(self, split: Split) -> None:
+        if split in self._open:
+            self._shards[split].append(self._open.pop(split).finish())
+
+    def _finish(self) -> None:
+        for split in self._shards:
+            self._close(split)
+        if not self._shards["train"]:
+            raise ValueError("no training samples")
+        digest = hashlib.sha256(json.dumps(self._manifest["image_shape"]).encode())
+        for split, shards in self._shards.items():
+            for shard in shards:
+                digest.update(
+                    f"{split} {shard['images']['sha256']} {shard['labels']['sha256']}\n".encode()
+                )
+        manifest: dict[str, Any] = {
+            **self._manifest,
+            "digest": digest.hexdigest(),
+            "sources": self._sources,
+            "train": self._shards["train"],
+            "test": self._shards["test"],
+        }
+        path = self._partial / MANIFEST
+        path.write_text(json.dumps(manifest, indent=1) + "\n")
+        # An older preparation is removed first: a folder is replaced only where it is empty.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._partial.replace(self._folder)
+
+
+class _OpenShard:
+    def __init__(self, folder: Path, name: str, image_shape: tuple[int, ...]) -> None:
+        self.samples = 0
+        self._images = _OpenArray(folder / f"{name}.images.npy", image_shape)
+        self._labels = _OpenArray(folder / f"{name}.labels.npy", ())
+
+    def append(self, images: Bytes, labels: Bytes) -> None:
+        self._images.append(images)
+        self._labels.append(labels)
+        self.samples += len(images)
+
+    def finish(self) -> dict[str, Any]:
+        return {
+            "samples": self.samples,
+            "images": self._images.finish(self.samples),
+            "labels": self._labels.finish(self.samples),
+        }
+
+    def close(self) -> None:
+        self._images.close()
+        self._labels.close()
+
+
+class _OpenArray:
+    """An .npy file that grows; its header is written again, with the number of rows, at the end."""
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
+        self._path, self._row_shape = path, row_shape
+        self._file = path.open("w+b")
+        self._start = self._header(2**40)
+
+    def append(self, rows: Bytes) -> None:
+        self._file.write(np.ascontiguousarray(rows).data)
+
+    def finish(self, rows: int) -> dict[str, Any]:
+        # numpy pads headers to 64 bytes and leaves room for the first number to grow.
+        if self._header(rows) != self._start:
+            raise RuntimeError(f"{self._path}: the header of an array changed its size")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.close()
+        size = self._path.stat().st_size
+        return {"file": self._path.name, "bytes": size, "sha256": sha256_of(self._path)}
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _header(self, rows: int) -> int:
+        self._file.seek(0)
+        npy.write_array_header_1_0(
+            self._file,
+            {"descr": "|u1", "fortran_order": False, "shape": (rows, *self._row_shape)},
+        )
+        return self._file.tell()
+
+
+def read_prepared(manifest: Path | None, name: str) -> Prepared:
+    """Read the manifest of prepared data `name` and check the files that it names.
+
+    Raises:
+        DataError: if a file is missing, altered, truncated, or of another kind.
+    """
+    make = f"snakemake results/data/{name}/{MANIFEST}"
+    if manifest is None or not manifest.is_file():
+        raise DataError(f"{manifest or name}: no prepared {name} data; make it with `{make}`")
+    folder = manifest.parent
+    again = f"delete {folder} and make it again with `{make}`"
+    try:
+        content = json.loads(manifest.read_text())
+        splits = {
+            split: tuple(
+                Shard(folder, shard["samples"], shard["images"]["file"], shard["labels"]["file"])
+                for shard in content[split]
+            )
+            for split in ("train", "test")
+        }
+        files = [
+            (folder / entry["file"], int(entry["bytes"]), str(entry["sha256"]))
+            for split in ("train", "test")
+            for shard in content[split]
+            for entry in (shard["images"], shard["labels"])
+        ]
+        found = str(content["dataset"])
+        shape = tuple(int(size) for size in content["image_shape"])
+        classes, digest, form = int(content["classes"]), str(content["digest"]), content["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{manifest}: not a manifest of prepared data ({error}); {again}") from None
+    if form != FORMAT:
+        raise DataError(f"{manifest}: format {form}, this version reads format {FORMAT}; {again}")
+    if found != name:
+        raise DataError(f"{manifest}: holds {found}, expected {name}; {again}")
+    hashed = sum(size for _, size, _ in files) <= _HASHED_WHEN_READ
+    for path, size, sha256 in files:
+        _check(path, size, sha256 if hashed else None, again)
+    prepared = Prepared(name, shape, classes, digest, splits["train"], splits["test"])
+    for shard in (*prepared.train, *prepared.test):
+        _check_arrays(shard, prepared, again)
+    return prepared
+
+
+def _check(path: Path, size: int, sha256: str | None, again: str) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: missing; {again}")
+    if (length := path.stat().st_size) != size:
+        raise DataError(f"{path}: {length} bytes, expected {size}; {again}")
+    if sha256 is not None and sha256_of(path) != sha256:
+        raise DataError(f"{path}: altered since it was prepared (another sha256); {again}")
+
+
+def _check_arrays(shard: Shard, prepared: Prepared, again: str) -> None:
+    images, labels = shard.folder / shard.images_file, shard.folder / shard.labels_file
+    try:
+        shapes = {images: shard.images.shape, labels: shard.labels.shape}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shard.folder}: not readable ({error}); {again}") from None
+    expected = {images: (shard.samples, *prepared.image_shape), labels: (shard.samples,)}
+    for path, shape in shapes.items():
+        if shape != expected[path]:
+            raise DataError(f"{path}: holds shape {shape}, expected {expected[path]}; {again}")
+    if len(shard.labels) and shard.labels.max() >= prepared.classes:
+        raise DataError(
+            f"{labels}: label {shard.labels.max()} is outside 0..{prepared.classes - 1}; {again}"
+        )
+
+
+def _mapped(path: Path) -> Bytes:
+    array: Bytes = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype != np.uint8:
+        raise ValueError(f"{path.name} is {array.dtype}, expected uint8")
+    return array
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class RowReader:
+    """Rows of an .npy file that cannot be mapped, such as a member of a zip, in pieces of bounded size."""
+
+    file: BinaryIO
+    shape: tuple[int, ...] = field(init=False)
+    dtype: np.dtype[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        version = npy.read_magic(self.file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        self.shape, fortran, self.dtype = read(self.file)
+        if fortran:
+            raise ValueError("is stored column by column")
+        if self.dtype.hasobject:
+            raise ValueError("holds Python objects")
+
+    def rows(self, count: int) -> Iterator[NDArray[Any]]:
+        """All rows, `count` at a time.
+
+        Raises:
+            ValueError: if the file ends before its last row.
+        """
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        left = self.shape[0]
+        while left:
+            number = min(count, left)
+            raw = self.file.read(number * row_bytes)
+            if len(raw) != number * row_bytes:
+                raise ValueError(f"ends {left} rows before its end")
+            yield np.frombuffer(raw, self.dtype).reshape(number, *self.shape[1:])
+            left -= number

@@ -1,0 +1,144 @@
+"""What turns numbered samples into a training stream: the order of a pass, repetition, subsets, wrong labels.
+
+A sample of a stream is a function of its place in the stream and the data seed alone, so a stream can be entered
+at any step and every cell of a grid sees the same batches.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gammascape.data.random import make_key, permutation, uniform
+
+# Purposes of random numbers; the images' own augmentations have numbers of their own.
+_EPOCH, _NOISY_LABEL = 50, 51
+
+SHUFFLED_WHOLE_BYTES = 2 * 2**30
+"""Data up to this size are read in one random order. Larger ones are read file by file, the files and the samples
+of each in random order: reading in one random order from a disk is slow."""
+
+
+def pass_order(shard_sizes: Sequence[int], whole: bool, data_seed: int) -> Tensor:
+    """Numbers of all samples in the order of the first pass: int64 (n,) on the CPU."""
+    if whole:
+        return permutation(make_key(data_seed), sum(shard_sizes))
+    starts = torch.tensor([0, *shard_sizes]).cumsum(0)[:-1].tolist()
+    shards = permutation(make_key(data_seed), len(shard_sizes)).tolist()
+    return torch.cat(
+        [
+            starts[shard] + permutation(make_key(data_seed, shard), shard_sizes[shard])
+            for shard in shards
+        ]
+    )
+
+
+def epoch_places(places: Tensor, size: int, data_seed: int) -> Tensor:
+    """Places 0, 1, 2, ... of a stream that repeats `size` samples -> places in the first pass, (n,) both.
+
+    Each further pass is in an order of its own.
+    """
+    epochs = places // size
+    first, last = int(epochs[0]), int(epochs[-1])
+    if last == 0:
+        return places
+    found = []
+    for epoch in range(first, last + 1):
+        within = places[epochs == epoch] - epoch * size
+        if epoch > 0:
+            within = _epoch_order(size, data_seed, epoch).to(places.device)[within]
+        found.append(within)
+    return torch.cat(found)
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(size: int, data_seed: int, epoch: int) -> Tensor:
+    return permutation(make_key(data_seed, _EPOCH, epoch), size)
+
+
+def noisy_labels(
+    labels: Tensor, samples: Tensor, share: float, classes: int, data_seed: int
+) -> Tensor:
+    """Replace a share of the labels (n,) by another class, each other class equally often.
+
+    Whether a label is replaced, and by what, belongs to the sample's number in `samples` (n,): it stays when the
+    sample comes again.
+    """
+    if share == 0:
+        return labels
+    draw = uniform(make_key(data_seed, _NOISY_LABEL), samples, 2)
+    others = (draw[:, 1] * (classes - 1)).to(labels.dtype).clamp(max=classes - 2)
+    return torch.where(draw[:, 0] < share, (labels + 1 + others) % classes, labels)
+
+
+def imbalanced(labels: Tensor, ratio: float, classes: int) -> Tensor:
+    """Numbers of the samples that stay when class c keeps ratio^(c / (C - 1)) of its own: int64, ascending.
+
+    The first of each class stay. The profile is that of long-tailed CIFAR (Cui et al., arXiv 1901.05555).
+    """
+    if ratio == 1:
+        return torch.arange(len(labels))
+    kept = []
+    for number in range(classes):
+        own = (labels == number).nonzero()[:, 0]
+        kept.append(own[: max(1, round(len(own) * ratio ** (number / max(1, classes - 1))))])
+    return torch.cat(kept).sort().values
+
+
+class Prefetched:
+    """Pieces of a sequence of samples, the next ones fetched by a thread while the present one is used.
+
+    `fetch(data_seed, first, count)` gives the samples at places first .. first + count - 1 as tensors whose first
+    dimension is the sample.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[int, int, int], tuple[Tensor, ...]],
+        size: int | None,
+        piece: int = 4096,
+        ahead: int = 2,
+    ) -> None:
+        self._fetch, self._size, self._piece, self._ahead = fetch, size, piece, ahead
+        self._pool = ThreadPoolExecutor(1, "prefetch")
+        self._pieces: dict[tuple[int, int], Future[tuple[Tensor, ...]]] = {}
+
+    def __call__(self, data_seed: int, first: int, count: int) -> tuple[Tensor, ...]:
+        """Samples at places first .. first + count - 1."""
+        begin, end = first // self._piece, (first + count - 1) // self._piece
+        wanted = {(data_seed, number) for number in range(begin, end + 1 + self._ahead)}
+        for key in [key for key in self._pieces if key not in wanted]:
+            self._pieces.pop(key).cancel()
+        for key in sorted(wanted - self._pieces.keys()):
+            self._start(key)
+        parts: list[tuple[Tensor, ...]] = []
+        for number in range(begin, end + 1):
+            start = number * self._piece
+            values = self._pieces[data_seed, number].result()
+            inside = slice(max(0, first - start), min(self._piece, first + count - start))
+            parts.append(tuple(value[inside] for value in values))
+        return tuple(torch.cat(several) for several in zip(*parts, strict=True))
+
+    def _start(self, key: tuple[int, int]) -> None:
+        data_seed, number = key
+        start = number * self._piece
+        count = self._piece if self._size is None else min(self._piece, self._size - start)
+        if count > 0:
+            self._pieces[key] = self._pool.submit(self._fetch, data_seed, start, count)
+
+
+def describe_end(name: str, samples: int, batch_size: int) -> str:
+    """What to say when a study asks for more than one pass."""
+    return (
+        f"one pass of {name} has {samples} samples and ends after {samples // batch_size} steps of "
+        f"batch size {batch_size}; write fewer steps, or repeat: true for the dataset, which is then "
+        "no longer online"
+    )
+
+
+def regime(options: dict[str, Any]) -> bool:
+    """Whether the stream gives its samples again when it has given all."""
+    return bool(options.get("repeat")) or options.get("training_samples") is not None

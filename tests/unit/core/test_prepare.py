@@ -1,0 +1,463 @@
+"""Published formats become prepared data; a wrong file is named, with what was expected."""
+
+import gzip
+import io
+import lzma
+import os
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gammascape.data import DataError
+from gammascape.data.prepare import (
+    cifar5m,
+    cifar10,
+    mnist,
+    mnist1m,
+    prepare,
+    tinyimagenet,
+)
+from gammascape.data.prepared import Prepared, Writer, read_prepared
+
+from .formats import (
+    batch,
+    classes,
+    idx,
+    jpeg,
+    make_cifar5m,
+    make_cifar10,
+    make_mnist,
+    make_mnist1m,
+    make_tinyimagenet,
+    pixels,
+    prepare_mnist,
+    tinyimagenet_files,
+)
+
+
+def arrays(prepared: Prepared, split: str = "train") -> tuple[np.ndarray[Any, Any], list[int]]:
+    shards = getattr(prepared, split)
+    images = np.concatenate([shard.images for shard in shards])
+    return images, np.concatenate([shard.labels for shard in shards]).tolist()
+
+
+def no_leftovers(folder: Path) -> bool:
+    return not [path for path in folder.glob(".*") if path.is_dir()]
+
+
+def test_mnist_is_read_plain_and_packed(tmp_path: Path) -> None:
+    source = make_mnist(tmp_path / "source")
+    for path in list(source.iterdir())[:2]:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    mnist.prepare(source, tmp_path / "out", verify=False)
+    prepared = read_prepared(tmp_path / "out/manifest.json", "mnist")
+    images, labels = arrays(prepared)
+    raw = mnist.read_idx(next(source.glob("train-images*")), 3)
+    assert np.array_equal(images[:, 0], raw)
+    assert labels == classes(60).tolist()
+    assert len(arrays(prepared, "test")[1]) == 20
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_cifar10_is_read_in_both_versions_loose_packed_and_archived(
+    binary: bool, tmp_path: Path
+) -> None:
+    source = make_cifar10(tmp_path / "source", binary=binary)
+    inside = source / cifar10.FOLDERS[binary]
+    cifar10.prepare(source, tmp_path / "loose", verify=False)
+    archive = tmp_path / "archive" / cifar10.ARCHIVES[binary]
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(inside, inside.name)
+    cifar10.prepare(archive.parent, tmp_path / "archived", verify=False)
+    loose, archived = (
+        read_prepared(tmp_path / name / "manifest.json", "cifar10")
+        for name in ("loose", "archived")
+    )
+    assert loose.digest == archived.digest
+    images, labels = arrays(loose)
+    assert images.shape == (100, 3, 32, 32)
+    assert labels == classes(20).tolist() * 5
+    if not binary:
+        first = pickle.loads((inside / "data_batch_1").read_bytes())
+        assert np.array_equal(images[:20].reshape(20, -1), first["data"])
+        for path in list(inside.iterdir()):
+            path.with_name(f"{path.name}.xz").write_bytes(lzma.compress(path.read_bytes()))
+            path.unlink()
+        cifar10.prepare(source, tmp_path / "xz", verify=False)
+        assert read_prepared(tmp_path / "xz/manifest.json", "cifar10").digest == loose.digest
+
+
+@pytest.mark.parametrize("name", ["part{}.npz", "cifar5m_part{}.npz"])
+def test_cifar5m_is_converted_part_by_part(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cifar5m, "_ROWS", 7)
+    monkeypatch.setattr(cifar5m, "TEST_SAMPLES", 10)
+    source = make_cifar5m(tmp_path / "source", name=name)
+    cifar5m.prepare(source, tmp_path / "out")
+    prepared = read_prepared(tmp_path / "out/manifest.json", "cifar5m")
+    images, labels = arrays(prepared)
+    assert images.shape == (150, 3, 32, 32)
+    assert labels == classes(30).tolist() * 5
+    with np.load(source / name.format(1)) as part:
+        assert np.array_equal(images[30:60], part["X"].transpose(0, 3, 1, 2))
+    assert len(arrays(prepared, "test")[1]) == 10
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_tinyimagenet_is_read_in_the_order_of_wnids(packed: bool, tmp_path: Path) -> None:
+    files = tinyimagenet_files(per_class=2)
+    source = tmp_path / "source"
+    if packed:
+        make_tinyimagenet(source, files)
+    else:
+        for name, content in files.items():
+            path = source / "tiny-imagenet-200" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    tinyimagenet.prepare(source, tmp_path / "out")
+    prepared = read_prepared(tmp_path / "out/manifest.json", "tinyimagenet")
+    images, labels = arrays(prepared)
+    assert labels == np.repeat(np.arange(200), 2).tolist()
+    grey = images[6]
+    assert np.array_equal(grey[0], grey[1])
+    assert np.array_equal(grey[0], grey[2])
+    assert not np.array_equal(images[0, 0], images[0, 1])
+    assert arrays(prepared, "test")[1] == [5 * k for k in range(10)]
+
+
+@pytest.mark.parametrize("labels", [".npy", ".npz", ".npz.npy"])
+def test_mnist1m_is_read_under_every_name_of_its_labels(labels: str, tmp_path: Path) -> None:
+    source = make_mnist1m(tmp_path / "source", labels=labels)
+    test = prepare_mnist(tmp_path)
+    mnist1m.prepare(source, tmp_path / "out", mnist=test, chunks=2)
+    prepared = read_prepared(tmp_path / "out/manifest.json", "mnist1m")
+    images, found = arrays(prepared)
+    with np.load(source / "MNIST_images_1.npz") as chunk:
+        expected = np.round(np.clip(chunk["arr_0"], 0, 1) * 255)
+    assert np.array_equal(images[20:], expected)
+    assert found == classes(20).tolist() * 2
+    assert len(arrays(prepared, "test")[1]) == 20
+
+
+def test_generated_chunks_are_read(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    made = pixels(20, 1, 28, 28)
+    np.savez(source / "chunk_0.npz", images=made, labels=classes(20).astype(np.int64))
+    mnist1m.prepare(source, tmp_path / "out", mnist=prepare_mnist(tmp_path), chunks=1)
+    images, _ = arrays(read_prepared(tmp_path / "out/manifest.json", "mnist1m"))
+    assert np.array_equal(images, made)
+
+
+Mistake = tuple[str, Callable[[Path], None], str]
+
+
+def write(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda source: (source / name).write_bytes(content) and None
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda source: (source / name).unlink()
+
+
+def cut(name: str, count: int = 10) -> Callable[[Path], None]:
+    def change(source: Path) -> None:
+        content = (source / name).read_bytes()
+        (source / name).write_bytes(content[:-count])
+
+    return change
+
+
+def npz(name: str, **content: Any) -> Callable[[Path], None]:
+    return lambda source: np.savez(source / name, **content)
+
+
+def zipped(**changes: bytes | None) -> Callable[[Path], None]:
+    """Change files of the zip; slashes and dots are written as in its names."""
+
+    def change(source: Path) -> None:
+        files: dict[str, bytes | None] = {**tinyimagenet_files(), **changes}
+        make_tinyimagenet(source, {k: v for k, v in files.items() if v is not None})
+
+    return change
+
+
+def pickled(content: object) -> bytes:
+    return pickle.dumps(content, protocol=2)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("true",)
+
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+BATCH = "cifar-10-batches-py/data_batch_2"
+FIRST = "train/n00000000/images/n00000000_0.JPEG"
+BAD_Y = np.full(30, 11)
+
+MISTAKES: dict[str, Mistake] = {
+    "mnist: file missing": ("mnist", remove(IMAGES), f"{IMAGES}.gz or {IMAGES}"),
+    "mnist: cut": ("mnist", cut(IMAGES), "truncated or altered"),
+    "mnist: too long": ("mnist", write(LABELS, idx(classes(60)) + b"x"), "expected 60 for shape"),
+    "mnist: no idx": ("mnist", write(IMAGES, b"no idx file"), "not an idx file"),
+    "mnist: empty": ("mnist", write(IMAGES, b""), "not an idx file"),
+    "mnist: type": ("mnist", write(IMAGES, b"\0\0\x0d\x03" + bytes(40)), "type code 0x0d"),
+    "mnist: pixels": ("mnist", write(IMAGES, idx(pixels(60, 20, 20))), "expected (28, 28)"),
+    "mnist: fewer labels": ("mnist", write(LABELS, idx(classes(59))), "59 labels for 60 images"),
+    "mnist: label": ("mnist", write(LABELS, idx(classes(60) + 1)), "label 10 is outside 0..9"),
+    "mnist: gzip": ("mnist", write(f"{IMAGES}.gz", b"\x1f\x8bno gzip"), "gz file"),
+    "mnist: gzip cut": (
+        "mnist",
+        write(f"{IMAGES}.gz", gzip.compress(idx(pixels(60, 28, 28)))[:-9]),
+        "damaged or truncated gz",
+    ),
+    "cifar10: batch missing": ("cifar10", remove(BATCH), "data_batch_2"),
+    "cifar10: cut": ("cifar10", cut(BATCH, 100), "data_batch_2"),
+    "cifar10: no pickle": ("cifar10", write(BATCH, b"nonsense"), "not a batch of CIFAR-10"),
+    "cifar10: code in it": ("cifar10", write(BATCH, pickled(_Evil())), "which no batch needs"),
+    "cifar10: no labels": ("cifar10", write(BATCH, pickled({"data": 1})), "no data and labels"),
+    "cifar10: type": (
+        "cifar10",
+        write(BATCH, pickled({**batch(20), "data": np.zeros((20, 3072))})),
+        "float64 (20, 3072), expected uint8",
+    ),
+    "cifar10: shape": (
+        "cifar10",
+        write(BATCH, pickled({**batch(20), "data": pixels(20, 1024)})),
+        "expected uint8 (n, 3072)",
+    ),
+    "cifar10: label": (
+        "cifar10",
+        write(BATCH, pickled({**batch(20), "labels": [10] * 20})),
+        "label 10 is outside",
+    ),
+    "cifar10: fewer labels": (
+        "cifar10",
+        write(BATCH, pickled({**batch(20), "labels": [1] * 19})),
+        "expected integers (20,)",
+    ),
+    "cifar10: archive": ("cifar10", write("cifar-10-python.tar.gz", b"x"), "archive"),
+    "cifar5m: part missing": ("cifar5m", remove("part3.npz"), "part3.npz or cifar5m_part3.npz"),
+    "cifar5m: cut": ("cifar5m", cut("part2.npz", 3000), "part2.npz: damaged or truncated"),
+    "cifar5m: no Y": ("cifar5m", npz("part1.npz", X=pixels(30, 32, 32, 3)), "no array Y"),
+    "cifar5m: channels first": (
+        "cifar5m",
+        npz("part1.npz", X=pixels(30, 3, 32, 32), Y=classes(30)),
+        "expected uint8 (n, 32, 32, 3)",
+    ),
+    "cifar5m: float": (
+        "cifar5m",
+        npz("part1.npz", X=np.zeros((30, 32, 32, 3)), Y=classes(30)),
+        "X is float64",
+    ),
+    "cifar5m: fewer labels": (
+        "cifar5m",
+        npz("part1.npz", X=pixels(30, 32, 32, 3), Y=classes(29)),
+        "expected integers (30,)",
+    ),
+    "cifar5m: float labels": (
+        "cifar5m",
+        npz("part1.npz", X=pixels(30, 32, 32, 3), Y=np.zeros(30)),
+        "Y is float64",
+    ),
+    "cifar5m: label": (
+        "cifar5m",
+        npz("part4.npz", X=pixels(30, 32, 32, 3), Y=BAD_Y),
+        "label 11 is outside",
+    ),
+    "tinyimagenet: no zip": (
+        "tinyimagenet",
+        write("tiny-imagenet-200.zip", b"x"),
+        "damaged or truncated zip",
+    ),
+    "tinyimagenet: zip cut": ("tinyimagenet", cut("tiny-imagenet-200.zip"), "zip file"),
+    "tinyimagenet: classes": (
+        "tinyimagenet",
+        zipped(**{"wnids.txt": b"n1\nn2\n"}),
+        "2 different classes, expected 200",
+    ),
+    "tinyimagenet: image missing": (
+        "tinyimagenet",
+        zipped(**{FIRST: None}),
+        f"no tiny-imagenet-200/{FIRST}",
+    ),
+    "tinyimagenet: no image": ("tinyimagenet", zipped(**{FIRST: b"x"}), "not a readable image"),
+    "tinyimagenet: image cut": (
+        "tinyimagenet",
+        zipped(**{FIRST: jpeg()[:300]}),
+        "not a readable image",
+    ),
+    "tinyimagenet: size": (
+        "tinyimagenet",
+        zipped(**{FIRST: jpeg((32, 64))}),
+        "32x64 pixels, expected 64x64",
+    ),
+    "tinyimagenet: unknown class": (
+        "tinyimagenet",
+        zipped(**{"val/val_annotations.txt": b"val_0.JPEG\tn99999999\t0\t0\t1\t1\n"}),
+        "the class n99999999",
+    ),
+    "tinyimagenet: fields": (
+        "tinyimagenet",
+        zipped(**{"val/val_annotations.txt": b"val_0.JPEG n1\n"}),
+        "line 1: 1 fields, expected 2",
+    ),
+    "mnist1m: chunk missing": ("mnist1m", remove("MNIST_images_1.npz"), "MNIST_images_1.npz"),
+    "mnist1m: labels missing": ("mnist1m", remove("MNIST_labels_1.npy"), "MNIST_labels_1.npz.npy"),
+    "mnist1m: cut": ("mnist1m", cut("MNIST_images_0.npz", 3000), "damaged or truncated"),
+    "mnist1m: shape": (
+        "mnist1m",
+        npz("MNIST_images_0.npz", arr_0=np.zeros((20, 28, 28), np.float32)),
+        "expected float32 or uint8 (n, 1, 28, 28)",
+    ),
+    "mnist1m: scale": (
+        "mnist1m",
+        npz("MNIST_images_0.npz", arr_0=np.full((20, 1, 28, 28), 255, np.float32)),
+        "a pixel of 255; expected about 0..1",
+    ),
+    "mnist1m: not finite": (
+        "mnist1m",
+        npz("MNIST_images_0.npz", arr_0=np.full((20, 1, 28, 28), np.nan, np.float32)),
+        "not finite",
+    ),
+    "mnist1m: more labels": (
+        "mnist1m",
+        lambda source: np.save(source / "MNIST_labels_0.npy", classes(21)),
+        "21 labels for 20 images",
+    ),
+}
+
+
+def prepare_small(name: str, source: Path, folder: Path, workplace: Path) -> None:
+    if name == "mnist":
+        mnist.prepare(source, folder, verify=False)
+    elif name == "cifar10":
+        cifar10.prepare(source, folder, verify=False)
+    elif name == "mnist1m":
+        mnist1m.prepare(source, folder, mnist=prepare_mnist(workplace / "test"), chunks=2)
+    else:
+        prepare(name, source, folder)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_wrong_file_is_named_and_leaves_nothing_behind(mistake: Mistake, tmp_path: Path) -> None:
+    name, change, words = mistake
+    make: dict[str, Callable[[Path], Path]] = {
+        "mnist": make_mnist,
+        "cifar10": make_cifar10,
+        "cifar5m": make_cifar5m,
+        "tinyimagenet": make_tinyimagenet,
+        "mnist1m": make_mnist1m,
+    }
+    source = make[name](tmp_path / "source")
+    change(source)
+    folder = tmp_path / "prepared" / name
+    with pytest.raises(DataError) as caught:
+        prepare_small(name, source, folder, tmp_path)
+    assert words in str(caught.value)
+    assert str(source) in str(caught.value)
+    assert not folder.exists()
+    assert no_leftovers(folder.parent)
+
+
+def test_altered_published_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"md5 .* but the published file has"):
+        mnist.prepare(make_mnist(tmp_path / "mnist"), tmp_path / "out")
+    with pytest.raises(DataError, match="20 images, expected 10000"):
+        cifar10.prepare(make_cifar10(tmp_path / "cifar10"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar5m", "tinyimagenet"])
+def test_a_missing_folder_is_named_with_its_key(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"config/config\.yaml under data: {name}:"):
+        prepare(name, tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_an_interrupted_preparation_leaves_the_older_one(tmp_path: Path) -> None:
+    def write_some(n: int, interrupt: bool) -> None:
+        with Writer(tmp_path / "x", "x", (1, 2, 2), 3, shard_bytes=16) as writer:
+            writer.add("train", pixels(n, 1, 2, 2), classes(n, 3))
+            if interrupt:
+                raise KeyboardInterrupt
+
+    write_some(9, False)
+    with pytest.raises(KeyboardInterrupt):
+        write_some(5, True)
+    kept = read_prepared(tmp_path / "x/manifest.json", "x")
+    assert [shard.samples for shard in kept.train] == [4, 4, 1]
+    (tmp_path / ".x.123").mkdir()
+    write_some(5, False)
+    assert no_leftovers(tmp_path)
+    assert (
+        sum(shard.samples for shard in read_prepared(tmp_path / "x/manifest.json", "x").train) == 5
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "no prepared mnist data"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "not a manifest"),
+        (lambda folder: (folder / "manifest.json").write_text('{"train": 1}'), "not a manifest"),
+        (lambda folder: (folder / "train-0000.images.npy").unlink(), "missing"),
+        (lambda folder: (folder / "train-0000.images.npy").write_bytes(b"x"), "1 bytes, expected"),
+        (
+            lambda folder: (folder / "train-0000.labels.npy").write_bytes(
+                b"\1" * (folder / "train-0000.labels.npy").stat().st_size
+            ),
+            "altered",
+        ),
+    ],
+)
+def test_damaged_prepared_data_are_named_with_the_way_out(
+    change: Callable[[Path], object], words: str, tmp_path: Path
+) -> None:
+    manifest = prepare_mnist(tmp_path)
+    change(manifest.parent)
+    with pytest.raises(DataError, match=words) as caught:
+        read_prepared(manifest, "mnist")
+    assert str(manifest.parent) in str(caught.value)
+    assert "snakemake results/data/mnist/manifest.json" in str(caught.value)
+
+
+def test_prepared_data_of_another_set_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds mnist, expected cifar10"):
+        read_prepared(prepare_mnist(tmp_path), "cifar10")
+
+
+REAL = Path(os.environ.get("GAMMASCAPE_DATA", "no-such-folder"))
+real = pytest.mark.skipif(
+    not REAL.is_dir(), reason="GAMMASCAPE_DATA names no folder with real data"
+)
+
+
+@real
+def test_real_mnist_cifar10_and_tinyimagenet_are_read(tmp_path: Path) -> None:
+    for name in ("mnist", "cifar10", "tinyimagenet"):
+        prepare(name, REAL / name, tmp_path / name)
+    _, labels = arrays(read_prepared(tmp_path / "mnist/manifest.json", "mnist"))
+    assert np.bincount(labels).tolist()[:3] == [5923, 6742, 5958]
+    images, labels = arrays(read_prepared(tmp_path / "cifar10/manifest.json", "cifar10"))
+    assert np.bincount(labels).tolist() == [5000] * 10
+    # The mean of the red channel as it is known, to its four published digits.
+    assert images[:, 0].mean() / 255 == pytest.approx(0.4914, abs=5e-5)
+    images, labels = arrays(read_prepared(tmp_path / "tinyimagenet/manifest.json", "tinyimagenet"))
+    assert images.shape[1:] == (3, 64, 64)
+    assert len(np.unique(labels)) == 200
+
+
+def test_an_image_of_any_mode_is_read_as_rgb(tmp_path: Path) -> None:
+    content = io.BytesIO(jpeg(mode="L")).getvalue()
+    source = make_tinyimagenet(tmp_path / "source", {**tinyimagenet_files(), FIRST: content})
+    tinyimagenet.prepare(source, tmp_path / "out")
+    images, _ = arrays(read_prepared(tmp_path / "out/manifest.json", "tinyimagenet"))
+    assert np.array_equal(images[0, 0], images[0, 2])
