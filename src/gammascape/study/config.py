@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from gammascape.study.errors import Problem, study_error
 from gammascape.study.explain import explain
@@ -14,10 +14,15 @@ from gammascape.study.yaml_reader import Source
 CONFIG_FILE = "config/config.yaml"
 
 
+def _flag(value: object) -> object:
+    # Inside a mapping of --config Snakemake leaves every value a text.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 class Data(Record):
     """Folders with the files of datasets as they are published."""
 
-    download: bool = True
+    download: Annotated[bool, BeforeValidator(_flag)] = True
     """Fetch published files that are not in their folder; false: only ever read."""
     mnist: str = Field(default="data/mnist", min_length=1, examples=["data/mnist"])
     """The four idx files of MNIST, each plain or with .gz."""

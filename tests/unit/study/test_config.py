@@ -47,3 +47,11 @@ def test_a_mistake_names_the_file_the_key_and_the_fix(
     assert message.startswith("config/config.yaml: 1 problem\n")
     for fragment in fragments:
         assert fragment in message
+
+
+def test_a_flag_of_the_command_line_is_text() -> None:
+    # As Snakemake reads --config 'data={download: false}'.
+    values = {"study": "config/studies/quickstart.yaml", "data": {"download": "false"}}
+    assert load_config(values).data.download is False
+    with pytest.raises(StudyError, match="download"):
+        load_config({**values, "data": {"download": "perhaps"}})
