@@ -1,0 +1,8 @@
+"""Endless MNIST-like images: deformed MNIST (`deform`), or of a diffusion model (`diffusion`); their `quality`.
+
+An image is a function of a seed and its number, so a set of any size can be made in parts, in any order.
+"""
+
+
+class GenerateError(Exception):
+    """An input of a generator is missing or does not fit; the message says which and what to do."""

@@ -1,0 +1,271 @@
+"""`python -m gammascape.generate {train,chunk,quality,deform}`: a million MNIST-like images, a chunk at a time.
+
+Chunk k of size n holds the samples k n .. (k + 1) n - 1: uint8 `images` (n, 1, 28, 28) and int64 `labels` (n,).
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gammascape.generate import GenerateError
+from gammascape.generate.deform import Strengths, deform
+from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_model
+from gammascape.generate.numbers import CLASSES, balanced_labels
+from gammascape.generate.quality import quality, train_classifier
+
+_REPORT_SECONDS = 10.0
+_SAMPLES_A_REPORT = 10_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status, 1 after a user's mistake."""
+    from gammascape.data.prepared import DataError
+
+    chosen = _parser().parse_args(arguments)
+    try:
+        _COMMANDS[chosen.command](chosen)
+    except (DataError, GenerateError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(chosen: argparse.Namespace) -> None:
+    images, labels = _mnist(chosen.source, "train")
+    checkpoint = chosen.output.with_name(f"{chosen.output.name}.checkpoint")
+    started = time.monotonic()
+    told = started
+
+    def report(done: int, loss: Tensor) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _REPORT_SECONDS or done == chosen.steps:
+            told = now
+            print(f"step {done} of {chosen.steps}: loss {loss.item():.4f}, {now - started:.0f} s")
+
+    network, _ = train_ddpm(
+        images,
+        labels,
+        features=chosen.features,
+        steps=chosen.steps,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        drop=chosen.drop,
+        seed=chosen.seed,
+        device=_device(chosen.device),
+        checkpoint=checkpoint,
+        seconds=chosen.checkpoint_seconds,
+        precision=chosen.precision,
+        report=report,
+    )
+    write_model(chosen.output, network)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _chunk(chosen: argparse.Namespace) -> None:
+    if chosen.number >= chosen.chunks:
+        raise GenerateError(
+            f"--number {chosen.number}: chunks are 0..{chosen.chunks - 1} with --chunks {chosen.chunks}"
+        )
+    device = _device(chosen.device)
+    network = read_model(chosen.model, device)
+    numbers = _numbers(chosen)
+    labels = balanced_labels(numbers)
+    parts = []
+    started = time.monotonic()
+    for part in torch.split(numbers, _SAMPLES_A_REPORT):
+        parts.append(
+            sample(
+                network,
+                balanced_labels(part),
+                numbers=part,
+                seed=chosen.seed,
+                guidance=chosen.guidance,
+                method=chosen.method,
+                sampling_steps=chosen.sampling_steps,
+                device=device,
+                batch_size=chosen.batch_size,
+                precision=chosen.precision,
+            )
+        )
+        done = sum(map(len, parts))
+        print(f"{done} of {chosen.size} images, {time.monotonic() - started:.0f} s", flush=True)
+    _write_chunk(chosen.output, torch.cat(parts), labels)
+
+
+def _deform(chosen: argparse.Namespace) -> None:
+    images, labels = _mnist(chosen.source, "train")
+    device = _device(chosen.device)
+    strengths = Strengths(chosen.rotation, chosen.scale, chosen.shift, chosen.elastic)
+    made, base = deform(images.to(device), _numbers(chosen).to(device), chosen.seed, strengths)
+    _write_chunk(chosen.output, made.cpu(), labels[base.cpu()])
+
+
+def _quality(chosen: argparse.Namespace) -> None:
+    device = _device(chosen.device)
+    chunks = [_read_chunk(path) for path in chosen.chunks]
+    train_images, train_labels = _mnist(chosen.source, "train")
+    test_images, test_labels = _mnist(chosen.source, "t10k")
+    classifier = train_classifier(train_images, train_labels, device, chosen.steps, chosen.seed)
+    found = quality(
+        torch.cat([images for images, _ in chunks]),
+        torch.cat([labels for _, labels in chunks]),
+        train_images,
+        test_images,
+        test_labels,
+        classifier=classifier,
+        device=device,
+        subset=chosen.subset,
+        seed=chosen.seed,
+    )
+    partial = _partial(chosen.output)
+    partial.write_text(json.dumps(found, indent=1) + "\n")
+    partial.replace(chosen.output)
+
+
+_COMMANDS = {"train": _train, "chunk": _chunk, "quality": _quality, "deform": _deform}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gammascape.generate", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train a diffusion model on MNIST")
+    train.add_argument("--source", type=Path, required=True, help="folder with MNIST's idx files")
+    train.add_argument("--output", type=Path, required=True, help="model file to make")
+    train.add_argument("--features", type=int, default=128, help="channels at full resolution")
+    train.add_argument("--steps", type=_positive, default=9400, help="40 passes in batches of 256")
+    train.add_argument("--batch-size", type=_positive, default=256)
+    train.add_argument("--learning-rate", type=float, default=1e-4)
+    train.add_argument("--drop", type=float, default=0.1, help="how often the class is withheld")
+    train.add_argument("--checkpoint-seconds", type=float, default=60.0)
+
+    chunk = commands.add_parser("chunk", help="sample one chunk from a model")
+    chunk.add_argument("--model", type=Path, required=True, help="file made by `train`")
+    chunk.add_argument("--chunks", type=_positive, default=10, help="how many there will be")
+    chunk.add_argument("--method", choices=("ddim", "ddpm"), default="ddim")
+    chunk.add_argument("--sampling-steps", type=_positive, help="default 25 (ddim) or 400 (ddpm)")
+    chunk.add_argument("--guidance", type=float, default=0.5)
+    chunk.add_argument("--batch-size", type=_positive, default=1000)
+
+    warp = commands.add_parser("deform", help="make one chunk of deformed training images")
+    warp.add_argument("--source", type=Path, required=True, help="folder with MNIST's idx files")
+    strengths = Strengths()
+    warp.add_argument("--rotation", type=float, default=strengths.rotation, help="degrees")
+    warp.add_argument("--scale", type=float, default=strengths.scale, help="relative")
+    warp.add_argument("--shift", type=float, default=strengths.shift, help="pixels")
+    warp.add_argument("--elastic", type=float, default=strengths.elastic, help="pixels")
+
+    judge = commands.add_parser("quality", help="measure chunks against real digits")
+    judge.add_argument("--chunks", type=Path, nargs="+", required=True, help="files of chunks")
+    judge.add_argument("--source", type=Path, required=True, help="folder with MNIST's idx files")
+    judge.add_argument("--output", type=Path, required=True, help="JSON file to make")
+    judge.add_argument("--steps", type=_positive, default=1000, help="of the classifier's training")
+    judge.add_argument("--subset", type=_positive, default=2000, help="images for distances")
+
+    for command in (chunk, warp):
+        command.add_argument("--number", type=_natural, required=True, help="which chunk, from 0")
+        command.add_argument("--size", type=_positive, default=100_000, help="images in a chunk")
+        command.add_argument("--output", type=Path, required=True, help="npz file to make")
+    for command in (train, chunk):
+        command.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    for command in (train, chunk, warp, judge):
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    return parser
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not an integer of 0 or more")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not an integer of 1 or more")
+    return int(text)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise GenerateError("--device cuda: no CUDA device here; write --device cpu")
+    return torch.device(name)
+
+
+def _numbers(chosen: argparse.Namespace) -> Tensor:
+    first = chosen.number * chosen.size
+    return torch.arange(first, first + chosen.size)
+
+
+def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N, 28, 28) and int64 labels (N,) from the idx files of a split, plain or packed."""
+    from gammascape.data.prepare.mnist import read_idx
+
+    arrays = []
+    for name, dimensions in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1)):
+        stem = f"{split}-{name}"
+        paths = [source / f"{stem}.gz", source / stem]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise GenerateError(f"--source {source}: no file {stem}.gz or {stem} there")
+        arrays.append(torch.from_numpy(read_idx(path, dimensions).copy()))
+    images, labels = arrays
+    if images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images):
+        raise GenerateError(
+            f"--source {source}: {split} images {tuple(images.shape)} with {len(labels)} labels, "
+            "expected (N, 28, 28) with N"
+        )
+    if labels.max() >= CLASSES:
+        raise GenerateError(f"--source {source}: label {int(labels.max())}, expected 0..9")
+    return images, labels.to(torch.int64)
+
+
+def _partial(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _write_chunk(path: Path, images: Tensor, labels: Tensor) -> None:
+    partial = _partial(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(
+                file, allow_pickle=False, images=images[:, None].numpy(), labels=labels.numpy()
+            )
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _read_chunk(path: Path) -> tuple[Tensor, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+    except FileNotFoundError:
+        raise GenerateError(f"--chunks {path}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise GenerateError(f"--chunks {path}: not a chunk of images ({error})") from None
+    fits = images.dtype == np.uint8 and images.shape[1:] == (1, 28, 28)
+    if not fits or labels.shape != images.shape[:1]:
+        raise GenerateError(
+            f"--chunks {path}: images {images.dtype} {images.shape} with labels {labels.shape}, "
+            "expected uint8 (n, 1, 28, 28) with (n,)"
+        )
+    return torch.from_numpy(images[:, 0]), torch.from_numpy(labels.astype(np.int64))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Infinite MNIST by smooth elastic deformation, addressed by the number of the sample.
+
+After G. Loosli, S. Canu, L. Bottou, "Training invariant support vector machines using selective sampling",
+in Large-Scale Kernel Machines, MIT Press 2007 (infiMNIST, MNIST8M). It is not bit-equal to theirs: images are
+resampled along a smooth field that is drawn for each sample, where infiMNIST adds tangent vectors times one of
+its stored fields; nor is the order of base images the same.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gammascape.data.random import make_key, normal, uniform
+from gammascape.generate.numbers import Purpose, cycled
+
+SIDE = 28
+_KNOTS = 5
+_ROWS = 5000
+"""Images in work at once: some 100 MB of grids and fields."""
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How far an image is deformed; all zero leaves it as it is."""
+
+    rotation: float = 10.0
+    """Largest angle, in degrees; uniform, both ways."""
+    scale: float = 0.1
+    """Largest relative change of size; uniform, both ways."""
+    shift: float = 1.0
+    """Largest shift along each axis, in pixels; uniform, both ways."""
+    elastic: float = 1.0
+    """Standard deviation of the displacement at the knots of the smooth field, in pixels."""
+
+
+_DEFAULT = Strengths()
+
+
+def deform(
+    images: Tensor, numbers: Tensor, seed: int, strengths: Strengths = _DEFAULT
+) -> tuple[Tensor, Tensor]:
+    """Samples `numbers` (n,) made from `images` uint8 (N, 28, 28): uint8 (n, 28, 28), and their base indices (n,).
+
+    Sample i comes from base image pi_p[i mod N] in pass p = i div N, where pi_p is a permutation, so each pass
+    uses every image once. Base and deformation are functions of (seed, i) alone, whatever is made together.
+
+    Raises:
+        ValueError: for images of another shape or type, or a negative number.
+    """
+    if images.dtype != torch.uint8 or images.shape[1:] != (SIDE, SIDE) or not len(images):
+        raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, not uint8 (N, 28, 28)")
+    numbers = numbers.to(images.device)
+    base = cycled(numbers, len(images), seed, Purpose.BASE)
+    parts = [
+        _warped(images[chosen], index, seed, strengths)
+        for chosen, index in zip(torch.split(base, _ROWS), torch.split(numbers, _ROWS), strict=True)
+    ]
+    return torch.cat(parts), base
+
+
+def _warped(images: Tensor, index: Tensor, seed: int, strengths: Strengths) -> Tensor:
+    grid = _grid(index, seed, strengths)
+    # Cubic resampling keeps strokes as sharp as they were; linear would blur each of them by its own shift.
+    moved = F.grid_sample(
+        images[:, None].to(torch.float32), grid, mode="bicubic", align_corners=False
+    )
+    return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
+
+
+def _grid(index: Tensor, seed: int, strengths: Strengths) -> Tensor:
+    """Where each pixel is taken from, (n, 28, 28, 2), in the units of grid_sample: half image widths."""
+    to_grid = 2.0 / SIDE
+    draw = 2.0 * uniform(make_key(seed, Purpose.GEOMETRY), index, 4) - 1.0
+    angle = draw[:, 0] * math.radians(strengths.rotation)
+    zoom = 1.0 / (1.0 + draw[:, 1] * strengths.scale)
+    cos, sin = (zoom * torch.cos(angle))[:, None, None], (zoom * torch.sin(angle))[:, None, None]
+    ticks = (torch.arange(SIDE, device=index.device, dtype=torch.float32) + 0.5) * to_grid - 1.0
+    y, x = torch.meshgrid(ticks, ticks, indexing="ij")
+    knots = normal(make_key(seed, Purpose.ELASTIC), index, 2 * _KNOTS**2)
+    # Interpolated image by image rather than by one matrix product, whose rounding depends on the batch.
+    field = F.interpolate(
+        knots.view(-1, 2, _KNOTS, _KNOTS), size=(SIDE, SIDE), mode="bicubic", align_corners=True
+    )
+    moves = field * (strengths.elastic * to_grid)
+    moves = moves + (draw[:, 2:] * (strengths.shift * to_grid))[:, :, None, None]
+    return torch.stack((cos * x - sin * y + moves[:, 0], sin * x + cos * y + moves[:, 1]), dim=-1)

@@ -1,0 +1,54 @@
+"""What follows from the number of a sample alone: its label, its place in a pass, its stream of random numbers."""
+
+from enum import IntEnum
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from gammascape.data.random import make_key, permutation
+
+CLASSES = 10
+
+
+class Purpose(IntEnum):
+    """Second part of every random key; apart from the purposes of the training streams, which count from 0."""
+
+    BASE = 1000
+    GEOMETRY = 1001
+    ELASTIC = 1002
+    WEIGHTS = 1003
+    BATCH = 1004
+    TIME = 1005
+    NOISE = 1006
+    DROP = 1007
+    START = 1008
+    STEP = 1009
+    SUBSET = 1010
+
+
+def balanced_labels(numbers: Tensor) -> Tensor:
+    """Label number % 10 of each sample, so that any run of 10 k consecutive numbers has k of each class."""
+    return numbers % CLASSES
+
+
+def cycled(numbers: Tensor, size: int, seed: int, purpose: Purpose) -> Tensor:
+    """Indices (n,) below `size` of the samples (n,): each pass over `size` numbers is another permutation.
+
+    Raises:
+        ValueError: for a negative number.
+    """
+    if len(numbers) and int(numbers.min()) < 0:
+        raise ValueError(f"sample numbers start at 0, not {int(numbers.min())}")
+    passes, place = numbers // size, numbers % size
+    index = torch.empty_like(numbers)
+    for number in torch.unique(passes).tolist():
+        chosen = passes == number
+        order = _order(make_key(seed, purpose, number), size).to(numbers.device)
+        index[chosen] = order[place[chosen]]
+    return index
+
+
+@lru_cache(maxsize=4)
+def _order(key: int, size: int) -> Tensor:
+    return permutation(key, size)
