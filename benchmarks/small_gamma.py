@@ -32,6 +32,7 @@ from gammascape.models.difference import difference_form
 from gammascape.study.datasets import DigitsSpec
 from gammascape.training.device import set_up_backend
 from gammascape.training.losses import lane_losses
+from gammascape.training.sgd import Given
 from gammascape.training.step import cpu_lanes, least_lanes, make_step, numerators, references
 
 WAYS = ("float32", "float64", "difference")
@@ -83,7 +84,7 @@ class Networks:
     def step(self, x: Tensor, y: Tensor) -> None:
         """One step of SGD of every network."""
         kept = self.reference(x)
-        self.update(self.trained, self.starts, self.rates, self.gammas, kept, x, y)
+        self.update(self.trained, Given(self.starts, self.rates, self.gammas, kept, x, y))
 
 
 def errors(name: str, digits: Dataset, gammas: Tensor, steps: int, rate: float) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import subtraction
 from gammascape.training.device import set_up_backend
 from gammascape.training.memory import keep_freed_memory
+from gammascape.training.sgd import Given
 from gammascape.training.step import choose_backend, cpu_lanes, make_step
 
 IMAGE = (1, 28, 28)
@@ -301,7 +302,7 @@ class Bench:
         self.wait()
         begun, steps, block = time.perf_counter(), 0, []
         for f_initial, x, y in self.batches():
-            step = self.step(self.weights, {}, self.rates, self.gammas, (f_initial,), x, y)
+            step = self.step(self.weights, Given({}, self.rates, self.gammas, (f_initial,), x, y))
             block.append(step)
             steps += 1
             ended = time.perf_counter() - begun >= seconds

@@ -44,7 +44,8 @@ def train_cell(
 
     On SIGTERM a checkpoint is written, from which the next call for this cell goes on.
     """
-    from gammascape.training.worker import INTERRUPTED, Event, Interrupted, Task, Worker
+    from gammascape.training.trainer import Event, Interrupted, Task, Worker
+    from gammascape.training.worker import INTERRUPTED
 
     worker = Worker(device, checkpoint_seconds)
     before = signal.signal(signal.SIGTERM, lambda *_: worker.stop())

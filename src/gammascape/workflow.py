@@ -9,9 +9,7 @@ from typing import Any
 
 import gammascape
 from gammascape.study import Cell, Config, Slice, Study, load_config, load_study
-
-PREPARED = ("digits", "mnist", "mnist1m", "cifar10", "cifar5m", "tinyimagenet")
-"""Kinds of dataset that are prepared from files; the others are drawn from a law."""
+from gammascape.study.datasets import Images
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,9 @@ class Plan:
 
     def prepared_data(self, cell: str) -> list[str]:
         """The manifest of the prepared data that a cell reads, as a list of one or none."""
-        kind = self.cells[cell].dataset.kind
-        return [f"results/data/{kind}/manifest.json"] if kind in PREPARED else []
+        dataset = self.cells[cell].dataset
+        # Images come from files; other samples are drawn from a law.
+        return [f"results/data/{dataset.kind}/manifest.json"] if isinstance(dataset, Images) else []
 
     def cells_params(self, study: str, key: str) -> dict[str, Any]:
         """Parameters of the rule `cells`: how the slice is named and how its cells are judged."""

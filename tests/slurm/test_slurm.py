@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ pytestmark = [
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A running SLURM; yields the environment in which commands find it."""
     folder = tmp_path_factory.mktemp("slurm")
-    with Path("/tmp/gammascape-tests-slurm.lock").open("w") as lock:
+    with Path(tempfile.gettempdir(), "gammascape-tests-slurm.lock").open("w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         subprocess.run([HERE / "cluster.sh", "start", folder], check=True)
         try:

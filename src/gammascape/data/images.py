@@ -21,7 +21,7 @@ from gammascape.data.stream import (
     imbalanced,
     noisy_labels,
     pass_order,
-    regime,
+    repeats,
 )
 
 RESIDENT_SHARE = 0.5
@@ -68,14 +68,14 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     def fetch(data_seed: int, first: int, count: int) -> tuple[Tensor, ...]:
         return samples.take(data_seed, torch.arange(first, first + count, dtype=torch.int64))
 
-    repeats = regime(options)
-    pieces = None if samples.resident else Prefetched(fetch, None if repeats else samples.size)
+    again = repeats(options)
+    pieces = None if samples.resident else Prefetched(fetch, None if again else samples.size)
 
     def batches(
         data_seed: int, first_step: int, count: int, batch_size: int
     ) -> tuple[Tensor, Tensor]:
         first, number = first_step * batch_size, count * batch_size
-        if not repeats and first + number > samples.size:
+        if not again and first + number > samples.size:
             raise DataError(describe_end(kind, samples.size, batch_size))
         pixels, labels, ids = (pieces or fetch)(data_seed, first, number)
         pixels, labels, ids = (v.to(device, non_blocking=True) for v in (pixels, labels, ids))

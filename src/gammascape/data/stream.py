@@ -37,26 +37,24 @@ def pass_order(shard_sizes: Sequence[int], whole: bool, data_seed: int) -> Tenso
 
 
 def epoch_places(places: Tensor, size: int, data_seed: int) -> Tensor:
-    """Places 0, 1, 2, ... of a stream that repeats `size` samples -> places in the first pass, (n,) both.
+    """Places of a stream that repeats `size` samples -> places in the first pass, int64 (n,) both.
 
     Each further pass is in an order of its own.
     """
+    found = places.clone()
     epochs = places // size
-    first, last = int(epochs[0]), int(epochs[-1])
-    if last == 0:
-        return places
-    found = []
-    for epoch in range(first, last + 1):
-        within = places[epochs == epoch] - epoch * size
+    for epoch in torch.unique(epochs).tolist():
         if epoch > 0:
-            within = _epoch_order(size, data_seed, epoch).to(places.device)[within]
-        found.append(within)
-    return torch.cat(found)
+            chosen = epochs == epoch
+            order = shuffled(make_key(data_seed, _EPOCH, epoch), size).to(places.device)
+            found[chosen] = order[places[chosen] % size]
+    return found
 
 
 @lru_cache(maxsize=4)
-def _epoch_order(size: int, data_seed: int, epoch: int) -> Tensor:
-    return permutation(make_key(data_seed, _EPOCH, epoch), size)
+def shuffled(key: int, size: int) -> Tensor:
+    """`permutation`, kept for the next batch of the same pass."""
+    return permutation(key, size)
 
 
 def noisy_labels(
@@ -139,6 +137,6 @@ def describe_end(name: str, samples: int, batch_size: int) -> str:
     )
 
 
-def regime(options: dict[str, Any]) -> bool:
+def repeats(options: dict[str, Any]) -> bool:
     """Whether the stream gives its samples again when it has given all."""
     return bool(options.get("repeat")) or options.get("training_samples") is not None

@@ -212,14 +212,12 @@ def _numbers(chosen: argparse.Namespace) -> Tensor:
 def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, 28, 28) and int64 labels (N,) from the idx files of a split, plain or packed."""
     from gammascape.data.prepare.mnist import read_idx
+    from gammascape.data.prepare.sources import find
 
     arrays = []
     for name, dimensions in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1)):
         stem = f"{split}-{name}"
-        paths = [source / f"{stem}.gz", source / stem]
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None:
-            raise GenerateError(f"--source {source}: no file {stem}.gz or {stem} there")
+        path = find(source, [f"{stem}.gz", stem])
         arrays.append(torch.from_numpy(read_idx(path, dimensions).copy()))
     images, labels = arrays
     if images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images):

@@ -1,12 +1,12 @@
 """What follows from the number of a sample alone: its label, its place in a pass, its stream of random numbers."""
 
 from enum import IntEnum
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key, permutation
+from gammascape.data.random import make_key
+from gammascape.data.stream import shuffled
 
 CLASSES = 10
 
@@ -44,11 +44,6 @@ def cycled(numbers: Tensor, size: int, seed: int, purpose: Purpose) -> Tensor:
     index = torch.empty_like(numbers)
     for number in torch.unique(passes).tolist():
         chosen = passes == number
-        order = _order(make_key(seed, purpose, number), size).to(numbers.device)
+        order = shuffled(make_key(seed, purpose, number), size).to(numbers.device)
         index[chosen] = order[place[chosen]]
     return index
-
-
-@lru_cache(maxsize=4)
-def _order(key: int, size: int) -> Tensor:
-    return permutation(key, size)

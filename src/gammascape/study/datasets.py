@@ -1,7 +1,7 @@
 """The kinds of dataset a study can name, with their options."""
 
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -76,6 +76,15 @@ class Images(Samples):
 class Published(Images):
     """Images of a published set, each used once unless it says otherwise."""
 
+    class Facts(NamedTuple):
+        """What is the same for every study."""
+
+        shape: tuple[int, ...]
+        classes: int
+        size: int
+        """Training images."""
+
+    published: ClassVar[Facts]
     kind: str
     augment: Literal["none", "weak", "strong"] = "none"
     """`weak`: shifts, and flips of colour images; `strong`: crops, rotations, colours, and more."""
@@ -83,16 +92,19 @@ class Published(Images):
     """Begin anew when all images were used; training is then no longer online, and tables say so."""
 
     @property
-    @abstractmethod
-    def size(self) -> int:
-        """Training images of the published set."""
+    def input_shape(self) -> tuple[int, ...]:
+        return self.published.shape
+
+    @property
+    def outputs(self) -> int:
+        return self.published.classes
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
         wanted = self.training_samples
-        if wanted is not None and wanted > self.size:
+        if wanted is not None and wanted > self.published.size:
             raise mistake(
-                f"{wanted} training samples are more than the {self.size} of {self.kind}; write fewer",
+                f"{wanted} training samples are more than the {self.published.size} of {self.kind}; write fewer",
                 "training_samples",
             )
         if wanted is not None and self.repeat:
@@ -106,14 +118,14 @@ class Published(Images):
         if self.training_samples is not None:
             return self.training_samples
         shares = [self.imbalance ** (c / (self.outputs - 1)) for c in range(self.outputs)]
-        return round(self.size * float(sum(shares)) / self.outputs)
+        return round(self.published.size * float(sum(shares)) / self.outputs)
 
     @property
     def samples(self) -> int | None:
         if self.repeat or self.training_samples is not None:
             return None
         # Of an unbalanced choice the loader alone knows the number.
-        return None if self.imbalance < 1 else self.size
+        return None if self.imbalance < 1 else self.published.size
 
 
 class DigitsSpec(Images):
@@ -180,37 +192,15 @@ class MnistSpec(Published):
 
     kind: Literal["mnist"]
     """28x28 images of digits, ten classes."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (1, 28, 28)
-
-    @property
-    def outputs(self) -> int:
-        return 10
-
-    @property
-    def size(self) -> int:
-        return 60_000
+    published: ClassVar = Published.Facts((1, 28, 28), 10, 60_000)
 
 
 class Mnist1mSpec(Published):
-    """A million generated digits; the paper's own are not public, so the workflow makes some."""
+    """A million generated digits; the paper's own are not public."""
 
     kind: Literal["mnist1m"]
     """28x28 images of generated digits, ten classes; tested on MNIST."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (1, 28, 28)
-
-    @property
-    def outputs(self) -> int:
-        return 10
-
-    @property
-    def size(self) -> int:
-        return 1_000_000
+    published: ClassVar = Published.Facts((1, 28, 28), 10, 1_000_000)
 
 
 class Cifar10Spec(Published):
@@ -218,18 +208,7 @@ class Cifar10Spec(Published):
 
     kind: Literal["cifar10"]
     """32x32 colour photographs, ten classes."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (3, 32, 32)
-
-    @property
-    def outputs(self) -> int:
-        return 10
-
-    @property
-    def size(self) -> int:
-        return 50_000
+    published: ClassVar = Published.Facts((3, 32, 32), 10, 50_000)
 
 
 class Cifar5mSpec(Published):
@@ -237,18 +216,7 @@ class Cifar5mSpec(Published):
 
     kind: Literal["cifar5m"]
     """32x32 colour images, ten classes."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (3, 32, 32)
-
-    @property
-    def outputs(self) -> int:
-        return 10
-
-    @property
-    def size(self) -> int:
-        return 5_002_240
+    published: ClassVar = Published.Facts((3, 32, 32), 10, 5_002_240)
 
 
 class TinyImagenetSpec(Published):
@@ -256,18 +224,7 @@ class TinyImagenetSpec(Published):
 
     kind: Literal["tinyimagenet"]
     """64x64 colour photographs, 200 classes."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (3, 64, 64)
-
-    @property
-    def outputs(self) -> int:
-        return 200
-
-    @property
-    def size(self) -> int:
-        return 100_000
+    published: ClassVar = Published.Facts((3, 64, 64), 200, 100_000)
 
 
 DatasetSpec = Annotated[

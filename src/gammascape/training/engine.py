@@ -3,11 +3,9 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gammascape.data import Dataset
@@ -16,33 +14,20 @@ from gammascape.measure.representations import (
     active_fraction,
     centred_grams,
     pack_triangle,
-    relative_change,
 )
-from gammascape.models import Hidden, Model, initial_parameters
-from gammascape.models.centred import CentredForm, Reference, subtraction
+from gammascape.models import Hidden, Model
+from gammascape.models.centred import subtraction
 from gammascape.models.difference import difference_form
 from gammascape.training.history import Floats, final_window, measurement_steps
+from gammascape.training.lanes import Array, Lanes
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
 from gammascape.training.pack import Pack
-from gammascape.training.step import (
-    LANE_BUCKETS,
-    choose_backend,
-    least_lanes,
-    make_step,
-    numerators,
-    references,
-)
+from gammascape.training.step import choose_backend, make_step
 
 BLOCK = 50
 """Steps between two looks at the losses: the device is not waited for, and NaN is not looked for, in between."""
 
 _TEST_CHUNK = 1024
-_INITIAL_CHUNK = 512
-"""Samples in one forward pass of the initial networks: enough to hide its overhead, few enough for the cache."""
-
-Array = NDArray[Any]
-Weights = Sequence[Mapping[str, Array]]
-"""Weights of each lane by name."""
 
 
 @dataclass(frozen=True)
@@ -77,91 +62,6 @@ class Run:
     """(P, O) outputs f on the probe set at the end; None for a diverged run, as are the Gram matrices."""
     grams: dict[str, Floats] | None
     """Hidden layer -> packed upper triangle of its centred Gram matrix on the probe set."""
-
-
-class _Lanes:
-    """The networks of a pack on the device: weights, constants, and the initial networks of their seeds.
-
-    `owners` names the lane of the pack that each place on the device belongs to. Where fewer lanes are left than
-    the backend computes at once, the places beyond are filled with copies of the first lane.
-    """
-
-    def __init__(
-        self, pack: Pack, form: CentredForm, device: torch.device, weights: Weights | None
-    ) -> None:
-        dtype = torch.float64 if pack.shared["dtype"] == "float64" else torch.float32
-        seeds = sorted({lane.seed for lane in pack.lanes})
-        model = form.model
-        seeds += seeds[:1] * (least_lanes(model) - len(seeds))
-        self.dtype = dtype
-        self.form = form
-        # f~(w_0) depends on the seed alone, so each seed's initial network is evaluated once for all its lanes.
-        self.initial = initial_parameters(model, seeds, dtype, device)
-        self.owners = list(range(len(pack.lanes)))
-        self.buckets = LANE_BUCKETS if device.type == "cuda" else (least_lanes(model),)
-        places = self._padded(self.owners)
-        self.seed = torch.tensor([seeds.index(pack.lanes[k].seed) for k in places], device=device)
-        gammas = torch.tensor([pack.lanes[k].gamma for k in places], dtype=dtype, device=device)
-        etas = torch.tensor([pack.lanes[k].eta for k in places], dtype=dtype, device=device)
-        self.gammas = gammas[:, None, None]
-        self.learning_rates = etas * model.base_width
-        self.starts = self._initial_of_places() if form.trains_difference else {}
-        if weights is not None:
-            self.trained = {
-                # Stacked by torch, which aligns what it allocates: MKL rounds by alignment.
-                name: torch.stack([torch.from_numpy(weights[k][name]) for k in places]).to(device)
-                for name in self.initial
-            }
-        elif form.trains_difference:
-            self.trained = {name: torch.zeros_like(value) for name, value in self.starts.items()}
-        else:
-            self.trained = self._initial_of_places()
-
-    def references_of(self, xs: Tensor) -> Iterator[Reference]:
-        """What the form keeps of f~(w_0) for each batch of xs (n, B, ...), many batches in one forward pass."""
-        for several in torch.split(xs, max(1, _INITIAL_CHUNK // xs.shape[1])):
-            kept = references(self.form, self.initial, several.flatten(0, 1))
-            kept = tuple(torch.unflatten(value, 1, (len(several), -1)) for value in kept)
-            for batch in range(len(several)):
-                yield tuple(value[:, batch][self.seed] for value in kept)
-
-    def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
-        """f on the inputs, (places, n, O)."""
-        kept = tuple(value[self.seed] for value in references(self.form, self.initial, x))
-        return numerators(self.form, self.trained, self.starts, kept, x, hidden) / self.gammas
-
-    def relative_change(self) -> dict[str, Tensor]:
-        """|w - w_0| / |w_0| of each weight tensor: name -> (places,)."""
-        initial = self._initial_of_places()
-        before = None if self.form.trains_difference else initial
-        return relative_change(self.form.model, self.trained, before, initial)
-
-    def weights(self) -> list[dict[str, Array]]:
-        """What is trained of each living lane, in the order of `owners`."""
-        whole = {name: value.cpu().numpy() for name, value in self.trained.items()}
-        return [
-            {name: value[k].copy() for name, value in whole.items()}
-            for k in range(len(self.owners))
-        ]
-
-    def keep(self, positions: list[int]) -> None:
-        """Drop all lanes but those at these positions."""
-        places = self._padded(positions)
-        chosen = torch.tensor(places, device=self.gammas.device)
-        self.owners = [self.owners[position] for position in positions]
-        self.seed = self.seed[chosen]
-        self.gammas = self.gammas[chosen]
-        self.learning_rates = self.learning_rates[chosen]
-        self.trained = {name: value[chosen] for name, value in self.trained.items()}
-        self.starts = {name: value[chosen] for name, value in self.starts.items()}
-
-    def _initial_of_places(self) -> dict[str, Tensor]:
-        return {name: value[self.seed] for name, value in self.initial.items()}
-
-    def _padded(self, positions: list[int]) -> list[int]:
-        """Positions with copies of the first to the next number of lanes that the device computes at once."""
-        size = next((bucket for bucket in self.buckets if bucket >= len(positions)), 0)
-        return positions + positions[:1] * (size - len(positions))
 
 
 @dataclass(frozen=True)
@@ -208,7 +108,7 @@ class Training:
         form = subtraction(model)
         if record["dtype"] == "float32-difference":
             form = difference_form(record["model"], dataset.input_shape, dataset.outputs)
-        self._lanes = _Lanes(
+        self._lanes = Lanes(
             pack, form, device, [state.weights for state in states] if states else None
         )
         self._step = make_step(form, self._loss, choose_backend(record, model, device))
@@ -320,18 +220,7 @@ class Training:
             shared["data_seed"], start, stop - start, shared["batch_size"]
         )
         xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
-        block = [
-            self._step(
-                lanes.trained,
-                lanes.starts,
-                lanes.learning_rates,
-                lanes.gammas,
-                reference,
-                x,
-                y,
-            )
-            for x, y, reference in zip(xs, ys, lanes.references_of(xs), strict=True)
-        ]
+        block = [self._step(lanes.trained, given) for given in lanes.given(xs, ys)]
         # The one place where the host waits for the device.
         losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
         return losses, zero_losses(self._loss, ys).double().cpu().numpy()
@@ -354,7 +243,7 @@ class _Final:
     grams: dict[str, Floats]
 
 
-def _final_measurements(lanes: _Lanes, dataset: Dataset) -> list[_Final]:
+def _final_measurements(lanes: Lanes, dataset: Dataset) -> list[_Final]:
     hidden: Hidden = {}
     outputs = lanes.outputs(dataset.probe_inputs.to(lanes.dtype, copy=True), hidden)
     with torch.no_grad():

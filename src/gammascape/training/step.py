@@ -1,4 +1,4 @@
-"""The update step of SGD, for all lanes of a pack at once, and the ways to compute it.
+"""How a step of SGD is computed: by which backend, how many lanes at a time, and with the same bits in any pack.
 
 A lane's result must not depend on its pack: not on the other lanes, its place among them, or their number.
 On the CPU this holds for every number of lanes from `least_lanes` on. Models with a hand-written `descend`
@@ -12,16 +12,17 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from gammascape.models import Hidden, Model, Parameters
 from gammascape.models.centred import CentredForm, Reference
-from gammascape.training.losses import lane_losses
+from gammascape.training.accelerated import Graph, compile_errors, compiled
+from gammascape.training.sgd import Given, Step, lane_of, sgd_step_of
 
 Backend = Literal["eager", "compile", "graph"]
 
@@ -41,35 +42,6 @@ _LEAST_LANES, _MOST_LANES = 8, 32
 _ONE_AT_A_TIME_LANES = 8
 
 
-class Step(Protocol):
-    """One step of SGD for every lane."""
-
-    def __call__(
-        self,
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
-        """Update what is trained in place.
-
-        Args:
-            trained: name -> (K, ...), contiguous; w, or w - w_0 where the form trains differences.
-            starts: name -> (K, ...), w_0 for a form that trains differences, empty for one that does not.
-            learning_rates: (K,), N * eta of each lane.
-            gammas: (K, 1, 1).
-            reference: tensors (K, ...), what the form keeps of the initial networks on this batch.
-            x: (B, ...).
-            y: (B, O).
-
-        Returns:
-            (K,) losses before the update, on the device.
-        """
-
-
 def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
     """The step of a model in one form: one object for each process, so that nothing is compiled twice.
 
@@ -81,11 +53,11 @@ def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
 @cache
 def _make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
     if backend == "graph":
-        return _Graph(sgd_step_of(form, loss))
+        return Graph(sgd_step_of(form, loss))
     if form.descend is not None:
         return _together_where_exact(form.model, sgd_step_of(form, loss))
     return _one_lane_at_a_time(
-        _compiled(form, loss) if backend == "compile" else sgd_step_of(form, loss),
+        compiled(form, loss) if backend == "compile" else sgd_step_of(form, loss),
         sgd_step_of(form, loss),
     )
 
@@ -137,73 +109,11 @@ def least_lanes(model: Model) -> int:
     return 1 if model.descend is None else 2
 
 
-def sgd_step_of(form: CentredForm, loss: str) -> Step:
-    """The step as torch's own operators compute it, all lanes together."""
-
-    def by_hand(
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
-        assert form.descend is not None
-        with torch.no_grad():
-            hidden: dict[str, Tensor] = {}
-            f = form.numerator(trained, starts, reference, x, hidden) / gammas
-            # w <- w - N eta dL/dw, where dL/dw = dL/df df~/dw / gamma.
-            rates = learning_rates[:, None, None] / gammas
-            form.descend(trained, starts, x, hidden, loss_gradient(loss, f, y) * rates)
-            return lane_losses(loss, f, y)
-
-    def by_autograd(
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
-        leaves = {name: value.detach().requires_grad_() for name, value in trained.items()}
-        with torch.enable_grad():
-            f = form.numerator(leaves, starts, reference, x, None) / gammas
-            losses = lane_losses(loss, f, y)
-            # A lane's learning rate multiplies its loss, so its gradient arrives scaled: w <- w - N eta dL/dw.
-            # Lanes share no weights, so the sum over lanes only starts the backward pass.
-            scaled = torch.autograd.grad((losses * learning_rates).sum(), list(leaves.values()))
-        with torch.no_grad():
-            for value, change in zip(trained.values(), scaled, strict=True):
-                value -= change
-        return losses.detach()
-
-    return by_autograd if form.descend is None else by_hand
-
-
-def loss_gradient(loss: str, f: Tensor, targets: Tensor) -> Tensor:
-    """dL/df of `lane_losses`: f (K, B, O), targets (B, O) -> (K, B, O)."""
-    if loss == "mse":
-        return (f - targets) * (2.0 / targets.numel())
-    # Targets sum to one for each sample.
-    return (torch.softmax(f, -1) - targets) / len(targets)
-
-
 def _together_where_exact(model: Model, step: Step) -> Step:
     alone = _one_lane_at_a_time(step, step)
 
-    def run(
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
-        chosen = step if together_is_exact(model, x) else alone
-        return chosen(trained, starts, learning_rates, gammas, reference, x, y)
+    def run(trained: Parameters, given: Given) -> Tensor:
+        return (step if together_is_exact(model, given.x) else alone)(trained, given)
 
     return run
 
@@ -221,7 +131,7 @@ def references(form: CentredForm, initial: Parameters, x: Tensor) -> Reference:
     """What the form keeps of each initial network on inputs x (B, ...), with the bits that it would get alone."""
     if together_is_exact(form.model, x):
         return form.reference(initial, x)
-    kept = [form.reference(_lane(initial, k), x) for k in range(_count(initial))]
+    kept = [form.reference(lane_of(initial, k), x) for k in range(_count(initial))]
     return tuple(torch.cat(several) for several in zip(*kept, strict=True))
 
 
@@ -240,9 +150,9 @@ def numerators(
         outputs, layers = [], []
         for k in range(_count(trained)):
             features: Hidden = {}
-            lane, start = _lane(trained, k), _lane(starts, k)
-            kept = tuple(value[k : k + 1].clone() for value in reference)
             found = None if hidden is None else features
+            lane, start = lane_of(trained, k), lane_of(starts, k)
+            kept = tuple(value[k : k + 1].clone() for value in reference)
             outputs.append(form.numerator(lane, start, kept, x, found))
             layers.append(features)
         if hidden is not None:
@@ -253,10 +163,6 @@ def numerators(
 
 def _count(parameters: Parameters) -> int:
     return len(next(iter(parameters.values())))
-
-
-def _lane(parameters: Parameters, k: int) -> dict[str, Tensor]:
-    return {name: value[k : k + 1].clone() for name, value in parameters.items()}
 
 
 def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
@@ -272,160 +178,27 @@ def _aligned(model: Model, batch_size: int, itemsize: int) -> bool:
 
 
 def _one_lane_at_a_time(step: Step, fallback: Step) -> Step:
-    def run(
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
+    def run(trained: Parameters, given: Given) -> Tensor:
         nonlocal step
-        if x.device.type != "cpu":
-            return fallback(trained, starts, learning_rates, gammas, reference, x, y)
+        if given.x.device.type != "cpu":
+            return fallback(trained, given)
         losses = []
-        for k in range(len(learning_rates)):
-            one = slice(k, k + 1)
-            views = [value.detach()[one] for value in trained.values()]
+        for k in range(len(given.learning_rates)):
             # A copy is aligned as every new tensor is. Weights in the middle of the pack need not be, and MKL
             # rounds by alignment.
-            lane = {name: view.clone() for name, view in zip(trained, views, strict=True)}
-            start = {name: value[one].clone() for name, value in starts.items()}
-            kept = tuple(value[one].clone() for value in reference)
-            constants = start, learning_rates[one], gammas[one], kept
+            lane, alone = lane_of(trained, k), given.lane(k)
             try:
-                losses.append(step(lane, *constants, x, y))
-            except _compile_errors() as error:
+                losses.append(step(lane, alone))
+            except compile_errors() as error:
                 warnings.warn(
                     f"torch.compile failed, steps are computed without it: {str(error)[:500]}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
                 step = fallback
-                losses.append(step(lane, *constants, x, y))
-            for view, value in zip(views, lane.values(), strict=True):
-                view.copy_(value)
+                losses.append(step(lane, alone))
+            for name, value in lane.items():
+                trained[name].detach()[k : k + 1].copy_(value)
         return torch.cat(losses)
 
     return run
-
-
-def _compile_errors() -> tuple[type[Exception], ...]:
-    # The compiler is imported with the first compiled step only: it takes as long as torch itself.
-    if "torch._dynamo" not in sys.modules:
-        return ()
-    return (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
-
-
-def _compiled(form: CentredForm, loss: str) -> Step:
-    import torch._dynamo
-    import torch._inductor.exc
-
-    # Counted over all models, batch sizes and dtypes of the process, each of which is compiled once.
-    torch._dynamo.config.recompile_limit = 256
-    torch._dynamo.config.accumulated_recompile_limit = 1024
-
-    def scaled_loss(
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        f = form.numerator(trained, starts, reference, x, None) / gammas
-        losses = lane_losses(loss, f, y)
-        return (losses * learning_rates).sum(), losses
-
-    differentiate = torch.func.grad_and_value(scaled_loss, has_aux=True)
-
-    def step(
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
-        losses: Tensor
-        changes, (_, losses) = differentiate(
-            trained, starts, learning_rates, gammas, reference, x, y
-        )
-        for name, value in trained.items():
-            value.sub_(changes[name])
-        return losses
-
-    compiled: Callable[..., Tensor] = torch.compile(step, fullgraph=True, dynamic=False)
-
-    def run(
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
-        with torch.no_grad():
-            return compiled(trained, starts, learning_rates, gammas, reference, x, y)
-
-    return run
-
-
-class _Graph:
-    """A step captured as a CUDA graph: one launch in place of dozens.
-
-    A graph reads and writes fixed addresses: batches are copied into buffers of its own, weights are updated where
-    they lie, and a pack with other weights is captured anew.
-    """
-
-    def __init__(self, step: Step) -> None:
-        self._step = step
-        self._key: tuple[Any, ...] = ()
-
-    def __call__(
-        self,
-        trained: Parameters,
-        starts: Parameters,
-        learning_rates: Tensor,
-        gammas: Tensor,
-        reference: Reference,
-        x: Tensor,
-        y: Tensor,
-    ) -> Tensor:
-        inputs = (learning_rates, gammas, x, y, *reference)
-        fixed = (*trained.values(), *starts.values())
-        key = (
-            *(value.data_ptr() for value in fixed),
-            *((value.shape, value.dtype) for value in (*fixed, *inputs)),
-        )
-        if key != self._key:
-            self._capture(trained, starts, inputs)
-            self._key = key
-        for buffer, value in zip(self._inputs, inputs, strict=True):
-            buffer.copy_(value)
-        self._graph.replay()
-        return self._losses.clone()
-
-    def _capture(self, trained: Parameters, starts: Parameters, inputs: tuple[Tensor, ...]) -> None:
-        # The graph holds the weights' memory, or another tensor could come to lie at the same address.
-        self._fixed = trained, starts
-        self._inputs = tuple(value.clone() for value in inputs)
-        learning_rates, gammas, x, y, *reference = self._inputs
-        arguments = trained, starts, learning_rates, gammas, tuple(reference), x, y
-        before = [value.detach().clone() for value in trained.values()]
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self._step(*arguments)
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._losses = self._step(*arguments)
-        with torch.no_grad():
-            for value, old in zip(trained.values(), before, strict=True):
-                value.copy_(old)

@@ -12,6 +12,7 @@ from gammascape.models.centred import CentredForm, subtraction
 from gammascape.models.difference import difference_form
 from gammascape.training.engine import Training
 from gammascape.training.pack import make_pack
+from gammascape.training.sgd import Given
 from gammascape.training.step import make_step
 
 CPU = torch.device("cpu")
@@ -42,7 +43,7 @@ def trained(
     step = make_step(form, loss, "eager")
     constants = rates, gamma[:, None, None]
     for x, y in zip(xs[:-1], ys, strict=True):
-        step(weights, starts, *constants, form.reference(initial, x), x, y)
+        step(weights, Given(starts, *constants, form.reference(initial, x), x, y))
     hidden: dict[str, torch.Tensor] = {}
     with torch.no_grad():
         f = form.numerator(weights, starts, form.reference(initial, xs[-1]), xs[-1], hidden)

@@ -11,6 +11,7 @@ from gammascape.models import Model, build_model, initial_parameters
 from gammascape.models.centred import subtraction
 from gammascape.models.difference import difference_form
 from gammascape.training import step as step_module
+from gammascape.training.sgd import Given
 from gammascape.training.step import (
     COMPILE_FROM_STEPS,
     Backend,
@@ -70,7 +71,7 @@ def train(
         kept = zip(*([v[:1] for v in references(form, start, x)] for start in alone), strict=True)
         reference = tuple(torch.cat(several) for several in kept)
         constants = learning_rates, gammas[:, None, None], reference
-        losses.append(step(trained, starts, *constants, x, y))
+        losses.append(step(trained, Given(starts, *constants, x, y)))
     return torch.stack(losses), trained
 
 

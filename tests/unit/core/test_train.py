@@ -1,14 +1,18 @@
 """The command that trains one cell: what it writes, and what it says when it cannot."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gammascape.study import Cell
-from gammascape.study.datasets import DigitsSpec
+from gammascape.study.datasets import DigitsSpec, MnistSpec
 from gammascape.study.models import MlpSpec
 from gammascape.train import main
+from gammascape.training.trainer import Event, Task, Worker
+
+from .formats import prepare_mnist
 
 CELL = Cell(
     model=MlpSpec(kind="mlp", depth=2, width=16),
@@ -57,3 +61,24 @@ def test_a_cell_that_cannot_be_read_is_one_message(
 def test_missing_data_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(CELL, tmp_path / "digits.npz", tmp_path) == 1
     assert "snakemake results/data/digits/manifest.json" in capsys.readouterr().err
+
+
+def test_data_that_end_too_early_fail_every_cell_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = prepare_mnist(tmp_path, train=100)
+    cells = [
+        replace(CELL, dataset=MnistSpec(kind="mnist"), batch_size=20, steps=9, seed=seed)
+        for seed in (0, 1, 2)
+    ]
+    worker = Worker("cpu", 60.0)
+    tasks = [
+        Task(cell.identity, cell.record(), manifest, tmp_path / cell.id, log=None) for cell in cells
+    ]
+    events: list[Event] = []
+    worker.run(tasks, events.append)
+    failed = [event for event in events if event["event"] == "failed"]
+    assert sorted(event["output"] for event in failed) == sorted(str(t.output) for t in tasks)
+    assert all("ends after 5 steps of batch size 20" in event["error"] for event in failed)
+    # A message for a person, and no traceback.
+    assert "Traceback" not in capsys.readouterr().err

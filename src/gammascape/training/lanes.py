@@ -1,0 +1,109 @@
+"""The networks of a pack on the device."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gammascape.measure.representations import relative_change
+from gammascape.models import Hidden, initial_parameters
+from gammascape.models.centred import CentredForm
+from gammascape.training.pack import Pack
+from gammascape.training.sgd import Given
+from gammascape.training.step import LANE_BUCKETS, least_lanes, numerators, references
+
+_INITIAL_CHUNK = 512
+"""Samples in one forward pass of the initial networks: enough to hide its overhead, few enough for the cache."""
+
+Array = NDArray[Any]
+Weights = Sequence[Mapping[str, Array]]
+"""Weights of each lane by name."""
+
+
+class Lanes:
+    """The networks of a pack on the device: weights, constants, and the initial networks of their seeds.
+
+    `owners` names the lane of the pack that each place on the device belongs to. Where fewer lanes are left than
+    the backend computes at once, the places beyond are filled with copies of the first lane.
+    """
+
+    def __init__(
+        self, pack: Pack, form: CentredForm, device: torch.device, weights: Weights | None
+    ) -> None:
+        dtype = torch.float64 if pack.shared["dtype"] == "float64" else torch.float32
+        seeds = sorted({lane.seed for lane in pack.lanes})
+        model = form.model
+        seeds += seeds[:1] * (least_lanes(model) - len(seeds))
+        self.dtype = dtype
+        self.form = form
+        # f~(w_0) depends on the seed alone, so each seed's initial network is evaluated once for all its lanes.
+        self.initial = initial_parameters(model, seeds, dtype, device)
+        self.owners = list(range(len(pack.lanes)))
+        self.buckets = LANE_BUCKETS if device.type == "cuda" else (least_lanes(model),)
+        places = self._padded(self.owners)
+        self.seed = torch.tensor([seeds.index(pack.lanes[k].seed) for k in places], device=device)
+        gammas = torch.tensor([pack.lanes[k].gamma for k in places], dtype=dtype, device=device)
+        etas = torch.tensor([pack.lanes[k].eta for k in places], dtype=dtype, device=device)
+        self.gammas = gammas[:, None, None]
+        self.learning_rates = etas * model.base_width
+        self.starts = self._initial_of_places() if form.trains_difference else {}
+        if weights is not None:
+            self.trained = {
+                # Stacked by torch, which aligns what it allocates: MKL rounds by alignment.
+                name: torch.stack([torch.from_numpy(weights[k][name]) for k in places]).to(device)
+                for name in self.initial
+            }
+        elif form.trains_difference:
+            self.trained = {name: torch.zeros_like(value) for name, value in self.starts.items()}
+        else:
+            self.trained = self._initial_of_places()
+
+    def given(self, xs: Tensor, ys: Tensor) -> Iterator[Given]:
+        """What the steps on batches xs (n, B, ...), ys (n, B, O) read; many batches go through f~(w_0) at once."""
+        size = max(1, _INITIAL_CHUNK // xs.shape[1])
+        for several_x, several_y in zip(torch.split(xs, size), torch.split(ys, size), strict=True):
+            kept = references(self.form, self.initial, several_x.flatten(0, 1))
+            kept = tuple(torch.unflatten(value, 1, (len(several_x), -1)) for value in kept)
+            for batch, (x, y) in enumerate(zip(several_x, several_y, strict=True)):
+                reference = tuple(value[:, batch][self.seed] for value in kept)
+                yield Given(self.starts, self.learning_rates, self.gammas, reference, x, y)
+
+    def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
+        """f on the inputs, (places, n, O)."""
+        kept = tuple(value[self.seed] for value in references(self.form, self.initial, x))
+        return numerators(self.form, self.trained, self.starts, kept, x, hidden) / self.gammas
+
+    def relative_change(self) -> dict[str, Tensor]:
+        """|w - w_0| / |w_0| of each weight tensor: name -> (places,)."""
+        initial = self._initial_of_places()
+        before = None if self.form.trains_difference else initial
+        return relative_change(self.form.model, self.trained, before, initial)
+
+    def weights(self) -> list[dict[str, Array]]:
+        """What is trained of each living lane, in the order of `owners`."""
+        whole = {name: value.cpu().numpy() for name, value in self.trained.items()}
+        return [
+            {name: value[k].copy() for name, value in whole.items()}
+            for k in range(len(self.owners))
+        ]
+
+    def keep(self, positions: list[int]) -> None:
+        """Drop all lanes but those at these positions."""
+        places = self._padded(positions)
+        chosen = torch.tensor(places, device=self.gammas.device)
+        self.owners = [self.owners[position] for position in positions]
+        self.seed = self.seed[chosen]
+        self.gammas = self.gammas[chosen]
+        self.learning_rates = self.learning_rates[chosen]
+        self.trained = {name: value[chosen] for name, value in self.trained.items()}
+        self.starts = {name: value[chosen] for name, value in self.starts.items()}
+
+    def _initial_of_places(self) -> dict[str, Tensor]:
+        return {name: value[self.seed] for name, value in self.initial.items()}
+
+    def _padded(self, positions: list[int]) -> list[int]:
+        """Positions with copies of the first to the next number of lanes that the device computes at once."""
+        size = next((bucket for bucket in self.buckets if bucket >= len(positions)), 0)
+        return positions + positions[:1] * (size - len(positions))

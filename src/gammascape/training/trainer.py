@@ -1,0 +1,351 @@
+"""Trains packs on one device: torch is imported, data are loaded and kernels compiled once for many packs."""
+
+import gc
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# Importing torch makes objects that live as long as the process: looking for garbage among them, again and
+# again, takes a tenth of the start.
+gc.disable()
+
+from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
+from gammascape.models import Model, build_model  # noqa: E402
+from gammascape.training.artifact import make_arrays, make_summary, write_cell  # noqa: E402
+from gammascape.training.capacity import Limits, suitable_lanes  # noqa: E402
+from gammascape.training.checkpoint import Checkpoints, LockedError, scratch_of  # noqa: E402
+from gammascape.training.device import set_up_backend  # noqa: E402
+from gammascape.training.engine import Run, State, Training  # noqa: E402
+from gammascape.training.pack import make_pack  # noqa: E402
+
+gc.freeze()
+gc.enable()
+
+LOG = logging.getLogger("gammascape.worker")
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+_PATIENCE = 20.0
+"""Seconds to wait for a worker that still holds a cell: one whose Snakemake was killed stops within these."""
+_PROGRESS = 0.5
+_CHECKPOINT_SHARE = 0.05
+"""Largest share of the time that may go into checkpoints."""
+
+
+class Interrupted(Exception):
+    """The worker was asked to stop; checkpoints are written."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to train."""
+
+    identity: str
+    record: Mapping[str, Any]
+    data: Path | None
+    output: Path
+    log: Path | None
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Task":
+        """The task that a request describes."""
+        return cls(
+            identity=content["identity"],
+            record=content["record"],
+            data=Path(content["data"]) if content["data"] else None,
+            output=Path(content["output"]),
+            log=Path(content["log"]) if content["log"] else None,
+        )
+
+
+class Worker:
+    """Trains packs on one device, one after another."""
+
+    def __init__(self, device: str, checkpoint_seconds: float) -> None:
+        self.device, self.backend = set_up_backend(device)
+        self.stopping = False
+        self._interval = checkpoint_seconds
+        self._datasets: dict[str, Dataset] = {}
+        self._models: dict[str, Model] = {}
+        self._stores: dict[Path, tuple[Checkpoints, Limits]] = {}
+
+    def stop(self) -> None:
+        """Write checkpoints at the end of the block and raise `Interrupted`; a signal handler may call it."""
+        self.stopping = True
+
+    def lanes(self, task: Task) -> int:
+        """Lanes of a pack of cells like this one on this device.
+
+        Raises:
+            DataError: if the data cannot be read.
+        """
+        dataset, model = self._prepare(task)
+        limit = self._store(task)[1].get(task.record)
+        suitable = suitable_lanes(task.record, dataset, model, self.device)
+        return suitable if limit is None else min(limit, suitable)
+
+    def run(self, tasks: Sequence[Task], emit: Emit) -> None:
+        """Train cells that share a pack; emits an event for each cell as it ends, done or failed.
+
+        Raises:
+            Interrupted: if `stopping` was set meanwhile.
+        """
+        try:
+            dataset, model = self._prepare(tasks[0])
+        except Exception as error:
+            # What all cells of the pack share is at fault, so no cell can be trained.
+            for task in tasks:
+                self._fail(task, error, emit)
+            return
+        claimed = []
+        for task in tasks:
+            try:
+                self._store(task)[0].lock(task.identity, _PATIENCE)
+                claimed.append(task)
+            except LockedError as error:
+                self._fail(task, error, emit)
+        try:
+            self._train(claimed, dataset, model, emit)
+        finally:
+            for task in claimed:
+                self._store(task)[0].unlock(task.identity)
+
+    def _prepare(self, task: Task) -> tuple[Dataset, Model]:
+        data_key = json.dumps([task.record["dataset"], str(task.data)], sort_keys=True)
+        if data_key not in self._datasets:
+            # One data set at a time: the next group of packs reads another.
+            self._datasets = {
+                data_key: load_dataset(task.record["dataset"], task.data, self.device)
+            }
+        dataset = self._datasets[data_key]
+        model_key = json.dumps([task.record["model"], dataset.input_shape, dataset.outputs])
+        if model_key not in self._models:
+            self._models[model_key] = build_model(
+                task.record["model"], dataset.input_shape, dataset.outputs
+            )
+        return dataset, self._models[model_key]
+
+    def _store(self, task: Task) -> tuple[Checkpoints, Limits]:
+        scratch = scratch_of(task.output)
+        if scratch not in self._stores:
+            self._stores[scratch] = (
+                Checkpoints(scratch, self.backend.as_record()),
+                Limits(scratch, self.backend.device_model),
+            )
+        return self._stores[scratch]
+
+    def _train(
+        self,
+        tasks: Sequence[Task],
+        dataset: Dataset,
+        model: Model,
+        emit: Emit,
+        most: int | None = None,
+    ) -> None:
+        """Train tasks from where their checkpoints stand, in packs of at most `most` lanes."""
+        standing: dict[int, list[tuple[Task, State | None]]] = {}
+        for task in tasks:
+            state = self._store(task)[0].load(task.identity)
+            standing.setdefault(state.step if state else 0, []).append((task, state))
+        for step in sorted(standing, reverse=True):
+            members = standing[step]
+            size = most or len(members)
+            for first in range(0, len(members), size):
+                self._train_pack(members[first : first + size], dataset, model, emit)
+
+    def _train_pack(
+        self,
+        members: Sequence[tuple[Task, State | None]],
+        dataset: Dataset,
+        model: Model,
+        emit: Emit,
+    ) -> None:
+        left = [task for task, _ in members]
+        try:
+            self._train_together(members, left, dataset, model, emit)
+        except Interrupted:
+            raise
+        except DataError as error:
+            # The data are at fault, or end too early, for every cell of the pack.
+            for task in left:
+                self._fail(task, error, emit)
+            return
+        except Exception as error:
+            if not left:
+                raise
+            memory = _is_out_of_memory(error)
+            if len(left) == 1:
+                self._fail(left[0], error, emit)
+                return
+            half = -(-len(left) // 2)
+            if memory:
+                self._store(left[0])[1].lower(left[0].record, half)
+                emit({"event": "lanes", "lanes": half})
+            LOG.warning("a pack of %d failed, trying it in halves: %s", len(left), one_line(error))
+            # Outside of the handler nothing refers to the tensors of the failed pack any more.
+        else:
+            return
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+        self._train(left, dataset, model, emit, most=-(-len(left) // 2))
+
+    def _train_together(
+        self,
+        members: Sequence[tuple[Task, State | None]],
+        left: list[Task],
+        dataset: Dataset,
+        model: Model,
+        emit: Emit,
+    ) -> None:
+        """Train one pack in lockstep; takes each cell that has ended out of `left`."""
+        tasks = [task for task, _ in members]
+        states = [state for _, state in members if state is not None]
+        started = datetime.now(UTC)
+        training = Training(
+            make_pack([task.record for task in tasks]), dataset, model, self.device, states or None
+        )
+        first_step, steps = training.step, int(tasks[0].record["steps"])
+        emit({"event": "pack", "lanes": len(tasks), "steps": steps})
+        begun = saved = told = time.monotonic()
+        saving = 0.0
+        work = 0
+        while training.alive:
+            before, lanes = training.step, len(training.alive)
+            ended = training.advance()
+            work += lanes * (training.step - before)
+            now = time.monotonic()
+            if ended or now - told >= _PROGRESS:
+                emit(
+                    {
+                        "event": "progress",
+                        "step": training.step,
+                        "steps": steps,
+                        "lanes": len(training.alive),
+                        "cell_steps": work,
+                    }
+                )
+                told, work = now, 0
+            for lane, run in ended:
+                left.remove(tasks[lane])
+                try:
+                    self._finish(tasks[lane], run, dataset, model, started, first_step, len(tasks))
+                except OSError as error:
+                    # A full disk: training again would end the same way. The checkpoint stays for the next run.
+                    self._fail(tasks[lane], error, emit)
+                    continue
+                emit(
+                    {
+                        "event": "cell",
+                        "output": str(tasks[lane].output),
+                        "status": _status(tasks[lane].output),
+                        "seconds": run.seconds,
+                    }
+                )
+            due = now - saved >= max(self._interval, saving / _CHECKPOINT_SHARE)
+            if training.alive and training.step and (due or self.stopping):
+                saving = self._save(training, tasks, emit)
+                saved = time.monotonic()
+            if self.stopping and training.alive:
+                raise Interrupted
+        emit({"event": "idle", "seconds": time.monotonic() - begun})
+
+    def _save(self, training: Training, tasks: Sequence[Task], emit: Emit) -> float:
+        begun = time.monotonic()
+        try:
+            for lane, state in training.states():
+                self._store(tasks[lane])[0].save(tasks[lane].identity, state)
+        except OSError as error:
+            # A full disk does not stop the training: it may have room again before the end.
+            LOG.warning("no checkpoint could be written: %s", error)
+            emit({"event": "warning", "text": f"no checkpoint could be written: {error}"})
+        else:
+            emit({"event": "checkpoint", "step": training.step, "lanes": len(training.alive)})
+        return time.monotonic() - begun
+
+    def _finish(
+        self,
+        task: Task,
+        run: Run,
+        dataset: Dataset,
+        model: Model,
+        started: datetime,
+        first_step: int,
+        lanes: int,
+    ) -> None:
+        summary = make_summary(task.record, run, dataset, model)
+        times = {
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(run.seconds, 4),
+            "resumed_from_step": first_step,
+            "lanes": lanes,
+        }
+        write_cell(task.output, summary, make_arrays(run), self.backend, times)
+        lines = [
+            f"cell {task.identity}",
+            f"record {json.dumps(dict(task.record))}",
+            f"backend {json.dumps(self.backend.as_record())}",
+            f"pack of {lanes}, from step {first_step}",
+        ]
+        for evaluation in run.evaluations:
+            share = "" if evaluation.accuracy is None else f", accuracy {evaluation.accuracy:.4f}"
+            lines.append(f"step {evaluation.step}: test loss {evaluation.loss:.6g}{share}")
+        lines.append(f"{summary['status']} after {run.steps_done} steps in {run.seconds:.2f} s")
+        _write_log(task, lines)
+        self._store(task)[0].discard(task.identity)
+
+    def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
+        lines = [
+            f"cell {task.identity}",
+            f"record {json.dumps(dict(task.record))}",
+            f"backend {json.dumps(self.backend.as_record())}",
+        ]
+        if isinstance(error, DataError | LockedError):
+            lines.append(str(error))
+        else:
+            lines += traceback.format_exception(error)
+        _write_log(task, lines)
+        emit({"event": "failed", "output": str(task.output), "error": one_line(error)})
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch has a class of its own for a GPU's memory and a plain RuntimeError for the host's.
+    name = type(error).__name__
+    return (
+        isinstance(error, MemoryError)
+        or name == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """Class and first line of an error."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _status(output: Path) -> str:
+    summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
+    return str(summary["status"])
+
+
+def _write_log(task: Task, lines: Iterable[str]) -> None:
+    text = "\n".join(line.rstrip("\n") for line in lines) + "\n"
+    if task.log is None:
+        sys.stderr.write(text)
+        return
+    try:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        task.log.write_text(text)
+    except OSError as error:
+        LOG.warning("log of cell %s could not be written: %s", task.identity, error)
