@@ -38,6 +38,8 @@ common_settings = slurm_settings
 _PACKS = SCRATCH / "packs"
 _GRACE = 20.0
 """Seconds in which cancelled packs may write their checkpoints."""
+_MOST_BARREN = 30
+"""SLURM jobs that may end one after another without progress of any cell: beyond, it is not a cell's fault."""
 
 
 @dataclass
@@ -112,6 +114,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._waiting: deque[Pack] = deque()
         self._in_slurm = 0
         self._stopped = False
+        self._barren = 0
         self._keeps_accounts: bool | None = None
         super().__post_init__()
         self._local = LocalExecutor(self.workflow, self.logger)
@@ -240,6 +243,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 self._end(pack, by_output[event["output"]], info, "failed", event["error"])
         if progress:
             pack.fruitless = 0
+            self._barren = 0
         return progress
 
     def _end(
@@ -280,14 +284,18 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             return
         words = error or "the SLURM job ended before its cells"
         fruitless = pack.fruitless + 1
+        self._barren += 1
         submitted = info.external_jobid is not None
-        if not submitted or fruitless > self.workflow.executor_settings.resubmissions:
+        # Where other packs train, a cell ends this one, and halves find it however many that takes.
+        searching = len(left) > 1 and self._barren < _MOST_BARREN
+        tired = fruitless > self.workflow.executor_settings.resubmissions
+        if not submitted or (tired and not searching):
             for task in left:
                 write_failure(task, words)
                 self._end(pack, task, info, "failed", words)
             return
         self.logger.warning(f"{words} Its {len(left)} unfinished cells are submitted again.")
-        # Without progress one of the cells may be at fault: halves find it.
+        # Without progress one of the cells may be at fault.
         size = len(left) if fruitless == 1 else -(-len(left) // 2)
         for part in cut(list(left), size):
             self._submit(Pack({task: left[task] for task in part}, fruitless, pack.step))

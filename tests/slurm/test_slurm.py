@@ -207,3 +207,21 @@ def test_ending_snakemake_cancels_its_packs_and_a_new_run_goes_on(
     assert snakemake(project, cluster, *OPTIONS).wait(120) == 0
     assert artifacts(project) == artifacts(undisturbed)
     assert all(step > 0 for step in resumed(project))
+
+
+def test_cells_that_kill_their_job_are_found_and_only_they_fail(
+    project: Path, cluster: dict[str, str], undisturbed: Path
+) -> None:
+    env = {**cluster, "PYTHONPATH": str(FAULTS), "FAULT_KILL": "2"}
+    # Fewer resubmissions than halving six cells down to one takes.
+    options = ("--keep-going", "--packed-slurm-resubmissions", "1")
+    options += ("--packed-slurm-cells", "3", "--packed-slurm-checkpoint-seconds", "60")
+    assert snakemake(project, env, *OPTIONS, *options).wait(240) != 0
+    expected = {k: v for k, v in artifacts(undisturbed).items() if "/g2_" not in k}
+    assert artifacts(project) == expected, (project / "output").read_text()
+    failed = [
+        log for log in project.glob("results/logs/cells/*/*.log") if "FAILED" in log.read_text()
+    ]
+    assert sorted(log.name.partition("_")[0] for log in failed) == ["g2", "g2"]
+    assert snakemake(project, cluster, *OPTIONS).wait(120) == 0
+    assert artifacts(project) == artifacts(undisturbed)
