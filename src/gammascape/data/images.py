@@ -166,7 +166,7 @@ class _Samples:
                 stays[self._kept] = True
                 order = order[stays[order]]
             # One order is kept: the next pack of a group has the same seed.
-            self._orders = {data_seed: order[: self.size]}
+            self._orders = {data_seed: order}
         return self._orders[data_seed]
 
     def _gather(self, ids: Tensor) -> Tensor:

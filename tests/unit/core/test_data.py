@@ -105,6 +105,9 @@ def test_a_repeated_stream_gives_the_same_samples_in_another_order(tmp_path: Pat
     assert both[:600] == pairs(once, 30)
     assert both[600:] != both[:600]
     assert sorted(both[600:]) == sorted(both[:600])
+    third = pairs(again, 90)[1200:]
+    assert sorted(third) == sorted(both[:600])
+    assert third not in (both[:600], both[600:])
     x, _ = again.batches(0, 29, 2, 20)
     alone, _ = again.batches(0, 30, 1, 20)
     assert torch.equal(x[1], alone[0])

@@ -81,6 +81,16 @@ def test_the_subtitle_counts_cells_seeds_and_budget(figure):
 
 
 @pytest.mark.parametrize("figure", [loss_curves, collapse])
+def test_the_subtitle_says_when_training_is_not_online(figure):
+    def with_passes(passes):
+        return subtitle(figure(CURVES.with_columns(passes=pl.lit(passes, pl.Float64))))
+
+    assert "not online: each sample is used up to 3.2 times" in with_passes(3.2)
+    assert "online" not in with_passes(0.9)
+    assert "online" not in with_passes(None)
+
+
+@pytest.mark.parametrize("figure", [loss_curves, collapse])
 @pytest.mark.parametrize(
     "recipe",
     [

@@ -175,7 +175,24 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         [
             "grids[0].steps: 3000 steps of batch size 32 need 96000 samples",
             "digits has 60000, each used once: write steps: 1875 or less",
+            "or give datasets.digits repeat: true, which is not online any more",
         ],
+    ),
+    "more samples than there are": (
+        swap(DIGITS, "digits: {kind: mnist, training_samples: 70000}"),
+        ["training_samples: 70000 training samples are more than the 60000 of mnist"],
+    ),
+    "repeated twice": (
+        swap(DIGITS, "digits: {kind: cifar10, training_samples: 100, repeat: true}"),
+        ["repeat: has no effect beside training_samples"],
+    ),
+    "wrong labels without labels": (
+        swap(DIGITS, "digits: {kind: teacher, label_noise: 0.1}"),
+        ["label_noise: replaces labels, and a regression has none", "classes: 2"],
+    ),
+    "rare classes of vectors": (
+        swap(DIGITS, "digits: {kind: teacher, imbalance: 0.1}"),
+        ["digits.imbalance: unknown key"],
     ),
     "too many cells": (
         swap("per_decade: 1}", "per_decade: 100}", "seed: [0, 1]", f"seed: {list(range(300))}"),
