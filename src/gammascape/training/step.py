@@ -166,7 +166,10 @@ def _count(parameters: Parameters) -> int:
 
 
 def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
-    return dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
+    if dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest":
+        return True
+    # Precision "medium" asks for oneDNN, and torch takes it on CPUs with AVX-512 alone.
+    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @cache
