@@ -1,0 +1,55 @@
+"""Theory as code: the toy models of arXiv 2410.04642, exact and vectorized; derivations in docs/theory.md.
+
+Nothing here trains a network or needs more than numpy. gamma, eta, tau = eta t / gamma are plain values and
+arrays of them broadcast.
+"""
+
+from gammascape.analysis.theory.descent import Descent, bisect, descend, edge_log10, outputs
+from gammascape.analysis.theory.flow import (
+    collapse_tau,
+    escape_steps,
+    escape_tau,
+    eta_min,
+    gamma_max_log10,
+    output_at,
+    tau_at,
+    window,
+)
+from gammascape.analysis.theory.toy import (
+    P0,
+    P1,
+    Loss,
+    eta_critical,
+    initial_sharpness,
+    loss_of,
+    minimum,
+    output,
+    sharpening,
+    sharpness,
+)
+
+__all__ = [
+    "P0",
+    "P1",
+    "Descent",
+    "Loss",
+    "bisect",
+    "collapse_tau",
+    "descend",
+    "edge_log10",
+    "escape_steps",
+    "escape_tau",
+    "eta_critical",
+    "eta_min",
+    "gamma_max_log10",
+    "initial_sharpness",
+    "loss_of",
+    "minimum",
+    "output",
+    "output_at",
+    "outputs",
+    "sharpening",
+    "sharpness",
+    "tau_at",
+    "window",
+]
