@@ -1,4 +1,4 @@
-.PHONY: run test format lock
+.PHONY: run test nightly format lock
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -15,6 +15,10 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/python -m gammascape.study.document --check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
+
+# All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/.
+nightly: .venv/ready
+	$(BIN)/python tests/nightly.py
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The best result of each gamma, model by model: test accuracy, or loss where there is none."""
+"""The best result of each gamma, slice by slice: test accuracy, or loss where there is none."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,12 @@ from altair.typing import ChartType
 from gammascape.figures import theme
 from gammascape.figures.tables import (
     ROW_LIMIT,
-    budget_line,
     count_of,
     extent,
     seed_count,
     series_names,
+    series_title,
+    study_line,
     with_series,
 )
 
@@ -62,20 +63,20 @@ def accuracy(cells: pl.DataFrame) -> ChartType:
     mean = best.group_by("series", "gamma_log10").agg(pl.col("value").mean())
     mean = mean.sort("series", "gamma_log10")
     return theme.finish(
-        _chart(best, mean, quantity),
+        _chart(best, mean, quantity, series_title(used)),
         figure="accuracy",
-        title=_title(mean, quantity),
+        title=_title(mean, quantity, series_title(used)),
         subtitle=[
             f"{count_of(used.height, 'cell')}, {count_of(seed_count(used), 'seed')} at most, "
             f"{count_of(mean['series'].n_unique(), 'slice')}"
             " · lines: mean over seeds, symbols: each seed",
-            budget_line(used),
+            study_line(used),
         ],
         caption=_caption(quantity),
     )
 
 
-def _chart(best: pl.DataFrame, mean: pl.DataFrame, quantity: _Quantity) -> ChartType:
+def _chart(best: pl.DataFrame, mean: pl.DataFrame, quantity: _Quantity, series: str) -> ChartType:
     names = series_names(mean)
     gammas = mean["gamma_log10"]
     xs = [0.0, 1.0]
@@ -86,7 +87,8 @@ def _chart(best: pl.DataFrame, mean: pl.DataFrame, quantity: _Quantity) -> Chart
         .scale(domain=xs, nice=False, zero=False)
         .axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
     )
-    y = alt.Y("value:Q", title=quantity.axis).scale(zero=False)
+    # Padding keeps the highest symbol inside the frame.
+    y = alt.Y("value:Q", title=quantity.axis).scale(zero=False, padding=8)
     if quantity.log:
         low, high = 0.5, 1.0
         if not best.is_empty():
@@ -94,7 +96,7 @@ def _chart(best: pl.DataFrame, mean: pl.DataFrame, quantity: _Quantity) -> Chart
             low, high = 0.8 * low, 1.25 * high
         y = y.scale(type="log", domain=[low, high], nice=False)
         y = y.axis(values=theme.round_values(low, high), format="~g")
-    legend = alt.Legend(title="model")
+    legend = alt.Legend(title=series)
     colour = alt.Color("series:N", scale=theme.series_scale(names), legend=legend)
     shapes = theme.series_scale(names, theme.SERIES_SHAPES)
     line = alt.Chart(mean).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
@@ -114,8 +116,8 @@ def _chart(best: pl.DataFrame, mean: pl.DataFrame, quantity: _Quantity) -> Chart
     return alt.layer(line, symbols).properties(width=WIDTH, height=HEIGHT)
 
 
-def _title(mean: pl.DataFrame, quantity: _Quantity) -> str:
-    """At which gamma the models are best, and how much better than at their smallest gamma."""
+def _title(mean: pl.DataFrame, quantity: _Quantity, series: str) -> str:
+    """At which gamma the slices are best, and how much better than at their smallest gamma."""
     if mean.is_empty():
         return f"No cell has a {quantity.name}"
     descending = quantity.higher_is_better
@@ -125,7 +127,9 @@ def _title(mean: pl.DataFrame, quantity: _Quantity) -> str:
     where = f"at γ = {theme.power_of_ten(low)}"
     if high > low:
         where = f"at γ between {theme.power_of_ten(low)} and {theme.power_of_ten(high)}"
-    who = str(tops["series"][0]) if tops.height == 1 else "Every model"
+    who = "Every model" if series == "model" else "Every slice"
+    if tops.height == 1:
+        who = str(tops["series"][0])
     title = f"{who} {quantity.best} {where}"
     if quantity.log or mean["gamma_log10"].n_unique() < 2:
         return title
@@ -140,9 +144,9 @@ def _caption(quantity: _Quantity) -> str:
     if quantity is _ACCURACY:
         return (
             "Highest test accuracy over the sampled learning rates η (up), which are chosen on the "
-            "same test set, against the feature learning strength γ (across), one line per model."
+            "same test set, against the feature learning strength γ (across), one line per slice."
         )
     return (
         "Lowest final training loss over the sampled learning rates η (up), relative to the loss "
-        "of the output zero, against the feature learning strength γ (across), one line per model."
+        "of the output zero, against the feature learning strength γ (across), one line per slice."
     )

@@ -8,11 +8,11 @@ from altair.typing import ChartType
 
 from gammascape.figures import theme
 from gammascape.figures.tables import (
-    budget_line,
     count_of,
     extent,
     seed_count,
     series_names,
+    study_line,
     with_series,
 )
 
@@ -63,7 +63,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
             f"{count_of(thresholds.height, 'edge')} at {count_of(cells, 'cell')}, "
             f"{count_of(len(panels), 'slice')}, {count_of(seed_count(thresholds), 'seed')}"
             f"{some}{interval}",
-            budget_line(thresholds),
+            study_line(thresholds),
             "hollow: at the end of the sampled range, so only a bound",
         ],
         caption=_CAPTION,

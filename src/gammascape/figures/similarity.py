@@ -8,7 +8,14 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures import theme
-from gammascape.figures.tables import ROW_LIMIT, budget_line, count_of, every_kth, extent
+from gammascape.figures.tables import (
+    ROW_LIMIT,
+    budget_line,
+    count_of,
+    every_kth,
+    extent,
+    study_line,
+)
 
 MAP_SIZE = 480
 LINE_WIDTH, LINE_HEIGHT = 300, 300
@@ -61,7 +68,7 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         alt.vconcat(*rows, spacing=30),
         figure="similarity",
         title=_title(pl.concat([_equal_gamma(part) for part in parts])),
-        subtitle=[_counts(pairs) + note, budget_line(pairs), *_blanks(pairs)],
+        subtitle=[_counts(pairs) + note, study_line(pairs), *_blanks(pairs)],
         caption=_CAPTION,
         width=96,
     )

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -13,6 +14,7 @@ from gammascape.figures.theme import STATUS_ORDER
 ROW_LIMIT = 4500
 SLICE_PARTS = ("model", "dataset", "loss", "batch_size", "steps")
 _PREFIXES = {"batch_size": "B", "steps": "T"}
+_WORDS = {"batch_size": "batch size B", "steps": "steps T"}
 
 
 def only_slice(table: pl.DataFrame) -> str:
@@ -42,6 +44,13 @@ def budget_line(table: pl.DataFrame) -> str:
     return text
 
 
+def study_line(table: pl.DataFrame) -> str:
+    """`budget_line` of a whole study, with the data before it."""
+    return (
+        f"data {', '.join(sorted(table['dataset'].unique(), key=_natural))} · {budget_line(table)}"
+    )
+
+
 def seed_count(table: pl.DataFrame) -> int:
     """Number of distinct (seed, data_seed) pairs."""
     return table.select("seed", "data_seed").unique().height
@@ -66,15 +75,30 @@ def status_line(cells: pl.DataFrame) -> str:
 
 def with_series(table: pl.DataFrame) -> pl.DataFrame:
     """Add `series`: the model's name, and whatever else tells the slices of the table apart."""
-    varying = [part for part in SLICE_PARTS[1:] if table[part].n_unique() > 1]
-    parts: list[pl.Expr] = [pl.col("model")]
-    parts += [pl.lit(_PREFIXES.get(part, "")) + pl.col(part).cast(pl.String) for part in varying]
+    parts = [
+        pl.lit(_PREFIXES.get(part, "")) + pl.col(part).cast(pl.String)
+        for part in _series_parts(table)
+    ]
     return table.with_columns(pl.concat_str(parts, separator=" ").alias("series"))
 
 
+def series_title(table: pl.DataFrame) -> str:
+    """What the names from `with_series` are made of: 'model' or 'model, batch size B'."""
+    return ", ".join(_WORDS.get(part, part) for part in _series_parts(table))
+
+
+def _series_parts(table: pl.DataFrame) -> list[str]:
+    return ["model"] + [part for part in SLICE_PARTS[1:] if table[part].n_unique() > 1]
+
+
 def series_names(table: pl.DataFrame) -> list[str]:
-    """The series of a table from `with_series`, in a fixed order."""
-    return [str(name) for name in table["series"].unique().sort()]
+    """The series of a table from `with_series` in a fixed order, B8 before B32."""
+    return sorted(map(str, table["series"].unique()), key=_natural)
+
+
+def _natural(text: str) -> list[tuple[str, int]]:
+    """A key that sorts the numbers inside of names by their values."""
+    return [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", text)]
 
 
 def extent(values: pl.Series) -> tuple[float, float]:

@@ -109,15 +109,16 @@ class Recipe:
     loss: str = "mse"
     classes: bool = True
     gammas: tuple[float, ...] = tuple(float(g) for g in range(-4, 5))
+    batch_size: int = 32
 
     def common(self) -> dict[str, object]:
         """The columns that every table of a slice shares."""
         return {
-            "slice": f"{self.model}-{self.dataset}-{self.loss}-B32-T600",
+            "slice": f"{self.model}-{self.dataset}-{self.loss}-B{self.batch_size}-T600",
             "model": self.model,
             "dataset": self.dataset,
             "loss": self.loss,
-            "batch_size": 32,
+            "batch_size": self.batch_size,
             "steps": 600,
             "passes": None,
         }

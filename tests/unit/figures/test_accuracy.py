@@ -7,8 +7,15 @@ import pytest
 
 from gammascape.figures import accuracy
 
-from .specs import axis_titles, data_of, rows, subtitle, words
+from .specs import axis_titles, data_of, nodes, rows, spec_of, subtitle, words
 from .synthetic import ALL, MLP3, cells_table
+
+
+def domains(chart) -> list[list[str]]:
+    """The different domains of the scales that name series."""
+    found = [n["domain"] for n in nodes(spec_of(chart)) if isinstance(n.get("domain"), list)]
+    named = [domain for domain in found if isinstance(domain[0], str)]
+    return [list(domain) for domain in dict.fromkeys(map(tuple, named))]
 
 
 def test_symbols_are_the_best_eta_of_each_seed_and_lines_their_mean(mlp3):
@@ -31,8 +38,18 @@ def test_every_model_is_a_line(everything):
 
 def test_slices_of_one_model_are_told_apart_by_what_differs():
     cells = cells_table(MLP3, replace(MLP3, loss="xent"))
-    (line,) = data_of(accuracy(cells), "line")
+    chart = accuracy(cells)
+    (line,) = data_of(chart, "line")
     assert {row["series"] for row in line} == {"mlp3 mse", "mlp3 xent"}
+    assert "model, loss" in [n.get("title") for n in nodes(spec_of(chart))]
+    assert words(chart)["title"].startswith("Every slice ")
+
+
+def test_batch_sizes_and_sizes_of_data_are_listed_by_their_values():
+    sizes = cells_table(*(replace(MLP3, batch_size=size) for size in (128, 8, 32)))
+    assert domains(accuracy(sizes)) == [["mlp3 B8", "mlp3 B32", "mlp3 B128"]]
+    data = cells_table(*(replace(MLP3, dataset=name) for name in ("m4000", "m", "m500")))
+    assert domains(accuracy(data)) == [["mlp3 m", "mlp3 m500", "mlp3 m4000"]]
 
 
 def test_regression_slices_are_left_out_of_the_accuracy():
