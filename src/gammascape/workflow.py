@@ -1,13 +1,10 @@
 """What the Snakefile needs to know about studies: cells by path, slices by name, parameters of rules."""
 
-import ast
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gammascape
 from gammascape.study import Cell, Config, Slice, Study, load_config, load_study
 from gammascape.study.datasets import Images
 
@@ -86,18 +83,6 @@ def load_plan(config: Mapping[str, Any]) -> Plan:
         studies={study.name: study for study in studies},
         cells={path: cell for study in studies for path, cell in study.by_path.items()},
     )
-
-
-def fingerprint(*packages: str) -> str:
-    """sha256 of what the code of these subpackages says; comments, layout and file times do not count."""
-    digest = hashlib.sha256()
-    root = Path(gammascape.__file__).parent
-    for package in packages:
-        path = root / package
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(root)}\n".encode())
-            digest.update(ast.dump(ast.parse(file.read_bytes())).encode())
-    return digest.hexdigest()
 
 
 def write_if_changed(path: Path, text: str) -> None:

@@ -53,7 +53,9 @@ def artifacts(project: Path) -> dict[str, bytes]:
 def resumed(project: Path) -> dict[str, int]:
     """Step from which each cell was trained last, by identity."""
     return {
-        path.parent.name.rpartition("-")[2]: json.loads(path.read_text())["resumed_from_step"]
+        path.parent.name.rpartition("-")[2]: json.loads(path.read_text())["attempts"][-1][
+            "from_step"
+        ]
         for path in project.glob("results/cells/*/*/manifest.json")
     }
 

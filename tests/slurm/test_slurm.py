@@ -94,7 +94,7 @@ def artifacts(project: Path) -> dict[str, bytes]:
 
 def resumed(project: Path) -> list[int]:
     return [
-        json.loads(path.read_text())["resumed_from_step"]
+        json.loads(path.read_text())["attempts"][-1]["from_step"]
         for path in project.glob("results/cells/*/*/manifest.json")
     ]
 

@@ -9,7 +9,17 @@ import pytest
 
 import gammascape
 
-ORDER = ["study", "data", "models", "measure", "training", "analysis", "figures"]
+ORDER = [
+    "origin",
+    "study",
+    "data",
+    "models",
+    "measure",
+    "training",
+    "analysis",
+    "figures",
+    "provenance",
+]
 ROOT = Path(gammascape.__file__).parent
 
 
@@ -38,6 +48,11 @@ def test_the_engine_needs_only_torch_and_numpy(package: str) -> None:
     allowed |= {"sklearn", "PIL"} if package == "data" else set()
     assert {name.split(".")[0] for name in imported(package)} <= allowed
     assert not any(name.startswith("gammascape.study") for name in imported(package))
+
+
+def test_the_origin_needs_only_the_standard_library() -> None:
+    allowed = {"gammascape", *sys.stdlib_module_names}
+    assert {name.split(".")[0] for name in imported("origin")} <= allowed
 
 
 def test_tables_and_figures_do_not_load_torch() -> None:

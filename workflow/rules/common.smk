@@ -1,15 +1,22 @@
+import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from gammascape.origin import fingerprint
+from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES
+from gammascape.origin.machine import HIDE_HOST
 from gammascape.study import StudyError
-from gammascape.workflow import fingerprint, load_plan, write_if_changed
+from gammascape.workflow import load_plan, write_if_changed
 
 try:
     PLAN = load_plan(config)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
+
+if not PLAN.config.record_host:
+    os.environ[HIDE_HOST] = "1"
 
 # The interpreter that runs Snakemake has the locked environment; PATH may name another one.
 PYTHON = sys.executable
@@ -18,8 +25,8 @@ PYTHON = sys.executable
 # only when the meaning of the code does.
 ANALYSIS_CODE = "results/.fingerprints/analysis.sha256"
 FIGURES_CODE = "results/.fingerprints/figures.sha256"
-write_if_changed(Path(ANALYSIS_CODE), fingerprint("analysis", "measure/outcome.py"))
-write_if_changed(Path(FIGURES_CODE), fingerprint("figures"))
+write_if_changed(Path(ANALYSIS_CODE), fingerprint(*TABLE_MODULES))
+write_if_changed(Path(FIGURES_CODE), fingerprint(*FIGURE_MODULES))
 
 
 wildcard_constraints:

@@ -12,6 +12,7 @@ rule portrait:
             ".svg",
             ".png",
         ),
+        manifest="results/{study}/figures/portrait/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/portrait/{slice}.log",
     message:
@@ -32,6 +33,7 @@ rule loss_curves:
             ".svg",
             ".png",
         ),
+        manifest="results/{study}/figures/loss_curves/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/loss_curves/{slice}.log",
     message:
@@ -52,6 +54,7 @@ rule collapse:
             ".svg",
             ".png",
         ),
+        manifest="results/{study}/figures/collapse/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/collapse/{slice}.log",
     message:
@@ -67,6 +70,7 @@ rule edges:
         code=FIGURES_CODE,
     output:
         multiext("results/{study}/figures/edges", ".json", ".html", ".svg", ".png"),
+        manifest="results/{study}/figures/edges.manifest.json",
     log:
         "results/logs/figures/{study}/edges.log",
     message:
@@ -81,6 +85,7 @@ rule accuracy:
         code=FIGURES_CODE,
     output:
         multiext("results/{study}/figures/accuracy", ".json", ".html", ".svg", ".png"),
+        manifest="results/{study}/figures/accuracy.manifest.json",
     log:
         "results/logs/figures/{study}/accuracy.log",
     message:
@@ -95,6 +100,7 @@ rule similarity_map:
         code=FIGURES_CODE,
     output:
         multiext("results/{study}/figures/similarity", ".json", ".html", ".svg", ".png"),
+        manifest="results/{study}/figures/similarity.manifest.json",
     log:
         "results/logs/figures/{study}/similarity.log",
     message:

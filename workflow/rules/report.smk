@@ -9,6 +9,7 @@ rule index:
         code=FIGURES_CODE,
     output:
         "results/index.html",
+        manifest="results/index.manifest.json",
     log:
         "results/logs/index.log",
     params:

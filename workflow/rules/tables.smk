@@ -5,6 +5,7 @@ rule cells:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/cells/{slice}.parquet",
+        manifest="results/{study}/tables/cells/{slice}.manifest.json",
     log:
         "results/logs/tables/{study}/cells/{slice}.log",
     params:
@@ -21,6 +22,7 @@ rule thresholds:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/thresholds/{slice}.parquet",
+        manifest="results/{study}/tables/thresholds/{slice}.manifest.json",
     log:
         "results/logs/tables/{study}/thresholds/{slice}.log",
     params:
@@ -41,6 +43,7 @@ rule scaling:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/scaling/{slice}.parquet",
+        manifest="results/{study}/tables/scaling/{slice}.manifest.json",
     log:
         "results/logs/tables/{study}/scaling/{slice}.log",
     params:
@@ -58,6 +61,7 @@ rule curves:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/curves/{slice}.parquet",
+        manifest="results/{study}/tables/curves/{slice}.manifest.json",
     log:
         "results/logs/tables/{study}/curves/{slice}.log",
     message:
@@ -71,6 +75,7 @@ rule combine:
         slices=lambda wildcards: slice_tables(wildcards, wildcards.table),
     output:
         "results/{study}/tables/{table}.parquet",
+        manifest="results/{study}/tables/{table}.manifest.json",
     log:
         "results/logs/tables/{study}/{table}.log",
     wildcard_constraints:
@@ -88,6 +93,7 @@ rule similarity:
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/similarity.parquet",
+        manifest="results/{study}/tables/similarity.manifest.json",
     log:
         "results/logs/tables/{study}/similarity.log",
     message:

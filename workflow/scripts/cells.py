@@ -6,7 +6,7 @@ from gammascape.analysis.cells import cell_table
 from gammascape.analysis.script import run_script
 from gammascape.measure.outcome import Thresholds
 
-with run_script(snakemake.log[0]):
+with run_script(snakemake, "table"):
     given = snakemake.params.slice
     folders = [Path(path).parent for path in snakemake.input.summaries]
     cell_table(folders, given["labels"], Thresholds(**given["thresholds"])).write_parquet(

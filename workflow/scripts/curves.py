@@ -6,7 +6,9 @@ import polars as pl
 
 from gammascape.analysis.curves import curve_table
 from gammascape.analysis.script import run_script
+from gammascape.analysis.thresholds import best_cells
 
-with run_script(snakemake.log[0]):
+with run_script(snakemake, "table") as script:
     thresholds = pl.read_parquet(snakemake.input.thresholds)
+    script.cells = best_cells(thresholds)["cell"].to_list()
     curve_table(thresholds, Path("results/cells")).write_parquet(snakemake.output[0])

@@ -5,6 +5,6 @@ import polars as pl
 from gammascape.analysis.script import run_script
 from gammascape.figures import edges, save
 
-with run_script(snakemake.log[0]):
+with run_script(snakemake, "figure") as script:
     tables = [snakemake.input.thresholds, snakemake.input.scaling]
-    save(edges(*map(pl.read_parquet, tables)), snakemake.output[0].removesuffix(".json"))
+    save(edges(*map(pl.read_parquet, tables)), script.manifest.name, usermeta=script.mark)

@@ -14,7 +14,7 @@ TABLES = {
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
 }
 
-with run_script(snakemake.log[0]):
+with run_script(snakemake, "page"):
     sections = []
     for name, study in snakemake.params.studies.items():
         folder = Path("results") / name / "tables"

@@ -6,7 +6,7 @@ from gammascape.analysis.scaling import scaling_table
 from gammascape.analysis.script import run_script
 from gammascape.study import Analysis
 
-with run_script(snakemake.log[0]):
+with run_script(snakemake, "table"):
     thresholds = pl.read_parquet(snakemake.input.thresholds)
     analysis = Analysis.model_validate(snakemake.params.analysis)
     scaling_table(thresholds, analysis).write_parquet(snakemake.output[0])

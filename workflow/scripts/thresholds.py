@@ -5,7 +5,7 @@ import polars as pl
 from gammascape.analysis.script import run_script
 from gammascape.analysis.thresholds import threshold_table
 
-with run_script(snakemake.log[0]):
+with run_script(snakemake, "table"):
     cells = pl.read_parquet(snakemake.input.cells)
     threshold_table(cells, snakemake.params.model["depth_exponent"]).write_parquet(
         snakemake.output[0]

@@ -126,7 +126,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "shifted_test_accuracy": last.get("shifted_accuracy"),
         "active_fraction": facts.active_fraction,
         "steps_done": summary["steps_done"],
-        "seconds": manifest["seconds"],
-        "device": manifest["backend"]["device"],
+        "seconds": manifest["cost"]["seconds"],
+        "device": manifest["device"]["device"],
         "data_digest": summary["data"]["digest"],
     }

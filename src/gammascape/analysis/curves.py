@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.thresholds import best_cells
 
 CURVE_SCHEMA = {
     **SLICE_COLUMNS,
@@ -35,7 +36,7 @@ def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         cells_folder: folder of all artifacts.
     """
     frames = []
-    for row in thresholds.filter(pl.col("edge") == "eta_best").iter_rows(named=True):
+    for row in best_cells(thresholds).iter_rows(named=True):
         with np.load(cells_folder / row["cell"] / "arrays.npz", allow_pickle=False) as arrays:
             step, relative = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
         eta, gamma = 10.0 ** row["eta_log10"], 10.0 ** row["gamma_log10"]

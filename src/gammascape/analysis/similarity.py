@@ -8,6 +8,7 @@ import polars as pl
 
 from gammascape.analysis.cells import read_json
 from gammascape.analysis.cka import debiased_cka, unpack_triangle
+from gammascape.analysis.thresholds import best_cells
 
 SIMILARITY_SCHEMA = {
     "dataset": pl.String,
@@ -40,7 +41,7 @@ def similarity_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFra
         thresholds: thresholds of all slices; networks are compared within one dataset, loss, batch size and steps.
         cells_folder: folder of all artifacts.
     """
-    best = thresholds.filter(pl.col("edge") == "eta_best")
+    best = best_cells(thresholds)
     rows: list[dict[str, Any]] = []
     for key, group in best.group_by(_GROUP, maintain_order=True):
         shared = dict(zip(_GROUP, key, strict=True))

@@ -47,6 +47,11 @@ def threshold_table(cells: pl.DataFrame, depth_exponent: int | None) -> pl.DataF
     return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA).sort("gamma_log10", "seed", "edge")
 
 
+def best_cells(thresholds: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the best eta of each gamma and seed."""
+    return thresholds.filter(pl.col("edge") == "eta_best")
+
+
 def _edges_of_line(line: pl.DataFrame) -> list[dict[str, Any]]:
     etas: list[float] = line["eta_log10"].to_list()
     statuses: list[str] = line["status"].to_list()

@@ -15,6 +15,20 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from gammascape.origin import (
+    File,
+    Manifest,
+    ManifestError,
+    Source,
+    code_state,
+    environment,
+    read_manifest,
+    sha256_of,
+    utc_now,
+    write_manifest,
+)
+from gammascape.origin.code import DATA_MODULES
+
 MANIFEST = "manifest.json"
 FORMAT = 1
 SHARD_BYTES = 128 * 2**20
@@ -94,7 +108,8 @@ class Writer:
         self._rows = max(1, shard_bytes // int(np.prod(image_shape)))
         self._open: dict[Split, _OpenShard] = {}
         self._shards: dict[Split, list[dict[str, Any]]] = {"train": [], "test": []}
-        self._manifest: dict[str, Any] = {
+        self._started = utc_now()
+        self._record: dict[str, Any] = {
             "format": FORMAT,
             "dataset": dataset,
             "image_shape": list(image_shape),
@@ -102,7 +117,7 @@ class Writer:
             "class_names": list(class_names) if class_names else None,
             "notes": notes,
         }
-        self._sources: list[dict[str, Any]] = []
+        self._sources: list[Source] = []
 
     def __enter__(self) -> Self:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +144,7 @@ class Writer:
     def source(self, path: Path, sha256: str | None = None) -> None:
         """Record a file that the data come from; it is hashed here unless that was done already."""
         digest = sha256 or sha256_of(path)
-        self._sources.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digest})
+        self._sources.append(Source(path.as_posix(), path.stat().st_size, digest))
 
     def add(self, split: Split, images: Bytes, labels: NDArray[Any]) -> None:
         """Append images uint8 (n, C, H, W) and integer labels (n,).
@@ -168,21 +183,35 @@ class Writer:
             self._close(split)
         if not self._shards["train"]:
             raise ValueError("no training samples")
-        digest = hashlib.sha256(json.dumps(self._manifest["image_shape"]).encode())
+        digest = hashlib.sha256(json.dumps(self._record["image_shape"]).encode())
+        outputs = []
         for split, shards in self._shards.items():
             for shard in shards:
                 digest.update(
                     f"{split} {shard['images']['sha256']} {shard['labels']['sha256']}\n".encode()
                 )
-        manifest: dict[str, Any] = {
-            **self._manifest,
-            "digest": digest.hexdigest(),
-            "sources": self._sources,
-            "train": self._shards["train"],
-            "test": self._shards["test"],
-        }
-        path = self._partial / MANIFEST
-        path.write_text(json.dumps(manifest, indent=1) + "\n")
+                outputs += [
+                    File(entry["file"], entry["bytes"], entry["sha256"])
+                    for entry in (shard["images"], shard["labels"])
+                ]
+        manifest = Manifest(
+            kind="data",
+            name=self._folder.as_posix(),
+            rule="prepare_dataset",
+            record={
+                **self._record,
+                "digest": digest.hexdigest(),
+                "train": self._shards["train"],
+                "test": self._shards["test"],
+            },
+            inputs=tuple(self._sources),
+            code=code_state(*DATA_MODULES),
+            environment=environment(("numpy",)),
+            started=self._started,
+            outputs=tuple(outputs),
+            finished=utc_now(),
+        )
+        write_manifest(self._partial / MANIFEST, manifest)
         # An older preparation is removed first: a folder is replaced only where it is empty.
         shutil.rmtree(self._folder, ignore_errors=True)
         self._partial.replace(self._folder)
@@ -256,7 +285,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     folder = manifest.parent
     again = f"delete {folder} and make it again with `{make}`"
     try:
-        content = json.loads(manifest.read_text())
+        content = read_manifest(manifest).record
         splits = {
             split: tuple(
                 Shard(folder, shard["samples"], shard["images"]["file"], shard["labels"]["file"])
@@ -273,6 +302,8 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
         found = str(content["dataset"])
         shape = tuple(int(size) for size in content["image_shape"])
         classes, digest, form = int(content["classes"]), str(content["digest"]), content["format"]
+    except ManifestError as error:
+        raise DataError(f"{error}; {again}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{manifest}: not a manifest of prepared data ({error}); {again}") from None
     if form != FORMAT:
@@ -318,12 +349,6 @@ def _mapped(path: Path) -> Bytes:
     if array.dtype != np.uint8:
         raise ValueError(f"{path.name} is {array.dtype}, expected uint8")
     return array
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass

@@ -54,6 +54,9 @@ class Config(Record):
     data: Data = Field(default=Data())
     """Folders with data files."""
 
+    record_host: Annotated[bool, BeforeValidator(_flag)] = True
+    """Write the name of the machine into the manifests of what it makes."""
+
     @property
     def studies(self) -> tuple[Path, ...]:
         """Paths of the study files."""

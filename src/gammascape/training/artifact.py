@@ -4,11 +4,13 @@ summary.json and arrays.npz hold only what the cell determines, so the same cell
 same bytes. What differs from run to run (times, machine) is in manifest.json.
 """
 
+import hashlib
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,34 @@ import numpy as np
 from gammascape.data import Dataset
 from gammascape.measure.outcome import Thresholds, judge
 from gammascape.models import Model
+from gammascape.origin import (
+    File,
+    Manifest,
+    Source,
+    code_state,
+    environment,
+    utc_now,
+    write_manifest,
+)
+from gammascape.origin.code import CELL_MODULES
 from gammascape.training.device import Backend
 from gammascape.training.engine import Run
 from gammascape.training.history import thin
 
 SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a cell came to be trained."""
+
+    data: Source | None
+    """The prepared data that it read."""
+    backend: Backend
+    executor: str
+    attempts: Sequence[Mapping[str, Any]]
+    seconds: float
+    lanes: int
 
 
 def make_summary(
@@ -60,20 +85,41 @@ def write_cell(
     folder: Path,
     summary: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray[Any, Any]],
-    backend: Backend,
-    times: Mapping[str, Any],
+    origin: Origin,
 ) -> None:
-    """Write the artifact; each file appears only when it is complete, the summary last."""
+    """Write the artifact; each file appears only when it is complete, the manifest last."""
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {"backend": backend.as_record(), **times}
-    partial = folder / f".{ARRAYS}.{os.getpid()}"
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    partial.replace(folder / ARRAYS)
-    for name, content in ((MANIFEST, manifest), (SUMMARY, summary)):
-        partial = folder / f".{name}.{os.getpid()}"
-        partial.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
-        partial.replace(folder / name)
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **arrays)
+    text = json.dumps(_finite(summary), indent=1, allow_nan=False) + "\n"
+    outputs = tuple(
+        _write(folder / name, content)
+        for name, content in ((ARRAYS, packed.getbuffer()), (SUMMARY, text.encode()))
+    )
+    manifest = Manifest(
+        kind="cell",
+        name=folder.as_posix(),
+        rule="train",
+        record=summary["cell"],
+        inputs=() if origin.data is None else (origin.data,),
+        code=code_state(*CELL_MODULES),
+        environment=environment(("torch", "numpy")),
+        started=origin.attempts[0]["started"],
+        outputs=outputs,
+        finished=utc_now(),
+        device=origin.backend.as_record(),
+        executor=origin.executor,
+        attempts=tuple(origin.attempts),
+        cost={"seconds": round(origin.seconds, 4), "lanes": origin.lanes},
+    )
+    write_manifest(folder / MANIFEST, manifest)
+
+
+def _write(path: Path, content: bytes | memoryview) -> File:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(path)
+    return File(path.name, len(content), hashlib.sha256(content).hexdigest())
 
 
 def _finite(value: Any) -> Any:

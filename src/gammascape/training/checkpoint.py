@@ -13,7 +13,7 @@ import logging
 import os
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,8 @@ class Checkpoints:
         """Where a cell's checkpoint is."""
         return self._folder / f"{identity}-n{NUMERICS_VERSION}"
 
-    def save(self, identity: str, state: State) -> None:
-        """Replace the cell's checkpoint.
+    def save(self, identity: str, state: State, attempts: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Replace the cell's checkpoint; `attempts` are those that led to it, with the one at work.
 
         Raises:
             OSError: if it cannot be written, e.g. on a full disk; the one before is still there.
@@ -98,6 +98,7 @@ class Checkpoints:
             "backend": self._backend,
             "step": state.step,
             "seconds": state.seconds,
+            "attempts": list(attempts),
             "evaluations": [asdict(evaluation) for evaluation in state.evaluations],
             "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
         }
@@ -145,6 +146,15 @@ class Checkpoints:
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)
             return None
+
+    def attempts(self, identity: str) -> list[dict[str, Any]]:
+        """The attempts that led to the cell's checkpoint; none without one."""
+        try:
+            with self.path(identity).open("rb") as file:
+                found: list[dict[str, Any]] = json.loads(file.readline()).get("attempts", [])
+        except (OSError, ValueError):
+            return []
+        return found
 
     def discard(self, identity: str) -> None:
         """Remove the cell's checkpoint: its artifact is in place."""

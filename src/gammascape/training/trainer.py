@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ gc.disable()
 
 from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
-from gammascape.training.artifact import make_arrays, make_summary, write_cell  # noqa: E402
+from gammascape.origin import Source, source_of, utc_now  # noqa: E402
+from gammascape.training.artifact import Origin, make_arrays, make_summary, write_cell  # noqa: E402
 from gammascape.training.capacity import Limits, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, LockedError, scratch_of  # noqa: E402
 from gammascape.training.device import set_up_backend  # noqa: E402
@@ -69,11 +69,13 @@ class Task:
 class Worker:
     """Trains packs on one device, one after another."""
 
-    def __init__(self, device: str, checkpoint_seconds: float) -> None:
+    def __init__(self, device: str, checkpoint_seconds: float, executor: str = "single") -> None:
         self.device, self.backend = set_up_backend(device)
+        self._executor = executor
         self.stopping = False
         self._interval = checkpoint_seconds
         self._datasets: dict[str, Dataset] = {}
+        self._sources: dict[Path, Source] = {}
         self._models: dict[str, Model] = {}
         self._stores: dict[Path, tuple[Checkpoints, Limits]] = {}
 
@@ -149,8 +151,12 @@ class Worker:
         model: Model,
         emit: Emit,
         most: int | None = None,
+        after: str | None = None,
     ) -> None:
-        """Train tasks from where their checkpoints stand, in packs of at most `most` lanes."""
+        """Train tasks from where their checkpoints stand, in packs of at most `most` lanes.
+
+        `after` is the error that the tasks are tried again after.
+        """
         standing: dict[int, list[tuple[Task, State | None]]] = {}
         for task in tasks:
             state = self._store(task)[0].load(task.identity)
@@ -159,7 +165,7 @@ class Worker:
             members = standing[step]
             size = most or len(members)
             for first in range(0, len(members), size):
-                self._train_pack(members[first : first + size], dataset, model, emit)
+                self._train_pack(members[first : first + size], dataset, model, emit, after)
 
     def _train_pack(
         self,
@@ -167,10 +173,11 @@ class Worker:
         dataset: Dataset,
         model: Model,
         emit: Emit,
+        after: str | None,
     ) -> None:
         left = [task for task, _ in members]
         try:
-            self._train_together(members, left, dataset, model, emit)
+            self._train_together(members, left, dataset, model, emit, after)
         except Interrupted:
             raise
         except DataError as error:
@@ -189,7 +196,8 @@ class Worker:
             if memory:
                 self._store(left[0])[1].lower(left[0].record, half)
                 emit({"event": "lanes", "lanes": half})
-            LOG.warning("a pack of %d failed, trying it in halves: %s", len(left), one_line(error))
+            after = one_line(error)
+            LOG.warning("a pack of %d failed, trying it in halves: %s", len(left), after)
             # Outside of the handler nothing refers to the tensors of the failed pack any more.
         else:
             return
@@ -197,7 +205,7 @@ class Worker:
             import torch
 
             torch.cuda.empty_cache()
-        self._train(left, dataset, model, emit, most=-(-len(left) // 2))
+        self._train(left, dataset, model, emit, most=-(-len(left) // 2), after=after)
 
     def _train_together(
         self,
@@ -206,15 +214,29 @@ class Worker:
         dataset: Dataset,
         model: Model,
         emit: Emit,
+        after: str | None,
     ) -> None:
         """Train one pack in lockstep; takes each cell that has ended out of `left`."""
         tasks = [task for task, _ in members]
         states = [state for _, state in members if state is not None]
-        started = datetime.now(UTC)
+        started = utc_now()
         training = Training(
             make_pack([task.record for task in tasks]), dataset, model, self.device, states or None
         )
         first_step, steps = training.step, int(tasks[0].record["steps"])
+        attempt = {
+            "started": started,
+            "from_step": first_step,
+            "reason": _reason(first_step, after),
+        }
+        # Read before the first checkpoint of this attempt takes their place.
+        attempts = {
+            task.identity: [
+                *(self._store(task)[0].attempts(task.identity) if first_step else ()),
+                attempt,
+            ]
+            for task in tasks
+        }
         emit({"event": "pack", "lanes": len(tasks), "steps": steps})
         begun = saved = told = time.monotonic()
         saving = 0.0
@@ -238,7 +260,8 @@ class Worker:
             for lane, run in ended:
                 left.remove(tasks[lane])
                 try:
-                    self._finish(tasks[lane], run, dataset, model, started, first_step, len(tasks))
+                    made = attempts[tasks[lane].identity]
+                    self._finish(tasks[lane], run, dataset, model, made, len(tasks))
                 except OSError as error:
                     # A full disk: training again would end the same way. The checkpoint stays for the next run.
                     self._fail(tasks[lane], error, emit)
@@ -253,17 +276,24 @@ class Worker:
                 )
             due = now - saved >= max(self._interval, saving / _CHECKPOINT_SHARE)
             if training.alive and training.step and (due or self.stopping):
-                saving = self._save(training, tasks, emit)
+                saving = self._save(training, tasks, attempts, emit)
                 saved = time.monotonic()
             if self.stopping and training.alive:
                 raise Interrupted
         emit({"event": "idle", "seconds": time.monotonic() - begun})
 
-    def _save(self, training: Training, tasks: Sequence[Task], emit: Emit) -> float:
+    def _save(
+        self,
+        training: Training,
+        tasks: Sequence[Task],
+        attempts: Mapping[str, Sequence[Mapping[str, Any]]],
+        emit: Emit,
+    ) -> float:
         begun = time.monotonic()
         try:
             for lane, state in training.states():
-                self._store(tasks[lane])[0].save(tasks[lane].identity, state)
+                identity = tasks[lane].identity
+                self._store(tasks[lane])[0].save(identity, state, attempts[identity])
         except OSError as error:
             # A full disk does not stop the training: it may have room again before the end.
             LOG.warning("no checkpoint could be written: %s", error)
@@ -278,24 +308,24 @@ class Worker:
         run: Run,
         dataset: Dataset,
         model: Model,
-        started: datetime,
-        first_step: int,
+        attempts: Sequence[Mapping[str, Any]],
         lanes: int,
     ) -> None:
         summary = make_summary(task.record, run, dataset, model)
-        times = {
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(run.seconds, 4),
-            "resumed_from_step": first_step,
-            "lanes": lanes,
-        }
-        write_cell(task.output, summary, make_arrays(run), self.backend, times)
+        origin = Origin(
+            data=self._source(task.data),
+            backend=self.backend,
+            executor=self._executor,
+            attempts=attempts,
+            seconds=run.seconds,
+            lanes=lanes,
+        )
+        write_cell(task.output, summary, make_arrays(run), origin)
         lines = [
             f"cell {task.identity}",
             f"record {json.dumps(dict(task.record))}",
             f"backend {json.dumps(self.backend.as_record())}",
-            f"pack of {lanes}, from step {first_step}",
+            f"pack of {lanes}, {attempts[-1]['reason']}",
         ]
         for evaluation in run.evaluations:
             share = "" if evaluation.accuracy is None else f", accuracy {evaluation.accuracy:.4f}"
@@ -303,6 +333,13 @@ class Worker:
         lines.append(f"{summary['status']} after {run.steps_done} steps in {run.seconds:.2f} s")
         _write_log(task, lines)
         self._store(task)[0].discard(task.identity)
+
+    def _source(self, data: Path | None) -> Source | None:
+        if data is None:
+            return None
+        if data not in self._sources:
+            self._sources[data] = source_of(data)
+        return self._sources[data]
 
     def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
         lines = [
@@ -316,6 +353,12 @@ class Worker:
             lines += traceback.format_exception(error)
         _write_log(task, lines)
         emit({"event": "failed", "output": str(task.output), "error": one_line(error)})
+
+
+def _reason(first_step: int, after: str | None) -> str:
+    reasons = [f"retried after {after}"] if after else []
+    reasons += [f"resumed from step {first_step}"] if first_step else []
+    return ", ".join(reasons) or "fresh"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

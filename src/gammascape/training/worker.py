@@ -35,7 +35,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     def emit(event: Event) -> None:
         channel.write(json.dumps(event) + "\n")
 
-    worker = Worker(arguments.device, arguments.checkpoint_seconds)
+    worker = Worker(arguments.device, arguments.checkpoint_seconds, "packed")
     inbox: queue.Queue[str | None] = queue.Queue()
 
     def stop(*_: object) -> None:
@@ -81,7 +81,7 @@ def _train_one_pack(arguments: argparse.Namespace) -> int:
     ended = {event["output"] for event in read_journal(journal) if "output" in event}
     tasks = [Task.from_json(item) for item in request["tasks"]]
     tasks = [task for task in tasks if str(task.output) not in ended]
-    worker = Worker(arguments.device, request.get("checkpoint_seconds", 60.0))
+    worker = Worker(arguments.device, request.get("checkpoint_seconds", 60.0), "packed-slurm")
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     with journal.open("a", buffering=1) as file:
 

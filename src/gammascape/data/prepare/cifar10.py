@@ -16,7 +16,8 @@ from gammascape.data.prepare.sources import (
     naming,
     unpacked,
 )
-from gammascape.data.prepared import Bytes, DataError, Split, Writer, sha256_of
+from gammascape.data.prepared import Bytes, DataError, Split, Writer
+from gammascape.origin import sha256_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)

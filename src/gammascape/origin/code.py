@@ -1,0 +1,96 @@
+"""Which code made an artifact: commit, uncommitted changes, the modules that ran, the locked environment."""
+
+import ast
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gammascape
+
+PACKAGE = Path(gammascape.__file__).parent
+CELL_MODULES = ("numerics.py", "data", "models", "measure", "training")
+"""What decides the numbers of a cell, and how it is written."""
+TABLE_MODULES = ("analysis", "measure/outcome.py")
+FIGURE_MODULES = ("figures",)
+DATA_MODULES = ("data/prepare", "data/prepared.py")
+_APART = {"data": "data/prepare"}
+"""Within the first, the second is code of its own."""
+_DIGITS = 12
+
+
+@cache
+def modules_of(*parts: str) -> Mapping[str, str]:
+    """Modules of the library and digests of what their code says; comments, layout and file times do not count.
+
+    Args:
+        parts: packages and modules, relative to the library.
+
+    Returns:
+        relative path of each module -> first digits of the sha256 of its syntax tree.
+    """
+    found: dict[str, str] = {}
+    for part in parts:
+        path = PACKAGE / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            name = file.relative_to(PACKAGE).as_posix()
+            if part not in _APART or not name.startswith(_APART[part]):
+                tree = ast.dump(ast.parse(file.read_bytes()))
+                found[name] = hashlib.sha256(tree.encode()).hexdigest()[:_DIGITS]
+    return found
+
+
+def fingerprint(*parts: str) -> str:
+    """sha256 over `modules_of` these parts."""
+    lines = "".join(f"{name} {digest}\n" for name, digest in modules_of(*parts).items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def code_state(*parts: str) -> dict[str, Any]:
+    """The code at work, with the modules in `parts` one by one.
+
+    `commit` and `dirty` are of the git repository that holds the library, or else of the folder where Snakemake
+    runs; they are None outside of one. `diff_sha256` is that of `git diff HEAD`. `lock_sha256` is that of
+    `requirements.lock`, None where there is none.
+    """
+    return {
+        **_repository(),
+        "lock_sha256": _lock(),
+        "source_sha256": fingerprint(*parts),
+        "modules": dict(modules_of(*parts)),
+    }
+
+
+@cache
+def _repository() -> Mapping[str, Any]:
+    for folder in (PACKAGE, Path.cwd()):
+        commit = _git(folder, "rev-parse", "HEAD")
+        if commit is not None:
+            # Files that are not tracked may be results; those that matter stand in `modules`.
+            diff = _git(folder, "diff", "HEAD") or b""
+            return {
+                "commit": commit.decode().strip(),
+                "dirty": bool(diff),
+                "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
+            }
+    return {"commit": None, "dirty": None, "diff_sha256": None}
+
+
+def _git(folder: Path, *words: str) -> bytes | None:
+    command = ["git", "-C", str(folder), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+@cache
+def _lock() -> str | None:
+    for folder in (Path.cwd(), *PACKAGE.parents[1:2]):
+        path = folder / "requirements.lock"
+        if path.is_file():
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+    return None

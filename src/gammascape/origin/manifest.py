@@ -1,0 +1,185 @@
+"""The manifest of an artifact: what was asked for, from what, by what and where, with hashes of all files.
+
+A manifest stands beside the files it describes and is written after them. Three digests are made of it:
+
+seal     of all of it but `accepted`: what a later artifact writes down about the one it was made from
+content  of kind, record and the hashes of the outputs: the same when a cell is trained again to the same bytes
+claim    of all that is known before the outputs are written: what a figure carries in its files
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+SCHEMA = "gammascape-manifest-1"
+Kind = Literal["cell", "data", "table", "figure", "page"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+FILE_NAME = "manifest.json"
+"""In the folder of a cell or of prepared data, whose files it describes; others have one for each stem."""
+
+
+class ManifestError(Exception):
+    """A manifest is missing or damaged; the message names it."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file by its content; `path` is relative to the manifest's folder."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an artifact was made from, `path` relative to the folder where Snakemake runs.
+
+    A file that no rule makes has `bytes` and `sha256`. An artifact is referred to by its manifest: then `path` is
+    that of the manifest, and `seal` and `content` are its digests.
+    """
+
+    path: str
+    bytes: int | None = None
+    sha256: str | None = None
+    seal: str | None = None
+    content: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One artifact and how it came about; times are UTC in ISO 8601."""
+
+    kind: Kind
+    name: str
+    """Folder or stem of the artifact, relative to the folder where Snakemake runs."""
+    rule: str
+    record: Mapping[str, Any]
+    """What was asked for; for a cell every effective parameter."""
+    inputs: tuple[Source, ...]
+    code: Mapping[str, Any]
+    """See `origin.code.code_state`."""
+    environment: Mapping[str, Any]
+    """See `origin.machine.environment`."""
+    started: str
+    outputs: tuple[File, ...] = ()
+    finished: str = ""
+    device: Mapping[str, Any] | None = None
+    """Device, its model and the settings of precision, where torch computed."""
+    executor: str | None = None
+    attempts: tuple[Mapping[str, Any], ...] = ()
+    """When work on it began, and why: `fresh`, `resumed from step n`, `retried after ...`."""
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    """seconds on the device, and lanes of the pack."""
+    accepted: tuple[Mapping[str, Any], ...] = ()
+    """Declarations that the artifact still holds after a change of the code, each with its reason."""
+
+    @property
+    def seal(self) -> str:
+        """sha256 of the manifest without `accepted`."""
+        return _digest(self._without("accepted"))
+
+    @property
+    def content(self) -> str:
+        """sha256 of kind, record and outputs."""
+        outputs = [(file.path, file.sha256) for file in self.outputs]
+        return _digest({"kind": self.kind, "record": self.record, "outputs": outputs})
+
+    @property
+    def claim(self) -> str:
+        """sha256 of what is known before the outputs are written."""
+        return _digest(self._without("accepted", "outputs", "finished", "cost"))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain builtins, with the name of the schema."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The manifest that `as_json` wrote.
+
+        Raises:
+            ValueError: if it is not one of this schema.
+        """
+        if content.get("schema") != SCHEMA:
+            raise ValueError(f"schema {content.get('schema')!r}, expected {SCHEMA!r}")
+        known = {item.name for item in fields(cls)}
+        if unknown := set(content) - known - {"schema"}:
+            raise ValueError(f"unknown keys {sorted(unknown)}")
+        values = {name: value for name, value in content.items() if name in known}
+        try:
+            values["inputs"] = tuple(Source(**item) for item in values["inputs"])
+            values["outputs"] = tuple(File(**item) for item in values["outputs"])
+            for name in ("attempts", "accepted"):
+                values[name] = tuple(values[name])
+            if values["kind"] not in KINDS:
+                raise ValueError(f"kind {values['kind']!r}, expected one of {', '.join(KINDS)}")
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(str(error)) from None
+
+    def _without(self, *names: str) -> dict[str, Any]:
+        return {name: value for name, value in self.as_json().items() if name not in names}
+
+
+def manifest_path(output: Path) -> Path:
+    """Where the manifest of an output stands: its folder's for cells and data, else one for its stem."""
+    shared = output.with_name(FILE_NAME)
+    return shared if shared.is_file() else output.with_suffix(".manifest.json")
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest; it appears when it is whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(manifest.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ManifestError: if it is missing, damaged, or of another schema.
+    """
+    try:
+        return Manifest.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no manifest") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise ManifestError(f"{path}: not a manifest ({error})") from None
+
+
+def file_of(path: Path, folder: Path) -> File:
+    """Size and hash of an output whose manifest is in `folder`."""
+    return File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256_of(path))
+
+
+def source_of(path: Path) -> Source:
+    """What to write down about an input: its manifest's digests if it has one, else size and hash.
+
+    Raises:
+        ManifestError: if there is a manifest and it is damaged.
+        OSError: if the input cannot be read.
+    """
+    manifest = path if path.name == FILE_NAME else manifest_path(path)
+    if not manifest.is_file():
+        return Source(path.as_posix(), path.stat().st_size, sha256_of(path))
+    found = read_manifest(manifest)
+    return Source(manifest.as_posix(), seal=found.seal, content=found.content)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
