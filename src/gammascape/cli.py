@@ -1,0 +1,37 @@
+"""The command `gammascape`; each of its commands is a module with `add` and a function that runs it."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from gammascape.study import StudyError
+
+Run = Callable[[argparse.Namespace], int]
+"""Runs a command; returns the exit status."""
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+COMMANDS: tuple[Callable[[Commands], None], ...] = ()
+"""Each adds one command to the parser and sets its default `run`."""
+
+USER_MISTAKE = 2
+"""Exit status after a mistake in the command or in a study."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="gammascape", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    chosen = parser.parse_args(arguments)
+    run: Run = chosen.run
+    try:
+        return run(chosen)
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return USER_MISTAKE
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough.
+        return 0
