@@ -97,7 +97,12 @@ class Manifest:
 
     def as_json(self) -> dict[str, Any]:
         """Plain builtins, with the name of the schema."""
-        return {"schema": SCHEMA, **asdict(self)}
+        content = {"schema": SCHEMA, **asdict(self)}
+        content["inputs"] = [
+            {key: value for key, value in asdict(source).items() if value is not None}
+            for source in self.inputs
+        ]
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
