@@ -1,12 +1,15 @@
 """What the Snakefile needs to know about studies: cells by path, slices by name, parameters of rules."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gammascape.study import Cell, Config, Slice, Study, load_config, load_study
 from gammascape.study.datasets import Images
+from gammascape.study.generators import DiffusionSpec, Generated
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,48 @@ class Plan:
         """The manifest of the prepared data that a cell reads, as a list of one or none."""
         dataset = self.cells[cell].dataset
         # Images come from files; other samples are drawn from a law.
-        return [f"results/data/{dataset.kind}/manifest.json"] if isinstance(dataset, Images) else []
+        if not isinstance(dataset, Images):
+            return []
+        return [f"results/data/{dataset.prepared}/manifest.json"]
+
+    @cached_property
+    def generators(self) -> Mapping[str, Generated]:
+        """How the generated sets of digits that the studies use are made, by the keys of their files."""
+        return {spec.key: spec for study in self.studies for spec in self._generators(study)}
+
+    @cached_property
+    def models(self) -> Mapping[str, DiffusionSpec]:
+        """The diffusion models that these sets are sampled from, by the keys of their files."""
+        specs = self.generators.values()
+        return {spec.model_key: spec for spec in specs if isinstance(spec, DiffusionSpec)}
+
+    def chunks(self, generator: str) -> list[str]:
+        """The files of a generated set."""
+        count = self.generators[generator].chunks
+        return [f"results/generated/mnist1m-{generator}/chunk_{k}.npz" for k in range(count)]
+
+    def model_file(self, generator: str) -> str:
+        """The diffusion model that a generated set is sampled from.
+
+        Raises:
+            KeyError: if no study has a set of this name from a model.
+        """
+        spec = self.generators[generator]
+        if not isinstance(spec, DiffusionSpec):
+            raise KeyError(f"{generator} is not sampled from a model")
+        return f"results/generated/{spec.model_key}/model.pt"
+
+    def prepare_options(self, generator: str) -> list[str]:
+        """What the preparation of a generated set has to know of it."""
+        spec = self.generators[generator]
+        made = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+        return ["--chunks", str(spec.chunks), "--generator", made]
+
+    def _generators(self, study: str) -> Iterator[Generated]:
+        for part in self.studies[study].slices:
+            generator = getattr(part.dataset_spec, "generator", None)
+            if isinstance(generator, Generated):
+                yield generator
 
     def cells_params(self, study: str, key: str) -> dict[str, Any]:
         """Parameters of the rule `cells`: how the slice is named and how its cells are judged."""
@@ -67,7 +111,10 @@ class Plan:
         keys = [part.key for part in self.studies[study].slices]
         names = [f"portrait/{key}" for key in keys] + ["edges", "accuracy", "similarity"]
         names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
-        return [f"results/{study}/figures/{name}" for name in names]
+        generated = dict.fromkeys(spec.key for spec in self._generators(study))
+        return [f"results/{study}/figures/{name}" for name in names] + [
+            f"results/generated/mnist1m-{key}/quality" for key in generated
+        ]
 
 
 def load_plan(config: Mapping[str, Any]) -> Plan:
@@ -77,7 +124,7 @@ def load_plan(config: Mapping[str, Any]) -> Plan:
         StudyError: with all that is wrong in one message.
     """
     checked = load_config(config)
-    studies = [load_study(path) for path in checked.studies]
+    studies = [load_study(path, checked.data.generator) for path in checked.studies]
     return Plan(
         config=checked,
         studies={study.name: study for study in studies},

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from gammascape.execution.devices import find_devices
 from gammascape.origin import fingerprint
 from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES
 from gammascape.origin.machine import HIDE_HOST
@@ -33,6 +34,12 @@ wildcard_constraints:
     study="|".join(PLAN.studies),
     slice="|".join(part.key for study in PLAN.studies.values() for part in study.slices),
     cell=r"[a-z0-9]+_[a-z0-9]+_(mse|xent)/g[^/]+-[0-9a-f]{12}",
+
+
+def one_for_each_gpu(wildcards):
+    """Threads of a job that keeps a GPU, or all cores, busy: as many run at a time as there are GPUs."""
+    gpus = sum(device.kind == "cuda" for device in find_devices("auto", 1))
+    return max(1, (workflow.cores or 1) // max(1, gpus))
 
 
 def slice_cells(wildcards, name):

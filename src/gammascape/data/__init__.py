@@ -1,12 +1,15 @@
 """Datasets and online streams. A new dataset is one module and one line in DATASETS."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gammascape.data import digits, images, teacher
+from gammascape.data.augment import mixup
 from gammascape.data.dataset import PROBE_SIZE, Dataset
 from gammascape.data.prepared import DataError
 
@@ -24,7 +27,20 @@ def load_dataset(options: dict[str, Any], source: Path | None, device: torch.dev
     Raises:
         DataError: if the prepared data are missing or damaged.
     """
-    return DATASETS[options["kind"]](options, source, device)
+    dataset = DATASETS[options["kind"]](options, source, device)
+    alpha = float(options.get("mixup", 0.0))
+    return dataset if alpha == 0 else _mixed(dataset, alpha)
+
+
+def _mixed(dataset: Dataset, alpha: float) -> Dataset:
+    def batches(
+        data_seed: int, first_step: int, count: int, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        x, y = dataset.batches(data_seed, first_step, count, batch_size)
+        steps = torch.arange(first_step, first_step + count, device=x.device)
+        return mixup(x, y, steps, data_seed, alpha)
+
+    return replace(dataset, batches=batches)
 
 
 __all__ = ["DATASETS", "PROBE_SIZE", "DataError", "Dataset", "load_dataset"]

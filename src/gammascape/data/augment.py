@@ -67,33 +67,32 @@ def augment(images: Tensor, index: Tensor, data_seed: int, strength: str) -> Ten
 
 
 def mixup(
-    x: Tensor, targets: Tensor, index: Tensor, data_seed: int, alpha: float = 0.0
+    x: Tensor, targets: Tensor, steps: Tensor, data_seed: int, alpha: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Mix each sample with the one before it in the batch (Zhang et al. 2018, arXiv 1710.09412); alpha = 0 is off.
+    """Mix each sample with the one before it in its batch (Zhang et al. 2018, arXiv 1710.09412); alpha = 0 is off.
 
-    The share lambda ~ Beta(alpha, alpha) is one number for the batch, a function of `data_seed` and the batch's
-    first number. Unlike `augment`, the result depends on the batch: on where it begins, and on who is whose
-    neighbour.
+    The share lambda ~ Beta(alpha, alpha) is one number for a batch, a function of `data_seed` and of its step.
+    Unlike `augment`, the result depends on who is whose neighbour; the first of a batch is mixed with its last.
 
     Args:
-        x: (n, ...), floating point.
-        targets: (n, O), whose rows sum to one.
-        index: int64 (n,).
+        x: (n, B, ...), floating point: the batches of n steps.
+        targets: (n, B, O), whose rows sum to one.
+        steps: int64 (n,), the numbers of the steps.
         data_seed: Seed of the stream.
         alpha: 0.2 to 1 is usual.
 
     Returns:
-        lambda x_i + (1 - lambda) x_(i-1), and the targets mixed alike.
+        lambda x_i + (1 - lambda) x_(i-1), and the targets mixed alike, which then are no single class any more.
     """
     if alpha < 0:
         raise ValueError(f"alpha of mixup must not be negative, not {alpha}")
     if alpha == 0:
         return x, targets
-    share = _symmetric_beta(uniform(make_key(data_seed, _MIXUP), index[:1], 2), alpha)
+    share = _symmetric_beta(uniform(make_key(data_seed, _MIXUP), steps, 2), alpha)
 
     def mixed(values: Tensor) -> Tensor:
         own = share.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
-        return own * values + (1.0 - own) * values.roll(1, 0)
+        return own * values + (1.0 - own) * values.roll(1, 1)
 
     return mixed(x), mixed(targets)
 

@@ -12,7 +12,7 @@ PROBE_SIZE = 128
 
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset on one device; all tensors float32, targets one-hot for classification.
+    """One dataset on one device; all tensors float32, targets one-hot for classification; mixup's are shares.
 
     `batches(data_seed, first_step, count, batch_size)` gives inputs (count, B, *input_shape) and targets
     (count, B, outputs) of steps first_step .. first_step + count - 1. It depends on nothing else: every

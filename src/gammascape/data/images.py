@@ -59,6 +59,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     """
     kind = options["kind"]
     prepared = read_prepared(source, kind)
+    _check_generator(prepared, options, source)
     law = LAWS[kind]
     standardize = standardization(law, device)
     samples = _Samples(prepared, device, options)
@@ -103,6 +104,19 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_inputs, shift, black),
     )
+
+
+def _check_generator(prepared: Prepared, options: dict[str, Any], source: Path | None) -> None:
+    """Refuse data that were not made as the cell says: the identity of the cell would be a lie."""
+    wanted, found = options.get("generator"), prepared.generator
+    # Options that were added after the data were made have defaults that mean what was done then.
+    if (wanted is None) != (found is None) or any(
+        (wanted or {}).get(name) != value for name, value in (found or {}).items()
+    ):
+        raise DataError(
+            f"{source}: holds digits from {found or 'files'}, and the cell is about digits from "
+            f"{wanted or 'files'}; delete the folder and make it again with snakemake"
+        )
 
 
 def standardization(law: Law, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -75,6 +75,8 @@ class Prepared:
     """sha256 over the hashes of all files in order: the identity of the content."""
     train: tuple[Shard, ...]
     test: tuple[Shard, ...]
+    generator: dict[str, Any] | None = None
+    """How the samples were generated, with all options; None where they are from files of the user."""
 
     @property
     def image_bytes(self) -> int:
@@ -100,6 +102,7 @@ class Writer:
         *,
         class_names: Sequence[str] | None = None,
         notes: str = "",
+        generator: dict[str, Any] | None = None,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         self._folder = folder
@@ -116,6 +119,7 @@ class Writer:
             "classes": classes,
             "class_names": list(class_names) if class_names else None,
             "notes": notes,
+            "generator": generator,
         }
         self._sources: list[Source] = []
 
@@ -279,7 +283,9 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     Raises:
         DataError: if a file is missing, altered, truncated, or of another kind.
     """
-    make = f"snakemake results/data/{name}/{MANIFEST}"
+    # A generated set has a folder of its own name.
+    folder_name = manifest.parent.name if manifest and manifest.parent.name else name
+    make = f"snakemake results/data/{folder_name}/{MANIFEST}"
     if manifest is None or not manifest.is_file():
         raise DataError(f"{manifest or name}: no prepared {name} data; make it with `{make}`")
     folder = manifest.parent
@@ -302,6 +308,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
         found = str(content["dataset"])
         shape = tuple(int(size) for size in content["image_shape"])
         classes, digest, form = int(content["classes"]), str(content["digest"]), content["format"]
+        generator = content.get("generator")
     except ManifestError as error:
         raise DataError(f"{error}; {again}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -313,7 +320,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     hashed = sum(size for _, size, _ in files) <= _HASHED_WHEN_READ
     for path, size, sha256 in files:
         _check(path, size, sha256 if hashed else None, again)
-    prepared = Prepared(name, shape, classes, digest, splits["train"], splits["test"])
+    prepared = Prepared(name, shape, classes, digest, splits["train"], splits["test"], generator)
     for shard in (*prepared.train, *prepared.test):
         _check_arrays(shard, prepared, again)
     return prepared
@@ -372,7 +379,7 @@ class RowReader:
         """All rows, `count` at a time.
 
         Raises:
-            ValueError: if the file ends before its last row.
+            ValueError: if the file ends before its last row, or after it.
         """
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
         left = self.shape[0]
@@ -383,3 +390,6 @@ class RowReader:
                 raise ValueError(f"ends {left} rows before its end")
             yield np.frombuffer(raw, self.dtype).reshape(number, *self.shape[1:])
             left -= number
+        # Only at its end a member of a zip compares its checksum.
+        if self.file.read(1):
+            raise ValueError(f"goes on after its last row of {self.shape[0]}")

@@ -12,6 +12,7 @@ from gammascape.figures.page import (
     write_index,
 )
 from gammascape.figures.portrait import portrait
+from gammascape.figures.quality import quality
 from gammascape.figures.save import FORMATS, save
 from gammascape.figures.similarity import similarity
 
@@ -25,6 +26,7 @@ __all__ = [
     "edges",
     "loss_curves",
     "portrait",
+    "quality",
     "read_figure",
     "save",
     "similarity",

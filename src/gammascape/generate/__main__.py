@@ -20,10 +20,11 @@ from gammascape.generate import GenerateError
 from gammascape.generate.deform import Strengths, deform
 from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_model
 from gammascape.generate.numbers import CLASSES, balanced_labels
-from gammascape.generate.quality import quality, train_classifier
+from gammascape.generate.quality import picture, quality, train_classifier
 
 _REPORT_SECONDS = 10.0
-_SAMPLES_A_REPORT = 10_000
+_SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
+_SAMPLES_A_REPORT = 5_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +51,10 @@ def _train(chosen: argparse.Namespace) -> None:
         now = time.monotonic()
         if now - told >= _REPORT_SECONDS or done == chosen.steps:
             told = now
-            print(f"step {done} of {chosen.steps}: loss {loss.item():.4f}, {now - started:.0f} s")
+            print(
+                f"step {done} of {chosen.steps}: loss {loss.item():.4f}, {now - started:.0f} s",
+                flush=True,
+            )
 
     network, _ = train_ddpm(
         images,
@@ -76,13 +80,16 @@ def _chunk(chosen: argparse.Namespace) -> None:
         raise GenerateError(
             f"--number {chosen.number}: chunks are 0..{chosen.chunks - 1} with --chunks {chosen.chunks}"
         )
-    device = _device(chosen.device)
+    device = _device(chosen.device, chosen.number)
     network = read_model(chosen.model, device)
     numbers = _numbers(chosen)
     labels = balanced_labels(numbers)
     parts = []
     started = time.monotonic()
-    for part in torch.split(numbers, _SAMPLES_A_REPORT):
+    print(f"chunk {chosen.number} on {device}", flush=True)
+    # Whole batches between two reports.
+    a_report = max(1, _SAMPLES_A_REPORT // chosen.batch_size) * chosen.batch_size
+    for part in torch.split(numbers, a_report):
         parts.append(
             sample(
                 network,
@@ -104,10 +111,18 @@ def _chunk(chosen: argparse.Namespace) -> None:
 
 def _deform(chosen: argparse.Namespace) -> None:
     images, labels = _mnist(chosen.source, "train")
-    device = _device(chosen.device)
+    device = _device(chosen.device, chosen.number)
     strengths = Strengths(chosen.rotation, chosen.scale, chosen.shift, chosen.elastic)
-    made, base = deform(images.to(device), _numbers(chosen).to(device), chosen.seed, strengths)
-    _write_chunk(chosen.output, made.cpu(), labels[base.cpu()])
+    images = images.to(device)
+    started = time.monotonic()
+    print(f"chunk {chosen.number} on {device}", flush=True)
+    made, bases = [], []
+    for part in torch.split(_numbers(chosen), _SAMPLES_A_REPORT):
+        warped, base = deform(images, part.to(device), chosen.seed, strengths)
+        made.append(warped.cpu())
+        bases.append(base.cpu())
+        print(f"{sum(map(len, made))} of {chosen.size} images, {time.monotonic() - started:.0f} s")
+    _write_chunk(chosen.output, torch.cat(made), labels[torch.cat(bases)])
 
 
 def _quality(chosen: argparse.Namespace) -> None:
@@ -115,10 +130,14 @@ def _quality(chosen: argparse.Namespace) -> None:
     chunks = [_read_chunk(path) for path in chosen.chunks]
     train_images, train_labels = _mnist(chosen.source, "train")
     test_images, test_labels = _mnist(chosen.source, "t10k")
-    classifier = train_classifier(train_images, train_labels, device, chosen.steps, chosen.seed)
+    print(f"train a classifier on {len(train_images)} images, on {device}", flush=True)
+    classifier = train_classifier(train_images, train_labels, device, chosen.passes, chosen.seed)
+    print(f"read {sum(len(images) for images, _ in chunks)} images", flush=True)
+    samples = torch.cat([images for images, _ in chunks])
+    sample_labels = torch.cat([labels for _, labels in chunks])
     found = quality(
-        torch.cat([images for images, _ in chunks]),
-        torch.cat([labels for _, labels in chunks]),
+        samples,
+        sample_labels,
         train_images,
         test_images,
         test_labels,
@@ -126,6 +145,15 @@ def _quality(chosen: argparse.Namespace) -> None:
         device=device,
         subset=chosen.subset,
         seed=chosen.seed,
+    )
+    found["pictures"] = {
+        "test": picture(test_images, test_labels),
+        "samples": picture(samples, sample_labels),
+    }
+    accuracy, nearest = found["accuracy"], found["nearest"]
+    print(
+        f"read as labelled: {accuracy['samples']:.4f} of samples, {accuracy['test']:.4f} of test images; "
+        f"closer to a training image than 99 % of test images: {nearest['close_share']:.4f}"
     )
     partial = _partial(chosen.output)
     partial.write_text(json.dumps(found, indent=1) + "\n")
@@ -140,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train a diffusion model on MNIST")
-    train.add_argument("--source", type=Path, required=True, help="folder with MNIST's idx files")
+    train.add_argument("--source", type=Path, required=True, help=_SOURCE)
     train.add_argument("--output", type=Path, required=True, help="model file to make")
     train.add_argument("--features", type=int, default=128, help="channels at full resolution")
     train.add_argument("--steps", type=_positive, default=9400, help="40 passes in batches of 256")
@@ -158,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     chunk.add_argument("--batch-size", type=_positive, default=1000)
 
     warp = commands.add_parser("deform", help="make one chunk of deformed training images")
-    warp.add_argument("--source", type=Path, required=True, help="folder with MNIST's idx files")
+    warp.add_argument("--source", type=Path, required=True, help=_SOURCE)
     strengths = Strengths()
     warp.add_argument("--rotation", type=float, default=strengths.rotation, help="degrees")
     warp.add_argument("--scale", type=float, default=strengths.scale, help="relative")
@@ -167,9 +195,9 @@ def _parser() -> argparse.ArgumentParser:
 
     judge = commands.add_parser("quality", help="measure chunks against real digits")
     judge.add_argument("--chunks", type=Path, nargs="+", required=True, help="files of chunks")
-    judge.add_argument("--source", type=Path, required=True, help="folder with MNIST's idx files")
+    judge.add_argument("--source", type=Path, required=True, help=_SOURCE)
     judge.add_argument("--output", type=Path, required=True, help="JSON file to make")
-    judge.add_argument("--steps", type=_positive, default=1000, help="of the classifier's training")
+    judge.add_argument("--passes", type=_positive, default=2, help="of the classifier's training")
     judge.add_argument("--subset", type=_positive, default=2000, help="images for distances")
 
     for command in (chunk, warp):
@@ -196,12 +224,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, number: int = 0) -> torch.device:
+    """The device of that name; of several GPUs, neighbouring chunks take different ones."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise GenerateError("--device cuda: no CUDA device here; write --device cpu")
-    return torch.device(name)
+    return torch.device("cpu" if name == "cpu" else f"cuda:{number % torch.cuda.device_count()}")
 
 
 def _numbers(chosen: argparse.Namespace) -> Tensor:
@@ -210,10 +239,17 @@ def _numbers(chosen: argparse.Namespace) -> Tensor:
 
 
 def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N, 28, 28) and int64 labels (N,) from the idx files of a split, plain or packed."""
+    """Images uint8 (N, 28, 28) and int64 labels (N,) of a split, from idx files or from prepared MNIST."""
     from gammascape.data.prepare.mnist import read_idx
     from gammascape.data.prepare.sources import find
+    from gammascape.data.prepared import read_prepared
 
+    if source.is_file():
+        prepared = read_prepared(source, "mnist")
+        shards = prepared.train if split == "train" else prepared.test
+        pixels = np.concatenate([shard.images[:, 0] for shard in shards])
+        classes = np.concatenate([shard.labels for shard in shards])
+        return torch.from_numpy(pixels), torch.from_numpy(classes).to(torch.int64)
     arrays = []
     for name, dimensions in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1)):
         stem = f"{split}-{name}"

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from gammascape.study.errors import Problem, study_error
 from gammascape.study.explain import explain
 from gammascape.study.fields import OneOrMore, Record
+from gammascape.study.generators import GeneratorSpec
 from gammascape.study.yaml_reader import Source
 
 CONFIG_FILE = "config/config.yaml"
@@ -37,6 +38,8 @@ class Data(Record):
 
     mnist1m: str = Field(default="data/mnist1m", min_length=1, examples=["data/mnist1m"])
     """Ten chunks of MNIST-1M, which nobody publishes: the authors' files, or chunks of your own."""
+    generator: GeneratorSpec | None = Field(default=None, examples=[{"kind": "deform"}])
+    """How MNIST-1M is generated where a study does not say it; left out: it is read from the chunks in mnist1m."""
 
     def source(self, dataset: str) -> str | None:
         """The folder with the published files of a dataset; None for one that needs none."""

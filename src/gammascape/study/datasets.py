@@ -1,11 +1,13 @@
 """The kinds of dataset a study can name, with their options."""
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from gammascape.study.fields import Count, Listed, Record, Seed, mistake
+from gammascape.study.fields import Amount, Count, Listed, Record, Seed, mistake
+from gammascape.study.generators import GeneratorSpec
 
 # As for models: a default is part of identities and never changes.
 
@@ -23,7 +25,8 @@ def _polynomial(coefficients: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(kept)
 
 
-Amount = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)]
+CONFIGURED_GENERATOR = "generator"
+"""Key of the validation context for the generator that config.yaml names."""
 
 
 class Shift(Record):
@@ -42,6 +45,9 @@ class Samples(Record):
     """Share of the training labels that another class replaces, for good."""
     training_samples: Count | None = Field(default=None, examples=[1000])
     """Train on this many fixed samples, again and again; left out: on all, each used once."""
+    mixup: Amount = Field(default=0.0, examples=[0.2])
+    """Mix each sample and its target with those before it in the batch, by a share from Beta(mixup, mixup) for
+    each step; 0 is off. Labels are made wrong, and images distorted, before."""
 
     @property
     @abstractmethod
@@ -71,6 +77,12 @@ class Images(Samples):
     """Class c of C keeps this number to the power c / (C - 1) of its images; 1 keeps all."""
     test_shift: Shift | None = None
     """A second test set of another law, whose loss and accuracy stand beside those of the clean one."""
+    kind: str
+
+    @property
+    def prepared(self) -> str:
+        """Name of the folder with the prepared data."""
+        return self.kind
 
 
 class Published(Images):
@@ -85,7 +97,6 @@ class Published(Images):
         """Training images."""
 
     published: ClassVar[Facts]
-    kind: str
     augment: Literal["none", "weak", "strong"] = "none"
     """`weak`: shifts, and flips of colour images; `strong`: crops, rotations, colours, and more."""
     repeat: bool = False
@@ -99,12 +110,17 @@ class Published(Images):
     def outputs(self) -> int:
         return self.published.classes
 
+    @property
+    def size(self) -> int:
+        """Training images."""
+        return self.published.size
+
     @model_validator(mode="after")
     def _enough(self) -> Self:
         wanted = self.training_samples
-        if wanted is not None and wanted > self.published.size:
+        if wanted is not None and wanted > self.size:
             raise mistake(
-                f"{wanted} training samples are more than the {self.published.size} of {self.kind}; write fewer",
+                f"{wanted} training samples are more than the {self.size} of {self.kind}; write fewer",
                 "training_samples",
             )
         if wanted is not None and self.repeat:
@@ -118,14 +134,14 @@ class Published(Images):
         if self.training_samples is not None:
             return self.training_samples
         shares = [self.imbalance ** (c / (self.outputs - 1)) for c in range(self.outputs)]
-        return round(self.published.size * float(sum(shares)) / self.outputs)
+        return round(self.size * float(sum(shares)) / self.outputs)
 
     @property
     def samples(self) -> int | None:
         if self.repeat or self.training_samples is not None:
             return None
         # Of an unbalanced choice the loader alone knows the number.
-        return None if self.imbalance < 1 else self.published.size
+        return None if self.imbalance < 1 else self.size
 
 
 class DigitsSpec(Images):
@@ -176,6 +192,11 @@ class TeacherSpec(Samples):
                 "replaces labels, and a regression has none; give the teacher classes: 2 or more",
                 "label_noise",
             )
+        if self.mixup and self.classes == 1:
+            raise mistake(
+                "mixes classes, and a regression has none; give the teacher classes: 2 or more",
+                "mixup",
+            )
         return self
 
     @property
@@ -200,7 +221,26 @@ class Mnist1mSpec(Published):
 
     kind: Literal["mnist1m"]
     """28x28 images of generated digits, ten classes; tested on MNIST."""
+    generator: GeneratorSpec | None = None
+    """How the digits are generated; left out: as `data: generator:` in config.yaml says, and read from chunks of
+    your own if that is left out too."""
     published: ClassVar = Published.Facts((1, 28, 28), 10, 1_000_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_configured(cls, data: Any, info: ValidationInfo) -> Any:
+        configured = (info.context or {}).get(CONFIGURED_GENERATOR)
+        if configured is None or not isinstance(data, Mapping) or "generator" in data:
+            return data
+        return {**data, "generator": configured}
+
+    @property
+    def size(self) -> int:
+        return self.published.size if self.generator is None else self.generator.images
+
+    @property
+    def prepared(self) -> str:
+        return self.kind if self.generator is None else f"{self.kind}-{self.generator.key}"
 
 
 class Cifar10Spec(Published):

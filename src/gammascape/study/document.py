@@ -23,6 +23,7 @@ from gammascape.study.datasets import (
     TinyImagenetSpec,
 )
 from gammascape.study.explain import flow
+from gammascape.study.generators import DeformSpec, DiffusionSpec
 from gammascape.study.models import CnnSpec, MlpSpec, ResnetSpec, VitSpec
 from gammascape.study.schema import Analysis, Grid, SmallGamma, Span, StudyFile
 
@@ -50,6 +51,8 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "An entry of `datasets` with `kind: cifar5m`": Cifar5mSpec,
         "An entry of `datasets` with `kind: tinyimagenet`": TinyImagenetSpec,
         "`test_shift`": Shift,
+        "`generator` with `kind: diffusion`": DiffusionSpec,
+        "`generator` with `kind: deform`": DeformSpec,
         "An entry of `grids`": Grid,
         "`gamma`": GammaAxis,
         "`eta`": EtaAxis,

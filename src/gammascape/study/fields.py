@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+)
 from pydantic.annotated_handlers import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -67,6 +74,9 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """A seed: a whole number from 0."""
+
+Amount = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)]
+"""A number from 0; -0.0, which would be another identity, becomes 0.0."""
 
 NAME = r"^[a-z][a-z0-9]*$"
 Name = Annotated[str, Field(pattern=NAME)]

@@ -11,11 +11,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gammascape.study.cells import Cell, Dtype
-from gammascape.study.datasets import DatasetSpec
+from gammascape.study.datasets import CONFIGURED_GENERATOR, DatasetSpec
 from gammascape.study.edges import Loss
 from gammascape.study.errors import Problem, study_error
 from gammascape.study.exact import decimal_text
 from gammascape.study.explain import explain
+from gammascape.study.generators import Generated
 from gammascape.study.models import ModelSpec
 from gammascape.study.rules import check
 from gammascape.study.schema import Analysis, SmallGamma, StudyFile
@@ -75,14 +76,15 @@ class Study:
         return {cell.path: cell for cell in self.cells}
 
 
-def load_study(path: str | Path) -> Study:
-    """Read a study file and expand it.
+def load_study(path: str | Path, generator: Generated | None = None) -> Study:
+    """Read a study file and expand it; `generator` is that of MNIST-1M where the study names none.
 
     Raises StudyError, with all problems of the file in one message, if it cannot be used.
     """
     source = read_yaml(path)
     try:
-        file = StudyFile.model_validate(source.data)
+        context = {CONFIGURED_GENERATOR: generator}
+        file = StudyFile.model_validate(source.data, context=context)
     except ValidationError as error:
         raise study_error(source.name, explain(error, source, StudyFile)) from None
     found = check(file)

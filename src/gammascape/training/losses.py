@@ -11,7 +11,7 @@ def lane_losses(loss: str, f: Tensor, targets: Tensor) -> Tensor:
         loss: "mse": mean over samples and outputs of (f - y)^2, without a factor 1/2.
             "xent": softmax cross-entropy in nats.
         f: outputs (K, B, O).
-        targets: (B, O), one-hot for classification.
+        targets: (B, O), one-hot for classification, or shares of classes.
 
     Returns:
         (K,).
@@ -24,7 +24,8 @@ def lane_losses(loss: str, f: Tensor, targets: Tensor) -> Tensor:
 def zero_losses(loss: str, targets: Tensor) -> Tensor:
     """Loss of the predictor f = 0 on each of several batches: targets (n, B, O) -> (n,).
 
-    This is where every centred network starts: 1/O for one-hot MSE, ln O for cross-entropy.
+    This is where every centred network starts: 1/O for one-hot MSE, less for shares of classes, ln O for
+    cross-entropy.
     """
     if loss == "mse":
         return targets.square().mean((1, 2))

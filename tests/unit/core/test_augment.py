@@ -75,7 +75,9 @@ def test_nothing_looks_at_the_values_of_a_tensor(shape: tuple[int, ...], strengt
     images = torch.empty(4, *shape, device="meta")
     index = torch.empty(4, dtype=torch.int64, device="meta")
     assert augment(images, index, 0, strength).shape == images.shape
-    assert mixup(images, images[:, 0, 0], index, 0, 0.5)[0].shape == images.shape
+    assert (
+        mixup(images[None], images[None, :, 0, 0], index[:1], 0, 0.5)[0].shape[1:] == images.shape
+    )
 
 
 def test_a_mistake_is_named() -> None:
@@ -85,7 +87,7 @@ def test_a_mistake_is_named() -> None:
     with pytest.raises(ValueError, match="1 or 3 channels, not 2"):
         augment(x[:, :2], index, 0, "weak")
     with pytest.raises(ValueError, match="alpha of mixup"):
-        mixup(x, x[:, 0, 0], index, 0, -1.0)
+        mixup(x[None], x[None, :, 0, 0], index[:1], 0, -1.0)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -276,22 +278,23 @@ def test_one_image_in_36_draws_identity_twice_and_stays() -> None:
     assert same == pytest.approx(1 / 36, abs=0.01)
 
 
-def test_mixup_mixes_neighbours_by_one_share_for_the_batch() -> None:
-    x, index = pixels(16, (3, 8, 8)), torch.arange(16) + 100
-    targets = torch.eye(10)[torch.arange(16) % 10]
-    mixed, soft = mixup(x, targets, index, 0, 0.4)
+def test_mixup_mixes_neighbours_by_one_share_for_each_step() -> None:
+    x, steps = pixels(32, (3, 8, 8)).view(2, 16, 3, 8, 8), torch.tensor([7, 8])
+    targets = torch.eye(10)[torch.arange(16) % 10].expand(2, 16, 10)
+    mixed, soft = mixup(x, targets, steps, 0, 0.4)
     # Neighbours differ, so a row's own class holds the share.
-    share = soft[1, 1].item()
-    assert 0 < share < 1
-    for i in range(16):
-        wanted = share * x[i] + (1 - share) * x[i - 1]
-        # Two float32 products below one and their sum.
-        torch.testing.assert_close(mixed[i], wanted, rtol=0, atol=2e-7)
-    torch.testing.assert_close(soft.sum(1), torch.ones(16), rtol=0, atol=2e-7)
-    again, _ = mixup(x[:5], targets[:5], index[:5], 0, 0.4)
-    assert torch.equal(again[1:], mixed[1:5])
-    assert not torch.equal(mixup(x, targets, index, 1, 0.4)[0], mixed)
-    off = mixup(x, targets, index, 0)
+    shares = soft[:, 1, 1].tolist()
+    assert 0 < shares[0] != shares[1] < 1
+    for n, share in enumerate(shares):
+        for i in range(16):
+            wanted = share * x[n, i] + (1 - share) * x[n, i - 1]
+            # Two float32 products below one and their sum.
+            torch.testing.assert_close(mixed[n, i], wanted, rtol=0, atol=2e-7)
+    torch.testing.assert_close(soft.sum(2), torch.ones(2, 16), rtol=0, atol=2e-7)
+    alone, _ = mixup(x[1:], targets[1:], steps[1:], 0, 0.4)
+    assert torch.equal(alone[0], mixed[1])
+    assert not torch.equal(mixup(x, targets, steps, 1, 0.4)[0], mixed)
+    off = mixup(x, targets, steps, 0)
     assert off[0] is x
     assert off[1] is targets
 

@@ -223,6 +223,43 @@ def test_augmented_training_leaves_the_test_set_alone(tmp_path: Path) -> None:
     assert len(rows) == 1200
 
 
+def test_mixup_belongs_to_the_step_and_leaves_the_test_set_alone(tmp_path: Path) -> None:
+    plain, mixed = mnist(tmp_path), mnist(tmp_path, mixup=0.5)
+    assert torch.equal(plain.test_inputs, mixed.test_inputs)
+    assert torch.equal(plain.test_targets, mixed.test_targets)
+    x, y = plain.batches(0, 3, 4, 20)
+    xs, ys = mixed.batches(0, 3, 4, 20)
+    alone, _ = mixed.batches(0, 5, 1, 20)
+    assert torch.equal(xs[2], alone[0])
+    other, _ = mixed.batches(1, 3, 4, 20)
+    assert not torch.equal(xs, other)
+    # Two products of float32 below some 3 and their sum.
+    torch.testing.assert_close(ys.sum(-1), torch.ones(4, 20), rtol=0, atol=2e-7)
+    share = (xs[1, 4] - x[1, 3]).flatten() @ (x[1, 4] - x[1, 3]).flatten()
+    share = share / (x[1, 4] - x[1, 3]).square().sum()
+    torch.testing.assert_close(ys[1, 4], share * y[1, 4] + (1 - share) * y[1, 3], rtol=0, atol=1e-5)
+
+
+def test_mixup_mixes_the_wrong_labels_and_not_the_right_ones(tmp_path: Path) -> None:
+    _, noisy = mnist(tmp_path, label_noise=0.5).batches(0, 0, 30, 20)
+    _, both = mnist(tmp_path, label_noise=0.5, mixup=1.0).batches(0, 0, 30, 20)
+    allowed = noisy + noisy.roll(1, 1)
+    assert (both[allowed == 0] == 0).all()
+    assert ((both > 0) & (both < 1)).any()
+
+
+@pytest.mark.parametrize("loss", ["mse", "xent"])
+def test_a_cell_learns_from_mixed_samples(loss: str, digits_file: Path, record: Any) -> None:
+    options = DigitsSpec(kind="digits", mixup=0.2).model_dump(mode="json")
+    dataset = load_dataset(options, digits_file, CPU)
+    model = build_model(record()["model"], dataset.input_shape, 10)
+    cell = record(dataset=options, loss=loss, eta="0", steps=200)
+    ((_, run),) = train(make_pack([cell]), dataset, model, CPU)
+    last = run.evaluations[-1]
+    assert last.accuracy is not None
+    assert last.accuracy > 0.6
+
+
 def test_a_cell_is_evaluated_on_the_shifted_test_set_too(digits_file: Path, record: Any) -> None:
     shift = {"kind": "contrast", "strength": 1e-3}
     options = DigitsSpec(kind="digits").model_dump(mode="json") | {"test_shift": shift}

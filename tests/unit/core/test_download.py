@@ -1,5 +1,6 @@
 """Files are fetched in one piece or several, and only the published ones are kept."""
 
+import base64
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ class _Server(ThreadingHTTPServer):
     """Transfers that will break off half-way."""
     resumes = True
     missing = False
+    states: str | None = None
+    """The md5 in its headers, as Google's storage writes it."""
     ranges: list[str | None]
 
 
@@ -38,6 +41,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if begin else 200)
         rest = CONTENT[begin:]
         self.send_header("Content-Length", str(len(rest)))
+        if self.server.states:
+            self.send_header("x-goog-hash", "crc32c=n03x6A==")
+            self.send_header("x-goog-hash", f"md5={self.server.states}")
         self.end_headers()
         if self.server.breaks:
             self.server.breaks -= 1
@@ -110,6 +116,20 @@ def test_another_file_is_refused(
     with pytest.raises(DataError, match=words):
         fetch(a_file(server, **changes), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_md5_that_a_server_states_is_compared_where_none_is_published(
+    server: _Server, tmp_path: Path
+) -> None:
+    unpublished = a_file(server, size=None, md5=None)
+    digest = hashlib.md5(CONTENT, usedforsecurity=False).digest()
+    server.states = base64.b64encode(digest).decode()
+    fetch(unpublished, tmp_path / "right")
+    assert (tmp_path / "right/part0.npz").is_file()
+    server.states = base64.b64encode(digest[::-1]).decode()
+    with pytest.raises(DataError, match=f"md5 {digest.hex()}, expected {digest[::-1].hex()}"):
+        fetch(unpublished, tmp_path / "wrong")
+    assert list((tmp_path / "wrong").iterdir()) == []
 
 
 def test_a_file_that_is_nowhere_is_named_with_what_to_do(server: _Server, tmp_path: Path) -> None:

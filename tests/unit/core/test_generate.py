@@ -1,15 +1,18 @@
 """Generated digits are functions of their numbers, and training a generator can be interrupted."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from gammascape.generate.__main__ import main
 from gammascape.generate.deform import Strengths, deform
 from gammascape.generate.diffusion import sample, train_ddpm
 from gammascape.generate.quality import nearest_distances
 
-from .formats import pixels
+from .formats import pixels, prepare_mnist
 
 CPU = torch.device("cpu")
 IMAGES = torch.from_numpy(pixels(40, 28, 28))
@@ -81,3 +84,50 @@ def test_nearest_distances_are_those_of_all_pairs() -> None:
     pairs = (a.flatten(1).double() - b.flatten(1).double()[:, None]).norm(dim=-1) / 255
     # Squares of differences by a product in float32.
     torch.testing.assert_close(found.double(), pairs.min(0).values, rtol=1e-4, atol=1e-4)
+
+
+def test_every_chunk_is_the_same_by_itself_and_of_the_prepared_images(tmp_path: Path) -> None:
+    manifest = prepare_mnist(tmp_path)
+    for k in (1, 0):
+        arguments = ["--source", str(manifest), "--number", str(k), "--size", "50"]
+        assert main(["deform", *arguments, "--output", str(tmp_path / f"chunk_{k}.npz")]) == 0
+    one = ["--source", str(tmp_path / "source"), "--number", "0", "--size", "100"]
+    assert main(["deform", *one, "--output", str(tmp_path / "whole.npz")]) == 0
+    with np.load(tmp_path / "whole.npz") as whole:
+        for k in (0, 1):
+            with np.load(tmp_path / f"chunk_{k}.npz") as chunk:
+                for name in ("images", "labels"):
+                    assert np.array_equal(chunk[name], whole[name][50 * k : 50 * (k + 1)])
+
+
+def test_quality_tells_copies_from_new_digits(tmp_path: Path) -> None:
+    manifest = prepare_mnist(tmp_path, train=100, test=100)
+    still = ["--rotation", "0", "--scale", "0", "--shift", "0", "--elastic", "0"]
+    for name, options in (("copied", still), ("moved", [])):
+        chunk, found = tmp_path / f"{name}.npz", tmp_path / f"{name}.json"
+        command = ["--source", str(manifest), "--number", "0", "--size", "100", *options]
+        assert main(["deform", *command, "--output", str(chunk)]) == 0
+        command = ["--source", str(manifest), "--chunks", str(chunk), "--output", str(found)]
+        assert main(["quality", *command]) == 0
+    copied, moved = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("copied", "moved"))
+    assert copied["nearest"]["close_share"] == 1
+    assert moved["nearest"]["close_share"] < 1
+    assert max(copied["nearest"]["samples_quantiles"]) == 0
+    assert min(moved["nearest"]["samples_quantiles"]) > 1
+    assert copied["pictures"]["samples"].startswith("data:image/png;base64,")
+
+
+def test_a_mistake_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--source", str(tmp_path), "--number", "0", "--output", str(tmp_path / "x.npz")]
+    assert main(["deform", *command]) == 1
+    assert "train-images-idx3-ubyte" in capsys.readouterr().err
+    command = [
+        "--model",
+        str(tmp_path / "none.pt"),
+        "--number",
+        "0",
+        "--output",
+        str(tmp_path / "x"),
+    ]
+    assert main(["chunk", *command]) == 1
+    assert "none.pt: no such model" in capsys.readouterr().err

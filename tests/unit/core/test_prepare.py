@@ -1,19 +1,23 @@
 """Published formats become prepared data; a wrong file is named, with what was expected."""
 
 import gzip
+import hashlib
 import io
 import lzma
 import os
 import pickle
+import signal
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from gammascape.data import DataError
+from gammascape.data import DataError, load_dataset
 from gammascape.data.prepare import (
     cifar5m,
     cifar10,
@@ -157,7 +161,7 @@ def test_generated_chunks_are_read(tmp_path: Path) -> None:
     assert np.array_equal(images, made)
 
 
-Mistake = tuple[str, Callable[[Path], None], str]
+Mistake = tuple[str, Callable[[Path], object], str]
 
 
 def write(name: str, content: bytes) -> Callable[[Path], None]:
@@ -174,6 +178,28 @@ def cut(name: str, count: int = 10) -> Callable[[Path], None]:
         (source / name).write_bytes(content[:-count])
 
     return change
+
+
+def alter(name: str, place: int) -> Callable[[Path], None]:
+    def change(source: Path) -> None:
+        content = bytearray((source / name).read_bytes())
+        content[place] ^= 255
+        (source / name).write_bytes(content)
+
+    return change
+
+
+def lengthened(path: Path) -> None:
+    """Give the labels of a part of CIFAR-5M more bytes than their header says."""
+    with np.load(path) as part:
+        x, y = part["X"], part["Y"]
+    header = io.BytesIO()
+    np.save(header, y)
+    with zipfile.ZipFile(path, "w") as archive:
+        image = io.BytesIO()
+        np.save(image, x)
+        archive.writestr("X.npy", image.getvalue())
+        archive.writestr("Y.npy", header.getvalue() + b"x")
 
 
 def npz(name: str, **content: Any) -> Callable[[Path], None]:
@@ -311,6 +337,52 @@ MISTAKES: dict[str, Mistake] = {
         zipped(**{"val/val_annotations.txt": b"val_0.JPEG n1\n"}),
         "line 1: 1 fields, expected 2",
     ),
+    "cifar5m: altered": ("cifar5m", alter("part2.npz", 40_000), "part2.npz: damaged or truncated"),
+    "cifar5m: altered beyond the test images": (
+        "cifar5m",
+        alter("part5.npz", 80_000),
+        "part5.npz: damaged or truncated",
+    ),
+    "cifar5m: no zip": ("cifar5m", write("part1.npz", b"x"), "part1.npz: damaged or truncated"),
+    "cifar5m: too long": (
+        "cifar5m",
+        lambda source: lengthened(source / "part3.npz"),
+        "part3.npz: goes on after its last row of 30",
+    ),
+    "tinyimagenet: zip altered": (
+        "tinyimagenet",
+        alter("tiny-imagenet-200.zip", 60_000),
+        "is damaged (Bad CRC-32",
+    ),
+    "tinyimagenet: nothing": ("tinyimagenet", remove("tiny-imagenet-200.zip"), "neither"),
+    "mnist1m: altered": ("mnist1m", alter("MNIST_images_1.npz", 9000), "damaged or truncated"),
+    "mnist1m: label": (
+        "mnist1m",
+        lambda source: np.save(source / "MNIST_labels_1.npy", classes(20, 11).astype(np.int64)),
+        "MNIST_labels_1.npy: label 10 is outside 0..9",
+    ),
+    "mnist1m: float labels": (
+        "mnist1m",
+        lambda source: np.save(source / "MNIST_labels_1.npy", np.zeros(20)),
+        "MNIST_labels_1.npy: labels are float64 (20,), expected integers (n,)",
+    ),
+    "mnist1m: one-hot labels": (
+        "mnist1m",
+        lambda source: np.save(source / "MNIST_labels_1.npy", np.eye(10, dtype=np.int64)),
+        "labels are int64 (10, 10), expected integers (n,)",
+    ),
+    "mnist1m: labels cut": ("mnist1m", cut("MNIST_labels_0.npy"), "MNIST_labels_0.npy: ends"),
+    "mnist1m: labels empty": ("mnist1m", write("MNIST_labels_0.npy", b""), "MNIST_labels_0.npy"),
+    "mnist1m: type": (
+        "mnist1m",
+        npz("MNIST_images_0.npz", arr_0=np.zeros((20, 1, 28, 28), np.int32)),
+        "images are int32",
+    ),
+    "cifar10: binary cut": (
+        "cifar10",
+        lambda source: (source / BATCH).rename(source / f"{BATCH}.bin").write_bytes(bytes(3072)),
+        "data_batch_2.bin: 3072 bytes are no whole number of images",
+    ),
     "mnist1m: chunk missing": ("mnist1m", remove("MNIST_images_1.npz"), "MNIST_images_1.npz"),
     "mnist1m: labels missing": ("mnist1m", remove("MNIST_labels_1.npy"), "MNIST_labels_1.npz.npy"),
     "mnist1m: cut": ("mnist1m", cut("MNIST_images_0.npz", 3000), "damaged or truncated"),
@@ -376,6 +448,34 @@ def test_altered_published_files_are_refused(tmp_path: Path) -> None:
         cifar10.prepare(make_cifar10(tmp_path / "cifar10"), tmp_path / "out")
 
 
+def test_altered_binary_batches_are_refused_and_their_order_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_cifar10(tmp_path / "source", n=10_000, binary=True)
+    inside = source / cifar10.FOLDERS[True]
+    for name in ("data_batch_3.bin", "data_batch_5.bin"):
+        (inside / name).write_bytes((inside / "data_batch_1.bin").read_bytes())
+    published = {}
+    for split, names in cifar10.BATCHES.items():
+        rows = [
+            row
+            for name in names
+            for row in cifar10._row_digests((inside / f"{name}.bin").read_bytes())
+        ]
+        published[split] = hashlib.sha256(b"".join(sorted(rows))).hexdigest()
+    monkeypatch.setattr(cifar10, "PUBLISHED_CONTENT", published)
+    one, other = inside / "data_batch_1.bin", inside / "data_batch_2.bin"
+    moved = one.read_bytes(), other.read_bytes()
+    one.write_bytes(moved[1])
+    other.write_bytes(moved[0])
+    cifar10.prepare(source, tmp_path / "out")
+    alter("data_batch_4.bin", 5000)(inside)
+    with pytest.raises(DataError, match=r"data_batch_4\.bin.* was altered") as caught:
+        cifar10.prepare(source, tmp_path / "again")
+    assert str(inside) in str(caught.value)
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar5m", "tinyimagenet"])
 def test_a_missing_folder_is_named_with_its_key(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"config/config\.yaml under data: {name}:"):
@@ -400,6 +500,21 @@ def test_an_interrupted_preparation_leaves_the_older_one(tmp_path: Path) -> None
     assert (
         sum(shard.samples for shard in read_prepared(tmp_path / "x/manifest.json", "x").train) == 5
     )
+
+
+def test_a_killed_preparation_leaves_nothing_half_made(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with Writer(tmp_path / "x", "x", (1, 2, 2), 3, shard_bytes=16) as writer:
+            writer.add("train", pixels(9, 1, 2, 2), classes(9, 3))
+            os.kill(os.getpid(), signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert not (tmp_path / "x").exists()
+    with Writer(tmp_path / "x", "x", (1, 2, 2), 3) as writer:
+        writer.add("train", pixels(5, 1, 2, 2), classes(5, 3))
+    assert no_leftovers(tmp_path)
+    assert read_prepared(tmp_path / "x/manifest.json", "x").train[0].samples == 5
 
 
 @pytest.mark.parametrize(
@@ -427,6 +542,31 @@ def test_damaged_prepared_data_are_named_with_the_way_out(
         read_prepared(manifest, "mnist")
     assert str(manifest.parent) in str(caught.value)
     assert "snakemake results/data/mnist/manifest.json" in str(caught.value)
+
+
+def test_digits_that_another_generator_made_are_refused(tmp_path: Path) -> None:
+    source, test = make_mnist1m(tmp_path / "source"), prepare_mnist(tmp_path)
+    deform = {"kind": "deform", "seed": 0}
+    for name, generator in (("files", None), ("deform", deform)):
+        mnist1m.prepare(source, tmp_path / name, mnist=test, chunks=2, generator=generator)
+
+    def load(name: str, generator: dict[str, Any] | None) -> None:
+        options = {"kind": "mnist1m", "generator": generator}
+        load_dataset(options, tmp_path / name / "manifest.json", torch.device("cpu"))
+
+    load("files", None)
+    load("deform", deform)
+    # An option that came later, with the default that means what was done before.
+    load("deform", {**deform, "blur": 0.0})
+    for name, generator in (
+        ("files", deform),
+        ("deform", None),
+        ("deform", {**deform, "seed": 1}),
+        ("deform", {**deform, "kind": "diffusion"}),
+    ):
+        with pytest.raises(DataError, match="make it again") as caught:
+            load(name, generator)
+        assert str(tmp_path / name) in str(caught.value)
 
 
 def test_prepared_data_of_another_set_are_refused(tmp_path: Path) -> None:

@@ -146,6 +146,46 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         swap(DIGITS, "digits: {kind: teacher}", "loss: mse", "loss: xent"),
         ["grids[0].loss: xent needs classes", "digits is a regression", "classes: 2"],
     ),
+    "mixup of a regression": (
+        swap(DIGITS, "digits: {kind: teacher, mixup: 0.2}"),
+        ["datasets.digits.mixup: mixes classes, and a regression has none", "classes: 2"],
+    ),
+    "mixup below zero": (
+        swap(DIGITS, "digits: {kind: digits, mixup: -0.2}"),
+        ["datasets.digits.mixup: must be at least 0, got -0.2"],
+    ),
+    "unknown generator": (
+        swap(DIGITS, "digits: {kind: mnist1m, generator: {kind: diffusoin}}"),
+        ["datasets.digits.generator.kind: ", "did you mean diffusion?"],
+    ),
+    "generator without its kind": (
+        swap(DIGITS, "digits: {kind: mnist1m, generator: {size: 10}}"),
+        ["datasets.digits.generator.kind: missing; write kind: diffusion or deform"],
+    ),
+    "option of the other generator": (
+        swap(DIGITS, "digits: {kind: mnist1m, generator: {kind: deform, guidance: 1}}"),
+        ["datasets.digits.generator.guidance: unknown key"],
+    ),
+    "features in no whole groups": (
+        swap(DIGITS, "digits: {kind: mnist1m, generator: {kind: diffusion, features: 20}}"),
+        ["datasets.digits.generator.features: must be a multiple of 8, got 20; write 24"],
+    ),
+    "generator of a set that is published": (
+        swap(DIGITS, "digits: {kind: mnist, generator: {kind: deform}}"),
+        ["datasets.digits.generator: unknown key"],
+    ),
+    "more steps than are generated": (
+        swap(DIGITS, "digits: {kind: mnist1m, generator: {kind: deform, chunks: 2, size: 300}}"),
+        ["need 19200 samples, and digits has 600, each used once: write steps: 18 or less"],
+    ),
+    "more training samples than are generated": (
+        swap(
+            DIGITS,
+            "digits: {kind: mnist1m, training_samples: 700, "
+            "generator: {kind: deform, chunks: 2, size: 300}}",
+        ),
+        ["datasets.digits.training_samples: 700 training samples are more than the 600 of mnist1m"],
+    ),
     "image model on vectors": (
         swap(DIGITS, "digits: {kind: teacher}", MLP, "mlp3: {kind: cnn, width: 8}"),
         ["grids[0].model: mlp3 (a cnn) cannot read digits: it needs images, not vectors"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gammascape.data.prepare import cifar5m, cifar10, digits, mnist, mnist1m, tinyimagenet
 
@@ -15,14 +16,13 @@ PREPARERS: dict[str, Callable[..., None]] = {
 }
 
 
-def prepare(name: str, source: Path | None, folder: Path, mnist: Path | None = None) -> None:
-    """Prepare dataset `name` from the files in `source` into `folder`; `mnist` is a manifest that mnist1m needs.
+def prepare(name: str, source: Path | None, folder: Path, **options: Any) -> None:
+    """Prepare dataset `name` from the files in `source` into `folder`; `options` are those of its own function.
 
     Raises:
         DataError: naming the file that is missing or wrong, and what was expected.
     """
-    extra = {"mnist": mnist} if name == "mnist1m" else {}
-    PREPARERS[name](source, folder, **extra)
+    PREPARERS[name](source, folder, **options)
 
 
 __all__ = ["PREPARERS", "prepare"]

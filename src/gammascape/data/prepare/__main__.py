@@ -1,10 +1,12 @@
 """`python -m gammascape.data.prepare DATASET --source FOLDER --output FOLDER`, the command of the rules."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from gammascape.data.prepare import PREPARERS, prepare
+from gammascape.data.prepare import PREPARERS, mnist1m, prepare
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
 
@@ -16,14 +18,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--source", type=Path, help="folder with the files as they are published")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--mnist", type=Path, help="manifest of prepared MNIST, for mnist1m")
+    parser.add_argument("--chunks", type=int, default=mnist1m.CHUNKS, help="number, for mnist1m")
+    parser.add_argument(
+        "--generator", type=json.loads, help="JSON: how the chunks were generated, for mnist1m"
+    )
     parser.add_argument(
         "--download", action="store_true", help="fetch published files that are not in --source"
     )
     chosen = parser.parse_args(arguments)
+    options: dict[str, Any] = {}
+    if chosen.dataset == "mnist1m":
+        if chosen.mnist is None:
+            parser.error(
+                "mnist1m needs --mnist, the manifest of prepared MNIST, for its test images"
+            )
+        options = {name: getattr(chosen, name) for name in ("mnist", "chunks", "generator")}
     try:
         if chosen.download and chosen.source is not None and chosen.dataset in DOWNLOADS:
             download(chosen.dataset, chosen.source)
-        prepare(chosen.dataset, chosen.source, chosen.output, chosen.mnist)
+        prepare(chosen.dataset, chosen.source, chosen.output, **options)
     except DataError as error:
         print(error, file=sys.stderr)
         return 1

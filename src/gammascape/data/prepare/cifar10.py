@@ -1,5 +1,6 @@
 """CIFAR-10 (Krizhevsky 2009) from its batches, python or binary version, loose or in the published archive."""
 
+import hashlib
 import io
 import pickle
 import tarfile
@@ -28,8 +29,7 @@ BATCHES: dict[Split, tuple[str, ...]] = {
 ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz")
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 
-# md5 of the python batches, as torchvision checks them; pixels and labels of the binary ones are compared by the
-# archive's sum alone.
+# md5 of the python batches, as torchvision checks them.
 PUBLISHED = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -38,11 +38,17 @@ PUBLISHED = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+# Of the binary batches no sums are published but the archive's. They hold the same images, so these are sums over
+# the python batches: sha256 of the sorted sha256 of each label byte with its image, whatever their order is.
+PUBLISHED_CONTENT: dict[Split, str] = {
+    "train": "55a61f79a40ece2ceda9fb5f9f7078f6ea2fc4952489cef56682bcf92cfcc260",
+    "test": "325704b01eb92e1e2a6215ae6a916bb7db7de054af0c496be1c7be2e0fcfbf5f",
+}
 _ROW = 1 + 3 * 32 * 32
 
 
 def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
-    """Write CIFAR-10; `verify` demands the published python batches byte for byte.
+    """Write CIFAR-10; `verify` demands the published python batches byte for byte, or their images in binary ones.
 
     Raises:
         DataError: if a file is missing, damaged, altered, or has a label out of range.
@@ -53,20 +59,43 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
         archive = next((source / name for name in ARCHIVES if (source / name).is_file()), None)
         packed = _Archive(archive) if archive else None
         for split, names in BATCHES.items():
+            rows: list[bytes] = []
             for name in names:
                 path, content, is_binary = packed.read(name) if packed else _read(source, name)
                 with naming(path):
                     images, labels = (_parse_binary if is_binary else _parse_python)(content)
                     if verify and len(images) != 10_000:
                         raise ValueError(f"holds {len(images)} images, expected 10000")
-                if verify and not is_binary:
+                if not is_binary and verify:
                     check_md5(path, content, PUBLISHED[name])
+                if is_binary:
+                    rows += _row_digests(content)
                 if not packed:
                     writer.source(path)
                 with naming(path):
                     writer.add(split, images, labels)
+            if verify and rows:
+                _check_content(path.parent, split, rows)
         if archive:
             writer.source(archive, sha256_of(archive))
+
+
+def _row_digests(content: bytes) -> list[bytes]:
+    starts = range(0, len(content), _ROW)
+    return [hashlib.sha256(content[first : first + _ROW]).digest() for first in starts]
+
+
+def _check_content(place: Path, split: Split, rows: list[bytes]) -> None:
+    """Compare the images and labels of a split's binary batches with those of the published python batches.
+
+    Raises:
+        DataError: if they differ.
+    """
+    if hashlib.sha256(b"".join(sorted(rows))).hexdigest() != PUBLISHED_CONTENT[split]:
+        files = ", ".join(f"{name}.bin" for name in BATCHES[split])
+        raise DataError(
+            f"{place}: one of {files} was altered: not the published images and labels; fetch it again"
+        )
 
 
 def _read(source: Path, name: str) -> tuple[Path, bytes, bool]:

@@ -44,13 +44,13 @@ def prepare(source: Path | None, folder: Path) -> None:
                         f"Y is {classes.dtype} {classes.shape}, expected integers ({pixels.shape[0]},)"
                     )
                 test = number == PARTS - 1
-                rows = _ROWS if not test else min(TEST_SAMPLES, pixels.shape[0])
-                pieces = zip(pixels.rows(rows), classes.rows(rows), strict=True)
+                left = TEST_SAMPLES if test else pixels.shape[0]
+                pieces = zip(pixels.rows(_ROWS), classes.rows(_ROWS), strict=True)
+                # Of the last part all is read too: its checksum is compared at its end.
                 for images, labels in pieces:
-                    channels_first = images.transpose(0, 3, 1, 2)
-                    writer.add("test" if test else "train", channels_first, labels)
-                    if test:
-                        break
+                    channels_first = images[:left].transpose(0, 3, 1, 2)
+                    writer.add("test" if test else "train", channels_first, labels[:left])
+                    left -= len(channels_first)
             writer.source(path)
 
 

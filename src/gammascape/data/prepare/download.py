@@ -1,5 +1,6 @@
 """Fetching published files: resumed where a transfer broke off, tried again, and believed by size and checksum."""
 
+import base64
 import hashlib
 import http.client
 import time
@@ -7,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 
 from gammascape.data.prepared import DataError
@@ -24,7 +26,7 @@ class File:
     urls: tuple[str, ...]
     size: int | None = None
     md5: str | None = None
-    """None: nothing is published; the size that the server states is compared, and the sha256 is recorded."""
+    """None: nothing is published; size and md5 that the server states are compared, and the sha256 is recorded."""
     alternatives: tuple[str, ...] = ()
 
 
@@ -118,12 +120,12 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             wait(min(60.0, 2.0**attempt))
         try:
             print(f"fetching {url}", flush=True)
-            size = _transfer(url, partial)
+            stated = _transfer(url, partial)
         except (OSError, http.client.HTTPException) as error:
             # urllib's errors are OSErrors.
             trouble.append(f"{url}: {error}")
             continue
-        wrong = _difference(file, partial, size)
+        wrong = _difference(file, partial, stated)
         if wrong is None:
             partial.replace(path)
             return
@@ -135,15 +137,23 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
     )
 
 
-def _transfer(url: str, partial: Path) -> int | None:
-    """Append what is missing; returns the size that the server states."""
+@dataclass(frozen=True)
+class _Stated:
+    """What a server says about a whole file."""
+
+    size: int | None = None
+    md5: str | None = None
+
+
+def _transfer(url: str, partial: Path) -> _Stated:
+    """Append what is missing; returns what the server states."""
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing is missing, or the file is another one: the checks tell
-            return None
+            return _Stated(md5=_stated_md5(error.headers))
         raise
     with response:
         resumed = response.status == 206
@@ -155,16 +165,27 @@ def _transfer(url: str, partial: Path) -> int | None:
     found = partial.stat().st_size
     if size is not None and found < size:
         raise ConnectionError(f"broke off after {found} of {size} bytes")
-    return size
+    return _Stated(size, _stated_md5(response.headers))
 
 
-def _difference(file: File, path: Path, stated: int | None) -> str | None:
-    expected = file.size if file.size is not None else stated
+def _stated_md5(headers: Message) -> str | None:
+    """The md5 in Google storage's headers `x-goog-hash: crc32c=..., md5=...`, base64 there; None without one."""
+    for header in headers.get_all("x-goog-hash") or ():
+        for part in header.split(","):
+            name, _, value = part.strip().partition("=")
+            if name == "md5":
+                return base64.b64decode(value).hex()
+    return None
+
+
+def _difference(file: File, path: Path, stated: _Stated) -> str | None:
+    expected = file.size if file.size is not None else stated.size
     found = path.stat().st_size
     if expected is not None and found != expected:
         return f"{found} bytes, expected {expected}"
-    if file.md5 is None:
+    expected_md5 = file.md5 if file.md5 is not None else stated.md5
+    if expected_md5 is None:
         return None
     with path.open("rb") as content:
         md5 = hashlib.file_digest(content, "md5").hexdigest()
-    return None if md5 == file.md5 else f"md5 {md5}, expected {file.md5}"
+    return None if md5 == expected_md5 else f"md5 {md5}, expected {expected_md5}"

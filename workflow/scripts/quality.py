@@ -1,0 +1,12 @@
+"""Draw how generated digits compare with MNIST."""
+
+import json
+from pathlib import Path
+
+from gammascape.analysis.script import run_script
+from gammascape.figures import quality, save
+
+with run_script(snakemake, "figure") as script:
+    measures = json.loads(Path(snakemake.input.measures).read_text())
+    kind = snakemake.wildcards.generator.split("-")[0]
+    save(quality(measures, kind), script.manifest.name, usermeta=script.mark)
