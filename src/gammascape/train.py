@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from gammascape.execution.tasks import split_inputs
 from gammascape.study import Cell, StudyError
 
 
@@ -14,7 +15,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gammascape.train", description=__doc__)
     parser.add_argument("--cell", required=True, help="the cell's canonical JSON")
     parser.add_argument(
-        "--data", type=Path, nargs="?", help="prepared data, for datasets that need a file"
+        "--data",
+        nargs="*",
+        default=[],
+        help="what the cell reads: the manifest of prepared data, source files of factories",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the artifact")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -30,7 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
     except StudyError as error:
         print(error, file=sys.stderr)
         return 2
-    return train_cell(cell, chosen.data, chosen.output, chosen.device, chosen.checkpoint_seconds)
+    data, sources = split_inputs(chosen.data)
+    return train_cell(
+        cell,
+        Path(data) if data else None,
+        chosen.output,
+        chosen.device,
+        chosen.checkpoint_seconds,
+        tuple(map(Path, sources)),
+    )
 
 
 def train_cell(
@@ -39,6 +51,7 @@ def train_cell(
     output: Path,
     device: str = "auto",
     checkpoint_seconds: float = 60.0,
+    sources: tuple[Path, ...] = (),
 ) -> int:
     """Train one cell in this process and write its artifact into `output`.
 
@@ -50,7 +63,7 @@ def train_cell(
     worker = Worker(device, checkpoint_seconds)
     before = signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     failed: list[Event] = []
-    task = Task(cell.identity, cell.record(), data, output, log=None)
+    task = Task(cell.identity, cell.record(), data, output, None, sources)
     try:
         worker.run([task], lambda e: failed.append(e) if e["event"] == "failed" else None)
     except Interrupted:

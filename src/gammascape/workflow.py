@@ -7,9 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gammascape.sources import copy_sources, folder_of
 from gammascape.study import Cell, Config, Slice, Study, load_config, load_study
 from gammascape.study.datasets import Images
+from gammascape.study.factories import Factory
 from gammascape.study.generators import DiffusionSpec, Generated
+
+SOURCES = "results/.sources"
+"""Where copies of the users' source files are."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,28 @@ class Plan:
                 return part
         raise KeyError(f"study {study} has no slice {key}")
 
-    def prepared_data(self, cell: str) -> list[str]:
-        """The manifest of the prepared data that a cell reads, as a list of one or none."""
-        dataset = self.cells[cell].dataset
+    def reads(self, cell: str) -> list[str]:
+        """What a cell reads: the manifest of its prepared data, and copies of the source files of factories."""
+        model, dataset = self.cells[cell].model, self.cells[cell].dataset
         # Images come from files; other samples are drawn from a law.
-        if not isinstance(dataset, Images):
-            return []
-        return [f"results/data/{dataset.prepared}/manifest.json"]
+        files: list[str] = []
+        if isinstance(dataset, Images):
+            files.append(f"results/data/{dataset.prepared}/manifest.json")
+        for spec in (model, dataset):
+            if isinstance(spec, Factory):
+                folder = f"{SOURCES}/{folder_of(spec.sources)}"
+                files += [f"{folder}/{name}" for name in spec.sources]
+        return list(dict.fromkeys(files))
+
+    def copy_sources(self) -> None:
+        """Copy the source files of all factories to where cells read them.
+
+        The name of a copy follows from what the code says, so editing a file while cells are trained changes none
+        of them, and moving a study changes no input of a job.
+        """
+        for study in self.studies.values():
+            for sources in study.sources:
+                copy_sources(sources, Path(SOURCES))
 
     @cached_property
     def generators(self) -> Mapping[str, Generated]:

@@ -19,6 +19,8 @@ except StudyError as error:
 if not PLAN.config.record_host:
     os.environ[HIDE_HOST] = "1"
 
+PLAN.copy_sources()
+
 # The interpreter that runs Snakemake has the locked environment; PATH may name another one.
 PYTHON = sys.executable
 

@@ -1,10 +1,11 @@
 # The cell's parameters travel as one canonical text, because Snakemake compares params as an unordered set of
-# values. Data are `ancient`: preparing them again gives the same content, which the tables check.
+# values. Data are `ancient`: preparing them again gives the same content, which the tables check, and copies of a
+# user's source files are named by their content.
 
 
 rule train:
     input:
-        data=ancient(lambda wildcards: PLAN.prepared_data(wildcards.cell)),
+        data=ancient(lambda wildcards: PLAN.reads(wildcards.cell)),
     output:
         summary="results/cells/{cell}/summary.json",
         arrays="results/cells/{cell}/arrays.npz",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.data import digits, images, teacher
+from gammascape.data import digits, factory, images, teacher
 from gammascape.data.augment import mixup
 from gammascape.data.dataset import PROBE_SIZE, Dataset
 from gammascape.data.prepared import DataError
@@ -16,6 +16,7 @@ from gammascape.data.prepared import DataError
 DATASETS: dict[str, Callable[[dict[str, Any], Path | None, torch.device], Dataset]] = {
     "digits": digits.load,
     "teacher": teacher.load,
+    "factory": factory.load,
     **dict.fromkeys(images.LAWS, images.load),
 }
 
@@ -25,7 +26,8 @@ def load_dataset(options: dict[str, Any], source: Path | None, device: torch.dev
     of its prepared data.
 
     Raises:
-        DataError: if the prepared data are missing or damaged.
+        DataError: if prepared data are missing or damaged, or a user's own data are not as the study says.
+        UserCodeError: if the code of a user's own data fails.
     """
     dataset = DATASETS[options["kind"]](options, source, device)
     alpha = float(options.get("mixup", 0.0))

@@ -1,6 +1,6 @@
 """A training job as the workers see it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,8 @@ class Task:
     output: str
     """Folder of the artifact."""
     log: str
+    sources: tuple[str, ...] = ()
+    """Source files of the user's own model and data."""
 
     @cached_property
     def parsed(self) -> Cell:
@@ -55,12 +57,26 @@ class Task:
             "data": self.data,
             "output": self.output,
             "log": self.log,
+            "sources": list(self.sources),
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The task that `as_json` wrote."""
-        return cls(content["cell"], content["data"], content["output"], content["log"])
+        return cls(
+            content["cell"],
+            content["data"],
+            content["output"],
+            content["log"],
+            tuple(content["sources"]),
+        )
+
+
+def split_inputs(files: Iterable[str]) -> tuple[str | None, tuple[str, ...]]:
+    """What a cell reads: the manifest of prepared data, if any, and the source files of factories."""
+    listed = list(files)
+    sources = tuple(file for file in listed if file.endswith(".py"))
+    return next((file for file in listed if file not in sources), None), sources
 
 
 def is_training(job: Any) -> bool:
@@ -70,10 +86,13 @@ def is_training(job: Any) -> bool:
 
 def task_of(job: Any) -> Task:
     """The task of a job of the rule `train`."""
-    data = list(job.input.get("data", []) if hasattr(job.input, "get") else job.input)
+    data, sources = split_inputs(
+        map(str, job.input.get("data", []) if hasattr(job.input, "get") else job.input)
+    )
     return Task(
         cell=str(job.params.cell),
-        data=str(data[0]) if data else None,
+        data=data,
         output=str(Path(str(job.output.summary)).parent),
         log=str(job.log[0]),
+        sources=sources,
     )

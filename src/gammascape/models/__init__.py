@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-from gammascape.models import cnn, mlp, resnet, vit
+from torch import Tensor
+
+from gammascape.models import cnn, factory, mlp, resnet, vit
 from gammascape.models.model import (
     Descend,
     Hidden,
@@ -23,18 +24,30 @@ MODELS: dict[str, Callable[[dict[str, Any], tuple[int, ...], int], Model]] = {
 }
 
 
-def build_model(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Model:
+def build_model(
+    options: dict[str, Any],
+    input_shape: tuple[int, ...],
+    outputs: int,
+    example: Tensor | None = None,
+) -> Model:
     """Build the model of a cell's record: `options` with its kind and all options.
 
     Equal arguments return the same object, so that what is compiled for a model is compiled once for each process.
+    `example` are some inputs (n, *input_shape), on which a network of the user's own is tried first.
+
+    Raises:
+        UserCodeError: if a user's own network cannot be made or trained.
     """
-    return _build(json.dumps(options, sort_keys=True), tuple(input_shape), outputs)
+    key = json.dumps(options, sort_keys=True), tuple(input_shape), outputs
+    if key not in _BUILT:
+        if options["kind"] == "factory":
+            _BUILT[key] = factory.build(options, tuple(input_shape), outputs, example)
+        else:
+            _BUILT[key] = MODELS[options["kind"]](options, tuple(input_shape), outputs)
+    return _BUILT[key]
 
 
-@cache
-def _build(options: str, input_shape: tuple[int, ...], outputs: int) -> Model:
-    record = json.loads(options)
-    return MODELS[record["kind"]](record, input_shape, outputs)
+_BUILT: dict[tuple[str, tuple[int, ...], int], Model] = {}
 
 
 __all__ = [

@@ -15,7 +15,7 @@ f = (f~(w) - f~(w_0)) / gamma. Division by gamma and centring belong to the engi
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -64,6 +64,12 @@ class Model:
     """Names of the hidden layers in forward order; the last one is the input of the readout."""
     descend: Descend | None = None
     """None: autograd differentiates `forward`."""
+    batched: bool = True
+    """False for a network of which one is computed at a time, on one batch at a time."""
+    roles: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Layer -> role and multiplier, in words, where they were inferred."""
+    layers: Forward | None = None
+    """A forward pass that fills in what each layer gives, for the coordinate check; None: `forward` will do."""
 
 
 def initial_parameters(

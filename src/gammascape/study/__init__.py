@@ -2,10 +2,23 @@
 
 from gammascape.study.cells import RUNTIME_KNOBS, Cell, Dtype
 from gammascape.study.config import Config, load_config
-from gammascape.study.datasets import DatasetSpec, DigitsSpec, MnistSpec, TeacherSpec
+from gammascape.study.datasets import (
+    DatasetSpec,
+    DigitsSpec,
+    FactoryDatasetSpec,
+    MnistSpec,
+    TeacherSpec,
+)
 from gammascape.study.edges import EDGES, Edge, Loss, Regime, predicted_slope
 from gammascape.study.errors import StudyError
-from gammascape.study.models import CnnSpec, MlpSpec, ModelSpec, ResnetSpec, VitSpec
+from gammascape.study.models import (
+    CnnSpec,
+    FactoryModelSpec,
+    MlpSpec,
+    ModelSpec,
+    ResnetSpec,
+    VitSpec,
+)
 from gammascape.study.schema import Analysis, Span
 from gammascape.study.study import Slice, Study, load_study
 
@@ -20,6 +33,8 @@ __all__ = [
     "DigitsSpec",
     "Dtype",
     "Edge",
+    "FactoryDatasetSpec",
+    "FactoryModelSpec",
     "Loss",
     "MlpSpec",
     "MnistSpec",

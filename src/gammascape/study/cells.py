@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ from gammascape.study.edges import Loss
 from gammascape.study.errors import StudyError, study_error
 from gammascape.study.exact import is_decimal_text
 from gammascape.study.explain import explain
+from gammascape.study.factories import Factory
 from gammascape.study.fields import Count, Record, Seed, mistake
 from gammascape.study.models import ModelSpec
 from gammascape.study.yaml_reader import Source
@@ -100,8 +102,11 @@ class Cell:
 
     @property
     def family(self) -> str:
-        """Kinds of model and dataset, and the loss; the user's own names are not part of it."""
-        return f"{self.model.kind}_{self.dataset.kind}_{self.loss}"
+        """Kinds of model and dataset, and the loss; the user's own names are not part of it.
+
+        The kind of a factory is its function's name with digits that change with its code.
+        """
+        return f"{_kind(self.model)}_{_kind(self.dataset)}_{self.loss}"
 
     @property
     def id(self) -> str:
@@ -135,6 +140,15 @@ _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 def _essentials(spec: Record) -> str:
     """JSON of a model or dataset without the options that equal their defaults."""
     return _json(spec.model_dump(mode="json", exclude_defaults=True))
+
+
+@lru_cache(maxsize=1024)
+def _kind(spec: ModelSpec | DatasetSpec) -> str:
+    if not isinstance(spec, Factory):
+        return str(spec.kind)
+    code = _json([spec.factory, sorted(spec.sources.items())])
+    name = re.sub(r"[^a-z0-9]", "", spec.factory.partition(":")[2].lower())[:20]
+    return f"{name}{hashlib.sha256(code.encode()).hexdigest()[:6]}"
 
 
 def _exact(text: str) -> str:

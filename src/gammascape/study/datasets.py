@@ -4,9 +4,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from gammascape.study.fields import Amount, Count, Listed, Record, Seed, mistake
+from gammascape.study.factories import Factory
+from gammascape.study.fields import Amount, Count, Listed, Record, Seed, factory_kind, mistake
 from gammascape.study.generators import GeneratorSpec
 
 # As for models: a default is part of identities and never changes.
@@ -58,6 +59,11 @@ class Samples(Record):
     @abstractmethod
     def outputs(self) -> int:
         """Number of outputs a network needs: 1 for regression, else the number of classes."""
+
+    @property
+    def classification(self) -> bool:
+        """Whether targets are classes."""
+        return self.outputs > 1
 
     @property
     def samples(self) -> int | None:
@@ -117,24 +123,14 @@ class Published(Images):
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
-        wanted = self.training_samples
-        if wanted is not None and wanted > self.size:
-            raise mistake(
-                f"{wanted} training samples are more than the {self.size} of {self.kind}; write fewer",
-                "training_samples",
-            )
-        if wanted is not None and self.repeat:
-            raise mistake(
-                "has no effect beside training_samples, which repeats; remove it", "repeat"
-            )
+        _check_passes(self.training_samples, self.size, self.repeat, self.kind)
         return self
 
     @property
     def pass_samples(self) -> int | None:
         if self.training_samples is not None:
             return self.training_samples
-        shares = [self.imbalance ** (c / (self.outputs - 1)) for c in range(self.outputs)]
-        return round(self.size * float(sum(shares)) / self.outputs)
+        return _kept(self.size, self.imbalance, self.outputs)
 
     @property
     def samples(self) -> int | None:
@@ -267,13 +263,106 @@ class TinyImagenetSpec(Published):
     published: ClassVar = Published.Facts((3, 64, 64), 200, 100_000)
 
 
+class FactoryDatasetSpec(Factory, Samples):
+    """Data of your own, made by a function (see docs/own-model.md)."""
+
+    kind: Literal["factory"] = "factory"
+    """May be left out beside `factory`."""
+    shape: Annotated[tuple[Count, ...], Listed] = Field(min_length=1, examples=[[1, 8, 8]])
+    """Shape of one input: [channels, height, width] for images, [D] for vectors."""
+    classes: int | None = Field(default=None, ge=2, le=2**31 - 1, examples=[10])
+    """Number of classes; targets are then their numbers from 0."""
+    targets: Count | None = Field(default=None, examples=[1])
+    """Number of real targets of each sample, for regression; give this or classes."""
+    size: Count | None = Field(default=None, examples=[5000])
+    """Number of training samples that the function returns; left out: it returns an endless stream."""
+    repeat: bool = False
+    """Begin anew when all samples were used; training is then no longer online, and tables say so."""
+    imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
+    """Class c of C keeps this number to the power c / (C - 1) of its samples; 1 keeps all."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    @property
+    def outputs(self) -> int:
+        return self.classes or self.targets or 1
+
+    @property
+    def classification(self) -> bool:
+        return self.classes is not None
+
+    @property
+    def pass_samples(self) -> int | None:
+        if self.size is None or self.training_samples is not None:
+            return self.training_samples
+        return _kept(self.size, self.imbalance, self.outputs)
+
+    @property
+    def samples(self) -> int | None:
+        if self.repeat or self.training_samples is not None or self.imbalance < 1:
+            return None
+        return self.size
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if (self.classes is None) == (self.targets is None):
+            raise mistake(
+                "needs classes, for classification, or targets, for regression"
+                + (", not both" if self.classes else "; write for example classes: 10")
+            )
+        if self.classes is None:
+            for name, used in (
+                ("label_noise", self.label_noise > 0),
+                ("mixup", self.mixup > 0),
+                ("imbalance", self.imbalance < 1),
+            ):
+                if used:
+                    raise mistake("is about classes, and a regression has none; remove it", name)
+        if self.size is None:
+            for name, used in (("repeat", self.repeat), ("imbalance", self.imbalance < 1)):
+                if used:
+                    raise mistake(
+                        "needs the number of samples: write size, or remove it "
+                        "(an endless stream has no end to begin anew at, nor classes to thin out)",
+                        name,
+                    )
+        else:
+            _check_passes(self.training_samples, self.size, self.repeat, "this dataset")
+        return self
+
+
+def _check_passes(wanted: int | None, size: int, repeat: bool, name: str) -> None:
+    """Refuse options of a set of `size` samples that ask for more of them, or contradict each other."""
+    if wanted is not None and wanted > size:
+        raise mistake(
+            f"{wanted} training samples are more than the {size} of {name}; write fewer",
+            "training_samples",
+        )
+    if wanted is not None and repeat:
+        raise mistake("has no effect beside training_samples, which repeats; remove it", "repeat")
+
+
+def _kept(size: int, imbalance: float, classes: int) -> int:
+    """About how many of `size` samples stay."""
+    if imbalance == 1:
+        return size
+    shares = [imbalance ** (c / (classes - 1)) for c in range(classes)]
+    return round(size * float(sum(shares)) / classes)
+
+
 DatasetSpec = Annotated[
-    DigitsSpec
-    | TeacherSpec
-    | MnistSpec
-    | Mnist1mSpec
-    | Cifar10Spec
-    | Cifar5mSpec
-    | TinyImagenetSpec,
-    Field(discriminator="kind"),
+    Annotated[
+        DigitsSpec
+        | TeacherSpec
+        | MnistSpec
+        | Mnist1mSpec
+        | Cifar10Spec
+        | Cifar5mSpec
+        | TinyImagenetSpec
+        | FactoryDatasetSpec,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(factory_kind),
 ]

@@ -16,6 +16,7 @@ from gammascape.study.datasets import (
     Cifar5mSpec,
     Cifar10Spec,
     DigitsSpec,
+    FactoryDatasetSpec,
     Mnist1mSpec,
     MnistSpec,
     Shift,
@@ -24,7 +25,7 @@ from gammascape.study.datasets import (
 )
 from gammascape.study.explain import flow
 from gammascape.study.generators import DeformSpec, DiffusionSpec
-from gammascape.study.models import CnnSpec, MlpSpec, ResnetSpec, VitSpec
+from gammascape.study.models import CnnSpec, FactoryModelSpec, MlpSpec, ResnetSpec, VitSpec
 from gammascape.study.schema import Analysis, Grid, SmallGamma, Span, StudyFile
 
 COMMAND = "python -m gammascape.study.document"
@@ -43,6 +44,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "An entry of `models` with `kind: cnn`": CnnSpec,
         "An entry of `models` with `kind: resnet`": ResnetSpec,
         "An entry of `models` with `kind: vit`": VitSpec,
+        "An entry of `models` with `factory`": FactoryModelSpec,
         "An entry of `datasets` with `kind: digits`": DigitsSpec,
         "An entry of `datasets` with `kind: teacher`": TeacherSpec,
         "An entry of `datasets` with `kind: mnist`": MnistSpec,
@@ -50,6 +52,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "An entry of `datasets` with `kind: cifar10`": Cifar10Spec,
         "An entry of `datasets` with `kind: cifar5m`": Cifar5mSpec,
         "An entry of `datasets` with `kind: tinyimagenet`": TinyImagenetSpec,
+        "An entry of `datasets` with `factory`": FactoryDatasetSpec,
         "`test_shift`": Shift,
         "`generator` with `kind: diffusion`": DiffusionSpec,
         "`generator` with `kind: deform`": DeformSpec,

@@ -69,6 +69,13 @@ def _listed(value: Any) -> Any:
     return (value,)
 
 
+def factory_kind(value: Any) -> Any:
+    """An entry with `factory` needs no `kind`."""
+    if isinstance(value, Mapping) and "factory" in value and "kind" not in value:
+        return {**value, "kind": "factory"}
+    return value
+
+
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A size: a whole number from 1."""
 

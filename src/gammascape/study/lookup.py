@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gammascape.study.errors import KeyPath
+from gammascape.study.fields import factory_kind
 
 Model = type[BaseModel]
 
@@ -32,12 +33,18 @@ def path_in(data: object, location: KeyPath, missing: bool) -> KeyPath:
     With `missing`, the last part is a key that the data lack.
     """
     path: list[str | int] = []
+    entered = True
     for position, part in enumerate(location):
+        # The tag of a factory is the name of one of its keys.
+        if entered and isinstance(data, Mapping) and part == factory_kind(data).get("kind"):
+            entered = False
+            continue
         absent = missing and position == len(location) - 1
         if not absent and not _has(data, part):
             continue
         data = _get(data, part)
         path.append(part)
+        entered = True
     return tuple(path)
 
 
@@ -48,7 +55,7 @@ def models_at(path: KeyPath, data: object, root: Model) -> list[Model]:
         types = [inner for outer in types for inner in _step(outer, part)]
         data = _get(data, part)
     models = [model for outer in types for model in models_in(outer, below=False)]
-    kind = data.get("kind") if isinstance(data, Mapping) else None
+    kind = factory_kind(data).get("kind") if isinstance(data, Mapping) else None
     return [model for model in models if kind in kinds_of([model])] or models
 
 

@@ -3,9 +3,10 @@
 from abc import abstractmethod
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from gammascape.study.fields import Count, Listed, Record, mistake
+from gammascape.study.factories import Factory
+from gammascape.study.fields import Count, Listed, Record, factory_kind, mistake
 
 Shape = tuple[int, ...]
 
@@ -20,6 +21,10 @@ class Network(Record):
     @abstractmethod
     def depth_exponent(self) -> int | None:
         """Degree L of the output in the weights, if the network is homogeneous; else None."""
+
+    def as_trained(self) -> Self:
+        """The network without options that only say what is expected of it."""
+        return self
 
     def misfit(self, input_shape: Shape) -> str | None:
         """Why the network cannot read inputs of `input_shape`, (C, H, W) or (D,); None if it can.
@@ -144,12 +149,56 @@ class VitSpec(Network):
         return None
 
 
-ModelSpec = Annotated[MlpSpec | CnnSpec | ResnetSpec | VitSpec, Field(discriminator="kind")]
+Role = Literal["input", "hidden", "readout", "gain", "bias"]
+
+
+class FactoryModelSpec(Factory, Network):
+    """A `torch.nn.Module` of your own, made by a function (see docs/own-model.md)."""
+
+    kind: Literal["factory"] = "factory"
+    """May be left out beside `factory`."""
+    width: Count = Field(examples=[64])
+    """Base width N: the function gets it, and the learning rate of SGD is N eta."""
+    roles: dict[str, Role] = Field(default={}, examples=[{"head": "readout"}])
+    """Roles of layers or parameters, where the rule that infers them does not give what you want."""
+    depth: int | None = Field(default=None, ge=1, le=1000, examples=[3])
+    """Degree L of the output in the weights, if it has one. Only windows of eta and predicted lines use it, so
+    changing it retrains nothing."""
+    batched: bool = True
+    """false: one network at a time, for modules that `torch.func.vmap` cannot batch."""
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        return ("input_shape", "outputs", "width", *self.arguments)
+
+    @property
+    def depth_exponent(self) -> int | None:
+        return self.depth
+
+    def as_trained(self) -> Self:
+        return self.model_copy(update={"depth": None})
+
+    @model_validator(mode="after")
+    def _arguments_are_free(self) -> Self:
+        for name in ("input_shape", "outputs", "width"):
+            if name in self.arguments:
+                raise mistake(f"{name} is always given to the function; remove it", "arguments")
+        return self
+
+
+ModelSpec = Annotated[
+    Annotated[
+        MlpSpec | CnnSpec | ResnetSpec | VitSpec | FactoryModelSpec, Field(discriminator="kind")
+    ],
+    BeforeValidator(factory_kind),
+]
 
 
 def _not_image(input_shape: Shape) -> str | None:
     if len(input_shape) == 3:
         return None
+    if len(input_shape) > 1:
+        return f"images, not inputs of shape {list(input_shape)}; an mlp reads any shape"
     return f"images, not vectors of dimension {input_shape[0]}; an mlp reads vectors"
 
 

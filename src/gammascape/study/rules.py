@@ -76,9 +76,9 @@ def _misfits(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
             yield Problem((*path, "model"), text)
     if "xent" in grid.loss:
         for dataset in grid.dataset:
-            if file.datasets[dataset].outputs < 2:
+            if not file.datasets[dataset].classification:
                 text = (
-                    f"xent needs classes, and {dataset} is a regression with one output; write "
+                    f"xent needs classes, and {dataset} is a regression; write "
                     f"loss: mse, or give datasets.{dataset} classes: 2 or more"
                 )
                 yield Problem((*path, "loss"), text)

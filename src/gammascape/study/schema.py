@@ -94,7 +94,7 @@ class SmallGamma(Record):
     form: Literal["fastest", "float64", "difference"] = "fastest"
     """With what care: `float64` computes in float64; `difference` trains w - w_0 in float32 and never subtracts
     two outputs; `fastest` is `difference` for MLPs and `float64` for others, as measured on CPUs. On a GPU with
-    slow float64 choose `difference`."""
+    slow float64 choose `difference`. Models of a factory are always computed in float64."""
 
 
 class StudyFile(Record):

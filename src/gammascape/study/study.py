@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from gammascape.sources import Sources
 from gammascape.study.cells import Cell, Dtype
 from gammascape.study.datasets import CONFIGURED_GENERATOR, DatasetSpec
 from gammascape.study.edges import Loss
@@ -18,6 +19,7 @@ from gammascape.study.exact import decimal_text
 from gammascape.study.explain import explain
 from gammascape.study.generators import Generated
 from gammascape.study.models import ModelSpec
+from gammascape.study.resolve import resolve
 from gammascape.study.rules import check
 from gammascape.study.schema import Analysis, SmallGamma, StudyFile
 from gammascape.study.yaml_reader import read_yaml
@@ -64,6 +66,8 @@ class Study:
     description: str
     slices: tuple[Slice, ...]
     analysis: Analysis
+    sources: tuple[Sources, ...] = ()
+    """Source files of its own factories."""
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -87,7 +91,8 @@ def load_study(path: str | Path, generator: Generated | None = None) -> Study:
         file = StudyFile.model_validate(source.data, context=context)
     except ValidationError as error:
         raise study_error(source.name, explain(error, source, StudyFile)) from None
-    found = check(file)
+    file, sources, missing = resolve(file, Path(path).parent)
+    found = [*check(file), *missing]
     stem = Path(path).stem
     if not STUDY_NAME.fullmatch(stem):
         text = f"the file's name {stem} names the study: use lower case letters, digits and hyphens"
@@ -95,7 +100,7 @@ def load_study(path: str | Path, generator: Generated | None = None) -> Study:
     if found:
         problems = [Problem(p.path, p.text, source.line(p.path)) for p in found]
         raise study_error(source.name, problems)
-    return Study(stem, Path(path), file.description, _slices(file), file.analysis)
+    return Study(stem, Path(path), file.description, _slices(file), file.analysis, sources)
 
 
 _SliceKey = tuple[str, str, Loss, int, int]
@@ -108,13 +113,14 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
     for grid in file.grids:
         for model, loss in product(grid.model, grid.loss):
             points = tuple(grid.points(loss, file.models[model].depth_exponent))
+            trained = file.models[model].as_trained()
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
                 plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
                 for (gamma, eta), seed, data_seed in product(points, grid.seed, grid.data_seed):
                     plane.setdefault(
                         (gamma, eta, seed, data_seed),
                         Cell(
-                            model=file.models[model],
+                            model=trained,
                             dataset=file.datasets[dataset],
                             loss=loss,
                             gamma=decimal_text(gamma),
@@ -123,7 +129,7 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
                             steps=steps,
                             seed=seed,
                             data_seed=data_seed,
-                            dtype=_dtype(gamma, file.small_gamma, file.models[model]),
+                            dtype=_dtype(gamma, file.small_gamma, trained),
                         ),
                     )
     return tuple(
@@ -142,4 +148,6 @@ def _dtype(gamma: Decimal, small: SmallGamma, model: ModelSpec) -> Dtype:
         return "float32"
     if small.form == "fastest":
         return "float32-difference" if model.kind == "mlp" else "float64"
-    return "float32-difference" if small.form == "difference" else "float64"
+    # The form of differences is written by hand for each kind: of a factory's layers nobody knows it.
+    difference = small.form == "difference" and model.kind != "factory"
+    return "float32-difference" if difference else "float64"

@@ -31,6 +31,8 @@ def suitable_lanes(
     On a CPU the measured table of `step.cpu_lanes`; on a GPU from the memory that two small packs of one block
     of steps were measured to take.
     """
+    if not model.batched:
+        return 1
     if device.type == "cpu":
         return cpu_lanes(model, record["batch_size"])
     small, large = (_peak_bytes(record, lanes, dataset, model, device) for lanes in _TRIAL)

@@ -62,7 +62,8 @@ class Lanes:
 
     def given(self, xs: Tensor, ys: Tensor) -> Iterator[Given]:
         """What the steps on batches xs (n, B, ...), ys (n, B, O) read; many batches go through f~(w_0) at once."""
-        size = max(1, _INITIAL_CHUNK // xs.shape[1])
+        # A network that is not batched may mix the samples of its batch.
+        size = max(1, _INITIAL_CHUNK // xs.shape[1]) if self.form.model.batched else 1
         for several_x, several_y in zip(torch.split(xs, size), torch.split(ys, size), strict=True):
             kept = references(self.form, self.initial, several_x.flatten(0, 1))
             kept = tuple(torch.unflatten(value, 1, (len(several_x), -1)) for value in kept)

@@ -69,7 +69,8 @@ def choose_backend(record: Mapping[str, Any], model: Model, device: torch.device
     they are.
     """
     if device.type == "cuda":
-        return "graph"
+        # What cannot be batched may look at its numbers, which a graph cannot.
+        return "graph" if model.batched else "eager"
     if (
         record["model"]["kind"] in COMPILED_KINDS
         and record["dtype"] == "float32"

@@ -24,6 +24,7 @@ from gammascape.training.checkpoint import Checkpoints, LockedError, scratch_of 
 from gammascape.training.device import set_up_backend  # noqa: E402
 from gammascape.training.engine import Run, State, Training  # noqa: E402
 from gammascape.training.pack import make_pack  # noqa: E402
+from gammascape.usercode import UserCodeError, provide  # noqa: E402
 
 gc.freeze()
 gc.enable()
@@ -53,6 +54,8 @@ class Task:
     data: Path | None
     output: Path
     log: Path | None
+    sources: tuple[Path, ...] = ()
+    """Source files of the user's own model and data."""
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Task":
@@ -63,6 +66,7 @@ class Task:
             data=Path(content["data"]) if content["data"] else None,
             output=Path(content["output"]),
             log=Path(content["log"]) if content["log"] else None,
+            sources=tuple(map(Path, content["sources"])),
         )
 
 
@@ -121,6 +125,7 @@ class Worker:
                 self._store(task)[0].unlock(task.identity)
 
     def _prepare(self, task: Task) -> tuple[Dataset, Model]:
+        provide(task.sources)
         data_key = json.dumps([task.record["dataset"], str(task.data)], sort_keys=True)
         if data_key not in self._datasets:
             # One data set at a time: the next group of packs reads another.
@@ -131,7 +136,10 @@ class Worker:
         model_key = json.dumps([task.record["model"], dataset.input_shape, dataset.outputs])
         if model_key not in self._models:
             self._models[model_key] = build_model(
-                task.record["model"], dataset.input_shape, dataset.outputs
+                task.record["model"],
+                dataset.input_shape,
+                dataset.outputs,
+                dataset.probe_inputs,
             )
         return dataset, self._models[model_key]
 
@@ -180,7 +188,7 @@ class Worker:
             self._train_together(members, left, dataset, model, emit, after)
         except Interrupted:
             raise
-        except DataError as error:
+        except (DataError, UserCodeError) as error:
             # The data are at fault, or end too early, for every cell of the pack.
             for task in left:
                 self._fail(task, error, emit)
@@ -347,7 +355,7 @@ class Worker:
             f"record {json.dumps(dict(task.record))}",
             f"backend {json.dumps(self.backend.as_record())}",
         ]
-        if isinstance(error, DataError | LockedError):
+        if isinstance(error, DataError | LockedError | UserCodeError):
             lines.append(str(error))
         else:
             lines += traceback.format_exception(error)

@@ -1,0 +1,41 @@
+"""Finds the source files of a study's own factories, which enter the identity of its cells."""
+
+from pathlib import Path
+from typing import Any
+
+from gammascape.sources import SourceError, Sources, check_call, find_sources
+from gammascape.study.errors import KeyPath, Problem
+from gammascape.study.factories import Factory
+from gammascape.study.schema import StudyFile
+
+
+def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ...], list[Problem]]:
+    """The file with the sources of its factories, these sources, and all that is wrong with them.
+
+    A module is looked for in `folder`, that of the study, then in the working directory.
+    """
+    found: dict[str, Sources] = {}
+    problems: list[Problem] = []
+    sections: dict[str, dict[str, Any]] = {}
+    for section, specs in (("models", file.models), ("datasets", file.datasets)):
+        sections[section] = {}
+        for name, spec in specs.items():
+            sections[section][name] = spec
+            if not isinstance(spec, Factory):
+                continue
+            path: KeyPath = (section, name)
+            if spec.sources:
+                text = "is found out from the files that are there; remove it"
+                problems.append(Problem((*path, "sources"), text))
+            try:
+                sources = find_sources(spec.factory, (folder, Path()))
+            except SourceError as error:
+                problems.append(Problem((*path, "factory"), str(error)))
+                continue
+            function = spec.factory.partition(":")[2]
+            wrong = check_call(sources.definition, function, spec.given)
+            if wrong is not None:
+                problems.append(Problem((*path, "arguments"), wrong))
+            found[sources.folder] = sources
+            sections[section][name] = spec.model_copy(update={"sources": dict(sources.hashes)})
+    return file.model_copy(update=sections), tuple(found.values()), problems

@@ -1,0 +1,171 @@
+"""The coordinate check: whether a few steps of SGD move every layer equally far at all widths.
+
+In mu-P (Yang et al., arXiv 2203.03466, appendix D.1) the features of a layer and their change in training neither
+grow nor fade with the width. A layer with the wrong multiplier moves as a power of the width, mostly 1/2 or 1.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gammascape.models import Hidden, Model, initial_parameters
+from gammascape.models.centred import subtraction
+from gammascape.training.sgd import Given, lane_of
+from gammascape.training.step import make_step
+
+OUTPUT = "f"
+"""Name of the network's centred output among the layers."""
+
+LARGEST_SLOPE = 0.25
+"""Half of the smallest power that a wrong multiplier gives; finite widths and few seeds leave some 0.15."""
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What was measured of one layer at each width, and the verdict."""
+
+    layer: str
+    role: str
+    sizes: tuple[float, ...]
+    """Root mean square of the layer's output at initialization."""
+    changes: tuple[float, ...]
+    """Root mean square of its change by the steps."""
+    size_slope: float | None
+    """Power of the width with which the size goes; None if it is not finite, or zero."""
+    change_slope: float | None
+
+    may_fade: bool = False
+    """Whether its size may go as N^-1/2: that of a readout does in mu-P, and f leaves it out."""
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong, or "right"."""
+        change = _wrong("its change", self.changes, self.change_slope)
+        return self.size_verdict or change or "right"
+
+    @property
+    def size_verdict(self) -> str | None:
+        """What is wrong at initialization; None if nothing is."""
+        if self.layer == OUTPUT:
+            return None  # f begins at zero.
+        return _wrong("its size", self.sizes, self.size_slope, self.may_fade)
+
+
+def _wrong(
+    what: str, values: Sequence[float], slope: float | None, may_fade: bool = False
+) -> str | None:
+    if not all(map(math.isfinite, values)):
+        return f"grows with width: {what} is not finite"
+    if slope is None:
+        return f"does not move: {what} is zero"
+    if slope > LARGEST_SLOPE:
+        return f"grows with width: {what} goes as N^{slope:.2f}"
+    if slope < -LARGEST_SLOPE - (0.5 if may_fade else 0.0):
+        return f"vanishes with width: {what} goes as N^{slope:.2f}"
+    return None
+
+
+def check_coordinates(
+    build: Callable[[int], Model],
+    batches: tuple[Tensor, Tensor],
+    loss: str,
+    widths: Sequence[int],
+    seeds: Sequence[int],
+    eta: float,
+) -> list[Coordinates]:
+    """Train networks of several widths for a few steps and see how each layer moves.
+
+    Args:
+        build: width -> model.
+        batches: inputs (T, B, ...) and targets (T, B, O) of the T steps; the inputs of the first are also those on
+            which layers are compared.
+        loss: "mse" or "xent".
+        widths: at least two.
+        seeds: of the initial weights; what is measured is averaged over them.
+        eta: learning rate, with gamma = 1.
+
+    Returns:
+        The layers in the order of the forward pass, the output last.
+    """
+    measured = [_measure(build(width), batches, loss, seeds, eta) for width in widths]
+    roles = build(widths[0]).roles
+    names = list(measured[0])
+
+    def may_fade(layer: str) -> bool:
+        # Whether a role that was given is right is what the check is to find out; the last layer is a readout.
+        role = roles.get(layer, "")
+        return role.startswith("readout") and ("(given)" not in role or layer == names[-2])
+
+    return [
+        Coordinates(
+            layer,
+            roles.get(layer, "").partition(",")[0],
+            sizes := tuple(one[layer][0] for one in measured),
+            changes := tuple(one[layer][1] for one in measured),
+            _slope(widths, sizes),
+            _slope(widths, changes),
+            may_fade(layer),
+        )
+        for layer in names
+    ]
+
+
+def _measure(
+    model: Model, batches: tuple[Tensor, Tensor], loss: str, seeds: Sequence[int], eta: float
+) -> Mapping[str, tuple[float, float]]:
+    """Layer -> root mean squares over seeds, samples and units of its output and of the change of it."""
+    form = subtraction(model)
+    step = make_step(form, loss, "eager")
+    watch = model.layers or model.forward
+    squares: dict[str, list[tuple[float, float]]] = {}
+    for seed in seeds:
+        # One network at a time: wide ones fill the memory.
+        start = initial_parameters(model, [seed], torch.float32, CPU)
+        trained = lane_of(start, 0)
+        rate, gamma = torch.tensor([eta * model.base_width]), torch.ones(1, 1, 1)
+        for x, y in zip(*batches, strict=True):
+            step(trained, Given({}, rate, gamma, form.reference(start, x), x, y))
+        before: Hidden = {}
+        after: Hidden = {}
+        probe = batches[0][0]
+        with torch.no_grad():
+            f0, f = watch(start, probe, before), watch(trained, probe, after)
+        before[OUTPUT], after[OUTPUT] = torch.zeros_like(f), f - f0
+        for name, value in after.items():
+            squares.setdefault(name, []).append(
+                (_mean_square(before[name]), _mean_square(value - before[name]))
+            )
+    return {
+        name: (_root([one for one, _ in pairs]), _root([other for _, other in pairs]))
+        for name, pairs in squares.items()
+    }
+
+
+def _mean_square(values: Tensor) -> float:
+    return float(values.double().square().mean())
+
+
+def _root(squares: Sequence[float]) -> float:
+    return math.sqrt(sum(squares) / len(squares))
+
+
+def _slope(widths: Sequence[int], values: Sequence[float]) -> float | None:
+    """Least-squares slope of log value against log width."""
+    if not all(math.isfinite(value) and value > 0 for value in values):
+        return None
+    x = [math.log(width) for width in widths]
+    y = [math.log(value) for value in values]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    spread = sum((a - mean_x) ** 2 for a in x)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
+
+
+def with_width(options: Mapping[str, Any], width: int) -> dict[str, Any]:
+    """A model's options at another width."""
+    return {**options, "width": width}

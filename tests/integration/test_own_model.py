@@ -1,0 +1,153 @@
+"""A study of the user's own network and data, run by Snakemake."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .projects import ROOT, empty_project, snakemake
+
+STUDY = """\
+models:
+  net: {factory: "my_net:make_net", width: 8}
+  broken: {factory: "my_net:make_broken", width: 8}
+datasets:
+  rings: {factory: "my_data:rings", shape: [2], classes: 2, size: 2000, arguments: {noise: 0.1}}
+  endless: {factory: "my_data:endless", shape: [2], targets: 1}
+grids:
+  - model: [net, broken]
+    dataset: rings
+    loss: xent
+    gamma: {log10: [-3, 0]}
+    eta: {log10: [-6, 0]}
+    batch_size: 16
+    steps: 20
+  - model: net
+    dataset: endless
+    loss: mse
+    gamma: {log10: 0}
+    eta: {log10: [-1, 0]}
+    batch_size: 16
+    steps: 20
+"""
+NET = """\
+import torch
+from torch import nn
+from sizes import doubled
+
+def make_net(input_shape, outputs, width):
+    (inputs,) = input_shape
+    inner = doubled(width)
+    return nn.Sequential(nn.Linear(inputs, inner), nn.Tanh(), nn.Linear(inner, outputs))
+
+class Broken(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) if x.mean() > 0 else super().forward(-x)
+
+def make_broken(input_shape, outputs, width):
+    return Broken(nn.Linear(2, width), nn.Linear(width, outputs))
+"""
+DATA = """\
+import numpy as np
+
+def draw(seed, number, noise):
+    rng = np.random.default_rng((seed, number))
+    label = rng.integers(2)
+    angle = rng.uniform(0, 2 * np.pi)
+    point = (1 + label) * np.array([np.cos(angle), np.sin(angle)]) + noise * rng.normal(size=2)
+    return point, label
+
+def rings(noise):
+    drawn = [draw(0, n, noise) for n in range(2100)]
+    x, y = np.stack([x for x, _ in drawn]), np.array([y for _, y in drawn])
+    return x[:2000], y[:2000], x[2000:], y[2000:]
+
+def sampler(seed, first, count):
+    x = np.stack([draw(seed, n, 0.1)[0] for n in range(first, first + count)])
+    return x, x.prod(1)
+
+def endless():
+    return sampler, *sampler(10**6, 0, 64)
+"""
+
+
+def sources(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "my_net.py").write_text(NET)
+    (folder / "my_data.py").write_text(DATA)
+    (folder / "sizes.py").write_text("def doubled(n):\n    return 2 * n\n")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = empty_project(tmp_path_factory.mktemp("own"), STUDY)
+    sources(project / "config/studies")
+    done = snakemake(project)
+    assert done.returncode == 1
+    return project
+
+
+def summaries(project: Path) -> dict[str, bytes]:
+    found = project.glob("results/cells/*/*/summary.json")
+    return {str(path.relative_to(project)): path.read_bytes() for path in found}
+
+
+def test_cells_of_a_network_that_cannot_be_batched_fail_and_all_others_are_trained(
+    finished: Path,
+) -> None:
+    families = {name.split("/")[2] for name in summaries(finished)}
+    assert {re.sub(r"[0-9a-f]{6}_", "_", name) for name in families} == {
+        "makenet_rings_xent",
+        "makenet_endless_mse",
+    }
+    assert len(summaries(finished)) == 6
+    logs = [p.read_text() for p in finished.glob("results/logs/cells/makebroken*/*.log")]
+    assert len(logs) == 4
+    for log in logs:
+        assert "Broken itself, outside of any layer, cannot be batched" in log
+        assert str(finished / "config/studies/my_net.py") in log
+        assert "batched: false" in log
+        assert "gammascape/models" not in log
+
+
+def test_a_cell_trained_by_itself_has_the_same_bytes_and_its_study_may_move(
+    finished: Path, tmp_path: Path
+) -> None:
+    study = STUDY.replace("model: [net, broken]", "model: net").replace(
+        '  broken: {factory: "my_net:make_broken", width: 8}\n', ""
+    )
+    project = empty_project(tmp_path / "alone", study)
+    sources(project / "config/studies")
+    done = snakemake(project, "--executor", "local", "--scheduler", "greedy")
+    assert done.returncode == 0, done.stderr
+    assert summaries(project) == summaries(finished)
+    # The study moves, and its network gets a comment: nothing is to be done.
+    (project / "config/studies").rename(project / "mine")
+    (project / "config/config.yaml").write_text("study: mine/tiny.yaml\n")
+    (project / "mine/my_net.py").write_text("# A comment.\n" + NET)
+    done = snakemake(project, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"^train ", done.stdout + done.stderr, re.MULTILINE)
+    # What it imports changes: all cells of the network are others.
+    (project / "mine/sizes.py").write_text("def doubled(n):\n    return 3 * n\n")
+    done = snakemake(project, "--dry-run")
+    assert re.search(r"^train +6$", done.stdout + done.stderr, re.MULTILINE), done.stderr
+
+
+def test_the_example_is_trained_as_the_manual_says(tmp_path: Path) -> None:
+    project = empty_project(tmp_path, STUDY)
+    shutil.copytree(ROOT / "examples", project / "examples")
+    study = project / "examples/own_model/gated.yaml"
+    text = study.read_text()
+    assert "from: -3, to: 3" in text
+    assert "steps: 500" in text
+    study.write_text(
+        text.replace("from: -3, to: 3", "from: 0, to: 1").replace("steps: 500", "steps: 20")
+    )
+    done = snakemake(project, "--config", "study=examples/own_model/gated.yaml")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(text)["cell"] for text in summaries(project).values()]
+    assert {tuple(record["model"]["sources"]) for record in records} == {("gated.py",)}
+    assert (project / "results/gated/figures/portrait/gated-digits-mse-B32-T20.png").is_file()
