@@ -90,11 +90,11 @@ def test_the_configuration_says_how_digits_are_made_where_the_study_does_not(
     assert not by_config.cells.keys() & by_files.cells.keys()
     (path,) = by_config.cells
     (key,) = by_config.generators
-    assert by_config.prepared_data(path) == [f"results/data/mnist1m-{key}/manifest.json"]
+    assert by_config.reads(path) == [f"results/data/mnist1m-{key}/manifest.json"]
     assert len(by_config.chunks(key)) == 2
     assert f"results/generated/mnist1m-{key}/quality" in by_config.figures("tiny")
     (path,) = by_files.cells
-    assert by_files.prepared_data(path) == ["results/data/mnist1m/manifest.json"]
+    assert by_files.reads(path) == ["results/data/mnist1m/manifest.json"]
     assert by_files.generators == {}
 
 
