@@ -80,8 +80,13 @@ def _title(scaling: pl.DataFrame, slices: int) -> str:
         return f"Edges of the learning rate that trains, in {count_of(slices, 'slice')}"
     inside = tested.filter(pl.col("predicted_slope").is_between("slope_low", "slope_high")).height
     worst = extent((tested["slope"] - tested["predicted_slope"]).abs())[1]
+    if tested.height == 1:
+        return (
+            f"Largest η that trains: the fitted interval {'holds' if inside else 'misses'} "
+            f"the predicted slope, and the fit is {worst:.2f} off it"
+        )
     return (
-        f"Largest η that trains: {inside} of {count_of(tested.height, 'fitted interval')} hold "
+        f"Largest η that trains: {inside} of {tested.height} fitted intervals hold "
         f"the predicted slope, and every fit is within {worst:.2f} of it"
     )
 

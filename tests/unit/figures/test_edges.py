@@ -71,6 +71,14 @@ def test_the_title_counts_the_intervals_that_hold_the_prediction(mlp3):
     assert "0 of 2 fitted intervals" in words(edges(thresholds, none))["title"]
 
 
+def test_a_single_fit_is_not_counted_in_the_title(mlp3):
+    _, thresholds, scaling = mlp3
+    one = scaling.filter(pl.col("window") == "rich")
+    for low, word in ((-10.0, "holds"), (9.0, "misses")):
+        fitted = one.with_columns(slope_low=pl.lit(low), slope_high=pl.lit(10.0))
+        assert f"the fitted interval {word} " in words(edges(thresholds, fitted))["title"]
+
+
 def test_the_subtitle_counts_edges_cells_and_seeds(mlp3):
     _, thresholds, scaling = mlp3
     text = subtitle(edges(thresholds, scaling))
