@@ -132,8 +132,9 @@ def nothing(*, figure: str, title: str, counts: str, caption: str) -> ChartType:
 
 
 def _kept(text: str) -> str:
-    """The text with 'γ = 10⁴' and the like kept on one line."""
-    return text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    """The text with 'γ = 10⁴', 'T = 600 steps' and the like kept on one line."""
+    text = text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    return text.replace(" steps", "\N{NO-BREAK SPACE}steps")
 
 
 def _balanced(text: str, width: int) -> list[str]:

@@ -50,6 +50,7 @@ def test_batch_sizes_and_sizes_of_data_are_listed_by_their_values():
     assert domains(accuracy(sizes)) == [["mlp3 B8", "mlp3 B32", "mlp3 B128"]]
     data = cells_table(*(replace(MLP3, dataset=name) for name in ("m4000", "m", "m500")))
     assert domains(accuracy(data)) == [["mlp3 m", "mlp3 m500", "mlp3 m4000"]]
+    assert "data m, m500, m4000 · " in subtitle(accuracy(data))
 
 
 def test_regression_slices_are_left_out_of_the_accuracy():

@@ -82,7 +82,7 @@ def test_a_single_fit_is_not_counted_in_the_title(mlp3):
 def test_the_subtitle_counts_edges_cells_and_seeds(mlp3):
     _, thresholds, scaling = mlp3
     text = subtitle(edges(thresholds, scaling))
-    for part in (f"{thresholds.height} edges", "cells", "2 seeds", "95 %", "hollow"):
+    for part in (f"{thresholds.height} edges", "cells", "2 seeds", "95 %", "data digits", "hollow"):
         assert part in text
 
 
