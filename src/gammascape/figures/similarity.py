@@ -88,6 +88,7 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
     side = MAP_SIZE / len(models)
     lowest = min([0.9, *part["cka"].drop_nulls()])
     domain = [math.floor(10 * lowest) / 10, 1.0]
+    tenths = range(10, round(10 * domain[0]) - 1, -1 if domain[0] >= 0.5 else -2)
 
     def ticks(pixels: float) -> list[float]:
         """Round gammas at least so many pixels apart."""
@@ -117,7 +118,7 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
                 orient="bottom",
                 direction="horizontal",
                 gradientLength=220,
-                values=[k / 10 for k in range(round(10 * domain[0]), 11)],
+                values=[k / 10 for k in reversed(tenths)],
             ),
             column=alt.Column("model_b:N", sort=models, title=None, spacing=4),
             row=alt.Row("model_a:N", sort=models[::-1], title=None, spacing=4),
