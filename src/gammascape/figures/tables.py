@@ -38,10 +38,13 @@ def budget_line(table: pl.DataFrame) -> str:
 
     batch_size, steps = values("batch_size"), values("steps")
     text = f"loss {values('loss')} · batch size B = {batch_size} · T = {steps} steps"
-    most = max((float(passes) for passes in table["passes"].drop_nulls()), default=0.0)
-    if most > 1:
-        text += f" · not online: each sample is used up to {most:.3g} times"
-    return text
+    repeated = table.filter(pl.col("passes") > 1)
+    if repeated.is_empty():
+        return text
+    most = extent(repeated["passes"])[1]
+    text += f" · not online: each sample is used up to {most:.3g} times"
+    datasets = sorted(repeated["dataset"].unique(), key=_natural)
+    return text if table["dataset"].n_unique() == 1 else f"{text} in {', '.join(datasets)}"
 
 
 def study_line(table: pl.DataFrame) -> str:

@@ -73,9 +73,7 @@ def finish(
     """
     heading = alt.TitleParams(
         text=_balanced(title, width),
-        subtitle=[
-            line for text in subtitle for line in textwrap.wrap(_kept(text), int(1.28 * width))
-        ],
+        subtitle=[line for text in subtitle for line in _pieced(text, int(1.28 * width))],
         anchor="start",
         frame="bounds",
         fontSize=SIZES["title"],
@@ -132,9 +130,19 @@ def nothing(*, figure: str, title: str, counts: str, caption: str) -> ChartType:
 
 
 def _kept(text: str) -> str:
-    """The text with 'γ = 10⁴', 'T = 600 steps' and the like kept on one line."""
-    text = text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-    return text.replace(" steps", "\N{NO-BREAK SPACE}steps")
+    """The text with 'γ = 10⁴' and the like kept on one line."""
+    return text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+
+
+def _pieced(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters, broken between the pieces that ' · ' joins if they fit."""
+    lines: list[str] = []
+    for piece in text.split(" · "):
+        if lines and len(lines[-1]) + len(" · ") + len(piece) <= width:
+            lines[-1] += f" · {piece}"
+        else:
+            lines += textwrap.wrap(_kept(piece), width)
+    return lines
 
 
 def _balanced(text: str, width: int) -> list[str]:

@@ -53,6 +53,19 @@ def test_batch_sizes_and_sizes_of_data_are_listed_by_their_values():
     assert "data m, m500, m4000 · " in subtitle(accuracy(data))
 
 
+def test_the_subtitle_names_the_data_that_are_repeated():
+    cells = cells_table(*(replace(MLP3, dataset=name) for name in ("m4000", "m", "m500")))
+    passes = pl.when(pl.col("dataset") == "m").then(1.0).otherwise(4.8)
+    text = subtitle(accuracy(cells.with_columns(passes=passes)))
+    assert text.endswith("each sample is used up to 4.8 times in m500, m4000")
+
+
+def test_lines_of_the_subtitle_break_between_its_parts():
+    cells = cells_table(*(replace(MLP3, dataset=f"{'long' * 9}{k}") for k in range(2)))
+    lines = spec_of(accuracy(cells))["title"]["subtitle"]
+    assert "loss mse · batch size B = 32 · T = 600 steps" in lines
+
+
 def test_regression_slices_are_left_out_of_the_accuracy():
     regression = replace(MLP3, model="mlpr", dataset="teacher", classes=False)
     cells = cells_table(MLP3, regression)
