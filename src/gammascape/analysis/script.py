@@ -20,15 +20,11 @@ from gammascape.origin import (
     utc_now,
     write_manifest,
 )
-from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES
+from gammascape.origin.code import MODULES
+from gammascape.origin.mark import Mark
 
 CELLS = Path("results/cells")
 _FINGERPRINTS = Path("results/.fingerprints")
-_MODULES: Mapping[Kind, tuple[str, ...]] = {
-    "table": TABLE_MODULES,
-    "figure": FIGURE_MODULES,
-    "page": FIGURE_MODULES,
-}
 _PACKAGES: Mapping[Kind, tuple[str, ...]] = {
     "table": ("snakemake", "polars", "numpy"),
     "figure": ("snakemake", "polars", "altair", "vl-convert-python"),
@@ -54,12 +50,12 @@ class Script:
     @property
     def mark(self) -> dict[str, str | None]:
         """What a figure says of itself in its files: the manifest and its claim, the study, the commit."""
-        return {
-            "manifest": self.path.as_posix(),
-            "claim": self.manifest.claim,
-            "study": self.manifest.record["wildcards"].get("study"),
-            "commit": self.manifest.code["commit"],
-        }
+        return Mark(
+            manifest=self.path.as_posix(),
+            claim=self.manifest.claim,
+            study=self.manifest.record["wildcards"].get("study"),
+            commit=self.manifest.code["commit"],
+        ).as_json()
 
 
 @contextmanager
@@ -95,7 +91,7 @@ def _begin(snakemake: Any, kind: Kind) -> Script:
             "params": dict(snakemake.params.items()),
         },
         inputs=(),
-        code=code_state(*_MODULES[kind]),
+        code=code_state(*MODULES[kind]),
         environment=environment(_PACKAGES[kind]),
         started=utc_now(),
     )

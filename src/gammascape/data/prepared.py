@@ -24,6 +24,7 @@ from gammascape.origin import (
     environment,
     read_manifest,
     sha256_of,
+    source_of,
     utc_now,
     write_manifest,
 )
@@ -103,9 +104,10 @@ class Writer:
         class_names: Sequence[str] | None = None,
         notes: str = "",
         generator: dict[str, Any] | None = None,
+        rule: str = "prepare_dataset",
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        self._folder = folder
+        self._folder, self._rule = folder, rule
         self._partial = folder.with_name(f".{folder.name}.{os.getpid()}")
         self._image_shape, self._classes = tuple(image_shape), classes
         self._rows = max(1, shard_bytes // int(np.prod(image_shape)))
@@ -149,6 +151,14 @@ class Writer:
         """Record a file that the data come from; it is hashed here unless that was done already."""
         digest = sha256 or sha256_of(path)
         self._sources.append(Source(path.as_posix(), path.stat().st_size, digest))
+
+    def artifact(self, manifest: Path) -> None:
+        """Record other prepared data that these come from.
+
+        Raises:
+            ManifestError: if their manifest is damaged.
+        """
+        self._sources.append(source_of(manifest))
 
     def add(self, split: Split, images: Bytes, labels: NDArray[Any]) -> None:
         """Append images uint8 (n, C, H, W) and integer labels (n,).
@@ -201,7 +211,7 @@ class Writer:
         manifest = Manifest(
             kind="data",
             name=self._folder.as_posix(),
-            rule="prepare_dataset",
+            rule=self._rule,
             record={
                 **self._record,
                 "digest": digest.hexdigest(),

@@ -11,6 +11,8 @@ import altair as alt
 import vl_convert
 from altair.typing import ChartType
 
+from gammascape.origin.mark import mark_html, mark_png, mark_svg
+
 FORMATS = ("json", "html", "svg", "png")
 PIXELS_PER_INCH = 144
 _VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
@@ -29,7 +31,8 @@ def save(
     """Write `stem` + .json, .html, .svg, .png and return the path of each format.
 
     `title` and `caption` replace those that the figure gave itself in the metadata (the drawn
-    title stays); `usermeta` is added under `usermeta.gammascape`. Folders are made as needed.
+    title stays); `usermeta` is added under `usermeta.gammascape`, and as the mark of the figure to
+    the HTML, the SVG and the PNG (see `origin.mark`). Folders are made as needed.
     Raises altair.MaxRowsError when a data set of the chart has more than 5,000 rows.
     """
     spec = chart.to_dict()
@@ -47,10 +50,16 @@ def save(
     page = vl_convert.vegalite_to_html(spec, vl_version=_VEGA_LITE, bundle=True)
     heading = f"<title>{escape(words.get('title', 'Chart'))}</title>"
     page = page.replace("<title>Chart</title>", heading, 1)
-    paths["html"].write_text(page, encoding="utf-8")
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
-    paths["svg"].write_text(_renumbered(svg), encoding="utf-8")
+    svg = _renumbered(vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE))
     png = vl_convert.vegalite_to_png(spec, vl_version=_VEGA_LITE, ppi=PIXELS_PER_INCH)
+    if usermeta:
+        page, svg, png = (
+            mark_html(page, usermeta),
+            mark_svg(svg, usermeta),
+            mark_png(png, usermeta),
+        )
+    paths["html"].write_text(page, encoding="utf-8")
+    paths["svg"].write_text(svg, encoding="utf-8")
     paths["png"].write_bytes(png)
     return paths
 

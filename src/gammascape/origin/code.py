@@ -14,8 +14,16 @@ PACKAGE = Path(gammascape.__file__).parent
 CELL_MODULES = ("numerics.py", "data", "models", "measure", "training")
 """What decides the numbers of a cell, and how it is written."""
 TABLE_MODULES = ("analysis", "measure/outcome.py")
-FIGURE_MODULES = ("figures",)
+FIGURE_MODULES = ("figures", "origin/mark.py")
 DATA_MODULES = ("data/prepare", "data/prepared.py")
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "cell": CELL_MODULES,
+    "data": DATA_MODULES,
+    "table": TABLE_MODULES,
+    "figure": FIGURE_MODULES,
+    "page": FIGURE_MODULES,
+}
+"""What decides the content of an artifact, by its kind."""
 _APART = {"data": "data/prepare"}
 """Within the first, the second is code of its own."""
 _DIGITS = 12

@@ -2,10 +2,13 @@
 
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from gammascape.figures import FORMATS, collapse, edges, portrait, save, similarity
+from gammascape.origin.mark import mark_html, mark_svg, read_mark
 
 from .specs import spec_of, words
 from .synthetic import MLP3, curves_table, similarity_table
@@ -92,3 +95,61 @@ def test_an_empty_study_can_be_saved(tmp_path, mlp3):
     _, thresholds, scaling = mlp3
     empty = edges(thresholds.clear(), scaling.clear())
     assert save(empty, tmp_path / "edges")["png"].stat().st_size > 0
+
+
+MARK = {
+    "manifest": "results/s/figures/edges.manifest.json",
+    "claim": "ab" * 32,
+    "study": "s",
+    "commit": None,
+}
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory, request):
+    mlp3 = request.getfixturevalue("mlp3")
+    return save(edges(*mlp3[1:]), tmp_path_factory.mktemp("marked") / "edges", usermeta=MARK)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_carries_its_mark(marked, tmp_path, kind):
+    copy = tmp_path / f"elsewhere.{kind}"
+    copy.write_bytes(marked[kind].read_bytes())
+    mark = read_mark(copy)
+    assert mark is not None
+    assert mark.as_json() == MARK
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_without_a_mark_has_none(mlp3, tmp_path, kind):
+    plain = save(edges(*mlp3[1:]), tmp_path / "plain")
+    assert read_mark(plain[kind]) is None
+    plain[kind].write_bytes(plain[kind].read_bytes()[:20])
+    assert read_mark(plain[kind]) is None
+
+
+def test_a_mark_survives_awkward_text(tmp_path):
+    mark = MARK | {"study": "<&\"'>—γ"}
+    for kind, content in {
+        "svg": mark_svg('<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>', mark).encode(),
+        "html": mark_html("<html><body></body></html>", mark).encode(),
+    }.items():
+        path = tmp_path / f"f.{kind}"
+        path.write_bytes(content)
+        found = read_mark(path)
+        assert found is not None
+        assert found.study == mark["study"]
+
+
+def test_marked_files_are_still_what_they_were(marked):
+    root = ElementTree.fromstring(marked["svg"].read_text())
+    assert root[0].tag == "{http://www.w3.org/2000/svg}metadata"
+    with Image.open(marked["png"]) as image:
+        image.load()
+        assert json.loads(image.text["gammascape"]) == MARK
+
+
+def test_the_page_says_how_to_audit_it(marked):
+    page = marked["html"].read_text()
+    assert "gammascape audit results/s/figures/edges.html" in page
+    assert page.index("vega-chart") < page.index("<footer") < page.rindex("</body>")

@@ -1,0 +1,126 @@
+"""The mark of a figure: which manifest describes it, written into each of its files and read back from it."""
+
+import html
+import json
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_NAME = "gammascape"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = 33
+"""Bytes of the signature and of the chunk IHDR, which is always the first."""
+_SVG_MARK = re.compile(rb"<metadata[^>]*>\s*(\{.*?\})\s*</metadata>", re.DOTALL)
+_HTML_MARK = re.compile(rb'<footer data-gammascape="([^"]*)"')
+_COMMIT_DIGITS = 12
+
+_FOOTER = """\
+    <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #555">
+      Made by gammascape{study}{commit}. What it was made from: {manifest}.<br>
+      To check it, in the project's folder: <code>gammascape audit {page}</code>, or any copy of this file.
+    </footer>
+"""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a figure says of itself."""
+
+    manifest: str
+    """Path of the manifest, relative to the folder where Snakemake runs."""
+    claim: str
+    """The manifest's digest of all that is known before the outputs are written."""
+    study: str | None = None
+    commit: str | None = None
+
+    def as_json(self) -> dict[str, str | None]:
+        """Plain builtins."""
+        return asdict(self)
+
+
+def mark_svg(svg: str, mark: Mapping[str, Any]) -> str:
+    """The SVG with a metadata element as its first child."""
+    start, end, rest = svg.partition(">")
+    return f'{start}{end}<metadata id="{_NAME}">{html.escape(_text(mark), quote=False)}</metadata>{rest}'
+
+
+def mark_png(png: bytes, mark: Mapping[str, Any]) -> bytes:
+    """The PNG with a text chunk after its header."""
+    body = b"tEXt" + _NAME.encode() + b"\0" + _text(mark).encode("ascii")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:_PNG_HEADER] + chunk + png[_PNG_HEADER:]
+
+
+def mark_html(page: str, mark: Mapping[str, Any]) -> str:
+    """The page with a footer that says where the figure comes from and how to check it."""
+    manifest, study, commit = (
+        str(mark.get(name) or "") for name in ("manifest", "study", "commit")
+    )
+    footer = _FOOTER.format(
+        mark=html.escape(_text(mark)),
+        study=html.escape(f" for the study {study}") if study else "",
+        commit=html.escape(f", commit {commit[:_COMMIT_DIGITS]}") if commit else "",
+        manifest=html.escape(manifest),
+        page=html.escape(manifest.removesuffix(".manifest.json") + ".html"),
+    )
+    body, end, rest = page.rpartition("</body>")
+    return f"{body.rstrip(' ')}{footer}  {end}{rest}"
+
+
+def read_mark(path: Path) -> Mark | None:
+    """The mark in a figure's file; None if there is none, or the file is too damaged to find it.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    find = {".svg": _in_svg, ".png": _in_png, ".html": _in_html, ".json": _in_json}.get(
+        path.suffix.lower()
+    )
+    if find is None:
+        return None
+    try:
+        content = json.loads(find(path.read_bytes()) or "null")
+        names = ("manifest", "claim", "study", "commit")
+        mark = Mark(**{name: content[name] for name in names if name in content})
+    except (ValueError, TypeError, KeyError):
+        return None
+    return mark if isinstance(mark.manifest, str) and isinstance(mark.claim, str) else None
+
+
+def _text(mark: Mapping[str, Any]) -> str:
+    return json.dumps(dict(mark), sort_keys=True)
+
+
+def _in_svg(content: bytes) -> str | None:
+    found = _SVG_MARK.search(content)
+    return html.unescape(found.group(1).decode()) if found else None
+
+
+def _in_html(content: bytes) -> str | None:
+    found = _HTML_MARK.search(content)
+    return html.unescape(found.group(1).decode()) if found else None
+
+
+def _in_png(content: bytes) -> str | None:
+    for kind, data in _chunks(content):
+        keyword, _, text = data.partition(b"\0")
+        if kind == b"tEXt" and keyword == _NAME.encode():
+            return text.decode("ascii")
+    return None
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(_PNG_START)
+    while png.startswith(_PNG_START) and at + 8 <= len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += length + 12
+
+
+def _in_json(content: bytes) -> str | None:
+    own = json.loads(content).get("usermeta", {}).get(_NAME)
+    return json.dumps(own)

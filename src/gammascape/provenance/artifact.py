@@ -1,0 +1,163 @@
+"""What one artifact shows by itself: its files, its place, its identity, the code that made it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gammascape.numerics import NUMERICS_VERSION
+from gammascape.origin import Manifest, fingerprint, modules_of
+from gammascape.origin.code import MODULES
+from gammascape.origin.manifest import FILE_NAME
+from gammascape.origin.mark import read_mark
+from gammascape.provenance.findings import Finding
+from gammascape.provenance.hashes import Hashes
+from gammascape.study import Cell, StudyError
+
+CELLS = "results/cells"
+_SUMMARY = "summary.json"
+_CELL_FILES = {_SUMMARY, "arrays.npz"}
+_MARKED = {".json", ".html", ".svg", ".png"}
+_FOLDER_KINDS = ("cell", "data")
+"""Kinds whose artifact is a folder."""
+
+
+def artifact_findings(
+    path: str, manifest: Manifest, root: Path, hashes: Hashes
+) -> tuple[Finding, ...]:
+    """All that is found at one artifact without looking at others.
+
+    Args:
+        path: of its manifest, relative to `root`, the folder where Snakemake runs.
+    """
+    try:
+        return tuple(_findings(path, manifest, root, hashes))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        text = f"{path} is not a whole manifest ({type(error).__name__}: {error})"
+        return (Finding("altered", text),)
+
+
+def check_file(path: Path, size: int, sha256: str, hashes: Hashes) -> Finding | None:
+    """What is wrong with a file of which size and hash are written down, if anything."""
+    try:
+        length = path.stat().st_size
+        if length != size:
+            return Finding(
+                "altered", f"{path.name} has {length:,} bytes, its manifest says {size:,}"
+            )
+        if hashes.sha256(path) != sha256:
+            return Finding("altered", f"{path.name} has another sha256 than its manifest says")
+    except FileNotFoundError:
+        return Finding("missing", f"{path.name} is not there")
+    except OSError as error:
+        return Finding("missing", f"{path.name} cannot be read ({error.strerror})")
+    return None
+
+
+def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iterator[Finding]:
+    place = (
+        path.removesuffix(f"/{FILE_NAME}")
+        if manifest.kind in _FOLDER_KINDS
+        else path.removesuffix(".manifest.json")
+    )
+    if manifest.name != place:
+        yield Finding("misplaced", f"its manifest is that of {manifest.name}")
+    folder = (root / path).parent
+    for file in manifest.outputs:
+        if (found := check_file(folder / file.path, file.bytes, file.sha256, hashes)) is not None:
+            yield found
+    if manifest.kind in _FOLDER_KINDS:
+        named = {FILE_NAME, *(file.path for file in manifest.outputs)}
+        for stray in sorted(p.name for p in folder.iterdir()):
+            if stray not in named and not stray.startswith("."):
+                yield Finding(
+                    "unknown origin", f"{stray} is in its folder, and no manifest names it"
+                )
+    if manifest.kind == "cell":
+        yield from _cell_findings(place, manifest, folder)
+    if manifest.kind == "figure":
+        yield from _figure_findings(manifest, folder)
+    yield from _code_findings(manifest)
+
+
+def _cell_findings(place: str, manifest: Manifest, folder: Path) -> Iterator[Finding]:
+    for name in sorted(_CELL_FILES - {file.path for file in manifest.outputs}):
+        yield Finding("altered", f"its manifest does not name {name}")
+    record = manifest.record
+    try:
+        where = f"{CELLS}/{path_of_record(record)}"
+        if where != place:
+            yield Finding("misplaced", f"its record is that of {where}")
+    except StudyError as error:
+        problem = str(error).splitlines()[-1].strip()
+        yield Finding("altered", f"its record is not that of a cell ({problem})")
+    try:
+        if json.loads((folder / _SUMMARY).read_bytes())["cell"] != record:
+            yield Finding("altered", f"the cell in {_SUMMARY} is not the record of its manifest")
+    except OSError:
+        # Said above: it is one of the outputs.
+        pass
+    except (ValueError, KeyError, TypeError) as error:
+        yield Finding("altered", f"{_SUMMARY} is not the summary of a cell ({error})")
+    if record.get("numerics") != NUMERICS_VERSION:
+        text = f"numerics {record.get('numerics')}, this code computes numerics {NUMERICS_VERSION}"
+        yield Finding("numerics changed", text)
+
+
+def _figure_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
+    claim = manifest.claim
+    for file in manifest.outputs:
+        path = folder / file.path
+        if path.suffix in _MARKED and path.is_file():
+            mark = read_mark(path)
+            if mark is None:
+                yield Finding("altered", f"{file.path} does not say which manifest is its own")
+            elif mark.claim != claim:
+                yield Finding(
+                    "altered", f"its manifest is not the one that {file.path} was drawn with"
+                )
+
+
+def _code_findings(manifest: Manifest) -> Iterator[Finding]:
+    code, parts = manifest.code, MODULES[manifest.kind]
+    now = fingerprint(*parts)
+    for entry in manifest.accepted:
+        yield Finding("accepted", f"accepted at {entry.get('at')}: {entry.get('reason')}")
+    known = {code["source_sha256"], *(entry.get("source_sha256") for entry in manifest.accepted)}
+    if now not in known:
+        names = changed_modules(code["modules"], modules_of(*parts))
+        yield Finding("code changed", f"since it was made: {', '.join(names) or 'another order'}")
+    if code["dirty"]:
+        commit = str(code["commit"])[:12]
+        yield Finding("dirty tree", f"made with changes to commit {commit} that were not committed")
+
+
+def changed_modules(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Modules that are new, gone, or say something else."""
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def path_of_record(record: Mapping[str, Any]) -> str:
+    """Path of the artifact of a cell with this record, of whatever numerics.
+
+    Raises:
+        StudyError: if it is not the record of a cell.
+    """
+    text = json.dumps({**record, "numerics": NUMERICS_VERSION}, sort_keys=True)
+    path, canonical = _parsed(text)
+    numerics = record.get("numerics")
+    if numerics == NUMERICS_VERSION:
+        return path
+    older = json.loads(canonical) | {"numerics": numerics}
+    identity = hashlib.sha256(
+        json.dumps(older, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()[:12]
+    return f"{path.rpartition('-')[0]}-{identity}"
+
+
+@cache
+def _parsed(text: str) -> tuple[str, str]:
+    cell = Cell.from_canonical(text)
+    return cell.path, cell.canonical()

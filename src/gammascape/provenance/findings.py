@@ -1,0 +1,71 @@
+"""What an audit can find at a link of a chain, and how bad each finding is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+FindingKind = Literal[
+    "altered",
+    "missing",
+    "unknown origin",
+    "misplaced",
+    "numerics changed",
+    "code changed",
+    "dirty tree",
+    "mixed numerics",
+    "mixed devices",
+    "not in the study",
+    "study changed",
+    "source gone",
+    "remade",
+    "accepted",
+]
+
+SEVERITIES: Mapping[FindingKind, Severity] = {
+    "altered": "error",
+    "missing": "error",
+    "unknown origin": "error",
+    "misplaced": "error",
+    "numerics changed": "warning",
+    "code changed": "warning",
+    "dirty tree": "warning",
+    "mixed numerics": "warning",
+    "mixed devices": "warning",
+    "not in the study": "warning",
+    "study changed": "warning",
+    "source gone": "warning",
+    "remade": "note",
+    "accepted": "note",
+}
+"""In the order in which findings are shown."""
+
+MEANINGS: Mapping[FindingKind, str] = {
+    "altered": "a file or a manifest is not the one that was written down",
+    "missing": "a file or a manifest that was written down is not there",
+    "unknown origin": "a file is there that no manifest names, so no rule made it",
+    "misplaced": "an artifact stands in another place than its manifest or its identity says",
+    "numerics changed": "a cell is of another version of the numerics than this code computes",
+    "code changed": "modules that decide the content say something else since; they are named",
+    "dirty tree": "it was made with changes that were not committed",
+    "mixed numerics": "cells of several versions of the numerics stand behind one artifact",
+    "mixed devices": "cells behind one artifact were computed on several devices or versions",
+    "not in the study": "a cell or a slice that the study does not have any more",
+    "study changed": "the study asks for cells or parameters that the artifact was not made with",
+    "source gone": "a file that data were prepared from is not there; the prepared data are",
+    "remade": "it was made again, to the same content",
+    "accepted": "a person declared that it holds after a change of the code, with this reason",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found at one link."""
+
+    kind: FindingKind
+    text: str
+
+    @property
+    def severity(self) -> Severity:
+        """error, warning, or note: a note is said and changes no verdict."""
+        return SEVERITIES[self.kind]

@@ -1,0 +1,49 @@
+"""Hashes of files; those of unchanged files can be kept from one audit to the next."""
+
+import json
+import os
+from pathlib import Path
+
+from gammascape.origin import sha256_of
+
+_KEPT = "results/.audit/hashes.json"
+
+
+class Hashes:
+    """sha256 of files; with `trust_mtime`, of those alone whose size or time is not what it was."""
+
+    def __init__(self, root: Path, *, trust_mtime: bool = False) -> None:
+        self._path = root / _KEPT
+        self._trusting = trust_mtime
+        self._kept: dict[str, tuple[int, int, str]] = {}
+        if trust_mtime:
+            try:
+                content = json.loads(self._path.read_bytes())
+                self._kept = {name: (int(a), int(b), str(c)) for name, (a, b, c) in content.items()}
+            except (OSError, ValueError, TypeError, AttributeError):
+                # A list that cannot be read is made again.
+                self._kept = {}
+
+    def sha256(self, path: Path) -> str:
+        """sha256 of a file.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        if not self._trusting:
+            return sha256_of(path)
+        stat, name = path.stat(), str(path.resolve())
+        size, time, digest = self._kept.get(name, (-1, -1, ""))
+        if (size, time) != (stat.st_size, stat.st_mtime_ns):
+            digest = sha256_of(path)
+            self._kept[name] = (stat.st_size, stat.st_mtime_ns, digest)
+        return digest
+
+    def keep(self) -> None:
+        """Write the list of hashes for the next audit that trusts file times."""
+        if not self._trusting:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        partial.write_text(json.dumps(self._kept))
+        partial.replace(self._path)
