@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from gammascape.provenance import audit
 from gammascape.study import StudyError
 
 Run = Callable[[argparse.Namespace], int]
@@ -12,7 +13,7 @@ Run = Callable[[argparse.Namespace], int]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS: tuple[Callable[[Commands], None], ...] = ()
+COMMANDS: tuple[Callable[[Commands], None], ...] = (audit.add,)
 """Each adds one command to the parser and sets its default `run`."""
 
 USER_MISTAKE = 2

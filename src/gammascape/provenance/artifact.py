@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.origin import Manifest, fingerprint, modules_of
 from gammascape.origin.code import MODULES
@@ -77,6 +79,8 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
                 )
     if manifest.kind == "cell":
         yield from _cell_findings(place, manifest, folder)
+    if manifest.rule == "cells":
+        yield from _table_findings(manifest, folder)
     if manifest.kind == "figure":
         yield from _figure_findings(manifest, folder)
     yield from _code_findings(manifest)
@@ -104,6 +108,29 @@ def _cell_findings(place: str, manifest: Manifest, folder: Path) -> Iterator[Fin
     if record.get("numerics") != NUMERICS_VERSION:
         text = f"numerics {record.get('numerics')}, this code computes numerics {NUMERICS_VERSION}"
         yield Finding("numerics changed", text)
+
+
+def _table_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
+    """Compare the rows of a table of cells with the cells that its manifest names."""
+    named = {
+        source.path.removeprefix(f"{CELLS}/").removesuffix(f"/{FILE_NAME}")
+        for source in manifest.inputs
+    }
+    path = folder / manifest.outputs[0].path
+    try:
+        rows = set(pl.read_parquet(path, columns=["cell"])["cell"])
+    except OSError:
+        return
+    except pl.exceptions.PolarsError as error:
+        yield Finding("altered", f"{path.name} is not a table of cells ({error})")
+        return
+    for names, words in (
+        (rows - named, "a row of {}, its manifest does not"),
+        (named - rows, "no row of {}"),
+    ):
+        if names:
+            like = f"{len(names):,} cells like {min(names)}" if len(names) > 1 else min(names)
+            yield Finding("altered", f"{path.name} has {words.format(like)}")
 
 
 def _figure_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:

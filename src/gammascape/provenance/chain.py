@@ -7,7 +7,7 @@ from typing import Any
 
 from gammascape.origin import Manifest, ManifestError, Source, read_manifest
 from gammascape.provenance.artifact import artifact_findings, check_file
-from gammascape.provenance.findings import Finding, FindingKind, Severity
+from gammascape.provenance.findings import Finding, FindingKind, Severity, worst
 from gammascape.provenance.hashes import Hashes
 
 RESULTS = "results"
@@ -27,14 +27,21 @@ class Link:
     kind: str
     """The kind of the artifact, or `file`."""
     manifest: Manifest | None
+    seal: str = ""
+    content: str = ""
     made_from: tuple[str, ...] = ()
+    """Paths of links."""
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Source, ...]:
+        """What its manifest says that it was made from."""
+        return () if self.manifest is None else self.manifest.inputs
 
     @property
     def worst(self) -> Severity:
         """Severity of the worst finding; `note` if there is none."""
-        severities = {finding.severity for finding in self.findings}
-        return next((s for s in ("error", "warning") if s in severities), "note")  # type: ignore[return-value]
+        return worst(self.findings)
 
     @property
     def name(self) -> str:
@@ -73,10 +80,14 @@ class Chain:
 
 @dataclass
 class _Claims:
-    """What those that were made from an artifact say about it: content -> who, and how it differs."""
+    """What those that were made from an artifact or a file say about it."""
 
     altered: dict[str, list[str]] = field(default_factory=dict)
+    """Contents that it does not have -> who was made from them."""
     remade: list[str] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
+    """Who read another manifest of it, though this one says that it is from before."""
+    files: set[Source] = field(default_factory=set)
 
 
 def walk(
@@ -88,59 +99,48 @@ def walk(
         tops: paths of manifests, relative to `root`.
     """
     links: dict[str, Link] = {}
-    claims: dict[str, _Claims] = {}
-    pending = [(path, None) for path in reversed(tops)]
     known = set(tops)
-    shared: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    todo: list[tuple[str, Source | None]] = list(pending)
+    shared: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    todo: list[tuple[str, bool]] = [(path, True) for path in reversed(tops)]
     while todo:
-        path, source = todo.pop()
+        path, has_manifest = todo.pop()
         if path in links:
             continue
-        if source is not None and source.seal is None:
-            links[path] = _file_link(source, root, hashes)
-        else:
+        if has_manifest:
             link = links[path] = _artifact_link(path, root, hashes, shared)
-            sources = link.manifest.inputs if link.manifest else ()
             known |= set(link.made_from)
-            todo += [(item.path, item) for item in reversed(sources)]
+            todo += [(item.path, item.seal is not None) for item in reversed(link.inputs)]
+        else:
+            links[path] = Link(path, "file", None)
         progress(len(links), len(known))
+    claims: dict[str, _Claims] = {}
     for link in links.values():
-        for source in link.manifest.inputs if link.manifest else ():
+        for source in link.inputs:
             _claim(link, source, links[source.path], claims.setdefault(source.path, _Claims()))
-    found = {path: _mismatches(links[path], claim) for path, claim in claims.items()}
+    found = {path: _mismatches(links[path], claim, root, hashes) for path, claim in claims.items()}
     return Chain(root, tuple(tops), links).adding(found)
 
 
 def _artifact_link(
-    path: str, root: Path, hashes: Hashes, shared: dict[tuple[Any, ...], Mapping[str, Any]]
+    path: str, root: Path, hashes: Hashes, shared: dict[tuple[str, ...], Mapping[str, Any]]
 ) -> Link:
     try:
         manifest = read_manifest(root / path)
+        parts = (manifest.record, manifest.code, manifest.environment, manifest.device or {})
+        if not all(isinstance(part, dict) for part in parts):
+            raise ManifestError("not a manifest (a part of it is not an object)")
     except ManifestError as error:
         kind: FindingKind = "altered" if (root / path).exists() else "missing"
         text = str(error).removeprefix(f"{root / path}: ")
         return Link(path, _kind_by_place(path), None, findings=(Finding(kind, text),))
     findings = artifact_findings(path, manifest, root, hashes)
+    seal, content = manifest.seal, manifest.content
     # Ten thousand cells of one run have one and the same list of modules.
     key = tuple(str(manifest.code.get(name)) for name in ("source_sha256", "commit", "diff_sha256"))
     if manifest.code == shared.setdefault(key, manifest.code):
         manifest = replace(manifest, code=shared[key])
     made_from = tuple(dict.fromkeys(source.path for source in manifest.inputs))
-    return Link(path, manifest.kind, manifest, made_from, findings)
-
-
-def _file_link(source: Source, root: Path, hashes: Hashes) -> Link:
-    path = root / source.path
-    if Path(source.path).parts[:1] == (RESULTS,):
-        text = "it is among the results, and no rule made it: it had no manifest when it was read"
-        return Link(source.path, "file", None, findings=(Finding("unknown origin", text),))
-    if not path.exists():
-        return Link(
-            source.path, "file", None, findings=(Finding("source gone", "it is not there"),)
-        )
-    found = check_file(path, source.bytes or 0, source.sha256 or "", hashes)
-    return Link(source.path, "file", None, findings=() if found is None else (found,))
+    return Link(path, manifest.kind, manifest, seal, content, made_from, findings)
 
 
 def _kind_by_place(path: str) -> str:
@@ -152,26 +152,45 @@ def _kind_by_place(path: str) -> str:
 
 def _claim(parent: Link, source: Source, child: Link, claims: _Claims) -> None:
     """Compare what a manifest says about one of its inputs with what is there."""
-    if source.seal is None or child.manifest is None or child.manifest.seal == source.seal:
-        return
-    if child.manifest.content == source.content:
-        claims.remade.append(parent.name)
-    else:
-        claims.altered.setdefault(str(source.content), []).append(parent.name)
+    if source.seal is None:
+        claims.files.add(source)
+    elif child.manifest is not None and child.seal != source.seal:
+        if child.content != source.content:
+            claims.altered.setdefault(str(source.content), []).append(parent.name)
+        elif parent.manifest is not None and child.manifest.finished <= parent.manifest.started:
+            claims.edited.append(parent.name)
+        else:
+            claims.remade.append(parent.name)
 
 
-def _mismatches(link: Link, claims: _Claims) -> list[Finding]:
+def _mismatches(link: Link, claims: _Claims, root: Path, hashes: Hashes) -> list[Finding]:
     found = []
     for content, parents in claims.altered.items():
-        assert link.manifest is not None
         text = (
             f"{_counted(parents)} made from content {content[:_SHOWN]} of it, "
-            f"it now has content {link.manifest.content[:_SHOWN]}"
+            f"it now has content {link.content[:_SHOWN]}"
+        )
+        found.append(Finding("altered", text))
+    if claims.edited:
+        text = (
+            f"its manifest was edited: {_counted(claims.edited)} made later, and read another one"
         )
         found.append(Finding("altered", text))
     if claims.remade:
         found.append(Finding("remade", f"to the same content since {_counted(claims.remade)} made"))
+    for source in claims.files:
+        wrong = _file_finding(source, root, hashes)
+        found += [] if wrong is None else [wrong]
     return found
+
+
+def _file_finding(source: Source, root: Path, hashes: Hashes) -> Finding | None:
+    if Path(source.path).parts[:1] == (RESULTS,):
+        text = "it is among the results, and it had no manifest when it was read: no rule made it"
+        return Finding("unknown origin", text)
+    if not (root / source.path).exists():
+        return Finding("source gone", "it is not there any more")
+    return check_file(root / source.path, source.bytes or 0, source.sha256 or "", hashes)
 
 
 def _counted(parents: Sequence[str]) -> str:

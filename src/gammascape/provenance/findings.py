@@ -1,6 +1,6 @@
 """What an audit can find at a link of a chain, and how bad each finding is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,3 +69,11 @@ class Finding:
     def severity(self) -> Severity:
         """error, warning, or note: a note is said and changes no verdict."""
         return SEVERITIES[self.kind]
+
+
+def worst(findings: Iterable[Finding]) -> Severity:
+    """Severity of the worst finding; `note` if there is none."""
+    severities = {finding.severity for finding in findings}
+    if "error" in severities:
+        return "error"
+    return "warning" if "warning" in severities else "note"

@@ -1,0 +1,142 @@
+"""How an audit is told: a tree for people, JSON for machines."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from gammascape.provenance.chain import Chain, Link
+from gammascape.provenance.findings import SEVERITIES, Finding, Severity
+
+SCHEMA = "gammascape-audit-1"
+_STYLES: Mapping[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "dim"}
+_LISTED = 8
+"""Links of one kind with the same trouble that are named one by one."""
+
+
+def audit_json(chain: Chain) -> dict[str, Any]:
+    """The whole audit as plain builtins."""
+    return {
+        "schema": SCHEMA,
+        "root": str(chain.root),
+        "artifacts": list(chain.tops),
+        "counts": dict(Counter(_word(link) for link in chain.links.values())),
+        "findings": [
+            {
+                "link": link.path,
+                "kind": link.kind,
+                "finding": finding.kind,
+                "severity": finding.severity,
+                "text": finding.text,
+            }
+            for link, finding in ranked(chain)
+        ],
+        "links": [
+            {
+                "link": link.path,
+                "kind": link.kind,
+                "state": _word(link),
+                "seal": link.seal or None,
+                "content": link.content or None,
+                "made_from": list(link.made_from),
+            }
+            for link in chain.links.values()
+        ],
+    }
+
+
+def ranked(chain: Chain) -> list[tuple[Link, Finding]]:
+    """All findings, errors first, then in the order of the walk: from the artifact down."""
+    found = [(link, finding) for link in chain.links.values() for finding in link.findings]
+    return sorted(found, key=lambda pair: _rank(pair[1]) if pair[1].severity != "error" else 0)
+
+
+def print_audit(chain: Chain, console: Console) -> None:
+    """The first mismatch, the tree, and a last line with the counts."""
+    found = ranked(chain)
+    errors = [(link, finding) for link, finding in found if finding.severity == "error"]
+    if errors:
+        link, finding = errors[0]
+        text = f"first mismatch: {link.path}: {finding.kind}: {finding.text}"
+        console.print(Text(text, style="bold red"), soft_wrap=True)
+    seen: set[str] = set()
+    for top in chain.tops:
+        if top not in seen:
+            console.print(_tree(chain, top, seen), no_wrap=True, overflow="ignore", crop=False)
+    counts = Counter(_word(link) for link in chain.links.values())
+    parts = [f"{number:,} {word}" for word, number in counts.most_common()]
+    console.print(f"{_count(len(chain.links), 'link')}: {', '.join(parts)}", soft_wrap=True)
+
+
+def _tree(chain: Chain, path: str, seen: set[str], tree: Tree | None = None) -> Tree:
+    link = chain.links[path]
+    seen.add(path)
+    branch = Tree(_label(link)) if tree is None else tree.add(_label(link))
+    for finding in link.findings:
+        branch.add(_line(finding))
+    below = [chain.links[name] for name in link.made_from]
+    for child in below:
+        if child.kind in ("cell", "file"):
+            continue
+        if child.path in seen:
+            branch.add(Text(f"{child.name}  (above)", style="dim"))
+        else:
+            _tree(chain, child.path, seen, branch)
+    cells = [child for child in below if child.kind == "cell"]
+    for line in _grouped(cells, "cell", seen):
+        branch.add(line)
+    data = dict.fromkeys(name for cell in cells for name in cell.made_from)
+    for name in data:
+        if name not in seen:
+            _tree(chain, name, seen, branch)
+    for line in _grouped([c for c in below if c.kind == "file"], "published file", seen):
+        branch.add(line)
+    return branch
+
+
+def _grouped(links: list[Link], noun: str, seen: set[str]) -> Iterator[Text]:
+    """One line for all that hold, one for each trouble that several share, those that are broken one by one."""
+    fresh = [link for link in links if link.path not in seen]
+    if len(fresh) < len(links):
+        yield Text(f"{_count(len(links) - len(fresh), noun)}  (above)", style="dim")
+    seen |= {link.path for link in fresh}
+    holding = [link for link in fresh if link.worst != "error"]
+    if holding:
+        yield Text(f"{_count(len(holding), noun)}  ") + Text("verified", style="green")
+    troubles: dict[Finding, list[Link]] = {}
+    for link in fresh:
+        for finding in link.findings:
+            troubles.setdefault(finding, []).append(link)
+    for finding, members in sorted(troubles.items(), key=lambda item: _rank(item[0])):
+        if len(members) <= _LISTED and finding.severity == "error":
+            for link in members:
+                yield Text(f"{link.name}  ") + _line(finding)
+        elif len(members) == 1:
+            yield Text(f"{members[0].name}  ") + _line(finding)
+        else:
+            yield Text(f"{_count(len(members), noun)} like {members[0].name}  ") + _line(finding)
+
+
+def _rank(finding: Finding) -> int:
+    return list(SEVERITIES).index(finding.kind)
+
+
+def _label(link: Link) -> Text:
+    word = _word(link)
+    style = {"verified": "green", "broken": "bold red"}.get(word, "yellow")
+    return Text(f"{link.name}  {link.kind}  ") + Text(word, style=style)
+
+
+def _line(finding: Finding) -> Text:
+    return Text(f"{finding.kind}: {finding.text}", style=_STYLES[finding.severity])
+
+
+def _word(link: Link) -> str:
+    return {"error": "broken", "warning": "verified with warnings", "note": "verified"}[link.worst]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
