@@ -11,6 +11,8 @@ from gammascape.provenance.findings import Finding, FindingKind, Severity, worst
 from gammascape.provenance.hashes import Hashes
 
 RESULTS = "results"
+GENERATED = "generated"
+"""Generated digits have no manifests; that of the data made from them has their hashes."""
 _SHOWN = 12
 """Digits of a digest that are shown."""
 
@@ -185,7 +187,8 @@ def _mismatches(link: Link, claims: _Claims, root: Path, hashes: Hashes) -> list
 
 
 def _file_finding(source: Source, root: Path, hashes: Hashes) -> Finding | None:
-    if Path(source.path).parts[:1] == (RESULTS,):
+    parts = Path(source.path).parts
+    if parts[:1] == (RESULTS,) and parts[:2] != (RESULTS, GENERATED):
         text = "it is among the results, and it had no manifest when it was read: no rule made it"
         return Finding("unknown origin", text)
     if not (root / source.path).exists():

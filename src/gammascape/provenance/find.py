@@ -10,15 +10,15 @@ import yaml
 from gammascape.origin import ManifestError, manifest_path, read_manifest, sha256_of
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import Mark, read_mark
-from gammascape.provenance.chain import RESULTS
+from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.study import load_study
 from gammascape.study.config import CONFIG_FILE, Config
 from gammascape.workflow import Plan
 
 _SUFFIX = ".manifest.json"
-_APART = ("logs",)
-"""Folders of results that hold no artifacts; neither do those whose names begin with a dot."""
+_APART = ("logs", GENERATED)
+"""Folders of results whose files have no manifests; nor have those in folders that begin with a dot."""
 
 
 @dataclass(frozen=True)

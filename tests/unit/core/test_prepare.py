@@ -27,6 +27,7 @@ from gammascape.data.prepare import (
     tinyimagenet,
 )
 from gammascape.data.prepared import Prepared, Writer, read_prepared
+from gammascape.origin import read_manifest
 
 from .formats import (
     batch,
@@ -149,6 +150,9 @@ def test_mnist1m_is_read_under_every_name_of_its_labels(labels: str, tmp_path: P
     assert np.array_equal(images[20:], expected)
     assert found == classes(20).tolist() * 2
     assert len(arrays(prepared, "test")[1]) == 20
+    manifest = read_manifest(tmp_path / "out/manifest.json")
+    assert manifest.rule == "prepare_mnist1m"
+    assert manifest.inputs[0].seal == read_manifest(test).seal
 
 
 def test_generated_chunks_are_read(tmp_path: Path) -> None:

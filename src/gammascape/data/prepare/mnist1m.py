@@ -51,7 +51,7 @@ def prepare(
         CLASSES,
         notes=notes,
         generator=generator,
-        rule="prepare_mnist1m",
+        rule="prepare_mnist1m" if generator is None else "prepare_generated",
     ) as writer:
         writer.artifact(mnist)
         for images_path, labels_path in paths:
