@@ -129,12 +129,23 @@ def check_call(definition: Definition, function: str, given: Sequence[str]) -> s
 
 
 def copy_sources(sources: Sources, folder: Path) -> None:
-    """Copy source files below `folder`, where their code's own hashes name them; what is there stays untouched."""
+    """Copy source files below `folder`, where what their code says names them.
+
+    A copy that is there stays as it is, whatever comments its file has got since: it is the input of cells.
+    """
     target = folder / sources.folder
     for relative, path in sources.files.items():
-        _write(target / relative, _read(path))
+        if not _says(target / relative, sources.hashes[relative]):
+            _write(target / relative, _read(path))
     origins = {name: str(path.absolute()) for name, path in sources.files.items()}
     _write(target / ORIGINS, json.dumps(origins, indent=1).encode())
+
+
+def _says(path: Path, expected: str) -> bool:
+    try:
+        return meaning_hash(path.read_bytes()) == expected
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -20,8 +20,8 @@ class UserCodeError(Exception):
     """A user's code cannot be used; the message is for its author and needs no traceback of ours."""
 
 
-_FILES: dict[str, tuple[bytes, str]] = {}
-"""Hash of what a file says -> its text, and the file that messages name."""
+_FILES: dict[str, tuple[bytes, str, str]] = {}
+"""Hash of what a file says -> its text, the user's file that this is a copy of, and the one whose lines it has."""
 
 
 def provide(paths: Iterable[Path]) -> None:
@@ -33,18 +33,20 @@ def provide(paths: Iterable[Path]) -> None:
     for path in paths:
         try:
             text = path.read_bytes()
-            _FILES[meaning_hash(text)] = text, _origin(path)
+            origin = _origin(path)
+            same = origin.is_file() and origin.read_bytes() == text
+            _FILES[meaning_hash(text)] = text, str(origin), str(origin if same else path)
         except (OSError, SyntaxError, ValueError) as error:
             raise UserCodeError(f"{path} cannot be read: {error}") from None
 
 
-def _origin(path: Path) -> str:
+def _origin(path: Path) -> Path:
     """The user's own file that `path` is a copy of."""
     for folder in path.parents:
         if (folder / ORIGINS).is_file():
             origins = json.loads((folder / ORIGINS).read_text())
-            return str(origins.get(path.relative_to(folder).as_posix(), path))
-    return str(path.absolute())
+            return Path(origins.get(path.relative_to(folder).as_posix(), path))
+    return path.absolute()
 
 
 class Code:
@@ -105,7 +107,7 @@ class Code:
 
     def told(self, doing: str, error: BaseException) -> str:
         """What failed, and the traceback of the user's own frames."""
-        own = {file for _, _, file in self.files.values()}
+        own = {shown for _, _, _, shown in self.files.values()}
         frames = [
             frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own
         ]
@@ -139,12 +141,12 @@ def _above(module: str) -> list[str]:
 
 
 class _Loader(importlib.abc.Loader):
-    def __init__(self, text: bytes, file: str) -> None:
-        self._text, self._file = text, file
+    def __init__(self, text: bytes, file: str, shown: str) -> None:
+        self._text, self._file, self._shown = text, file, shown
 
     def exec_module(self, module: ModuleType) -> None:
         module.__file__ = self._file
-        exec(compile(self._text, self._file, "exec"), module.__dict__)
+        exec(compile(self._text, self._shown, "exec"), module.__dict__)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -173,10 +175,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         if self._code is None:
             return None
         if fullname in self._code.files:
-            name, text, file = self._code.files[fullname]
+            name, text, file, shown = self._code.files[fullname]
             package = name.endswith("__init__.py")
             spec = importlib.machinery.ModuleSpec(
-                fullname, _Loader(text, file), origin=file, is_package=package
+                fullname, _Loader(text, file, shown), origin=file, is_package=package
             )
             return spec
         if fullname in self._code.packages:

@@ -112,6 +112,12 @@ def test_cells_of_a_network_that_cannot_be_batched_fail_and_all_others_are_train
         assert "gammascape/models" not in log
 
 
+def test_a_manifest_names_the_source_files(finished: Path) -> None:
+    for path in finished.glob("results/cells/makenet*/*/manifest.json"):
+        inputs = {Path(one["path"]).name for one in json.loads(path.read_text())["inputs"]}
+        assert inputs == {"my_net.py", "sizes.py", "my_data.py"}
+
+
 def test_a_cell_trained_by_itself_has_the_same_bytes_and_its_study_may_move(
     finished: Path, tmp_path: Path
 ) -> None:

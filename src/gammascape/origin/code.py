@@ -11,7 +11,7 @@ from typing import Any
 import gammascape
 
 PACKAGE = Path(gammascape.__file__).parent
-CELL_MODULES = ("numerics.py", "data", "models", "measure", "training")
+CELL_MODULES = ("numerics.py", "usercode.py", "data", "models", "measure", "training")
 """What decides the numbers of a cell, and how it is written."""
 TABLE_MODULES = ("analysis", "measure/outcome.py")
 FIGURE_MODULES = ("figures", "origin/mark.py")

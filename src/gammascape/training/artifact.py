@@ -40,8 +40,8 @@ SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
 class Origin:
     """How a cell came to be trained."""
 
-    data: Source | None
-    """The prepared data that it read."""
+    inputs: tuple[Source, ...]
+    """The prepared data and the source files that it read."""
     backend: Backend
     executor: str
     attempts: Sequence[Mapping[str, Any]]
@@ -101,7 +101,7 @@ def write_cell(
         name=folder.as_posix(),
         rule="train",
         record=summary["cell"],
-        inputs=() if origin.data is None else (origin.data,),
+        inputs=origin.inputs,
         code=code_state(*CELL_MODULES),
         environment=environment(("torch", "numpy")),
         started=origin.attempts[0]["started"],

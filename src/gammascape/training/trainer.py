@@ -321,7 +321,9 @@ class Worker:
     ) -> None:
         summary = make_summary(task.record, run, dataset, model)
         origin = Origin(
-            data=self._source(task.data),
+            inputs=tuple(
+                self._source(path) for path in (task.data, *task.sources) if path is not None
+            ),
             backend=self.backend,
             executor=self._executor,
             attempts=attempts,
@@ -342,12 +344,10 @@ class Worker:
         _write_log(task, lines)
         self._store(task)[0].discard(task.identity)
 
-    def _source(self, data: Path | None) -> Source | None:
-        if data is None:
-            return None
-        if data not in self._sources:
-            self._sources[data] = source_of(data)
-        return self._sources[data]
+    def _source(self, path: Path) -> Source:
+        if path not in self._sources:
+            self._sources[path] = source_of(path)
+        return self._sources[path]
 
     def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
         lines = [
