@@ -6,13 +6,17 @@ printed as Snakemake words them. Cells are counted from Snakemake's own events, 
 executor that trains in packs fills in the board, which tells more.
 """
 
+import json
 import time
+from dataclasses import dataclass, field
 from logging import WARNING, LogRecord
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
 from gammascape.execution.board import BOARD
 from gammascape.execution.tasks import TRAIN_RULE
@@ -23,6 +27,19 @@ _PLAIN_INTERVAL = 10.0
 """Seconds between two plain lines."""
 _CHATTER = ("Select jobs", "Execute ", "[", "Finished job", "Job rate limit")
 _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEvent.SHELLCMD)
+
+
+@dataclass
+class LogHandlerSettings(LogHandlerSettingsBase):  # type: ignore[misc]
+    """Options of the command line, --logger-gammascape-<name>."""
+
+    jobs: str | None = field(
+        default=None,
+        metadata={
+            "help": "File to which each job is added as one line of JSON instead of being printed.",
+            "type": str,
+        },
+    )
 
 
 class LogHandler(LogHandlerBase):
@@ -63,10 +80,28 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: LogRecord) -> None:
         """Count the cells' events, and print what is left to print."""
         try:
+            if self._write_down(record):
+                return
             if self.common_settings.dryrun or not self._count(record):
                 self.console.print(self.format(record), markup=False, soft_wrap=True)
         except Exception:
             self.handleError(record)
+
+    def _write_down(self, record: LogRecord) -> bool:
+        """Add a job to the file of jobs; False if it is no job, or there is no such file."""
+        path = self.settings.jobs if isinstance(self.settings, LogHandlerSettings) else None
+        if path is None or getattr(record, "event", None) != LogEvent.JOB_INFO:
+            return False
+        given = vars(record)
+        job = {
+            "rule": given["rule_name"],
+            "wildcards": dict(given["wildcards"]),
+            "output": [str(file) for file in given["output"]],
+            "reason": given["reason"],
+        }
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(job) + "\n")
+        return True
 
     def _count(self, record: LogRecord) -> bool:
         """Take a record in; True if that is all there is to do with it."""

@@ -1,0 +1,146 @@
+"""Why a study asks for cells that are not there: which values are new, or what was changed."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Flat = dict[str, Any]
+AXES = ("gamma", "eta", "seed", "data_seed")
+"""What distinguishes the cells of a slice."""
+_LOG10 = ("gamma", "eta")
+_MOST_CHANGES = 3
+"""With more fields that differ, a cell is another one and not a changed one."""
+
+
+@dataclass(frozen=True)
+class Why:
+    """Cells that are missing for one reason."""
+
+    cells: tuple[str, ...]
+    kind: str
+    """`new`, `changed`, or `numerics` for a new version of the engine's numbers."""
+    text: str
+
+
+def explain(
+    missing: Mapping[str, Mapping[str, Any]],
+    present: Iterable[Mapping[str, Any]],
+    removed: Iterable[Mapping[str, Any]],
+) -> list[Why]:
+    """Why cells of one study are missing.
+
+    Args:
+        missing: path -> record of the cells to be trained.
+        present: records of the cells that the study asks for and that are there.
+        removed: records of the cells that the study asked for when its tables were last made.
+    """
+    old = _by_axes(flatten(record) for record in removed)
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    unexplained: dict[str, Flat] = {}
+    for path, record in missing.items():
+        flat = flatten(record)
+        changes = _nearest(flat, old.get(_point(flat), []))
+        if changes is None:
+            unexplained[path] = flat
+        else:
+            kind = "numerics" if set(changes) == {"numerics"} else "changed"
+            words = [f"{name} {was} -> {now}" for name, (was, now) in changes.items()]
+            groups[kind, ", ".join(words)].append(path)
+    known = [flatten(record) for record in present]
+    for path, text in _news(unexplained, known).items():
+        groups["new", text].append(path)
+    return [Why(tuple(paths), kind, text) for (kind, text), paths in groups.items()]
+
+
+def flatten(record: Mapping[str, Any], prefix: str = "") -> Flat:
+    """The fields of a record by dotted name."""
+    flat: Flat = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
+    """Fields that differ; a field that one of them lacks did not exist yet, or is one of another kind."""
+    shared = [name for name in after if name in before]
+    return {name: (before[name], after[name]) for name in shared if before[name] != after[name]}
+
+
+def _point(flat: Flat) -> tuple[Any, ...]:
+    return tuple(flat[name] for name in AXES)
+
+
+def _by_axes(records: Iterable[Flat]) -> dict[tuple[Any, ...], list[Flat]]:
+    found: dict[tuple[Any, ...], list[Flat]] = defaultdict(list)
+    for flat in records:
+        found[_point(flat)].append(flat)
+    return found
+
+
+def _nearest(flat: Flat, candidates: list[Flat]) -> dict[str, tuple[Any, Any]] | None:
+    """What was changed since the most similar of the removed cells at the same point; None if none is similar."""
+    changes = [differences(other, flat) for other in candidates]
+    similar = [
+        change
+        for change in changes
+        if len(change) <= _MOST_CHANGES and not {"model.kind", "dataset.kind"} & set(change)
+    ]
+    return min(similar, key=len) if similar else None
+
+
+def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
+    """For each missing cell the values that no cell of its slice, or of the study, has."""
+    slices: dict[str, list[Flat]] = defaultdict(list)
+    for flat in known:
+        slices[_slice(flat)].append(flat)
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for path, flat in missing.items():
+        wanted[_slice(flat)].append(path)
+    texts = {}
+    for key, paths in wanted.items():
+        if key not in slices:
+            text = _new_slice(missing[paths[0]], known)
+            texts |= dict.fromkeys(paths, text)
+            continue
+        seen = {name: {flat[name] for flat in slices[key]} for name in AXES}
+        news = {
+            path: [name for name in AXES if missing[path][name] not in seen[name]] for path in paths
+        }
+        for path, names in news.items():
+            texts[path] = _new_values(names, [missing[p] for p in paths if news[p] == names])
+    return texts
+
+
+def _slice(flat: Flat) -> str:
+    # Whether a cell is computed with care depends on gamma, within one slice.
+    return repr(sorted((k, v) for k, v in flat.items() if k not in (*AXES, "dtype")))
+
+
+def _new_values(names: list[str], cells: list[Flat]) -> str:
+    if not names:
+        return "combinations of values that the slice has"
+    return ", ".join(
+        f"{'log10 ' if name in _LOG10 else ''}{name} {_listed({flat[name] for flat in cells})}"
+        for name in names
+    )
+
+
+def _new_slice(flat: Flat, known: list[Flat]) -> str:
+    fields = [name for name in flat if name not in (*AXES, "dtype")]
+    news = [
+        f"{name} {flat[name]}" for name in fields if all(flat[name] != k.get(name) for k in known)
+    ]
+    if not known:
+        return "the study has no cells yet"
+    return "a new slice: " + (", ".join(news) or "a combination of what others have")
+
+
+def _listed(values: set[Any]) -> str:
+    ordered = [str(value) for value in sorted(values, key=float)]
+    if len(ordered) <= 6:
+        return ", ".join(ordered)
+    return f"{', '.join(ordered[:3])}, ..., {ordered[-1]} ({len(ordered)} values)"

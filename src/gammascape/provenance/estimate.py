@@ -1,0 +1,77 @@
+"""How long cells will train, from the recorded times of cells like them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gammascape.origin import Manifest
+from gammascape.study import Cell
+from gammascape.study.operations import operations
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Device time of cells, and how many of them it stands on which ground."""
+
+    seconds: float
+    alike: int
+    """Cells with the mean time of cells that differ only in gamma, eta and seeds."""
+    scaled: int
+    """Cells with a time in proportion to their operations, from other cells of the same kind of model."""
+    unknown: int
+    """Cells unlike any that was recorded; their time is not in `seconds`."""
+    devices: tuple[str, ...]
+    """Devices that the times were recorded on."""
+
+
+def estimate(cells: Iterable[Cell], recorded: Iterable[Manifest]) -> Estimate:
+    """Estimate the device time of cells.
+
+    The mean is over all cells alike, those that diverged after a few steps included.
+    """
+    alike: dict[str, list[float]] = defaultdict(list)
+    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
+    devices: set[str] = set()
+    for manifest in recorded:
+        seconds = float(manifest.cost["seconds"])
+        alike[_key(manifest.record)].append(seconds)
+        cell = _cell(manifest.record)
+        flop = None if cell is None else _flop(cell)
+        if cell is not None and flop:
+            rates[cell.model.kind, cell.dtype].append(seconds / flop)
+        devices.add((manifest.device or {}).get("device_model", "unknown device"))
+    total, counts = 0.0, {"alike": 0, "scaled": 0, "unknown": 0}
+    for cell in cells:
+        same = alike.get(_key(cell.record()))
+        rate = rates.get((cell.model.kind, cell.dtype))
+        flop = _flop(cell)
+        if same:
+            total, ground = total + sum(same) / len(same), "alike"
+        elif rate and flop:
+            total, ground = total + flop * sum(rate) / len(rate), "scaled"
+        else:
+            ground = "unknown"
+        counts[ground] += 1
+    return Estimate(total, **counts, devices=tuple(sorted(devices)))
+
+
+def _key(record: Mapping[str, Any]) -> str:
+    return json.dumps(
+        {k: v for k, v in record.items() if k not in ("gamma", "eta", "seed", "data_seed")},
+        sort_keys=True,
+    )
+
+
+def _cell(record: Mapping[str, Any]) -> Cell | None:
+    # Records of other versions of the numerics say nothing about the speed of this one.
+    try:
+        return Cell.from_canonical(json.dumps(record))
+    except Exception:
+        return None
+
+
+def _flop(cell: Cell) -> float | None:
+    counted = operations(cell.model, cell.dataset.input_shape, cell.dataset.outputs)
+    return None if counted is None else float(counted.training * cell.steps * cell.batch_size)

@@ -1,0 +1,95 @@
+"""The project in the current folder: the studies that are considered, and the artifacts that are on disk."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gammascape.origin import Kind, Manifest, ManifestError, fingerprint, modules_of, read_manifest
+from gammascape.origin.code import CELL_MODULES, DATA_MODULES, FIGURE_MODULES, TABLE_MODULES
+from gammascape.study import StudyError
+from gammascape.study.config import CONFIG_FILE
+from gammascape.study.yaml_reader import read_yaml
+from gammascape.workflow import Plan, load_plan
+
+RESULTS = Path("results")
+CELLS = RESULTS / "cells"
+MODULES: Mapping[Kind, tuple[str, ...]] = {
+    "cell": CELL_MODULES,
+    "data": DATA_MODULES,
+    "table": TABLE_MODULES,
+    "figure": FIGURE_MODULES,
+    "page": FIGURE_MODULES,
+}
+"""The parts of the library that make each kind of artifact."""
+
+
+def add_study_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--study FILE ...`."""
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        metavar="FILE",
+        help=f"study files to consider instead of those that {CONFIG_FILE} names",
+    )
+
+
+def open_project(studies: Sequence[str] | None = None) -> Plan:
+    """The configuration of the project in the current folder, with these studies instead of its own.
+
+    Raises:
+        StudyError: if the configuration or a study cannot be used.
+    """
+    if not Path(CONFIG_FILE).is_file():
+        raise StudyError(f"{CONFIG_FILE}: no such file; go to the folder where you run snakemake")
+    content = read_yaml(CONFIG_FILE).data
+    values: dict[str, Any] = dict(content) if isinstance(content, dict) else {}
+    if studies:
+        values["study"] = list(studies)
+    return load_plan(values)
+
+
+def cells_on_disk() -> dict[str, Manifest]:
+    """Finished cells by their path below results/cells; cells with a damaged manifest are left to the audit."""
+    found = {}
+    for path in sorted(CELLS.glob("*/*/manifest.json")):
+        try:
+            found[path.parent.relative_to(CELLS).as_posix()] = read_manifest(path)
+        except ManifestError:
+            continue
+    return found
+
+
+def manifests_of_tables_and_figures() -> Iterator[tuple[Path, Manifest]]:
+    """Manifests of tables, figures and pages of all studies on disk, by path."""
+    for path in sorted(RESULTS.glob("**/*.manifest.json")):
+        if path.relative_to(RESULTS).parts[0] not in ("cells", "data", ".trash"):
+            try:
+                yield path, read_manifest(path)
+            except ManifestError:
+                continue
+
+
+def previous_cells(study: str) -> set[str]:
+    """The cells that a study had when its tables were last made, by path below results/cells."""
+    found = set()
+    for path in RESULTS.glob(f"{study}/tables/cells/*.manifest.json"):
+        for source in read_manifest(path).inputs:
+            if CELLS in Path(source.path).parents:
+                found.add(Path(source.path).parent.relative_to(CELLS).as_posix())
+    return found
+
+
+def changed_modules(manifest: Manifest) -> list[str]:
+    """Modules that differ from those that made an artifact; none if the code is accepted for it."""
+    parts = MODULES[manifest.kind]
+    current = fingerprint(*parts)
+    if current in {manifest.code["source_sha256"], *accepted_code(manifest)}:
+        return []
+    before, after = manifest.code["modules"], modules_of(*parts)
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+
+
+def accepted_code(manifest: Manifest) -> set[str]:
+    """Digests of the code for which an artifact was declared current."""
+    return {entry["source_sha256"] for entry in manifest.accepted}

@@ -1,0 +1,166 @@
+"""`gammascape prune`: artifacts that no study asks for, listed, and on request moved to a trash folder."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gammascape.origin import ManifestError, read_manifest
+from gammascape.origin.manifest import FILE_NAME
+from gammascape.provenance.accept import of_plan
+from gammascape.provenance.project import CELLS, RESULTS, add_study_option, open_project
+from gammascape.study import StudyError, load_study
+from gammascape.study.config import CONFIG_FILE
+from gammascape.workflow import Plan
+
+if TYPE_CHECKING:
+    from gammascape.cli import Commands
+
+SUMMARY = "list artifacts that no study asks for; --yes moves them to a trash folder"
+DESCRIPTION = f"""\
+List the cells, prepared data, tables and figures below {RESULTS} that no considered study asks for: the studies
+that {CONFIG_FILE} names, or those given with --study. With --yes they are moved to {RESULTS}/.trash,
+from where they can be moved back; nothing is deleted."""
+_DATA = RESULTS / "data"
+_TRASH = RESULTS / ".trash"
+_LOCKS = Path(".snakemake/locks")
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """An artifact that no study asks for, with all its files and folders."""
+
+    kind: str
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        files = [
+            file for path in self.paths for file in ([path] if path.is_file() else path.rglob("*"))
+        ]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser("prune", help=SUMMARY, description=DESCRIPTION)
+    parser.add_argument("--yes", action="store_true", help=f"move them to {_TRASH}/<time>")
+    add_study_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """List, and move if asked to."""
+    plan = open_project(chosen.study)
+    found = list(unasked(plan))
+    for line in words(plan, found):
+        print(line)
+    if not found:
+        return 0
+    if not chosen.yes:
+        print(f"nothing was moved; --yes moves them to {_TRASH}")
+        return 0
+    if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
+        raise StudyError(
+            "prune: snakemake is at work in this folder, or was killed (snakemake --unlock)"
+        )
+    print(f"moved to {move(found, _TRASH)}")
+    return 0
+
+
+def unasked(plan: Plan) -> Iterator[Unasked]:
+    """Cells, data, tables and figures on disk that the plan's studies do not ask for."""
+    for folder in sorted(path for path in CELLS.glob("*/*") if path.is_dir()):
+        name = folder.relative_to(CELLS).as_posix()
+        if name not in plan.cells:
+            log = RESULTS / "logs/cells" / f"{name}.log"
+            yield Unasked("cell", name, (folder, log) if log.is_file() else (folder,))
+    wanted = _wanted_data(plan)
+    for folder in sorted(path.parent for path in _DATA.glob(f"*/{FILE_NAME}")):
+        if folder.name not in wanted:
+            yield Unasked("data", folder.name, (folder,))
+    for path in sorted(RESULTS.glob("**/*.manifest.json")):
+        if path.relative_to(RESULTS).parts[0] in (CELLS.name, _DATA.name, _TRASH.name):
+            continue
+        try:
+            manifest = read_manifest(path)
+        except ManifestError:
+            continue
+        if not of_plan(manifest, plan) or _of_other_study(path, plan):
+            outputs = [path.parent / file.path for file in manifest.outputs]
+            files = tuple(file for file in (*outputs, path) if file.is_file())
+            yield Unasked(manifest.kind, manifest.name, files)
+
+
+def _wanted_data(plan: Plan) -> set[str]:
+    manifests = {manifest for cell in plan.cells for manifest in plan.prepared_data(cell)}
+    names = {Path(manifest).parent.name for manifest in manifests}
+    # MNIST-1M is tested on MNIST and prepared from it.
+    return names | ({"mnist"} if "mnist1m" in names else set())
+
+
+def _of_other_study(path: Path, plan: Plan) -> bool:
+    parts = path.relative_to(RESULTS).parts
+    return len(parts) > 1 and parts[0] not in plan.studies
+
+
+def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
+    """What was considered and what was found."""
+    studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
+    yield f"studies considered: {studies}"
+    if not found:
+        yield "every artifact is asked for"
+        return
+    for kind in dict.fromkeys(item.kind for item in found):
+        items = [item for item in found if item.kind == kind]
+        yield f"{kind}: {len(items):,} not asked for, {_size(sum(item.size for item in items))}"
+        yield from (f"  {item.name}" for item in items[:_SHOWN])
+        if len(items) > _SHOWN:
+            yield f"  and {len(items) - _SHOWN:,} more"
+    yield from _other_studies(plan, {item.name for item in found if item.kind == "cell"})
+
+
+def _other_studies(plan: Plan, cells: set[str]) -> Iterator[str]:
+    """Study files beside the considered ones that ask for cells on the list."""
+    considered = {study.path.resolve() for study in plan.studies.values()}
+    folders = {study.path.parent for study in plan.studies.values()}
+    for path in sorted(file for folder in folders for file in folder.glob("*.yaml")):
+        if path.resolve() in considered or not cells:
+            continue
+        try:
+            asked = len(cells & set(load_study(path).by_path))
+        except StudyError:
+            continue
+        if asked:
+            yield f"note: {path}, which is not considered, asks for {asked:,} of these cells"
+
+
+def move(found: Iterable[Unasked], trash: Path) -> Path:
+    """Move artifacts below a new folder of the trash, under the paths that they have below results."""
+    folder = trash / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    for item in found:
+        for path in item.paths:
+            target = folder / path.relative_to(RESULTS)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+            _remove_empty(path.parent)
+    return folder
+
+
+def _remove_empty(folder: Path) -> None:
+    while folder != RESULTS and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,230 @@
+"""All cells of a results folder as one lazy frame, and the curves of one cell: for people who go on from there."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
+
+import numpy as np
+import polars as pl
+from polars.io.plugins import register_io_source
+from pydantic.fields import FieldInfo
+
+from gammascape.analysis.cells import TableError, read_json
+from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.study import DatasetSpec, ModelSpec
+
+_BATCH = 500
+"""Cells read before a filter is applied to them."""
+_PLAIN = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
+
+_PARAMETERS = {
+    "cell": pl.String,
+    "model": pl.String,
+    "dataset": pl.String,
+    "loss": pl.String,
+    "gamma_log10": pl.Float64,
+    "gamma": pl.Float64,
+    "eta_log10": pl.Float64,
+    "eta": pl.Float64,
+    "batch_size": pl.Int64,
+    "steps": pl.Int64,
+    "seed": pl.Int64,
+    "data_seed": pl.Int64,
+    "dtype": pl.String,
+    "numerics": pl.Int64,
+}
+_SUMMARY = {
+    "status": pl.String,
+    "catapulted": pl.Boolean,
+    "kept_by_nan_rule": pl.Boolean,
+    "initial_loss": pl.Float64,
+    "baseline_loss": pl.Float64,
+    "final_loss": pl.Float64,
+    "relative_loss": pl.Float64,
+    "peak_loss": pl.Float64,
+    "peak_step": pl.Int64,
+    "test_loss": pl.Float64,
+    "test_accuracy": pl.Float64,
+    "shifted_test_loss": pl.Float64,
+    "shifted_test_accuracy": pl.Float64,
+    "active_fraction": pl.Float64,
+    "steps_done": pl.Int64,
+    "data_digest": pl.String,
+}
+_ORIGIN = {
+    "seconds": pl.Float64,
+    "lanes": pl.Int64,
+    "device": pl.String,
+    "finished": pl.String,
+    "commit": pl.String,
+    "path": pl.String,
+    "record": pl.String,
+}
+
+
+def load(results: str | Path = "results", thresholds: Thresholds | None = None) -> pl.LazyFrame:
+    """All cells of a results folder, one row each; files are read when the frame is collected.
+
+    Only finished cells are there. `model` and `dataset` are kinds, because a cell does not know the names that a
+    study gives; their options are columns such as `model.width`, null for kinds without the option. `path` is the
+    folder of the cell and `record` all of its parameters as JSON. docs/tables.md documents every column.
+
+    Args:
+        results: the folder that the workflow writes.
+        thresholds: how cells are judged; each study may judge its own in another way.
+
+    Raises:
+        FileNotFoundError: if `results` has no folder `cells`.
+        TableError: when collected, if a cell is damaged.
+    """
+    cells = Path(results) / "cells"
+    if not cells.is_dir():
+        raise FileNotFoundError(f"{cells}: no such folder; results is where the workflow has run")
+    judged = Thresholds() if thresholds is None else thresholds
+    schema = pl.Schema(
+        {**_PARAMETERS, **_options("model", ModelSpec), **_options("dataset", DatasetSpec)}
+        | _SUMMARY
+        | _ORIGIN
+    )
+
+    def read(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        found = sorted(path.parent for path in cells.glob("*/*/manifest.json"))
+        for start in range(0, len(found), size or _BATCH):
+            batch = [
+                _row(folder, judged, schema) for folder in found[start : start + (size or _BATCH)]
+            ]
+            frame = pl.DataFrame(batch, schema=schema, orient="row")
+            if predicate is not None:
+                frame = frame.filter(predicate)
+            if rows is not None:
+                frame = frame.head(rows)
+                rows -= frame.height
+            yield frame if columns is None else frame.select(columns)
+            if rows == 0:
+                return
+
+    return register_io_source(read, schema=schema)
+
+
+def history(cell: str | Path) -> pl.DataFrame:
+    """The curves of one cell, by step.
+
+    Args:
+        cell: its folder, a value of `load(...)["path"]`.
+
+    Returns:
+        step, tau (eta t / gamma), loss (of the training batch at that step; in long runs a mean up to the next
+        row), zero_loss (that of f = 0 on the same batch), and where they were measured test_loss,
+        test_accuracy, shifted_test_loss and shifted_test_accuracy of the network after `step` updates. The last
+        row is the network after all steps, which has no training batch.
+
+    Raises:
+        FileNotFoundError: if the folder is not that of a finished cell.
+    """
+    folder = Path(cell)
+    summary = read_json(folder / "summary.json")
+    with np.load(folder / "arrays.npz") as arrays:
+        losses = pl.DataFrame(
+            {
+                "step": arrays["step"].astype(np.int64),
+                "loss": arrays["loss"],
+                "zero_loss": arrays["zero_loss"],
+            }
+        )
+    tests = pl.DataFrame(
+        [{"step": item["step"], **_test(item)} for item in summary["evaluations"]],
+        schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if "test_" in k}},
+        orient="row",
+    )
+    rate = 10.0 ** (float(summary["cell"]["eta"]) - float(summary["cell"]["gamma"]))
+    joined = losses.join(tests, on="step", how="full", coalesce=True).sort("step")
+    return joined.select("step", (pl.col("step") * rate).alias("tau"), pl.exclude("step"))
+
+
+def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, Any]:
+    summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
+    try:
+        return _values(folder, summary, manifest, thresholds, schema)
+    except (KeyError, TypeError) as error:
+        raise TableError(f"{folder}: not the artifact of a cell ({error!r})") from error
+
+
+def _values(
+    folder: Path,
+    summary: dict[str, Any],
+    manifest: dict[str, Any],
+    thresholds: Thresholds,
+    schema: pl.Schema,
+) -> dict[str, Any]:
+    record, facts = summary["cell"], facts_of(summary)
+    gamma, eta = float(record["gamma"]), float(record["eta"])
+    outcome = judge(facts, thresholds)
+    row: dict[str, Any] = {
+        **{name: record.get(name) for name in _PARAMETERS},
+        "cell": f"{folder.parent.name}/{folder.name}",
+        "gamma_log10": gamma,
+        "gamma": 10.0**gamma,
+        "eta_log10": eta,
+        "eta": 10.0**eta,
+        "status": outcome.status,
+        "catapulted": outcome.catapulted,
+        "kept_by_nan_rule": outcome.kept_by_nan_rule,
+        "initial_loss": facts.initial_loss,
+        "baseline_loss": facts.baseline_loss,
+        "final_loss": facts.final_loss,
+        "relative_loss": outcome.relative_loss,
+        "peak_loss": facts.peak_loss,
+        "peak_step": summary["peak_step"],
+        **(_test(summary["evaluations"][-1]) if facts.finite else {}),
+        "active_fraction": facts.active_fraction,
+        "steps_done": summary["steps_done"],
+        "data_digest": summary["data"]["digest"],
+        **manifest["cost"],
+        "device": (manifest["device"] or {}).get("device"),
+        "finished": manifest["finished"],
+        "commit": manifest["code"]["commit"],
+        "path": folder.as_posix(),
+        "record": json.dumps(record, sort_keys=True),
+    }
+    for part in ("model", "dataset"):
+        row[part] = record[part]["kind"]
+        for name, value in record[part].items():
+            column = f"{part}.{name}"
+            plain = value is None or schema.get(column) != pl.String or isinstance(value, str)
+            row[column] = value if plain else json.dumps(value)
+    return {name: row.get(name) for name in schema}
+
+
+def _test(evaluation: dict[str, Any]) -> dict[str, float | None]:
+    return {
+        "test_loss": evaluation.get("loss"),
+        "test_accuracy": evaluation.get("accuracy"),
+        "shifted_test_loss": evaluation.get("shifted_loss"),
+        "shifted_test_accuracy": evaluation.get("shifted_accuracy"),
+    }
+
+
+def _options(part: str, union: Any) -> dict[str, Any]:
+    """Columns for the options of all kinds of model or dataset; what is not a plain number is text."""
+    found: dict[str, set[Any]] = {}
+    for spec in get_args(get_args(union)[0]):
+        for name, field in spec.model_fields.items():
+            if name != "kind":
+                found.setdefault(f"{part}.{name}", set()).add(_column(field))
+    return {
+        name: next(iter(types)) if len(types) == 1 else pl.String for name, types in found.items()
+    }
+
+
+def _column(field: FieldInfo) -> Any:
+    options: Sequence[Any] = get_args(field.annotation) or (field.annotation,)
+    plain = [_base(option) for option in options if option is not NoneType]
+    return _PLAIN.get(plain[0], pl.String) if len(plain) == 1 else pl.String
+
+
+def _base(annotation: Any) -> Any:
+    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation

@@ -1,0 +1,76 @@
+"""Which lines of a study file ask for a slice or a cell."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from gammascape.study.cells import Cell
+from gammascape.study.errors import KeyPath
+from gammascape.study.schema import Grid, StudyFile
+from gammascape.study.study import Slice, Study
+from gammascape.study.yaml_reader import Source, read_yaml
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a study file and the key that stands on it."""
+
+    key: str
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A grid that holds a slice or a cell, with the lines that say so; the first is that of the grid."""
+
+    study: str
+    path: Path
+    slice: str
+    lines: tuple[Line, ...]
+
+
+def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
+    """The grids of a study that ask for a slice, or for a cell of it, in the order of the file.
+
+    Raises:
+        StudyError: if the file cannot be read any more.
+    """
+    source = read_yaml(study.path)
+    file = StudyFile.model_validate(source.data)
+    return [
+        Ask(study.name, study.path, part.key, _lines(source, index, part))
+        for index, grid in enumerate(file.grids)
+        if _has_slice(grid, part) and (cell is None or _has_cell(grid, cell))
+    ]
+
+
+def _has_slice(grid: Grid, part: Slice) -> bool:
+    return (
+        part.model in grid.model
+        and part.dataset in grid.dataset
+        and part.loss in grid.loss
+        and part.batch_size in grid.batch_size
+        and part.steps in grid.steps
+    )
+
+
+def _has_cell(grid: Grid, cell: Cell) -> bool:
+    point = (Decimal(cell.gamma), Decimal(cell.eta))
+    return (
+        cell.seed in grid.seed
+        and cell.data_seed in grid.data_seed
+        and point in set(grid.points(cell.loss, cell.model.depth_exponent))
+    )
+
+
+def _lines(source: Source, index: int, part: Slice) -> tuple[Line, ...]:
+    keys = ("gamma", "eta", "loss", "batch_size", "steps", "seed", "data_seed")
+    grid: KeyPath = ("grids", index)
+    content = source.data["grids"][index] if isinstance(source.data, dict) else {}
+    paths: dict[str, KeyPath] = {
+        f"grids[{index}]": grid,
+        **{key: (*grid, key) for key in keys if key in content},
+        f"models.{part.model}": ("models", part.model),
+        f"datasets.{part.dataset}": ("datasets", part.dataset),
+    }
+    return tuple(Line(name, source.line(path)) for name, path in paths.items())

@@ -1,0 +1,258 @@
+"""Results of studies written by the workflow's own writers and scripts, without training and without Snakemake."""
+
+import json
+import runpy
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from gammascape.data import Dataset
+from gammascape.figures.save import FORMATS
+from gammascape.measure.outcome import Facts
+from gammascape.models import Model
+from gammascape.origin import utc_now
+from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES, fingerprint
+from gammascape.study import Cell
+from gammascape.training.artifact import Origin, make_arrays, make_summary, write_cell
+from gammascape.training.device import set_up_backend
+from gammascape.training.engine import Evaluation, Run
+from gammascape.workflow import Plan, load_plan, write_if_changed
+
+ROOT = Path(__file__).parents[3]
+BACKEND = set_up_backend("cpu")[1]
+STUDY = """\
+description: Two depths.
+datasets:
+  digits: {kind: digits}
+models:
+  small: {kind: mlp, depth: 2, width: 16}
+  deep: {kind: mlp, depth: 3, width: 16}
+grids:
+  - model: small
+    dataset: digits
+    loss: mse
+    gamma: {log10: [0, 1]}
+    eta: {log10: [-1, 0, 1]}
+    batch_size: 16
+    steps: 30
+  - model: deep
+    dataset: digits
+    loss: mse
+    gamma: {log10: 0}
+    eta: {log10: [-1, 0]}
+    batch_size: 16
+    steps: 30
+"""
+
+
+def make_project(folder: Path, study: str = STUDY, name: str = "tiny") -> Path:
+    """A copy of the workflow with one study, config/studies/<name>.yaml, and no results."""
+    for part in ("workflow", "profiles"):
+        # Snakemake compares file times, so copies keep them.
+        shutil.copytree(ROOT / part, folder / part, copy_function=shutil.copy2)
+    shutil.copy2(ROOT / "Snakefile", folder / "Snakefile")
+    (folder / "config/studies").mkdir(parents=True)
+    (folder / "config/config.yaml").write_text(f"study: config/studies/{name}.yaml\n")
+    (folder / f"config/studies/{name}.yaml").write_text(study)
+    return folder
+
+
+def plan_of(*names: str) -> Plan:
+    """The plan of studies of the project in the current folder."""
+    return load_plan({"study": [f"config/studies/{name}.yaml" for name in names or ("tiny",)]})
+
+
+def write_results(plan: Plan, *, tables: bool = True, figures: bool = True) -> None:
+    """All that the workflow would make of a plan, in the current folder."""
+    for path, cell in plan.cells.items():
+        write_synthetic_cell(Path("results/cells") / path, cell)
+    write_if_changed(Path("results/.fingerprints/analysis.sha256"), fingerprint(*TABLE_MODULES))
+    write_if_changed(Path("results/.fingerprints/figures.sha256"), fingerprint(*FIGURE_MODULES))
+    for study in plan.studies if tables else ():
+        write_tables(plan, study)
+        if figures:
+            write_figures(plan, study)
+    if tables and figures:
+        write_page(plan)
+
+
+def write_synthetic_cell(folder: Path, cell: Cell) -> None:
+    """A cell whose loss falls with eta, up to an edge at eta = gamma beyond which it diverges."""
+    gamma, eta = float(cell.gamma), float(cell.eta)
+    finite = eta <= gamma
+    steps = np.arange(cell.steps)
+    losses = np.exp(-(10.0 ** min(eta - gamma, 0.0)) * steps / 10) if finite else np.array([1.0])
+    width = 4
+    run = Run(
+        steps_done=len(losses),
+        seconds=0.25,
+        losses=losses,
+        zero_losses=np.ones_like(losses),
+        facts=Facts(
+            finite=finite,
+            seen_nan=not finite,
+            initial_loss=1.0,
+            final_loss=float(losses[-1]) if finite else None,
+            baseline_loss=1.0,
+            peak_loss=1.0 if finite else None,
+            active_fraction=1.0 if finite else None,
+        ),
+        peak_step=0 if finite else None,
+        evaluations=(
+            Evaluation(0, 1.0, 0.1),
+            *((Evaluation(cell.steps, float(losses[-1]), 0.9),) if finite else ()),
+        ),
+        relative_change={"hidden1": 0.1} if finite else {},
+        probe_outputs=np.ones((width, 10)) if finite else None,
+        grams={"hidden1": np.arange(1.0, 1 + width * (width + 1) / 2)} if finite else None,
+    )
+    model = cast(Model, SimpleNamespace(hidden=("hidden1",), depth=cell.model.depth_exponent))
+    dataset = cast(Dataset, SimpleNamespace(name=cell.dataset.kind, digest="0" * 64))
+    summary = make_summary(cell.record(), run, dataset, model)
+    begun = [{"started": utc_now(), "from_step": 0, "reason": "fresh"}]
+    origin = Origin(None, BACKEND, "packed", begun, run.seconds, 4)
+    write_cell(folder, summary, make_arrays(run), origin)
+
+
+def write_tables(plan: Plan, study: str) -> None:
+    """The tables of a study, by the workflow's scripts."""
+    tables = Path("results") / study / "tables"
+    keys = [part.key for part in plan.studies[study].slices]
+    code = ["results/.fingerprints/analysis.sha256"]
+    every = [f"results/cells/{cell.path}/arrays.npz" for cell in plan.studies[study].cells]
+    for part in plan.studies[study].slices:
+        names = {"study": study, "slice": part.key}
+        folders = [f"results/cells/{cell.path}" for cell in part.cells]
+        run_rule(
+            "cells",
+            names,
+            {
+                "summaries": [f"{folder}/summary.json" for folder in folders],
+                "manifests": [f"{folder}/manifest.json" for folder in folders],
+                "code": code,
+            },
+            [f"{tables}/cells/{part.key}.parquet"],
+            {"slice": plan.cells_params(study, part.key)},
+        )
+        run_rule(
+            "thresholds",
+            names,
+            {"cells": [f"{tables}/cells/{part.key}.parquet"], "code": code},
+            [f"{tables}/thresholds/{part.key}.parquet"],
+            {"model": {"depth_exponent": part.depth_exponent}},
+        )
+        edges = [f"{tables}/thresholds/{part.key}.parquet"]
+        run_rule(
+            "scaling",
+            names,
+            {"thresholds": edges, "code": code},
+            [f"{tables}/scaling/{part.key}.parquet"],
+            {"analysis": plan.scaling_params(study)},
+        )
+        run_rule(
+            "curves",
+            names,
+            {
+                "thresholds": edges,
+                "arrays": [f"{folder}/arrays.npz" for folder in folders],
+                "code": code,
+            },
+            [f"{tables}/curves/{part.key}.parquet"],
+        )
+    for table in ("cells", "thresholds", "scaling"):
+        given = {"slices": [f"{tables}/{table}/{key}.parquet" for key in keys]}
+        run_rule("combine", {"study": study, "table": table}, given, [f"{tables}/{table}.parquet"])
+    run_rule(
+        "similarity",
+        {"study": study},
+        {"thresholds": [f"{tables}/thresholds.parquet"], "arrays": every, "code": code},
+        [f"{tables}/similarity.parquet"],
+    )
+
+
+def write_figures(plan: Plan, study: str) -> None:
+    """The figures of a study, by the workflow's scripts."""
+    tables, figures = Path("results") / study / "tables", Path("results") / study / "figures"
+
+    def draw(rule: str, stem: str, given: dict[str, str], names: dict[str, str]) -> None:
+        inputs = {name: [f"{tables}/{path}.parquet"] for name, path in given.items()}
+        inputs["code"] = ["results/.fingerprints/figures.sha256"]
+        outputs = [f"{figures}/{stem}.{kind}" for kind in FORMATS]
+        run_rule(rule, {"study": study, **names}, inputs, outputs)
+
+    for part in plan.studies[study].slices:
+        key = part.key
+        three = {name: f"{name}/{key}" for name in ("cells", "thresholds", "scaling")}
+        draw("portrait", f"portrait/{key}", three, {"slice": key})
+        for rule in ("loss_curves", "collapse"):
+            draw(rule, f"{rule}/{key}", {"curves": f"curves/{key}"}, {"slice": key})
+    draw("edges", "edges", {"thresholds": "thresholds", "scaling": "scaling"}, {})
+    draw("accuracy", "accuracy", {"cells": "cells"}, {})
+    draw("similarity_map", "similarity", {"similarity": "similarity"}, {})
+
+
+def write_page(plan: Plan) -> None:
+    """The page of all studies."""
+    studies = {
+        name: {"description": study.description, "figures": plan.figures(name)}
+        for name, study in plan.studies.items()
+    }
+    stems = [stem for name in plan.studies for stem in plan.figures(name)]
+    tables = ("cells", "thresholds", "scaling", "similarity")
+    given = {
+        "figures": [f"{stem}.{kind}" for stem in stems for kind in ("json", "html", "svg", "png")],
+        "tables": [f"results/{n}/tables/{table}.parquet" for n in studies for table in tables],
+        "code": ["results/.fingerprints/figures.sha256"],
+    }
+    run_rule("index", {}, given, ["results/index.html"], {"studies": studies})
+
+
+class Named(list[str]):
+    """Like Snakemake's lists of files: each name is an attribute, a path or a list of paths."""
+
+    def __init__(self, named: Mapping[str, list[str]]) -> None:
+        super().__init__(path for paths in named.values() for path in paths)
+        for name, paths in named.items():
+            setattr(self, name, paths if len(paths) > 1 or name in _LISTS else paths[0])
+
+
+_LISTS = ("summaries", "manifests", "arrays", "slices", "figures", "tables")
+
+
+def run_rule(
+    rule: str,
+    wildcards: dict[str, str],
+    inputs: dict[str, list[str]],
+    outputs: list[str],
+    params: dict[str, Any] | None = None,
+) -> None:
+    """Run the script of a rule as Snakemake would."""
+    first = Path(outputs[0])
+    first.parent.mkdir(parents=True, exist_ok=True)
+    snakemake = SimpleNamespace(
+        rule=rule,
+        wildcards=wildcards,
+        input=Named(inputs),
+        output=Named({"files": outputs, "manifest": [str(first.with_suffix(".manifest.json"))]}),
+        params=_Params(params or {}),
+        log=[f"results/logs/test/{rule}.log"],
+    )
+    runpy.run_path(str(ROOT / f"workflow/scripts/{rule}.py"), {"snakemake": snakemake})
+
+
+class _Params(dict[str, Any]):
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+def change_code(path: Path, module: str) -> None:
+    """Let an artifact have been made by another version of a module."""
+    content = json.loads(path.read_text())
+    assert module in content["code"]["modules"]
+    content["code"]["modules"][module] = "0" * 12
+    content["code"]["source_sha256"] = "0" * 64
+    path.write_text(json.dumps(content))
