@@ -16,13 +16,20 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 COMMANDS: tuple[Callable[[Commands], None], ...] = (plan.add, why.add, audit.add, accept.add, prune.add)
 """Each adds one command to the parser and sets its default `run`."""
 
+DESCRIPTION = (
+    "Ask what snakemake would make next, where results come from, and whether they still hold."
+)
+EPILOG = (
+    "Call it in the folder where you call snakemake; gammascape COMMAND --help explains a command."
+)
+
 USER_MISTAKE = 2
 """Exit status after a mistake in the command or in a study."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="gammascape", description=__doc__)
+    parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)

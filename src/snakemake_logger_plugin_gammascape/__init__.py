@@ -30,7 +30,7 @@ _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEv
 
 
 @dataclass
-class LogHandlerSettings(LogHandlerSettingsBase):  # type: ignore[misc]
+class LogHandlerSettings(LogHandlerSettingsBase):
     """Options of the command line, --logger-gammascape-<name>."""
 
     jobs: str | None = field(

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -200,3 +201,62 @@ def test_a_mistake_in_the_study_is_one_message(project: Path) -> None:
     assert "tiny.yaml" in done.stderr
     assert "did you mean batch_size?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def gammascape(project: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "gammascape", *words],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_plan_agrees_with_a_dry_run_and_says_why(project: Path) -> None:
+    write_study(project, gammas="[0, 2]", etas="[0, 1]")
+    with (project / "config/studies/tiny.yaml").open("a") as file:
+        file.write("analysis: {bootstrap: 500}\n")
+    before = planned(project)
+    plan = gammascape(project, "plan")
+    assert before.pop("all") == 1
+    assert "2 of 4 cells to train" in plan
+    assert before.pop("train") == 2
+    totals: dict[str, int] = {}
+    for line in plan.partition("other jobs")[2].splitlines()[1:]:
+        if line.startswith("  "):
+            for rule, count in re.findall(r"(\w+) (\d+)(?:, |$)", line.rpartition(": ")[2]):
+                totals[rule] = totals.get(rule, 0) + int(count)
+    assert totals == before
+    assert "2 new: log10 gamma 2" in plan
+    assert "2 cells on disk were removed from study tiny" in plan
+    assert "parameters changed: analysis.bootstrap 2000 -> 500" in plan
+    # Asking has changed nothing about what is done.
+    assert planned(project) == {**before, "train": 2, "all": 1}
+
+
+def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
+    # As if the library had been another one: Snakemake knows the digest, the manifests the modules.
+    code = project / "results/.fingerprints/analysis.sha256"
+    for path in project.glob("results/tiny/tables/**/*.manifest.json"):
+        content = json.loads(path.read_text())
+        if "analysis/scaling.py" in content["code"]["modules"]:
+            content["code"]["modules"]["analysis/scaling.py"] = "0" * 12
+            content["code"]["source_sha256"] = "0" * 64
+            path.write_text(json.dumps(content))
+    for path in (project / ".snakemake/metadata").iterdir():
+        record = json.loads(path.read_text())
+        if str(code.relative_to(project)) in record["input_checksums"]:
+            record["input_checksums"][str(code.relative_to(project))] = "sha256:" + "0" * 64
+            path.write_text(json.dumps(record))
+    code.touch()
+    assert planned(project)["scaling"] == 1
+    pictures = {p: p.read_bytes() for p in project.glob("results/tiny/**/*.parquet")}
+    gammascape(project, "accept", "--all", "--reason", "comments")
+    done = snakemake(project, "--dry-run")
+    assert "Nothing to be done" in done.stderr + done.stdout
+    assert {p: p.read_bytes() for p in pictures} == pictures
+    manifest = next(project.glob("results/tiny/tables/scaling/*.manifest.json"))
+    assert json.loads(manifest.read_text())["accepted"][0]["reason"] == "comments"

@@ -100,7 +100,7 @@ def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
     wanted: dict[str, list[str]] = defaultdict(list)
     for path, flat in missing.items():
         wanted[_slice(flat)].append(path)
-    texts = {}
+    texts: dict[str, str] = {}
     for key, paths in wanted.items():
         if key not in slices:
             text = _new_slice(missing[paths[0]], known)

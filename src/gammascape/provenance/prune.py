@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gammascape.origin import ManifestError, read_manifest
-from gammascape.origin.manifest import FILE_NAME
 from gammascape.provenance.accept import of_plan
 from gammascape.provenance.project import CELLS, RESULTS, add_study_option, open_project
 from gammascape.study import StudyError, load_study
@@ -24,7 +23,10 @@ List the cells, prepared data, tables and figures below {RESULTS} that no consid
 that {CONFIG_FILE} names, or those given with --study. With --yes they are moved to {RESULTS}/.trash,
 from where they can be moved back; nothing is deleted."""
 _DATA = RESULTS / "data"
+_GENERATED = RESULTS / "generated"
 _TRASH = RESULTS / ".trash"
+_APART = (CELLS.name, _DATA.name, _GENERATED.name, _TRASH.name)
+"""Folders of results that are no study's."""
 _LOCKS = Path(".snakemake/locks")
 _SHOWN = 10
 
@@ -80,12 +82,12 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
         if name not in plan.cells:
             log = RESULTS / "logs/cells" / f"{name}.log"
             yield Unasked("cell", name, (folder, log) if log.is_file() else (folder,))
-    wanted = _wanted_data(plan)
-    for folder in sorted(path.parent for path in _DATA.glob(f"*/{FILE_NAME}")):
-        if folder.name not in wanted:
-            yield Unasked("data", folder.name, (folder,))
+    for parent, wanted in ((_DATA, _wanted_data(plan)), (_GENERATED, _wanted_generated(plan))):
+        for folder in sorted(path for path in parent.glob("*") if path.is_dir()):
+            if folder.name not in wanted and not folder.name.startswith("."):
+                yield Unasked("data", folder.relative_to(RESULTS).as_posix(), (folder,))
     for path in sorted(RESULTS.glob("**/*.manifest.json")):
-        if path.relative_to(RESULTS).parts[0] in (CELLS.name, _DATA.name, _TRASH.name):
+        if path.relative_to(RESULTS).parts[0] in _APART:
             continue
         try:
             manifest = read_manifest(path)
@@ -100,8 +102,12 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
 def _wanted_data(plan: Plan) -> set[str]:
     manifests = {manifest for cell in plan.cells for manifest in plan.prepared_data(cell)}
     names = {Path(manifest).parent.name for manifest in manifests}
-    # MNIST-1M is tested on MNIST and prepared from it.
-    return names | ({"mnist"} if "mnist1m" in names else set())
+    # MNIST-1M is tested on MNIST and made from it.
+    return names | {"mnist" for name in names if name.startswith("mnist1m")}
+
+
+def _wanted_generated(plan: Plan) -> set[str]:
+    return {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}
 
 
 def _of_other_study(path: Path, plan: Plan) -> bool:

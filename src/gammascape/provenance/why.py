@@ -124,9 +124,13 @@ def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
     elif manifest.kind != "data":
         wildcards = manifest.record["wildcards"]
         for part in study.slices:
-            if wildcards.get("study", study.name) == study.name and (
-                wildcards.get("slice", part.key) == part.key
-            ):
+            generator = getattr(part.dataset_spec, "generator", None)
+            facts = {
+                "study": study.name,
+                "slice": part.key,
+                "generator": getattr(generator, "key", None),
+            }
+            if all(facts.get(name, value) == value for name, value in wildcards.items()):
                 yield from asks(study, part)
 
 

@@ -78,6 +78,16 @@ def test_the_considered_studies_are_named_and_others_that_ask_are_noted(
     assert "cell: " not in answer
 
 
+def test_data_that_no_cell_reads_are_listed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("data/digits", "data/mnist", "generated/mnist1m-deform-00000000"):
+        (project / "results" / name).mkdir(parents=True)
+    answer = pruned(capsys)
+    assert "data: 2 not asked for" in answer
+    assert "  data/mnist\n  generated/mnist1m-deform-00000000\n" in answer
+
+
 def test_nothing_is_moved_while_snakemake_works(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
