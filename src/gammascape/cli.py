@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from gammascape.provenance import accept, audit, plan, prune, why
+from gammascape.provenance import accept, audit, export_crate, plan, prune, why
 from gammascape.study import StudyError
 
 Run = Callable[[argparse.Namespace], int]
@@ -13,7 +13,13 @@ Run = Callable[[argparse.Namespace], int]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS: tuple[Callable[[Commands], None], ...] = (plan.add, why.add, audit.add, accept.add, prune.add)
+COMMANDS: tuple[Callable[[Commands], None], ...] = (
+    plan.add,
+    why.add, audit.add,
+    accept.add,
+    prune.add,
+    export_crate.add,
+)
 """Each adds one command to the parser and sets its default `run`."""
 
 DESCRIPTION = (

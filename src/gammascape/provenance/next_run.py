@@ -11,7 +11,6 @@ from gammascape.provenance.changes import Why, differences, explain, flatten
 from gammascape.provenance.dryrun import Job
 from gammascape.provenance.estimate import Estimate, estimate
 from gammascape.provenance.project import (
-    MODULES,
     cells_on_disk,
     changed_modules,
     manifests_of_tables_and_figures,
@@ -167,13 +166,13 @@ def _cause(plan: Plan, job: Job) -> str:
         return "files are missing"
     if "incomplete" in causes:
         return "left half-made"
-    if "params" in causes:
-        return f"parameters changed: {_params_changed(plan, job, manifest)}"
-    if ".fingerprints/" in causes.get("updated", ""):
-        modules = changed_modules(manifest) if manifest else []
-        kind = {MODULES["table"]: "tables", MODULES["figure"]: "figures"}.get(
-            MODULES[manifest.kind] if manifest else (), "tables or figures"
-        )
+    # Once a job follows another one, Snakemake looks for no further reason; the manifest shows it.
+    changes = _params_changed(plan, job, manifest)
+    if "params" in causes or changes:
+        return f"parameters changed: {changes or 'see `snakemake -n`'}"
+    modules = changed_modules(manifest) if manifest else []
+    if ".fingerprints/" in causes.get("updated", "") or modules:
+        kind = "tables" if manifest is None or manifest.kind == "table" else "figures"
         return f"code of {kind} changed: {', '.join(modules) or 'since it was last recorded'}"
     if "script" in causes:
         return "its script changed"
@@ -189,9 +188,9 @@ def _cause(plan: Plan, job: Job) -> str:
 def _params_changed(plan: Plan, job: Job, manifest: Manifest | None) -> str:
     current = rule_params(plan, job.rule, job.wildcards)
     if manifest is None or current is None:
-        return "see `snakemake -n`"
+        return ""
     changes = differences(flatten(manifest.record["params"]), flatten(current))
-    return ", ".join(f"{name} {was} -> {now}" for name, (was, now) in changes.items()) or "others"
+    return ", ".join(f"{name} {was} -> {now}" for name, (was, now) in changes.items())
 
 
 def rule_params(plan: Plan, rule: str, wildcards: Mapping[str, str]) -> dict[str, object] | None:

@@ -1,0 +1,362 @@
+"""A study as a Workflow Run RO-Crate: a view of its manifests for publication (Provenance Run Crate 0.5).
+
+The workflow is the crate's main entity and its rules are the tools. Each table, figure, page and prepared data
+set is the result of one CreateAction with the times of its manifest. The cells of a slice are one Collection,
+whose members are their manifests: a crate with an entity for each file of each cell could not be read by anybody.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rocrate.model.contextentity import ContextEntity
+from rocrate.model.entity import Entity
+from rocrate.rocrate import ROCrate
+
+from gammascape.origin import Manifest, read_manifest
+from gammascape.origin.manifest import FILE_NAME
+from gammascape.provenance.project import CELLS, RESULTS
+from gammascape.study import Study
+from gammascape.study.config import CONFIG_FILE
+
+NO_LICENSE = "No license is stated; ask the authors."
+_ROCRATE = "1.1"
+_PROFILES = {"process": "0.5", "workflow": "0.5", "provenance": "0.5"}
+_TERMS = "https://w3id.org/ro/terms/workflow-run#"
+_MEDIA = {
+    ".html": "text/html",
+    ".json": "application/json",
+    ".npy": "application/octet-stream",
+    ".npz": "application/zip",
+    ".parquet": "application/vnd.apache.parquet",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".yaml": "application/yaml",
+}
+
+
+@dataclass
+class _Builder:
+    """A crate while it is built."""
+
+    study: Study
+    project: Path
+    with_cells: bool
+    crate: ROCrate
+    tools: dict[str, Entity] = field(default_factory=dict)
+    """Rule -> the tool that stands for it."""
+    steps: dict[str, Entity] = field(default_factory=dict)
+    actions: list[Entity] = field(default_factory=list)
+    controls: list[Entity] = field(default_factory=list)
+
+    def file(self, path: Path, sha256: str | None = None, **properties: Any) -> Entity:
+        """The entity of a file of the project, added once."""
+        name = path.as_posix()
+        known = self.crate.dereference(name)
+        if known is not None:
+            return known
+        source = self.project / path
+        about: dict[str, Any] = {
+            "name": name,
+            "contentSize": str(source.stat().st_size),
+            "encodingFormat": _MEDIA.get(path.suffix, "text/plain"),
+        }
+        if sha256:
+            about["sha256"] = sha256
+        return self.crate.add_file(source, dest_path=name, properties={**about, **properties})
+
+    def entity(self, identifier: str, kind: str, **properties: Any) -> Entity:
+        """A contextual entity, added once."""
+        known = self.crate.dereference(f"#{identifier}")
+        if known is not None:
+            return known
+        return self.crate.add(
+            ContextEntity(self.crate, f"#{identifier}", {"@type": kind, **properties})
+        )
+
+    def tool(self, rule: str) -> Entity:
+        """The tool that stands for a rule."""
+        if rule not in self.tools:
+            self.tools[rule] = self.entity(
+                f"rule-{rule}",
+                "SoftwareApplication",
+                name=rule,
+                description=f"The rule {rule} of the workflow",
+                version=version("gammascape"),
+            )
+            self.steps[rule] = self.entity(
+                f"step-{rule}",
+                "HowToStep",
+                name=rule,
+                position=str(len(self.steps)),
+                workExample=self.tools[rule],
+            )
+        return self.tools[rule]
+
+    def action(
+        self,
+        name: str,
+        rule: str,
+        times: tuple[str, str],
+        objects: Sequence[Entity],
+        results: Sequence[Entity],
+        seconds: float | None = None,
+    ) -> None:
+        """One execution of a rule, and Snakemake's control of it."""
+        about: dict[str, Any] = {
+            "name": f"{rule} made {name}",
+            "instrument": self.tool(rule),
+            "startTime": times[0],
+            "endTime": times[1],
+            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+            "object": list(objects),
+            "result": list(results),
+        }
+        if seconds is not None:
+            about["resourceUsage"] = [
+                self.entity(
+                    f"seconds-{name}",
+                    "PropertyValue",
+                    name="time on the device",
+                    propertyID="https://w3id.org/ro/terms/workflow-run#gpuTime",
+                    unitText="s",
+                    value=str(round(seconds, 4)),
+                )
+            ]
+        action = self.entity(f"made-{name}", "CreateAction", **about)
+        self.actions.append(action)
+        self.controls.append(
+            self.entity(
+                f"control-{name}",
+                "ControlAction",
+                name=f"Snakemake ran {rule} for {name}",
+                instrument=self.steps[rule],
+                object=action,
+                actionStatus={"@id": "http://schema.org/CompletedActionStatus"},
+            )
+        )
+
+
+def build_crate(
+    study: Study, project: Path, *, with_cells: bool = False, license_url: str | None = None
+) -> ROCrate:
+    """The crate of a finished study; it refers to files of the project, which are copied when it is written.
+
+    Args:
+        study: a study whose tables and figures are there.
+        project: the folder where Snakemake runs, as an absolute path.
+        with_cells: put summary.json and arrays.npz of each cell into the crate, not its manifest alone.
+        license_url: of the results; without one the crate says that none is stated.
+
+    Raises:
+        ManifestError: if a table or figure of the study has no manifest.
+    """
+    crate = ROCrate(version=_ROCRATE)
+    crate.name = f"gammascape study {study.name}"
+    crate.description = study.description or f"Cells, tables and figures of the study {study.name}"
+    crate.license = license_url or NO_LICENSE
+    crate.metadata.extra_terms.update(
+        {name: f"{_TERMS}{name}" for name in ("resourceUsage", "sha256")}
+    )
+    builder = _Builder(study, project, with_cells, crate)
+    workflow = _workflow(builder)
+    made = dict(manifests_of(study))
+    for path in _in_order(made):
+        _add_artifact(builder, path, made[path])
+    workflow["hasPart"] = list(builder.tools.values())
+    workflow["step"] = list(builder.steps.values())
+    _add_run(builder, workflow, made)
+    _add_profiles(crate)
+    return crate
+
+
+def manifests_of(study: Study) -> Iterator[tuple[Path, Manifest]]:
+    """The tables and figures of a study by the paths of their manifests."""
+    for path in sorted((RESULTS / study.name).glob("**/*.manifest.json")):
+        yield path, read_manifest(path)
+
+
+def _in_order(made: dict[Path, Manifest]) -> list[Path]:
+    """Manifests such that each comes after those that it was made from."""
+    ordered: dict[Path, None] = {}
+
+    def visit(path: Path) -> None:
+        if path not in ordered:
+            for source in made[path].inputs:
+                if Path(source.path) in made:
+                    visit(Path(source.path))
+            ordered[path] = None
+
+    for path in made:
+        visit(path)
+    return list(ordered)
+
+
+def _workflow(builder: _Builder) -> Entity:
+    crate = builder.crate
+    workflow = crate.add_workflow(
+        builder.project / "Snakefile",
+        "Snakefile",
+        main=True,
+        lang="snakemake",
+        lang_version=version("snakemake"),
+        properties={
+            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+            "name": "gammascape",
+            "description": "study.yaml -> cells -> tables -> figures -> page",
+            "version": version("gammascape"),
+        },
+    )
+    for path in sorted((builder.project / "workflow").rglob("*")):
+        if path.suffix in (".smk", ".py", ".rst") and path.is_file():
+            builder.file(path.relative_to(builder.project))
+    return workflow
+
+
+def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
+    outputs = [builder.file(path.parent / file.path, file.sha256) for file in manifest.outputs]
+    record = builder.file(path, about=outputs)
+    sources, cells = [], []
+    for source in manifest.inputs:
+        below = Path(source.path)
+        if CELLS in below.parents:
+            cells.append(below)
+        elif (builder.project / below).is_file():
+            sources.append(_source(builder, below, source.sha256))
+    if cells:
+        sources.append(_collection(builder, manifest, cells))
+    name = Path(manifest.name).relative_to(RESULTS).as_posix()
+    times = (manifest.started, manifest.finished)
+    builder.action(name, manifest.rule, times, sources, [*outputs, record])
+
+
+def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
+    """What stands for an input: the first file of a table or figure, else the file itself."""
+    if path.name.endswith(".manifest.json"):
+        first = read_manifest(path).outputs[0]
+        return builder.file(path.parent / first.path, first.sha256)
+    return builder.file(path, sha256)
+
+
+def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> Entity:
+    """The cells that a table was made from, as one collection with the training that made it."""
+    name = Path(table.name).relative_to(RESULTS / builder.study.name / "tables").as_posix()
+    known = builder.crate.dereference(f"#of-{name}")
+    if known is not None:
+        return known
+    manifests = {path: read_manifest(path) for path in cells if path.is_file()}
+    members = []
+    for path, manifest in manifests.items():
+        members.append(builder.file(path))
+        if builder.with_cells:
+            files = [(path.parent / file.path, file.sha256) for file in manifest.outputs]
+            members += [builder.file(file, digest) for file, digest in files]
+    collection = builder.entity(
+        f"of-{name}",
+        "Collection",
+        name=f"{len(manifests)} cells of {name}",
+        description="Manifests of trained cells, which hold the hashes of their files",
+        hasPart=members,
+    )
+    builder.crate.root_dataset.append_to("mentions", collection)
+    if table.rule == "cells":
+        data = _data(builder, manifests.values())
+        times = (
+            min(manifest.started for manifest in manifests.values()),
+            max(manifest.finished for manifest in manifests.values()),
+        )
+        seconds = sum(float(manifest.cost["seconds"]) for manifest in manifests.values())
+        builder.action(f"of-{name}", "train", times, data, [collection], seconds)
+    return collection
+
+
+def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
+    """Manifests of the prepared data that cells read, each with the action that prepared it."""
+    found = []
+    for path in sorted({Path(source.path) for cell in cells for source in cell.inputs}):
+        if path.name != FILE_NAME or not (builder.project / path).is_file():
+            continue
+        known = builder.crate.dereference(path.as_posix())
+        entity = builder.file(path)
+        if known is None:
+            manifest = read_manifest(path)
+            times = (manifest.started, manifest.finished)
+            name = path.parent.relative_to(RESULTS).as_posix()
+            builder.action(name, manifest.rule, times, [], [entity])
+        found.append(entity)
+    return found
+
+
+def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) -> None:
+    """The run of the whole workflow, from the study file to the figures."""
+    crate, study = builder.crate, builder.study
+    given = [builder.file(path) for path in (study.path, Path(CONFIG_FILE))]
+    results = [
+        builder.file(path.parent / file.path, file.sha256)
+        for path, manifest in made.items()
+        if manifest.kind != "table"
+        for file in manifest.outputs
+    ]
+    engine = crate.add(
+        ContextEntity(
+            crate,
+            "https://snakemake.github.io",
+            {
+                "@type": "SoftwareApplication",
+                "name": "Snakemake",
+                "url": "https://snakemake.github.io",
+                "version": version("snakemake"),
+            },
+        )
+    )
+    times = {
+        "startTime": min(action["startTime"] for action in builder.actions),
+        "endTime": max(action["endTime"] for action in builder.actions),
+    }
+    run = builder.entity(
+        f"run-{study.name}",
+        "CreateAction",
+        name=f"Run of the study {study.name}",
+        instrument=workflow,
+        object=given,
+        result=results,
+        actionStatus={"@id": "http://schema.org/CompletedActionStatus"},
+        **times,
+    )
+    organized = builder.entity(
+        f"organized-{study.name}",
+        "OrganizeAction",
+        name=f"Snakemake {version('snakemake')} ran the study {study.name}",
+        instrument=engine,
+        object=builder.controls,
+        result=run,
+        **times,
+    )
+    crate.root_dataset["mentions"] = [
+        *crate.root_dataset.get("mentions", []),
+        run,
+        *builder.actions,
+        organized,
+    ]
+
+
+def _add_profiles(crate: ROCrate) -> None:
+    profiles = [
+        ContextEntity(
+            crate,
+            f"https://w3id.org/ro/wfrun/{name}/{number}",
+            {
+                "@type": "CreativeWork",
+                "name": f"{name.capitalize()} Run Crate",
+                "version": number,
+            },
+        )
+        for name, number in _PROFILES.items()
+    ]
+    known = crate.root_dataset.get("conformsTo", [])
+    crate.root_dataset["conformsTo"] = [
+        *(known if isinstance(known, list) else [known]),
+        *[crate.add(profile) for profile in profiles],
+    ]

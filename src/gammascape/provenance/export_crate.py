@@ -1,0 +1,64 @@
+"""`gammascape export-crate`: a study as a Workflow Run RO-Crate."""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gammascape.origin import ManifestError
+from gammascape.provenance.project import RESULTS, add_study_option, open_project
+from gammascape.study import StudyError
+
+if TYPE_CHECKING:
+    from gammascape.cli import Commands
+
+SUMMARY = "write a study as a Workflow Run RO-Crate, for publication"
+DESCRIPTION = """\
+Write the tables and figures of a study, the workflow that made them, and the manifests of all cells as a Workflow
+Run RO-Crate (profile Provenance Run Crate 0.5): a folder, or a zip file if the name ends in .zip."""
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser("export-crate", help=SUMMARY, description=DESCRIPTION)
+    parser.add_argument("output", type=Path, help="a new folder, or a file that ends in .zip")
+    parser.add_argument(
+        "--data", action="store_true", help="put summary.json and arrays.npz of each cell into it"
+    )
+    parser.add_argument("--license", metavar="URL", help="license of the results")
+    add_study_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write the crate."""
+    from gammascape.provenance.crate import build_crate
+
+    plan = open_project(chosen.study)
+    if len(plan.studies) != 1:
+        raise StudyError("export-crate: a crate is of one study; name it with --study")
+    (study,) = plan.studies.values()
+    output: Path = chosen.output
+    if output.exists():
+        raise StudyError(f"{output}: is there already; name a new folder or file")
+    missing = [table for table in ("cells", "scaling") if not _table(study.name, table).is_file()]
+    if missing:
+        raise StudyError(f"{_table(study.name, missing[0])}: not there; run snakemake first")
+    try:
+        crate = build_crate(study, Path.cwd(), with_cells=chosen.data, license_url=chosen.license)
+    except ManifestError as error:
+        raise StudyError(str(error)) from None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        partial = Path(folder) / output.name
+        if output.suffix == ".zip":
+            crate.write_zip(partial)
+        else:
+            crate.write(partial)
+        partial.rename(output)
+    print(f"{output}: {len(crate.get_entities()):,} entities")
+    return 0
+
+
+def _table(study: str, table: str) -> Path:
+    return RESULTS / study / "tables" / f"{table}.parquet"
