@@ -15,7 +15,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS: tuple[Callable[[Commands], None], ...] = (
     plan.add,
-    why.add, audit.add,
+    why.add,
+    audit.add,
     accept.add,
     prune.add,
     export_crate.add,

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gammascape.origin import Manifest, fingerprint, read_manifest, utc_now, write_manifest
+from gammascape.origin.code import MODULES
 from gammascape.provenance.dryrun import Job, call_snakemake, dry_run, study_options
-from gammascape.provenance.find import find_manifest
+from gammascape.provenance.naming import find_manifest
 from gammascape.provenance.project import (
     CELLS,
-    MODULES,
     add_study_option,
     cells_on_disk,
-    changed_modules,
+    code_changes,
     manifests_of_tables_and_figures,
     open_project,
 )
@@ -96,7 +96,7 @@ def accept(path: Path, reason: str, *, script_changed: bool = False) -> bool:
     newer one for a new artifact.
     """
     manifest = read_manifest(path)
-    if not changed_modules(manifest) and not script_changed:
+    if not code_changes(manifest) and not script_changed:
         return False
     entry = {
         "at": utc_now(),

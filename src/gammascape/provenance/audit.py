@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
-from gammascape.provenance.locate import Found, all_manifests, find, load_studies, strays
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
+from gammascape.provenance.locate import Found, all_manifests, find, load_studies, strays
 from gammascape.study import StudyError
 
 if TYPE_CHECKING:

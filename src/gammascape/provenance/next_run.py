@@ -12,7 +12,7 @@ from gammascape.provenance.dryrun import Job
 from gammascape.provenance.estimate import Estimate, estimate
 from gammascape.provenance.project import (
     cells_on_disk,
-    changed_modules,
+    code_changes,
     manifests_of_tables_and_figures,
     previous_cells,
 )
@@ -140,7 +140,7 @@ def _gone(plan: Plan) -> Iterable[str]:
 def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for manifest in kept:
-        modules = changed_modules(manifest)
+        modules = code_changes(manifest)
         if modules and manifest.record.get("numerics") == NUMERICS_VERSION:
             counts[", ".join(modules)] += 1
     return dict(counts)
@@ -170,7 +170,7 @@ def _cause(plan: Plan, job: Job) -> str:
     changes = _params_changed(plan, job, manifest)
     if "params" in causes or changes:
         return f"parameters changed: {changes or 'see `snakemake -n`'}"
-    modules = changed_modules(manifest) if manifest else []
+    modules = code_changes(manifest) if manifest else []
     if ".fingerprints/" in causes.get("updated", "") or modules:
         kind = "tables" if manifest is None or manifest.kind == "table" else "figures"
         return f"code of {kind} changed: {', '.join(modules) or 'since it was last recorded'}"

@@ -1,12 +1,13 @@
 """The project in the current folder: the studies that are considered, and the artifacts that are on disk."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gammascape.origin import Kind, Manifest, ManifestError, fingerprint, modules_of, read_manifest
-from gammascape.origin.code import CELL_MODULES, DATA_MODULES, FIGURE_MODULES, TABLE_MODULES
+from gammascape.origin import Manifest, ManifestError, fingerprint, modules_of, read_manifest
+from gammascape.origin.code import MODULES
+from gammascape.provenance.artifact import changed_modules
 from gammascape.study import StudyError
 from gammascape.study.config import CONFIG_FILE
 from gammascape.study.yaml_reader import read_yaml
@@ -14,14 +15,6 @@ from gammascape.workflow import Plan, load_plan
 
 RESULTS = Path("results")
 CELLS = RESULTS / "cells"
-MODULES: Mapping[Kind, tuple[str, ...]] = {
-    "cell": CELL_MODULES,
-    "data": DATA_MODULES,
-    "table": TABLE_MODULES,
-    "figure": FIGURE_MODULES,
-    "page": FIGURE_MODULES,
-}
-"""The parts of the library that make each kind of artifact."""
 
 
 def add_study_option(parser: argparse.ArgumentParser) -> None:
@@ -80,14 +73,13 @@ def previous_cells(study: str) -> set[str]:
     return found
 
 
-def changed_modules(manifest: Manifest) -> list[str]:
+def code_changes(manifest: Manifest) -> list[str]:
     """Modules that differ from those that made an artifact; none if the code is accepted for it."""
     parts = MODULES[manifest.kind]
     current = fingerprint(*parts)
     if current in {manifest.code["source_sha256"], *accepted_code(manifest)}:
         return []
-    before, after = manifest.code["modules"], modules_of(*parts)
-    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return changed_modules(manifest.code["modules"], modules_of(*parts))
 
 
 def accepted_code(manifest: Manifest) -> set[str]:

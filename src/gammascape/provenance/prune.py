@@ -100,8 +100,8 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
 
 
 def _wanted_data(plan: Plan) -> set[str]:
-    manifests = {manifest for cell in plan.cells for manifest in plan.prepared_data(cell)}
-    names = {Path(manifest).parent.name for manifest in manifests}
+    read = {Path(path) for cell in plan.cells for path in plan.reads(cell)}
+    names = {path.parent.name for path in read if _DATA in path.parents}
     # MNIST-1M is tested on MNIST and made from it.
     return names | {"mnist" for name in names if name.startswith("mnist1m")}
 

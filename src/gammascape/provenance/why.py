@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gammascape.durations import duration
 from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.origin.manifest import FILE_NAME
-from gammascape.provenance.find import find_manifest
+from gammascape.provenance.naming import find_manifest
 from gammascape.provenance.project import (
     CELLS,
     add_study_option,

@@ -9,10 +9,10 @@ from gammascape.origin import fingerprint, read_manifest
 from gammascape.origin.code import CELL_MODULES
 from gammascape.provenance.accept import acceptable
 from gammascape.provenance.dryrun import Job
-from gammascape.provenance.project import changed_modules
+from gammascape.provenance.project import code_changes
 from gammascape.study import StudyError
 
-from .trees import change_code
+from .synthetic import change_code
 
 
 def test_a_reason_is_recorded_and_nothing_else_changes(project: Path) -> None:
@@ -23,8 +23,8 @@ def test_a_reason_is_recorded_and_nothing_else_changes(project: Path) -> None:
     after = read_manifest(path)
     (entry,) = after.accepted
     assert (entry["reason"], entry["source_sha256"]) == ("only a name", fingerprint(*CELL_MODULES))
-    assert changed_modules(before) == ["training/step.py"]
-    assert changed_modules(after) == []
+    assert code_changes(before) == ["training/step.py"]
+    assert code_changes(after) == []
     # Later artifacts refer to the seal, and Snakemake to the time.
     assert (after.seal, path.stat().st_mtime_ns) == (before.seal, time)
 

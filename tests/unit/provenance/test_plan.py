@@ -13,7 +13,7 @@ from gammascape.provenance.next_run import NextRun, next_run, rule_params
 from gammascape.provenance.plan import text
 from gammascape.provenance.project import CELLS, cells_on_disk, open_project, previous_cells
 
-from .trees import STUDY, change_code
+from .synthetic import STUDY, change_code
 
 
 def edit(old: str, new: str) -> None:

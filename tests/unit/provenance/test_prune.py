@@ -8,7 +8,7 @@ import pytest
 from gammascape.cli import main
 from gammascape.provenance.project import open_project
 
-from .trees import STUDY
+from .synthetic import STUDY
 
 WITHOUT_DEEP = STUDY[: STUDY.index("  - model: deep")].replace(
     "  deep: {kind: mlp, depth: 3, width: 16}\n", ""

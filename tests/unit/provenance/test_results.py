@@ -11,7 +11,7 @@ import gammascape
 from gammascape.analysis.cells import TableError
 from gammascape.measure.outcome import Thresholds
 
-from .trees import ROOT, plan_of
+from .synthetic import ROOT, plan_of
 
 
 def test_a_frame_has_one_row_for_each_cell_with_its_parameters(project: Path) -> None:

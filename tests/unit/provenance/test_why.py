@@ -7,7 +7,7 @@ import pytest
 from gammascape.cli import main
 from gammascape.provenance.project import open_project
 
-from .trees import STUDY
+from .synthetic import STUDY
 
 SMALL = "small-digits-mse-B16-T30"
 

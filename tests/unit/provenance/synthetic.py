@@ -3,7 +3,7 @@
 import json
 import runpy
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +21,8 @@ from gammascape.training.artifact import Origin, make_arrays, make_summary, writ
 from gammascape.training.device import set_up_backend
 from gammascape.training.engine import Evaluation, Run
 from gammascape.workflow import Plan, load_plan, write_if_changed
+
+from .tree import SCRIPTS, Job, Names
 
 ROOT = Path(__file__).parents[3]
 BACKEND = set_up_backend("cpu")[1]
@@ -122,7 +124,7 @@ def write_tables(plan: Plan, study: str) -> None:
     """The tables of a study, by the workflow's scripts."""
     tables = Path("results") / study / "tables"
     keys = [part.key for part in plan.studies[study].slices]
-    code = ["results/.fingerprints/analysis.sha256"]
+    code = "results/.fingerprints/analysis.sha256"
     every = [f"results/cells/{cell.path}/arrays.npz" for cell in plan.studies[study].cells]
     for part in plan.studies[study].slices:
         names = {"study": study, "slice": part.key}
@@ -141,11 +143,11 @@ def write_tables(plan: Plan, study: str) -> None:
         run_rule(
             "thresholds",
             names,
-            {"cells": [f"{tables}/cells/{part.key}.parquet"], "code": code},
+            {"cells": f"{tables}/cells/{part.key}.parquet", "code": code},
             [f"{tables}/thresholds/{part.key}.parquet"],
             {"model": {"depth_exponent": part.depth_exponent}},
         )
-        edges = [f"{tables}/thresholds/{part.key}.parquet"]
+        edges = f"{tables}/thresholds/{part.key}.parquet"
         run_rule(
             "scaling",
             names,
@@ -169,7 +171,7 @@ def write_tables(plan: Plan, study: str) -> None:
     run_rule(
         "similarity",
         {"study": study},
-        {"thresholds": [f"{tables}/thresholds.parquet"], "arrays": every, "code": code},
+        {"thresholds": f"{tables}/thresholds.parquet", "arrays": every, "code": code},
         [f"{tables}/similarity.parquet"],
     )
 
@@ -179,8 +181,8 @@ def write_figures(plan: Plan, study: str) -> None:
     tables, figures = Path("results") / study / "tables", Path("results") / study / "figures"
 
     def draw(rule: str, stem: str, given: dict[str, str], names: dict[str, str]) -> None:
-        inputs = {name: [f"{tables}/{path}.parquet"] for name, path in given.items()}
-        inputs["code"] = ["results/.fingerprints/figures.sha256"]
+        inputs = {name: f"{tables}/{path}.parquet" for name, path in given.items()}
+        inputs["code"] = "results/.fingerprints/figures.sha256"
         outputs = [f"{figures}/{stem}.{kind}" for kind in FORMATS]
         run_rule(rule, {"study": study, **names}, inputs, outputs)
 
@@ -206,47 +208,29 @@ def write_page(plan: Plan) -> None:
     given = {
         "figures": [f"{stem}.{kind}" for stem in stems for kind in ("json", "html", "svg", "png")],
         "tables": [f"results/{n}/tables/{table}.parquet" for n in studies for table in tables],
-        "code": ["results/.fingerprints/figures.sha256"],
+        "code": "results/.fingerprints/figures.sha256",
     }
     run_rule("index", {}, given, ["results/index.html"], {"studies": studies})
-
-
-class Named(list[str]):
-    """Like Snakemake's lists of files: each name is an attribute, a path or a list of paths."""
-
-    def __init__(self, named: Mapping[str, list[str]]) -> None:
-        super().__init__(path for paths in named.values() for path in paths)
-        for name, paths in named.items():
-            setattr(self, name, paths if len(paths) > 1 or name in _LISTS else paths[0])
-
-
-_LISTS = ("summaries", "manifests", "arrays", "slices", "figures", "tables")
 
 
 def run_rule(
     rule: str,
     wildcards: dict[str, str],
-    inputs: dict[str, list[str]],
+    inputs: Mapping[str, str | Sequence[str]],
     outputs: list[str],
     params: dict[str, Any] | None = None,
 ) -> None:
     """Run the script of a rule as Snakemake would."""
     first = Path(outputs[0])
     first.parent.mkdir(parents=True, exist_ok=True)
-    snakemake = SimpleNamespace(
-        rule=rule,
+    job = Job(
+        rule,
+        Names(**inputs),
+        Names(files=outputs, manifest=str(first.with_suffix(".manifest.json"))),
         wildcards=wildcards,
-        input=Named(inputs),
-        output=Named({"files": outputs, "manifest": [str(first.with_suffix(".manifest.json"))]}),
-        params=_Params(params or {}),
-        log=[f"results/logs/test/{rule}.log"],
+        params=params or {},
     )
-    runpy.run_path(str(ROOT / f"workflow/scripts/{rule}.py"), {"snakemake": snakemake})
-
-
-class _Params(dict[str, Any]):
-    def __getattr__(self, name: str) -> Any:
-        return self[name]
+    runpy.run_path(str(SCRIPTS / f"{rule}.py"), {"snakemake": job})
 
 
 def change_code(path: Path, module: str) -> None:
