@@ -78,6 +78,14 @@ def test_the_table_has_a_row_for_each_slice(load: Loader) -> None:
     ]
 
 
+def test_the_cost_of_a_users_own_network_is_unknown(load: Loader, tmp_path: Path) -> None:
+    (tmp_path / "my_net.py").write_text("def make_net(input_shape, outputs, width): ...\n")
+    study = load("{kind: mlp, depth: 3, width: 64}", '{factory: "my_net:make_net", width: 64}')
+    lines = report(study, Rate()).splitlines()
+    assert lines[0].endswith(" GPU hours at 20 TFLOP/s, without the slices of unknown cost")
+    assert lines[2].split()[-2:] == ["unknown", "unknown"]
+
+
 def test_a_slower_device_takes_longer(capsys: pytest.CaptureFixture[str]) -> None:
     file = str(ROOT / "config/studies/paper-cifar5m-resnet.yaml")
     hours = []
