@@ -22,6 +22,7 @@ SCALING_SCHEMA = {
     "slope_high": pl.Float64,
     "prefactor_log10": pl.Float64,
     "predicted_slope": pl.Float64,
+    "prefactor_at_predicted_log10": pl.Float64,
     "points": pl.Int64,
     "seeds": pl.Int64,
     "confidence": pl.Float64,
@@ -36,7 +37,8 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     An edge is known to lie between two sampled etas. The line is fitted by least squares to the middles of these
     intervals; for the confidence interval, points (gamma, seed) are drawn with replacement and each edge is
     drawn uniformly from its interval, so that neither few points nor a coarse grid is mistaken for certainty.
-    A window with fewer than two distinct gammas has no row.
+    A window with fewer than two distinct gammas has no row. `prefactor_at_predicted_log10` is that of the line
+    with the predicted slope that is nearest to the same middles.
 
     Args:
         thresholds: the table of `analysis.thresholds.threshold_table` for one slice.
@@ -58,6 +60,7 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
             gammas = points["gamma_log10"].to_numpy()
             lower, upper = _interval(edge, points)
             slope, prefactor = fit_line(gammas, (lower + upper) / 2)
+            predicted = predicted_slope(edge, shared["loss"], window, shared["depth_exponent"])
             rng = np.random.default_rng(zlib.crc32(f"{shared['slice']} {edge} {window}".encode()))
             slopes = bootstrap_slopes(gammas, lower, upper, analysis.bootstrap, rng)
             tail = (1 - analysis.confidence) / 2
@@ -72,8 +75,11 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
                     "slope_low": float(np.quantile(slopes, tail)),
                     "slope_high": float(np.quantile(slopes, 1 - tail)),
                     "prefactor_log10": prefactor,
-                    "predicted_slope": predicted_slope(
-                        edge, shared["loss"], window, shared["depth_exponent"]
+                    "predicted_slope": predicted,
+                    "prefactor_at_predicted_log10": (
+                        None
+                        if predicted is None
+                        else float(np.mean((lower + upper) / 2 - predicted * gammas))
                     ),
                     "points": len(gammas),
                     "seeds": points.select("seed", "data_seed").n_unique(),

@@ -25,8 +25,8 @@ _CAPTION = (
     "coloured by the final training loss of its best seed relative to the loss of the output "
     "zero (brighter is lower); tiles with a mark have no such colour because training diverged, "
     "died or ended above its start, symbols joined by lines are the edges that the sampled η "
-    "bracket, and dashed lines have the slope that theory predicts, with the height fitted to "
-    "those edges."
+    "bracket, and dashed lines are power laws with the exponent that theory predicts and a "
+    "prefactor fitted to those edges."
 )
 
 
@@ -46,7 +46,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     if thinning:
         gammas = shown["gamma_log10"].unique().to_list()
         thresholds = thresholds.filter(pl.col("gamma_log10").is_in(gammas))
-    lines = theory_lines(thresholds, scaling)
+    lines = theory_lines(scaling)
     edge_lines, edge_points = _edge_layers(thresholds)
     layers = _tile_layers(shown) + edge_lines + _theory_layers(lines)
     layers += _mark_layers(shown) + edge_points
@@ -63,7 +63,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
         subtitle=[
             status_line(cells) + thinning,
             budget_line(cells),
-            "colour: best seed · dashed: predicted slopes",
+            "colour: best seed · dashed: predicted exponents, fitted prefactors",
         ],
         caption=_CAPTION,
     )
@@ -229,13 +229,18 @@ def _theory_layers(lines: pl.DataFrame) -> list[alt.Chart]:
     layers: list[alt.Chart] = []
     for line in lines.iter_rows(named=True):
         ends = [line["from_log10"], line["to_log10"]]
-        etas = [line["height_log10"] + line["predicted_slope"] * gamma for gamma in ends]
+        etas = [_eta_on(line, gamma) for gamma in ends]
         points = pl.DataFrame({"gamma_log10": ends, "eta_log10": etas})
         base = alt.Chart(points).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
         colour = theme.EDGE_COLOURS[line["edge"]]
         layers.append(base.mark_line(color=theme.HALO, strokeWidth=5, opacity=0.85))
         layers.append(base.mark_line(color=colour, strokeWidth=3, strokeDash=[8, 4]))
     return layers
+
+
+def _eta_on(line: dict[str, Any], gamma: float) -> float:
+    """log10 eta of a guide line at log10 gamma."""
+    return float(line["prefactor_at_predicted_log10"] + line["predicted_slope"] * gamma)
 
 
 def _label_layers(lines: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Chart]:
@@ -248,13 +253,15 @@ def _label_layers(lines: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Cha
         share = 0.2 if line["edge"] == "eta_max_finite" and same_side.height > 1 else 0.5
         gamma = line["from_log10"] + share * (line["to_log10"] - line["from_log10"])
         near = thresholds.filter((pl.col("gamma_log10") - gamma).abs() <= 0.6)["eta_log10"]
-        etas = [line["height_log10"] + line["predicted_slope"] * gamma, *near]
+        etas = [_eta_on(line, gamma), *near]
         steep = line["window"] == "lazy"
         text = pl.DataFrame(
             {
                 "gamma_log10": [gamma],
                 "eta_log10": [max(etas) if above else min(etas)],
-                "law": [theme.power_law(line["predicted_slope"])],
+                "law": [
+                    theme.power_law(line["predicted_slope"], line["prefactor_at_predicted_log10"])
+                ],
             }
         )
         base = alt.Chart(text).encode(

@@ -171,9 +171,18 @@ def power_of_ten(log10: float) -> str:
     return f"10^{log10:g}".replace("-", "−")
 
 
-def power_law(slope: float) -> str:
-    """The law eta ∝ gamma^slope in words of a figure: 2 -> 'η ∝ γ²', 2/3 -> 'η ∝ γ^(2/3)'."""
-    return "η ∝ γ" if slope == 1 else f"η ∝ γ{exponent_text(slope)}"
+def power_law(slope: float, prefactor_log10: float) -> str:
+    """The law eta = prefactor gamma^slope in words of a figure: 'η = 0.32 γ²', 'η = 5.1·10⁻⁴ γ^(2/3)'."""
+    return f"η = {two_digits(prefactor_log10)} γ{'' if slope == 1 else exponent_text(slope)}"
+
+
+def two_digits(log10: float) -> str:
+    """10^log10 with two digits: '0.32', '47', '5.1·10⁻⁴'; a power of ten outside of 0.01 to 100."""
+    text = f"{10**log10:.1e}"
+    mantissa, exponent = text.split("e")
+    if -2 <= int(exponent) <= 1:
+        return f"{float(text):g}"
+    return f"{mantissa}·10{superscript(int(exponent))}"
 
 
 def exponent_text(slope: float) -> str:

@@ -94,6 +94,21 @@ def test_planted_exponents_are_found_within_their_intervals() -> None:
         assert row["predicted_slope"] == pytest.approx(slope)
 
 
+def test_the_prefactor_at_the_predicted_slope_is_the_planted_one() -> None:
+    table = threshold_table(planted(0.25), 3)
+    for window in ("lazy", "rich"):
+        [row] = (
+            scaling_table(table, Analysis())
+            .filter(edge="eta_max_trained", window=window)
+            .to_dicts()
+        )
+        # The planted edges have prefactor 1 and are known to half a grid step.
+        assert row["prefactor_at_predicted_log10"] == pytest.approx(0, abs=0.13)
+    unknown = scaling_table(table.with_columns(depth_exponent=pl.lit(None, pl.Int64)), Analysis())
+    rich = unknown.filter(edge="eta_max_trained", window="rich")
+    assert rich["prefactor_at_predicted_log10"].to_list() == [None]
+
+
 def test_a_coarse_grid_widens_the_interval() -> None:
     widths = []
     for step in (0.125, 0.5):

@@ -63,6 +63,7 @@ SCALING_SCHEMA = {
     "slope_high": pl.Float64,
     "prefactor_log10": pl.Float64,
     "predicted_slope": pl.Float64,
+    "prefactor_at_predicted_log10": pl.Float64,
     "points": pl.Int64,
     "seeds": pl.Int64,
     "confidence": pl.Float64,
@@ -274,6 +275,11 @@ def scaling_table(thresholds: pl.DataFrame) -> pl.DataFrame:
                     "slope_high": slope + 0.05,
                     "prefactor_log10": prefactor,
                     "predicted_slope": predicted,
+                    "prefactor_at_predicted_log10": (
+                        None
+                        if predicted is None
+                        else float(np.mean(points["eta_log10"].to_numpy() - predicted * gammas))
+                    ),
                     "points": points.height,
                     "seeds": points["seed"].n_unique(),
                     "confidence": 0.95,

@@ -82,41 +82,78 @@ def test_a_lone_point_has_a_tile():
     assert tile_sides([2.0]) == [(1.75, 2.25)]
 
 
-def test_theory_lines_have_the_predicted_slope_and_pass_through_the_measured_edges(mlp3):
-    _, thresholds, scaling = mlp3
-    lines = theory_lines(thresholds, scaling)
+def test_theory_lines_have_the_predicted_slope_and_the_prefactor_of_the_table(mlp3):
+    *_, scaling = mlp3
+    lines = theory_lines(scaling)
     found = {(r["edge"], r["window"]): r for r in lines.iter_rows(named=True)}
     assert found["eta_max_trained", "rich"]["predicted_slope"] == pytest.approx(2 / 3)
     assert found["eta_min", "rich"]["predicted_slope"] == 1
     assert found["eta_max_trained", "lazy"]["predicted_slope"] == 2
-    rich = thresholds.filter(
-        pl.col("edge") == "eta_max_trained", pl.col("bounded"), pl.col("gamma_log10") >= 1
-    )
-    height = found["eta_max_trained", "rich"]["height_log10"]
-    residuals = rich["eta_log10"] - (height + 2 / 3 * rich["gamma_log10"])
-    assert residuals.mean() == pytest.approx(0, abs=1e-9)
+    moved = scaling.with_columns(pl.col("prefactor_at_predicted_log10") + 1)
+    heights = [t["prefactor_at_predicted_log10"] for t in (lines, theory_lines(moved))]
+    assert (heights[1] - heights[0]).to_list() == pytest.approx([1] * lines.height)
 
 
-def test_an_edge_at_the_end_of_the_sampled_range_is_neither_drawn_nor_fitted(mlp3):
+def test_theory_lines_are_drawn_where_they_say(chart, mlp3):
+    *_, scaling = mlp3
+    drawn = [data for data in data_of(chart, "line") if len(data) == 2]
+    for line in theory_lines(scaling).iter_rows(named=True):
+        ends = [
+            (g, pytest.approx(line["prefactor_at_predicted_log10"] + line["predicted_slope"] * g))
+            for g in (line["from_log10"], line["to_log10"])
+        ]
+        assert any([(r["gamma_log10"], r["eta_log10"]) for r in data] == ends for data in drawn)
+
+
+def test_an_edge_at_the_end_of_the_sampled_range_is_not_drawn(mlp3):
     cells, thresholds, scaling = mlp3
     far = thresholds.filter(pl.col("edge") == "eta_min").with_columns(
         bounded=pl.lit(False), eta_log10=pl.lit(-99.0)
     )
     more = pl.concat([thresholds, far])
-    assert theory_lines(more, scaling).equals(theory_lines(thresholds, scaling))
     assert all(row.get("eta_log10") != -99 for row in rows(portrait(cells, more, scaling)))
 
 
-def test_theory_lines_are_labelled_in_the_plot(chart):
+def test_theory_lines_are_labelled_with_prefactor_and_exponent(chart, mlp3):
+    *_, scaling = mlp3
     laws = {data[0]["law"] for data in data_of(chart, "text")}
-    assert laws == {"η ∝ γ²", "η ∝ γ^(2/3)", "η ∝ γ"}
+    assert {law.partition("γ")[2] for law in laws} == {"²", "^(2/3)", ""}
+    (rich,) = [law for law in laws if law.endswith("γ^(2/3)")]
+    fit = scaling.filter(edge="eta_max_trained", window="rich")["prefactor_at_predicted_log10"][0]
+    # Two digits are within 5 percent.
+    assert float(rich.split()[2]) == pytest.approx(10**fit, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("log10", "text"),
+    [
+        (0, "1"),
+        (-0.4949, "0.32"),
+        (1.672, "47"),
+        (1.9999, "1.0·10²"),
+        (-3.29, "5.1·10⁻⁴"),
+        (6.4, "2.5·10⁶"),
+    ],
+)
+def test_a_prefactor_has_two_digits(log10, text):
+    assert theme.two_digits(log10) == text
+
+
+def test_without_a_prediction_or_a_fit_there_is_no_line(mlp3):
+    *_, scaling = mlp3
+    unknown = scaling.with_columns(
+        predicted_slope=pl.lit(None, pl.Float64),
+        prefactor_at_predicted_log10=pl.lit(None, pl.Float64),
+    )
+    assert theory_lines(unknown).is_empty()
+    assert theory_lines(scaling.clear()).is_empty()
 
 
 def test_cross_entropy_shows_both_lazy_upper_laws():
     recipe = replace(MLP3, loss="xent")
     cells = cells_table(recipe)
     thresholds = thresholds_table(cells, recipe)
-    lines = theory_lines(thresholds, scaling_table(thresholds))
+    lines = theory_lines(scaling_table(thresholds))
     lazy = lines.filter(pl.col("window") == "lazy", pl.col("edge") != "eta_min")
     assert dict(lazy.select("edge", "predicted_slope").iter_rows()) == {
         "eta_max_finite": 1.0,
@@ -125,8 +162,8 @@ def test_cross_entropy_shows_both_lazy_upper_laws():
 
 
 def test_a_model_without_depth_exponent_gets_no_rich_upper_line(everything):
-    _, thresholds, scaling = (t.filter(pl.col("model") == "vit") for t in everything)
-    lines = theory_lines(thresholds, scaling)
+    *_, scaling = (t.filter(pl.col("model") == "vit") for t in everything)
+    lines = theory_lines(scaling)
     assert ("eta_max_trained", "rich") not in lines.select("edge", "window").rows()
     assert ("eta_max_trained", "lazy") in lines.select("edge", "window").rows()
 
