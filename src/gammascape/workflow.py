@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.sources import copy_sources, folder_of
-from gammascape.study import Cell, Config, Slice, Study, load_config, load_study
+from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
+from gammascape.study.config import CONFIG_FILE
 from gammascape.study.datasets import Images
 from gammascape.study.factories import Factory
 from gammascape.study.generators import DiffusionSpec, Generated
@@ -24,7 +25,7 @@ class Plan:
     config: Config
     studies: Mapping[str, Study]
     cells: Mapping[str, Cell]
-    """All cells of all studies by the path of their artifact."""
+    """All cells of all studies that are trained, by the path of their artifact."""
 
     def slice(self, study: str, key: str) -> Slice:
         """The slice named `key` of a study.
@@ -36,6 +37,16 @@ class Plan:
             if part.key == key:
                 return part
         raise KeyError(f"study {study} has no slice {key}")
+
+    def keys(self, toy: bool) -> list[str]:
+        """Names of the slices that are toys, or of those that are trained."""
+        parts = [part for study in self.studies.values() for part in study.slices]
+        return sorted({part.key for part in parts if part.is_toy == toy})
+
+    def trained(self, study: str) -> list[Cell]:
+        """The cells of a study that are trained."""
+        parts = self.studies[study].slices
+        return [cell for part in parts if not part.is_toy for cell in part.cells]
 
     def reads(self, cell: str) -> list[str]:
         """What a cell reads: the manifest of its prepared data, and copies of the source files of factories."""
@@ -119,6 +130,12 @@ class Plan:
             },
         }
 
+    def toy_params(self, study: str, key: str) -> dict[str, Any]:
+        """Parameters of the rule `toy_cells`: depth, and a line for each cell: log10 gamma, log10 eta, name."""
+        part = self.slice(study, key)
+        lines = [f"{cell.gamma} {cell.eta} {cell.path}" for cell in part.cells]
+        return {"depth": part.depth_exponent, "points": "\n".join(lines)}
+
     def scaling_params(self, study: str) -> dict[str, Any]:
         """Parameters of the rule `scaling`: windows, resamples and confidence level."""
         content: dict[str, Any] = self.studies[study].analysis.model_dump(
@@ -129,12 +146,19 @@ class Plan:
     def figures(self, study: str) -> list[str]:
         """Stems of a study's figures in the order of the page."""
         keys = [part.key for part in self.studies[study].slices]
-        names = [f"portrait/{key}" for key in keys] + ["edges", "accuracy", "similarity"]
+        names = [f"portrait/{key}" for key in keys] + ["edges"]
+        # A toy has no test set and no representations.
+        names += ["accuracy", "similarity"] if self.trained(study) else []
         names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
         generated = dict.fromkeys(spec.key for spec in self._generators(study))
         return [f"results/{study}/figures/{name}" for name in names] + [
             f"results/generated/mnist1m-{key}/quality" for key in generated
         ]
+
+    def tables(self, study: str) -> list[str]:
+        """Names of a study's tables in the order of the page; a toy has no representations to compare."""
+        tables = ["cells", "thresholds", "scaling"]
+        return tables + (["similarity"] if self.trained(study) else [])
 
 
 def load_plan(config: Mapping[str, Any]) -> Plan:
@@ -145,11 +169,17 @@ def load_plan(config: Mapping[str, Any]) -> Plan:
     """
     checked = load_config(config)
     studies = [load_study(path, checked.data.generator) for path in checked.studies]
-    return Plan(
+    parts = [part for study in studies for part in study.slices]
+    plan = Plan(
         config=checked,
         studies={study.name: study for study in studies},
-        cells={path: cell for study in studies for path, cell in study.by_path.items()},
+        cells={cell.path: cell for part in parts if not part.is_toy for cell in part.cells},
     )
+    # Rules tell slices that are computed from slices that are trained by their names.
+    for key in set(plan.keys(toy=True)) & set(plan.keys(toy=False)):
+        text = f"the slice {key} is a toy in one study and trained in another; rename a model"
+        raise StudyError(f"{CONFIG_FILE}: {text}")
+    return plan
 
 
 def write_if_changed(path: Path, text: str) -> None:

@@ -32,6 +32,11 @@ write_if_changed(Path(ANALYSIS_CODE), fingerprint(*TABLE_MODULES))
 write_if_changed(Path(FIGURES_CODE), fingerprint(*FIGURE_MODULES))
 
 
+# How the slices that are trained, and those that theory computes, are named; (?!) matches nothing.
+TRAINED = "|".join(PLAN.keys(toy=False)) or "(?!)"
+TOYS = "|".join(PLAN.keys(toy=True)) or "(?!)"
+
+
 wildcard_constraints:
     study="|".join(PLAN.studies),
     slice="|".join(part.key for study in PLAN.studies.values() for part in study.slices),
@@ -50,9 +55,7 @@ def slice_cells(wildcards, name):
 
 
 def study_cells(wildcards, name):
-    return [
-        f"results/cells/{c.path}/{name}" for c in PLAN.studies[wildcards.study].cells
-    ]
+    return [f"results/cells/{c.path}/{name}" for c in PLAN.trained(wildcards.study)]
 
 
 def slice_tables(wildcards, table):
@@ -60,6 +63,14 @@ def slice_tables(wildcards, table):
     return [
         f"results/{wildcards.study}/tables/{table}/{part.key}.parquet"
         for part in slices
+    ]
+
+
+def table_files(studies):
+    return [
+        f"results/{study}/tables/{table}.parquet"
+        for study in studies
+        for table in PLAN.tables(study)
     ]
 
 

@@ -1,11 +1,7 @@
 rule index:
     input:
         figures=figure_files(PLAN.studies),
-        tables=expand(
-            "results/{study}/tables/{table}.parquet",
-            study=PLAN.studies,
-            table=["cells", "thresholds", "scaling", "similarity"],
-        ),
+        tables=table_files(PLAN.studies),
         code=FIGURES_CODE,
     output:
         "results/index.html",
@@ -14,7 +10,11 @@ rule index:
         "results/logs/index.log",
     params:
         studies={
-            name: {"description": study.description, "figures": PLAN.figures(name)}
+            name: {
+                "description": study.description,
+                "figures": PLAN.figures(name),
+                "tables": PLAN.tables(name),
+            }
             for name, study in PLAN.studies.items()
         },
     message:

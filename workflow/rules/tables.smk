@@ -8,6 +8,8 @@ rule cells:
         manifest="results/{study}/tables/cells/{slice}.manifest.json",
     log:
         "results/logs/tables/{study}/cells/{slice}.log",
+    wildcard_constraints:
+        slice=TRAINED,
     params:
         slice=lambda wildcards: PLAN.cells_params(wildcards.study, wildcards.slice),
     message:
@@ -64,6 +66,8 @@ rule curves:
         manifest="results/{study}/tables/curves/{slice}.manifest.json",
     log:
         "results/logs/tables/{study}/curves/{slice}.log",
+    wildcard_constraints:
+        slice=TRAINED,
     message:
         "Take the loss curves at the best eta of {wildcards.slice}"
     script:

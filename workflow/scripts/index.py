@@ -24,7 +24,7 @@ with run_script(snakemake, "page"):
                 study["description"],
                 pl.read_parquet(folder / "cells.parquet"),
                 [read_figure(stem) for stem in study["figures"]],
-                [TableEntry(folder / f"{t}.parquet", words) for t, words in TABLES.items()],
+                [TableEntry(folder / f"{t}.parquet", TABLES[t]) for t in study["tables"]],
             )
         )
     write_index(sections, snakemake.output[0])

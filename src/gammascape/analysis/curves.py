@@ -1,7 +1,8 @@
 """Loss curves at each gamma's best eta, in steps and in rescaled time tau = eta t / gamma."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,20 +26,38 @@ CURVE_SCHEMA = {
 _BINS_PER_DECADE = 24
 
 
+class History(NamedTuple):
+    """Training loss and loss of f = 0 at steps counted from 0, all (n,)."""
+
+    step: NDArray[np.float64]
+    loss: NDArray[np.float64]
+    zero_loss: NDArray[np.float64]
+
+
 def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
     """Smoothed training loss over that of f = 0, for the best eta of each gamma and seed of one slice.
-
-    Losses are averaged in bins of steps that are uniform in log t (24 a decade); `step` counts from 1 and is
-    the mean of the bin's steps.
 
     Args:
         thresholds: the table of `analysis.thresholds.threshold_table`.
         cells_folder: folder of all artifacts.
     """
-    frames = []
-    for row in best_cells(thresholds).iter_rows(named=True):
+
+    def history(row: Mapping[str, Any]) -> History:
         with np.load(cells_folder / row["cell"] / "arrays.npz", allow_pickle=False) as arrays:
-            step, relative = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
+            return History(arrays["step"], arrays["loss"], arrays["zero_loss"])
+
+    return curves_of((row, history(row)) for row in best_cells(thresholds).iter_rows(named=True))
+
+
+def curves_of(runs: Iterable[tuple[Mapping[str, Any], History]]) -> pl.DataFrame:
+    """The table of curves of runs, each with its row of the table of thresholds.
+
+    Losses are averaged in bins of steps that are uniform in log t (24 a decade); `step` counts from 1 and is
+    the mean of the bin's steps.
+    """
+    frames = []
+    for row, history in runs:
+        step, relative = smooth(history.step + 1.0, history.loss, history.zero_loss)
         eta, gamma = 10.0 ** row["eta_log10"], 10.0 ** row["gamma_log10"]
         fixed: dict[str, Any] = {name: row[name] for name in CURVE_SCHEMA if name in row}
         frames.append(

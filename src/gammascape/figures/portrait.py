@@ -20,6 +20,7 @@ from gammascape.figures.tables import (
 from gammascape.figures.theory import theory_lines
 
 WIDTH, HEIGHT = 460, 380
+_LETTER = 9  # pixels of a letter of a label, at most
 _CAPTION = (
     "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
     "coloured by the final training loss of its best seed relative to the loss of the output "
@@ -50,7 +51,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     edge_lines, edge_points = _edge_layers(thresholds)
     layers = _tile_layers(shown) + edge_lines + _theory_layers(lines)
     layers += _mark_layers(shown) + edge_points
-    layers += _label_layers(lines, thresholds)
+    layers += _label_layers(lines, thresholds, shown)
     chart = (
         alt.layer(*layers)
         .resolve_scale(color="independent", shape="independent", opacity="independent")
@@ -243,27 +244,27 @@ def _eta_on(line: dict[str, Any], gamma: float) -> float:
     return float(line["prefactor_at_predicted_log10"] + line["predicted_slope"] * gamma)
 
 
-def _label_layers(lines: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Chart]:
-    """Each law in words beside the middle of its line, clear of the measured edges around it."""
+def _label_layers(
+    lines: pl.DataFrame, thresholds: pl.DataFrame, tiles: pl.DataFrame
+) -> list[alt.Chart]:
+    """Each law in words beside its line, clear of the measured edges around it and of the axis."""
     layers: list[alt.Chart] = []
+    left, right = extent(tiles["x"])[0], extent(tiles["x2"])[1]
     for line in lines.iter_rows(named=True):
-        above = line["edge"] != "eta_min"
-        same_side = lines.filter(pl.col("window") == line["window"], pl.col("edge") != "eta_min")
-        # Two upper edges in one window part towards its outer end: there the higher one is named.
-        share = 0.2 if line["edge"] == "eta_max_finite" and same_side.height > 1 else 0.5
-        gamma = line["from_log10"] + share * (line["to_log10"] - line["from_log10"])
-        near = thresholds.filter((pl.col("gamma_log10") - gamma).abs() <= 0.6)["eta_log10"]
-        etas = [_eta_on(line, gamma), *near]
+        law = theme.power_law(line["predicted_slope"], line["prefactor_at_predicted_log10"])
         steep = line["window"] == "lazy"
-        text = pl.DataFrame(
-            {
-                "gamma_log10": [gamma],
-                "eta_log10": [max(etas) if above else min(etas)],
-                "law": [
-                    theme.power_law(line["predicted_slope"], line["prefactor_at_predicted_log10"])
-                ],
-            }
-        )
+        uppers = lines.filter(pl.col("window") == line["window"], pl.col("edge") != "eta_min")
+        # Of two upper edges in one window the lower one is named below its line.
+        crowded = line["edge"] == "eta_max_trained" and uppers.height > 1
+        above = line["edge"] != "eta_min" and not crowded
+        gamma = (line["from_log10"] + line["to_log10"]) / 2
+        if above and steep:  # the text ends at gamma
+            gamma = max(gamma, left + _LETTER * len(law) * (right - left) / WIDTH)
+        eta = _eta_on(line, gamma)
+        if not crowded:
+            near = thresholds.filter((pl.col("gamma_log10") - gamma).abs() <= 0.6)["eta_log10"]
+            eta = max([eta, *near]) if above else min([eta, *near])
+        text = pl.DataFrame({"gamma_log10": [gamma], "eta_log10": [eta], "law": [law]})
         base = alt.Chart(text).encode(
             x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"), text=alt.Text("law:N")
         )

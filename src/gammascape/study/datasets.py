@@ -352,6 +352,38 @@ def _kept(size: int, imbalance: float, classes: int) -> int:
     return round(size * float(sum(shares)) / classes)
 
 
+class ConstantSpec(Record):
+    """One example, input 1 and target 1, which only a toy learns."""
+
+    kind: Literal["constant"]
+    """The example of the toy."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """One number."""
+        return (1,)
+
+    @property
+    def outputs(self) -> int:
+        """One; with xent it is the logit of a binary label."""
+        return 1
+
+    @property
+    def classification(self) -> bool:
+        """True, for it may be learned with xent as well."""
+        return True
+
+    @property
+    def samples(self) -> int | None:
+        """None: the example does not run out."""
+        return None
+
+    @property
+    def pass_samples(self) -> int | None:
+        """None: passes over one example mean nothing."""
+        return None
+
+
 DatasetSpec = Annotated[
     Annotated[
         DigitsSpec
@@ -361,7 +393,8 @@ DatasetSpec = Annotated[
         | Cifar10Spec
         | Cifar5mSpec
         | TinyImagenetSpec
-        | FactoryDatasetSpec,
+        | FactoryDatasetSpec
+        | ConstantSpec,
         Field(discriminator="kind"),
     ],
     BeforeValidator(factory_kind),

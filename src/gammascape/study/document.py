@@ -15,6 +15,7 @@ from gammascape.study.config import Config, Data
 from gammascape.study.datasets import (
     Cifar5mSpec,
     Cifar10Spec,
+    ConstantSpec,
     DigitsSpec,
     FactoryDatasetSpec,
     Mnist1mSpec,
@@ -25,7 +26,14 @@ from gammascape.study.datasets import (
 )
 from gammascape.study.explain import flow
 from gammascape.study.generators import DeformSpec, DiffusionSpec
-from gammascape.study.models import CnnSpec, FactoryModelSpec, MlpSpec, ResnetSpec, VitSpec
+from gammascape.study.models import (
+    CnnSpec,
+    FactoryModelSpec,
+    MlpSpec,
+    ResnetSpec,
+    ToySpec,
+    VitSpec,
+)
 from gammascape.study.schema import Analysis, Grid, SmallGamma, Span, StudyFile
 
 COMMAND = "python -m gammascape.study.document"
@@ -45,6 +53,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "An entry of `models` with `kind: resnet`": ResnetSpec,
         "An entry of `models` with `kind: vit`": VitSpec,
         "An entry of `models` with `factory`": FactoryModelSpec,
+        "An entry of `models` with `kind: toy`": ToySpec,
         "An entry of `datasets` with `kind: digits`": DigitsSpec,
         "An entry of `datasets` with `kind: teacher`": TeacherSpec,
         "An entry of `datasets` with `kind: mnist`": MnistSpec,
@@ -53,6 +62,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "An entry of `datasets` with `kind: cifar5m`": Cifar5mSpec,
         "An entry of `datasets` with `kind: tinyimagenet`": TinyImagenetSpec,
         "An entry of `datasets` with `factory`": FactoryDatasetSpec,
+        "An entry of `datasets` with `kind: constant`": ConstantSpec,
         "`test_shift`": Shift,
         "`generator` with `kind: diffusion`": DiffusionSpec,
         "`generator` with `kind: deform`": DeformSpec,

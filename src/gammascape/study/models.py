@@ -186,9 +186,23 @@ class FactoryModelSpec(Factory, Network):
         return self
 
 
+class ToySpec(Network):
+    """The width-one deep linear network of theory: computed at once, without training (docs/theory.md)."""
+
+    kind: Literal["toy"]
+    """Exact toy model."""
+    depth: int = Field(ge=2, le=32, examples=[3])
+    """Number L of its equal weights."""
+
+    @property
+    def depth_exponent(self) -> int | None:
+        return self.depth
+
+
 ModelSpec = Annotated[
     Annotated[
-        MlpSpec | CnnSpec | ResnetSpec | VitSpec | FactoryModelSpec, Field(discriminator="kind")
+        MlpSpec | CnnSpec | ResnetSpec | VitSpec | FactoryModelSpec | ToySpec,
+        Field(discriminator="kind"),
     ],
     BeforeValidator(factory_kind),
 ]

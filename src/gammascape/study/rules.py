@@ -26,6 +26,7 @@ def check(file: StudyFile) -> list[Problem]:
         path: KeyPath = ("grids", index)
         problems += _misfits(file, grid, path)
         problems += _passes(file, grid, path)
+        problems += _idle(file, grid, path)
         if grid.eta.window is not None:
             problems += _windows(file, grid, grid.eta.window, (*path, "eta", "window"))
     problems += _size(file)
@@ -69,6 +70,16 @@ def _unused(file: StudyFile) -> Iterator[Problem]:
 
 def _misfits(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
     for model, dataset in product(grid.model, grid.dataset):
+        toy = file.models[model].kind == "toy"
+        if toy != (file.datasets[dataset].kind == "constant"):
+            text = (
+                f"{model} is a toy and learns one example only: write dataset: one, and "
+                "one: {kind: constant} under datasets"
+                if toy
+                else f"{dataset} is the one example of a toy, and {model} is none; write another dataset"
+            )
+            yield Problem((*path, "dataset"), text)
+            continue
         needs = file.models[model].misfit(file.datasets[dataset].input_shape)
         if needs is not None:
             kind = file.models[model].kind
@@ -97,6 +108,18 @@ def _passes(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
         text += f"write steps: {most} or less" if most else f"write batch_size: {samples} or less"
         text += f"; or give datasets.{dataset} repeat: true, which is not online any more"
         yield Problem((*path, "steps" if most else "batch_size"), text)
+
+
+def _idle(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
+    """What a toy has no use for: it has one example and nothing random."""
+    if all(file.models[name].kind != "toy" for name in grid.model):
+        return
+    if grid.batch_size != (1,):
+        text = "a toy has one example, which is its batch: write batch_size: 1"
+        yield Problem((*path, "batch_size"), text)
+    for key, values in (("seed", grid.seed), ("data_seed", grid.data_seed)):
+        if values != (0,):
+            yield Problem((*path, key), "nothing in a toy is random; remove it")
 
 
 def _windows(file: StudyFile, grid: Grid, window: Window, path: KeyPath) -> Iterator[Problem]:

@@ -51,6 +51,11 @@ class Slice:
         return self.model_spec.depth_exponent
 
     @property
+    def is_toy(self) -> bool:
+        """Whether theory computes the slice; the cells of all others are trained."""
+        return self.model_spec.kind == "toy"
+
+    @property
     def passes(self) -> float | None:
         """How often each training sample is used, at most one for an online run; None if all samples are new."""
         samples = self.dataset_spec.pass_samples
@@ -144,6 +149,8 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
 
 
 def _dtype(gamma: Decimal, small: SmallGamma, model: ModelSpec) -> Dtype:
+    if model.kind == "toy":
+        return "float64"
     if gamma >= small.below:
         return "float32"
     if small.form == "fastest":

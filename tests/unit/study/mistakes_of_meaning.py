@@ -234,6 +234,22 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         swap(DIGITS, "digits: {kind: teacher, imbalance: 0.1}"),
         ["digits.imbalance: unknown key"],
     ),
+    # Toys.
+    "a toy with data": (
+        swap(MLP, "mlp3: {kind: toy, depth: 3}"),
+        ["grids[0].dataset: mlp3 is a toy and learns one example", "one: {kind: constant}"],
+    ),
+    "a network with the example of a toy": (
+        swap(DIGITS, "digits: {kind: constant}"),
+        ["grids[0].dataset: digits is the one example of a toy, and mlp3 is none"],
+    ),
+    "a toy with a batch and seeds": (
+        swap(MLP, "mlp3: {kind: toy, depth: 3}", DIGITS, "digits: {kind: constant}"),
+        [
+            "grids[0].batch_size: a toy has one example, which is its batch: write batch_size: 1",
+            "grids[0].seed: nothing in a toy is random; remove it",
+        ],
+    ),
     "too many cells": (
         swap("per_decade: 1}", "per_decade: 100}", "seed: [0, 1]", f"seed: {list(range(300))}"),
         ["grids[0]: brings the study to more than 1000000 cells"],

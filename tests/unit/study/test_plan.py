@@ -1,0 +1,62 @@
+"""What the workflow takes from studies: which slices are trained and which are computed."""
+
+from pathlib import Path
+
+import pytest
+
+from gammascape.study import StudyError
+from gammascape.workflow import Plan, load_plan
+
+from .conftest import STUDY
+
+TOY = """\
+datasets:
+  one: {kind: constant}
+models:
+  toy3: {kind: toy, depth: 3}
+grids:
+  - model: toy3
+    dataset: one
+    loss: [mse, xent]
+    gamma: {log10: [-3, 0]}
+    eta: {log10: [-1, 0]}
+    batch_size: 1
+    steps: 100
+"""
+
+
+def plan(folder: Path, **studies: str) -> Plan:
+    for name, text in studies.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return load_plan({"study": [str(folder / f"{name}.yaml") for name in studies]})
+
+
+def test_the_cells_of_a_toy_are_not_trained(tmp_path: Path) -> None:
+    both = plan(tmp_path, toys=TOY, nets=STUDY)
+    assert {cell.model.kind for cell in both.cells.values()} == {"mlp"}
+    assert both.trained("toys") == []
+    assert both.keys(toy=True) == ["toy3-one-mse-B1-T100", "toy3-one-xent-B1-T100"]
+    assert both.keys(toy=False) == ["mlp3-digits-mse-B32-T600"]
+
+
+def test_a_toy_has_no_figures_of_tests_and_representations(tmp_path: Path) -> None:
+    both = plan(tmp_path, toys=TOY, nets=STUDY)
+    assert "similarity" in both.tables("nets")
+    assert both.tables("toys") == ["cells", "thresholds", "scaling"]
+    kinds = {stem.split("/")[3] for stem in both.figures("toys")}
+    assert kinds == {"portrait", "edges", "loss_curves", "collapse"}
+
+
+def test_the_points_of_a_toy_travel_as_text(tmp_path: Path) -> None:
+    given = plan(tmp_path, toys=TOY).toy_params("toys", "toy3-one-xent-B1-T100")
+    lines = [line.split() for line in given["points"].splitlines()]
+    assert given["depth"] == 3
+    assert [line[:2] for line in lines] == [["-3", "-1"], ["-3", "0"], ["0", "-1"], ["0", "0"]]
+    assert len({line[2] for line in lines}) == 4
+
+
+def test_one_name_of_a_slice_is_not_a_toy_here_and_a_network_there(tmp_path: Path) -> None:
+    net = TOY.replace("kind: toy, depth: 3", "kind: mlp, depth: 3, width: 8")
+    net = net.replace("kind: constant", "kind: teacher").replace("[mse, xent]", "mse")
+    with pytest.raises(StudyError, match="toy3-one-mse-B1-T100 is a toy in one study"):
+        plan(tmp_path, toys=TOY, nets=net)
