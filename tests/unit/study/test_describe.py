@@ -113,3 +113,8 @@ def test_a_rate_must_be_above_zero(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["any.yaml", "--tflops", "0"])
     assert "above 0" in capsys.readouterr().err
+
+
+def test_a_toy_costs_nothing() -> None:
+    for cost in costs(load_study(ROOT / "config/studies/toy.yaml"), Rate()):
+        assert (cost.flop, cost.seconds) == (0, 0)
