@@ -59,7 +59,7 @@ def test_a_cell_that_cannot_be_read_is_one_message(
 
 
 def test_missing_data_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(CELL, tmp_path / "digits.npz", tmp_path) == 1
+    assert run(CELL, tmp_path / "digits/manifest.json", tmp_path) == 1
     assert "snakemake results/data/digits/manifest.json" in capsys.readouterr().err
 
 
