@@ -17,6 +17,9 @@ from gammascape.study.generators import DiffusionSpec, Generated
 SOURCES = "results/.sources"
 """Where copies of the users' source files are."""
 
+DRAWN = ("sharpness", "kernel_alignment", "ntk_alignment")
+"""Observables that the figure `observables` shows."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -110,19 +113,24 @@ class Plan:
             if isinstance(generator, Generated):
                 yield generator
 
+    def labels(self, study: str, key: str) -> dict[str, Any]:
+        """The columns that every table about a slice begins with."""
+        part = self.slice(study, key)
+        return {
+            "slice": part.key,
+            "model": part.model,
+            "dataset": part.dataset,
+            "loss": part.loss,
+            "batch_size": part.batch_size,
+            "steps": part.steps,
+            "passes": part.passes,
+        }
+
     def cells_params(self, study: str, key: str) -> dict[str, Any]:
         """Parameters of the rule `cells`: how the slice is named and how its cells are judged."""
-        part, analysis = self.slice(study, key), self.studies[study].analysis
+        analysis = self.studies[study].analysis
         return {
-            "labels": {
-                "slice": part.key,
-                "model": part.model,
-                "dataset": part.dataset,
-                "loss": part.loss,
-                "batch_size": part.batch_size,
-                "steps": part.steps,
-                "passes": part.passes,
-            },
+            "labels": self.labels(study, key),
             "thresholds": {
                 "trained_below": analysis.trained_below,
                 "runaway_above": analysis.runaway_above,
@@ -150,6 +158,11 @@ class Plan:
         # A toy has no test set and no representations.
         names += ["accuracy", "similarity"] if self.trained(study) else []
         names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
+        names += [
+            f"observables/{part.key}"
+            for part in self.studies[study].slices
+            if set(DRAWN) & set(part.observables)
+        ]
         generated = dict.fromkeys(spec.key for spec in self._generators(study))
         return [f"results/{study}/figures/{name}" for name in names] + [
             f"results/generated/mnist1m-{key}/quality" for key in generated
@@ -158,7 +171,9 @@ class Plan:
     def tables(self, study: str) -> list[str]:
         """Names of a study's tables in the order of the page; a toy has no representations to compare."""
         tables = ["cells", "thresholds", "scaling"]
-        return tables + (["similarity"] if self.trained(study) else [])
+        tables += ["similarity"] if self.trained(study) else []
+        measured = any(part.observables for part in self.studies[study].slices)
+        return tables + (["observables"] if measured else [])
 
 
 def load_plan(config: Mapping[str, Any]) -> Plan:

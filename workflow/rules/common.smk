@@ -63,6 +63,7 @@ def slice_tables(wildcards, table):
     return [
         f"results/{wildcards.study}/tables/{table}/{part.key}.parquet"
         for part in slices
+        if part.observables or table != "observables"
     ]
 
 

@@ -107,3 +107,26 @@ rule similarity_map:
         "Draw the similarity of representations"
     script:
         "../scripts/similarity_map.py"
+
+
+rule observables_chart:
+    input:
+        observables="results/{study}/tables/observables/{slice}.parquet",
+        thresholds="results/{study}/tables/thresholds/{slice}.parquet",
+        curves="results/{study}/tables/curves/{slice}.parquet",
+        code=FIGURES_CODE,
+    output:
+        multiext(
+            "results/{study}/figures/observables/{slice}",
+            ".json",
+            ".html",
+            ".svg",
+            ".png",
+        ),
+        manifest="results/{study}/figures/observables/{slice}.manifest.json",
+    log:
+        "results/logs/figures/{study}/observables/{slice}.log",
+    message:
+        "Draw what was measured during the runs of {wildcards.slice}"
+    script:
+        "../scripts/observables_chart.py"

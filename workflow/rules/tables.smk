@@ -74,6 +74,23 @@ rule curves:
         "../scripts/curves.py"
 
 
+rule observables:
+    input:
+        summaries=lambda wildcards: slice_cells(wildcards, "summary.json"),
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/observables/{slice}.parquet",
+        manifest="results/{study}/tables/observables/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/observables/{slice}.log",
+    params:
+        labels=lambda wildcards: PLAN.labels(wildcards.study, wildcards.slice),
+    message:
+        "Collect what was measured during the runs of {wildcards.slice}"
+    script:
+        "../scripts/observables.py"
+
+
 rule combine:
     input:
         slices=lambda wildcards: slice_tables(wildcards, wildcards.table),
@@ -83,7 +100,7 @@ rule combine:
     log:
         "results/logs/tables/{study}/{table}.log",
     wildcard_constraints:
-        table="cells|thresholds|scaling",
+        table="cells|thresholds|scaling|observables",
     message:
         "Put the slices' {wildcards.table} into one table"
     script:

@@ -12,6 +12,7 @@ TABLES = {
     "thresholds": "The edges of training for each gamma and seed, with the neighbouring etas.",
     "scaling": "Fitted exponents of the edges with intervals, beside the predicted ones.",
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
+    "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }
 
 with run_script(snakemake, "page"):

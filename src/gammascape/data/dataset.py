@@ -34,6 +34,11 @@ class Dataset:
     shifted_inputs: Tensor | None = None
     """The test inputs under a change of law, evaluated beside the clean ones."""
 
+    @property
+    def probe_targets(self) -> Tensor:
+        """Targets of the probe set, which is the first part of the test set."""
+        return self.test_targets[: len(self.probe_inputs)]
+
 
 def sample_indices(first_step: int, count: int, batch_size: int) -> Tensor:
     """Running sample numbers of `count` consecutive batches, int64 (count * B,) on the CPU."""

@@ -3,6 +3,7 @@
 from gammascape.figures.accuracy import accuracy
 from gammascape.figures.curves import collapse, loss_curves
 from gammascape.figures.edges import edges
+from gammascape.figures.observables import observables
 from gammascape.figures.page import (
     FigureEntry,
     StudySection,
@@ -25,6 +26,7 @@ __all__ = [
     "collapse",
     "edges",
     "loss_curves",
+    "observables",
     "portrait",
     "quality",
     "read_figure",

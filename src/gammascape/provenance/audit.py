@@ -13,15 +13,13 @@ from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
-from gammascape.provenance.locate import Found, all_manifests, load_studies, locate, strays
-from gammascape.provenance.project import add_study_option
+from gammascape.provenance.locate import Found, all_manifests, find, load_studies, strays
 from gammascape.study import StudyError
 
 if TYPE_CHECKING:
     from gammascape.cli import Commands
 
 HOLDS, BROKEN = 0, 1
-_LINE = 10_000
 
 
 def add(commands: "Commands") -> None:
@@ -48,7 +46,13 @@ def add(commands: "Commands") -> None:
         action="store_true",
         help="do not hash files again whose size and time are those of the last audit with this option",
     )
-    add_study_option(parser)
+    parser.add_argument(
+        "--study",
+        type=Path,
+        action="append",
+        default=[],
+        help="study file to compare with; those in config are found by themselves",
+    )
     parser.add_argument(
         "--directory",
         type=Path,
@@ -59,18 +63,17 @@ def add(commands: "Commands") -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Audit and print; returns the exit status."""
-    studies = [Path(path) for path in chosen.study or ()]
     if chosen.all == bool(chosen.artifacts):
         raise StudyError("gammascape audit: name the artifacts to audit, or write --all")
     with _progress(shown=sys.stderr.isatty()) as progress:
         if chosen.all:
             root = (chosen.directory or Path.cwd()).resolve()
-            chains = [audit_all(root, studies, progress, trust_mtime=chosen.trust_mtime)]
+            chains = [audit_all(root, chosen.study, progress, trust_mtime=chosen.trust_mtime)]
         else:
             chains = audit(
                 chosen.artifacts,
                 chosen.directory,
-                studies,
+                chosen.study,
                 progress,
                 trust_mtime=chosen.trust_mtime,
             )
@@ -97,7 +100,7 @@ def audit(
     chains = []
     for path in artifacts:
         try:
-            found = locate(path, directory)
+            found = find(path, directory)
         except FileNotFoundError:
             raise StudyError(f"{path}: no such file or folder") from None
         if isinstance(found, Finding):
@@ -112,7 +115,7 @@ def audit(
         for found in members:
             chain = chain.adding({found.manifest: found.findings})
         hashes.keep()
-        plan = load_studies(root, studies, _study_names(chain))
+        plan = load_studies(root, list(studies), _study_names(chain))
         chains.append(across_findings(chain, plan, everything=False))
     return chains
 
@@ -155,7 +158,7 @@ def audit_all(
         if (root / name).parent not in folders
     }
     chain = replace(chain, tops=(*tops, *lost), links={**chain.links, **lost})
-    plan = load_studies(root, studies, _study_names(chain))
+    plan = load_studies(root, list(studies), _study_names(chain))
     return across_findings(chain, plan, everything=True)
 
 
@@ -176,9 +179,7 @@ def _print(chains: Sequence[Chain], *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    # Lines that go into a file or a pipe are not broken.
-    width = None if sys.stdout.isatty() else _LINE
-    console = Console(highlight=False, markup=False, width=width)
+    console = Console(highlight=False, markup=False)
     for chain in chains:
         print_audit(chain, console)
 

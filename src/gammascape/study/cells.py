@@ -16,8 +16,9 @@ from gammascape.study.errors import StudyError, study_error
 from gammascape.study.exact import is_decimal_text
 from gammascape.study.explain import explain
 from gammascape.study.factories import Factory
-from gammascape.study.fields import Count, Record, Seed, mistake
+from gammascape.study.fields import Count, Listed, Record, Seed, mistake
 from gammascape.study.models import ModelSpec
+from gammascape.study.observables import Observable, in_order
 from gammascape.study.yaml_reader import Source
 
 Dtype = Literal["float32", "float64", "float32-difference"]
@@ -47,6 +48,9 @@ class Cell:
 
     `gamma` and `eta` are log10 values as exact text, such as "-2.5". A field that is added later
     has a default that means what was done before, so that every old identity stays.
+
+    `observables` changes no number of the training, but what the artifact holds: it is part of the identity, so
+    that a cell measured otherwise is another artifact, and nothing is found missing in one that is there.
     """
 
     model: ModelSpec
@@ -59,18 +63,25 @@ class Cell:
     seed: int = 0
     data_seed: int = 0
     dtype: Dtype = "float32"
+    observables: tuple[Observable, ...] = ()
 
     def __post_init__(self) -> None:
         # Another spelling of the same number would be another identity.
         for name, text in (("gamma", self.gamma), ("eta", self.eta)):
             if not is_decimal_text(text):
                 raise ValueError(f"{name} is not the exact text of a log10 value: {text!r}")
+        if self.observables != in_order(self.observables):
+            raise ValueError(f"observables are not in order: {self.observables}")
 
     def record(self) -> dict[str, Any]:
-        """Every effective parameter, defaults included, as plain builtins."""
+        """Every effective parameter, defaults included, as plain builtins; without observables no such key."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         values["model"] = self.model.model_dump(mode="json")
         values["dataset"] = self.dataset.model_dump(mode="json")
+        # Left out where nothing is measured: the record stands in every artifact, whose bytes stay.
+        values["observables"] = list(self.observables)
+        if not self.observables:
+            del values["observables"]
         return {**values, "numerics": NUMERICS_VERSION}
 
     def canonical(self) -> str:
@@ -179,4 +190,5 @@ class _CellRecord(Record):
     seed: Seed = 0
     data_seed: Seed = 0
     dtype: Dtype = "float32"
+    observables: Annotated[tuple[Observable, ...], Listed, AfterValidator(in_order)] = ()
     numerics: Annotated[int, AfterValidator(_current)]

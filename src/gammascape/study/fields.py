@@ -36,6 +36,11 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Refuse an empty list and a value that stands in it twice."""
     if not values:
         raise mistake("is an empty list; write at least one value")
+    return each_once(values)
+
+
+def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse a value that stands in the list twice."""
     for index, value in enumerate(values):
         if value in values[:index]:
             raise mistake(f"{value} is listed twice; remove one of the two", index)

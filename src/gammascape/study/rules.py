@@ -8,6 +8,7 @@ from gammascape.study.axes import Window
 from gammascape.study.errors import KeyPath, Problem
 from gammascape.study.exact import decimal_text
 from gammascape.study.fields import Record
+from gammascape.study.observables import OF_SINGLE_SAMPLES
 from gammascape.study.schema import Grid, StudyFile
 
 MOST_CELLS = 1_000_000
@@ -27,6 +28,7 @@ def check(file: StudyFile) -> list[Problem]:
         problems += _misfits(file, grid, path)
         problems += _passes(file, grid, path)
         problems += _idle(file, grid, path)
+        problems += _single_samples(file, grid, path)
         if grid.eta.window is not None:
             problems += _windows(file, grid, grid.eta.window, (*path, "eta", "window"))
     problems += _size(file)
@@ -120,6 +122,24 @@ def _idle(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
     for key, values in (("seed", grid.seed), ("data_seed", grid.data_seed)):
         if values != (0,):
             yield Problem((*path, key), "nothing in a toy is random; remove it")
+    if grid.observables:
+        text = "nothing is measured during the run of a toy, which theory computes; remove it"
+        yield Problem((*path, "observables"), text)
+
+
+def _single_samples(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
+    asked = set(file.observables) | set(grid.observables)
+    for name in grid.model:
+        if getattr(file.models[name], "batched", True):
+            continue
+        for observable in OF_SINGLE_SAMPLES:
+            if observable in asked:
+                text = (
+                    f"{observable} needs gradients of single samples, which a model with batched: false "
+                    f"does not have; take it out for {name}"
+                )
+                where = path if observable in grid.observables else ()
+                yield Problem((*where, "observables"), text)
 
 
 def _windows(file: StudyFile, grid: Grid, window: Window, path: KeyPath) -> Iterator[Problem]:

@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gammascape.study.axes import EtaAxis, Exponent, GammaAxis
 from gammascape.study.datasets import DatasetSpec
 from gammascape.study.edges import Loss
 from gammascape.study.exact import decimal_text
-from gammascape.study.fields import Count, Listed, Name, OneOrMore, Record, Seed, mistake
+from gammascape.study.fields import Count, Listed, Name, OneOrMore, Record, Seed, each_once, mistake
 from gammascape.study.models import ModelSpec
+from gammascape.study.observables import Observable
+
+Observables = Annotated[tuple[Observable, ...], Listed, AfterValidator(each_once)]
 
 
 class Grid(Record):
@@ -35,6 +38,8 @@ class Grid(Record):
     """Seed of the initial weights, or a list of them."""
     data_seed: Annotated[tuple[Seed, ...], OneOrMore()] = Field(default=(0,), examples=[0])
     """Seed of the data stream, or a list of them."""
+    observables: Observables = Field(default=(), examples=[["sharpness"]])
+    """Observables of the cells of this grid, besides those of the whole study."""
 
     def points(self, loss: Loss, depth_exponent: int | None) -> Iterator[tuple[Decimal, Decimal]]:
         """Pairs (log10 gamma, log10 eta) of the grid for one loss and model."""
@@ -116,6 +121,8 @@ class StudyFile(Record):
     """Datasets by name; a name is lower case letters and digits and begins with a letter."""
     grids: Annotated[tuple[Grid, ...], Listed] = Field(min_length=1)
     """List of grids; the study is their union, and a cell in two grids is trained once."""
+    observables: Observables = Field(default=(), examples=[["kernel_alignment", "initial_cka"]])
+    """What is measured during every run, beside losses: names from the table of observables."""
     small_gamma: SmallGamma = Field(default=SmallGamma())
     """How cells are trained whose outputs hardly move before they are divided by gamma."""
     analysis: Analysis = Field(default=Analysis())

@@ -19,6 +19,7 @@ from gammascape.study.exact import decimal_text
 from gammascape.study.explain import explain
 from gammascape.study.generators import Generated
 from gammascape.study.models import ModelSpec
+from gammascape.study.observables import Observable, in_order
 from gammascape.study.resolve import resolve
 from gammascape.study.rules import check
 from gammascape.study.schema import Analysis, SmallGamma, StudyFile
@@ -54,6 +55,11 @@ class Slice:
     def is_toy(self) -> bool:
         """Whether theory computes the slice; the cells of all others are trained."""
         return self.model_spec.kind == "toy"
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """What is measured during the run of at least one cell."""
+        return in_order(name for cell in self.cells for name in cell.observables)
 
     @property
     def passes(self) -> float | None:
@@ -113,18 +119,21 @@ _Point = tuple[Decimal, Decimal, int, int]
 
 
 def _slices(file: StudyFile) -> tuple[Slice, ...]:
-    """Unite the grids slice by slice; a point that several grids hold gives one cell."""
+    """Unite the grids slice by slice; a point of several grids gives one cell, with the observables of all."""
     planes: dict[_SliceKey, dict[_Point, Cell]] = {}
     for grid in file.grids:
         for model, loss in product(grid.model, grid.loss):
             points = tuple(grid.points(loss, file.models[model].depth_exponent))
             trained = file.models[model].as_trained()
+            # Nothing is measured of a toy, which theory computes.
+            asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
                 plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
                 for (gamma, eta), seed, data_seed in product(points, grid.seed, grid.data_seed):
-                    plane.setdefault(
-                        (gamma, eta, seed, data_seed),
-                        Cell(
+                    point = (gamma, eta, seed, data_seed)
+                    before = plane[point].observables if point in plane else ()
+                    if point not in plane or not set(asked) <= set(before):
+                        plane[point] = Cell(
                             model=trained,
                             dataset=file.datasets[dataset],
                             loss=loss,
@@ -135,8 +144,8 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
                             seed=seed,
                             data_seed=data_seed,
                             dtype=_dtype(gamma, file.small_gamma, trained),
-                        ),
-                    )
+                            observables=in_order((*asked, *before)),
+                        )
     return tuple(
         Slice(
             *key,

@@ -54,6 +54,7 @@ def make_summary(
 ) -> dict[str, Any]:
     """Everything about a run that is small: parameters, facts, status under the default thresholds."""
     outcome = judge(run.facts, Thresholds())
+    observed = {"observables": run.observations} if record.get("observables") else {}
     return {
         "cell": dict(record),
         "status": outcome.status,
@@ -65,6 +66,7 @@ def make_summary(
         "peak_step": run.peak_step,
         "evaluations": [asdict(evaluation) for evaluation in run.evaluations],
         "relative_change": run.relative_change,
+        **observed,
         "hidden_layers": list(model.hidden),
         "depth_exponent": model.depth,
         "data": {"name": dataset.name, "digest": dataset.digest},
@@ -72,12 +74,16 @@ def make_summary(
 
 
 def make_arrays(run: Run) -> dict[str, np.ndarray[Any, Any]]:
-    """Loss history (thinned) with the loss of f = 0 beside it; outputs and Gram matrices on the probe set."""
+    """Loss history (thinned) with the loss of f = 0 beside it; outputs and Gram matrices on the probe set.
+
+    For a cell that asks for them, the singular values of each layer's weights at the end, the largest first.
+    """
     arrays: dict[str, np.ndarray[Any, Any]] = dict(thin(run.losses))
     arrays["zero_loss"] = thin(run.zero_losses)["loss"]
     if run.probe_outputs is not None and run.grams is not None:
         arrays["probe_outputs"] = run.probe_outputs
         arrays |= {f"gram.{layer}": gram for layer, gram in run.grams.items()}
+    arrays |= {f"singular.{name}": values for name, values in run.singular_values.items()}
     return arrays
 
 

@@ -75,7 +75,8 @@ class Limits:
         partial.replace(self._path)
 
     def _key(self, record: Mapping[str, Any]) -> str:
-        shared = {key: record[key] for key in SHARED_KEYS if key not in ("steps", "data_seed")}
+        apart = ("steps", "data_seed")
+        shared = {k: record[k] for k in SHARED_KEYS if k in record and k not in apart}
         text = json.dumps([self._device_model, shared], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

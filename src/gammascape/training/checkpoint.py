@@ -100,6 +100,7 @@ class Checkpoints:
             "seconds": state.seconds,
             "attempts": list(attempts),
             "evaluations": [asdict(evaluation) for evaluation in state.evaluations],
+            "observations": list(state.observations),
             "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
         }
         path = self.path(identity)
@@ -142,6 +143,7 @@ class Checkpoints:
                 # JSON has no infinity or NaN of its own; Python's reader takes back what its writer wrote.
                 evaluations=tuple(Evaluation(**item) for item in header["evaluations"]),
                 seconds=header["seconds"],
+                observations=tuple(header.get("observations", ())),
             )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)

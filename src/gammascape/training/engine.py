@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from gammascape.models.difference import difference_form
 from gammascape.training.history import Floats, final_window, measurement_steps
 from gammascape.training.lanes import Array, Lanes
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
+from gammascape.training.observe import Observer
 from gammascape.training.pack import Pack
 from gammascape.training.step import choose_backend, make_step
 
@@ -62,6 +64,10 @@ class Run:
     """(P, O) outputs f on the probe set at the end; None for a diverged run, as are the Gram matrices."""
     grams: dict[str, Floats] | None
     """Hidden layer -> packed upper triangle of its centred Gram matrix on the probe set."""
+    observations: tuple[Mapping[str, Any], ...] = ()
+    """For each measurement `step`, and the observables that the cell asks for."""
+    singular_values: Mapping[str, Floats] = field(default_factory=dict)
+    """Layer -> singular values of its weights at the end, if asked for; empty for a diverged run."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class State:
     """(step,)"""
     evaluations: tuple[Evaluation, ...]
     seconds: float
+    observations: tuple[Mapping[str, Any], ...] = ()
 
 
 class Training:
@@ -116,11 +123,15 @@ class Training:
         self._zeros = np.full(self._steps, np.nan)
         self._seconds = np.zeros(count)
         self._evaluations: list[list[Evaluation]] = [[] for _ in pack.lanes]
+        self._observations: list[list[Mapping[str, Any]]] = [[] for _ in pack.lanes]
         for lane, state in enumerate(states or ()):
             self._losses[: self.step, lane] = state.losses
             self._zeros[: self.step] = state.zero_losses
             self._seconds[lane] = state.seconds
             self._evaluations[lane] = list(state.evaluations)
+            self._observations[lane] = list(state.observations)
+        names = pack.shared["observables"]
+        self._observer = Observer(names, self._lanes, dataset, self._loss) if names else None
         dtype, shifted = self._lanes.dtype, dataset.shifted_inputs
         self._test_x = dataset.test_inputs.to(dtype, copy=True)
         self._shifted_x = None if shifted is None else shifted.to(dtype, copy=True)
@@ -150,6 +161,9 @@ class Training:
         if stop in self._measured:
             for lane, evaluation in zip(owners, self._evaluate(stop), strict=True):
                 self._evaluations[lane].append(evaluation)
+            if self._observer is not None:
+                for lane, values in zip(owners, self._observer.observe(self._lanes), strict=True):
+                    self._observations[lane].append({"step": stop, **values})
         self._seconds[owners] += (time.perf_counter() - begun) / len(owners)
         gone = np.isnan(self._losses[start:stop, owners]).any(0)
         if stop == self._steps or gone.all():
@@ -173,6 +187,7 @@ class Training:
                     zero_losses=self._zeros[: self.step].copy(),
                     evaluations=tuple(self._evaluations[lane]),
                     seconds=float(self._seconds[lane]),
+                    observations=tuple(self._observations[lane]),
                 ),
             )
             for lane, weights in zip(self.alive, self._lanes.weights(), strict=True)
@@ -199,7 +214,7 @@ class Training:
 
     def _finish(self, positions: list[int]) -> list[tuple[int, Run]]:
         whole = self.step == self._steps
-        results = _final_measurements(self._lanes, self._dataset) if whole else None
+        results = _final_measurements(self._lanes, self._dataset, self._observer) if whole else None
         ended = []
         for position in positions:
             lane = self._lanes.owners[position]
@@ -208,6 +223,7 @@ class Training:
                 self._zeros[: self.step],
                 float(self._seconds[lane]),
                 tuple(self._evaluations[lane]),
+                tuple(self._observations[lane]),
                 None if results is None else results[position],
                 self._steps,
             )
@@ -241,21 +257,24 @@ class _Final:
     active_fraction: float
     probe_outputs: Floats
     grams: dict[str, Floats]
+    singular_values: dict[str, Floats]
 
 
-def _final_measurements(lanes: Lanes, dataset: Dataset) -> list[_Final]:
+def _final_measurements(lanes: Lanes, dataset: Dataset, observer: Observer | None) -> list[_Final]:
     hidden: Hidden = {}
     outputs = lanes.outputs(dataset.probe_inputs.to(lanes.dtype, copy=True), hidden)
     with torch.no_grad():
         changes = lanes.relative_change()
         active = active_fraction(hidden)
         grams = {name: centred_grams(features) for name, features in hidden.items()}
+        spectra = observer.final_arrays(lanes) if observer else [{} for _ in lanes.owners]
     return [
         _Final(
             relative_change={name: float(value[k]) for name, value in changes.items()},
             active_fraction=float(active[k]),
             probe_outputs=outputs[k].float().cpu().numpy(),
             grams={name: pack_triangle(value[k]).cpu().numpy() for name, value in grams.items()},
+            singular_values={name: value.numpy() for name, value in spectra[k].items()},
         )
         for k in range(len(lanes.owners))
     ]
@@ -266,6 +285,7 @@ def _make_run(
     zeros: Floats,
     seconds: float,
     evaluations: tuple[Evaluation, ...],
+    observations: tuple[Mapping[str, Any], ...],
     final: _Final | None,
     steps: int,
 ) -> Run:
@@ -291,4 +311,6 @@ def _make_run(
         relative_change=final.relative_change if finite and final else {},
         probe_outputs=final.probe_outputs if finite and final else None,
         grams=final.grams if finite and final else None,
+        observations=observations,
+        singular_values=final.singular_values if finite and final else {},
     )

@@ -4,8 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SHARED_KEYS = ("model", "dataset", "loss", "batch_size", "steps", "data_seed", "dtype", "numerics")
-"""Parameters of a cell that all lanes of a pack have in common; gamma, eta and seed differ."""
+SHARED_KEYS = (
+    "model",
+    "dataset",
+    "loss",
+    "batch_size",
+    "steps",
+    "data_seed",
+    "dtype",
+    "observables",
+    "numerics",
+)
+"""Parameters of a cell that all lanes of a pack have in common; gamma, eta and seed differ.
+
+A record without observables has no such key."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +44,12 @@ def make_pack(records: Sequence[Mapping[str, Any]]) -> Pack:
     Raises:
         ValueError: if the records differ in a parameter that the lanes of a pack share.
     """
-    shared = {key: records[0][key] for key in SHARED_KEYS}
+    shared = {key: records[0].get(key) for key in SHARED_KEYS}
     for record in records:
         for key in SHARED_KEYS:
-            if record[key] != shared[key]:
+            if record.get(key) != shared[key]:
                 raise ValueError(
-                    f"lanes of a pack must share {key}: {record[key]} and {shared[key]}"
+                    f"lanes of a pack must share {key}: {record.get(key)} and {shared[key]}"
                 )
     return Pack(
         shared=shared,

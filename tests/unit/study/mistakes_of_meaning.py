@@ -250,6 +250,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "grids[0].seed: nothing in a toy is random; remove it",
         ],
     ),
+    "an observable that is none": (
+        GOOD + "observables: [sharpnes]\n",
+        ["observables[0]:", "sharpness"],
+    ),
+    "an observable twice": (
+        GOOD + "observables: [sharpness, sharpness]\n",
+        ["observables[1]: sharpness is listed twice"],
+    ),
     "too many cells": (
         swap("per_decade: 1}", "per_decade: 100}", "seed: [0, 1]", f"seed: {list(range(300))}"),
         ["grids[0]: brings the study to more than 1000000 cells"],

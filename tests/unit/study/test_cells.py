@@ -243,3 +243,18 @@ def test_trailing_zeros_of_a_polynomial_name_the_same_teacher() -> None:
     adapter: TypeAdapter[DatasetSpec] = TypeAdapter(DatasetSpec)
     given_ = adapter.validate_python({"kind": "teacher", "polynomial": [-0.0, 1, 0.5, 0]})
     assert replace(CELL, dataset=given_) == replace(CELL, dataset=TeacherSpec(kind="teacher"))
+
+
+def test_observables_are_part_of_the_identity_and_none_is_as_before() -> None:
+    measured = replace(CELL, observables=("sharpness", "initial_cka"))
+    assert measured.identity != CELL.identity
+    assert replace(measured, observables=()).path == CELL.path
+    assert "observables" not in CELL.record()
+    assert measured.record()["observables"] == ["sharpness", "initial_cka"]
+    assert Cell.from_canonical(measured.canonical()) == measured
+    assert Cell.from_canonical(json.dumps(measured.record())) == measured
+
+
+def test_observables_have_one_order() -> None:
+    with pytest.raises(ValueError, match="not in order"):
+        replace(CELL, observables=("initial_cka", "sharpness"))

@@ -151,3 +151,22 @@ def test_ten_thousand_cells_load_in_about_a_second(load: Loader) -> None:
     assert len(study.by_path) == 101 * 101
     # Far above what it takes, so that a busy machine does not fail the test.
     assert time.perf_counter() - begin < 5
+
+
+def test_observables_of_the_study_and_of_its_grids_are_united(load: Loader) -> None:
+    second = GRID.replace("[-3, 0]", "[0, 3]") + "    observables: [sharpness]\n"
+    study = load(text="observables: [initial_cka, hessian_trace]\n" + STUDY + second)
+    found = {cell.gamma: cell.observables for cell in study.cells}
+    less, more = ("hessian_trace", "initial_cka"), ("sharpness", "hessian_trace", "initial_cka")
+    assert found == {"-3": less, "0": more, "3": more}
+    assert study.slices[0].observables == more
+    assert len(study.cells) == len(study.by_path)
+
+
+def test_the_order_of_grids_does_not_change_what_is_measured(load: Loader) -> None:
+    first = GRID + "    observables: [sharpness]\n"
+    second = GRID + "    observables: [hessian_trace]\n"
+    head = STUDY.partition("grids:\n")[0] + "grids:\n"
+    one, other = load(text=head + first + second), load(text=head + second + first)
+    assert one.cells == other.cells
+    assert {cell.observables for cell in one.cells} == {("sharpness", "hessian_trace")}

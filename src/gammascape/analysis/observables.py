@@ -1,0 +1,65 @@
+"""What was measured during the runs of a slice: one row for each cell, step, observable and layer."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gammascape.analysis.cells import SLICE_COLUMNS, read_json
+
+OBSERVABLE_SCHEMA = {
+    **SLICE_COLUMNS,
+    "cell": pl.String,
+    "gamma_log10": pl.Float64,
+    "eta_log10": pl.Float64,
+    "seed": pl.Int64,
+    "data_seed": pl.Int64,
+    "step": pl.Int64,
+    "observable": pl.String,
+    "layer": pl.String,
+    "value": pl.Float64,
+}
+
+
+def observable_table(folders: Iterable[Path], labels: Mapping[str, Any]) -> pl.DataFrame:
+    """Read the observables of the cells of one slice; cells without any have no rows.
+
+    `step` is the number of updates before the measurement. `layer` is null for what belongs to the whole network,
+    `value` is null where it is not finite or not defined.
+
+    Args:
+        folders: artifacts of the cells, .../<family>/<id>.
+        labels: the values of SLICE_COLUMNS.
+
+    Raises:
+        TableError: if an artifact is damaged.
+    """
+    rows = [{**labels, **row} for folder in folders for row in _rows_of(folder)]
+    table = pl.DataFrame(rows, schema=OBSERVABLE_SCHEMA)
+    return table.sort("gamma_log10", "eta_log10", "seed", "data_seed", "step", maintain_order=True)
+
+
+def _rows_of(folder: Path) -> Iterator[dict[str, Any]]:
+    summary = read_json(folder / "summary.json")
+    record = summary["cell"]
+    fixed = {
+        "cell": f"{folder.parent.name}/{folder.name}",
+        "gamma_log10": float(record["gamma"]),
+        "eta_log10": float(record["eta"]),
+        "seed": record["seed"],
+        "data_seed": record["data_seed"],
+    }
+    for taken in summary.get("observables", ()):
+        for name, found in taken.items():
+            if name == "step":
+                continue
+            layers = found if isinstance(found, dict) else {None: found}
+            for layer, value in layers.items():
+                yield {
+                    **fixed,
+                    "step": taken["step"],
+                    "observable": name,
+                    "layer": layer,
+                    "value": value,
+                }

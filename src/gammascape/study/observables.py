@@ -1,0 +1,29 @@
+"""Names of what can be measured beside training."""
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+Observable = Literal[
+    "sharpness",
+    "gauss_newton_sharpness",
+    "hessian_trace",
+    "kernel_alignment",
+    "ntk_alignment",
+    "initial_cka",
+    "relative_change",
+    "effective_rank",
+    "singular_values",
+    "gradient_noise_scale",
+]
+"""config/README.md says what each is and costs."""
+
+OBSERVABLES: tuple[Observable, ...] = get_args(Observable)
+
+OF_SINGLE_SAMPLES: tuple[Observable, ...] = ("ntk_alignment", "gradient_noise_scale")
+"""Those that map the network over samples with `torch.func.vmap`."""
+
+
+def in_order(names: Iterable[Observable]) -> tuple[Observable, ...]:
+    """The names in the order above, each once: what is measured has one spelling."""
+    asked = set(names)
+    return tuple(name for name in OBSERVABLES if name in asked)

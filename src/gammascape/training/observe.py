@@ -1,0 +1,198 @@
+"""Observables during a run: which measurement a name asks for, and how many lanes it takes at a time."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gammascape.data import Dataset
+from gammascape.measure.curvature import LANCZOS_STEPS, Curvature
+from gammascape.measure.kernels import (
+    debiased_similarity,
+    gradient_noise_scale,
+    gram,
+    tangent_kernel,
+)
+from gammascape.measure.networks import Networks, flat_size
+from gammascape.measure.spectra import effective_ranks, singular_values, weight_matrices
+from gammascape.models import Hidden
+from gammascape.training.lanes import Lanes
+from gammascape.training.losses import lane_losses
+from gammascape.training.step import least_lanes, numerators, references, together_is_exact
+
+TANGENT_PROBES = 32
+"""Probes of the neural tangent kernel; the other observables read the whole probe set."""
+
+_CURVATURE = {"sharpness", "gauss_newton_sharpness", "hessian_trace"}
+_FEATURES = {"kernel_alignment", "initial_cka"}
+_WEIGHTS = {"relative_change", "effective_rank"}
+_AT_THE_END = {"singular_values"}
+NAMES = frozenset(
+    _CURVATURE | _FEATURES | _WEIGHTS | _AT_THE_END | {"ntk_alignment", "gradient_noise_scale"}
+)
+"""What a cell's record may ask for."""
+
+_BYTES = 2**29
+"""Memory that the vectors of one measurement may take together."""
+
+Observation = Mapping[str, Any]
+"""Name -> number, or name -> layer -> number."""
+
+
+class Observer:
+    """Measures the lanes of one pack; each value is a function of its lane alone.
+
+    On the CPU lanes go together where that keeps their bits (see `step`), one after another elsewhere. On a GPU
+    they go together as far as the memory reaches.
+    """
+
+    def __init__(self, names: Sequence[str], lanes: Lanes, dataset: Dataset, loss: str) -> None:
+        self._names = set(names)
+        self._losses = partial(lane_losses, loss)
+        self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
+        self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
+        self._on_cpu = self._x.device.type == "cpu"
+        form, initial = lanes.form, lanes.initial
+        self._kept = references(form, initial, self._x)
+        if self._names & _FEATURES:
+            self._targets = gram(self._y[None])
+            hidden: Hidden = {}
+            still = {name: torch.zeros_like(value) for name, value in initial.items()}
+            trained, starts = (still, initial) if form.trains_difference else (initial, {})
+            numerators(form, trained, starts, self._kept, self._x, hidden)
+            self._initial = {name: self._grams(features) for name, features in hidden.items()}
+        if "ntk_alignment" in self._names:
+            # Copied, so that it begins where a new tensor does.
+            self._few_targets = gram(self._y[None, :TANGENT_PROBES].clone())
+
+    def observe(self, lanes: Lanes) -> list[dict[str, Any]]:
+        """What was asked for, of each living lane in the order of `lanes.owners`."""
+        found: dict[str, Any] = {}
+        if self._names & _CURVATURE:
+            found |= self._curvature(lanes)
+        if self._names & _FEATURES:
+            found |= self._features(lanes)
+        if "ntk_alignment" in self._names:
+            found["ntk_alignment"] = self._alone(lanes, self._tangent_alignment)
+        if "gradient_noise_scale" in self._names:
+            found["gradient_noise_scale"] = self._alone(
+                lanes, lambda networks: gradient_noise_scale(networks, _BYTES)
+            )
+        if "relative_change" in self._names:
+            found["relative_change"] = lanes.relative_change()
+        if "effective_rank" in self._names:
+            found["effective_rank"] = effective_ranks(self._spectra(lanes))
+        return [_of_lane(found, k) for k in range(len(lanes.owners))]
+
+    def final_arrays(self, lanes: Lanes) -> list[dict[str, Tensor]]:
+        """Singular values of each layer's weights of each living lane, if they were asked for."""
+        count = len(lanes.owners)
+        if "singular_values" not in self._names:
+            return [{} for _ in range(count)]
+        spectra = self._spectra(lanes)
+        return [{name: values[k].cpu() for name, values in spectra.items()} for k in range(count)]
+
+    def _curvature(self, lanes: Lanes) -> dict[str, Tensor]:
+        parts: dict[str, list[Tensor]] = {}
+        model, size = lanes.form.model, sum(v[0].numel() for v in lanes.trained.values())
+        bytes_of_lane = (LANCZOS_STEPS + 1) * flat_size(size) * self._x.element_size()
+        together = max(least_lanes(model), _BYTES // bytes_of_lane)
+        if not together_is_exact(model, self._x):
+            together = 1
+        for networks, rates, count in self._groups(lanes, together, least_lanes(model)):
+            curvature = Curvature(networks)
+            found = {}
+            if "sharpness" in self._names:
+                found["sharpness"] = curvature.largest(curvature.hessian)
+                found["eta_times_sharpness"] = rates.double() * found["sharpness"]
+            if "gauss_newton_sharpness" in self._names:
+                found["gauss_newton_sharpness"] = curvature.largest(curvature.gauss_newton)
+            if "hessian_trace" in self._names:
+                found["hessian_trace"] = curvature.trace()
+            for name, value in found.items():
+                parts.setdefault(name, []).append(value[:count])
+        return {name: torch.cat(several) for name, several in parts.items()}
+
+    def _features(self, lanes: Lanes) -> dict[str, Any]:
+        hidden: Hidden = {}
+        kept = tuple(value[lanes.seed] for value in self._kept)
+        numerators(lanes.form, lanes.trained, lanes.starts, kept, self._x, hidden)
+        last = lanes.form.model.hidden[-1]
+        similar: dict[str, Tensor] = {}
+        aligned = torch.empty(0)
+        for name, features in hidden.items():
+            if name != last and "initial_cka" not in self._names:
+                continue
+            grams, initial = self._grams(features), self._initial[name][lanes.seed]
+            similar[name] = self._similarity(grams, initial)
+            if name == last:
+                aligned = self._similarity(grams, self._targets.expand_as(grams))
+        found = {"initial_cka": similar, "kernel_alignment": aligned}
+        return {name: value for name, value in found.items() if name in self._names}
+
+    def _tangent_alignment(self, networks: Networks) -> Tensor:
+        kernel = tangent_kernel(networks.first(TANGENT_PROBES), _BYTES)
+        return debiased_similarity(kernel, self._few_targets.expand_as(kernel))
+
+    def _spectra(self, lanes: Lanes) -> dict[str, Tensor]:
+        weights = {name: value.double() for name, value in lanes.trained.items()}
+        if lanes.form.trains_difference:
+            weights = {name: value + lanes.starts[name].double() for name, value in weights.items()}
+        living = {name: value[: len(lanes.owners)] for name, value in weights.items()}
+        matrices = weight_matrices(lanes.form.model, living)
+        return {name: singular_values(matrix) for name, matrix in matrices.items()}
+
+    def _grams(self, features: Tensor) -> Tensor:
+        if not self._on_cpu:
+            return gram(features)
+        return torch.cat([gram(one[None].clone()) for one in features])
+
+    def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        if not self._on_cpu:
+            return debiased_similarity(a, b)
+        pairs = zip(a.unbind(), b.unbind(), strict=True)
+        return torch.cat([debiased_similarity(p[None].clone(), q[None].clone()) for p, q in pairs])
+
+    def _alone(self, lanes: Lanes, measure: Callable[[Networks], Tensor]) -> Tensor:
+        """A measurement that maps over probes: one lane at a time on the CPU."""
+        size = sum(value[0].numel() for value in lanes.trained.values())
+        together = 1
+        if not self._on_cpu:
+            together = max(1, _BYTES // (TANGENT_PROBES * size * self._x.element_size()))
+        groups = self._groups(lanes, together, 1)
+        return torch.cat([measure(networks)[:count] for networks, _, count in groups])
+
+    def _groups(
+        self, lanes: Lanes, together: int, least: int
+    ) -> Iterator[tuple[Networks, Tensor, int]]:
+        """The living lanes in groups: copies of their networks, their learning rates, and how many count.
+
+        A group of fewer than `least` is filled up with its first lane.
+        """
+        living = len(lanes.owners)
+        for first in range(0, living, together):
+            positions = list(range(first, min(living, first + together)))
+            filled = positions + positions[:1] * (min(least, together) - len(positions))
+            chosen = torch.tensor(filled, device=self._x.device)
+            networks = Networks(
+                form=lanes.form,
+                trained={name: value[chosen] for name, value in lanes.trained.items()},
+                starts={name: value[chosen] for name, value in lanes.starts.items()},
+                gammas=lanes.gammas[chosen],
+                reference=tuple(value[lanes.seed[chosen]] for value in self._kept),
+                x=self._x,
+                y=self._y,
+                losses=self._losses,
+            )
+            yield networks, lanes.learning_rates[chosen], len(positions)
+
+
+def _of_lane(found: Mapping[str, Any], k: int) -> dict[str, Any]:
+    return {
+        name: {layer: float(part[k]) for layer, part in value.items()}
+        if isinstance(value, Mapping)
+        else float(value[k])
+        for name, value in found.items()
+    }
