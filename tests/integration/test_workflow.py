@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -124,6 +125,7 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "edges": 1,
         "accuracy": 1,
         "similarity_map": 1,
+        "provenance": 1,
         "index": 1,
     }
     assert snakemake(project).returncode == 0
@@ -201,6 +203,29 @@ def test_a_mistake_in_the_study_is_one_message(project: Path) -> None:
     assert "tiny.yaml" in done.stderr
     assert "did you mean batch_size?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(project: Path) -> None:
+    done = snakemake(project, "--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(project / "report.zip") as archive:
+        names = archive.namelist()
+        page = archive.read(next(n for n in names if n.endswith("report.html"))).decode()
+        held = {archive.read(name) for name in names if name.endswith((".svg", ".html"))}
+    figures = list((project / "results/tiny/figures").rglob("*.svg"))
+    assert len(figures) == 6
+    for path in [*figures, project / "results/tiny/provenance.html"]:
+        assert path.read_bytes() in held, path
+    for words in (
+        "each tile is one trained network",
+        "fall on one",
+        "small-digits-mse-B16-T30",
+        "phase portrait",
+        "Across slices",
+        "Provenance",
+        "A cell is one network trained once",
+    ):
+        assert words in page, words
 
 
 def gammascape(project: Path, *words: str) -> str:

@@ -5,13 +5,16 @@ rule portrait:
         scaling="results/{study}/tables/scaling/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext(
-            "results/{study}/figures/portrait/{slice}",
-            ".json",
-            ".html",
-            ".svg",
-            ".png",
+        "results/{study}/figures/portrait/{slice}.json",
+        "results/{study}/figures/portrait/{slice}.html",
+        report(
+            "results/{study}/figures/portrait/{slice}.svg",
+            caption="../report/portrait.rst",
+            category="{study}",
+            subcategory="Phase portraits",
+            labels={"figure": "phase portrait", "slice": "{slice}"},
         ),
+        "results/{study}/figures/portrait/{slice}.png",
         manifest="results/{study}/figures/portrait/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/portrait/{slice}.log",
@@ -26,13 +29,16 @@ rule loss_curves:
         curves="results/{study}/tables/curves/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext(
-            "results/{study}/figures/loss_curves/{slice}",
-            ".json",
-            ".html",
-            ".svg",
-            ".png",
+        "results/{study}/figures/loss_curves/{slice}.json",
+        "results/{study}/figures/loss_curves/{slice}.html",
+        report(
+            "results/{study}/figures/loss_curves/{slice}.svg",
+            caption="../report/loss_curves.rst",
+            category="{study}",
+            subcategory="Loss curves",
+            labels={"figure": "loss in steps", "slice": "{slice}"},
         ),
+        "results/{study}/figures/loss_curves/{slice}.png",
         manifest="results/{study}/figures/loss_curves/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/loss_curves/{slice}.log",
@@ -47,13 +53,16 @@ rule collapse:
         curves="results/{study}/tables/curves/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext(
-            "results/{study}/figures/collapse/{slice}",
-            ".json",
-            ".html",
-            ".svg",
-            ".png",
+        "results/{study}/figures/collapse/{slice}.json",
+        "results/{study}/figures/collapse/{slice}.html",
+        report(
+            "results/{study}/figures/collapse/{slice}.svg",
+            caption="../report/collapse.rst",
+            category="{study}",
+            subcategory="Loss curves",
+            labels={"figure": "loss in rescaled time", "slice": "{slice}"},
         ),
+        "results/{study}/figures/collapse/{slice}.png",
         manifest="results/{study}/figures/collapse/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/collapse/{slice}.log",
@@ -69,7 +78,16 @@ rule edges:
         scaling="results/{study}/tables/scaling.parquet",
         code=FIGURES_CODE,
     output:
-        multiext("results/{study}/figures/edges", ".json", ".html", ".svg", ".png"),
+        "results/{study}/figures/edges.json",
+        "results/{study}/figures/edges.html",
+        report(
+            "results/{study}/figures/edges.svg",
+            caption="../report/edges.rst",
+            category="{study}",
+            subcategory="Across slices",
+            labels={"figure": "edges of training", "slice": "all"},
+        ),
+        "results/{study}/figures/edges.png",
         manifest="results/{study}/figures/edges.manifest.json",
     log:
         "results/logs/figures/{study}/edges.log",
@@ -84,7 +102,16 @@ rule accuracy:
         cells="results/{study}/tables/cells.parquet",
         code=FIGURES_CODE,
     output:
-        multiext("results/{study}/figures/accuracy", ".json", ".html", ".svg", ".png"),
+        "results/{study}/figures/accuracy.json",
+        "results/{study}/figures/accuracy.html",
+        report(
+            "results/{study}/figures/accuracy.svg",
+            caption="../report/accuracy.rst",
+            category="{study}",
+            subcategory="Across slices",
+            labels={"figure": "best test accuracy", "slice": "all"},
+        ),
+        "results/{study}/figures/accuracy.png",
         manifest="results/{study}/figures/accuracy.manifest.json",
     log:
         "results/logs/figures/{study}/accuracy.log",
@@ -99,7 +126,16 @@ rule similarity_map:
         similarity="results/{study}/tables/similarity.parquet",
         code=FIGURES_CODE,
     output:
-        multiext("results/{study}/figures/similarity", ".json", ".html", ".svg", ".png"),
+        "results/{study}/figures/similarity.json",
+        "results/{study}/figures/similarity.html",
+        report(
+            "results/{study}/figures/similarity.svg",
+            caption="../report/similarity_map.rst",
+            category="{study}",
+            subcategory="Across slices",
+            labels={"figure": "similarity of representations", "slice": "all"},
+        ),
+        "results/{study}/figures/similarity.png",
         manifest="results/{study}/figures/similarity.manifest.json",
     log:
         "results/logs/figures/{study}/similarity.log",
@@ -116,13 +152,16 @@ rule observables_chart:
         curves="results/{study}/tables/curves/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext(
-            "results/{study}/figures/observables/{slice}",
-            ".json",
-            ".html",
-            ".svg",
-            ".png",
+        "results/{study}/figures/observables/{slice}.json",
+        "results/{study}/figures/observables/{slice}.html",
+        report(
+            "results/{study}/figures/observables/{slice}.svg",
+            caption="../report/observables_chart.rst",
+            category="{study}",
+            subcategory="Observables",
+            labels={"figure": "observables", "slice": "{slice}"},
         ),
+        "results/{study}/figures/observables/{slice}.png",
         manifest="results/{study}/figures/observables/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/observables/{slice}.log",

@@ -85,13 +85,15 @@ rule quality:
         measures="results/generated/mnist1m-{generator}/measures.json",
         code=FIGURES_CODE,
     output:
-        multiext(
-            "results/generated/mnist1m-{generator}/quality",
-            ".json",
-            ".html",
-            ".svg",
-            ".png",
+        "results/generated/mnist1m-{generator}/quality.json",
+        "results/generated/mnist1m-{generator}/quality.html",
+        report(
+            "results/generated/mnist1m-{generator}/quality.svg",
+            caption="../report/quality.rst",
+            category="Generated digits",
+            labels={"figure": "quality", "slice": "{generator}"},
         ),
+        "results/generated/mnist1m-{generator}/quality.png",
         manifest="results/generated/mnist1m-{generator}/quality.manifest.json",
     log:
         "results/logs/figures/mnist1m-{generator}/quality.log",

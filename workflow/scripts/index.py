@@ -14,6 +14,7 @@ TABLES = {
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }
+PROVENANCE = "Where all of this comes from: code, versions, machines, times and cost."
 
 with run_script(snakemake, "page"):
     sections = []
@@ -25,7 +26,10 @@ with run_script(snakemake, "page"):
                 study["description"],
                 pl.read_parquet(folder / "cells.parquet"),
                 [read_figure(stem) for stem in study["figures"]],
-                [TableEntry(folder / f"{t}.parquet", TABLES[t]) for t in study["tables"]],
+                [
+                    *(TableEntry(folder / f"{t}.parquet", TABLES[t]) for t in study["tables"]),
+                    TableEntry(folder.parent / "provenance.html", PROVENANCE),
+                ],
             )
         )
     write_index(sections, snakemake.output[0])

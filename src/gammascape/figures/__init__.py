@@ -13,6 +13,7 @@ from gammascape.figures.page import (
     write_index,
 )
 from gammascape.figures.portrait import portrait
+from gammascape.figures.provenance import write_provenance
 from gammascape.figures.quality import quality
 from gammascape.figures.save import FORMATS, save
 from gammascape.figures.similarity import similarity
@@ -34,4 +35,5 @@ __all__ = [
     "similarity",
     "study_section",
     "write_index",
+    "write_provenance",
 ]

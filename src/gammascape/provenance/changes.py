@@ -1,9 +1,13 @@
 """Why a study asks for cells that are not there: which values are new, or what was changed."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from gammascape.numerics import NUMERICS_VERSION
+from gammascape.study import Cell, StudyError
 
 Flat = dict[str, Any]
 AXES = ("gamma", "eta", "seed", "data_seed")
@@ -35,7 +39,7 @@ def explain(
         present: records of the cells that the study asks for and that are there.
         removed: records of the cells that the study asked for when its tables were last made.
     """
-    old = _by_axes(flatten(record) for record in removed)
+    old = _by_axes(_whole(record) for record in removed)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     unexplained: dict[str, Flat] = {}
     for path, record in missing.items():
@@ -65,9 +69,20 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Flat:
 
 
 def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
-    """Fields that differ; a field that one of them lacks did not exist yet, or is one of another kind."""
-    shared = [name for name in after if name in before]
-    return {name: (before[name], after[name]) for name in shared if before[name] != after[name]}
+    """Fields that differ, with the value of each; None for a field that one of them lacks."""
+    names = dict.fromkeys((*after, *before))
+    pairs = {name: (before.get(name), after.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _whole(record: Mapping[str, Any]) -> Flat:
+    """The fields of a record with the defaults of options that did not exist when it was written."""
+    try:
+        text = json.dumps({**record, "numerics": NUMERICS_VERSION})
+        whole = Cell.from_canonical(text).record()
+    except StudyError:
+        return flatten(record)
+    return flatten({**whole, "numerics": record["numerics"]})
 
 
 def _point(flat: Flat) -> tuple[Any, ...]:

@@ -242,7 +242,7 @@ def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
 
 def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> Entity:
     """The cells that a table was made from, as one collection with the training that made it."""
-    name = Path(table.name).relative_to(RESULTS / builder.study.name / "tables").as_posix()
+    name = Path(table.name).relative_to(RESULTS / builder.study.name).as_posix()
     known = builder.crate.dereference(f"#of-{name}")
     if known is not None:
         return known

@@ -190,7 +190,11 @@ def _params_changed(plan: Plan, job: Job, manifest: Manifest | None) -> str:
     if manifest is None or current is None:
         return ""
     changes = differences(flatten(manifest.record["params"]), flatten(current))
-    return ", ".join(f"{name} {was} -> {now}" for name, (was, now) in changes.items())
+    # The points of a toy are a long text.
+    return ", ".join(
+        name if name == "toy.points" else f"{name} {was} -> {now}"
+        for name, (was, now) in changes.items()
+    )
 
 
 def rule_params(plan: Plan, rule: str, wildcards: Mapping[str, str]) -> dict[str, object] | None:
@@ -200,6 +204,10 @@ def rule_params(plan: Plan, rule: str, wildcards: Mapping[str, str]) -> dict[str
         return {"slice": plan.cells_params(study, key)}
     if rule == "thresholds":
         return {"model": {"depth_exponent": plan.slice(study, key).depth_exponent}}
+    if rule == "toy_cells":
+        return {"slice": plan.cells_params(study, key), "toy": plan.toy_params(study, key)}
+    if rule == "observables":
+        return {"labels": plan.labels(study, key)}
     if rule == "scaling":
         return {"analysis": plan.scaling_params(study)}
     return None

@@ -78,6 +78,7 @@ def write_results(plan: Plan, *, tables: bool = True, figures: bool = True) -> N
         write_tables(plan, study)
         if figures:
             write_figures(plan, study)
+            write_provenance_page(plan, study)
     if tables and figures:
         write_page(plan)
 
@@ -116,7 +117,7 @@ def write_synthetic_cell(folder: Path, cell: Cell) -> None:
     dataset = cast(Dataset, SimpleNamespace(name=cell.dataset.kind, digest="0" * 64))
     summary = make_summary(cell.record(), run, dataset, model)
     begun = [{"started": utc_now(), "from_step": 0, "reason": "fresh"}]
-    origin = Origin(None, BACKEND, "packed", begun, run.seconds, 4)
+    origin = Origin((), BACKEND, "packed", begun, run.seconds, 4)
     write_cell(folder, summary, make_arrays(run), origin)
 
 
@@ -197,17 +198,35 @@ def write_figures(plan: Plan, study: str) -> None:
     draw("similarity_map", "similarity", {"similarity": "similarity"}, {})
 
 
+def write_provenance_page(plan: Plan, study: str) -> None:
+    """The summary of the manifests of a study."""
+    cells = plan.studies[study].cells
+    given = {
+        "figures": [f"{stem}.svg" for stem in plan.figures(study)],
+        "tables": [f"results/{study}/tables/{table}.parquet" for table in plan.tables(study)],
+        "cells": [f"results/cells/{cell.path}/manifest.json" for cell in cells],
+        "code": "results/.fingerprints/figures.sha256",
+    }
+    run_rule("provenance", {"study": study}, given, [f"results/{study}/provenance.html"])
+
+
 def write_page(plan: Plan) -> None:
     """The page of all studies."""
     studies = {
-        name: {"description": study.description, "figures": plan.figures(name)}
+        name: {
+            "description": study.description,
+            "figures": plan.figures(name),
+            "tables": plan.tables(name),
+        }
         for name, study in plan.studies.items()
     }
     stems = [stem for name in plan.studies for stem in plan.figures(name)]
-    tables = ("cells", "thresholds", "scaling", "similarity")
     given = {
         "figures": [f"{stem}.{kind}" for stem in stems for kind in ("json", "html", "svg", "png")],
-        "tables": [f"results/{n}/tables/{table}.parquet" for n in studies for table in tables],
+        "tables": [
+            f"results/{n}/tables/{table}.parquet" for n in studies for table in plan.tables(n)
+        ],
+        "provenance": [f"results/{name}/provenance.html" for name in studies],
         "code": "results/.fingerprints/figures.sha256",
     }
     run_rule("index", {}, given, ["results/index.html"], {"studies": studies})

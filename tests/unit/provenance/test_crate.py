@@ -114,11 +114,11 @@ def test_the_cells_of_a_table_are_one_collection_of_manifests(
 ) -> None:
     crate(capsys, "crate")
     found = entities(Path("crate"))
-    cells = found["#of-cells/small-digits-mse-B16-T30"]
+    cells = found["#of-tables/cells/small-digits-mse-B16-T30"]
     names = {item["@id"] for item in cells["hasPart"]}
     assert len(names) == 6
     assert all(name.endswith("/manifest.json") for name in names)
-    training = found["#made-of-cells/small-digits-mse-B16-T30"]
+    training = found["#made-of-tables/cells/small-digits-mse-B16-T30"]
     assert training["instrument"]["@id"] == "#rule-train"
     seconds = found[as_list(training["resourceUsage"])[0]["@id"]]
     assert (seconds["value"], seconds["unitText"]) == ("1.5", "s")

@@ -1,0 +1,159 @@
+"""A page that says where the results of a study come from, summed up from the manifests."""
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from gammascape.durations import duration
+from gammascape.origin import Manifest, manifest_path, read_manifest
+from gammascape.origin.manifest import FILE_NAME, KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fact and the number of artifacts that it holds for."""
+
+    subject: str
+    value: str
+    artifacts: int
+
+
+def write_provenance(study: str, inputs: Iterable[Path], path: Path) -> None:
+    """Write the page of a study.
+
+    Args:
+        study: name of the study.
+        inputs: a file of each table and figure, and the manifests of the cells.
+
+    Raises:
+        ManifestError: if one of them has no manifest, or a damaged one.
+    """
+    found = _manifests(inputs)
+    rows = "\n".join(
+        f"<tr><td>{_text(row.subject)}</td><td>{_text(row.value)}</td>"
+        f"<td class=number>{row.artifacts:,}</td></tr>"
+        for row in summary(found)
+    )
+    accepted = "\n".join(f"<li>{_text(line)}</li>" for line in declarations(found))
+    page = _PAGE.substitute(
+        study=_text(study),
+        rows=rows,
+        accepted=f"<ul>{accepted}</ul>" if accepted else "<p>None.</p>",
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def summary(manifests: Sequence[Manifest]) -> list[Row]:
+    """What was made when and by which code, versions, devices and machines; each value with its artifacts."""
+    rows = []
+    for kind in KINDS:
+        of_kind = [manifest for manifest in manifests if manifest.kind == kind]
+        if of_kind:
+            first = min(manifest.started for manifest in of_kind)
+            last = max(manifest.finished for manifest in of_kind)
+            rows.append(Row(f"{kind}: made", f"{first} to {last}", len(of_kind)))
+            sources = (manifest.code["source_sha256"][:12] for manifest in of_kind)
+            rows += _counted(f"{kind}: sha256 of its code", sources)
+    cells = [manifest for manifest in manifests if manifest.kind == "cell"]
+    seconds = sum(float(manifest.cost["seconds"]) for manifest in cells)
+    rows.append(Row("time on the device", duration(seconds), len(cells)))
+    resumed = sum(len(manifest.attempts) > 1 for manifest in cells)
+    rows.append(Row("cells with more than one attempt", "resumed or retried", resumed))
+    rows += _counted("device", (_device(manifest) for manifest in cells))
+    rows += _counted("executor", (manifest.executor or "unknown" for manifest in cells))
+    rows += _counted("commit", (_commit(manifest.code) for manifest in manifests))
+    rows += _counted(
+        "machine", (manifest.environment["host"] or "not recorded" for manifest in manifests)
+    )
+    rows += _counted("system", (manifest.environment["system"] for manifest in manifests))
+    rows += _counted("Python", (manifest.environment["python"] for manifest in manifests))
+    packages = sorted({name for m in manifests for name in m.environment["packages"]})
+    for name in packages:
+        versions = (manifest.environment["packages"].get(name) for manifest in manifests)
+        rows += _counted(name, (version for version in versions if version))
+    return rows
+
+
+def declarations(manifests: Iterable[Manifest]) -> list[str]:
+    """Reasons for which artifacts were declared current, with their number."""
+    entries = Counter(
+        f"{entry['at']}: {entry['reason']}" for manifest in manifests for entry in manifest.accepted
+    )
+    return [f"{text} ({count:,} artifacts)" for text, count in sorted(entries.items())]
+
+
+def _manifests(inputs: Iterable[Path]) -> list[Manifest]:
+    paths = [path if path.name == FILE_NAME else manifest_path(path) for path in inputs]
+    found = {path: read_manifest(path) for path in dict.fromkeys(paths)}
+    for path in dict.fromkeys(_data(found.values())):
+        found[path] = read_manifest(path)
+    return list(found.values())
+
+
+def _data(manifests: Iterable[Manifest]) -> Iterator[Path]:
+    """Manifests of the prepared data of cells that are still there."""
+    for manifest in manifests:
+        for source in manifest.inputs if manifest.kind == "cell" else ():
+            path = Path(source.path)
+            if path.name == FILE_NAME and path.is_file():
+                yield path
+
+
+def _counted(subject: str, values: Iterable[str]) -> list[Row]:
+    return [Row(subject, value, count) for value, count in Counter(values).most_common()]
+
+
+def _device(manifest: Manifest) -> str:
+    device = manifest.device or {}
+    return f"{device.get('device', 'unknown')}, {device.get('device_model', 'unknown')}"
+
+
+def _commit(code: Mapping[str, Any]) -> str:
+    if code["commit"] is None:
+        return "not in a git repository"
+    return f"{code['commit']}{' with uncommitted changes' if code['dirty'] else ''}"
+
+
+def _text(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+_PAGE = Template("""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Provenance of $study</title>
+<style>
+:root { --page: #fafafa; --ink: #1c1c1c; --line: #d8d8d8; }
+@media (prefers-color-scheme: dark) { :root { --page: #16181b; --ink: #e6e6e6; --line: #3a3d42; } }
+body { max-width: 66rem; margin: 0 auto; padding: 1rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0;
+  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+.number { text-align: right; }
+</style>
+</head>
+<body>
+<h1>Provenance of $study</h1>
+<p>Summed up from the manifests when this page was made. <code>gammascape audit</code> checks whether they still
+hold, <code>gammascape why</code> traces one figure or cell.</p>
+<table>
+<thead><tr><th>what</th><th>value</th><th class=number>artifacts</th></tr></thead>
+<tbody>
+$rows
+</tbody>
+</table>
+<h2>Declared current after a change of code</h2>
+$accepted
+</body>
+</html>
+""")

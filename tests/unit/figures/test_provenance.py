@@ -1,0 +1,57 @@
+"""The page that sums up the manifests of a study."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from gammascape.figures import write_provenance
+from gammascape.figures.provenance import Row, declarations, summary
+from gammascape.origin import Manifest, write_manifest
+
+CELL = Manifest(
+    kind="cell",
+    name="results/cells/a/b",
+    rule="train",
+    record={},
+    inputs=(),
+    code={"commit": "c" * 40, "dirty": False, "source_sha256": "d" * 64},
+    environment={
+        "host": "there",
+        "system": "Linux",
+        "python": "3.11.7",
+        "packages": {"torch": "2.15.0"},
+    },
+    started="2026-01-01T00:00:00+00:00",
+    finished="2026-01-01T00:01:00+00:00",
+    device={"device": "cpu", "device_model": "Zen"},
+    executor="packed",
+    attempts=({"started": ""},),
+    cost={"seconds": 30.0, "lanes": 4},
+)
+LATER = replace(
+    CELL,
+    code={**CELL.code, "dirty": True},
+    finished="2026-01-03T00:00:00+00:00",
+    attempts=({"started": ""}, {"started": ""}),
+    accepted=({"at": "2026", "reason": "a <name>", "source_sha256": ""},),
+)
+
+
+def test_each_value_stands_with_the_number_of_its_artifacts() -> None:
+    rows = summary([CELL, LATER, CELL])
+    assert Row("cell: made", f"{CELL.started} to {LATER.finished}", 3) in rows
+    assert Row("time on the device", "1 min 30 s", 3) in rows
+    assert Row("cells with more than one attempt", "resumed or retried", 1) in rows
+    assert Row("commit", "c" * 40, 2) in rows
+    assert Row("commit", f"{'c' * 40} with uncommitted changes", 1) in rows
+    assert Row("torch", "2.15.0", 3) in rows
+    assert declarations([CELL, LATER]) == ["2026: a <name> (1 artifacts)"]
+
+
+def test_the_page_is_escaped_and_reads_the_manifests_of_its_inputs(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.json", LATER)
+    page = tmp_path / "provenance.html"
+    write_provenance("tiny", [tmp_path / "manifest.json"], page)
+    text = page.read_text()
+    assert "a &lt;name&gt;" in text
+    assert "1 min" not in text
+    assert "30 s" in text
