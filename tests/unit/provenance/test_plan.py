@@ -63,7 +63,7 @@ def test_a_changed_width_is_a_change_of_that_field_and_leaves_the_old_cells(proj
 def test_an_option_that_is_added_to_cells_is_named(project: Path) -> None:
     edit(
         "eta: {log10: [-1, 0, 1]}\n    batch_size: 16",
-        "eta: {log10: [-1, 0, 1]}\n    observables: sharpness\n    batch_size: 16",
+        "eta: {log10: [-1, 0, 1]}\n    observables: [sharpness]\n    batch_size: 16",
     )
     (reason,) = reasons(coming())
     assert reason[1:3] == (6, "changed")
