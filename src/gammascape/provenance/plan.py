@@ -46,12 +46,11 @@ def text(plan: Plan, coming: NextRun) -> str:
     """The plan in words."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     lines = [f"study: {studies}"]
+    there = f"all {coming.cells:,} cells are there" if coming.cells else "theory computes all cells"
     if not coming.jobs:
-        lines.append(
-            f"nothing to do: all {coming.cells:,} cells and what is made of them are there"
-        )
+        lines.append(f"nothing to do: {there}, and all that is made of them")
     elif not coming.training:
-        lines.append(f"no cell to train: all {coming.cells:,} are there")
+        lines.append(f"no cell to train: {there}")
     else:
         lines.append(f"{coming.training:,} of {coming.cells:,} cells to train:")
         lines += _training(coming)
