@@ -99,7 +99,10 @@ def _chart(best: pl.DataFrame, mean: pl.DataFrame, quantity: _Quantity, series: 
     legend = alt.Legend(title=series)
     colour = alt.Color("series:N", scale=theme.series_scale(names), legend=legend)
     shapes = theme.series_scale(names, theme.SERIES_SHAPES)
-    line = alt.Chart(mean).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
+    # Where colours come a second time, lines are dashed.
+    dashes = [[1, 0] if k < len(theme.SERIES_COLOURS) else [6, 3] for k in range(len(names))]
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
+    line = alt.Chart(mean).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
     # Past the limit only the lines are drawn: they are what the symbols average to.
     seeds = best if best.height + mean.height <= ROW_LIMIT else best.clear()
     symbols = (

@@ -193,7 +193,7 @@ def _line_chart(lines: pl.DataFrame) -> ChartType:
 
 
 def _title(lines: pl.DataFrame) -> str:
-    """Whether CKA at equal gamma grows from the smallest to the largest gamma."""
+    """Where CKA at equal gamma is highest, or whether it grows from the smallest to the largest gamma."""
     across = lines.filter(pl.col("kind").is_in([_MEAN, _PAIR]))
     if (across["kind"] == _MEAN).any():
         across = across.filter(pl.col("kind") == _MEAN)
@@ -208,6 +208,13 @@ def _title(lines: pl.DataFrame) -> str:
     at_first = f"{first['cka']:.2f} at γ = {theme.power_of_ten(first['gamma_log10'])}"
     if mean.height == 1:
         return f"{subject}: CKA is {at_first}"
+    top = mean.sort("cka").row(-1, named=True)
+    if top["cka"] - max(first["cka"], last["cka"]) > _STEADY:
+        return (
+            f"{subject} is highest at γ = {theme.power_of_ten(top['gamma_log10'])}: CKA is "
+            f"{top['cka']:.2f} there and {at_first}, {last['cka']:.2f} at γ = "
+            f"{theme.power_of_ten(last['gamma_log10'])}"
+        )
     change = last["cka"] - first["cka"]
     verb = "rises" if change > _STEADY else "falls" if change < -_STEADY else "barely changes,"
     return (

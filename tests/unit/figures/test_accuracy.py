@@ -53,6 +53,13 @@ def test_batch_sizes_and_sizes_of_data_are_listed_by_their_values():
     assert "data m, m500, m4000 · " in subtitle(accuracy(data))
 
 
+def test_lines_whose_colours_come_again_are_dashed():
+    cells = cells_table(*(replace(MLP3, model=f"m{k}", gammas=(0.0,)) for k in range(8)))
+    scales = [n["scale"] for n in nodes(spec_of(accuracy(cells))) if "scale" in n]
+    (dashes,) = [s["range"] for s in scales if [6, 3] in s.get("range", [])]
+    assert dashes == [[1, 0]] * 7 + [[6, 3]]
+
+
 def test_the_subtitle_names_the_data_that_are_repeated():
     cells = cells_table(*(replace(MLP3, dataset=name) for name in ("m4000", "m", "m500")))
     passes = pl.when(pl.col("dataset") == "m").then(1.0).otherwise(4.8)

@@ -31,6 +31,12 @@ def test_the_map_has_every_pair_and_blanks_for_a_network_with_itself(chart):
     assert "blank" in subtitle(chart)
 
 
+def test_a_title_names_the_gamma_at_which_similarity_is_highest():
+    peak = PAIRS.with_columns(cka=1 - 0.1 * pl.col("gamma_a_log10").abs())
+    title = words(similarity(peak))["title"]
+    assert "is highest at γ = 1: CKA is 1.00 there and 0.60 at γ = 10⁻⁴, 0.60" in title
+
+
 def test_two_seeds_leave_nothing_blank():
     chart = similarity(similarity_table(MLP3))
     assert all(row["cka"] is not None for row in rows(chart))
