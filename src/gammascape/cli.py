@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from gammascape.provenance import accept, audit, export_crate, plan, prune, why
+from gammascape.provenance import accept, audit, export_crate, plan, prune, replay, why
 from gammascape.study import StudyError
 
 Run = Callable[[argparse.Namespace], int]
@@ -17,6 +17,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     plan.add,
     why.add,
     audit.add,
+    replay.add,
     accept.add,
     prune.add,
     export_crate.add,

@@ -13,13 +13,14 @@ from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
-from gammascape.provenance.locate import Found, all_manifests, find, load_studies, strays
+from gammascape.provenance.locate import Found, all_manifests, load_studies, locate, strays
 from gammascape.study import StudyError
 
 if TYPE_CHECKING:
     from gammascape.cli import Commands
 
 HOLDS, BROKEN = 0, 1
+_LINE = 10_000
 
 
 def add(commands: "Commands") -> None:
@@ -100,7 +101,7 @@ def audit(
     chains = []
     for path in artifacts:
         try:
-            found = find(path, directory)
+            found = locate(path, directory)
         except FileNotFoundError:
             raise StudyError(f"{path}: no such file or folder") from None
         if isinstance(found, Finding):
@@ -179,7 +180,9 @@ def _print(chains: Sequence[Chain], *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
+    # Lines that go into a file or a pipe are not broken.
+    width = None if sys.stdout.isatty() else _LINE
+    console = Console(highlight=False, markup=False, width=width)
     for chain in chains:
         print_audit(chain, console)
 

@@ -33,7 +33,7 @@ class Found:
     """About a file that is a copy."""
 
 
-def find(path: Path, directory: Path | None) -> Found | Finding:
+def locate(path: Path, directory: Path | None) -> Found | Finding:
     """The manifest of a figure, a table or a cell; a finding if nothing says which it is.
 
     What stands among the results is found by the manifest beside it, a copy of a figure by its mark.

@@ -65,7 +65,7 @@ def print_audit(chain: Chain, console: Console) -> None:
     seen: set[str] = set()
     for top in chain.tops:
         if top not in seen:
-            console.print(_tree(chain, top, seen), no_wrap=True, overflow="ignore", crop=False)
+            console.print(_tree(chain, top, seen))
     counts = Counter(_word(link) for link in chain.links.values())
     parts = [f"{number:,} {word}" for word, number in counts.most_common()]
     console.print(f"{_count(len(chain.links), 'link')}: {', '.join(parts)}", soft_wrap=True)

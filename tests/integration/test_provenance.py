@@ -1,0 +1,92 @@
+"""Snakemake makes a tiny study; what it made is audited and trained again by the command."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from .projects import ROOT, empty_project, snakemake
+
+STUDY = """\
+datasets:
+  digits: {kind: digits}
+models:
+  small: {kind: mlp, depth: 2, width: 8}
+grids:
+  - model: small
+    dataset: digits
+    loss: mse
+    gamma: {log10: [0, 1]}
+    eta: {log10: [0, 1]}
+    batch_size: 16
+    steps: 30
+"""
+FIGURES = "results/tiny/figures"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = empty_project(tmp_path_factory.mktemp("audited"), STUDY)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def gammascape(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gammascape", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def test_everything_that_a_run_makes_has_an_origin(project: Path) -> None:
+    done = gammascape(project, "audit", "--all", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (chain,) = json.loads(done.stdout)
+    assert {f["finding"] for f in chain["findings"]} <= {"dirty tree"}
+    kinds = {link["kind"] for link in chain["links"]}
+    assert kinds == {"page", "figure", "table", "cell", "data"}
+    schema = json.loads((ROOT / "docs/manifest.schema.json").read_text())
+    for path in project.glob("results/**/*manifest.json"):
+        jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+def test_figures_are_audited_wherever_they_are(project: Path, tmp_path: Path) -> None:
+    copies = []
+    for kind in ("png", "svg", "html"):
+        copies.append(tmp_path / f"figure-1.{kind}")
+        shutil.copy(project / f"{FIGURES}/edges.{kind}", copies[-1])
+    for copy in copies:
+        done = gammascape(project, "audit", str(copy))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{FIGURES}/edges  figure  verified" in done.stdout
+        assert "4 cells  verified" in done.stdout
+    cell = next(project.glob("results/cells/*/*/summary.json"))
+    text = cell.read_text()
+    cell.write_text(re.sub(r'"final_loss": [0-9.]+', '"final_loss": 0.001', text))
+    try:
+        for copy in copies:
+            done = gammascape(project, "audit", str(copy))
+            assert done.returncode == 1
+            assert done.stdout.startswith(
+                f"first mismatch: {cell.parent.relative_to(project)}/manifest.json: altered: summary.json"
+            )
+    finally:
+        cell.write_text(text)
+
+
+def test_two_cells_behind_a_figure_are_trained_again(project: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(project / f"{FIGURES}/accuracy.png", tmp_path / "copy.png")
+    done = gammascape(project, "replay", str(copy), "--cells", "2", "--seed", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 4 cells" in done.stdout
+    assert "2 of 2 agree, 2 of them bit for bit" in done.stdout
