@@ -14,6 +14,7 @@ from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
 from gammascape.provenance.locate import Found, all_manifests, load_studies, locate, strays
+from gammascape.provenance.project import add_study_option
 from gammascape.study import StudyError
 
 if TYPE_CHECKING:
@@ -47,13 +48,7 @@ def add(commands: "Commands") -> None:
         action="store_true",
         help="do not hash files again whose size and time are those of the last audit with this option",
     )
-    parser.add_argument(
-        "--study",
-        type=Path,
-        action="append",
-        default=[],
-        help="study file to compare with; those in config are found by themselves",
-    )
+    add_study_option(parser)
     parser.add_argument(
         "--directory",
         type=Path,
@@ -64,17 +59,18 @@ def add(commands: "Commands") -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Audit and print; returns the exit status."""
+    studies = [Path(path) for path in chosen.study or ()]
     if chosen.all == bool(chosen.artifacts):
         raise StudyError("gammascape audit: name the artifacts to audit, or write --all")
     with _progress(shown=sys.stderr.isatty()) as progress:
         if chosen.all:
             root = (chosen.directory or Path.cwd()).resolve()
-            chains = [audit_all(root, chosen.study, progress, trust_mtime=chosen.trust_mtime)]
+            chains = [audit_all(root, studies, progress, trust_mtime=chosen.trust_mtime)]
         else:
             chains = audit(
                 chosen.artifacts,
                 chosen.directory,
-                chosen.study,
+                studies,
                 progress,
                 trust_mtime=chosen.trust_mtime,
             )
@@ -116,7 +112,7 @@ def audit(
         for found in members:
             chain = chain.adding({found.manifest: found.findings})
         hashes.keep()
-        plan = load_studies(root, list(studies), _study_names(chain))
+        plan = load_studies(root, studies, _study_names(chain))
         chains.append(across_findings(chain, plan, everything=False))
     return chains
 
@@ -159,7 +155,7 @@ def audit_all(
         if (root / name).parent not in folders
     }
     chain = replace(chain, tops=(*tops, *lost), links={**chain.links, **lost})
-    plan = load_studies(root, list(studies), _study_names(chain))
+    plan = load_studies(root, studies, _study_names(chain))
     return across_findings(chain, plan, everything=True)
 
 

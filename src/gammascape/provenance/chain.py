@@ -12,7 +12,9 @@ from gammascape.provenance.hashes import Hashes
 
 RESULTS = "results"
 GENERATED = "generated"
-"""Generated digits have no manifests; that of the data made from them has their hashes."""
+"""Generated digits have no manifests; that of the data made from them has their hashes.
+
+Copies of a user's source files, in a folder that begins with a dot, have none either."""
 _SHOWN = 12
 """Digits of a digest that are shown."""
 
@@ -187,8 +189,8 @@ def _mismatches(link: Link, claims: _Claims, root: Path, hashes: Hashes) -> list
 
 
 def _file_finding(source: Source, root: Path, hashes: Hashes) -> Finding | None:
-    parts = Path(source.path).parts
-    if parts[:1] == (RESULTS,) and parts[:2] != (RESULTS, GENERATED):
+    among, *inside = Path(source.path).parts
+    if among == RESULTS and not inside[0].startswith((GENERATED, ".")):
         text = "it is among the results, and it had no manifest when it was read: no rule made it"
         return Finding("unknown origin", text)
     if not (root / source.path).exists():

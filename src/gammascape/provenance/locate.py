@@ -1,22 +1,23 @@
 """From what a person names to manifests: a figure wherever it lies, a table, a cell, or all there is."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from gammascape.origin import ManifestError, manifest_path, read_manifest, sha256_of
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import Mark, read_mark
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
-from gammascape.study import load_study
-from gammascape.study.config import CONFIG_FILE, Config
-from gammascape.workflow import Plan
+from gammascape.study.config import CONFIG_FILE
+from gammascape.study.yaml_reader import read_yaml
+from gammascape.workflow import Plan, load_plan
 
 _SUFFIX = ".manifest.json"
+_STUDIES = "config/studies"
 _APART = ("logs", GENERATED)
 """Folders of results whose files have no manifests; nor have those in folders that begin with a dot."""
 
@@ -131,32 +132,26 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
 
 
-def load_studies(root: Path, given: list[Path], names: set[str]) -> Plan | None:
-    """The studies to compare with: those that are given, or those of the configuration, by their names.
+def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Plan | None:
+    """The studies to compare with: those that are given, and those of config/ that have one of `names`.
 
-    A study of the name of a folder of results is also looked for in config/studies.
+    Returns:
+        None if there is no such study.
 
     Raises:
-        StudyError: if a study that was given, or that has one of `names`, cannot be used.
+        StudyError: if one of them, or the configuration, cannot be used.
     """
-    paths = {path.stem: path for path in given}
-    for path in (*_configured(root), *(root / "config/studies").glob("*.yaml")):
-        if path.stem in names and path.is_file():
+    paths = {path.stem: path.resolve() for path in given}
+    config = root / CONFIG_FILE
+    read = read_yaml(config).data if config.is_file() else {}
+    values: dict[str, Any] = dict(read) if isinstance(read, dict) else {}
+    named = values.get("study", [])
+    configured = [root / str(path) for path in (named if isinstance(named, list) else [named])]
+    for path in (*configured, *(root / _STUDIES).glob("*.yaml")):
+        if path.stem in set(names) and path.is_file():
             paths.setdefault(path.stem, path)
     if not paths:
         return None
-    studies = {name: load_study(path) for name, path in paths.items()}
-    return Plan(
-        config=Config(study=tuple(str(path) for path in paths.values())),
-        studies=studies,
-        cells={path: cell for study in studies.values() for path, cell in study.by_path.items()},
-    )
-
-
-def _configured(root: Path) -> list[Path]:
-    try:
-        content = yaml.safe_load((root / CONFIG_FILE).read_bytes())
-        found = content["study"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return []
-    return [root / str(path) for path in (found if isinstance(found, list) else [found])]
+    # Modules of the users are looked for from the folder where Snakemake runs.
+    with contextlib.chdir(root):
+        return load_plan({**values, "study": [str(path) for path in paths.values()]})
