@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         gammas, etas = (
-            str([round(-3 + 6 * k / n, 3) for k in range(n)]) for n in (chosen.gammas, chosen.etas)
+            str([round(-1 + 4 * k / n, 3) for k in range(n)]) for n in (chosen.gammas, chosen.etas)
         )
         study = write_study(root, gammas, etas, steps=20, dataset="digits")
         prepare_data(root, "digits")

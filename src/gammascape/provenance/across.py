@@ -126,6 +126,8 @@ def _changed_params(link: Link, plan: Plan, study: str, key: str) -> Iterator[st
     params: Mapping[str, Any]
     if link.manifest.rule == "cells":
         params = {"slice": plan.cells_params(study, key)}
+    elif link.manifest.rule == "toy_cells":
+        params = {"slice": plan.cells_params(study, key), "toy": plan.toy_params(study, key)}
     elif link.manifest.rule == "scaling":
         params = {"analysis": plan.scaling_params(study)}
     else:
