@@ -15,7 +15,7 @@ CELL_MODULES = ("numerics.py", "usercode.py", "data", "models", "measure", "trai
 """What decides the numbers of a cell, and how it is written."""
 TABLE_MODULES = ("analysis", "measure/outcome.py", "training/history.py")
 FIGURE_MODULES = ("figures", "origin/mark.py")
-DATA_MODULES = ("data/prepare", "data/prepared.py")
+DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cell": CELL_MODULES,
     "data": DATA_MODULES,
@@ -24,8 +24,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "page": FIGURE_MODULES,
 }
 """What decides the content of an artifact, by its kind."""
-_APART = {"data": "data/prepare"}
-"""Within the first, the second is code of its own."""
+_APART = {"data": ("data/prepare", "data/writer.py")}
+"""Within the first, the others make data and no cells."""
 _DIGITS = 12
 
 

@@ -26,7 +26,8 @@ from gammascape.data.prepare import (
     prepare,
     tinyimagenet,
 )
-from gammascape.data.prepared import Prepared, Writer, read_prepared
+from gammascape.data.prepared import Prepared, read_prepared
+from gammascape.data.writer import Writer
 from gammascape.origin import read_manifest
 
 from .formats import (

@@ -17,7 +17,8 @@ from gammascape.data.prepare.sources import (
     naming,
     unpacked,
 )
-from gammascape.data.prepared import Bytes, DataError, Split, Writer
+from gammascape.data.prepared import Bytes, DataError, Split
+from gammascape.data.writer import Writer
 from gammascape.origin import sha256_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -10,7 +10,8 @@ import numpy as np
 
 from gammascape.data.prepare.cifar10 import CLASSES, SHAPE
 from gammascape.data.prepare.sources import existing_folder, find, naming
-from gammascape.data.prepared import DataError, RowReader, Writer
+from gammascape.data.prepared import DataError
+from gammascape.data.writer import RowReader, Writer
 
 PARTS = 6
 TEST_SAMPLES = 10_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gammascape.data.prepared import Writer
+from gammascape.data.writer import Writer
 
 
 def prepare(source: Path | None, folder: Path) -> None:

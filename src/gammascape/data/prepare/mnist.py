@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from gammascape.data.prepare.sources import check_md5, existing_folder, find, naming, unpacked
-from gammascape.data.prepared import Bytes, DataError, Split, Writer
+from gammascape.data.prepared import Bytes, DataError, Split
+from gammascape.data.writer import Writer
 
 _IDX_UINT8 = 0x08
 

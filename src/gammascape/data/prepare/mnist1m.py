@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gammascape.data.prepare.cifar5m import npz_members
 from gammascape.data.prepare.sources import existing_folder, find, naming
-from gammascape.data.prepared import Bytes, DataError, RowReader, Writer, read_prepared
+from gammascape.data.prepared import Bytes, DataError, read_prepared
+from gammascape.data.writer import RowReader, Writer
 
 CHUNKS = 10
 SHAPE = (1, 28, 28)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape.data.prepare.sources import existing_folder, naming
-from gammascape.data.prepared import Bytes, DataError, Writer
+from gammascape.data.prepared import Bytes, DataError
+from gammascape.data.writer import Writer
 
 ZIP = "tiny-imagenet-200.zip"
 ROOT = "tiny-imagenet-200"

@@ -1,0 +1,271 @@
+"""Writes prepared data: a folder that appears when it is whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from gammascape.data.prepared import FORMAT, MANIFEST, Bytes, Split
+from gammascape.origin import (
+    File,
+    Manifest,
+    Source,
+    code_state,
+    environment,
+    sha256_of,
+    source_of,
+    utc_now,
+    write_manifest,
+)
+from gammascape.origin.code import DATA_MODULES
+
+SHARD_BYTES = 128 * 2**20
+"""Bytes of images in one file: read in one piece from a network disk, and small beside any memory."""
+
+
+class Writer:
+    """Writes a prepared folder beside its place and moves it there when it is whole.
+
+    with Writer(folder, "mnist", (1, 28, 28), 10) as writer:
+        writer.add("train", images, labels)
+
+    A block that is left by an exception leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        dataset: str,
+        image_shape: tuple[int, ...],
+        classes: int,
+        *,
+        class_names: Sequence[str] | None = None,
+        notes: str = "",
+        generator: dict[str, Any] | None = None,
+        rule: str = "prepare_dataset",
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
+        self._folder, self._rule = folder, rule
+        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        self._image_shape, self._classes = tuple(image_shape), classes
+        self._rows = max(1, shard_bytes // int(np.prod(image_shape)))
+        self._open: dict[Split, _OpenShard] = {}
+        self._shards: dict[Split, list[dict[str, Any]]] = {"train": [], "test": []}
+        self._started = utc_now()
+        self._record: dict[str, Any] = {
+            "format": FORMAT,
+            "dataset": dataset,
+            "image_shape": list(image_shape),
+            "classes": classes,
+            "class_names": list(class_names) if class_names else None,
+            "notes": notes,
+            "generator": generator,
+        }
+        self._sources: list[Source] = []
+
+    def __enter__(self) -> Self:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        # What a killed preparation left; Snakemake lets only one of them run.
+        for stale in self._folder.parent.glob(f".{self._folder.name}.*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        self._partial.mkdir()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            for shard in self._open.values():
+                shard.close()
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def source(self, path: Path, sha256: str | None = None) -> None:
+        """Record a file that the data come from; it is hashed here unless that was done already."""
+        digest = sha256 or sha256_of(path)
+        self._sources.append(Source(path.as_posix(), path.stat().st_size, digest))
+
+    def artifact(self, manifest: Path) -> None:
+        """Record other prepared data that these come from.
+
+        Raises:
+            ManifestError: if their manifest is damaged.
+        """
+        self._sources.append(source_of(manifest))
+
+    def add(self, split: Split, images: Bytes, labels: NDArray[Any]) -> None:
+        """Append images uint8 (n, C, H, W) and integer labels (n,).
+
+        Raises:
+            ValueError: if a type, a shape or a label does not fit.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != self._image_shape:
+            raise ValueError(
+                f"images are {images.dtype} {images.shape[1:]}, expected uint8 {self._image_shape}"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels are {labels.dtype} {labels.shape}, expected integers ({len(images)},)"
+            )
+        if len(labels) and (labels.min() < 0 or labels.max() >= self._classes):
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise ValueError(f"label {wrong} is outside 0..{self._classes - 1}")
+        while len(images):
+            if split not in self._open:
+                name = f"{split}-{len(self._shards[split]):04d}"
+                self._open[split] = _OpenShard(self._partial, name, self._image_shape)
+            shard = self._open[split]
+            count = self._rows - shard.samples
+            shard.append(images[:count], labels[:count].astype(np.uint8))
+            images, labels = images[count:], labels[count:]
+            if shard.samples == self._rows:
+                self._close(split)
+
+    def _close(self, split: Split) -> None:
+        if split in self._open:
+            self._shards[split].append(self._open.pop(split).finish())
+
+    def _finish(self) -> None:
+        for split in self._shards:
+            self._close(split)
+        if not self._shards["train"]:
+            raise ValueError("no training samples")
+        digest = hashlib.sha256(json.dumps(self._record["image_shape"]).encode())
+        outputs = []
+        for split, shards in self._shards.items():
+            for shard in shards:
+                digest.update(
+                    f"{split} {shard['images']['sha256']} {shard['labels']['sha256']}\n".encode()
+                )
+                outputs += [
+                    File(entry["file"], entry["bytes"], entry["sha256"])
+                    for entry in (shard["images"], shard["labels"])
+                ]
+        manifest = Manifest(
+            kind="data",
+            name=self._folder.as_posix(),
+            rule=self._rule,
+            record={
+                **self._record,
+                "digest": digest.hexdigest(),
+                "train": self._shards["train"],
+                "test": self._shards["test"],
+            },
+            inputs=tuple(self._sources),
+            code=code_state(*DATA_MODULES),
+            environment=environment(("numpy",)),
+            started=self._started,
+            outputs=tuple(outputs),
+            finished=utc_now(),
+        )
+        write_manifest(self._partial / MANIFEST, manifest)
+        # An older preparation is removed first: a folder is replaced only where it is empty.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._partial.replace(self._folder)
+
+
+class _OpenShard:
+    def __init__(self, folder: Path, name: str, image_shape: tuple[int, ...]) -> None:
+        self.samples = 0
+        self._images = _OpenArray(folder / f"{name}.images.npy", image_shape)
+        self._labels = _OpenArray(folder / f"{name}.labels.npy", ())
+
+    def append(self, images: Bytes, labels: Bytes) -> None:
+        self._images.append(images)
+        self._labels.append(labels)
+        self.samples += len(images)
+
+    def finish(self) -> dict[str, Any]:
+        return {
+            "samples": self.samples,
+            "images": self._images.finish(self.samples),
+            "labels": self._labels.finish(self.samples),
+        }
+
+    def close(self) -> None:
+        self._images.close()
+        self._labels.close()
+
+
+class _OpenArray:
+    """An .npy file that grows; its header is written again, with the number of rows, at the end."""
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
+        self._path, self._row_shape = path, row_shape
+        self._file = path.open("w+b")
+        self._start = self._header(2**40)
+
+    def append(self, rows: Bytes) -> None:
+        self._file.write(np.ascontiguousarray(rows).data)
+
+    def finish(self, rows: int) -> dict[str, Any]:
+        # numpy pads headers to 64 bytes and leaves room for the first number to grow.
+        if self._header(rows) != self._start:
+            raise RuntimeError(f"{self._path}: the header of an array changed its size")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.close()
+        size = self._path.stat().st_size
+        return {"file": self._path.name, "bytes": size, "sha256": sha256_of(self._path)}
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _header(self, rows: int) -> int:
+        self._file.seek(0)
+        npy.write_array_header_1_0(
+            self._file,
+            {"descr": "|u1", "fortran_order": False, "shape": (rows, *self._row_shape)},
+        )
+        return self._file.tell()
+
+
+@dataclass
+class RowReader:
+    """Rows of an .npy file that cannot be mapped, such as a member of a zip, in pieces of bounded size."""
+
+    file: BinaryIO
+    shape: tuple[int, ...] = field(init=False)
+    dtype: np.dtype[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        version = npy.read_magic(self.file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        self.shape, fortran, self.dtype = read(self.file)
+        if fortran:
+            raise ValueError("is stored column by column")
+        if self.dtype.hasobject:
+            raise ValueError("holds Python objects")
+
+    def rows(self, count: int) -> Iterator[NDArray[Any]]:
+        """All rows, `count` at a time.
+
+        Raises:
+            ValueError: if the file ends before its last row, or after it.
+        """
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        left = self.shape[0]
+        while left:
+            number = min(count, left)
+            raw = self.file.read(number * row_bytes)
+            if len(raw) != number * row_bytes:
+                raise ValueError(f"ends {left} rows before its end")
+            yield np.frombuffer(raw, self.dtype).reshape(number, *self.shape[1:])
+            left -= number
+        # Only at its end a member of a zip compares its checksum.
+        if self.file.read(1):
+            raise ValueError(f"goes on after its last row of {self.shape[0]}")
