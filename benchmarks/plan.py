@@ -3,12 +3,13 @@
     python benchmarks/plan.py [--gammas 50] [--etas 40]
 
 The results are written by the workflow's own writers and scripts, without training; then Snakemake is asked once
-to take them for its own (--touch). Each time is that of a whole process, Python's start included, except those of
-load and history.
+to take them for its own (--touch). Times are of whole processes, Python's start included, except those of load and
+history: by the clock, and of the processor, which tells more where other processes run.
 """
 
 import argparse
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,17 +45,19 @@ def axis(points: int) -> list[float]:
     return [round(-2 + 0.1 * k, 1) for k in range(points)]
 
 
-def timed(act: Callable[[], object]) -> float:
-    """Seconds that it takes."""
-    begun = time.perf_counter()
+def timed(act: Callable[[], object]) -> str:
+    """Seconds that it takes, by the clock and of the processor, children included."""
+    begun, before = time.perf_counter(), os.times()
     act()
-    return time.perf_counter() - begun
+    wall, after = time.perf_counter() - begun, os.times()
+    return f"{wall:.2f} s ({sum(after[:4]) - sum(before[:4]):.2f} s of CPU)"
 
 
-def command(*words: str) -> float:
-    """Seconds of one call of the command gammascape."""
-    words = (sys.executable, "-m", "gammascape", *words)
-    return timed(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
+def command(*words: str) -> None:
+    """One call of the command gammascape."""
+    subprocess.run(
+        [sys.executable, "-m", "gammascape", *words], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def main() -> None:
@@ -71,7 +74,7 @@ def main() -> None:
         with contextlib.chdir(project):
             print(f"{len(gammas) * len(etas):,} cells; {machine()}", flush=True)
             build = timed(lambda: write_results(plan_of("bench")))
-            print(f"results written: {build:.1f} s", flush=True)
+            print(f"results written: {build}", flush=True)
             snakemake(project, "--touch", "--cores", "1", "--quiet", "all")
             measure(project, [*gammas, 9.9], etas)
 
@@ -80,22 +83,22 @@ def measure(project: Path, more_gammas: list[float], etas: list[float]) -> None:
     """Time the commands, first with nothing to do and then with one gamma more."""
     path = gammascape.load("results").head(1).collect()["path"].item()
     trained = gammascape.load("results").select("gamma", "eta", "relative_loss")
-    rows = {
+    rows: dict[str, Callable[[], object]] = {
         "snakemake -n, nothing to do": lambda: snakemake(project, "--dry-run", "--quiet", "all"),
         "gammascape plan, nothing to do": lambda: command("plan"),
         "gammascape why FIGURE": lambda: command("why", "results/bench/figures/edges.svg"),
         "gammascape why CELL": lambda: command("why", path),
         "gammascape prune": lambda: command("prune"),
         "gammascape export-crate": lambda: command("export-crate", str(project.parent / "crate")),
-        "load(...).collect()": lambda: timed(gammascape.load("results").collect),
-        "load(...).select(3 columns).collect()": lambda: timed(trained.collect),
-        "history(cell)": lambda: timed(lambda: gammascape.history(path)),
+        "load(...).collect()": gammascape.load("results").collect,
+        "load(...).select(3 columns).collect()": trained.collect,
+        "history(cell)": lambda: gammascape.history(path),
     }
     for name, act in rows.items():
-        print(f"{name}: {act():.2f} s", flush=True)
+        print(f"{name}: {timed(act)}", flush=True)
     study = project / "config/studies/bench.yaml"
     study.write_text(STUDY.format(gammas=more_gammas, etas=etas))
-    print(f"gammascape plan, {len(etas)} new cells: {command('plan'):.2f} s")
+    print(f"gammascape plan, {len(etas)} new cells: {timed(lambda: command('plan'))}")
 
 
 if __name__ == "__main__":

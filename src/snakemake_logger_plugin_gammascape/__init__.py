@@ -96,6 +96,7 @@ class LogHandler(LogHandlerBase):
         job = {
             "rule": given["rule_name"],
             "wildcards": dict(given["wildcards"]),
+            "input": [str(file) for file in given["input"]],
             "output": [str(file) for file in given["output"]],
             "reason": given["reason"],
         }

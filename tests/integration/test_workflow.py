@@ -228,6 +228,9 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
         assert words in page, words
 
 
+SCALING = "results/tiny/tables/scaling/*.manifest.json"
+
+
 def gammascape(project: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "gammascape", *words],
@@ -278,10 +281,24 @@ def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
             path.write_text(json.dumps(record))
     code.touch()
     assert planned(project)["scaling"] == 1
+    # A parameter that changed with the code is not accepted with it.
+    study = project / "config/studies/tiny.yaml"
+    asked = study.read_text()
+    study.write_text(asked + "analysis: {bootstrap: 500}\n")
+    refused = subprocess.run(
+        [sys.executable, "-m", "gammascape", "accept", "--reason", "x", *project.glob(SCALING)],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "Params have changed" in refused.stderr
+    study.write_text(asked)
     pictures = {p: p.read_bytes() for p in project.glob("results/tiny/**/*.parquet")}
     gammascape(project, "accept", "--all", "--reason", "comments")
     done = snakemake(project, "--dry-run")
     assert "Nothing to be done" in done.stderr + done.stdout
     assert {p: p.read_bytes() for p in pictures} == pictures
-    manifest = next(project.glob("results/tiny/tables/scaling/*.manifest.json"))
+    manifest = next(project.glob(SCALING))
     assert json.loads(manifest.read_text())["accepted"][0]["reason"] == "comments"

@@ -31,8 +31,6 @@ Declare existing artifacts current although the code that made them has changed,
 results. The reason is written into their manifests, where gammascape audit and why show it. Snakemake then has
 nothing to do for the tables and figures that are named, or for all of them with --all. A cell of another
 NUMERICS_VERSION cannot be accepted: it is another cell."""
-_CODE_CAUSES = {"updated", "script", "follows"}
-"""Snakemake's reasons that a change of code can have; any other is a change of what was asked for."""
 
 
 def add(commands: "Commands") -> None:
@@ -68,24 +66,36 @@ def run(chosen: argparse.Namespace) -> int:
         named = [find_manifest(text) for text in chosen.artifacts]
         cells = [path for path in named if read_manifest(path).kind in ("cell", "data")]
         others = [path for path in named if path not in cells]
-    accepted = [path for path in cells if accept(path, chosen.reason)]
+    jobs: list[Job] = []
+    refused: dict[str, str] = {}
+    options = study_options(chosen.study)
     if others:
-        options = study_options(chosen.study)
-        jobs = acceptable(dry_run(options), others)
-        scripts = {file for job in jobs if "script" in job.causes for file in job.output}
-        accepted += [
-            path
-            for path in others
-            if accept(path, chosen.reason, script_changed=path.as_posix() in scripts)
-        ]
+        stale = dry_run(options)
+        # Behind a newer file Snakemake looks for no other change; so it is asked once more as if code were old.
+        changed = dry_run([*options, *_code_is_old(stale)]) if stale else []
+        jobs, refused = acceptable(stale, changed, others)
+    if refused and not chosen.all:
+        raise StudyError(
+            "cannot be accepted, because more than code has changed:\n" + _lines(refused)
+        )
+    scripts = {file for job in jobs if "script" in job.causes for file in job.output}
+    accepted = [path for path in cells if accept(path, chosen.reason)]
+    accepted += [
+        path
+        for path in others
+        if path.as_posix() not in refused
+        and accept(path, chosen.reason, script_changed=path.as_posix() in scripts)
+    ]
+    if jobs:
+        rules = sorted({job.rule for job in jobs})
         targets = [file for job in jobs for file in job.output]
-        if targets:
-            rules = sorted({job.rule for job in jobs})
-            call_snakemake(
-                "--touch", "--cores", "1", *options, "--allowed-rules", *rules, "--", *targets
-            )
-        print(f"{len(jobs):,} jobs of tables and figures have nothing to do")
-    print(f"{len(accepted):,} manifests say so")
+        call_snakemake(
+            "--touch", "--cores", "1", *options, "--allowed-rules", *rules, "--", *targets
+        )
+    print(f"{len(accepted):,} manifests say that their artifacts are current, and why")
+    print(f"{len(jobs):,} jobs of tables and figures are not run again for the change of code")
+    if refused:
+        print("left to be made again, because more than code has changed:\n" + _lines(refused))
     return 0
 
 
@@ -109,30 +119,54 @@ def accept(path: Path, reason: str, *, script_changed: bool = False) -> bool:
     return True
 
 
-def acceptable(jobs: Sequence[Job], manifests: Iterable[Path]) -> list[Job]:
-    """The jobs that would make these artifacts again because of code.
+def acceptable(
+    jobs: Sequence[Job], changed: Sequence[Job], manifests: Iterable[Path]
+) -> tuple[list[Job], dict[str, str]]:
+    """The jobs that would make artifacts again because of code alone.
 
-    Raises:
-        StudyError: if something else than code has changed for one of them, or for what it is made from.
+    Args:
+        jobs: what Snakemake would run.
+        changed: what it would run if no code had changed.
+        manifests: of the artifacts.
+
+    Returns:
+        these jobs, and for the others manifest -> what else has changed.
     """
     wanted = {path.as_posix() for path in manifests}
-    concerned = [job for job in jobs if wanted & set(job.output)]
-    current = {file for job in concerned for file in job.output}
-    refused = []
-    for job in concerned:
-        causes = job.causes
-        updated = _files(causes.get("updated", ""))
-        by_code = all(".fingerprints/" in file for file in updated)
-        others = sorted(set(_files(causes.get("follows", ""))) - current)
-        if not set(causes) <= _CODE_CAUSES or not by_code:
-            refused.append(f"{job.output[0]}: {job.reason}")
-        elif others:
-            refused.append(f"{job.output[0]}: made from {others[0]}, which would be made again")
-    if refused:
-        raise StudyError(
-            "cannot be accepted, because more than code has changed:\n  " + "\n  ".join(refused)
-        )
-    return concerned
+    others = {job.output: job for job in changed}
+    accepted = [job for job in jobs if wanted & set(job.output)]
+    refused: dict[str, str] = {}
+    while True:
+        current = {file for job in accepted for file in job.output}
+        bad = {
+            job.output: reason
+            for job in accepted
+            if (reason := _more_than_code(job, others.get(job.output), current))
+        }
+        if not bad:
+            return accepted, refused
+        refused |= {file: why for files, why in bad.items() for file in files if file in wanted}
+        accepted = [job for job in accepted if job.output not in bad]
+
+
+def _more_than_code(job: Job, changed: Job | None, current: set[str]) -> str:
+    """What else than code has changed for a job; nothing if that is all, and its inputs are in `current`."""
+    if changed is not None:
+        return changed.reason
+    others = sorted(set(_files(job.causes.get("follows", ""))) - current)
+    return f"made from {others[0]}, which would be made again" if others else ""
+
+
+def _code_is_old(jobs: Iterable[Job]) -> list[str]:
+    """Options with which Snakemake sees every change but those of code."""
+    rules = sorted(
+        {job.rule for job in jobs if any(".fingerprints/" in path for path in job.input)}
+    )
+    triggers = ["--rerun-triggers", "mtime", "params", "input"]
+    return [
+        *triggers,
+        *(["--consider-ancient", *(f"{rule}=code" for rule in rules)] if rules else []),
+    ]
 
 
 def of_plan(manifest: Manifest, plan: Plan) -> bool:
@@ -143,6 +177,12 @@ def of_plan(manifest: Manifest, plan: Plan) -> bool:
         return "study" not in wildcards
     key = wildcards.get("slice")
     return key is None or key in {part.key for part in study.slices}
+
+
+def _lines(refused: dict[str, str]) -> str:
+    return "\n".join(
+        f"  {path.removesuffix('.manifest.json')}: {why}" for path, why in refused.items()
+    )
 
 
 def _files(text: str) -> list[str]:

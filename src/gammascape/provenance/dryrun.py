@@ -39,6 +39,7 @@ class Job:
     output: tuple[str, ...]
     reason: str
     """As Snakemake words it."""
+    input: tuple[str, ...] = ()
 
     @property
     def causes(self) -> dict[str, str]:
@@ -91,4 +92,5 @@ def _environment() -> dict[str, str]:
 
 
 def _job(content: dict[str, Any]) -> Job:
-    return Job(content["rule"], content["wildcards"], tuple(content["output"]), content["reason"])
+    output, given = tuple(content["output"]), tuple(content["input"])
+    return Job(content["rule"], content["wildcards"], output, content["reason"], given)
