@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gammascape.sources import copy_sources, folder_of
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
@@ -24,6 +24,19 @@ DRAWN = ("sharpness", "kernel_alignment", "ntk_alignment")
 @dataclass(frozen=True)
 class Plan:
     """The studies of one call of Snakemake."""
+
+    slice_tables: ClassVar[tuple[str, ...]] = (
+        "cells",
+        "thresholds",
+        "pooled_edges",
+        "scaling",
+        "exponent_models",
+        "crossover",
+        "sensitivity",
+        "budget",
+        "apex",
+    )
+    """Tables made slice by slice and then put into one for the study."""
 
     config: Config
     studies: Mapping[str, Study]
@@ -144,6 +157,13 @@ class Plan:
         lines = [f"{cell.gamma} {cell.eta} {cell.path}" for cell in part.cells]
         return {"depth": part.depth_exponent, "points": "\n".join(lines)}
 
+    def judged_params(self, study: str, key: str) -> dict[str, Any]:
+        """Parameters of rules that judge cells again: L of the slice, and the thresholds."""
+        return {
+            "depth_exponent": self.slice(study, key).depth_exponent,
+            "thresholds": self.cells_params(study, key)["thresholds"],
+        }
+
     def scaling_params(self, study: str) -> dict[str, Any]:
         """Parameters of the rule `scaling`: windows, resamples and confidence level."""
         content: dict[str, Any] = self.studies[study].analysis.model_dump(
@@ -154,7 +174,8 @@ class Plan:
     def figures(self, study: str) -> list[str]:
         """Stems of a study's figures in the order of the page."""
         keys = [part.key for part in self.studies[study].slices]
-        names = [f"portrait/{key}" for key in keys] + ["edges"]
+        names = [f"portrait/{key}" for key in keys] + ["edges", "exponents", "sensitivity"]
+        names += [f"budget/{key}" for key in keys]
         # A toy has no test set and no representations.
         names += ["accuracy", "similarity"] if self.trained(study) else []
         names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
@@ -170,7 +191,7 @@ class Plan:
 
     def tables(self, study: str) -> list[str]:
         """Names of a study's tables in the order of the page; a toy has no representations to compare."""
-        tables = ["cells", "thresholds", "scaling"]
+        tables = [*self.slice_tables]
         tables += ["similarity"] if self.trained(study) else []
         measured = any(part.observables for part in self.studies[study].slices)
         return tables + (["observables"] if measured else [])

@@ -28,11 +28,7 @@ rule thresholds:
     log:
         "results/logs/tables/{study}/thresholds/{slice}.log",
     params:
-        model=lambda wildcards: {
-            "depth_exponent": PLAN.slice(
-                wildcards.study, wildcards.slice
-            ).depth_exponent
-        },
+        model=lambda wildcards: PLAN.judged_params(wildcards.study, wildcards.slice),
     message:
         "Find where training begins and ends in {wildcards.slice}"
     script:
@@ -91,6 +87,110 @@ rule observables:
         "../scripts/observables.py"
 
 
+rule pooled_edges:
+    input:
+        thresholds="results/{study}/tables/thresholds/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/pooled_edges/{slice}.parquet",
+        manifest="results/{study}/tables/pooled_edges/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/pooled_edges/{slice}.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    message:
+        "Put the seeds' edges of {wildcards.slice} together"
+    script:
+        "../scripts/pooled_edges.py"
+
+
+rule exponent_models:
+    input:
+        thresholds="results/{study}/tables/thresholds/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/exponent_models/{slice}.parquet",
+        manifest="results/{study}/tables/exponent_models/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/exponent_models/{slice}.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    message:
+        "Compare exponents of {wildcards.slice}"
+    script:
+        "../scripts/exponent_models.py"
+
+
+rule crossover:
+    input:
+        thresholds="results/{study}/tables/thresholds/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/crossover/{slice}.parquet",
+        manifest="results/{study}/tables/crossover/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/crossover/{slice}.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    message:
+        "Find where the edges of {wildcards.slice} bend"
+    script:
+        "../scripts/crossover.py"
+
+
+rule sensitivity:
+    input:
+        cells="results/{study}/tables/cells/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/sensitivity/{slice}.parquet",
+        manifest="results/{study}/tables/sensitivity/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/sensitivity/{slice}.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+        model=lambda wildcards: PLAN.judged_params(wildcards.study, wildcards.slice),
+    message:
+        "Move the thresholds of {wildcards.slice}"
+    script:
+        "../scripts/sensitivity.py"
+
+
+rule budget:
+    input:
+        cells="results/{study}/tables/cells/{slice}.parquet",
+        arrays=lambda wildcards: slice_cells(wildcards, "arrays.npz"),
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/budget/{slice}.parquet",
+        manifest="results/{study}/tables/budget/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/budget/{slice}.log",
+    params:
+        model=lambda wildcards: PLAN.judged_params(wildcards.study, wildcards.slice),
+    message:
+        "Judge the cells of {wildcards.slice} at shorter budgets"
+    script:
+        "../scripts/budget.py"
+
+
+rule apex:
+    input:
+        budget="results/{study}/tables/budget/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/apex/{slice}.parquet",
+        manifest="results/{study}/tables/apex/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/apex/{slice}.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    message:
+        "Find where the window of {wildcards.slice} closes"
+    script:
+        "../scripts/apex.py"
+
+
 rule combine:
     input:
         slices=lambda wildcards: slice_tables(wildcards, wildcards.table),
@@ -100,7 +200,7 @@ rule combine:
     log:
         "results/logs/tables/{study}/{table}.log",
     wildcard_constraints:
-        table="cells|thresholds|scaling|observables",
+        table="|".join([*PLAN.slice_tables, "observables"]),
     message:
         "Put the slices' {wildcards.table} into one table"
     script:

@@ -10,7 +10,13 @@ from gammascape.figures import TableEntry, read_figure, study_section, write_ind
 TABLES = {
     "cells": "One row for each cell: parameters, status, losses, accuracy.",
     "thresholds": "The edges of training for each gamma and seed, with the neighbouring etas.",
+    "pooled_edges": "The edges for each gamma, seeds together.",
     "scaling": "Fitted exponents of the edges with intervals, beside the predicted ones.",
+    "exponent_models": "How well the laws 2/L, 3/L, 2/(L+1) and a free exponent fit the upper edges.",
+    "crossover": "The gamma at which each edge bends, and its slopes before and after.",
+    "sensitivity": "How edges and exponents move when a threshold is halved or doubled.",
+    "budget": "The edges at every shorter budget of steps that the runs contain.",
+    "apex": "The gamma at which the window of learning rates closes, and the best gamma, at each budget.",
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }

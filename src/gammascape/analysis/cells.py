@@ -35,6 +35,7 @@ CELL_SCHEMA = {
     "status": pl.String,
     "catapulted": pl.Boolean,
     "kept_by_nan_rule": pl.Boolean,
+    "initial_loss": pl.Float64,
     "baseline_loss": pl.Float64,
     "final_loss": pl.Float64,
     "relative_loss": pl.Float64,
@@ -45,6 +46,8 @@ CELL_SCHEMA = {
     "shifted_test_loss": pl.Float64,
     "shifted_test_accuracy": pl.Float64,
     "active_fraction": pl.Float64,
+    "base_width": pl.Int64,
+    "sharpness_init": pl.Float64,
     "steps_done": pl.Int64,
     "seconds": pl.Float64,
     "device": pl.String,
@@ -115,6 +118,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "status": outcome.status,
         "catapulted": outcome.catapulted,
         "kept_by_nan_rule": outcome.kept_by_nan_rule,
+        "initial_loss": facts.initial_loss,
         "baseline_loss": facts.baseline_loss,
         "final_loss": facts.final_loss,
         "relative_loss": outcome.relative_loss,
@@ -125,8 +129,19 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "shifted_test_loss": last.get("shifted_loss"),
         "shifted_test_accuracy": last.get("shifted_accuracy"),
         "active_fraction": facts.active_fraction,
+        "base_width": record["model"]["width"],
+        "sharpness_init": _sharpness_init(summary),
         "steps_done": summary["steps_done"],
         "seconds": manifest["cost"]["seconds"],
         "device": manifest["device"]["device"],
         "data_digest": summary["data"]["digest"],
     }
+
+
+def _sharpness_init(summary: Mapping[str, Any]) -> float | None:
+    """Largest eigenvalue of the Hessian before the first step, if the run measured it."""
+    for entry in summary.get("observables") or ():
+        if entry.get("step") == 0:
+            sharpness: float | None = entry.get("sharpness")
+            return sharpness
+    return None

@@ -1,14 +1,17 @@
 """Exponents: log-log slopes of the edges against gamma in declared windows, with intervals."""
 
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from gammascape.analysis.cells import SLICE_COLUMNS
-from gammascape.study import EDGES, Analysis, Regime, Span, predicted_slope
+from gammascape.analysis.lines import Points, draws, fit_lines, gather, interval
+from gammascape.analysis.thresholds import bracket
+from gammascape.study import EDGES, Analysis, Edge, Regime, Span, predicted_slope
 
 SCALING_SCHEMA = {
     **SLICE_COLUMNS,
@@ -26,105 +29,134 @@ SCALING_SCHEMA = {
     "points": pl.Int64,
     "seeds": pl.Int64,
     "confidence": pl.Float64,
+    "gammas": pl.Int64,
+    "estimate_slope": pl.Float64,
+    "estimate_slope_low": pl.Float64,
+    "estimate_slope_high": pl.Float64,
+    "interpolated": pl.Int64,
 }
 
-Floats = NDArray[np.float64]
+Place = Literal["grid", "estimate"]
+"""Where an edge is taken to be: anywhere between two sampled etas, or in the interval of its estimate."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The bounded edges of one kind in one window of gamma."""
+
+    edge: Edge
+    window: Regime
+    rows: pl.DataFrame
+
+    def points(self, place: Place = "grid") -> Points:
+        """The edges, gamma by gamma."""
+        return points_of(self.rows, place)
 
 
 def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Fit eta = 10^prefactor * gamma^slope to each edge of one slice in the lazy and the ultra-rich window.
 
     An edge is known to lie between two sampled etas. The line is fitted by least squares to the middles of these
-    intervals; for the confidence interval, points (gamma, seed) are drawn with replacement and each edge is
-    drawn uniformly from its interval, so that neither few points nor a coarse grid is mistaken for certainty.
-    A window with fewer than two distinct gammas has no row. `prefactor_at_predicted_log10` is that of the line
-    with the predicted slope that is nearest to the same middles.
+    intervals, and the interval of its slope is a bootstrap over gammas, seeds and the position of the edge
+    between the two etas (`analysis.lines.draws`). `estimate_slope` is fitted in the same way to the sub-grid
+    estimates. A window with fewer than two distinct gammas has no row. `prefactor_at_predicted_log10` is that of the
+    line with the predicted slope that is nearest to the same middles.
 
     Args:
         thresholds: the table of `analysis.thresholds.threshold_table` for one slice.
         analysis: the study's windows, number of resamples and confidence level.
     """
     rows: list[dict[str, Any]] = []
-    if thresholds.is_empty():
-        return pl.DataFrame(rows, schema=SCALING_SCHEMA)
-    shared = thresholds.row(0, named=True)
-    shared = {name: shared[name] for name in (*SLICE_COLUMNS, "depth_exponent")}
-    windows: tuple[tuple[Regime, Span], ...] = (("lazy", analysis.lazy), ("rich", analysis.rich))
-    for edge in EDGES:
-        bounded = thresholds.filter(pl.col("edge") == edge, pl.col("bounded"))
-        for window, span in windows:
-            low, high = _bounds(span)
-            points = bounded.filter(pl.col("gamma_log10").is_between(low, high))
-            if points["gamma_log10"].n_unique() < 2:
-                continue
-            gammas = points["gamma_log10"].to_numpy()
-            lower, upper = _interval(edge, points)
-            slope, prefactor = fit_line(gammas, (lower + upper) / 2)
-            predicted = predicted_slope(edge, shared["loss"], window, shared["depth_exponent"])
-            rng = np.random.default_rng(zlib.crc32(f"{shared['slice']} {edge} {window}".encode()))
-            slopes = bootstrap_slopes(gammas, lower, upper, analysis.bootstrap, rng)
-            tail = (1 - analysis.confidence) / 2
-            rows.append(
-                shared
-                | {
-                    "edge": edge,
-                    "window": window,
-                    "from_log10": float(gammas.min()),
-                    "to_log10": float(gammas.max()),
-                    "slope": slope,
-                    "slope_low": float(np.quantile(slopes, tail)),
-                    "slope_high": float(np.quantile(slopes, 1 - tail)),
-                    "prefactor_log10": prefactor,
-                    "predicted_slope": predicted,
-                    "prefactor_at_predicted_log10": (
-                        None
-                        if predicted is None
-                        else float(np.mean((lower + upper) / 2 - predicted * gammas))
-                    ),
-                    "points": len(gammas),
-                    "seeds": points.select("seed", "data_seed").n_unique(),
-                    "confidence": analysis.confidence,
-                }
-            )
+    for part in windows(thresholds, analysis):
+        points = part.points()
+        shared = shared_of(part.rows)
+        slope, prefactor, ends = fit_slope(points, analysis, rng_of(part, "grid"))
+        estimate, _, estimate_ends = fit_slope(
+            part.points("estimate"), analysis, rng_of(part, "estimate")
+        )
+        predicted = predicted_slope(
+            part.edge, shared["loss"], part.window, shared["depth_exponent"]
+        )
+        rows.append(
+            shared
+            | {
+                "edge": part.edge,
+                "window": part.window,
+                "from_log10": float(points.gamma[0]),
+                "to_log10": float(points.gamma[-1]),
+                "slope": slope,
+                "slope_low": ends[0],
+                "slope_high": ends[1],
+                "prefactor_log10": prefactor,
+                "predicted_slope": predicted,
+                "prefactor_at_predicted_log10": (
+                    None
+                    if predicted is None
+                    else float(
+                        np.average(points.middle - predicted * points.gamma, weights=points.seeds)
+                    )
+                ),
+                "points": part.rows.height,
+                "seeds": part.rows.select("seed", "data_seed").n_unique(),
+                "confidence": analysis.confidence,
+                "gammas": len(points.gamma),
+                "estimate_slope": estimate,
+                "estimate_slope_low": estimate_ends[0],
+                "estimate_slope_high": estimate_ends[1],
+                "interpolated": int((part.rows["method"] == "interpolated").sum()),
+            }
+        )
     return pl.DataFrame(rows, schema=SCALING_SCHEMA)
 
 
-def fit_line(x: Floats, y: Floats) -> tuple[float, float]:
-    """Least squares: slope and intercept of y against x, both (n,)."""
-    centred = x - x.mean()
-    slope = float(centred @ y / (centred @ centred))
-    return slope, float(y.mean() - slope * x.mean())
+def windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Window]:
+    """The edges of one slice that can be fitted: bounded, at two or more gammas of a window."""
+    spans: tuple[tuple[Regime, Span], ...] = (("lazy", analysis.lazy), ("rich", analysis.rich))
+    for edge in EDGES:
+        bounded = thresholds.filter(pl.col("edge") == edge, pl.col("bounded"))
+        for window, span in spans:
+            rows = bounded.filter(pl.col("gamma_log10").is_between(*_bounds(span)))
+            if rows["gamma_log10"].n_unique() >= 2:
+                yield Window(edge, window, rows)
 
 
-def bootstrap_slopes(
-    x: Floats, lower: Floats, upper: Floats, resamples: int, rng: np.random.Generator
-) -> Floats:
-    """Slopes of resampled points whose y is uniform in [lower, upper]; all inputs (n,), result (resamples,).
+def points_of(rows: pl.DataFrame, place: Place = "grid") -> Points:
+    """Bounded edges of one kind, gamma by gamma."""
+    if place == "estimate":
+        lower, upper = rows["estimate_low_log10"].to_numpy(), rows["estimate_high_log10"].to_numpy()
+    else:
+        ends = [
+            bracket(*row)
+            for row in rows.select("edge", "eta_log10", "lower_log10", "upper_log10").iter_rows()
+        ]
+        lower, upper = np.array(ends).T
+    return gather(rows["gamma_log10"].to_numpy(), lower, upper)
 
-    A draw that holds a single x has no slope and is drawn again.
-    """
-    chosen = rng.integers(len(x), size=(resamples, len(x)))
-    while (flat := np.ptp(x[chosen], axis=1) == 0).any():
-        chosen[flat] = rng.integers(len(x), size=(int(flat.sum()), len(x)))
-    xs = x[chosen]
-    ys = rng.uniform(lower[chosen], upper[chosen])
-    centred = xs - xs.mean(1, keepdims=True)
-    slopes: Floats = (centred * ys).sum(1) / (centred**2).sum(1)
-    return slopes
+
+def shared_of(thresholds: pl.DataFrame) -> dict[str, Any]:
+    """The columns that are the same in all rows of a slice."""
+    row = thresholds.row(0, named=True)
+    return {name: row[name] for name in (*SLICE_COLUMNS, "depth_exponent")}
+
+
+def fit_slope(
+    points: Points, analysis: Analysis, rng: np.random.Generator
+) -> tuple[float, float, tuple[float, float]]:
+    """Slope, intercept and interval of the slope."""
+    slopes, intercepts = fit_lines(points, points.middle[None])
+    fitted = slopes[0] * points.gamma + intercepts[0]
+    drawn = draws(points, fitted, 2, analysis.bootstrap, rng)
+    ends = interval(fit_lines(points, drawn)[0], analysis.confidence)
+    return float(slopes[0]), float(intercepts[0]), ends
+
+
+def rng_of(part: Window, purpose: str) -> np.random.Generator:
+    """Random numbers that depend on what is fitted alone, so that the same table gives the same intervals."""
+    text = f"{part.rows['slice'][0]} {part.edge} {part.window} {purpose}"
+    return np.random.default_rng(zlib.crc32(text.encode()))
 
 
 def _bounds(span: Span) -> tuple[float, float]:
     low = -np.inf if span.start is None else float(span.start)
     high = np.inf if span.stop is None else float(span.stop)
     return low, high
-
-
-def _interval(edge: str, points: pl.DataFrame) -> tuple[Floats, Floats]:
-    at = points["eta_log10"].to_numpy()
-    below = points["lower_log10"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    above = points["upper_log10"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    if edge == "eta_min":
-        return below, at
-    if edge == "eta_best":
-        return (below + at) / 2, (at + above) / 2
-    return at, above

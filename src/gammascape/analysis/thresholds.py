@@ -1,10 +1,12 @@
-"""Where training begins and ends along eta, at each gamma: the edges of the phase portrait."""
+"""Where training begins and ends along eta, at each gamma and seed: the edges of the phase portrait."""
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.measure.outcome import Thresholds
 
 THRESHOLD_SCHEMA = {
     **SLICE_COLUMNS,
@@ -17,17 +19,28 @@ THRESHOLD_SCHEMA = {
     "lower_log10": pl.Float64,
     "upper_log10": pl.Float64,
     "bounded": pl.Boolean,
+    "estimate_log10": pl.Float64,
+    "estimate_low_log10": pl.Float64,
+    "estimate_high_log10": pl.Float64,
+    "method": pl.String,
     "cell": pl.String,
 }
 
-_LINE = [*SLICE_COLUMNS, "seed", "data_seed", "gamma_log10"]
+LINE = [*SLICE_COLUMNS, "seed", "data_seed", "gamma_log10"]
 """Cells that differ in eta alone."""
+_INTERPOLATION_ERROR = 0.25
+"""Share of a grid step, within which 95 % of the toy's exact edges are found (tests/unit/core/test_edges.py)."""
+_NEAR_ONE = 1 - 1e-3
 
 
-def threshold_table(cells: pl.DataFrame, depth_exponent: int | None) -> pl.DataFrame:
+def threshold_table(
+    cells: pl.DataFrame, depth_exponent: int | None, thresholds: Thresholds | None = None
+) -> pl.DataFrame:
     """The edges of one slice, for each gamma and seed, as sampled etas.
 
     eta_min          lowest eta of the uninterrupted run of trained cells around the best one
+    eta_crit         2 / (N sharpness), the sharpness measured before the first step; SGD's rate is N eta
+    eta_no_spike     highest eta of that run up to which no cell of the run catapulted
     eta_max_trained  highest eta of that run
     eta_max_finite   highest eta below the first that diverged, as the paper's code decides
     eta_best         lowest final loss among cells that trained or stayed untrained
@@ -36,15 +49,24 @@ def threshold_table(cells: pl.DataFrame, depth_exponent: int | None) -> pl.DataF
     upper neighbour, eta_min between the lower neighbour and its value. `bounded` is False where the
     sampled range ends before the edge does; such a row is only a bound and takes no part in fits.
 
+    `estimate_log10` places a bounded edge between the two etas that bracket it. Where the loss is known on both
+    sides and is below that of f = 0, its crossing of `trained_below` is interpolated (`method` interpolated):
+    log(-log(relative loss)) is linear in log eta as long as the loss falls exponentially with eta T. Else it is
+    the middle (`method` grid), and for eta_crit the measured value itself (`method` measured).
+
     Args:
         cells: the table of `analysis.cells.cell_table`.
         depth_exponent: L of the model, or None.
+        thresholds: those with which the cells were judged; the defaults if None.
     """
+    level = (thresholds or Thresholds()).trained_below
     rows: list[dict[str, Any]] = []
-    for key, line in cells.sort("eta_log10").group_by(_LINE, maintain_order=True):
-        shared = dict(zip(_LINE, key, strict=True)) | {"depth_exponent": depth_exponent}
-        rows += [shared | edge for edge in _edges_of_line(line)]
-    return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA).sort("gamma_log10", "seed", "edge")
+    for key, line in cells.sort("eta_log10").group_by(LINE, maintain_order=True):
+        shared = dict(zip(LINE, key, strict=True)) | {"depth_exponent": depth_exponent}
+        rows += [shared | edge for edge in edges_of_line(line, level)]
+    return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA).sort(
+        "gamma_log10", "seed", "data_seed", "edge"
+    )
 
 
 def best_cells(thresholds: pl.DataFrame) -> pl.DataFrame:
@@ -52,15 +74,17 @@ def best_cells(thresholds: pl.DataFrame) -> pl.DataFrame:
     return thresholds.filter(pl.col("edge") == "eta_best")
 
 
-def _edges_of_line(line: pl.DataFrame) -> list[dict[str, Any]]:
+def edges_of_line(line: pl.DataFrame, trained_below: float) -> list[dict[str, Any]]:
+    """The edges of cells that differ in eta alone, sorted by eta: columns from `edge` on."""
     etas: list[float] = line["eta_log10"].to_list()
     statuses: list[str] = line["status"].to_list()
     losses: list[float | None] = line["relative_loss"].to_list()
+    catapulted: list[bool] = line["catapulted"].to_list()
     names: list[str] = line["cell"].to_list()
     last = len(etas) - 1
 
     def edge(name: str, position: int, bounded: bool) -> dict[str, Any]:
-        return {
+        row: dict[str, Any] = {
             "edge": name,
             "eta_log10": etas[position],
             "lower_log10": etas[position - 1] if position > 0 else None,
@@ -68,8 +92,17 @@ def _edges_of_line(line: pl.DataFrame) -> list[dict[str, Any]]:
             "bounded": bounded,
             "cell": names[position],
         }
+        if not bounded:
+            return row
+        low, high = bracket(name, row["eta_log10"], row["lower_log10"], row["upper_log10"])
+        outside = position - 1 if name == "eta_min" else position + 1
+        if name in ("eta_min", "eta_max_trained") and statuses[outside] == "untrained":
+            return row | _interpolated(
+                (etas[position], losses[position]), (etas[outside], losses[outside]), trained_below
+            )
+        return row | _estimate((low + high) / 2, low, high, "grid")
 
-    edges = []
+    edges = _critical(line)
     diverged = [i for i, status in enumerate(statuses) if status == "diverged"]
     top_finite = diverged[0] - 1 if diverged else last
     if top_finite >= 0:
@@ -92,4 +125,66 @@ def _edges_of_line(line: pl.DataFrame) -> list[dict[str, Any]]:
             high += 1
         edges.append(edge("eta_min", low, low > 0))
         edges.append(edge("eta_max_trained", high, high < last))
+        calm = next((i - 1 for i in range(low, high + 1) if catapulted[i]), high)
+        if calm >= low:
+            edges.append(edge("eta_no_spike", calm, calm < last))
     return edges
+
+
+def bracket(edge: str, at: float, below: float | None, above: float | None) -> tuple[float, float]:
+    """Between which log10 etas a bounded edge lies, from the columns eta, lower and upper of its row."""
+    if edge == "eta_crit":
+        return at, at
+    if edge == "eta_min":
+        assert below is not None
+        return below, at
+    assert above is not None
+    if edge == "eta_best":
+        assert below is not None
+        return (below + at) / 2, (at + above) / 2
+    return at, above
+
+
+def _critical(line: pl.DataFrame) -> list[dict[str, Any]]:
+    measured = line.filter(pl.col("sharpness_init") > 0)
+    if measured.is_empty():
+        return []
+    # The start of a run does not depend on eta; cells computed in different precision differ by rounding.
+    value = (2 / (measured["base_width"] * measured["sharpness_init"])).log(10).median()
+    assert isinstance(value, float)
+    return [
+        {
+            "edge": "eta_crit",
+            "eta_log10": value,
+            "lower_log10": value,
+            "upper_log10": value,
+            "bounded": True,
+            "cell": measured["cell"][0],
+        }
+        | _estimate(value, value, value, "measured")
+    ]
+
+
+def _interpolated(
+    inside: tuple[float, float | None], outside: tuple[float, float | None], level: float
+) -> dict[str, Any]:
+    assert inside[1] is not None
+    assert outside[1] is not None
+    low, high = sorted((inside[0], outside[0]))
+    # A loss of exactly zero has no logarithm; one of f = 0 or above has no second one.
+    nearest = max(_NEAR_ONE, (1 + level) / 2)
+    relative = np.clip([inside[1], outside[1], level], 1e-300, nearest)
+    depth = np.log(-np.log(relative))
+    share = (depth[2] - depth[0]) / (depth[1] - depth[0])
+    at = inside[0] + float(np.clip(share, 0, 1)) * (outside[0] - inside[0])
+    error = _INTERPOLATION_ERROR * (high - low)
+    return _estimate(at, max(low, at - error), min(high, at + error), "interpolated")
+
+
+def _estimate(at: float, low: float, high: float, method: str) -> dict[str, Any]:
+    return {
+        "estimate_log10": at,
+        "estimate_low_log10": low,
+        "estimate_high_log10": high,
+        "method": method,
+    }

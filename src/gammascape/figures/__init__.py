@@ -1,8 +1,10 @@
 """Figures and the page that shows them: tables in, altair charts out, files written by `save`."""
 
 from gammascape.figures.accuracy import accuracy
+from gammascape.figures.budget import budget
 from gammascape.figures.curves import collapse, loss_curves
 from gammascape.figures.edges import edges
+from gammascape.figures.exponents import exponents
 from gammascape.figures.observables import observables
 from gammascape.figures.page import (
     FigureEntry,
@@ -16,6 +18,7 @@ from gammascape.figures.portrait import portrait
 from gammascape.figures.provenance import write_provenance
 from gammascape.figures.quality import quality
 from gammascape.figures.save import FORMATS, save
+from gammascape.figures.sensitivity import sensitivity
 from gammascape.figures.similarity import similarity
 
 __all__ = [
@@ -24,14 +27,17 @@ __all__ = [
     "StudySection",
     "TableEntry",
     "accuracy",
+    "budget",
     "collapse",
     "edges",
+    "exponents",
     "loss_curves",
     "observables",
     "portrait",
     "quality",
     "read_figure",
     "save",
+    "sensitivity",
     "similarity",
     "study_section",
     "write_index",

@@ -19,7 +19,7 @@ from gammascape.figures.tables import (
 WIDTH, HEIGHT = 400, 350
 ROW_BUDGET = 4000
 # Edges of one gamma often share a grid point; they are drawn side by side around it.
-_SHIFTS = {"eta_max_finite": -0.12, "eta_max_trained": -0.04, "eta_best": 0.04, "eta_min": 0.12}
+_SHIFTS = dict(zip(theme.EDGE_ORDER, (-0.15, -0.09, -0.03, 0.03, 0.09, 0.15), strict=True))
 _CAPTION = (
     "Measured edges of the learning rate η (up) against the feature learning strength γ (across), "
     "one panel per slice and one symbol per seed: filled where the sampled η bracket the edge, "
@@ -107,11 +107,11 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame) -> ChartType:
     x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
     y = alt.Y("eta_log10:Q").scale(domain=ys, nice=False, zero=False)
     y = y.axis(theme.decades_axis("learning rate η (dimensionless)", ys))
-    order = list(theme.EDGE_ORDER)
+    order = [e for e in theme.EDGE_ORDER if theme.EDGE_WORDS[e] in set(points["measured"])]
     colour = alt.Color(
         "measured:N",
         scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_COLOURS),
-        legend=alt.Legend(title="measured edge", orient="top", columns=4),
+        legend=alt.Legend(title="measured edge", orient="top", columns=3, labelLimit=300),
     )
     shape = alt.Shape(
         "measured:N", scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_SHAPES)

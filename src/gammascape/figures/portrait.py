@@ -20,6 +20,7 @@ from gammascape.figures.tables import (
 from gammascape.figures.theory import theory_lines
 
 WIDTH, HEIGHT = 460, 380
+_EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
 _LETTER = 9  # pixels of a letter of a label, at most
 _CAPTION = (
     "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
@@ -40,7 +41,10 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     key = only_slice(cells)
     # An edge at the end of the sampled range is a bound, and a portrait shows what was measured.
     thresholds = thresholds.filter(
-        pl.col("slice") == key, pl.col("bounded"), pl.col("eta_log10").is_not_null()
+        pl.col("edge").is_in(_EDGES),
+        pl.col("slice") == key,
+        pl.col("bounded"),
+        pl.col("eta_log10").is_not_null(),
     ).sort("edge", "gamma_log10", "seed", "data_seed")
     scaling = scaling.filter(pl.col("slice") == key)
     shown, thinning = _tiles(cells)

@@ -34,22 +34,35 @@ STATUS_WORDS = {
     "diverged": "diverged (not finite)",
 }
 
-EDGE_ORDER = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
+EDGE_ORDER = (
+    "eta_max_finite",
+    "eta_max_trained",
+    "eta_no_spike",
+    "eta_crit",
+    "eta_best",
+    "eta_min",
+)
 EDGE_WORDS = {
     "eta_max_finite": "largest finite η",
     "eta_max_trained": "largest trained η",
+    "eta_no_spike": "largest η without a spike",
+    "eta_crit": "η = 2 / sharpness at the start",
     "eta_best": "best η",
     "eta_min": "smallest trained η",
 }
 EDGE_COLOURS = {
     "eta_max_finite": "#767676",
     "eta_max_trained": "#c04a00",
+    "eta_no_spike": "#b0679a",
+    "eta_crit": "#00795a",
     "eta_best": "#000000",
     "eta_min": "#0072b2",
 }
 EDGE_SHAPES = {
     "eta_max_finite": "square",
     "eta_max_trained": "triangle-up",
+    "eta_no_spike": "circle",
+    "eta_crit": "cross",
     "eta_best": "diamond",
     "eta_min": "triangle-down",
 }

@@ -13,7 +13,7 @@ import gammascape
 PACKAGE = Path(gammascape.__file__).parent
 CELL_MODULES = ("numerics.py", "usercode.py", "data", "models", "measure", "training")
 """What decides the numbers of a cell, and how it is written."""
-TABLE_MODULES = ("analysis", "measure/outcome.py", "training/history.py")
+TABLE_MODULES = ("analysis", "measure/outcome.py", "study/edges.py", "training/history.py")
 FIGURE_MODULES = ("figures", "origin/mark.py")
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {

@@ -3,7 +3,9 @@
 from fractions import Fraction
 from typing import Literal, get_args
 
-Edge = Literal["eta_min", "eta_max_trained", "eta_max_finite", "eta_best"]
+Edge = Literal[
+    "eta_min", "eta_crit", "eta_no_spike", "eta_max_trained", "eta_max_finite", "eta_best"
+]
 Loss = Literal["mse", "xent"]
 Regime = Literal["lazy", "rich"]
 
@@ -21,12 +23,14 @@ def edge_exponent(
     the bounded gradient of cross-entropy keeps the loss finite up to eta ~ gamma, where the
     weights themselves move by O(1). Ultra-rich: escape from the plateau takes a fixed
     eta*t/gamma, hence eta_min ~ gamma, and the curvature at the solution, gamma^(-2/L), bounds
-    eta from above. (Atanasov, Meterez, Simon, Pehlevan, arXiv:2410.04642.)
+    eta from above. eta_crit is 2 over the curvature before training, where the residual is large:
+    its share (f - y) Hess f ~ 1/gamma wins, hence eta_crit ~ gamma. (Atanasov, Meterez, Simon,
+    Pehlevan, arXiv:2410.04642.)
     """
     if window == "lazy":
         bounded = edge == "eta_max_finite" and loss == "xent"
         return Fraction(1) if bounded else Fraction(2)
-    if edge == "eta_min":
+    if edge in ("eta_min", "eta_crit"):
         return Fraction(1)
     return None if depth_exponent is None else Fraction(2, depth_exponent)
 

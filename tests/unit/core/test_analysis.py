@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gammascape.analysis.cells import CELL_SCHEMA
 from gammascape.analysis.cka import debiased_cka, unpack_triangle
 from gammascape.analysis.curves import smooth
 from gammascape.analysis.scaling import scaling_table
@@ -14,10 +13,8 @@ from gammascape.analysis.thresholds import threshold_table
 from gammascape.measure.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis
 
-LABELS = {
-    "slice": "m-d-mse-B1-T1", "model": "m", "dataset": "d", "loss": "mse", "batch_size": 1, "steps": 1,
-    "passes": None,
-}  # fmt: skip
+from .planted import line
+
 FACTS = {
     "finite": True,
     "seen_nan": False,
@@ -27,26 +24,6 @@ FACTS = {
     "peak_loss": 0.1,
     "active_fraction": 1.0,
 }
-
-
-def line(statuses: str, gamma: float = 0.0, step: float = 0.5, start: float = 0.0) -> pl.DataFrame:
-    """Cells of one gamma: u(ntrained), t(rained), T (best), r(unaway), d(ead), x (diverged)."""
-    names = {"u": "untrained", "t": "trained", "T": "trained", "r": "runaway", "d": "dead"}
-    losses = {"u": 0.95, "t": 0.4, "T": 0.2, "r": 9.0, "d": 1.0}
-    rows: list[dict[str, Any]] = [
-        LABELS
-        | {
-            "cell": f"c{gamma}-{i}",
-            "gamma_log10": gamma,
-            "eta_log10": start + step * i,
-            "seed": 0,
-            "data_seed": 0,
-            "status": names.get(s, "diverged"),
-            "relative_loss": losses.get(s),
-        }
-        for i, s in enumerate(statuses)
-    ]
-    return pl.DataFrame(rows, schema_overrides=CELL_SCHEMA)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,10 @@ from gammascape.study import EDGES, Edge, Loss, Regime, predicted_slope
     [
         ("eta_min", "mse", 2, 1),
         ("eta_min", "xent", 2, 1),
+        ("eta_crit", "mse", 2, 1),
+        ("eta_crit", "xent", 2, 1),
+        ("eta_no_spike", "mse", 2, 0.5),
+        ("eta_no_spike", "xent", 2, 0.5),
         ("eta_max_trained", "mse", 2, 0.5),
         ("eta_max_trained", "xent", 2, 0.5),
         ("eta_max_finite", "mse", 2, 0.5),
@@ -36,7 +40,7 @@ def test_without_a_depth_exponent_only_the_upper_edges_in_the_rich_window_are_un
         for regime in regimes
         if predicted_slope(edge, loss, regime, None) is None
     }
-    assert unknown == {(edge, "rich") for edge in EDGES if edge != "eta_min"}
+    assert unknown == {(edge, "rich") for edge in EDGES if edge not in ("eta_min", "eta_crit")}
 
 
 def test_the_upper_edge_of_a_deeper_network_is_flatter() -> None:

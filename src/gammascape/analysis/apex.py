@@ -1,0 +1,134 @@
+"""How the budget opens the plane: the gamma at which the window of learning rates closes, and the best gamma."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.lines import draws, fit_lines, gather, interval
+from gammascape.analysis.theory import gamma_max_log10
+from gammascape.study import Analysis
+
+APEX_SCHEMA = {
+    **SLICE_COLUMNS,
+    "depth_exponent": pl.Int64,
+    "budget": pl.Int64,
+    "largest_open_log10": pl.Float64,
+    "smallest_closed_log10": pl.Float64,
+    "window_slope": pl.Float64,
+    "window_slope_low": pl.Float64,
+    "window_slope_high": pl.Float64,
+    "predicted_window_slope": pl.Float64,
+    "gamma_max_log10": pl.Float64,
+    "gamma_max_low_log10": pl.Float64,
+    "gamma_max_high_log10": pl.Float64,
+    "predicted_gamma_max_log10": pl.Float64,
+    "gamma_best_log10": pl.Float64,
+    "gamma_best_low_log10": pl.Float64,
+    "gamma_best_high_log10": pl.Float64,
+    "best_relative_loss": pl.Float64,
+    "gammas": pl.Int64,
+    "seeds": pl.Int64,
+    "confidence": pl.Float64,
+}
+
+
+def apex_table(budget: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
+    """One row for each budget of one slice.
+
+    A gamma is open if cells of at least half of its seeds trained. `gamma_max_log10` is where the line through the
+    log10 width of the window against log10 gamma, in the ultra-rich window of gammas, reaches zero; it is null
+    where fewer than three gammas have a window or it does not narrow. The prediction is that of the toy of depth
+    L, prefactor included: slope -(L - 2)/L, closing at `analysis.theory.gamma_max_log10`.
+
+    Args:
+        budget: the table of `analysis.budget.budget_table`.
+        analysis: the ultra-rich window, number of resamples and confidence level.
+    """
+    rows: list[dict[str, Any]] = []
+    key = [*SLICE_COLUMNS, "depth_exponent", "budget"]
+    for values, group in budget.group_by(key, maintain_order=True):
+        shared = dict(zip(key, values, strict=True))
+        rows.append(
+            shared
+            | _open(group)
+            | _closing(group, analysis, shared)
+            | _best(group)
+            | {
+                "seeds": group.select("seed", "data_seed").n_unique(),
+                "confidence": analysis.confidence,
+            }
+        )
+    return pl.DataFrame(rows, schema=APEX_SCHEMA, infer_schema_length=None)
+
+
+def _open(group: pl.DataFrame) -> dict[str, Any]:
+    by_gamma = (
+        group.group_by("gamma_log10")
+        .agg(
+            open=(pl.col("trained") > 0).mean() >= 0.5,
+            closed=pl.col("spanned").all() & ((pl.col("trained") > 0).mean() < 0.5),
+        )
+        .sort("gamma_log10")
+    )
+    largest = by_gamma.filter("open")["gamma_log10"].max()
+    above = by_gamma.filter("closed")
+    if largest is not None:
+        above = above.filter(pl.col("gamma_log10") > largest)
+    return {
+        "largest_open_log10": largest,
+        "smallest_closed_log10": above["gamma_log10"].min() if largest is not None else None,
+    }
+
+
+def _closing(group: pl.DataFrame, analysis: Analysis, shared: dict[str, Any]) -> dict[str, Any]:
+    depth = shared["depth_exponent"]
+    inside = [gamma in analysis.rich for gamma in group["gamma_log10"]]
+    known = group.filter(pl.Series(inside, dtype=pl.Boolean), pl.col("window_log10").is_not_null())
+    row: dict[str, Any] = {"gammas": known["gamma_log10"].n_unique()}
+    if depth is not None:
+        row["predicted_window_slope"] = -(depth - 2) / depth
+        row["predicted_gamma_max_log10"] = float(gamma_max_log10(depth, shared["budget"]))
+    if row["gammas"] < 3:
+        return row
+    points = gather(
+        known["gamma_log10"].to_numpy(),
+        (known["eta_max_low_log10"] - known["eta_min_high_log10"]).to_numpy(),
+        (known["eta_max_high_log10"] - known["eta_min_low_log10"]).to_numpy(),
+    )
+    slopes, intercepts = fit_lines(points, points.middle[None])
+    fitted = slopes[0] * points.gamma + intercepts[0]
+    seed = zlib.crc32(f"{shared['slice']} apex {shared['budget']}".encode())
+    drawn = draws(points, fitted, 2, analysis.bootstrap, np.random.default_rng(seed))
+    drawn_slopes, drawn_intercepts = fit_lines(points, drawn)
+    low, high = interval(drawn_slopes, analysis.confidence)
+    row |= {"window_slope": float(slopes[0]), "window_slope_low": low, "window_slope_high": high}
+    if slopes[0] < 0:
+        row["gamma_max_log10"] = float(-intercepts[0] / slopes[0])
+        # A draw that does not narrow closes nowhere.
+        with np.errstate(divide="ignore"):
+            closing = np.where(drawn_slopes < 0, -drawn_intercepts / drawn_slopes, np.inf)
+        tail = (1 - analysis.confidence) / 2
+        ends = np.quantile(closing, [tail, 1 - tail], method="nearest")
+        row["gamma_max_low_log10"], row["gamma_max_high_log10"] = (
+            float(end) if np.isfinite(end) else None for end in ends
+        )
+    return row
+
+
+def _best(group: pl.DataFrame) -> dict[str, Any]:
+    """The gamma of the lowest loss, each seed its own: median, smallest and largest."""
+    best = (
+        group.filter(pl.col("best_relative_loss").is_not_null())
+        .sort("best_relative_loss", "gamma_log10")
+        .group_by("seed", "data_seed", maintain_order=True)
+        .first()
+    )
+    return {
+        "gamma_best_log10": best["gamma_log10"].median(),
+        "gamma_best_low_log10": best["gamma_log10"].min(),
+        "gamma_best_high_log10": best["gamma_log10"].max(),
+        "best_relative_loss": best["best_relative_loss"].mean(),
+    }

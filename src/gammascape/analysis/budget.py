@@ -1,0 +1,177 @@
+"""Every shorter budget that a long run has in it: cells judged at T = 10, 20, 50, ... steps, edges, the apex."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.lines import Floats
+from gammascape.analysis.thresholds import LINE, edges_of_line
+from gammascape.measure.outcome import Facts, Thresholds, judge
+from gammascape.training.history import final_window
+
+BUDGET_SCHEMA = {
+    **SLICE_COLUMNS,
+    "depth_exponent": pl.Int64,
+    "budget": pl.Int64,
+    "gamma_log10": pl.Float64,
+    "seed": pl.Int64,
+    "data_seed": pl.Int64,
+    "trained": pl.Int64,
+    "cells": pl.Int64,
+    "spanned": pl.Boolean,
+    "eta_min_log10": pl.Float64,
+    "eta_min_low_log10": pl.Float64,
+    "eta_min_high_log10": pl.Float64,
+    "eta_max_log10": pl.Float64,
+    "eta_max_low_log10": pl.Float64,
+    "eta_max_high_log10": pl.Float64,
+    "window_log10": pl.Float64,
+    "eta_best_log10": pl.Float64,
+    "best_relative_loss": pl.Float64,
+}
+
+_LEAST = 10
+_ARRAYS = ("step", "loss", "loss_max", "zero_loss")
+
+
+def budgets(steps: int) -> list[int]:
+    """10, 20, 50, 100, ... below `steps`, and `steps`."""
+    series = [m * 10**e for e in range(1, len(str(steps))) for m in (1, 2, 5)]
+    return [s for s in series if _LEAST <= s < steps] + [steps]
+
+
+def budget_table(
+    cells: pl.DataFrame, cells_folder: Path, depth_exponent: int | None, thresholds: Thresholds
+) -> pl.DataFrame:
+    """Edges of one slice at every budget: one row for each budget, gamma and seed.
+
+    A cell is judged at T as a run of T steps would be, from the mean loss of its last steps before T (as many
+    as the final window of such a run) and that of f = 0. That a network is dead is known of its last step
+    alone, and is said at that budget only. The learning rate is constant, so a shorter run is a part of
+    the longer one.
+
+    `spanned` says whether the sampled etas reach from cells that are untrained to cells that are worse: only then
+    does a row without trained cells mean that there is no window wider than a grid step.
+
+    Args:
+        cells: the table of `analysis.cells.cell_table`.
+        cells_folder: folder of all artifacts.
+        depth_exponent: L of the model, or None.
+        thresholds: those of the study.
+    """
+    frames = [
+        pl.DataFrame(
+            [
+                {name: row[name] for name in (*LINE, "eta_log10", "cell")} | judgement
+                for judgement in _judge_at_all(row, cells_folder / row["cell"], thresholds)
+            ],
+            infer_schema_length=None,
+        )
+        for row in cells.iter_rows(named=True)
+    ]
+    rows = []
+    if frames:
+        judged = pl.concat(frames, how="vertical_relaxed").sort("eta_log10")
+        for key, line in judged.group_by([*LINE, "budget"], maintain_order=True):
+            shared = dict(zip([*LINE, "budget"], key, strict=True))
+            rows.append(
+                shared | {"depth_exponent": depth_exponent} | _row(line, thresholds.trained_below)
+            )
+    table = pl.DataFrame(rows, schema=BUDGET_SCHEMA, infer_schema_length=None)
+    return table.sort("budget", "gamma_log10", "seed", "data_seed")
+
+
+def judge_history(
+    history: dict[str, NDArray[Any]], steps_done: int, ends: Iterable[int], thresholds: Thresholds
+) -> list[dict[str, Any]]:
+    """Status, catapult flag and relative loss after each of `ends` steps.
+
+    Args:
+        history: step (first of each bin), loss, loss_max and zero_loss of bins, (n,) each.
+        steps_done: number of steps in the history; a run that diverged may have stopped early.
+        ends: budgets T.
+        thresholds: those of the study.
+    """
+    starts = history["step"]
+    stops = np.append(starts[1:], steps_done)
+    loss, zero = history["loss"], history["zero_loss"]
+    broken = ~(np.isfinite(loss) & np.isfinite(history["loss_max"]))
+    first_broken = int(starts[broken.argmax()]) if broken.any() else None
+    peaks = np.maximum.accumulate(history["loss_max"])
+    found = []
+    for end in ends:
+        finite = first_broken is None or first_broken >= end
+        last = int(np.searchsorted(starts, end))
+        final, baseline = None, 1.0
+        if finite:
+            begin = end - final_window(end)
+            # Beyond 10,000 steps a bin may begin before the window or end after it: it counts by its overlap.
+            first = int(np.searchsorted(stops, begin, side="right"))
+            part = slice(first, last)
+            share = np.minimum(stops[part], end) - np.maximum(starts[part], begin)
+            final, baseline = _mean(loss[part], share), _mean(zero[part], share)
+        facts = Facts(
+            finite=finite,
+            seen_nan=False,
+            initial_loss=float(loss[0]),
+            final_loss=final,
+            baseline_loss=baseline,
+            peak_loss=float(peaks[last - 1]) if finite else None,
+            active_fraction=None,
+        )
+        outcome = judge(facts, thresholds)
+        found.append(
+            {
+                "budget": end,
+                "status": outcome.status,
+                "catapulted": outcome.catapulted,
+                "relative_loss": outcome.relative_loss,
+            }
+        )
+    return found
+
+
+def _judge_at_all(
+    row: dict[str, Any], folder: Path, thresholds: Thresholds
+) -> list[dict[str, Any]]:
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        history = {name: arrays[name] for name in _ARRAYS}
+    found = judge_history(history, row["steps_done"], budgets(row["steps"]), thresholds)
+    found[-1] |= {name: row[name] for name in ("status", "catapulted", "relative_loss")}
+    return found
+
+
+def _mean(values: Floats, share: NDArray[np.int64]) -> float:
+    return float(values @ share / share.sum())
+
+
+def _row(line: pl.DataFrame, trained_below: float) -> dict[str, Any]:
+    unmeasured = line.with_columns(
+        sharpness_init=pl.lit(None, pl.Float64), base_width=pl.lit(1, pl.Int64)
+    )
+    edges = {edge["edge"]: edge for edge in edges_of_line(unmeasured, trained_below)}
+    statuses = line["status"].to_list()
+    row: dict[str, Any] = {
+        "trained": statuses.count("trained"),
+        "cells": len(statuses),
+        "spanned": statuses[0] == "untrained" and statuses[-1] not in ("trained", "untrained"),
+    }
+    for name, edge in (("eta_min", "eta_min"), ("eta_max", "eta_max_trained")):
+        found = edges.get(edge, {})
+        row |= {
+            f"{name}_log10": found.get("estimate_log10"),
+            f"{name}_low_log10": found.get("estimate_low_log10"),
+            f"{name}_high_log10": found.get("estimate_high_log10"),
+        }
+    if row["eta_min_log10"] is not None and row["eta_max_log10"] is not None:
+        row["window_log10"] = row["eta_max_log10"] - row["eta_min_log10"]
+    best = edges.get("eta_best")
+    if best is not None:
+        row["eta_best_log10"] = best["eta_log10"]
+        row["best_relative_loss"] = line.filter(pl.col("cell") == best["cell"])["relative_loss"][0]
+    return row

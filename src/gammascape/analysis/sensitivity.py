@@ -1,0 +1,142 @@
+"""How edges and slopes move when a threshold of the study is halved or doubled."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import polars as pl
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.scaling import scaling_table, shared_of
+from gammascape.analysis.thresholds import threshold_table
+from gammascape.measure.outcome import Thresholds
+from gammascape.study import EDGES, Analysis
+
+SENSITIVITY_SCHEMA = {
+    **SLICE_COLUMNS,
+    "depth_exponent": pl.Int64,
+    "threshold": pl.String,
+    "factor": pl.Float64,
+    "value": pl.Float64,
+    "edge": pl.String,
+    "window": pl.String,
+    "shift_log10": pl.Float64,
+    "largest_shift_log10": pl.Float64,
+    "common": pl.Int64,
+    "lost": pl.Int64,
+    "won": pl.Int64,
+    "slope": pl.Float64,
+    "slope_low": pl.Float64,
+    "slope_high": pl.Float64,
+    "change": pl.Float64,
+}
+
+_POINT = ["edge", "seed", "data_seed", "gamma_log10"]
+
+
+def sensitivity_table(
+    cells: pl.DataFrame, depth_exponent: int | None, thresholds: Thresholds, analysis: Analysis
+) -> pl.DataFrame:
+    """Judge the cells of one slice again with each threshold halved and doubled, and find edges and slopes anew.
+
+    One row for each threshold, factor, edge and window (`lazy`, `rich`, and `all`, which has no slope). Shifts are
+    means over the edges that are bounded both ways; `lost` and `won` count those bounded before or after
+    alone. Rows of `factor` 1 hold what is compared with.
+
+    Args:
+        cells: the table of `analysis.cells.cell_table`.
+        depth_exponent: L of the model, or None.
+        thresholds: those of the study.
+        analysis: the study's windows, number of resamples and confidence level.
+    """
+    before = threshold_table(judged(cells, thresholds), depth_exponent, thresholds)
+    if before.is_empty():
+        return pl.DataFrame(schema=SENSITIVITY_SCHEMA)
+    shared, slopes = shared_of(before), scaling_table(before, analysis)
+    rows: list[dict[str, Any]] = []
+    for name, factor, changed in variations(thresholds):
+        after, fits = before, slopes
+        if factor != 1:
+            after = threshold_table(judged(cells, changed), depth_exponent, changed)
+            fits = scaling_table(after, analysis)
+        head = shared | {"threshold": name, "factor": factor, "value": asdict(changed)[name]}
+        rows += [head | row for row in _differences(before, after, slopes, fits, analysis)]
+    return pl.DataFrame(rows, schema=SENSITIVITY_SCHEMA)
+
+
+def judged(cells: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
+    """The cells with the status and the flag that `measure.outcome.judge` gives them under other thresholds."""
+    relative = pl.col("relative_loss")
+    fixed = pl.col("status").is_in(["diverged", "dead"])
+    status = (
+        pl.when(fixed)
+        .then("status")
+        .when(relative > thresholds.runaway_above)
+        .then(pl.lit("runaway"))
+        .when(relative <= thresholds.trained_below)
+        .then(pl.lit("trained"))
+        .otherwise(pl.lit("untrained"))
+    )
+    peaked = pl.col("peak_loss") > thresholds.catapult_above * pl.col("initial_loss")
+    return cells.with_columns(
+        status=status, catapulted=(pl.col("status") != "diverged") & peaked.fill_null(True)
+    )
+
+
+def variations(thresholds: Thresholds) -> Iterator[tuple[str, float, Thresholds]]:
+    """Each threshold as it is, halved and doubled: (name, factor, thresholds).
+
+    `runaway_above` and `catapult_above` are ratios to a start, of which the part above 1 is varied.
+    `trained_below` doubled is at most its square root, so that it stays below 1.
+    """
+    for factor in (0.5, 1.0, 2.0):
+        trained = min(factor * thresholds.trained_below, thresholds.trained_below**0.5)
+        value = thresholds.trained_below if factor == 1 else trained
+        yield "trained_below", factor, replace(thresholds, trained_below=value)
+    for factor in (0.5, 1.0, 2.0):
+        value = 1 + factor * (thresholds.runaway_above - 1)
+        yield "runaway_above", factor, replace(thresholds, runaway_above=value)
+    for factor in (0.5, 1.0, 2.0):
+        value = 1 + factor * (thresholds.catapult_above - 1)
+        yield "catapult_above", factor, replace(thresholds, catapult_above=value)
+
+
+def _differences(
+    before: pl.DataFrame,
+    after: pl.DataFrame,
+    slopes: pl.DataFrame,
+    fits: pl.DataFrame,
+    analysis: Analysis,
+) -> Iterator[dict[str, Any]]:
+    columns = [*_POINT, "estimate_log10"]
+    both = (
+        before.filter("bounded")
+        .select(columns)
+        .join(after.filter("bounded").select(columns), on=_POINT, how="full", coalesce=True)
+        .with_columns(shift=pl.col("estimate_log10_right") - pl.col("estimate_log10"))
+    )
+    spans = {"lazy": analysis.lazy, "rich": analysis.rich, "all": None}
+    for edge in EDGES:
+        for window, span in spans.items():
+            part = both.filter(pl.col("edge") == edge)
+            if span is not None:
+                inside = [gamma in span for gamma in part["gamma_log10"]]
+                part = part.filter(pl.Series(inside, dtype=pl.Boolean))
+            if part.is_empty():
+                continue
+            old = slopes.filter(edge=edge, window=window)
+            new = fits.filter(edge=edge, window=window)
+            slope = new["slope"][0] if new.height else None
+            yield {
+                "edge": edge,
+                "window": window,
+                "shift_log10": part["shift"].mean(),
+                "largest_shift_log10": part["shift"].abs().max(),
+                "common": part["shift"].count(),
+                "lost": part["estimate_log10_right"].null_count(),
+                "won": part["estimate_log10"].null_count(),
+                "slope": slope,
+                "slope_low": new["slope_low"][0] if new.height else None,
+                "slope_high": new["slope_high"][0] if new.height else None,
+                "change": slope - old["slope"][0] if new.height and old.height else None,
+            }
