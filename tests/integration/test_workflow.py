@@ -78,7 +78,7 @@ def test_one_run_makes_cells_tables_figures_and_the_page(finished: Path) -> None
         assert "backend" in log.read_text()
     tables = finished / "results/tiny/tables"
     assert pl.read_parquet(tables / "cells.parquet").height == 4
-    for figure in ("edges", "accuracy", "similarity"):
+    for figure in ("edges", "exponents", "sensitivity", "accuracy", "similarity"):
         for kind in ("json", "html", "svg", "png"):
             assert (finished / f"results/tiny/figures/{figure}.{kind}").stat().st_size > 0
     page = (finished / "results/index.html").read_text()
@@ -115,14 +115,23 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "train": 2,
         "cells": 1,
         "thresholds": 1,
+        "pooled_edges": 1,
         "scaling": 1,
+        "exponent_models": 1,
+        "crossover": 1,
+        "sensitivity": 1,
+        "budget": 1,
+        "apex": 1,
         "curves": 1,
-        "combine": 3,
+        "combine": 9,
         "similarity": 1,
         "portrait": 1,
         "loss_curves": 1,
         "collapse": 1,
         "edges": 1,
+        "exponents": 1,
+        "sensitivity_chart": 1,
+        "budget_chart": 1,
         "accuracy": 1,
         "similarity_map": 1,
         "provenance": 1,

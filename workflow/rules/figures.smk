@@ -97,6 +97,61 @@ rule edges:
         "../scripts/edges.py"
 
 
+rule exponents:
+    input:
+        scaling="results/{study}/tables/scaling.parquet",
+        models="results/{study}/tables/exponent_models.parquet",
+        code=FIGURES_CODE,
+    output:
+        multiext("results/{study}/figures/exponents", ".json", ".html", ".svg", ".png"),
+        manifest="results/{study}/figures/exponents.manifest.json",
+    log:
+        "results/logs/figures/{study}/exponents.log",
+    message:
+        "Draw the exponents of the largest learning rates"
+    script:
+        "../scripts/exponents.py"
+
+
+rule sensitivity_chart:
+    input:
+        sensitivity="results/{study}/tables/sensitivity.parquet",
+        code=FIGURES_CODE,
+    output:
+        multiext(
+            "results/{study}/figures/sensitivity", ".json", ".html", ".svg", ".png"
+        ),
+        manifest="results/{study}/figures/sensitivity.manifest.json",
+    log:
+        "results/logs/figures/{study}/sensitivity.log",
+    message:
+        "Draw how thresholds move the edges of training"
+    script:
+        "../scripts/sensitivity_chart.py"
+
+
+rule budget_chart:
+    input:
+        budget="results/{study}/tables/budget/{slice}.parquet",
+        apex="results/{study}/tables/apex/{slice}.parquet",
+        code=FIGURES_CODE,
+    output:
+        multiext(
+            "results/{study}/figures/budget/{slice}",
+            ".json",
+            ".html",
+            ".svg",
+            ".png",
+        ),
+        manifest="results/{study}/figures/budget/{slice}.manifest.json",
+    log:
+        "results/logs/figures/{study}/budget/{slice}.log",
+    message:
+        "Draw what a larger budget opens in {wildcards.slice}"
+    script:
+        "../scripts/budget_chart.py"
+
+
 rule accuracy:
     input:
         cells="results/{study}/tables/cells.parquet",

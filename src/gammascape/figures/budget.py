@@ -27,9 +27,10 @@ _CAPTION = (
     "Left: decades between the smallest and the largest learning rate η that train, against the "
     "feature learning strength γ, for every budget T of steps that the runs contain (mean over "
     "seeds). Right: the largest γ at which any sampled η trains, with a bar up to the next γ that "
-    "was shown not to, or out of the frame where none was; the γ at which the windows on the left reach zero, with its bootstrap "
-    "interval; and the γ of the lowest loss, with its range over seeds; dashed is the closing of "
-    "the window that the toy model of this depth predicts, prefactor included."
+    "was shown not to, or out of the frame where none was; the γ at which the windows on the left "
+    "reach zero, with its bootstrap interval; and the γ of the lowest loss, with its range over "
+    "seeds; dashed is the closing of the window that the toy model of this depth predicts, "
+    "prefactor included."
 )
 
 

@@ -25,6 +25,7 @@ CELLS_SCHEMA = {
     "status": pl.String,
     "catapulted": pl.Boolean,
     "kept_by_nan_rule": pl.Boolean,
+    "initial_loss": pl.Float64,
     "baseline_loss": pl.Float64,
     "final_loss": pl.Float64,
     "relative_loss": pl.Float64,
@@ -33,6 +34,8 @@ CELLS_SCHEMA = {
     "test_loss": pl.Float64,
     "test_accuracy": pl.Float64,
     "active_fraction": pl.Float64,
+    "base_width": pl.Int64,
+    "sharpness_init": pl.Float64,
     "steps_done": pl.Int64,
     "seconds": pl.Float64,
     "device": pl.String,
@@ -191,12 +194,15 @@ def cells_table(*recipes: Recipe) -> pl.DataFrame:
                         "data_seed": 0,
                         "catapulted": False,
                         "kept_by_nan_rule": relative is not None,
+                        "initial_loss": 0.1,
                         "baseline_loss": 0.1,
                         "final_loss": relative,
                         "peak_loss": 0.1,
                         "peak_step": 0,
                         "test_loss": relative,
                         "active_fraction": 0.5,
+                        "base_width": 64,
+                        "sharpness_init": None,
                         "steps_done": 600,
                         "seconds": 0.25,
                         "device": "cpu",
@@ -351,3 +357,34 @@ def similarity_table(*recipes: Recipe) -> pl.DataFrame:
                 }
             )
     return pl.DataFrame(rows, schema=SIMILARITY_SCHEMA)
+
+
+def budget_table(recipe: Recipe, budgets: tuple[int, ...] = (10, 20, 50, 100, 600)) -> pl.DataFrame:
+    """The `budget` table: eta_min falls as 1/T until it meets the upper edge."""
+    rows = []
+    for steps, gamma, seed in product(budgets, recipe.gammas, recipe.seeds):
+        low = recipe.lower(gamma) + 1 + float(np.log10(600 / steps))
+        high = recipe.upper(gamma)
+        ends = {
+            f"{name}{side}_log10": value + width if high > low else None
+            for name, value in (("eta_min", low), ("eta_max", high))
+            for side, width in (("", 0.0), ("_low", -0.1), ("_high", 0.1))
+        }
+        rows.append(
+            recipe.common()
+            | ends
+            | {
+                "depth_exponent": recipe.depth,
+                "budget": steps,
+                "gamma_log10": gamma,
+                "seed": seed,
+                "data_seed": 0,
+                "trained": int(max(0, 2 * (high - low))) + (high > low),
+                "cells": 12,
+                "spanned": True,
+                "window_log10": high - low if high > low else None,
+                "eta_best_log10": high - 0.5,
+                "best_relative_loss": 0.02 + 0.1 / steps + 0.01 * abs(gamma - np.log10(steps)),
+            }
+        )
+    return pl.DataFrame(rows, infer_schema_length=None)
