@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gammascape.provenance.artifact import CELLS
@@ -123,17 +123,18 @@ def _against_study(link: Link, plan: Plan) -> Iterator[tuple[str, Finding]]:
 
 def _changed_params(link: Link, plan: Plan, study: str, key: str) -> Iterator[str]:
     assert link.manifest is not None
-    params: Mapping[str, Any]
-    if link.manifest.rule == "cells":
-        params = {"slice": plan.cells_params(study, key)}
-    elif link.manifest.rule == "toy_cells":
-        params = {"slice": plan.cells_params(study, key), "toy": plan.toy_params(study, key)}
-    elif link.manifest.rule == "scaling":
-        params = {"analysis": plan.scaling_params(study)}
-    else:
+    if link.manifest.rule not in (*plan.slice_tables, "toy_cells", "toy_budget"):
         return
+    makers: Mapping[str, Callable[[], Any]] = {
+        "slice": lambda: plan.cells_params(study, key),
+        "toy": lambda: plan.toy_params(study, key),
+        "model": lambda: plan.judged_params(study, key),
+        "analysis": lambda: plan.scaling_params(study),
+    }
+    had = link.manifest.record.get("params", {})
+    params = {name: makers[name]() for name in had if name in makers}
     # What a manifest holds has been JSON, which has no tuples.
-    yield from _differences(link.manifest.record.get("params", {}), json.loads(json.dumps(params)))
+    yield from _differences(had, json.loads(json.dumps(params)))
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
