@@ -166,6 +166,8 @@ rule budget:
         manifest="results/{study}/tables/budget/{slice}.manifest.json",
     log:
         "results/logs/tables/{study}/budget/{slice}.log",
+    wildcard_constraints:
+        slice=TRAINED,
     params:
         model=lambda wildcards: PLAN.judged_params(wildcards.study, wildcards.slice),
     message:

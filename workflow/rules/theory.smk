@@ -35,3 +35,22 @@ rule toy_curves:
         "Compute the loss curves at the best eta of {wildcards.slice}"
     script:
         "../scripts/toy_curves.py"
+
+
+rule toy_budget:
+    input:
+        cells="results/{study}/tables/cells/{slice}.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/budget/{slice}.parquet",
+        manifest="results/{study}/tables/budget/{slice}.manifest.json",
+    log:
+        "results/logs/tables/{study}/budget/{slice}.log",
+    wildcard_constraints:
+        slice=TOYS,
+    params:
+        model=lambda wildcards: PLAN.judged_params(wildcards.study, wildcards.slice),
+    message:
+        "Judge the cells of {wildcards.slice} at shorter budgets"
+    script:
+        "../scripts/toy_budget.py"

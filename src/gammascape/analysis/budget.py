@@ -1,6 +1,6 @@
 """Every shorter budget that a long run has in it: cells judged at T = 10, 20, 50, ... steps, edges, the apex."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ BUDGET_SCHEMA = {
     "best_relative_loss": pl.Float64,
 }
 
+Losses = Mapping[str, NDArray[Any]]
+"""A loss history: step, loss, loss_max and zero_loss, (n,) each."""
+
 _LEAST = 10
 _ARRAYS = ("step", "loss", "loss_max", "zero_loss")
 
@@ -45,8 +48,18 @@ def budgets(steps: int) -> list[int]:
     return [s for s in series if _LEAST <= s < steps] + [steps]
 
 
+def read_histories(cells: pl.DataFrame, cells_folder: Path) -> Iterator[Losses]:
+    """The loss histories of cells, in the order of the rows, from the artifacts in a folder."""
+    for cell in cells["cell"]:
+        with np.load(cells_folder / cell / "arrays.npz", allow_pickle=False) as arrays:
+            yield {name: arrays[name] for name in _ARRAYS}
+
+
 def budget_table(
-    cells: pl.DataFrame, cells_folder: Path, depth_exponent: int | None, thresholds: Thresholds
+    cells: pl.DataFrame,
+    histories: Iterable[Losses],
+    depth_exponent: int | None,
+    thresholds: Thresholds,
 ) -> pl.DataFrame:
     """Edges of one slice at every budget: one row for each budget, gamma and seed.
 
@@ -60,7 +73,7 @@ def budget_table(
 
     Args:
         cells: the table of `analysis.cells.cell_table`.
-        cells_folder: folder of all artifacts.
+        histories: step (first of each bin), loss, loss_max and zero_loss of each of the cells.
         depth_exponent: L of the model, or None.
         thresholds: those of the study.
     """
@@ -68,11 +81,11 @@ def budget_table(
         pl.DataFrame(
             [
                 {name: row[name] for name in (*LINE, "eta_log10", "cell")} | judgement
-                for judgement in _judge_at_all(row, cells_folder / row["cell"], thresholds)
+                for judgement in _judge_at_all(row, history, thresholds)
             ],
             infer_schema_length=None,
         )
-        for row in cells.iter_rows(named=True)
+        for row, history in zip(cells.iter_rows(named=True), histories, strict=True)
     ]
     rows = []
     if frames:
@@ -87,7 +100,7 @@ def budget_table(
 
 
 def judge_history(
-    history: dict[str, NDArray[Any]], steps_done: int, ends: Iterable[int], thresholds: Thresholds
+    history: Losses, steps_done: int, ends: Iterable[int], thresholds: Thresholds
 ) -> list[dict[str, Any]]:
     """Status, catapult flag and relative loss after each of `ends` steps.
 
@@ -137,10 +150,8 @@ def judge_history(
 
 
 def _judge_at_all(
-    row: dict[str, Any], folder: Path, thresholds: Thresholds
+    row: dict[str, Any], history: Losses, thresholds: Thresholds
 ) -> list[dict[str, Any]]:
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        history = {name: arrays[name] for name in _ARRAYS}
     found = judge_history(history, row["steps_done"], budgets(row["steps"]), thresholds)
     found[-1] |= {name: row[name] for name in ("status", "catapulted", "relative_loss")}
     return found

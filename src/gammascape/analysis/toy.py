@@ -1,17 +1,18 @@
 """Tables of a toy slice, with the columns of trained slices and the same judgements; nothing is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from gammascape.analysis import theory
+from gammascape.analysis.budget import Losses
 from gammascape.analysis.cells import CELL_SCHEMA
 from gammascape.analysis.curves import History, curves_of
 from gammascape.analysis.thresholds import best_cells
 from gammascape.measure.outcome import Facts, Thresholds, judge
-from gammascape.training.history import final_window
+from gammascape.training.history import final_window, thin
 
 DATA = "one example: x = 1, y = 1"
 
@@ -35,6 +36,7 @@ def toy_cell_table(
     steps = labels["steps"]
     baseline = float(theory.loss_of(0.0, labels["loss"]))
     run = theory.descend(gamma, eta, depth, labels["loss"], steps, window=final_window(steps))
+    sharpness = theory.initial_sharpness(gamma, depth, labels["loss"])
     rows = []
     for k, (_, _, name) in enumerate(points):
         finite = bool(run.finite[k])
@@ -62,12 +64,15 @@ def toy_cell_table(
                 "status": outcome.status,
                 "catapulted": outcome.catapulted,
                 "kept_by_nan_rule": outcome.kept_by_nan_rule,
+                "initial_loss": baseline,
                 "baseline_loss": baseline,
                 "final_loss": facts.final_loss,
                 "relative_loss": outcome.relative_loss,
                 "peak_loss": facts.peak_loss,
                 "peak_step": int(run.peak_step[k]) if finite else None,
                 "test_loss": _finite(run.last_loss[k]) if finite else None,
+                "base_width": 1,
+                "sharpness_init": float(sharpness[k]),
                 "steps_done": steps,
                 "seconds": 0.0,
                 "data_digest": DATA,
@@ -75,6 +80,23 @@ def toy_cell_table(
         )
     table = pl.DataFrame(rows, schema=CELL_SCHEMA, orient="row")
     return table.sort("gamma_log10", "eta_log10")
+
+
+def toy_histories(cells: pl.DataFrame, depth: int) -> Iterator[Losses]:
+    """The loss histories of the cells of a toy slice, in the order of the rows.
+
+    Args:
+        cells: the table of `toy_cell_table`.
+        depth: L of the toy.
+    """
+    for _, line in cells.group_by("gamma_log10", maintain_order=True):
+        loss, steps = line.select("loss", "steps").row(0)
+        runs = theory.outputs(line["gamma"].to_numpy(), line["eta"].to_numpy(), depth, loss, steps)
+        with np.errstate(all="ignore"):  # runs that diverge do so to inf and nan
+            losses = np.array([theory.loss_of(f, loss) for f in runs])[:-1].T
+            zero = thin(np.full(steps, float(theory.loss_of(0.0, loss))))["loss"]
+            for history in map(thin, losses):
+                yield {**history, "zero_loss": zero}
 
 
 def toy_curve_table(thresholds: pl.DataFrame) -> pl.DataFrame:

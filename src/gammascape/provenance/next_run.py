@@ -202,12 +202,13 @@ def rule_params(plan: Plan, rule: str, wildcards: Mapping[str, str]) -> dict[str
     study, key = wildcards.get("study", ""), wildcards.get("slice", "")
     if rule == "cells":
         return {"slice": plan.cells_params(study, key)}
-    if rule == "thresholds":
-        return {"model": {"depth_exponent": plan.slice(study, key).depth_exponent}}
     if rule == "toy_cells":
         return {"slice": plan.cells_params(study, key), "toy": plan.toy_params(study, key)}
     if rule == "observables":
         return {"labels": plan.labels(study, key)}
-    if rule == "scaling":
-        return {"analysis": plan.scaling_params(study)}
-    return None
+    params: dict[str, object] = {}
+    if rule in ("thresholds", "sensitivity", "budget", "toy_budget"):
+        params["model"] = plan.judged_params(study, key)
+    if rule in plan.slice_tables and rule not in ("thresholds", "budget"):
+        params["analysis"] = plan.scaling_params(study)
+    return params or None

@@ -8,11 +8,20 @@ import polars as pl
 import pytest
 
 from gammascape.analysis.apex import apex_table
-from gammascape.analysis.budget import budget_table, budgets, judge_history
+from gammascape.analysis.budget import budget_table, budgets, judge_history, read_histories
 from gammascape.analysis.sensitivity import judged, sensitivity_table, variations
-from gammascape.analysis.theory import descend, eta_critical, eta_min, loss_of, outputs, window
+from gammascape.analysis.theory import (
+    descend,
+    eta_critical,
+    eta_min,
+    initial_sharpness,
+    loss_of,
+    outputs,
+    window,
+)
 from gammascape.analysis.theory import gamma_max_log10 as toy_gamma_max
 from gammascape.analysis.thresholds import threshold_table
+from gammascape.analysis.toy import toy_cell_table, toy_histories
 from gammascape.measure.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis
 from gammascape.training.history import final_window, thin
@@ -125,7 +134,7 @@ def test_a_long_run_judged_early_ends_as_the_short_run_does(
 
 def test_the_last_budget_is_the_table_of_thresholds(toy: tuple[pl.DataFrame, Path]) -> None:
     cells, folder = toy
-    table = budget_table(cells, folder, DEPTH, LIMITS).filter(budget=STEPS)
+    table = budget_table(cells, read_histories(cells, folder), DEPTH, LIMITS).filter(budget=STEPS)
     edges = threshold_table(cells, DEPTH, LIMITS)
     for name, edge in (("eta_min", "eta_min"), ("eta_max", "eta_max_trained")):
         pair = table.join(edges.filter(edge=edge, bounded=True), on="gamma_log10")
@@ -136,7 +145,7 @@ def test_the_last_budget_is_the_table_of_thresholds(toy: tuple[pl.DataFrame, Pat
 
 def test_eta_min_falls_as_one_over_the_budget(toy: tuple[pl.DataFrame, Path]) -> None:
     cells, folder = toy
-    table = budget_table(cells, folder, DEPTH, LIMITS)
+    table = budget_table(cells, read_histories(cells, folder), DEPTH, LIMITS)
     lazy = table.filter(pl.col("gamma_log10") == 0, pl.col("eta_min_log10").is_not_null())
     # The final loss is a mean over the last steps, of which half are after their middle.
     middles = [steps - final_window(steps) / 2 for steps in lazy["budget"]]
@@ -147,7 +156,9 @@ def test_eta_min_falls_as_one_over_the_budget(toy: tuple[pl.DataFrame, Path]) ->
 
 def test_the_window_of_the_toy_closes_where_theory_says(toy: tuple[pl.DataFrame, Path]) -> None:
     cells, folder = toy
-    table = apex_table(budget_table(cells, folder, DEPTH, LIMITS), Analysis(bootstrap=300))
+    table = apex_table(
+        budget_table(cells, read_histories(cells, folder), DEPTH, LIMITS), Analysis(bootstrap=300)
+    )
     assert table["budget"].to_list() == budgets(STEPS)
     early = table.filter(pl.col("budget") < 50)
     assert early["smallest_closed_log10"].null_count() == 0
@@ -174,7 +185,7 @@ def test_nothing_trained_leaves_a_row_that_says_so(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         losses = np.array([0.1, 5.0, 1e9, 1e30, np.inf])
         np.savez(tmp_path / name / "arrays.npz", **history_of(losses, 0.1))
-    table = budget_table(cells, tmp_path, None, LIMITS)
+    table = budget_table(cells, read_histories(cells, tmp_path), None, LIMITS)
     assert table["trained"].to_list() == [0, 0]
     assert table["spanned"].to_list() == [False, False]
     [first, _] = apex_table(table, Analysis()).to_dicts()
@@ -183,8 +194,8 @@ def test_nothing_trained_leaves_a_row_that_says_so(tmp_path: Path) -> None:
     assert first["gamma_best_log10"] is None
 
 
-def test_no_cells_give_empty_tables_with_columns(tmp_path: Path) -> None:
-    table = budget_table(line("uT").clear(), tmp_path, 3, LIMITS)
+def test_no_cells_give_empty_tables_with_columns() -> None:
+    table = budget_table(line("uT").clear(), [], 3, LIMITS)
     assert table.is_empty()
     assert "budget" in apex_table(table, Analysis()).columns
 
@@ -277,3 +288,21 @@ def test_a_threshold_that_decides_nothing_moves_nothing() -> None:
     table = sensitivity_table(line("uTtx"), 3, LIMITS, Analysis(bootstrap=100))
     assert table.filter(threshold="catapult_above")["shift_log10"].abs().max() == 0
     assert sensitivity_table(line("u").clear(), 3, LIMITS, Analysis()).is_empty()
+
+
+def test_histories_of_toys_are_those_of_their_cells() -> None:
+    labels = LABELS | {"steps": STEPS}
+    points = [("0", f"{eta:g}", f"c{eta:g}") for eta in np.arange(-3, 1.1, 0.25)]
+    cells = toy_cell_table(points, DEPTH, labels, LIMITS)
+    histories = list(toy_histories(cells, DEPTH))
+    for row, history in zip(cells.iter_rows(named=True), histories, strict=True):
+        [end] = judge_history(history, STEPS, [STEPS], LIMITS)
+        for name in ("status", "catapulted"):
+            assert end[name] == row[name]
+    edges = threshold_table(cells, DEPTH, LIMITS)
+    table = budget_table(cells, histories, DEPTH, LIMITS).filter(budget=STEPS)
+    [lowest] = edges.filter(edge="eta_min")["estimate_log10"]
+    assert table["eta_min_log10"].to_list() == [lowest]
+    # The toy's own sharpness gives its eta_crit, in its lazy half, where the start is like the end.
+    [critical] = edges.filter(edge="eta_crit")["eta_log10"]
+    assert critical == pytest.approx(np.log10(2 / initial_sharpness(1.0, DEPTH, "mse")))
