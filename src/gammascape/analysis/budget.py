@@ -118,7 +118,8 @@ def judge_history(
     peaks = np.maximum.accumulate(history["loss_max"])
     found = []
     for end in ends:
-        finite = first_broken is None or first_broken >= end
+        # Training stops early only where a loss was not finite.
+        finite = end <= steps_done and (first_broken is None or first_broken >= end)
         last = int(np.searchsorted(starts, end))
         final, baseline = None, 1.0
         if finite:

@@ -146,7 +146,7 @@ def write_tables(plan: Plan, study: str) -> None:
             names,
             {"cells": f"{tables}/cells/{part.key}.parquet", "code": code},
             [f"{tables}/thresholds/{part.key}.parquet"],
-            {"model": {"depth_exponent": part.depth_exponent}},
+            {"model": plan.judged_params(study, part.key)},
         )
         edges = f"{tables}/thresholds/{part.key}.parquet"
         run_rule(
@@ -156,17 +156,32 @@ def write_tables(plan: Plan, study: str) -> None:
             [f"{tables}/scaling/{part.key}.parquet"],
             {"analysis": plan.scaling_params(study)},
         )
+        fitted = {"analysis": plan.scaling_params(study)}
+        judged = {"model": plan.judged_params(study, part.key)}
+        arrays = [f"{folder}/arrays.npz" for folder in folders]
+        cells, budget = (f"{tables}/{name}/{part.key}.parquet" for name in ("cells", "budget"))
+        more: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+            "pooled_edges": ({"thresholds": edges}, fitted),
+            "exponent_models": ({"thresholds": edges}, fitted),
+            "crossover": ({"thresholds": edges}, fitted),
+            "sensitivity": ({"cells": cells}, fitted | judged),
+            "budget": ({"cells": cells, "arrays": arrays}, judged),
+            "apex": ({"budget": budget}, fitted),
+        }
+        for rule, (given, params) in more.items():
+            outputs = [f"{tables}/{rule}/{part.key}.parquet"]
+            run_rule(rule, names, given | {"code": code}, outputs, params)
         run_rule(
             "curves",
             names,
             {
                 "thresholds": edges,
-                "arrays": [f"{folder}/arrays.npz" for folder in folders],
+                "arrays": arrays,
                 "code": code,
             },
             [f"{tables}/curves/{part.key}.parquet"],
         )
-    for table in ("cells", "thresholds", "scaling"):
+    for table in plan.slice_tables:
         given = {"slices": [f"{tables}/{table}/{key}.parquet" for key in keys]}
         run_rule("combine", {"study": study, "table": table}, given, [f"{tables}/{table}.parquet"])
     run_rule(
@@ -193,6 +208,14 @@ def write_figures(plan: Plan, study: str) -> None:
         draw("portrait", f"portrait/{key}", three, {"slice": key})
         for rule in ("loss_curves", "collapse"):
             draw(rule, f"{rule}/{key}", {"curves": f"curves/{key}"}, {"slice": key})
+        draw(
+            "budget_chart",
+            f"budget/{key}",
+            {name: f"{name}/{key}" for name in ("budget", "apex")},
+            {"slice": key},
+        )
+    draw("exponents", "exponents", {"scaling": "scaling", "models": "exponent_models"}, {})
+    draw("sensitivity_chart", "sensitivity", {"sensitivity": "sensitivity"}, {})
     draw("edges", "edges", {"thresholds": "thresholds", "scaling": "scaling"}, {})
     draw("accuracy", "accuracy", {"cells": "cells"}, {})
     draw("similarity_map", "similarity", {"similarity": "similarity"}, {})

@@ -104,8 +104,8 @@ def test_removed_slices_leave_tables_and_figures_that_are_counted(project: Path)
             "  deep: {kind: mlp, depth: 3, width: 16}\n", ""
         )
     )
-    # Four tables and three figures were made of the slice.
-    assert len(coming().gone_tables) == 7
+    # Ten tables and four figures were made of the slice.
+    assert len(coming().gone_tables) == 14
 
 
 def test_cells_of_other_training_code_are_information_and_no_job(project: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_parameters_compared_are_those_of_the_workflow(project: Path) -> Non
         params = rule_params(plan, manifest.rule, manifest.record["wildcards"])
         assert (params or {}) == manifest.record["params"], path
         compared += params is not None
-    assert compared == 6
+    assert compared == 2 * 9
 
 
 def test_the_time_is_that_of_cells_alike_and_else_by_operations(project: Path) -> None:

@@ -40,8 +40,8 @@ def test_it_lists_and_moves_only_when_told(
     Path("config/studies/tiny.yaml").write_text(WITHOUT_DEEP)
     answer = pruned(capsys)
     assert "cell: 2 not asked for" in answer
-    assert "table: 4 not asked for" in answer
-    assert "figure: 3 not asked for" in answer
+    assert "table: 10 not asked for" in answer
+    assert "figure: 4 not asked for" in answer
     assert files(project / "results") == before
     pruned(capsys, "--yes")
     after = files(project / "results")
@@ -50,7 +50,7 @@ def test_it_lists_and_moves_only_when_told(
     assert len({path.parent for path in cells}) == 2
     assert len(cells) == 6
     # Four tables and three figures of four files, and their manifests.
-    assert len(moved - cells) == 4 * 2 + 3 * 5
+    assert len(moved - cells) == 10 * 2 + 4 * 5
     kept = {path for path in after if path.parts[0] != ".trash"}
     assert kept == before - moved
     (folder,) = (project / "results/.trash").iterdir()

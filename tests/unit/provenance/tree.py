@@ -158,7 +158,7 @@ def _slice_tables(study: Study, part: Slice) -> None:
         Names(cells=f"results/{study.name}/tables/cells/{part.key}.parquet"),
         _table(study, f"thresholds/{part.key}"),
         wildcards,
-        {"model": {"depth_exponent": part.depth_exponent}},
+        {"model": plan.judged_params(study.name, part.key)},
     )
     _run(
         "scaling",
