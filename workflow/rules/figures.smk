@@ -103,7 +103,16 @@ rule exponents:
         models="results/{study}/tables/exponent_models.parquet",
         code=FIGURES_CODE,
     output:
-        multiext("results/{study}/figures/exponents", ".json", ".html", ".svg", ".png"),
+        "results/{study}/figures/exponents.json",
+        "results/{study}/figures/exponents.html",
+        report(
+            "results/{study}/figures/exponents.svg",
+            caption="../report/exponents.rst",
+            category="{study}",
+            subcategory="Across slices",
+            labels={"figure": "exponents", "slice": "all"},
+        ),
+        "results/{study}/figures/exponents.png",
         manifest="results/{study}/figures/exponents.manifest.json",
     log:
         "results/logs/figures/{study}/exponents.log",
@@ -118,9 +127,16 @@ rule sensitivity_chart:
         sensitivity="results/{study}/tables/sensitivity.parquet",
         code=FIGURES_CODE,
     output:
-        multiext(
-            "results/{study}/figures/sensitivity", ".json", ".html", ".svg", ".png"
+        "results/{study}/figures/sensitivity.json",
+        "results/{study}/figures/sensitivity.html",
+        report(
+            "results/{study}/figures/sensitivity.svg",
+            caption="../report/sensitivity_chart.rst",
+            category="{study}",
+            subcategory="Across slices",
+            labels={"figure": "sensitivity to thresholds", "slice": "all"},
         ),
+        "results/{study}/figures/sensitivity.png",
         manifest="results/{study}/figures/sensitivity.manifest.json",
     log:
         "results/logs/figures/{study}/sensitivity.log",
@@ -136,13 +152,16 @@ rule budget_chart:
         apex="results/{study}/tables/apex/{slice}.parquet",
         code=FIGURES_CODE,
     output:
-        multiext(
-            "results/{study}/figures/budget/{slice}",
-            ".json",
-            ".html",
-            ".svg",
-            ".png",
+        "results/{study}/figures/budget/{slice}.json",
+        "results/{study}/figures/budget/{slice}.html",
+        report(
+            "results/{study}/figures/budget/{slice}.svg",
+            caption="../report/budget_chart.rst",
+            category="{study}",
+            subcategory="Budgets",
+            labels={"figure": "budget of steps", "slice": "{slice}"},
         ),
+        "results/{study}/figures/budget/{slice}.png",
         manifest="results/{study}/figures/budget/{slice}.manifest.json",
     log:
         "results/logs/figures/{study}/budget/{slice}.log",
