@@ -21,6 +21,7 @@ datasets:
   digits: {{kind: digits}}
 models:
   small: {{kind: mlp, depth: 2, width: 16}}
+observables: [sharpness, kernel_alignment]
 grids:
   - model: small
     dataset: digits
@@ -78,7 +79,11 @@ def test_one_run_makes_cells_tables_figures_and_the_page(finished: Path) -> None
         assert "backend" in log.read_text()
     tables = finished / "results/tiny/tables"
     assert pl.read_parquet(tables / "cells.parquet").height == 4
-    for figure in ("edges", "exponents", "sensitivity", "accuracy", "similarity"):
+    measured = pl.read_parquet(tables / "observables.parquet")
+    # At 0, 1, 2, 5, 10, 20 and 30 steps: sharpness, the same times N eta, alignment.
+    assert measured.height == 4 * 7 * 3
+    chart = "observables/small-digits-mse-B16-T30"
+    for figure in ("edges", "exponents", "sensitivity", "accuracy", "similarity", chart):
         for kind in ("json", "html", "svg", "png"):
             assert (finished / f"results/tiny/figures/{figure}.{kind}").stat().st_size > 0
     page = (finished / "results/index.html").read_text()
@@ -123,7 +128,8 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "budget": 1,
         "apex": 1,
         "curves": 1,
-        "combine": 9,
+        "observables": 1,
+        "combine": 10,
         "similarity": 1,
         "portrait": 1,
         "loss_curves": 1,
@@ -134,6 +140,7 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "budget_chart": 1,
         "accuracy": 1,
         "similarity_map": 1,
+        "observables_chart": 1,
         "provenance": 1,
         "index": 1,
     }

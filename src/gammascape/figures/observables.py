@@ -38,8 +38,9 @@ def observables(
 ) -> ChartType:
     """Charts of one slice above one another: loss, N eta lambda, and alignment, against the step.
 
-    The best eta of each gamma, its first seed, at most MOST_GAMMAS gammas. `step` counts from 1, as that of the
-    loss does: what was measured after t updates stands beside the loss of the next.
+    The best eta of each gamma, at most MOST_GAMMAS of them, of one seed: the first of those of which most was
+    measured. `step` counts from 1, as that of the loss does: what was measured after t updates stands beside the
+    loss of the next.
     """
     best = thresholds.filter(pl.col("edge") == "eta_best").select("cell")
     names = [_SHARPNESS, *_KERNELS]
@@ -54,7 +55,9 @@ def observables(
             caption=_CAPTION,
         )
     only_slice(found)
-    seed, data_seed = found.select("seed", "data_seed").sort("seed", "data_seed").row(0)
+    measured = found.group_by("seed", "data_seed").agg(pl.col("observable").n_unique())
+    most = measured.sort("observable", "seed", "data_seed", descending=[True, False, False])
+    seed, data_seed = most.select("seed", "data_seed").row(0)
     found = found.filter(seed=seed, data_seed=data_seed)
     gammas = found["gamma_log10"].unique().sort().to_list()
     kept = every_kth(gammas, MOST_GAMMAS)
@@ -174,23 +177,18 @@ def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
 def _alignment(kernels: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     present = [words for words in _KERNELS.values() if words in kernels["kernel"].unique()]
     low = min(0.0, extent(kernels["value"])[0])
-    chart: alt.Chart = (
-        alt.Chart(kernels.select("gamma_log10", "step", "value", "kernel"))
-        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=16))
-        .encode(
-            x=x,
-            y=alt.Y("value:Q", title="alignment (dimensionless)").scale(
-                domain=[low, 1.0], nice=False
-            ),
-            color=colour,
-            strokeDash=alt.StrokeDash("kernel:N")
-            .scale(domain=present, range=[[1, 0], [5, 3]][: len(present)])
-            .legend(title="kernel", symbolStrokeColor=theme.INK),
-            detail="gamma_log10:N",
-        )
-        .properties(width=WIDTH, height=HEIGHT)
+    y = alt.Y("value:Q", title="alignment (dimensionless)").scale(domain=[low, 1.0], nice=False)
+    base = alt.Chart(kernels.select("gamma_log10", "step", "value", "kernel")).encode(
+        x=x, y=y, color=colour, detail="gamma_log10:N"
     )
-    return chart
+    dashes = (
+        alt.StrokeDash("kernel:N")
+        .scale(domain=present, range=[[1, 0], [5, 3]][: len(present)])
+        .legend(title="kernel", symbolType="stroke", symbolStrokeColor=theme.INK, symbolSize=260)
+    )
+    lines = base.mark_line(strokeWidth=1.6).encode(strokeDash=dashes)
+    points = base.mark_point(filled=True, size=16, opacity=1)
+    return alt.layer(lines, points).properties(width=WIDTH, height=HEIGHT)
 
 
 def _thin(loss: pl.DataFrame) -> pl.DataFrame:

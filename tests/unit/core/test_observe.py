@@ -22,6 +22,8 @@ from gammascape.training.history import measurement_steps
 from gammascape.training.observe import NAMES
 from gammascape.training.pack import make_pack
 
+from .own import MLP, model_of, options_of
+
 CPU = torch.device("cpu")
 Record = Callable[..., dict[str, Any]]
 EVERYTHING = list(OBSERVABLES)
@@ -198,3 +200,54 @@ def test_a_run_that_goes_on_keeps_what_was_measured(
         while goes_on.alive:
             runs |= dict(goes_on.advance())
         assert text(runs[0]) == text(undisturbed[k])
+
+
+def sharpness_at_start(log10_gammas: list[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    spec = TeacherSpec(kind="teacher", inputs=16)
+    dataset = load_dataset(spec.model_dump(mode="json"), None, CPU)
+    cells = [
+        Cell(
+            model=MlpSpec(kind="mlp", depth=3, width=32),
+            dataset=spec,
+            loss="mse",
+            gamma=f"{gamma:g}",
+            eta="0",
+            batch_size=16,
+            steps=1,
+            dtype="float64",
+            observables=("sharpness",),
+        ).record()
+        for gamma in log10_gammas
+    ]
+    model = build_model(cells[0]["model"], dataset.input_shape, dataset.outputs)
+    training = Training(make_pack(cells), dataset, model, CPU)
+    training.advance()
+    return np.array([state.observations[0]["sharpness"] for _, state in training.states()])
+
+
+def test_sharpness_at_the_start_falls_as_gamma_squared_when_lazy_and_as_gamma_when_rich() -> None:
+    # The Gauss-Newton part of the Hessian goes as gamma^-2 and the curvature of f times the residuals as gamma^-1.
+    # They meet near gamma = 1, so three decades away the weaker one changes the slope by some 1e-3.
+    lazy, rich = sharpness_at_start([-4.0, -3.0]), sharpness_at_start([3.0, 4.0])
+    assert np.diff(np.log10(lazy))[0] == pytest.approx(-2.0, abs=0.05)
+    assert np.diff(np.log10(rich))[0] == pytest.approx(-1.0, abs=0.05)
+
+
+def test_a_network_of_the_users_own_is_measured_alone_as_in_a_batch(
+    digits: Dataset, record: Record, tmp_path: Path
+) -> None:
+    found = []
+    for batched, names in ((True, EVERYTHING), (False, ["sharpness", "initial_cka"])):
+        options = options_of(tmp_path, MLP, batched=batched)
+        cells = [
+            record(model=options, steps=1, gamma=gamma, observables=names) for gamma in ("0", "1")
+        ]
+        model = model_of(tmp_path, MLP, digits.probe_inputs, batched=batched)
+        training = Training(make_pack(cells), digits, model, CPU)
+        training.advance()
+        found.append([state.observations[0] for _, state in training.states()])
+    for together, alone in zip(*found, strict=True):
+        # Two orders of summation in float32.
+        assert together["sharpness"] == pytest.approx(alone["sharpness"], rel=1e-4)
+        assert set(together["initial_cka"]) == {"second.input", "head.input"}
+        assert np.isfinite([together["ntk_alignment"], together["kernel_alignment"]]).all()

@@ -86,3 +86,10 @@ def test_what_was_not_measured_has_no_panel(names: tuple[str, ...], panels: int)
 def test_nothing_measured_says_so() -> None:
     chart = observables(ALL.clear(), THRESHOLDS, CURVES)
     assert words(chart)["title"] == "No cell of this slice was measured at its best η"
+
+
+def test_the_seed_of_which_most_was_measured_is_drawn() -> None:
+    sharp = pl.col("observable") == "eta_times_sharpness"
+    chart = observables(ALL.filter(~sharp | (pl.col("seed") == 1)), THRESHOLDS, CURVES)
+    assert len(spec_of(chart)["vconcat"]) == 3
+    assert "1 seed" in subtitle(chart)
