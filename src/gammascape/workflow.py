@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from gammascape.sources import copy_sources, folder_of
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
 from gammascape.study.config import CONFIG_FILE
-from gammascape.study.datasets import Images
 from gammascape.study.factories import Factory
 from gammascape.study.generators import DiffusionSpec, Generated
+from gammascape.study.samples import Images
 
 SOURCES = "results/.sources"
 """Where copies of the users' source files are."""

@@ -19,6 +19,7 @@ _DEVICE_KEYS = (
     "torch",
     "numpy",
     "python",
+    "cuda",
 )
 _MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")

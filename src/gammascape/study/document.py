@@ -20,7 +20,6 @@ from gammascape.study.datasets import (
     FactoryDatasetSpec,
     Mnist1mSpec,
     MnistSpec,
-    Shift,
     TeacherSpec,
     TinyImagenetSpec,
 )
@@ -34,6 +33,7 @@ from gammascape.study.models import (
     ToySpec,
     VitSpec,
 )
+from gammascape.study.samples import Shift
 from gammascape.study.schema import Analysis, Grid, SmallGamma, Span, StudyFile
 
 COMMAND = "python -m gammascape.study.document"

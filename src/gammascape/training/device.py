@@ -28,8 +28,10 @@ class Backend:
     torch: str
     numpy: str
     python: str
+    cuda: str | None = None
+    """Version of CUDA that torch was built for, where the device is a GPU."""
 
-    def as_record(self) -> dict[str, str | int | bool]:
+    def as_record(self) -> dict[str, str | int | bool | None]:
         """Plain builtins for a cell's summary."""
         return asdict(self)
 
@@ -68,6 +70,7 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
         torch=torch.__version__,
         numpy=np.__version__,
         python=platform.python_version(),
+        cuda=torch.version.cuda if device == "cuda" else None,
     )
 
 

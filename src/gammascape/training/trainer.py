@@ -23,6 +23,11 @@ from gammascape.training.capacity import Limits, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, LockedError, scratch_of  # noqa: E402
 from gammascape.training.device import set_up_backend  # noqa: E402
 from gammascape.training.engine import Run, State, Training  # noqa: E402
+from gammascape.training.failures import (  # noqa: E402
+    attempt_reason,
+    is_out_of_memory,
+    one_line,
+)
 from gammascape.training.pack import make_pack  # noqa: E402
 from gammascape.usercode import UserCodeError, provide  # noqa: E402
 
@@ -196,7 +201,7 @@ class Worker:
         except Exception as error:
             if not left:
                 raise
-            memory = _is_out_of_memory(error)
+            memory = is_out_of_memory(error)
             if len(left) == 1:
                 self._fail(left[0], error, emit)
                 return
@@ -235,7 +240,7 @@ class Worker:
         attempt = {
             "started": started,
             "from_step": first_step,
-            "reason": _reason(first_step, after),
+            "reason": attempt_reason(first_step, after),
         }
         # Read before the first checkpoint of this attempt takes their place.
         attempts = {
@@ -361,28 +366,6 @@ class Worker:
             lines += traceback.format_exception(error)
         _write_log(task, lines)
         emit({"event": "failed", "output": str(task.output), "error": one_line(error)})
-
-
-def _reason(first_step: int, after: str | None) -> str:
-    reasons = [f"retried after {after}"] if after else []
-    reasons += [f"resumed from step {first_step}"] if first_step else []
-    return ", ".join(reasons) or "fresh"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch has a class of its own for a GPU's memory and a plain RuntimeError for the host's.
-    name = type(error).__name__
-    return (
-        isinstance(error, MemoryError)
-        or name == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-    )
-
-
-def one_line(error: BaseException) -> str:
-    """Class and first line of an error."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def _status(output: Path) -> str:

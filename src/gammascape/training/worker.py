@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TextIO
 
 from gammascape.journal import read_journal
-from gammascape.training.trainer import LOG, Event, Interrupted, Task, Worker, one_line
+from gammascape.training.failures import one_line
+from gammascape.training.trainer import LOG, Event, Interrupted, Task, Worker
 
 INTERRUPTED = 143
 """Exit status after SIGTERM, as shells report it."""
