@@ -88,7 +88,7 @@ def _chart(best: pl.DataFrame, mean: pl.DataFrame, quantity: _Quantity, series: 
         .axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
     )
     # Padding keeps the highest symbol inside the frame.
-    y = alt.Y("value:Q", title=quantity.axis).scale(zero=False, padding=8)
+    y = alt.Y("value:Q", title=quantity.axis).scale(zero=False, padding=8, nice=False)
     if quantity.log:
         low, high = 0.5, 1.0
         if not best.is_empty():
