@@ -43,10 +43,15 @@ wildcard_constraints:
     cell=r"[a-z0-9]+_[a-z0-9]+_(mse|xent)/g[^/]+-[0-9a-f]{12}",
 
 
+def all_cores(wildcards):
+    """Cores of this machine that Snakemake may use; one where it only submits jobs."""
+    return workflow.resource_settings.cores or 1
+
+
 def one_for_each_gpu(wildcards):
     """Threads of a job that keeps a GPU, or all cores, busy: as many run at a time as there are GPUs."""
     gpus = sum(device.kind == "cuda" for device in find_devices("auto", 1))
-    return max(1, (workflow.cores or 1) // max(1, gpus))
+    return max(1, all_cores(wildcards) // max(1, gpus))
 
 
 def slice_cells(wildcards, name):

@@ -16,7 +16,7 @@ rule train_generator:
         "results/generated/{model}/model.pt",
     log:
         "results/logs/generated/{model}.log",
-    threads: workflow.cores or 1
+    threads: all_cores
     params:
         options=lambda wildcards: PLAN.models[wildcards.model].train_options,
     message:
@@ -72,7 +72,7 @@ rule measure_quality:
         "results/generated/mnist1m-{generator}/measures.json",
     log:
         "results/logs/generated/mnist1m-{generator}/measures.log",
-    threads: workflow.cores or 1
+    threads: all_cores
     message:
         "Compare the digits of {wildcards.generator} with MNIST"
     shell:
