@@ -239,7 +239,9 @@ def test_only_the_cell_at_fault_fails(
     expected = {k: v for k, v in artifacts(undisturbed).items() if "/g2_" not in k}
     assert artifacts(project) == expected
     for log in project.glob("results/logs/cells/*/*.log"):
-        assert (said in log.read_text()) == log.name.startswith("g2_"), log.name
+        # Others are trained again in a smaller pack, and their logs say after what.
+        told = log.read_text().replace(f"retried after RuntimeError: {said}", "")
+        assert (said in told) == log.name.startswith("g2_"), log.name
     go_on(project)
     assert artifacts(project) == artifacts(undisturbed)
 
