@@ -240,7 +240,7 @@ def test_only_the_cell_at_fault_fails(
     assert artifacts(project) == expected
     for log in project.glob("results/logs/cells/*/*.log"):
         # Others are trained again in a smaller pack, and their logs say after what.
-        told = log.read_text().replace(f"retried after RuntimeError: {said}", "")
+        told = log.read_text().replace(f"retried after ValueError: {said}", "")
         assert (said in told) == log.name.startswith("g2_"), log.name
     go_on(project)
     assert artifacts(project) == artifacts(undisturbed)
