@@ -48,7 +48,7 @@ def main() -> None:
             arrays = {key: file[key] for key in file.files}
         manifest = json.loads((folder / "manifest.json").read_bytes())
         origin = artifact.Origin(
-            data=Source(**manifest["inputs"][0]),
+            inputs=tuple(Source(**item) for item in manifest["inputs"]),
             backend=backend,
             executor="packed",
             attempts=manifest["attempts"],
