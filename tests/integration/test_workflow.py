@@ -231,7 +231,9 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
     folder = project / "results/tiny/figures"
     figures = list(folder.rglob("*.svg"))
     kinds = {path.relative_to(folder).parts[0].removesuffix(".svg") for path in figures}
-    assert {"portrait", "edges", "accuracy", "similarity", "exponents", "budget"} <= kinds
+    slices = {"portrait", "loss_curves", "collapse", "budget", "observables"}
+    assert kinds == slices | {"edges", "accuracy", "similarity", "exponents", "sensitivity"}
+    assert len(figures) == 10
     for path in [*figures, project / "results/tiny/provenance.html"]:
         assert path.read_bytes() in held, path
     for words in (

@@ -42,11 +42,13 @@ def test_the_cells_of_a_toy_are_not_trained(tmp_path: Path) -> None:
 def test_a_toy_has_no_figures_of_tests_and_representations(tmp_path: Path) -> None:
     both = plan(tmp_path, toys=TOY, nets=STUDY)
     assert "similarity" in both.tables("nets")
-    assert {"cells", "thresholds", "scaling"} <= set(both.tables("toys"))
-    assert "similarity" not in both.tables("toys")
+    assert both.tables("toys") == [
+        *("cells", "thresholds", "pooled_edges", "scaling", "exponent_models", "crossover"),
+        *("sensitivity", "budget", "apex"),
+    ]
     kinds = {stem.split("/")[3] for stem in both.figures("toys")}
-    assert {"portrait", "edges", "loss_curves", "collapse"} <= kinds
-    assert not kinds & {"accuracy", "similarity", "observables"}
+    slices = {"portrait", "loss_curves", "collapse", "budget"}
+    assert kinds == slices | {"edges", "exponents", "sensitivity"}
 
 
 def test_the_points_of_a_toy_travel_as_text(tmp_path: Path) -> None:
