@@ -44,11 +44,13 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     shown = thresholds
     if thresholds.height > ROW_BUDGET:
         shown = thresholds.filter(pl.col("seed") == pl.col("seed").min().over("slice"))
+    # Panels share one legend: each of them names all edges, also those that it lacks.
+    order = [edge for edge in theme.EDGE_ORDER if edge in set(shown["edge"])]
     panels = []
     for series in series_names(shown):
         points = shown.filter(pl.col("series") == series)
         fits = scaling.filter(pl.col("slice").replace(names) == series)
-        panels.append(_panel(series, points, fits))
+        panels.append(_panel(series, points, fits, order))
     chart = alt.concat(*panels, columns=2 if len(panels) > 1 else 1, spacing=28)
     interval = ""
     if not scaling.is_empty():
@@ -91,7 +93,7 @@ def _title(scaling: pl.DataFrame, slices: int) -> str:
     )
 
 
-def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame) -> ChartType:
+def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[str]) -> ChartType:
     points = points.with_columns(
         (pl.col("gamma_log10") + pl.col("edge").replace_strict(_SHIFTS)).alias("x"),
         pl.col("lower_log10").fill_null(pl.col("eta_log10")),
@@ -107,7 +109,6 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame) -> ChartType:
     x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
     y = alt.Y("eta_log10:Q").scale(domain=ys, nice=False, zero=False)
     y = y.axis(theme.decades_axis("learning rate η (dimensionless)", ys))
-    order = [e for e in theme.EDGE_ORDER if theme.EDGE_WORDS[e] in set(points["measured"])]
     colour = alt.Color(
         "measured:N",
         scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_COLOURS),

@@ -115,3 +115,17 @@ def test_many_seeds_are_thinned_to_the_first():
     chart = edges(thresholds, scaling_table(thresholds))
     assert len(rows(chart)) < 5000
     assert "first seed" in subtitle(chart)
+
+
+def test_an_edge_that_one_slice_lacks_keeps_its_colour_and_shape(everything):
+    _, thresholds, scaling = everything
+    lacking = thresholds.filter((pl.col("model") != "cnn") | (pl.col("edge") != "eta_max_finite"))
+    # Panels share one legend, so all of them must say the same about every edge.
+    said: dict[str, set[tuple[str, str]]] = {}
+    for node in nodes(spec_of(edges(lacking, scaling))):
+        for channel in ("color", "shape"):
+            scale = node.get(channel, {}).get("scale") if isinstance(node.get(channel), dict) else 0
+            if scale and "domain" in scale:
+                pairs = zip(scale["domain"], scale["range"], strict=True)
+                said.setdefault(channel, set()).add(tuple(pairs))
+    assert {channel: len(kinds) for channel, kinds in said.items()} == {"color": 1, "shape": 1}
