@@ -11,6 +11,7 @@ import altair as alt
 import vl_convert
 from altair.typing import ChartType
 
+from gammascape.figures.offline import offline_html
 from gammascape.origin.mark import mark_html, mark_png, mark_svg
 
 FORMATS = ("json", "html", "svg", "png")
@@ -47,7 +48,7 @@ def save(
     paths["json"].parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     paths["json"].write_text(text, encoding="utf-8")
-    page = vl_convert.vegalite_to_html(spec, vl_version=_VEGA_LITE, bundle=True)
+    page = offline_html(spec, _VEGA_LITE)
     heading = f"<title>{escape(words.get('title', 'Chart'))}</title>"
     page = page.replace("<title>Chart</title>", heading, 1)
     svg = _renumbered(vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE))

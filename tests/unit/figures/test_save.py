@@ -5,9 +5,11 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+import vl_convert
 from PIL import Image
 
 from gammascape.figures import FORMATS, collapse, edges, portrait, save, similarity
+from gammascape.figures.offline import javascript
 from gammascape.origin.mark import mark_html, mark_svg, read_mark
 
 from .specs import spec_of, words
@@ -50,6 +52,22 @@ def test_the_html_needs_no_network(saved):
     assert len(page) > 500_000
     assert "vegaEmbed" in page
     assert "<title>mlp3 on digits" in page
+
+
+def test_the_scripts_of_a_page_are_put_together_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        vl_convert, "javascript_bundle", lambda _, vl_version: f"made for {vl_version}\r\n"
+    )
+    made = javascript("6.4", tmp_path / "cache")
+    monkeypatch.setattr(vl_convert, "javascript_bundle", None)
+    javascript.cache_clear()
+    assert javascript("6.4", tmp_path / "cache") == made == "made for 6.4\r\n"
+
+
+def test_scripts_are_put_together_where_they_cannot_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda *_: "made")
+    (tmp_path / "file").touch()
+    assert javascript("6.4", tmp_path / "file") == "made"
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path, mlp3):

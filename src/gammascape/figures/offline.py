@@ -1,0 +1,49 @@
+"""The HTML page of one chart with all the JavaScript that it needs."""
+
+import os
+import re
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import vl_convert
+
+_SCRIPTS = re.compile(r'(\s*<script src="[^"]*"></script>)+')
+
+
+def offline_html(spec: dict[str, Any], vl_version: str) -> str:
+    """A page that shows a Vega-Lite chart without a network.
+
+    Args:
+        spec: the chart.
+        vl_version: version of Vega-Lite, as vl_convert names it.
+    """
+    page = vl_convert.vegalite_to_html(spec, vl_version=vl_version, bundle=False)
+    bundle = javascript(vl_version, platformdirs.user_cache_path("gammascape"))
+    page, places = _SCRIPTS.subn(lambda _: f"\n    <script>{bundle}</script>", page, count=1)
+    if places != 1:
+        raise RuntimeError("vl_convert's page loads no scripts where they are expected")
+    return page
+
+
+@cache
+def javascript(vl_version: str, folder: Path) -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, kept in a folder.
+
+    Putting them together takes longer than drawing a figure, and gives the same text each time.
+    """
+    path = folder / f"vega-{version('vl-convert-python')}-{vl_version}.js"
+    try:
+        return path.read_bytes().decode()
+    except OSError:
+        bundle: str = vl_convert.javascript_bundle(None, vl_version)
+    # A home that cannot be written to costs time only.
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_bytes(bundle.encode())
+        partial.replace(path)
+    return bundle
