@@ -190,9 +190,10 @@ class Plan:
         ]
 
     def tables(self, study: str) -> list[str]:
-        """Names of a study's tables in the order of the page; a toy has no representations to compare."""
+        """Names of a study's tables in the order of the page; a toy has no test set and no representations."""
         tables = [*self.slice_tables]
-        tables += ["similarity"] if self.trained(study) else []
+        if self.trained(study):
+            tables += ["scores", "performance", "gain", "similarity"]
         measured = any(part.observables for part in self.studies[study].slices)
         return tables + (["observables"] if measured else [])
 

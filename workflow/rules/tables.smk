@@ -223,3 +223,54 @@ rule similarity:
         "Compare representations across models and gammas of {wildcards.study}"
     script:
         "../scripts/similarity.py"
+
+
+rule scores:
+    input:
+        cells="results/{study}/tables/cells.parquet",
+        summaries=lambda wildcards: study_cells(wildcards, "summary.json"),
+        arrays=lambda wildcards: study_cells(wildcards, "arrays.npz"),
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/scores.parquet",
+        manifest="results/{study}/tables/scores.manifest.json",
+    log:
+        "results/logs/tables/{study}/scores.log",
+    message:
+        "Take the best over eta of each gamma and seed of {wildcards.study}"
+    script:
+        "../scripts/scores.py"
+
+
+rule performance:
+    input:
+        scores="results/{study}/tables/scores.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/performance.parquet",
+        manifest="results/{study}/tables/performance.manifest.json",
+    log:
+        "results/logs/tables/{study}/performance.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    message:
+        "Put the scores of all seeds of {wildcards.study} together"
+    script:
+        "../scripts/performance.py"
+
+
+rule gain:
+    input:
+        scores="results/{study}/tables/scores.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/gain.parquet",
+        manifest="results/{study}/tables/gain.manifest.json",
+    log:
+        "results/logs/tables/{study}/gain.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    message:
+        "Compare the best gamma with gamma = 1 in {wildcards.study}"
+    script:
+        "../scripts/gain.py"

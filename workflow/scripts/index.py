@@ -17,6 +17,9 @@ TABLES = {
     "sensitivity": "How edges and exponents move when a threshold is halved or doubled.",
     "budget": "The edges at every shorter budget of steps that the runs contain.",
     "apex": "The gamma at which the window of learning rates closes, and the best gamma, at each budget.",
+    "scores": "The best over eta of each gamma and seed: test accuracy and loss, steps until a loss.",
+    "performance": "The same for each gamma, seeds together, with intervals.",
+    "gain": "What the best gamma gains over gamma = 1, at equal steps and at equal loss, with intervals.",
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }

@@ -185,6 +185,25 @@ def write_tables(plan: Plan, study: str) -> None:
         given = {"slices": [f"{tables}/{table}/{key}.parquet" for key in keys]}
         run_rule("combine", {"study": study, "table": table}, given, [f"{tables}/{table}.parquet"])
     run_rule(
+        "scores",
+        {"study": study},
+        {
+            "cells": f"{tables}/cells.parquet",
+            "summaries": [path.replace("arrays.npz", "summary.json") for path in every],
+            "arrays": every,
+            "code": code,
+        },
+        [f"{tables}/scores.parquet"],
+    )
+    for rule in ("performance", "gain"):
+        run_rule(
+            rule,
+            {"study": study},
+            {"scores": f"{tables}/scores.parquet", "code": code},
+            [f"{tables}/{rule}.parquet"],
+            {"analysis": plan.scaling_params(study)},
+        )
+    run_rule(
         "similarity",
         {"study": study},
         {"thresholds": f"{tables}/thresholds.parquet", "arrays": every, "code": code},
