@@ -190,10 +190,11 @@ class Plan:
         ]
 
     def tables(self, study: str) -> list[str]:
-        """Names of a study's tables in the order of the page; a toy has no test set and no representations."""
+        """Names of a study's tables in the order of the page; a toy has no test set, runs or representations."""
         tables = [*self.slice_tables]
         if self.trained(study):
-            tables += ["scores", "performance", "gain", "similarity"]
+            tables += ["scores", "performance", "gain"]
+            tables += ["dynamics", "dynamics_scaling", "collapse", "similarity"]
         measured = any(part.observables for part in self.studies[study].slices)
         return tables + (["observables"] if measured else [])
 

@@ -20,6 +20,9 @@ TABLES = {
     "scores": "The best over eta of each gamma and seed: test accuracy and loss, steps until a loss.",
     "performance": "The same for each gamma, seeds together, with intervals.",
     "gain": "What the best gamma gains over gamma = 1, at equal steps and at equal loss, with intervals.",
+    "dynamics": "What happened in each run: plateaus, drops, catapults, alignment, sharpening.",
+    "dynamics_scaling": "Exponents of these against gamma, beside the predicted ones.",
+    "collapse": "How well loss curves of different gamma collapse in tau = eta t / gamma.",
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }

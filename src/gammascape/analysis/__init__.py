@@ -1,1 +1,1 @@
-"""From cells to tables: status, edges, exponents, curves, similarity. Tables are polars frames."""
+"""From cells to tables: status, edges, exponents, curves, dynamics, similarity. Tables are polars frames."""

@@ -209,6 +209,17 @@ def write_tables(plan: Plan, study: str) -> None:
         {"thresholds": f"{tables}/thresholds.parquet", "arrays": every, "code": code},
         [f"{tables}/similarity.parquet"],
     )
+    fitted = {"analysis": plan.scaling_params(study)}
+    summaries = [f"results/cells/{cell.path}/summary.json" for cell in plan.studies[study].cells]
+    dynamics = {"dynamics": f"{tables}/dynamics.parquet", "code": code}
+    judged = {name: f"{tables}/{name}.parquet" for name in ("cells", "thresholds")}
+    made: dict[str, tuple[str, dict[str, Any]]] = {
+        "dynamics": ("dynamics", judged | {"arrays": every, "summaries": summaries, "code": code}),
+        "dynamics_scaling": ("dynamics_scaling", dynamics),
+        "collapse_table": ("collapse", dynamics | {"arrays": every}),
+    }
+    for rule, (table, given) in made.items():
+        run_rule(rule, {"study": study}, given, [f"{tables}/{table}.parquet"], fitted)
 
 
 def write_figures(plan: Plan, study: str) -> None:

@@ -1,0 +1,242 @@
+"""How a loss falls: plateaus and drops, catapults, alignment before the fall, sharpening; a row for each run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gammascape.analysis.cells import read_json
+from gammascape.analysis.curves import History, smooth
+from gammascape.analysis.lines import Floats
+from gammascape.analysis.paths import PATH_SCHEMA, path_table
+from gammascape.analysis.plateaus import TOLERANCE, escape_of, find_stairs, first_passage
+from gammascape.study import Analysis
+
+DYNAMICS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    **PATH_SCHEMA,
+    "class_prior_level": pl.Float64,
+    "final_level": pl.Float64,
+    "plateaus": pl.Int64,
+    "plateau_start": pl.Float64,
+    "plateau_end": pl.Float64,
+    "plateau_height": pl.Float64,
+    "escape_step": pl.Float64,
+    "drops": pl.Int64,
+    "largest_drop": pl.Float64,
+    "largest_drop_step": pl.Float64,
+    "class_prior_step": pl.Float64,
+    "half_step": pl.Float64,
+    "half_tau": pl.Float64,
+    "trained_step": pl.Float64,
+    "trained_tau": pl.Float64,
+    "leave_step": pl.Float64,
+    "fall_step": pl.Float64,
+    "peak_ratio": pl.Float64,
+    "peak_step": pl.Int64,
+    "sharpness_init": pl.Float64,
+    "sharpness_end": pl.Float64,
+    "sharpening_factor": pl.Float64,
+    "eta_times_sharpness_init": pl.Float64,
+    "eta_times_sharpness_largest": pl.Float64,
+    "eta_times_sharpness_end": pl.Float64,
+    "alignment_init": pl.Float64,
+    "alignment_end": pl.Float64,
+    "alignment_step": pl.Float64,
+    "alignment_step_low": pl.Float64,
+    "alignment_step_high": pl.Float64,
+    "alignment_ratio": pl.Float64,
+    "alignment_share": pl.Float64,
+    "silent": pl.Boolean,
+    "ntk_alignment_step": pl.Float64,
+    "ntk_alignment_step_low": pl.Float64,
+    "ntk_alignment_step_high": pl.Float64,
+    "ntk_alignment_ratio": pl.Float64,
+    "ntk_alignment_share": pl.Float64,
+    "ntk_silent": pl.Boolean,
+    "relative_change": pl.Float64,
+    "plateau_starts": pl.List(pl.Float64),
+    "plateau_ends": pl.List(pl.Float64),
+    "plateau_heights": pl.List(pl.Float64),
+    "plateau_class_prior": pl.List(pl.Boolean),
+    "drop_steps": pl.List(pl.Float64),
+    "drop_sizes": pl.List(pl.Float64),
+    "drop_class_prior": pl.List(pl.Boolean),
+}
+
+LEAST_RISE = 0.05
+"""Rise of kernel alignment below which no time of alignment is stated."""
+_HALF, _LEAVES = 0.5, 0.1
+
+
+def dynamics_table(
+    cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis, cells_folder: Path
+) -> pl.DataFrame:
+    """What happened in the runs on the paths of `analysis.paths.path_table`; columns in docs/tables.md.
+
+    Args:
+        cells: the table of `analysis.cells.cell_table`, of all slices that were trained.
+        thresholds: their table of `analysis.thresholds.threshold_table`.
+        analysis: the study's windows of gamma and thresholds.
+        cells_folder: folder of all artifacts.
+    """
+    paths = path_table(cells, thresholds, analysis)
+    facts = cells.unique("cell").select(
+        "cell", "loss", "initial_loss", "baseline_loss", "peak_loss", "peak_step", "test_accuracy"
+    )
+    seen: dict[str, dict[str, Any]] = {}
+    for row in facts.join(paths, on="cell", how="semi").iter_rows(named=True):
+        folder = cells_folder / row["cell"]
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            history = History(arrays["step"], arrays["loss"], arrays["zero_loss"])
+        summary = read_json(folder / "summary.json")
+        seen[row["cell"]] = events(row, history, summary, analysis.trained_below)
+    rows = []
+    for row in paths.iter_rows(named=True):
+        tau = 10.0 ** (row["eta_log10"] - row["gamma_log10"])
+        found = seen[row["cell"]]
+        times = {
+            f"{name}_tau": None if found[f"{name}_step"] is None else found[f"{name}_step"] * tau
+            for name in ("half", "trained")
+        }
+        rows.append(row | found | times)
+    return pl.DataFrame(rows, schema=DYNAMICS_SCHEMA)
+
+
+def events(
+    facts: Mapping[str, Any], history: History, summary: Mapping[str, Any], trained_below: float
+) -> dict[str, Any]:
+    """The columns of one finite run; steps are counted from 1.
+
+    Args:
+        facts: columns of its row of the table of cells.
+        history: its losses.
+        summary: `summary.json` of the cell.
+        trained_below: relative loss at which the study calls a cell trained.
+    """
+    step, relative = smooth(history.step + 1.0, history.loss, history.zero_loss)
+    prior = class_prior_level(facts)
+    stairs = find_stairs(step, relative, prior)
+    final = float(np.median(relative[-3:]))
+    features = [drop for drop in stairs.drops if not drop.class_prior]
+    largest = max(features, key=lambda drop: drop.size, default=None)
+    first = stairs.plateaus[0] if stairs.plateaus else None
+    start = 1.0 if prior is None else prior
+    fallen = final <= 10**-TOLERANCE * start
+    leave, fall = (
+        first_passage(step, relative, start - share * (start - final)) if fallen else None
+        for share in (_LEAVES, _HALF)
+    )
+    return {
+        "class_prior_level": prior,
+        "final_level": final,
+        "plateaus": len(stairs.plateaus),
+        "plateau_start": None if first is None else first.start,
+        "plateau_end": None if first is None else first.end,
+        "plateau_height": None if first is None else first.height,
+        # A run that never left has no step of leaving.
+        "escape_step": escape_of(stairs, prior) if fallen else None,
+        "drops": len(features),
+        "largest_drop": None if largest is None else largest.size,
+        "largest_drop_step": None if largest is None else largest.step,
+        "class_prior_step": next((d.step for d in stairs.drops if d.class_prior), None),
+        "half_step": first_passage(step, relative, _HALF),
+        "trained_step": first_passage(step, relative, trained_below),
+        "leave_step": leave,
+        "fall_step": fall,
+        "peak_ratio": facts["peak_loss"] / facts["initial_loss"],
+        "peak_step": None if facts["peak_step"] is None else facts["peak_step"] + 1,
+        **_curvature(summary),
+        "alignment_init": _at(observed(summary, "kernel_alignment")[1], 0),
+        "alignment_end": _at(observed(summary, "kernel_alignment")[1], -1),
+        **_alignment(summary, "kernel_alignment", "", leave, fall),
+        **_alignment(summary, "ntk_alignment", "ntk_", leave, fall),
+        "relative_change": next(iter(summary["relative_change"].values()), None),
+        "plateau_starts": [p.start for p in stairs.plateaus],
+        "plateau_ends": [p.end for p in stairs.plateaus],
+        "plateau_heights": [p.height for p in stairs.plateaus],
+        "plateau_class_prior": [p.class_prior for p in stairs.plateaus],
+        "drop_steps": [d.step for d in stairs.drops],
+        "drop_sizes": [d.size for d in stairs.drops],
+        "drop_class_prior": [d.class_prior for d in stairs.drops],
+    }
+
+
+def class_prior_level(facts: Mapping[str, Any]) -> float | None:
+    """Relative loss of the best constant output where classes are equally frequent; None where f = 0 is it.
+
+    Under squared loss, C one-hot targets have the loss 1/C at f = 0 and (1 - 1/C)/C at the class frequencies.
+    """
+    if facts["loss"] != "mse" or facts["test_accuracy"] is None:
+        return None
+    return 1.0 - float(facts["baseline_loss"])
+
+
+def observed(summary: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
+    """Steps (counted from 1, that of the first loss) and finite values of one observable of the whole network."""
+    found = [
+        (taken["step"] + 1.0, taken[name])
+        for taken in summary.get("observables") or ()
+        if taken.get(name) is not None
+    ]
+    steps, values = np.array(found, float).reshape(-1, 2).T
+    return steps, values
+
+
+def alignment_time(step: Floats, value: Floats) -> tuple[float | None, float | None, float | None]:
+    """When an alignment has made half of its rise from the first to the last value.
+
+    Returns:
+        the step, linear in log step between two measurements, and the steps of these two; None if
+        the rise is below LEAST_RISE.
+    """
+    if len(value) < 2 or value[-1] - value[0] < LEAST_RISE:
+        return None, None, None
+    middle = (value[0] + value[-1]) / 2
+    k = int(np.flatnonzero(value >= middle)[0])
+    share = (middle - value[k - 1]) / (value[k] - value[k - 1])
+    at = 10 ** ((1 - share) * np.log10(step[k - 1]) + share * np.log10(step[k]))
+    return float(at), float(step[k - 1]), float(step[k])
+
+
+def _alignment(
+    summary: Mapping[str, Any], name: str, prefix: str, leave: float | None, fall: float | None
+) -> dict[str, Any]:
+    step, value = observed(summary, name)
+    at, low, high = alignment_time(step, value)
+    silent = None
+    if fall is not None and low is not None and high is not None:
+        # Between two measurements it cannot be told which came first.
+        silent = True if high <= fall else False if low >= fall else None
+    share = None
+    if leave is not None and at is not None:
+        then = np.interp(np.log10(leave), np.log10(step), value)
+        share = float((then - value[0]) / (value[-1] - value[0]))
+    return {
+        f"{prefix}alignment_step": at,
+        f"{prefix}alignment_step_low": low,
+        f"{prefix}alignment_step_high": high,
+        f"{prefix}alignment_ratio": None if at is None or fall is None else at / fall,
+        f"{prefix}alignment_share": share,
+        f"{prefix}silent": silent,
+    }
+
+
+def _curvature(summary: Mapping[str, Any]) -> dict[str, Any]:
+    _, sharp = observed(summary, "sharpness")
+    _, scaled = observed(summary, "eta_times_sharpness")
+    start, end = _at(sharp, 0), _at(sharp, -1)
+    known = start is not None and end is not None and start > 0 and len(sharp) > 1
+    return {
+        "sharpness_init": start,
+        "sharpness_end": end if len(sharp) > 1 else None,
+        "sharpening_factor": end / start if known and end is not None and start else None,
+        "eta_times_sharpness_init": _at(scaled, 0),
+        "eta_times_sharpness_largest": float(scaled.max()) if len(scaled) else None,
+        "eta_times_sharpness_end": _at(scaled, -1),
+    }
+
+
+def _at(values: Sequence[float] | Floats, position: int) -> float | None:
+    return float(values[position]) if len(values) else None

@@ -1,0 +1,215 @@
+"""Exponents of what happens during training: log-log slopes of the table dynamics, with intervals."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.lines import Floats, gather
+from gammascape.analysis.paths import Path
+from gammascape.analysis.scaling import fit_slope
+from gammascape.study import Analysis, Regime
+
+DYNAMICS_SCALING_SCHEMA = {
+    **SLICE_COLUMNS,
+    "depth_exponent": pl.Int64,
+    "quantity": pl.String,
+    "path": pl.String,
+    "window": pl.String,
+    "unit": pl.String,
+    "from_log10": pl.Float64,
+    "to_log10": pl.Float64,
+    "slope": pl.Float64,
+    "slope_low": pl.Float64,
+    "slope_high": pl.Float64,
+    "prefactor_log10": pl.Float64,
+    "predicted_slope": pl.Float64,
+    "gammas": pl.Int64,
+    "points": pl.Int64,
+    "seeds": pl.Int64,
+    "confidence": pl.Float64,
+    "reason": pl.String,
+}
+
+Unit = Literal["log10", "steps"]
+Exponent = Callable[[pl.DataFrame], float | None]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A column of the table dynamics that follows a law in gamma."""
+
+    name: str
+    column: str
+    path: Path
+    window: Regime
+    predicted: Exponent
+    unit: Unit = "log10"
+    """Whether log10 of the column, or the column itself, is linear in log10 gamma."""
+    is_time: bool = False
+    """A time in steps is carried from the sampled eta to that of the path: eta times steps stays the same."""
+    ends: tuple[str, str] | None = None
+    """Columns between which the value is known to lie."""
+
+
+def _depth(rows: pl.DataFrame) -> int | None:
+    depth: int | None = rows["depth_exponent"][0]
+    return depth
+
+
+def _of_depth(law: Callable[[int], Fraction]) -> Exponent:
+    def exponent(rows: pl.DataFrame) -> float | None:
+        depth = _depth(rows)
+        return None if depth is None else float(law(depth))
+
+    return exponent
+
+
+def _fixed(value: float) -> Exponent:
+    return lambda _: value
+
+
+def _peak(rows: pl.DataFrame) -> float | None:
+    # The bounded gradient of cross-entropy makes no such peak.
+    return -2.0 if rows["loss"][0] == "mse" else None
+
+
+def _peak_time(rows: pl.DataFrame) -> float | None:
+    """Steps a decade: f is multiplied by 1 - N eta lambda in a step, until it has grown to 1/gamma."""
+    growth = rows["eta_times_sharpness_init"].median()
+    if rows["loss"][0] != "mse" or not isinstance(growth, float) or growth <= 2:
+        return None
+    return float(-1 / np.log10(growth - 1))
+
+
+_ESCAPE = _of_depth(lambda depth: 1 - Fraction(2, depth))
+
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity("catapult_peak", "peak_ratio", "catapult", "lazy", _peak),
+    Quantity("catapult_peak_step", "peak_step", "catapult", "lazy", _peak_time, unit="steps"),
+    Quantity("sharpness_init", "sharpness_init", "best", "lazy", _fixed(-2)),
+    Quantity("sharpness_init", "sharpness_init", "best", "rich", _fixed(-1)),
+    Quantity("sharpness_end", "sharpness_end", "scaled", "lazy", _fixed(-2)),
+    Quantity(
+        "sharpness_end",
+        "sharpness_end",
+        "scaled",
+        "rich",
+        _of_depth(lambda depth: -Fraction(2, depth)),
+    ),
+    Quantity("sharpening_factor", "sharpening_factor", "scaled", "lazy", _fixed(0)),
+    Quantity("sharpening_factor", "sharpening_factor", "scaled", "rich", _ESCAPE),
+    Quantity("relative_change", "relative_change", "scaled", "lazy", _fixed(1)),
+    Quantity(
+        "relative_change",
+        "relative_change",
+        "scaled",
+        "rich",
+        _of_depth(lambda depth: Fraction(1, depth)),
+    ),
+    Quantity("escape_step", "escape_step", "scaled", "rich", _ESCAPE, is_time=True),
+    Quantity("half_step", "half_step", "scaled", "rich", _ESCAPE, is_time=True),
+    Quantity("trained_step", "trained_step", "scaled", "rich", _ESCAPE, is_time=True),
+    Quantity(
+        "alignment_step",
+        "alignment_step",
+        "scaled",
+        "rich",
+        _ESCAPE,
+        is_time=True,
+        ends=("alignment_step_low", "alignment_step_high"),
+    ),
+)
+"""What is fitted. Derivations: docs/theory.md and arXiv 2410.04642."""
+
+
+def dynamics_scaling_table(dynamics: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
+    """Slopes against log10 gamma of QUANTITIES, for each slice; `reason` says why a row has none.
+
+    Lines and intervals are those of the table scaling: least squares weighted by seeds, and a bootstrap over
+    gammas, seeds and the position of a value between its ends. A seed with the quantity at one gamma alone says
+    nothing of a slope, and takes no part where others have more.
+
+    Args:
+        dynamics: the table of `analysis.dynamics.dynamics_table`.
+        analysis: number of resamples and confidence level.
+    """
+    rows: list[dict[str, Any]] = []
+    shared = [*SLICE_COLUMNS, "depth_exponent"]
+    for key, part in dynamics.sort("slice", maintain_order=True).group_by(
+        shared, maintain_order=True
+    ):
+        for quantity in QUANTITIES:
+            inside = part.filter(path=quantity.path, window=quantity.window)
+            rows.append(
+                dict(zip(shared, key, strict=True))
+                | {
+                    "quantity": quantity.name,
+                    "path": quantity.path,
+                    "window": quantity.window,
+                    "unit": quantity.unit,
+                    "confidence": analysis.confidence,
+                }
+                | _fit(inside, quantity, analysis)
+            )
+    return pl.DataFrame(rows, schema=DYNAMICS_SCALING_SCHEMA)
+
+
+def values_of(rows: pl.DataFrame, quantity: Quantity) -> pl.DataFrame:
+    """Rows that have the quantity, with its value `at` and its ends `low` and `high`, as fitted."""
+    low, high = quantity.ends or (quantity.column, quantity.column)
+    wanted = {"at": quantity.column, "low": low, "high": high}
+    # Steps at the sampled eta, times sampled over exact eta, are steps at the exact one.
+    shift = pl.col("offset_log10").fill_null(0) if quantity.is_time else pl.lit(0.0)
+    read = {
+        name: pl.col(column).cast(pl.Float64)
+        if quantity.unit == "steps"
+        else pl.col(column).cast(pl.Float64).log(10) + shift
+        for name, column in wanted.items()
+    }
+    known = rows.filter(pl.col(quantity.column) > 0) if quantity.unit == "log10" else rows
+    known = known.with_columns(**read).filter(pl.col("at").is_finite())
+    several = pl.col("gamma_log10").n_unique().over("seed", "data_seed") > 1
+    return known.filter(several) if known.select(several.any()).item() else known
+
+
+def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str, Any]:
+    if rows.is_empty():
+        return {"reason": f"no cell on the path {quantity.path}"}
+    known = values_of(rows, quantity)
+    gammas = known["gamma_log10"].n_unique()
+    found: dict[str, Any] = {
+        "predicted_slope": quantity.predicted(known if known.height else rows),
+        "gammas": gammas,
+        "points": known.height,
+        "seeds": known.select("seed", "data_seed").n_unique() if known.height else 0,
+    }
+    if gammas < 2:
+        what = f"{quantity.column} is known at {gammas} of {rows['gamma_log10'].n_unique()} gammas"
+        return found | {"reason": what}
+    gamma, low, high = (known[name].to_numpy() for name in ("gamma_log10", "low", "high"))
+    if quantity.ends is not None:
+        # The estimate, not the middle of its ends, is the value; the width is that of the ends.
+        half: Floats = (high - low) / 2
+        at = known["at"].to_numpy()
+        low, high = at - half, at + half
+    points = gather(gamma, low, high)
+    text = f"{known['slice'][0]} {quantity.name} {quantity.path} {quantity.window}"
+    rng = np.random.default_rng(zlib.crc32(text.encode()))
+    slope, prefactor, ends = fit_slope(points, analysis, rng)
+    # Two gammas leave no residual: the interval would be that of the ends alone.
+    certain = gammas > 2
+    return found | {
+        "from_log10": float(points.gamma[0]),
+        "to_log10": float(points.gamma[-1]),
+        "slope": slope,
+        "slope_low": ends[0] if certain else None,
+        "slope_high": ends[1] if certain else None,
+        "prefactor_log10": prefactor,
+        "reason": None if certain else "two gammas leave no scatter to tell an interval from",
+    }

@@ -1,0 +1,158 @@
+"""Which cells are compared across gamma: those of the best eta, and those on paths eta = c gamma^p."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.thresholds import best_cells
+from gammascape.study import Analysis, Regime, Span, predicted_slope
+
+Path = Literal["best", "scaled", "catapult"]
+PATHS: tuple[Path, ...] = ("best", "scaled", "catapult")
+
+PATH_SCHEMA = {
+    **SLICE_COLUMNS,
+    "depth_exponent": pl.Int64,
+    "path": pl.String,
+    "window": pl.String,
+    "exponent": pl.Float64,
+    "constant_log10": pl.Float64,
+    "offset_log10": pl.Float64,
+    "gamma_log10": pl.Float64,
+    "eta_log10": pl.Float64,
+    "seed": pl.Int64,
+    "data_seed": pl.Int64,
+    "cell": pl.String,
+    "status": pl.String,
+}
+
+_CALM = ("trained", "untrained")
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class _Law:
+    """eta = 10^constant gamma^exponent."""
+
+    exponent: float
+    constant: float
+
+
+def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
+    """The cells on each path of all slices, one row for each path, gamma and seed.
+
+    best      the best eta of each gamma and seed
+    scaled    eta = c gamma^2 in the lazy and c gamma^(2/L) in the ultra-rich window, c being that with the most
+              trained cells, the middle (or lower middle) one of those alike in this
+    catapult  eta = c gamma^2 in the lazy window, c being that with the most cells that catapulted and neither
+              diverged nor died, the lower middle one of those alike in this
+
+    On a path each gamma has the sampled eta nearest to the law if that is at most half a grid step away;
+    `offset_log10` is how far. Cells that diverged, ran away or died are on no path but the last.
+
+    Args:
+        cells: the table of `analysis.cells.cell_table`.
+        thresholds: the table of `analysis.thresholds.threshold_table`.
+        analysis: the study's windows of gamma.
+    """
+    depths = thresholds.select("slice", "depth_exponent").unique()
+    known = cells.join(depths, on="slice", how="left")
+    best = known.join(best_cells(thresholds), on=["slice", "cell"], how="semi")
+    rows = list(_rows(best, "best", None, analysis))
+    for _, part in known.group_by("slice", maintain_order=True):
+        depth, loss = part.select("depth_exponent", "loss").row(0)
+        step = _grid_step(part)
+        for window, span in windows(analysis):
+            inside = part.filter(within(span))
+            exponent = predicted_slope("eta_max_trained", loss, window, depth)
+            calm = inside.filter(pl.col("status").is_in(_CALM))
+            if exponent is not None:
+                trained = calm.filter(pl.col("status") == "trained")
+                rows += _along(calm, trained, ("scaled", exponent, step), analysis)
+            if window == "lazy":
+                flown = inside.filter("catapulted", ~pl.col("status").is_in(["diverged", "dead"]))
+                rows += _along(flown, flown, ("catapult", 2.0, step), analysis)
+    table = pl.DataFrame(rows, schema=PATH_SCHEMA)
+    return table.sort("slice", "path", "gamma_log10", "seed", "data_seed", maintain_order=True)
+
+
+def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
+    """The study's windows of gamma."""
+    return (("lazy", analysis.lazy), ("rich", analysis.rich))
+
+
+def within(span: Span) -> pl.Expr:
+    """Whether `gamma_log10` lies in a window."""
+    return pl.col("gamma_log10").is_between(*_ends(span))
+
+
+def _ends(span: Span) -> tuple[float, float]:
+    low = -np.inf if span.start is None else float(span.start)
+    high = np.inf if span.stop is None else float(span.stop)
+    return low, high
+
+
+def _along(
+    candidates: pl.DataFrame,
+    counted: pl.DataFrame,
+    law: tuple[Path, float, float],
+    analysis: Analysis,
+) -> Iterator[dict[str, Any]]:
+    """The rows of the path that passes most of the cells in `counted`; law: its name, exponent and grid step."""
+    path, exponent, grid_step = law
+    away = pl.col("eta_log10") - exponent * pl.col("gamma_log10")
+    constants = counted.select(away.round(6)).to_series().unique().sort().to_list()
+    if not constants:
+        return
+    # All etas of one gamma are on the grid, also where few of them are candidates.
+    reach = grid_step / 2 + _EPSILON
+    passed = counted.with_columns(away.alias("constant"))
+    heights = [_nearest(passed, constant, reach).height for constant in constants]
+    best = [c for c, height in zip(constants, heights, strict=True) if height == max(heights)]
+    chosen = _Law(exponent, best[(len(best) - 1) // 2])
+    near = _nearest(candidates.with_columns(away.alias("constant")), chosen.constant, reach)
+    yield from _rows(near, path, chosen, analysis)
+
+
+def _nearest(cells: pl.DataFrame, constant: float, reach: float) -> pl.DataFrame:
+    """At most one cell of each gamma and seed."""
+    distance = (pl.col("constant") - constant).abs().round(6)
+    return (
+        cells.filter(distance <= reach)
+        .sort(distance, "eta_log10")
+        .unique(["gamma_log10", "seed", "data_seed"], keep="first", maintain_order=True)
+    )
+
+
+def _grid_step(cells: pl.DataFrame) -> float:
+    """Smallest distance of two etas of one gamma; 0 where each gamma has one."""
+    gaps = cells.group_by("gamma_log10").agg(
+        pl.col("eta_log10").unique().sort().diff().min().alias("gap")
+    )
+    smallest = gaps["gap"].min()
+    return float(str(smallest)) if smallest is not None else 0.0
+
+
+def _rows(
+    cells: pl.DataFrame, path: Path, law: _Law | None, analysis: Analysis
+) -> Iterator[dict[str, Any]]:
+    for row in cells.iter_rows(named=True):
+        expected = None if law is None else law.constant + law.exponent * row["gamma_log10"]
+        yield {name: row[name] for name in PATH_SCHEMA if name in row} | {
+            "path": path,
+            "window": next(
+                (w for w, s in windows(analysis) if _inside(row["gamma_log10"], s)), None
+            ),
+            "exponent": None if law is None else law.exponent,
+            "constant_log10": None if law is None else law.constant,
+            "offset_log10": None if expected is None else row["eta_log10"] - expected,
+        }
+
+
+def _inside(gamma: float, span: Span) -> bool:
+    low, high = _ends(span)
+    return low <= gamma <= high
