@@ -4,8 +4,8 @@
 
 The models and digits of the default study, batch size 32, float32, one pack. A step is that of the engine, with
 its data and the evaluation of f~(w_0). Both are CPU time of one thread for each lane, so other processes on the
-machine matter little. The last column is the share that a measurement at 0, 1, 2, 5, 10, ... adds to a run of 1000
-steps.
+machine matter little. The last column is the share that the measurements add to a run of 1000 steps: at 0, 1, 2,
+5, 10, ... steps, 24 in each decade for `equal_loss`, one for `singular_values`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gammascape.study import load_study
 from gammascape.study.observables import OBSERVABLES
 from gammascape.training.device import set_up_backend
 from gammascape.training.engine import Training
+from gammascape.training.equal_loss import Watch, watch_steps
 from gammascape.training.history import measurement_steps
 from gammascape.training.lanes import Lanes
 from gammascape.training.observe import Observer
@@ -35,6 +37,8 @@ from gammascape.training.pack import make_pack
 STUDY = ROOT / "config/studies/quickstart.yaml"
 RUN = 1000
 REPEATS = 3
+TIMES = {"singular_values": 1, "equal_loss": len(watch_steps(RUN))}
+"""How often it is taken in a run, where not at 0, 1, 2, 5, 10, ... steps."""
 
 
 def cpu_seconds(call: Callable[[], object]) -> float:
@@ -63,8 +67,12 @@ def costs(
     ms = {"step": (time.process_time() - begun) / steps / lanes * 1e3}
     networks = Lanes(pack, subtraction(model), device, None)
     for name in OBSERVABLES:
-        observer = Observer([name], networks, dataset, record["loss"])
-        measure = observer.final_arrays if name == "singular_values" else observer.observe
+        if name == "equal_loss":
+            look, none = Watch(networks, dataset, record["loss"]).look, [[] for _ in range(lanes)]
+            measure = partial(look, step=1, before=none)
+        else:
+            observer = Observer([name], networks, dataset, record["loss"])
+            measure = observer.final_arrays if name == "singular_values" else observer.observe
         ms[name] = cpu_seconds(lambda measure=measure: measure(networks)) / lanes * 1e3
     return ms
 
@@ -91,7 +99,7 @@ def main() -> None:
             results[model] = found
             print(f"\n{model}: {found['step']:.3f} ms for a step of one lane, {chosen.lanes} lanes")
             for name in OBSERVABLES:
-                times = 1 if name == "singular_values" else len(measurement_steps(RUN))
+                times = TIMES.get(name, len(measurement_steps(RUN)))
                 steps = found[name] / found["step"]
                 print(
                     f"{name:<24}{found[name]:10.2f} ms{steps:10.1f} steps{times * steps / RUN:10.1%}",

@@ -14,6 +14,7 @@ Observable = Literal[
     "effective_rank",
     "singular_values",
     "gradient_noise_scale",
+    "equal_loss",
 ]
 """config/README.md says what each is and costs."""
 

@@ -29,6 +29,7 @@ from gammascape.origin import (
     write_manifest,
 )
 from gammascape.origin.code import CELL_MODULES
+from gammascape.training import equal_loss
 from gammascape.training.device import Backend
 from gammascape.training.engine import Run
 from gammascape.training.history import thin
@@ -54,7 +55,11 @@ def make_summary(
 ) -> dict[str, Any]:
     """Everything about a run that is small: parameters, facts, status under the default thresholds."""
     outcome = judge(run.facts, Thresholds())
-    observed = {"observables": run.observations} if record.get("observables") else {}
+    observed: dict[str, Any] = {}
+    if record.get("observables"):
+        observed["observables"] = run.observations
+    if equal_loss.NAME in record.get("observables", ()):
+        observed[equal_loss.NAME] = equal_loss.summary_of(run.reached)
     return {
         "cell": dict(record),
         "status": outcome.status,
@@ -76,7 +81,8 @@ def make_summary(
 def make_arrays(run: Run) -> dict[str, np.ndarray[Any, Any]]:
     """Loss history (thinned) with the loss of f = 0 beside it; outputs and Gram matrices on the probe set.
 
-    For a cell that asks for them, the singular values of each layer's weights at the end, the largest first.
+    For a cell that asks for them, the singular values of each layer's weights at the end, the largest first, and
+    outputs and Gram matrices at levels of the loss.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = dict(thin(run.losses))
     arrays["zero_loss"] = thin(run.zero_losses)["loss"]
@@ -84,6 +90,7 @@ def make_arrays(run: Run) -> dict[str, np.ndarray[Any, Any]]:
         arrays["probe_outputs"] = run.probe_outputs
         arrays |= {f"gram.{layer}": gram for layer, gram in run.grams.items()}
     arrays |= {f"singular.{name}": values for name, values in run.singular_values.items()}
+    arrays |= equal_loss.arrays_of(run.reached)
     return arrays
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from gammascape.numerics import NUMERICS_VERSION
+from gammascape.training import equal_loss
 from gammascape.training.engine import Evaluation, State
 
 LOG = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Checkpoints:
             OSError: if it cannot be written, e.g. on a full disk; the one before is still there.
         """
         arrays = {_WEIGHT + name: value for name, value in state.weights.items()}
+        arrays |= equal_loss.arrays_of(state.reached)
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -101,6 +103,7 @@ class Checkpoints:
             "attempts": list(attempts),
             "evaluations": [asdict(evaluation) for evaluation in state.evaluations],
             "observations": list(state.observations),
+            "reached": equal_loss.summary_of(state.reached),
             "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
         }
         path = self.path(identity)
@@ -144,6 +147,7 @@ class Checkpoints:
                 evaluations=tuple(Evaluation(**item) for item in header["evaluations"]),
                 seconds=header["seconds"],
                 observations=tuple(header.get("observations", ())),
+                reached=equal_loss.reached_of(header.get("reached", ()), arrays),
             )
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)

@@ -19,6 +19,8 @@ from gammascape.measure.representations import (
 from gammascape.models import Hidden, Model
 from gammascape.models.centred import subtraction
 from gammascape.models.difference import difference_form
+from gammascape.training import equal_loss
+from gammascape.training.equal_loss import Reached, Watch, watch_steps
 from gammascape.training.history import Floats, final_window, measurement_steps
 from gammascape.training.lanes import Array, Lanes
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
@@ -68,6 +70,8 @@ class Run:
     """For each measurement `step`, and the observables that the cell asks for."""
     singular_values: Mapping[str, Floats] = field(default_factory=dict)
     """Layer -> singular values of its weights at the end, if asked for; empty for a diverged run."""
+    reached: tuple[Reached, ...] = ()
+    """The network at levels of its loss, if asked for; empty for a diverged run."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class State:
     evaluations: tuple[Evaluation, ...]
     seconds: float
     observations: tuple[Mapping[str, Any], ...] = ()
+    reached: tuple[Reached, ...] = ()
 
 
 class Training:
@@ -124,14 +129,19 @@ class Training:
         self._seconds = np.zeros(count)
         self._evaluations: list[list[Evaluation]] = [[] for _ in pack.lanes]
         self._observations: list[list[Mapping[str, Any]]] = [[] for _ in pack.lanes]
+        self._reached: list[list[Reached]] = [[] for _ in pack.lanes]
         for lane, state in enumerate(states or ()):
             self._losses[: self.step, lane] = state.losses
             self._zeros[: self.step] = state.zero_losses
             self._seconds[lane] = state.seconds
             self._evaluations[lane] = list(state.evaluations)
             self._observations[lane] = list(state.observations)
-        names = pack.shared["observables"]
+            self._reached[lane] = list(state.reached)
+        names = pack.shared["observables"] or ()
         self._observer = Observer(names, self._lanes, dataset, self._loss) if names else None
+        watched = equal_loss.NAME in names
+        self._watch = Watch(self._lanes, dataset, self._loss) if watched else None
+        self._watched = set(watch_steps(self._steps))
         dtype, shifted = self._lanes.dtype, dataset.shifted_inputs
         self._test_x = dataset.test_inputs.to(dtype, copy=True)
         self._shifted_x = None if shifted is None else shifted.to(dtype, copy=True)
@@ -188,6 +198,7 @@ class Training:
                     evaluations=tuple(self._evaluations[lane]),
                     seconds=float(self._seconds[lane]),
                     observations=tuple(self._observations[lane]),
+                    reached=tuple(self._reached[lane]),
                 ),
             )
             for lane, weights in zip(self.alive, self._lanes.weights(), strict=True)
@@ -224,6 +235,7 @@ class Training:
                 float(self._seconds[lane]),
                 tuple(self._evaluations[lane]),
                 tuple(self._observations[lane]),
+                tuple(self._reached[lane]),
                 None if results is None else results[position],
                 self._steps,
             )
@@ -236,10 +248,20 @@ class Training:
             shared["data_seed"], start, stop - start, shared["batch_size"]
         )
         xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
-        block = [self._step(lanes.trained, given) for given in lanes.given(xs, ys)]
+        block = []
+        for step, given in enumerate(lanes.given(xs, ys), start + 1):
+            block.append(self._step(lanes.trained, given))
+            if self._watch is not None and step in self._watched:
+                self._look(self._watch, step)
         # The one place where the host waits for the device.
         losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
         return losses, zero_losses(self._loss, ys).double().cpu().numpy()
+
+    def _look(self, watch: Watch, step: int) -> None:
+        owners = self._lanes.owners
+        found = watch.look(self._lanes, step, [self._reached[lane] for lane in owners])
+        for lane, reached in zip(owners, found, strict=True):
+            self._reached[lane] += reached
 
 
 def train(
@@ -286,6 +308,7 @@ def _make_run(
     seconds: float,
     evaluations: tuple[Evaluation, ...],
     observations: tuple[Mapping[str, Any], ...],
+    reached: tuple[Reached, ...],
     final: _Final | None,
     steps: int,
 ) -> Run:
@@ -313,4 +336,5 @@ def _make_run(
         grams=final.grams if finite and final else None,
         observations=observations,
         singular_values=final.singular_values if finite and final else {},
+        reached=reached if finite else (),
     )

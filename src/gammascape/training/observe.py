@@ -18,6 +18,7 @@ from gammascape.measure.kernels import (
 from gammascape.measure.networks import Networks, flat_size
 from gammascape.measure.spectra import effective_ranks, singular_values, weight_matrices
 from gammascape.models import Hidden
+from gammascape.training import equal_loss
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses
 from gammascape.training.step import least_lanes, numerators, references, together_is_exact
@@ -29,8 +30,14 @@ _CURVATURE = {"sharpness", "gauss_newton_sharpness", "hessian_trace"}
 _FEATURES = {"kernel_alignment", "initial_cka"}
 _WEIGHTS = {"relative_change", "effective_rank"}
 _AT_THE_END = {"singular_values"}
+_BETWEEN = {equal_loss.NAME}
 NAMES = frozenset(
-    _CURVATURE | _FEATURES | _WEIGHTS | _AT_THE_END | {"ntk_alignment", "gradient_noise_scale"}
+    _CURVATURE
+    | _FEATURES
+    | _WEIGHTS
+    | _AT_THE_END
+    | _BETWEEN
+    | {"ntk_alignment", "gradient_noise_scale"}
 )
 """What a cell's record may ask for."""
 

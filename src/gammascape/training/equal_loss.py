@@ -1,0 +1,156 @@
+"""Networks at equal loss: what is kept of a lane when its loss on the probe set first falls to a fixed level."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gammascape.data import Dataset
+from gammascape.measure.representations import centred_grams, pack_triangle
+from gammascape.models import Hidden
+from gammascape.training.history import Floats
+from gammascape.training.lanes import Lanes
+from gammascape.training.losses import lane_losses, zero_losses
+from gammascape.training.step import numerators, references
+
+NAME = "equal_loss"
+LEVELS = (0.8, 0.5, 0.3, 0.15, 0.08)
+"""Shares of the loss of f = 0, the largest first.
+
+The best constant answer to ten equally frequent classes has 0.9 of it under MSE, and 1 under cross-entropy: all
+levels lie below."""
+
+_PER_DECADE = 24
+"""The loss is looked at so often that a run is at most a tenth longer at the look than at the crossing."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A lane at the first look at which its probe loss was at or below `level` times that of f = 0."""
+
+    level: float
+    step: int
+    """Number of updates before it."""
+    relative_loss: float
+    """Probe loss over that of f = 0; below the level by what the loss fell since the look before."""
+    probe_outputs: Floats
+    """(P, O) outputs f on the probe set, float32."""
+    grams: Mapping[str, Floats]
+    """Hidden layer -> packed upper triangle of its centred Gram matrix on the probe set, float32."""
+
+
+def watch_steps(steps: int) -> list[int]:
+    """Numbers of updates after which the loss is looked at: 24 for each decade, and the last.
+
+    All but the last are the same for every run, whatever its length.
+    """
+    decades = np.log10(max(1, steps))
+    grid = 10 ** (np.arange(int(_PER_DECADE * decades) + 1) / _PER_DECADE)
+    return sorted({*(int(s) for s in np.round(grid) if s <= steps), steps} - {0})
+
+
+class Watch:
+    """Looks at the probe loss of the lanes of one pack. What is kept is a function of the lane alone."""
+
+    def __init__(self, lanes: Lanes, dataset: Dataset, loss: str) -> None:
+        self._loss = loss
+        self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
+        self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
+        self._zero = float(zero_losses(loss, self._y[None])[0])
+        self._kept = references(lanes.form, lanes.initial, self._x)
+
+    def look(
+        self, lanes: Lanes, step: int, before: Sequence[Sequence[Reached]]
+    ) -> list[list[Reached]]:
+        """The levels that each living lane has newly reached.
+
+        Args:
+            lanes: the pack after `step` updates.
+            before: of each living lane, what it reached earlier.
+        """
+        if all(len(reached) == len(LEVELS) for reached in before):
+            return [[] for _ in before]
+        f = self._outputs(lanes)
+        losses = lane_losses(self._loss, f, self._y).tolist()
+        found = [
+            [
+                level
+                for level in LEVELS[len(reached) :]
+                # False where the loss is not a number.
+                if losses[lane] <= level * self._zero
+            ]
+            for lane, reached in enumerate(before)
+        ]
+        if not any(found):
+            return [[] for _ in before]
+        hidden: Hidden = {}
+        self._outputs(lanes, hidden)
+        return [
+            self._keep(levels, step, losses[lane], f[lane], hidden, lane)
+            for lane, levels in enumerate(found)
+        ]
+
+    def _outputs(self, lanes: Lanes, hidden: Hidden | None = None) -> Tensor:
+        kept = tuple(value[lanes.seed] for value in self._kept)
+        found = numerators(lanes.form, lanes.trained, lanes.starts, kept, self._x, hidden)
+        return found / lanes.gammas
+
+    def _keep(
+        self, levels: Sequence[float], step: int, loss: float, f: Tensor, hidden: Hidden, lane: int
+    ) -> list[Reached]:
+        if not levels:
+            return []
+        grams = {
+            # A copy of the lane alone begins where a new tensor does: products round by number and alignment.
+            name: _as_array(pack_triangle(centred_grams(features[lane][None].clone())[0]))
+            for name, features in hidden.items()
+        }
+        outputs = _as_array(f.float())
+        return [Reached(level, step, loss / self._zero, outputs, grams) for level in levels]
+
+
+def _as_array(value: Tensor) -> Floats:
+    with torch.no_grad():
+        found: Floats = value.cpu().numpy()
+    return found
+
+
+def summary_of(reached: Sequence[Reached]) -> list[dict[str, Any]]:
+    """What is small of the levels that were reached, the largest level first."""
+    return [
+        {"level": item.level, "step": item.step, "relative_loss": item.relative_loss}
+        for item in reached
+    ]
+
+
+def arrays_of(reached: Sequence[Reached]) -> dict[str, Floats]:
+    """The arrays of the levels: `equal.<level>.probe_outputs` and `equal.<level>.gram.<layer>`."""
+    arrays: dict[str, Floats] = {}
+    for item in reached:
+        arrays[f"equal.{item.level}.probe_outputs"] = item.probe_outputs
+        arrays |= {f"equal.{item.level}.gram.{layer}": gram for layer, gram in item.grams.items()}
+    return arrays
+
+
+def reached_of(
+    summary: Sequence[Mapping[str, Any]], arrays: Mapping[str, Floats]
+) -> tuple[Reached, ...]:
+    """Undo `summary_of` and `arrays_of`.
+
+    Raises:
+        KeyError: if the arrays of a level are not there.
+    """
+    found = []
+    for item in summary:
+        prefix = f"equal.{item['level']}.gram."
+        grams = {
+            name.removeprefix(prefix): value
+            for name, value in arrays.items()
+            if name.startswith(prefix)
+        }
+        outputs = arrays[f"equal.{item['level']}.probe_outputs"]
+        found.append(Reached(item["level"], item["step"], item["relative_loss"], outputs, grams))
+    return tuple(found)
