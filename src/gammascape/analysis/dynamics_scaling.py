@@ -92,8 +92,8 @@ _ESCAPE = _of_depth(lambda depth: 1 - Fraction(2, depth))
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity("catapult_peak", "peak_ratio", "catapult", "lazy", _peak),
     Quantity("catapult_peak_step", "peak_step", "catapult", "lazy", _peak_time, unit="steps"),
-    Quantity("sharpness_init", "sharpness_init", "best", "lazy", _fixed(-2)),
-    Quantity("sharpness_init", "sharpness_init", "best", "rich", _fixed(-1)),
+    Quantity("sharpness_init", "sharpness_init", "scaled", "lazy", _fixed(-2)),
+    Quantity("sharpness_init", "sharpness_init", "scaled", "rich", _fixed(-1)),
     Quantity("sharpness_end", "sharpness_end", "scaled", "lazy", _fixed(-2)),
     Quantity(
         "sharpness_end",

@@ -51,6 +51,9 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
     catapult  eta = c gamma^2 in the lazy window, c being that with the most cells that catapulted and neither
               diverged nor died, the lower middle one of those alike in this
 
+    Where sharpness was measured in trained cells of all gammas at which cells trained, only these are counted:
+    a study that measures it along one law means that law.
+
     On a path each gamma has the sampled eta nearest to the law if that is at most half a grid step away;
     `offset_log10` is how far. Cells that diverged, ran away or died are on no path but the last.
 
@@ -72,12 +75,19 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
             calm = inside.filter(pl.col("status").is_in(_CALM))
             if exponent is not None:
                 trained = calm.filter(pl.col("status") == "trained")
-                rows += _along(calm, trained, ("scaled", exponent, step), analysis)
+                rows += _along(calm, _measured(trained), ("scaled", exponent, step), analysis)
             if window == "lazy":
                 flown = inside.filter("catapulted", ~pl.col("status").is_in(["diverged", "dead"]))
                 rows += _along(flown, flown, ("catapult", 2.0, step), analysis)
     table = pl.DataFrame(rows, schema=PATH_SCHEMA)
     return table.sort("slice", "path", "gamma_log10", "seed", "data_seed", maintain_order=True)
+
+
+def _measured(trained: pl.DataFrame) -> pl.DataFrame:
+    """Those with measured sharpness if every gamma has some, else all."""
+    measured = trained.filter(pl.col("sharpness_init").is_not_null())
+    complete = measured["gamma_log10"].n_unique() == trained["gamma_log10"].n_unique()
+    return measured if complete else trained
 
 
 def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:

@@ -196,6 +196,17 @@ def test_the_scaled_path_has_one_constant_for_most_gammas() -> None:
     assert (paths["status"] == "trained").all()
 
 
+def test_the_scaled_path_goes_where_sharpness_was_measured() -> None:
+    at_one = pl.col("eta_log10").round(6) == (2 / 3 * pl.col("gamma_log10") + 1).round(6)
+    cells = pl.concat([line("uTttr", g, 0.5, 2 * g / 3 - 0.5) for g in (1.5, 3.0, 4.5)])
+    everywhere = cells.with_columns(sharpness_init=pl.when(at_one).then(1.0))
+    # One gamma without a measurement: the law would have a hole there.
+    partly = cells.with_columns(sharpness_init=pl.when(at_one, pl.col("gamma_log10") < 4).then(1.0))
+    for table, constant in ((everywhere, 1.0), (partly, 0.5), (cells, 0.5)):
+        paths = path_table(table, threshold_table(table, 3), ANALYSIS).filter(path="scaled")
+        assert paths["constant_log10"].to_list() == pytest.approx([constant] * 3, abs=1e-6)
+
+
 def test_catapults_of_all_gammas_have_one_ratio_of_eta_to_gamma_squared() -> None:
     cells = pl.concat(
         [line("tTccrx", g, 0.5, 2 * g) for g in (-4.0, -3.0)] + [line("tTrx", -2.0, 0.5, -4.0)]
