@@ -194,7 +194,7 @@ class Plan:
         tables = [*self.slice_tables]
         if self.trained(study):
             tables += ["scores", "performance", "gain"]
-            tables += ["dynamics", "dynamics_scaling", "collapse", "similarity"]
+            tables += ["dynamics", "dynamics_scaling", "collapse", "similarity", "claims"]
         measured = any(part.observables for part in self.studies[study].slices)
         return tables + (["observables"] if measured else [])
 

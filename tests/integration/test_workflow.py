@@ -136,6 +136,7 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "dynamics": 1,
         "dynamics_scaling": 1,
         "collapse_table": 1,
+        "claims": 1,
         "similarity": 1,
         "portrait": 1,
         "loss_curves": 1,

@@ -23,6 +23,7 @@ TABLES = {
     "dynamics": "What happened in each run: plateaus, drops, catapults, alignment, sharpening.",
     "dynamics_scaling": "Exponents of these against gamma, beside the predicted ones.",
     "collapse": "How well loss curves of different gamma collapse in tau = eta t / gamma.",
+    "claims": "What the study says about each claim of the paper: estimate, interval, prediction, verdict.",
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }
@@ -42,6 +43,7 @@ with run_script(snakemake, "page"):
                     *(TableEntry(folder / f"{t}.parquet", TABLES[t]) for t in study["tables"]),
                     TableEntry(folder.parent / "provenance.html", PROVENANCE),
                 ],
+                pl.read_parquet(folder / "claims.parquet") if "claims" in study["tables"] else None,
             )
         )
     write_index(sections, snakemake.output[0])

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import polars as pl
 
 from gammascape.durations import duration
+from gammascape.figures.claims import claims_html
 from gammascape.figures.save import FORMATS
 from gammascape.figures.tables import count_of, status_counts
 from gammascape.figures.theme import STATUS_ORDER
@@ -52,6 +53,8 @@ class StudySection:
     device_seconds: float
     figures: tuple[FigureEntry, ...]
     tables: tuple[TableEntry, ...]
+    claims: str = ""
+    """HTML of the table of claims; empty where none can be judged."""
 
 
 def read_figure(stem: str | Path) -> FigureEntry:
@@ -71,8 +74,9 @@ def study_section(
     cells: pl.DataFrame,
     figures: Sequence[FigureEntry],
     tables: Sequence[TableEntry],
+    claims: pl.DataFrame | None = None,
 ) -> StudySection:
-    """The section of a study, with the counts taken from its table `cells`."""
+    """The section of a study: counts from its table `cells`, verdicts from its table `claims` if it has one."""
     distinct = cells.unique("cell")
     return StudySection(
         name=name,
@@ -82,6 +86,7 @@ def study_section(
         device_seconds=float(distinct["seconds"].sum()),
         figures=tuple(figures),
         tables=tuple(tables),
+        claims="" if claims is None else claims_html(claims),
     )
 
 
@@ -126,6 +131,7 @@ def _section(section: StudySection, folder: Path) -> str:
         cells=_text(count_of(section.cells, "cell")),
         counts=counts,
         time=_text(duration(section.device_seconds)),
+        claims=section.claims,
         figures=figures,
         tables=f"<h3>Tables</h3>\n<ul class=tables>{tables}</ul>" if tables else "",
     )
@@ -166,6 +172,7 @@ _SECTION = Template("""\
 <h2>$name</h2>
 $description
 <ul class=counts><li><b>$cells</b></li>$counts<li><b>$time</b> on the device</li></ul>
+$claims
 $figures
 $tables
 </section>""")
@@ -197,6 +204,10 @@ img { display: block; max-width: 100%; height: auto; background: #fff;
   border: 1px solid var(--line); border-radius: 6px; }
 figcaption { max-width: 46rem; margin-top: .6rem; }
 .links { font-size: .9rem; }
+.claims { border-collapse: collapse; font-size: .92rem; }
+.claims th, .claims td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0;
+  border-bottom: 1px solid var(--line); }
+.claims td + td + td { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .tables li { margin: .4rem 0; overflow-wrap: anywhere; }
 </style>
 </head>

@@ -217,9 +217,16 @@ def write_tables(plan: Plan, study: str) -> None:
         "dynamics": ("dynamics", judged | {"arrays": every, "summaries": summaries, "code": code}),
         "dynamics_scaling": ("dynamics_scaling", dynamics),
         "collapse_table": ("collapse", dynamics | {"arrays": every}),
+        "claims": (
+            "claims",
+            {name: f"{tables}/{name}.parquet" for name in CLAIMED} | {"code": code},
+        ),
     }
     for rule, (table, given) in made.items():
         run_rule(rule, {"study": study}, given, [f"{tables}/{table}.parquet"], fitted)
+
+
+CLAIMED = ("scaling", "dynamics", "dynamics_scaling", "collapse", "gain")
 
 
 def write_figures(plan: Plan, study: str) -> None:

@@ -1,0 +1,353 @@
+"""What a study says about each claim of the paper: an estimate, how sure it is, and whether it decides."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.seeds import wilson
+from gammascape.study import predicted_slope
+
+Verdict = Literal["agrees", "differs", "undecided"]
+Row = Mapping[str, Any]
+
+CLAIM_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    **SLICE_COLUMNS,
+    "claim": pl.String,
+    "statement": pl.String,
+    "quantity": pl.String,
+    "predicted": pl.Float64,
+    "alternatives": pl.List(pl.Float64),
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "confidence": pl.Float64,
+    "verdict": pl.String,
+    "points": pl.Int64,
+    "source": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A claim that a quantity goes as a power of gamma."""
+
+    claim: str
+    statement: str
+    quantity: str
+    alternatives: Callable[[int | None], list[float]]
+    """What the exponent would be if another law held, for a model of depth exponent L."""
+
+
+def _fixed(*values: float) -> Callable[[int | None], list[float]]:
+    return lambda _: list(values)
+
+
+def _of_other_depths(
+    law: Callable[[float], float], *others: float
+) -> Callable[[int | None], list[float]]:
+    """The exponents of a network one layer shallower or deeper, and `others`."""
+
+    def found(depth: int | None) -> list[float]:
+        assert depth is not None  # no such exponent is predicted without a depth
+        return [law(depth + 1.0), *([law(depth - 1.0)] if depth > 1 else []), *others]
+
+    return found
+
+
+def _lower_edge(depth: int | None) -> list[float]:
+    return [2.0] + ([2 / depth] if depth is not None and depth > 2 else [])
+
+
+EDGES: Mapping[tuple[str, str], Slope] = {
+    ("eta_no_spike", "lazy"): Slope(
+        "upper edge, lazy",
+        "The largest learning rate without a spike goes as γ² where γ is small.",
+        "exponent of eta_no_spike",
+        _fixed(1.0),
+    ),
+    ("eta_max_trained", "rich"): Slope(
+        "upper edge, ultra-rich",
+        "The largest learning rate that trains goes as γ^(2/L) where γ is large.",
+        "exponent of eta_max_trained",
+        _of_other_depths(lambda depth: 2 / depth),
+    ),
+    ("eta_min", "lazy"): Slope(
+        "lower edge, lazy",
+        "The smallest learning rate that trains within the budget goes as γ² where γ is small.",
+        "exponent of eta_min",
+        _fixed(1.0),
+    ),
+    ("eta_min", "rich"): Slope(
+        "lower edge, ultra-rich",
+        "The smallest learning rate that trains within the budget goes as γ where γ is large.",
+        "exponent of eta_min",
+        _lower_edge,
+    ),
+    ("eta_max_finite", "lazy"): Slope(
+        "divergence under cross-entropy",
+        "Under cross-entropy the loss stays finite up to learning rates that go as γ.",
+        "exponent of eta_max_finite",
+        _fixed(2.0),
+    ),
+}
+"""Claims about edges of training, by edge and window."""
+
+DYNAMICS: Mapping[tuple[str, str], Slope] = {
+    ("catapult_peak", "lazy"): Slope(
+        "catapult",
+        "The peak of the loss in a catapult goes as γ⁻² where γ is small.",
+        "exponent of the peak",
+        _fixed(0.0, -1.0),
+    ),
+    ("sharpness_init", "lazy"): Slope(
+        "sharpness before training, lazy",
+        "The sharpness before training goes as γ⁻² where γ is small.",
+        "exponent of the sharpness",
+        _fixed(-1.0),
+    ),
+    ("sharpness_init", "rich"): Slope(
+        "sharpness before training, ultra-rich",
+        "The sharpness before training goes as 1/γ where γ is large.",
+        "exponent of the sharpness",
+        _fixed(-2.0),
+    ),
+    ("sharpness_end", "lazy"): Slope(
+        "sharpness after training, lazy",
+        "The sharpness after training goes as γ⁻² where γ is small.",
+        "exponent of the sharpness",
+        _fixed(-1.0),
+    ),
+    ("sharpness_end", "rich"): Slope(
+        "sharpness after training, ultra-rich",
+        "The sharpness after training goes as γ^(-2/L) where γ is large.",
+        "exponent of the sharpness",
+        _of_other_depths(lambda depth: -2 / depth),
+    ),
+    ("sharpening_factor", "rich"): Slope(
+        "progressive sharpening",
+        "Training multiplies the sharpness by a factor that goes as γ^(1 - 2/L) where γ is large.",
+        "exponent of the factor",
+        _of_other_depths(lambda depth: 1 - 2 / depth),
+    ),
+    ("relative_change", "lazy"): Slope(
+        "weights move, lazy",
+        "The relative change of the first weights goes as γ where γ is small.",
+        "exponent of the change",
+        _fixed(0.0, 2.0),
+    ),
+    ("relative_change", "rich"): Slope(
+        "weights move, ultra-rich",
+        "The relative change of the first weights goes as γ^(1/L) where γ is large.",
+        "exponent of the change",
+        _of_other_depths(lambda depth: 1 / depth),
+    ),
+}
+"""Claims about what happens in runs, by quantity and window."""
+
+LEADING_ORDER = 0.03
+"""By how much a fitted exponent may miss a law of leading order: a factor of 1.1 over 1.5 decades."""
+
+
+def judge_value(
+    predicted: float, alternatives: Sequence[float], low: float, high: float
+) -> Verdict:
+    """Whether an interval holds a predicted value and none of the values it could be instead.
+
+    An interval that holds both says nothing, however well its middle agrees. Exponents hold to leading order in
+    gamma: an interval that misses one by less than LEADING_ORDER is not held against it.
+    """
+    if not low - LEADING_ORDER <= predicted <= high + LEADING_ORDER:
+        return "differs"
+    return "undecided" if any(low <= other <= high for other in alternatives) else "agrees"
+
+
+def judge_sign(low: float | None, high: float | None, zero: float = 0.0) -> Verdict:
+    """Whether an interval of what is claimed to be above `zero` lies on that side of it."""
+    if low is not None and low > zero:
+        return "agrees"
+    return "differs" if high is not None and high < zero else "undecided"
+
+
+def claim_table(
+    scaling: pl.DataFrame,
+    dynamics: pl.DataFrame,
+    dynamics_scaling: pl.DataFrame,
+    collapse: pl.DataFrame,
+    gain: pl.DataFrame,
+    confidence: float,
+) -> pl.DataFrame:
+    """The claims of arXiv 2410.04642 that the slices of a study can speak of, one row for each.
+
+    A predicted exponent agrees with an interval that holds it and none of `alternatives`: those of the other
+    regime, or of a network one layer shallower or deeper. Where the interval holds an alternative too, the study
+    does not decide. Claims that need what was not measured, or too few gammas for an interval, have no row.
+
+    Args:
+        scaling, dynamics, dynamics_scaling, collapse, gain: the tables of these names, of all slices.
+        confidence: level of the intervals of shares; the others are those of the tables.
+    """
+    rows = [
+        *_edges(scaling),
+        *_dynamics(dynamics_scaling),
+        *_collapse(collapse),
+        *_silent(dynamics, confidence),
+        *_gain(gain),
+    ]
+    table = pl.DataFrame(rows, schema=CLAIM_SCHEMA)
+    return table.sort("slice", maintain_order=True)
+
+
+def _edges(scaling: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    for row in scaling.iter_rows(named=True):
+        slope = EDGES.get((row["edge"], row["window"]))
+        # Under squared loss divergence is the last of many edges at gamma^2, and says nothing of its own.
+        if row["edge"] == "eta_max_finite" and row["loss"] != "xent":
+            continue
+        if slope is not None and row["gammas"] > 2:
+            yield from _slope(row, slope, "scaling")
+
+
+def _dynamics(dynamics_scaling: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    for row in dynamics_scaling.iter_rows(named=True):
+        slope = DYNAMICS.get((row["quantity"], row["window"]))
+        if slope is not None and row["slope_low"] is not None:
+            yield from _slope(row, slope, "dynamics_scaling")
+
+
+def _slope(row: Row, slope: Slope, source: str) -> Iterator[dict[str, Any]]:
+    predicted = row["predicted_slope"]
+    if predicted is None:
+        return
+    # Two laws can be one: for L = 2 the exponents 2/L and 1 are.
+    alternatives = [
+        value for value in slope.alternatives(row["depth_exponent"]) if value != predicted
+    ]
+    yield _row(
+        row,
+        (slope.claim, slope.statement, slope.quantity),
+        (row["slope"], row["slope_low"], row["slope_high"]),
+        judge_value(predicted, alternatives, row["slope_low"], row["slope_high"]),
+        source,
+        row["points"],
+        predicted=predicted,
+        alternatives=alternatives,
+    )
+
+
+def _collapse(collapse: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """The halving of the loss in rescaled time, where eta follows gamma^(2/L)."""
+    rows = collapse.filter(pl.col("level") == 0.5, pl.col("path") == "scaled")
+    for row in rows.filter(pl.col("tau_slope_low").is_not_null()).iter_rows(named=True):
+        if row["expected"] == "drift > 0":
+            yield _row(
+                row,
+                (
+                    "drift at depth 2",
+                    "At depth 2 the rescaled time ηt/γ at which the loss halves grows with γ.",
+                    "drift of tau in a decade of gamma",
+                ),
+                (row["tau_drift"], row["tau_drift_low"], row["tau_drift_high"]),
+                judge_sign(row["tau_drift_low"], row["tau_drift_high"]),
+                "collapse",
+                row["points"],
+            )
+            continue
+        steps = -_escape(row)
+        yield _row(
+            row,
+            (
+                "collapse in rescaled time",
+                "Large γ halve their loss at the same rescaled time ηt/γ.",
+                "exponent of tau at half of the loss",
+            ),
+            (row["tau_slope"], row["tau_slope_low"], row["tau_slope_high"]),
+            judge_value(0.0, [steps], row["tau_slope_low"], row["tau_slope_high"]),
+            "collapse",
+            row["points"],
+            predicted=0.0,
+            alternatives=[steps],
+        )
+
+
+def _escape(row: Row) -> float:
+    """1 - 2/L: how steps to half of the loss grow along eta = c gamma^(2/L) if tau stays the same."""
+    upper = predicted_slope("eta_max_trained", row["loss"], "rich", row["depth_exponent"])
+    assert upper is not None  # without a depth there is no such path
+    return 1 - upper
+
+
+def _silent(dynamics: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any]]:
+    """Whether the kernel of the last hidden layer aligns with the targets before the loss falls."""
+    known = dynamics.filter(
+        pl.col("path") == "best", pl.col("window") == "rich", pl.col("silent").is_not_null()
+    )
+    for _, part in known.group_by("slice", maintain_order=True):
+        silent, runs = int(part["silent"].sum()), part.height
+        low, high = wilson(silent / runs, runs, confidence)
+        yield _row(
+            part.row(0, named=True) | {"confidence": confidence},
+            (
+                "silent alignment",
+                "At large γ the last hidden kernel aligns with the targets before the loss falls.",
+                "share of runs",
+            ),
+            (silent / runs, low, high),
+            judge_sign(low, high, 0.5),
+            "dynamics",
+            runs,
+        )
+
+
+def _gain(gain: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Accuracy at the full number of steps, where gamma = 1 was trained too."""
+    rows = gain.filter(
+        pl.col("measure") == "accuracy",
+        pl.col("budget") == pl.col("steps"),
+        pl.col("gain").is_not_null(),
+        pl.col("best_gammas_log10").is_not_null(),
+    )
+    for row in rows.iter_rows(named=True):
+        alike = row["best_gammas_log10"]
+        verdict: Verdict = "agrees" if any(gamma > 0 for gamma in alike) else "differs"
+        yield _row(
+            row,
+            (
+                "large gamma is as good",
+                "At equal steps some γ above 1 reaches the best test accuracy.",
+                "gain over gamma = 1, points of accuracy",
+            ),
+            (row["gain"], row["gain_low"], row["gain_high"]),
+            verdict,
+            "gain",
+            row["gammas"],
+        )
+
+
+def _row(
+    row: Row,
+    claim: tuple[str, str, str],
+    value: tuple[float, float | None, float | None],
+    verdict: Verdict,
+    source: str,
+    points: int,
+    *,
+    predicted: float | None = None,
+    alternatives: Sequence[float] = (),
+) -> dict[str, Any]:
+    return {name: row[name] for name in SLICE_COLUMNS} | {
+        "claim": claim[0],
+        "statement": claim[1],
+        "quantity": claim[2],
+        "predicted": predicted,
+        "alternatives": list(alternatives),
+        "estimate": value[0],
+        "low": value[1],
+        "high": value[2],
+        "confidence": row["confidence"],
+        "verdict": verdict,
+        "points": points,
+        "source": source,
+    }

@@ -1,0 +1,19 @@
+rule claims:
+    input:
+        scaling="results/{study}/tables/scaling.parquet",
+        dynamics="results/{study}/tables/dynamics.parquet",
+        dynamics_scaling="results/{study}/tables/dynamics_scaling.parquet",
+        collapse="results/{study}/tables/collapse.parquet",
+        gain="results/{study}/tables/gain.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/claims.parquet",
+        manifest="results/{study}/tables/claims.manifest.json",
+    log:
+        "results/logs/tables/{study}/claims.log",
+    params:
+        analysis=lambda wildcards: PLAN.scaling_params(wildcards.study),
+    message:
+        "Judge the claims of the paper by {wildcards.study}"
+    script:
+        "../scripts/claims.py"

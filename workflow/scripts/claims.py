@@ -1,0 +1,12 @@
+"""Judge the claims of the paper by the tables of a study."""
+
+import polars as pl
+
+from gammascape.analysis.claims import claim_table
+from gammascape.analysis.script import run_script
+
+with run_script(snakemake, "table"):
+    names = ("scaling", "dynamics", "dynamics_scaling", "collapse", "gain")
+    tables = {name: pl.read_parquet(snakemake.input[name]) for name in names}
+    claims = claim_table(**tables, confidence=snakemake.params.analysis["confidence"])
+    claims.write_parquet(snakemake.output[0])
