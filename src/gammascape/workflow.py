@@ -177,7 +177,9 @@ class Plan:
         names = [f"portrait/{key}" for key in keys] + ["edges", "exponents", "sensitivity"]
         names += [f"budget/{key}" for key in keys]
         # A toy has no test set and no representations.
-        names += ["accuracy", "similarity"] if self.trained(study) else []
+        names += ["accuracy", "dynamics"] if self.trained(study) else []
+        names += ["phenomena"] if self.shows_phenomena(study) else []
+        names += ["similarity"] if self.trained(study) else []
         names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
         names += [
             f"observables/{part.key}"
@@ -189,12 +191,19 @@ class Plan:
             f"results/generated/mnist1m-{key}/quality" for key in generated
         ]
 
+    def shows_phenomena(self, study: str) -> bool:
+        """Whether a study measures what catapults and silent alignment are seen by."""
+        parts = self.studies[study].slices
+        return {"sharpness", "kernel_alignment"} <= {name for p in parts for name in p.observables}
+
     def tables(self, study: str) -> list[str]:
         """Names of a study's tables in the order of the page; a toy has no test set, runs or representations."""
         tables = [*self.slice_tables]
         if self.trained(study):
             tables += ["scores", "performance", "gain"]
-            tables += ["dynamics", "dynamics_scaling", "collapse", "similarity", "claims"]
+            tables += ["dynamics", "dynamics_scaling", "collapse"]
+            tables += ["phenomena"] if self.shows_phenomena(study) else []
+            tables += ["similarity", "claims"]
         measured = any(part.observables for part in self.studies[study].slices)
         return tables + (["observables"] if measured else [])
 

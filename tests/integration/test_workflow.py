@@ -137,6 +137,9 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "dynamics_scaling": 1,
         "collapse_table": 1,
         "claims": 1,
+        "dynamics_chart": 1,
+        "phenomena": 1,
+        "phenomena_chart": 1,
         "similarity": 1,
         "portrait": 1,
         "loss_curves": 1,
@@ -239,8 +242,17 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
     figures = list(folder.rglob("*.svg"))
     kinds = {path.relative_to(folder).parts[0].removesuffix(".svg") for path in figures}
     slices = {"portrait", "loss_curves", "collapse", "budget", "observables"}
-    assert kinds == slices | {"edges", "accuracy", "similarity", "exponents", "sensitivity"}
-    assert len(figures) == 10
+    studies = {
+        "edges",
+        "accuracy",
+        "similarity",
+        "exponents",
+        "sensitivity",
+        "dynamics",
+        "phenomena",
+    }
+    assert kinds == slices | studies
+    assert len(figures) == 12
     for path in [*figures, project / "results/tiny/provenance.html"]:
         assert path.read_bytes() in held, path
     for words in (

@@ -24,6 +24,7 @@ TABLES = {
     "dynamics_scaling": "Exponents of these against gamma, beside the predicted ones.",
     "collapse": "How well loss curves of different gamma collapse in tau = eta t / gamma.",
     "claims": "What the study says about each claim of the paper: estimate, interval, prediction, verdict.",
+    "phenomena": "Loss, sharpness and alignment in time, of catapults and of runs at large gamma.",
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }

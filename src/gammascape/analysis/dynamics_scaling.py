@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gammascape.analysis.cells import SLICE_COLUMNS
 from gammascape.analysis.lines import Floats, gather
@@ -125,15 +126,15 @@ QUANTITIES: tuple[Quantity, ...] = (
         ends=("alignment_step_low", "alignment_step_high"),
     ),
 )
-"""What is fitted. Derivations: docs/theory.md and arXiv 2410.04642."""
+"""What is fitted. The exponents follow from a network homogeneous of degree L (docs/theory.md)."""
 
 
 def dynamics_scaling_table(dynamics: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Slopes against log10 gamma of QUANTITIES, for each slice; `reason` says why a row has none.
 
     Lines and intervals are those of the table scaling: least squares weighted by seeds, and a bootstrap over
-    gammas, seeds and the position of a value between its ends. A seed with the quantity at one gamma alone says
-    nothing of a slope, and takes no part where others have more.
+    gammas, seeds and the position of a value between its ends. Each seed has a prefactor of its own. A seed with
+    the quantity at one gamma alone says nothing of a slope, and takes no part where others have more.
 
     Args:
         dynamics: the table of `analysis.dynamics.dynamics_table`.
@@ -198,7 +199,9 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
         half: Floats = (high - low) / 2
         at = known["at"].to_numpy()
         low, high = at - half, at + half
-    points = gather(gamma, low, high)
+    seed = known.select(pl.struct("seed", "data_seed").rank("dense")).to_series().to_numpy() - 1
+    level = _levels(gamma, seed, (low + high) / 2)
+    points = gather(gamma, low - level, high - level)
     text = f"{known['slice'][0]} {quantity.name} {quantity.path} {quantity.window}"
     rng = np.random.default_rng(zlib.crc32(text.encode()))
     slope, prefactor, ends = fit_slope(points, analysis, rng)
@@ -213,3 +216,14 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
         "prefactor_log10": prefactor,
         "reason": None if certain else "two gammas leave no scatter to tell an interval from",
     }
+
+
+def _levels(gamma: Floats, seed: NDArray[np.int64], y: Floats) -> Floats:
+    """How much higher than the average seed the seed of each point is, on lines of one slope; all (points,).
+
+    A seed's prefactor, as that of its sharpness, is the same at all gammas and is no scatter about the line.
+    """
+    belongs = np.eye(int(seed.max()) + 1)[seed]
+    found = np.linalg.lstsq(np.column_stack((belongs, gamma)), y, rcond=None)[0][:-1]
+    levels: Floats = (found - found.mean())[seed]
+    return levels

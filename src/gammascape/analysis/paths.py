@@ -47,9 +47,9 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
 
     best      the best eta of each gamma and seed
     scaled    eta = c gamma^2 in the lazy and c gamma^(2/L) in the ultra-rich window, c being that with the most
-              trained cells, the middle (or lower middle) one of those alike in this
+              trained cells, the middle one (of two the lower) of those alike in this
     catapult  eta = c gamma^2 in the lazy window, c being that with the most cells that catapulted and neither
-              diverged nor died, the lower middle one of those alike in this
+              diverged nor died, the middle one (of two the upper) of those alike in this
 
     Where sharpness was measured in trained cells of all gammas at which cells trained, only these are counted:
     a study that measures it along one law means that law.
@@ -123,7 +123,7 @@ def _along(
     passed = counted.with_columns(away.alias("constant"))
     heights = [_nearest(passed, constant, reach).height for constant in constants]
     best = [c for c, height in zip(constants, heights, strict=True) if height == max(heights)]
-    chosen = _Law(exponent, best[(len(best) - 1) // 2])
+    chosen = _Law(exponent, best[len(best) // 2 if path == "catapult" else (len(best) - 1) // 2])
     near = _nearest(candidates.with_columns(away.alias("constant")), chosen.constant, reach)
     yield from _rows(near, path, chosen, analysis)
 

@@ -3,6 +3,7 @@
 from gammascape.figures.accuracy import accuracy
 from gammascape.figures.budget import budget
 from gammascape.figures.curves import collapse, loss_curves
+from gammascape.figures.dynamics import dynamics
 from gammascape.figures.edges import edges
 from gammascape.figures.exponents import exponents
 from gammascape.figures.observables import observables
@@ -14,6 +15,7 @@ from gammascape.figures.page import (
     study_section,
     write_index,
 )
+from gammascape.figures.phenomena import phenomena
 from gammascape.figures.portrait import portrait
 from gammascape.figures.provenance import write_provenance
 from gammascape.figures.quality import quality
@@ -29,10 +31,12 @@ __all__ = [
     "accuracy",
     "budget",
     "collapse",
+    "dynamics",
     "edges",
     "exponents",
     "loss_curves",
     "observables",
+    "phenomena",
     "portrait",
     "quality",
     "read_figure",

@@ -253,6 +253,25 @@ def round_values(low: float, high: float) -> list[float]:
     return [float(f"{v:g}") for v in candidates if low * 0.999 <= v <= high * 1.001]
 
 
+def log10_axis(title: str, domain: Sequence[float], most: int = 7, **options: Any) -> alt.Axis:
+    """An axis over log10 values: powers of ten over two decades and more, else the numbers themselves."""
+    span = domain[1] - domain[0]
+    if span > 2:
+        return decades_axis(title, domain, most, **options)
+    low, high = 10 ** domain[0], 10 ** domain[1]
+    values = round_values(low, high)
+    if span < 0.5:
+        unit = 10.0 ** (math.floor(domain[1]) - (1 if 10 ** (domain[1] % 1) < 2 else 0))
+        values = [unit * k for k in range(math.ceil(low / unit), math.floor(high / unit) + 1)]
+    return alt.Axis(
+        title=title,
+        values=[math.log10(value) for value in values],
+        labelExpr="format(pow(10, datum.value), '.2~r')",
+        labelFlush=False,
+        **options,
+    )
+
+
 def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) -> alt.Scale:
     """One colour (or shape) of `table` for each name, in order, again from the start if need be."""
     return alt.Scale(domain=list(names), range=[table[i % len(table)] for i in range(len(names))])

@@ -6,6 +6,9 @@ from itertools import product
 import numpy as np
 import polars as pl
 
+from gammascape.analysis.dynamics import DYNAMICS_SCHEMA
+from gammascape.analysis.phenomena import PHENOMENA_SCHEMA
+
 CELLS_SCHEMA = {
     "slice": pl.String,
     "model": pl.String,
@@ -388,3 +391,71 @@ def budget_table(recipe: Recipe, budgets: tuple[int, ...] = (10, 20, 50, 100, 60
             }
         )
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def dynamics_table(*recipes: Recipe, silent: bool = True) -> pl.DataFrame:
+    """The `dynamics` table: catapults as gamma^-2 at small gamma, steps as gamma^(1 - exponent) at large gamma."""
+    rows = []
+    for recipe in recipes:
+        for gamma, seed in product(recipe.gammas, recipe.seeds):
+            shared = recipe.common() | {
+                "depth_exponent": recipe.depth,
+                "gamma_log10": gamma,
+                "seed": seed,
+                "data_seed": 0,
+                "status": "trained",
+            }
+            if gamma <= -2:
+                eta = 2 * gamma + 1
+                rows.append(
+                    shared
+                    | {
+                        "path": "catapult",
+                        "window": "lazy",
+                        "cell": f"{recipe.model}/g{gamma:g}_e{eta:g}_s{seed}",
+                        "eta_log10": eta,
+                        "peak_ratio": 10 ** (-2 * gamma - 3 + 0.1 * seed),
+                        "peak_step": int(10 - 2 * gamma),
+                        "eta_times_sharpness_init": 3.0,
+                    }
+                )
+            if gamma >= 1:
+                eta = recipe.exponent * gamma + 1
+                fall = 20 * 10 ** ((1 - recipe.exponent) * gamma)
+                rows.append(
+                    shared
+                    | {
+                        "path": "scaled",
+                        "window": "rich",
+                        "cell": f"{recipe.model}/g{gamma:g}_e{eta:g}_s{seed}",
+                        "eta_log10": eta,
+                        "half_step": fall,
+                        "half_tau": fall * 10 ** (eta - gamma),
+                        "trained_step": fall / 2,
+                        "trained_tau": fall / 2 * 10 ** (eta - gamma),
+                        "fall_step": fall,
+                        "sharpening_factor": 3 * 10 ** ((1 - recipe.exponent) * gamma),
+                        "alignment_init": 0.1,
+                        "alignment_step": (0.5 if silent else 2.0) * fall,
+                        "alignment_ratio": 0.5 if silent else 2.0,
+                    }
+                )
+    return pl.DataFrame(rows, schema=DYNAMICS_SCHEMA)
+
+
+def phenomena_table(dynamics: pl.DataFrame) -> pl.DataFrame:
+    """The `phenomena` table of these runs: a loss that climbs or falls, and an observable."""
+    rows = []
+    for run in dynamics.iter_rows(named=True):
+        flies = run["path"] == "catapult"
+        observable = "eta_times_sharpness" if flies else "kernel_alignment"
+        shared = {name: run[name] for name in PHENOMENA_SCHEMA if name in run}
+        shared["phenomenon"] = "catapult" if flies else "silent alignment"
+        for step in (1, 2, 3, 6, 11, 101, 601):
+            loss = run["peak_ratio"] / step if flies else 1 / (1 + step / run["fall_step"])
+            value = 3 / step if flies else step / 601
+            rows += [
+                shared | {"quantity": name, "step": step, "value": found}
+                for name, found in (("relative_loss", loss), (observable, value))
+            ]
+    return pl.DataFrame(rows, schema=PHENOMENA_SCHEMA)

@@ -255,6 +255,8 @@ def write_figures(plan: Plan, study: str) -> None:
     draw("sensitivity_chart", "sensitivity", {"sensitivity": "sensitivity"}, {})
     draw("edges", "edges", {"thresholds": "thresholds", "scaling": "scaling"}, {})
     draw("accuracy", "accuracy", {"cells": "cells"}, {})
+    runs = {"dynamics": "dynamics", "scaling": "dynamics_scaling"}
+    draw("dynamics_chart", "dynamics", runs, {})
     draw("similarity_map", "similarity", {"similarity": "similarity"}, {})
 
 

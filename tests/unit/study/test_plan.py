@@ -51,6 +51,18 @@ def test_a_toy_has_no_figures_of_tests_and_representations(tmp_path: Path) -> No
     assert kinds == slices | {"edges", "exponents", "sensitivity"}
 
 
+def test_the_figure_of_phenomena_needs_sharpness_and_alignment(tmp_path: Path) -> None:
+    measured = STUDY + "observables: [sharpness, kernel_alignment]\n"
+    both = plan(tmp_path, seen=measured, blind=STUDY, toys=TOY)
+    stems = {name: both.figures(name) for name in both.studies}
+    assert "results/seen/figures/phenomena" in stems["seen"]
+    assert "phenomena" in both.tables("seen")
+    assert "results/blind/figures/phenomena" not in stems["blind"]
+    assert "phenomena" not in both.tables("blind")
+    assert "results/blind/figures/dynamics" in stems["blind"]
+    assert "results/toys/figures/dynamics" not in stems["toys"]
+
+
 def test_the_points_of_a_toy_travel_as_text(tmp_path: Path) -> None:
     given = plan(tmp_path, toys=TOY).toy_params("toys", "toy3-one-xent-B1-T100")
     lines = [line.split() for line in given["points"].splitlines()]

@@ -1,0 +1,214 @@
+"""What happens during training against gamma: halving time, catapult peaks, sharpening, alignment against loss."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures import theme
+from gammascape.figures.tables import (
+    count_of,
+    extent,
+    series_names,
+    series_title,
+    study_line,
+    with_series,
+)
+
+WIDTH, HEIGHT = 320, 230
+_GAMMA = "feature learning strength γ (dimensionless)"
+_CAPTION = (
+    "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ^(2/L), "
+    "which is the same for all γ if loss curves collapse in τ; peak of the loss over the first loss, of "
+    "runs at one ratio η/γ² that catapult; sharpness after over that before training; and the step at "
+    "which the alignment of the last hidden kernel has made half of its rise against that at which the "
+    "loss has made half of its fall, below the diagonal where alignment is silent. Dashed lines have the "
+    "predicted slopes. Panels without data are left out."
+)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Points `x`, `y` (log10) of `series`, with lines of predicted slope through the middle of each."""
+
+    title: str
+    y_title: str
+    points: pl.DataFrame
+    x_title: str = _GAMMA
+    guides: pl.DataFrame | None = None
+
+
+def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
+    """Panels of the tables `dynamics` and `dynamics_scaling` that have something to show, two in a row."""
+    table = with_series(dynamics) if not dynamics.is_empty() else dynamics
+    panels = [] if dynamics.is_empty() else _panels(table, scaling)
+    if not panels:
+        return theme.nothing(
+            figure="dynamics",
+            title="No run at large γ trained, none catapulted, and none was measured",
+            counts="0 cells, 0 seeds",
+            caption=_CAPTION,
+        )
+    names = series_names(table)
+    colour = alt.Color("series:N", scale=theme.series_scale(names)).legend(
+        title=series_title(table), orient="right"
+    )
+    shape = alt.Shape("series:N", scale=theme.series_scale(names, theme.SERIES_SHAPES)).legend(
+        title=series_title(table), orient="right"
+    )
+    charts = [_chart(panel, colour, shape) for panel in panels]
+    rows = [alt.hconcat(*charts[k : k + 2], spacing=30) for k in range(0, len(charts), 2)]
+    cells = table["cell"].n_unique()
+    seeds = table.select("seed", "data_seed").n_unique()
+    return theme.finish(
+        alt.vconcat(*rows, spacing=24),
+        figure="dynamics",
+        title=_title(scaling),
+        subtitle=[
+            f"{count_of(cells, 'cell')} in {count_of(len(names), 'slice')}, {count_of(seeds, 'seed')}",
+            study_line(dynamics),
+        ],
+        caption=_CAPTION,
+        width=100,
+    )
+
+
+def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
+    scaled = table.filter(path="scaled", window="rich")
+    level, words = ("half", "1/2")
+    if scaled["half_tau"].null_count() > scaled["trained_tau"].null_count():
+        level, words = ("trained", "that of a trained cell")
+    both = table.unique("cell").filter(
+        pl.col("alignment_step").is_not_null(), pl.col("fall_step").is_not_null()
+    )
+    found = [
+        _Panel(
+            f"τ at which the relative loss is {words}",
+            "τ = ηt/γ (dimensionless)",
+            _points(scaled, f"{level}_tau"),
+        ),
+        _with_guides(
+            _Panel(
+                "Catapults",
+                "peak / first loss (dimensionless)",
+                _points(table.filter(path="catapult"), "peak_ratio"),
+            ),
+            scaling.filter(quantity="catapult_peak"),
+        ),
+        _with_guides(
+            _Panel(
+                "Sharpening, end over start",
+                "sharpening factor (dimensionless)",
+                _points(scaled, "sharpening_factor"),
+            ),
+            scaling.filter(quantity="sharpening_factor", window="rich"),
+        ),
+        _silent(both),
+    ]
+    # One gamma shows no trend.
+    return [panel for panel in found if panel.points["x"].n_unique() > 1]
+
+
+def _points(table: pl.DataFrame, column: str) -> pl.DataFrame:
+    return table.filter(pl.col(column) > 0).select(
+        "slice",
+        "series",
+        "cell",
+        pl.col("gamma_log10").alias("x"),
+        pl.col(column).log(10).alias("y"),
+    )
+
+
+def _silent(both: pl.DataFrame) -> _Panel:
+    points = both.select(
+        "slice",
+        "series",
+        "cell",
+        pl.col("fall_step").log(10).alias("x"),
+        pl.col("alignment_step").log(10).alias("y"),
+    )
+    guide = None
+    if not points.is_empty():
+        low = min(extent(points["x"])[0], extent(points["y"])[0])
+        high = max(extent(points["x"])[1], extent(points["y"])[1])
+        guide = _line("", low, low, high, high)
+    return _Panel(
+        "Alignment against fall",
+        "step of half the rise of alignment",
+        points,
+        "step of half the fall of the loss",
+        guide,
+    )
+
+
+def _with_guides(panel: _Panel, predicted: pl.DataFrame) -> _Panel:
+    lines, slopes = [], set()
+    for row in predicted.filter(pl.col("predicted_slope").is_not_null()).iter_rows(named=True):
+        part = panel.points.filter(slice=row["slice"])
+        if part["x"].n_unique() < 2:
+            continue
+        low, high = extent(part["x"])
+        slope = row["predicted_slope"]
+        slopes.add(slope)
+        x, y = (float(str(part[name].mean())) for name in ("x", "y"))
+        lines.append(
+            _line(part["series"][0], low, y + slope * (low - x), high, y + slope * (high - x))
+        )
+    guides = pl.concat(lines) if lines else None
+    words = " and ".join(f"γ{theme.exponent_text(s)}" for s in sorted(slopes))
+    title = f"{panel.title}; dashed: {words}" if words else panel.title
+    return _Panel(title, panel.y_title, panel.points, panel.x_title, guides)
+
+
+def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFrame:
+    return pl.DataFrame({"series": [series, series], "x": [x0, x1], "y": [y0, y1]})
+
+
+def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
+    def axis(column: str, title: str, most: int) -> dict[str, Any]:
+        domain = [extent(panel.points[column])[0] - 0.15, extent(panel.points[column])[1] + 0.15]
+        return {
+            "scale": alt.Scale(domain=domain, nice=False, zero=False),
+            "axis": theme.log10_axis(title, domain, most),
+        }
+
+    x = alt.X("x:Q", **axis("x", panel.x_title, 10))
+    y = alt.Y("y:Q", **axis("y", panel.y_title, 7))
+    layers: list[Any] = []
+    if panel.guides is not None:
+        diagonal = panel.guides["series"].unique().to_list() == [""]
+        base = alt.Chart(panel.guides).encode(x=x, y=y, detail="series:N")
+        dashed = base.mark_line(strokeDash=[5, 3], strokeWidth=1.2, clip=True, color=theme.QUIET)
+        layers.append(dashed if diagonal else dashed.encode(color=colour))
+    layers.append(
+        alt.Chart(panel.points.drop("slice"))
+        .mark_point(filled=True, size=48, opacity=0.9)
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip=["series:N", "cell:N"])
+    )
+    return alt.layer(*layers).properties(
+        width=WIDTH,
+        height=HEIGHT,
+        title=alt.TitleParams(text=panel.title, anchor="start", fontSize=11, frame="group"),
+    )
+
+
+def _title(scaling: pl.DataFrame) -> str:
+    """The measured exponents beside the predicted ones: their median over slices."""
+    parts = []
+    for quantity, window, words in (
+        ("catapult_peak", "lazy", "catapult peaks go as γ^{}"),
+        ("trained_step", "rich", "steps until trained at large γ as γ^{}"),
+        ("sharpening_factor", "rich", "sharpening as γ^{}"),
+    ):
+        fits = scaling.filter(quantity=quantity, window=window).drop_nulls("slope")
+        if fits.is_empty():
+            continue
+        low, high = extent(fits["slope"])
+        span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to γ^{high:.2f}"
+        parts.append(words.format(span.replace("-", "−")))
+    if not parts:
+        return "What happens during training, against γ"
+    text = ", ".join(parts)
+    return text[0].upper() + text[1:]

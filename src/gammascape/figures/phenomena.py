@@ -1,0 +1,247 @@
+"""Catapults at small gamma and silent alignment at large gamma, for each pair of model and data."""
+
+import math
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures import theme
+from gammascape.figures.tables import ROW_LIMIT, count_of, every_kth, extent, study_line
+
+WIDTH, LOSS_HEIGHT, BELOW_HEIGHT = 330, 150, 120
+MOST_GAMMAS = 5
+STABLE_BELOW = 2.0
+_PAIR = ["model", "dataset", "loss"]
+_CATAPULT, _SILENT = "catapult", "silent alignment"
+_CAPTION = (
+    "One column for each pair of model and data, one seed. Upper half: runs at small γ and at one ratio "
+    "η/γ² above the edge of stability; the loss relative to that of the output zero climbs, to a height "
+    "that goes as γ⁻², and the sharpness falls towards Nηλ = 2. Lower half: runs at large γ and η = c "
+    "γ^(2/L), loss and alignment of the last hidden layer's kernel with the targets; dashed lines in the "
+    "lower panel mark when the loss of that γ has made half of its fall: a curve that is half way up left "
+    "of its line aligned silently. Sharpness and alignment are "
+    "measured after 0, 1, 2, 5, 10, ... steps."
+)
+
+
+def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
+    """Charts of the table `phenomena`, with marks from the table `dynamics`."""
+    if curves.is_empty():
+        return theme.nothing(
+            figure="phenomena",
+            title="No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
+            counts="0 cells, 0 seeds",
+            caption=_CAPTION,
+        )
+    drawn = _chosen(curves)
+    pairs = curves.select(_PAIR).unique().sort(_PAIR, descending=[True, True, False]).rows()
+    columns: list[ChartType] = []
+    for pair in pairs:
+        of_pair = drawn.filter(**dict(zip(_PAIR, pair, strict=True)))
+        blocks = [
+            _block(of_pair.filter(phenomenon=name), dynamics, name)
+            for name in (_CATAPULT, _SILENT)
+            if name in drawn["phenomenon"]
+        ]
+        columns.append(alt.vconcat(*blocks, spacing=26).resolve_scale(color="independent"))
+    cells = drawn["cell"].n_unique()
+    return theme.finish(
+        alt.hconcat(*columns, spacing=34).resolve_scale(color="independent"),
+        figure="phenomena",
+        title=_title(curves, dynamics, len(pairs)),
+        subtitle=[
+            f"{count_of(cells, 'cell')} of {curves['cell'].n_unique()}, one seed of each pair, at most "
+            f"{MOST_GAMMAS} γ",
+            study_line(curves),
+        ],
+        caption=_CAPTION,
+        width=108,
+    )
+
+
+def _chosen(curves: pl.DataFrame) -> pl.DataFrame:
+    """The first seed, and few gammas, of each pair and phenomenon; fewer points where there are too many."""
+    kept = []
+    for _, part in curves.group_by([*_PAIR, "phenomenon"], maintain_order=True):
+        # One slice: the one with the most networks.
+        counts = part.group_by("slice").agg(pl.col("cell").n_unique()).sort("cell", "slice")
+        part = part.filter(slice=counts["slice"][-1])
+        seeds = part.select("seed", "data_seed").unique().sort("seed", "data_seed")
+        seed, data_seed = seeds.row(0)
+        part = part.filter(seed=seed, data_seed=data_seed)
+        gammas = every_kth(part["gamma_log10"].unique().sort().to_list(), MOST_GAMMAS)
+        kept.append(part.filter(pl.col("gamma_log10").is_in(gammas)))
+    table = pl.concat(kept)
+    every = -(-table.height // ROW_LIMIT)
+    from_last = pl.len() - 1 - pl.int_range(pl.len())
+    few = (from_last % every == 0).over("cell", "phenomenon", "quantity")
+    return table.sort("cell", "phenomenon", "quantity", "step").filter(
+        few | (pl.col("quantity") != "relative_loss")
+    )
+
+
+def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> ChartType:
+    """Loss above the observable, on one time axis."""
+    if part.is_empty():
+        empty: alt.Chart = (
+            alt.Chart(pl.DataFrame({"note": [f"no {phenomenon} measured"]}))
+            .mark_text(color=theme.QUIET)
+            .encode(text="note:N")
+            .properties(width=WIDTH, height=LOSS_HEIGHT + BELOW_HEIGHT)
+        )
+        return empty
+    longest = max(extent(part["step"])[1], 2.0)
+    gammas = part["gamma_log10"].unique().sort().to_list()
+    names = [f"γ = {theme.power_of_ten(gamma)}" for gamma in gammas]
+    part = part.with_columns(
+        pl.col("gamma_log10").replace_strict(gammas, names, return_dtype=pl.String).alias("name")
+    )
+    colour = (
+        alt.Color("name:N", sort=names)
+        .scale(domain=names, range=_shades(len(names)))
+        .legend(title=None, symbolType="stroke", orient="bottom", direction="horizontal")
+    )
+    marks = _marks(part, dynamics)
+
+    def x(labels: bool) -> alt.X:
+        ticks = [float(10**k) for k in range(8) if 10**k <= longest]
+        return (
+            alt.X("step:Q", title="step t" if labels else None)
+            .scale(type="log", domain=[1, longest], nice=False)
+            .axis(values=ticks, format=",d", labels=labels)
+        )
+
+    loss = part.filter(pl.col("quantity") == "relative_loss", pl.col("value") > 0)
+    below = part.filter(pl.col("quantity") != "relative_loss")
+    upper = _loss(loss, x(labels=False), colour, _words(part, marks, phenomenon))
+    lower = (
+        _sharpness(below, x(labels=True), colour)
+        if phenomenon == _CATAPULT
+        else _alignment(below, marks, x(labels=True), colour)
+    )
+    block: alt.VConcatChart = alt.vconcat(upper, lower, spacing=6).resolve_scale(color="shared")
+    return block
+
+
+def _shades(count: int) -> list[str]:
+    """Dark to bright, from viridis without its yellow end."""
+    shades = ["#440154", "#3b528b", "#21918c", "#5ec962", "#b5a812"]
+    return shades[:count] if count > 2 else [shades[0], shades[2]][:count]
+
+
+def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartType:
+    loss = loss.with_columns(pl.col("value").log(10))
+    low, high = extent(loss["value"])
+    pad = 0.02 + 0.05 * (max(high, 0.0) - low)
+    domain = [low - pad, max(high, 0.0) + pad]
+    y = (
+        alt.Y("value:Q")
+        .scale(domain=domain, nice=False, zero=False)
+        .axis(theme.log10_axis("relative loss (dimensionless)", domain, 5))
+    )
+    chart: alt.Chart = (
+        alt.Chart(loss.select("name", "step", "value"))
+        .mark_line(strokeWidth=1.6, clip=True)
+        .encode(x=x, y=y, color=colour)
+        .properties(
+            width=WIDTH,
+            height=LOSS_HEIGHT,
+            title=alt.TitleParams(
+                text=words.split("\n"), anchor="start", fontSize=11, frame="group"
+            ),
+        )
+    )
+    return chart
+
+
+def _sharpness(below: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
+    below = below.filter(pl.col("value") > 0)
+    below = below.with_columns(pl.col("value").log(10))
+    limit_at = math.log10(STABLE_BELOW)
+    low, high = extent(below["value"])
+    domain = [min(low, limit_at) - 0.15, max(high, limit_at) + 0.15]
+    y = (
+        alt.Y("value:Q")
+        .scale(domain=domain, nice=False, zero=False)
+        .axis(theme.log10_axis("Nηλ (dimensionless)", domain, 5))
+    )
+    lines = (
+        alt.Chart(below.select("name", "step", "value"))
+        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
+        .encode(x=x, y=y, color=colour)
+    )
+    limit = pl.DataFrame({"value": [limit_at], "step": [1.0], "words": ["Nηλ = 2"]})
+    base = alt.Chart(limit).encode(y="value:Q")
+    rule = base.mark_rule(color=theme.INK, strokeDash=[5, 3], strokeWidth=1.2)
+    note = base.mark_text(
+        align="left", baseline="top", dx=4, dy=3, fontSize=theme.SIZES["note"], color=theme.INK
+    ).encode(x="step:Q", text="words:N")
+    return alt.layer(lines, rule, note).properties(width=WIDTH, height=BELOW_HEIGHT)
+
+
+def _alignment(below: pl.DataFrame, marks: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
+    low, high = extent(below["value"])
+    y = alt.Y("value:Q", title="alignment (dimensionless)").scale(
+        domain=[min(0.0, low), min(1.0, 1.1 * high)], nice=False
+    )
+    layers: list[Any] = []
+    fallen = marks.drop_nulls("fall_step").select("name", pl.col("fall_step").alias("step"))
+    if not fallen.is_empty():
+        layers.append(
+            alt.Chart(fallen)
+            .mark_rule(strokeDash=[4, 3], strokeWidth=1.3)
+            .encode(x=x, color=colour)
+        )
+    layers.append(
+        alt.Chart(below.select("name", "step", "value"))
+        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
+        .encode(x=x, y=y, color=colour)
+    )
+    return alt.layer(*layers).properties(width=WIDTH, height=BELOW_HEIGHT)
+
+
+def _marks(part: pl.DataFrame, dynamics: pl.DataFrame) -> pl.DataFrame:
+    """The rows of dynamics of these cells, one for each, with their names."""
+    return (
+        part.select("cell", "name")
+        .unique()
+        .sort("cell")
+        .join(dynamics.unique("cell"), on="cell", how="left")
+    )
+
+
+def _words(part: pl.DataFrame, marks: pl.DataFrame, phenomenon: str) -> str:
+    pair = f"{part['model'][0]} on {part['dataset'][0]} ({part['loss'][0]})"
+    if phenomenon == _CATAPULT:
+        low, high = extent(marks["peak_ratio"].log(10))
+        return (
+            f"Catapult, {pair}:\npeaks are {theme.two_digits(low)} to {theme.two_digits(high)} times the "
+            "first loss"
+        )
+    ratios = marks["alignment_ratio"].drop_nulls()
+    if ratios.is_empty():
+        return f"Alignment, {pair}:\nhardly rises, or the loss does not fall"
+    low, high = extent(ratios)
+    span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+    return f"Alignment, {pair}:\nhalf up at {span} of the step of half the fall of the loss"
+
+
+def _title(curves: pl.DataFrame, dynamics: pl.DataFrame, pairs: int) -> str:
+    """In how many pairs each phenomenon is seen, all seeds and gammas together."""
+    marks = (
+        curves.select(*_PAIR, "phenomenon", "cell")
+        .unique()
+        .join(dynamics.unique("cell").select("cell", "alignment_ratio"), on="cell")
+    )
+    flown = marks.filter(phenomenon=_CATAPULT).select(_PAIR).n_unique()
+    medians = (
+        marks.filter(phenomenon=_SILENT).group_by(_PAIR).agg(pl.col("alignment_ratio").median())
+    )
+    early = medians.filter(pl.col("alignment_ratio") < 1).height
+    known = medians["alignment_ratio"].drop_nulls().len()
+    words = f"Catapults at small γ in {flown} of {count_of(pairs, 'pair')} of model and data"
+    if known:
+        words += f"; alignment rises ahead of the fall of the loss at large γ in {early} of {known}"
+    return words
