@@ -42,7 +42,7 @@ def main() -> None:
         train(root, study.cells)
         make_tables(root, study)
         make_figure(root, study)
-        stem = "results/tiny/figures/accuracy"
+        stem = "results/tiny/figures/edges"
         size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
         commands = {
             "figure": [f"{stem}.png"],

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from gammascape.sources import copy_sources, folder_of
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
 from gammascape.study.config import CONFIG_FILE
 from gammascape.study.factories import Factory
+from gammascape.study.factors import Factor, members
 from gammascape.study.generators import DiffusionSpec, Generated
 from gammascape.study.samples import Images
 
@@ -171,15 +172,25 @@ class Plan:
         )
         return content
 
+    def factors(self, study: str) -> list[Factor]:
+        """Factors in which slices differ that are otherwise equal."""
+        return list(dict.fromkeys(member.factor for member in members(self.studies[study])))
+
+    def compared_params(self, study: str) -> dict[str, Any]:
+        """Parameters of the rule `regimes`: which slices are compared, and how lines are fitted."""
+        compared = [asdict(member) for member in members(self.studies[study])]
+        return {"members": compared, "analysis": self.scaling_params(study)}
+
     def figures(self, study: str) -> list[str]:
         """Stems of a study's figures in the order of the page."""
         keys = [part.key for part in self.studies[study].slices]
         names = [f"portrait/{key}" for key in keys] + ["edges", "exponents", "sensitivity"]
         names += [f"budget/{key}" for key in keys]
         # A toy has no test set and no representations.
-        names += ["accuracy", "dynamics"] if self.trained(study) else []
+        names += ["performance", "dynamics"] if self.trained(study) else []
         names += ["phenomena"] if self.shows_phenomena(study) else []
         names += ["similarity"] if self.trained(study) else []
+        names += self.factors(study)
         names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
         names += [
             f"observables/{part.key}"
@@ -204,6 +215,7 @@ class Plan:
             tables += ["dynamics", "dynamics_scaling", "collapse"]
             tables += ["phenomena"] if self.shows_phenomena(study) else []
             tables += ["similarity", "claims"]
+        tables += ["regimes", "trends"] if self.factors(study) else []
         measured = any(part.observables for part in self.studies[study].slices)
         return tables + (["observables"] if measured else [])
 

@@ -85,7 +85,7 @@ def test_figures_are_audited_wherever_they_are(project: Path, tmp_path: Path) ->
 
 
 def test_two_cells_behind_a_figure_are_trained_again(project: Path, tmp_path: Path) -> None:
-    copy = shutil.copy(project / f"{FIGURES}/accuracy.png", tmp_path / "copy.png")
+    copy = shutil.copy(project / f"{FIGURES}/performance.png", tmp_path / "copy.png")
     done = gammascape(project, "replay", str(copy), "--cells", "2", "--seed", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 of 4 cells" in done.stdout

@@ -83,7 +83,7 @@ def test_one_run_makes_cells_tables_figures_and_the_page(finished: Path) -> None
     # At 0, 1, 2, 5, 10, 20 and 30 steps: sharpness, the same times N eta, alignment.
     assert measured.height == 4 * 7 * 3
     chart = "observables/small-digits-mse-B16-T30"
-    for figure in ("edges", "exponents", "sensitivity", "accuracy", "similarity", chart):
+    for figure in ("edges", "exponents", "sensitivity", "performance", "similarity", chart):
         for kind in ("json", "html", "svg", "png"):
             assert (finished / f"results/tiny/figures/{figure}.{kind}").stat().st_size > 0
     page = (finished / "results/index.html").read_text()
@@ -148,7 +148,7 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "exponents": 1,
         "sensitivity_chart": 1,
         "budget_chart": 1,
-        "accuracy": 1,
+        "performance_chart": 1,
         "similarity_map": 1,
         "observables_chart": 1,
         "provenance": 1,
@@ -244,7 +244,7 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
     slices = {"portrait", "loss_curves", "collapse", "budget", "observables"}
     studies = {
         "edges",
-        "accuracy",
+        "performance",
         "similarity",
         "exponents",
         "sensitivity",

@@ -9,6 +9,7 @@ from gammascape.origin import fingerprint
 from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES
 from gammascape.origin.machine import HIDE_HOST
 from gammascape.study import StudyError
+from gammascape.study.factors import FACTORS
 from gammascape.workflow import load_plan, write_if_changed
 
 try:
@@ -70,6 +71,10 @@ def slice_tables(wildcards, table):
         for part in slices
         if part.observables or table != "observables"
     ]
+
+
+def trained_table(study, table):
+    return [f"results/{study}/tables/{table}.parquet"] if PLAN.trained(study) else []
 
 
 def table_files(studies):

@@ -171,28 +171,58 @@ rule budget_chart:
         "../scripts/budget_chart.py"
 
 
-rule accuracy:
+rule performance_chart:
     input:
-        cells="results/{study}/tables/cells.parquet",
+        scores="results/{study}/tables/scores.parquet",
+        performance="results/{study}/tables/performance.parquet",
+        gain="results/{study}/tables/gain.parquet",
         code=FIGURES_CODE,
     output:
-        "results/{study}/figures/accuracy.json",
-        "results/{study}/figures/accuracy.html",
+        "results/{study}/figures/performance.json",
+        "results/{study}/figures/performance.html",
         report(
-            "results/{study}/figures/accuracy.svg",
-            caption="../report/accuracy.rst",
+            "results/{study}/figures/performance.svg",
+            caption="../report/performance_chart.rst",
             category="{study}",
             subcategory="Across slices",
-            labels={"figure": "best test accuracy", "slice": "all"},
+            labels={"figure": "performance and cost", "slice": "all"},
         ),
-        "results/{study}/figures/accuracy.png",
-        manifest="results/{study}/figures/accuracy.manifest.json",
+        "results/{study}/figures/performance.png",
+        manifest="results/{study}/figures/performance.manifest.json",
     log:
-        "results/logs/figures/{study}/accuracy.log",
+        "results/logs/figures/{study}/performance.log",
     message:
-        "Draw the best test accuracy against gamma"
+        "Draw what each gamma reaches and costs in {wildcards.study}"
     script:
-        "../scripts/accuracy.py"
+        "../scripts/performance_chart.py"
+
+
+rule along_factor:
+    input:
+        regimes="results/{study}/tables/regimes.parquet",
+        trends="results/{study}/tables/trends.parquet",
+        performance=lambda wildcards: trained_table(wildcards.study, "performance"),
+        code=FIGURES_CODE,
+    output:
+        "results/{study}/figures/{factor}.json",
+        "results/{study}/figures/{factor}.html",
+        report(
+            "results/{study}/figures/{factor}.svg",
+            caption="../report/along_factor.rst",
+            category="{study}",
+            subcategory="Across slices",
+            labels={"figure": "along {factor}", "slice": "all"},
+        ),
+        "results/{study}/figures/{factor}.png",
+        manifest="results/{study}/figures/{factor}.manifest.json",
+    log:
+        "results/logs/figures/{study}/{factor}.log",
+    wildcard_constraints:
+        factor="|".join(FACTORS),
+    message:
+        "Draw what changes with {wildcards.factor} in {wildcards.study}"
+    script:
+        "../scripts/along_factor.py"
 
 
 rule similarity_map:

@@ -274,3 +274,37 @@ rule gain:
         "Compare the best gamma with gamma = 1 in {wildcards.study}"
     script:
         "../scripts/gain.py"
+
+
+rule regimes:
+    input:
+        thresholds="results/{study}/tables/thresholds.parquet",
+        scaling="results/{study}/tables/scaling.parquet",
+        gain=lambda wildcards: trained_table(wildcards.study, "gain"),
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/regimes.parquet",
+        manifest="results/{study}/tables/regimes.manifest.json",
+    log:
+        "results/logs/tables/{study}/regimes.log",
+    params:
+        compared=lambda wildcards: PLAN.compared_params(wildcards.study),
+    message:
+        "Compare slices of {wildcards.study} that differ in one factor"
+    script:
+        "../scripts/regimes.py"
+
+
+rule trends:
+    input:
+        regimes="results/{study}/tables/regimes.parquet",
+        code=ANALYSIS_CODE,
+    output:
+        "results/{study}/tables/trends.parquet",
+        manifest="results/{study}/tables/trends.manifest.json",
+    log:
+        "results/logs/tables/{study}/trends.log",
+    message:
+        "Fit lines along the factors of {wildcards.study}"
+    script:
+        "../scripts/trends.py"

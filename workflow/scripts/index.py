@@ -26,6 +26,8 @@ TABLES = {
     "claims": "What the study says about each claim of the paper: estimate, interval, prediction, verdict.",
     "phenomena": "Loss, sharpness and alignment in time, of catapults and of runs at large gamma.",
     "similarity": "Debiased linear CKA between all pairs of model and gamma.",
+    "regimes": "Exponents, prefactors, best gamma and gain of slices that differ in one factor.",
+    "trends": "Lines through these along the factor.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }
 PROVENANCE = "Where all of this comes from: code, versions, machines, times and cost."

@@ -1,6 +1,6 @@
 """Figures and the page that shows them: tables in, altair charts out, files written by `save`."""
 
-from gammascape.figures.accuracy import accuracy
+from gammascape.figures.along import along_factor
 from gammascape.figures.budget import budget
 from gammascape.figures.curves import collapse, loss_curves
 from gammascape.figures.dynamics import dynamics
@@ -15,6 +15,7 @@ from gammascape.figures.page import (
     study_section,
     write_index,
 )
+from gammascape.figures.performance import performance
 from gammascape.figures.phenomena import phenomena
 from gammascape.figures.portrait import portrait
 from gammascape.figures.provenance import write_provenance
@@ -28,7 +29,7 @@ __all__ = [
     "FigureEntry",
     "StudySection",
     "TableEntry",
-    "accuracy",
+    "along_factor",
     "budget",
     "collapse",
     "dynamics",
@@ -36,6 +37,7 @@ __all__ = [
     "exponents",
     "loss_curves",
     "observables",
+    "performance",
     "phenomena",
     "portrait",
     "quality",

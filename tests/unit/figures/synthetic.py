@@ -7,7 +7,10 @@ import numpy as np
 import polars as pl
 
 from gammascape.analysis.dynamics import DYNAMICS_SCHEMA
+from gammascape.analysis.gain import gain_table
+from gammascape.analysis.performance import performance_table
 from gammascape.analysis.phenomena import PHENOMENA_SCHEMA
+from gammascape.analysis.scores import SCORE_SCHEMA
 
 CELLS_SCHEMA = {
     "slice": pl.String,
@@ -459,3 +462,45 @@ def phenomena_table(dynamics: pl.DataFrame) -> pl.DataFrame:
                 for name, found in (("relative_loss", loss), (observable, value))
             ]
     return pl.DataFrame(rows, schema=PHENOMENA_SCHEMA)
+
+
+def scores_table(cells: pl.DataFrame) -> pl.DataFrame:
+    """The `scores` table of these cells at the full budget, with steps that grow away from gamma = 10."""
+    key = [*SLICE_SCHEMA, "gamma_log10", "seed", "data_seed"]
+    counts = {"reached": pl.len().cast(pl.Int64), "cells": pl.len().cast(pl.Int64)}
+    full = {"budget": pl.col("steps"), "target": pl.lit(None, pl.Float64)}
+    parts = []
+    for measure, column, best in (
+        ("accuracy", "test_accuracy", pl.Expr.max),
+        ("test_loss", "test_loss", pl.Expr.min),
+    ):
+        known = cells.filter(pl.col(column).is_not_null())
+        value = best(pl.col(column)).alias("value")
+        parts.append(
+            known.group_by(key).agg(value, **counts).with_columns(measure=pl.lit(measure), **full)
+        )
+    groups = cells.group_by(key).agg(**counts)
+    for target in (0.5, 0.1):
+        steps = 100 * 10 ** (0.2 * (pl.col("gamma_log10") - 1).abs()) / target
+        # The low target is reached at large gamma alone.
+        reached = (pl.col("gamma_log10") >= 0) | (target == 0.5)
+        parts.append(
+            groups.with_columns(
+                value=pl.when(reached).then(steps),
+                measure=pl.lit("steps"),
+                budget=pl.lit(None, pl.Int64),
+                target=pl.lit(target),
+            )
+        )
+    table = pl.concat(parts, how="diagonal").with_columns(
+        eta_log10=pl.lit(0.0),
+        cell=pl.lit("c"),
+        test_samples=pl.when(pl.col("measure") == "accuracy").then(1000),
+    )
+    return table.select(pl.col(name).cast(kind) for name, kind in SCORE_SCHEMA.items()).sort(key)
+
+
+def performance_tables(cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """scores, performance and gain of these cells."""
+    scores = scores_table(cells)
+    return scores, performance_table(scores, 0.95), gain_table(scores, 0.95)

@@ -13,7 +13,7 @@ from gammascape.figures import (
     FigureEntry,
     StudySection,
     TableEntry,
-    accuracy,
+    edges,
     read_figure,
     save,
     study_section,
@@ -39,9 +39,9 @@ def _links(page: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def study_files(tmp_path_factory, mlp3) -> Path:
     """The folder of a study with one figure and one table."""
-    cells, *_ = mlp3
+    cells, thresholds, scaling = mlp3
     folder = tmp_path_factory.mktemp("study")
-    save(accuracy(cells), folder / "figures" / "accuracy")
+    save(edges(thresholds, scaling), folder / "figures" / "edges")
     (folder / "tables").mkdir()
     cells.write_parquet(folder / "tables" / "cells.parquet")
     return folder
@@ -50,7 +50,7 @@ def study_files(tmp_path_factory, mlp3) -> Path:
 @pytest.fixture
 def section(tmp_path, study_files, mlp3) -> StudySection:
     folder = shutil.copytree(study_files, tmp_path / "results" / "quickstart")
-    figure = read_figure(folder / "figures" / "accuracy")
+    figure = read_figure(folder / "figures" / "edges")
     table = TableEntry(folder / "tables" / "cells.parquet", "One row per cell & <more>.")
     return study_section("quickstart", "Two seeds < three.", mlp3[0], [figure], [table])
 
@@ -77,7 +77,7 @@ def test_links_are_relative_and_nothing_comes_from_elsewhere(page):
 def test_the_figure_is_an_image_with_its_title_and_caption(page, section):
     text = page.read_text()
     (figure,) = section.figures
-    assert '<img src="quickstart/figures/accuracy.svg"' in text
+    assert '<img src="quickstart/figures/edges.svg"' in text
     assert figure.title in text
     assert figure.caption in text
 

@@ -10,9 +10,10 @@ from gammascape.provenance.audit import audit
 from gammascape.provenance.chain import Chain
 from gammascape.provenance.report import ranked
 
-FIGURE = "results/tiny/figures/accuracy"
+FIGURE = "results/tiny/figures/edges"
 SLICE = "small-images-mse-B4-T5"
-TABLE = f"results/tiny/tables/cells/{SLICE}"
+TABLES = [f"results/tiny/tables/{table}/{SLICE}" for table in ("cells", "thresholds", "scaling")]
+TABLE = TABLES[0]
 COMBINED = "results/tiny/tables/cells"
 DATA = "results/data/mnist"
 CELLS = "results/cells/mlp_mnist_mse"

@@ -209,6 +209,17 @@ def write_tables(plan: Plan, study: str) -> None:
         {"thresholds": f"{tables}/thresholds.parquet", "arrays": every, "code": code},
         [f"{tables}/similarity.parquet"],
     )
+    if plan.factors(study):
+        compared = {name: f"{tables}/{name}.parquet" for name in ("thresholds", "scaling")}
+        run_rule(
+            "regimes",
+            {"study": study},
+            {**compared, "gain": [f"{tables}/gain.parquet"], "code": code},
+            [f"{tables}/regimes.parquet"],
+            {"compared": plan.compared_params(study)},
+        )
+        given = {"regimes": f"{tables}/regimes.parquet", "code": code}
+        run_rule("trends", {"study": study}, given, [f"{tables}/trends.parquet"])
     fitted = {"analysis": plan.scaling_params(study)}
     summaries = [f"results/cells/{cell.path}/summary.json" for cell in plan.studies[study].cells]
     dynamics = {"dynamics": f"{tables}/dynamics.parquet", "code": code}
@@ -254,10 +265,23 @@ def write_figures(plan: Plan, study: str) -> None:
     draw("exponents", "exponents", {"scaling": "scaling", "models": "exponent_models"}, {})
     draw("sensitivity_chart", "sensitivity", {"sensitivity": "sensitivity"}, {})
     draw("edges", "edges", {"thresholds": "thresholds", "scaling": "scaling"}, {})
-    draw("accuracy", "accuracy", {"cells": "cells"}, {})
+    pooled = {name: name for name in ("scores", "performance", "gain")}
+    draw("performance_chart", "performance", pooled, {})
     runs = {"dynamics": "dynamics", "scaling": "dynamics_scaling"}
     draw("dynamics_chart", "dynamics", runs, {})
     draw("similarity_map", "similarity", {"similarity": "similarity"}, {})
+    for factor in plan.factors(study):
+        along = {name: f"{tables}/{name}.parquet" for name in ("regimes", "trends")}
+        run_rule(
+            "along_factor",
+            {"study": study, "factor": factor},
+            {
+                **along,
+                "performance": [f"{tables}/performance.parquet"],
+                "code": "results/.fingerprints/figures.sha256",
+            },
+            [f"{figures}/{factor}.{kind}" for kind in FORMATS],
+        )
 
 
 def write_provenance_page(plan: Plan, study: str) -> None:

@@ -25,6 +25,7 @@ from .falsify import (
     DATA,
     FIGURE,
     TABLE,
+    TABLES,
     cells,
     errors,
     lower_loss,
@@ -172,13 +173,13 @@ def test_an_edited_manifest_of_a_figure(root: Path) -> None:
 
 def test_a_figure_in_the_place_of_another(root: Path) -> None:
     """The mark of what is in the place names a manifest that holds; the place names another."""
-    other = root / "results/tiny/figures/edges"
+    other = root / "results/tiny/figures/exponents"
     for kind in ("json", "html", "svg", "png"):
         shutil.copy(root / f"{FIGURE}.{kind}", f"{other}.{kind}")
     manifest = (root / f"{FIGURE}.manifest.json").read_text()
-    other.with_suffix(".manifest.json").write_text(manifest.replace("accuracy", "edges"))
+    other.with_suffix(".manifest.json").write_text(manifest.replace("edges", "exponents"))
     (chain,) = audit([other.with_suffix(".svg")], root)
-    assert ("results/tiny/figures/edges", "altered") in errors(chain)
+    assert ("results/tiny/figures/exponents", "altered") in errors(chain)
 
 
 def test_a_dropped_cell(root: Path) -> None:
@@ -253,14 +254,14 @@ def test_a_study_with_another_threshold_since(root: Path) -> None:
     path = root / "config/studies/tiny.yaml"
     path.write_text(path.read_text().replace("0.85", "0.5"))
     chain = of_figure(root)
-    assert warnings(chain) == {(TABLE, "study changed")}
+    assert warnings(chain) == {(table, "study changed") for table in TABLES}
     texts = [f.text for link in chain.links.values() for f in link.findings]
     assert "tiny has another value of slice.thresholds.trained_below" in texts
 
 
 def test_a_study_without_the_slice(root: Path) -> None:
     write_study(root, steps=6)
-    assert warnings(of_figure(root)) == {(TABLE, "not in the study")}
+    assert warnings(of_figure(root)) == {(table, "not in the study") for table in TABLES}
 
 
 def test_code_changed_without_another_version(root: Path, tmp_path: Path) -> None:

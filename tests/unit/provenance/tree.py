@@ -170,11 +170,14 @@ def _slice_tables(study: Study, part: Slice) -> None:
 
 
 def make_figure(root: Path, study: Study) -> None:
-    stem = f"results/{study.name}/figures/accuracy"
+    stem = f"results/{study.name}/figures/edges"
     with inside(root):
         _run(
-            "accuracy",
-            Names(cells=f"results/{study.name}/tables/cells.parquet"),
+            "edges",
+            Names(
+                thresholds=f"results/{study.name}/tables/thresholds.parquet",
+                scaling=f"results/{study.name}/tables/scaling.parquet",
+            ),
             Names(
                 files=[f"{stem}.{kind}" for kind in ("json", "html", "svg", "png")],
                 manifest=f"{stem}.manifest.json",

@@ -1,0 +1,209 @@
+"""Edges, exponents and the best gamma against a factor in which slices differ alone: depth, batch size, ..."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.lines import draws, interval
+from gammascape.analysis.scaling import Window, rng_of, windows
+from gammascape.study import Analysis
+
+REGIME_SCHEMA = {
+    "factor": pl.String,
+    "group": pl.String,
+    "factor_value": pl.Float64,
+    **SLICE_COLUMNS,
+    "quantity": pl.String,
+    "edge": pl.String,
+    "window": pl.String,
+    "measure": pl.String,
+    "estimate": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "predicted": pl.Float64,
+    "confidence": pl.Float64,
+    "gammas": pl.Int64,
+    "seeds": pl.Int64,
+}
+
+TREND_SCHEMA = {
+    "factor": pl.String,
+    "group": pl.String,
+    "quantity": pl.String,
+    "edge": pl.String,
+    "window": pl.String,
+    "against": pl.String,
+    "slope": pl.Float64,
+    "slope_low": pl.Float64,
+    "slope_high": pl.Float64,
+    "predicted": pl.Float64,
+    "values": pl.Int64,
+    "confidence": pl.Float64,
+}
+
+SLOPE, PREFACTOR, PER_SAMPLE = "slope", "prefactor_log10", "prefactor_per_sample_log10"
+BEST_GAMMA, GAIN = "best_gamma_log10", "gain"
+
+
+def regime_table(
+    members: Iterable[Mapping[str, Any]],
+    thresholds: pl.DataFrame,
+    scaling: pl.DataFrame,
+    gain: pl.DataFrame | None,
+    analysis: Analysis,
+) -> pl.DataFrame:
+    """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
+
+    slope                       fitted exponent of an edge in a window, estimates between grid points
+    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, same points; its interval
+                                is a bootstrap like that of slopes (`analysis.lines.draws`, one parameter)
+    prefactor_per_sample_log10  the same of eta / B, where B is the factor
+    best_gamma_log10            log10 of the best gamma; from the least to the largest of those equal to it
+    gain                        of the best gamma over gamma = 1, as in `analysis.gain`
+
+    Args:
+        members: factor, group, value and slice of each slice that is compared (`study.factors.members`).
+        thresholds: thresholds of all slices.
+        scaling: fits of all slices.
+        gain: gains of all slices that are trained; None if there are none.
+        analysis: the study's windows, number of resamples and confidence level.
+    """
+    rows: list[dict[str, Any]] = []
+    for member in members:
+        part = thresholds.filter(slice=member["slice"])
+        if part.is_empty():
+            continue
+        shared = {name: part[name][0] for name in SLICE_COLUMNS} | {
+            "factor": member["factor"],
+            "group": member["group"],
+            "factor_value": member["value"],
+            "confidence": analysis.confidence,
+        }
+        found = [
+            row
+            for window in windows(part, analysis)
+            for row in _edge_rows(window, scaling, analysis, member["factor"])
+        ]
+        if gain is not None:
+            found += _gain_rows(
+                gain.filter(pl.col("budget") == pl.col("steps"), slice=member["slice"])
+            )
+        rows += [shared | row for row in found]
+    return pl.DataFrame(rows, schema=REGIME_SCHEMA)
+
+
+def _edge_rows(
+    window: Window, scaling: pl.DataFrame, analysis: Analysis, factor: str
+) -> Iterable[dict[str, Any]]:
+    fit = scaling.filter(slice=window.rows["slice"][0], edge=window.edge, window=window.window).row(
+        0, named=True
+    )
+    shared = {
+        "edge": window.edge,
+        "window": window.window,
+        "gammas": fit["gammas"],
+        "seeds": fit["seeds"],
+    }
+    predicted = fit["predicted_slope"]
+    yield shared | {
+        "quantity": SLOPE,
+        "estimate": fit["estimate_slope"],
+        "low": fit["estimate_slope_low"],
+        "high": fit["estimate_slope_high"],
+        "predicted": predicted,
+    }
+    if predicted is None:
+        return
+    points = window.points("estimate")
+    line = predicted * points.gamma
+    height = float(np.average(points.middle - line, weights=points.seeds))
+    drawn = draws(points, line + height, 1, analysis.bootstrap, rng_of(window, PREFACTOR))
+    low, high = interval(
+        np.average(drawn - line, axis=1, weights=points.seeds), analysis.confidence
+    )
+    yield shared | {"quantity": PREFACTOR, "estimate": height, "low": low, "high": high}
+    if factor == "batch_size":
+        size = float(np.log10(window.rows["batch_size"][0]))
+        yield shared | {
+            "quantity": PER_SAMPLE,
+            "estimate": height - size,
+            "low": low - size,
+            "high": high - size,
+        }
+
+
+def _gain_rows(gain: pl.DataFrame) -> Iterable[dict[str, Any]]:
+    for row in gain.iter_rows(named=True):
+        shared = {name: row[name] for name in ("measure", "gammas", "seeds")}
+        equal = row["best_gammas_log10"] or []
+        yield shared | {
+            "quantity": BEST_GAMMA,
+            "estimate": row["best_gamma_log10"],
+            "low": min(equal, default=None),
+            "high": max(equal, default=None),
+        }
+        if row["gain"] is not None:
+            yield shared | {
+                "quantity": GAIN,
+                "estimate": row["gain"],
+                "low": row["gain_low"],
+                "high": row["gain_high"],
+            }
+
+
+def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
+    """Least-squares slopes of exponents and prefactors along the factor, for two values or more.
+
+    `against` is what is varied: 2/L for the depth's exponents and log10 L for its prefactors; log10 B; the share
+    of wrong labels; log10 of the number of samples. The interval holds the errors of the single values, whose
+    larger half-widths are combined in quadrature, as slices are trained independently; it holds no scatter about
+    the line. Exponents of upper edges at large gamma should have the slope 1 against 2/L, and 0 along other
+    factors; prefactors 0 against log10 B where curvature limits eta, 1 where the noise of batches does (eta / B).
+
+    Args:
+        regimes: the table of `regime_table`.
+    """
+    rows: list[dict[str, Any]] = []
+    key = ["factor", "group", "quantity", "edge", "window"]
+    fitted = regimes.filter(
+        pl.col("quantity").is_in([SLOPE, PREFACTOR]), pl.col("low").is_not_null()
+    )
+    for shared, group in fitted.group_by(key, maintain_order=True):
+        row: dict[str, Any] = dict(zip(key, shared, strict=True))
+        against, x = _abscissa(row["factor"], row["quantity"], group["factor_value"])
+        if len(np.unique(x)) < 2:
+            continue
+        lever = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+        estimate, low, high = (group[name].to_numpy() for name in ("estimate", "low", "high"))
+        slope = float(lever @ estimate)
+        half = float(np.sqrt(((lever * np.maximum(high - estimate, estimate - low)) ** 2).sum()))
+        predicted = None
+        if row["quantity"] == SLOPE and group["predicted"].null_count() == 0:
+            theory = group["predicted"].to_numpy()
+            predicted = round(float(lever @ theory), 9) + 0.0
+        rows.append(
+            row
+            | {
+                "against": against,
+                "slope": slope,
+                "slope_low": slope - half,
+                "slope_high": slope + half,
+                "predicted": predicted,
+                "values": len(x),
+                "confidence": group["confidence"][0],
+            }
+        )
+    return pl.DataFrame(rows, schema=TREND_SCHEMA)
+
+
+def _abscissa(factor: str, quantity: str, values: pl.Series) -> tuple[str, Any]:
+    x = values.to_numpy()
+    if factor == "label_noise":
+        return "label_noise", x
+    if factor == "depth" and quantity == SLOPE:
+        return "2/L", 2 / x
+    names = {"depth": "L", "batch_size": "B", "training_samples": "training_samples"}
+    return f"log10 {names[factor]}", np.log10(x)

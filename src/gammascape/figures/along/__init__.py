@@ -1,0 +1,125 @@
+"""What changes along one factor: exponents with depth, prefactors with batch size, the best gamma with data."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures import theme
+from gammascape.figures.along.axis import MEASURES, name_of
+from gammascape.figures.along.data import data
+from gammascape.figures.along.edges import batch_size, depth
+from gammascape.figures.tables import count_of, extent, study_line
+
+__all__ = ["along_factor"]
+
+
+def along_factor(
+    factor: str, regimes: pl.DataFrame, trends: pl.DataFrame, performance: pl.DataFrame
+) -> ChartType:
+    """Chart of one factor, a row of panels for each group of slices that are otherwise equal.
+
+    depth               fitted exponents of the largest learning rates against L, with the laws
+    batch_size          prefactors of the edges, and these over B, against B
+    label_noise         best test accuracy against gamma for each value; best gamma and gain against the value
+    training_samples    the same
+
+    Args:
+        factor: one of these.
+        regimes: the table `regimes` of the study.
+        trends: the table `trends`.
+        performance: the table `performance`; empty for toys.
+    """
+    rows = regimes.filter(factor=factor)
+    edges = {"depth": depth, "batch_size": batch_size}
+    groups = rows["group"].unique(maintain_order=True).to_list()
+    panels = []
+    for group in groups:
+        part = rows.filter(group=group)
+        panel = edges[factor](part) if factor in edges else data(factor, part, performance)
+        if panel is not None:
+            heading = alt.TitleParams(text=group, anchor="start", fontSize=12)
+            panels.append(panel.properties(title=heading) if len(groups) > 1 else panel)
+    if not panels:
+        return theme.nothing(
+            figure=factor,
+            title="No edge is bracketed at two gammas: nothing to compare",
+            counts="0 fits",
+            caption=_caption(factor),
+        )
+    slices = rows["slice"].n_unique()
+    seeds = int(extent(rows["seeds"])[1])
+    return theme.finish(
+        alt.vconcat(*panels, spacing=28) if len(panels) > 1 else panels[0],
+        figure=factor,
+        title=_title(factor, rows, trends.filter(factor=factor)),
+        subtitle=[
+            f"{count_of(slices, 'slice')}, {count_of(seeds, 'seed')} at most"
+            f" · intervals: {100 * rows['confidence'][0]:g} %",
+            study_line(rows),
+        ],
+        caption=_caption(factor),
+        width=96,
+    )
+
+
+def _title(factor: str, rows: pl.DataFrame, trends: pl.DataFrame) -> str:
+    if factor in ("depth", "batch_size"):
+        quantity = "slope" if factor == "depth" else "prefactor_log10"
+        found = trends.filter(quantity=quantity, window="rich", edge="eta_max_trained")
+        if found.height != 1:
+            return {
+                "depth": "Exponents of the largest learning rates against depth",
+                "batch_size": "Prefactors of the edges of training against batch size",
+            }[factor]
+        row = found.row(0, named=True)
+        ends = f"({row['slope_low']:.2f} to {row['slope_high']:.2f})".replace("-", "−")
+        slope = f"{row['slope']:.2f}".replace("-", "−")
+        if factor == "depth":
+            return (
+                f"Exponent of the largest trained η at large γ: slope {slope} {ends} against 2/L, "
+                "by theory 1"
+            )
+        return f"Largest trained η at large γ grows as B to the power {slope} {ends}"
+    best = rows.filter(quantity="best_gamma_log10")
+    measure = "accuracy" if "accuracy" in best["measure"] else "test_loss"
+    parts = [
+        f"{_gamma(row)} at {name_of(factor, row['factor_value'])}"
+        for row in best.filter(measure=measure).sort("factor_value").iter_rows(named=True)
+    ]
+    what = "wrong labels" if factor == "label_noise" else "training samples"
+    if not parts or rows["group"].n_unique() > 1:
+        return f"Test accuracy against γ, and the best γ against {what}"
+    return f"Best γ by {MEASURES[measure]}: {', '.join(parts)} {what}"
+
+
+def _gamma(row: dict[str, Any]) -> str:
+    """'10 (1 to 10²)': the best gamma, and those that cannot be told from it."""
+    best = theme.power_of_ten(row["estimate"])
+    if row["low"] is None or row["low"] == row["high"]:
+        return best
+    return f"{best} ({theme.power_of_ten(row['low'])} to {theme.power_of_ten(row['high'])})"
+
+
+def _caption(factor: str) -> str:
+    if factor == "depth":
+        return (
+            "Fitted exponents of the largest learning rates (up) in the lazy and the ultra-rich "
+            "window of γ, against the depth L (across), with bootstrap intervals, cut off at the "
+            "frame; lines are the laws 2, 2/L, 3/L and 2/(L+1)."
+        )
+    if factor == "batch_size":
+        return (
+            "Prefactors of the edges η = c γ^p at the predicted exponents p (above), and these "
+            "divided by the batch size B (below), against B, in the lazy and the ultra-rich window "
+            "of γ, with bootstrap intervals; dashed: the largest trained η of the smallest batch, "
+            "if η were proportional to B (above) or constant (below)."
+        )
+    what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]
+    return (
+        f"Left: best test accuracy over the learning rate against γ, one line for each {what}; "
+        "bars are intervals over seeds, or of the test set with one seed. Right: the best γ, its "
+        "bar reaching over all γ that cannot be told from it, and the gain in accuracy over γ = 1 "
+        "with an interval that allows for the choice of γ."
+    )

@@ -1,0 +1,284 @@
+"""What each gamma reaches at its best eta, what it costs, and what tuning gamma gains over gamma = 1."""
+
+from dataclasses import dataclass
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures import theme
+from gammascape.figures.tables import (
+    ROW_LIMIT,
+    count_of,
+    extent,
+    seed_count,
+    series_names,
+    series_title,
+    study_line,
+    with_series,
+)
+
+WIDTH, HEIGHT, ROW_HEIGHT = 360, 290, 24
+_DODGE = 0.05
+"""Decades of gamma by which intervals of two series stand beside each other, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    """What is on the vertical axis, and in which direction it is better."""
+
+    measure: str
+    name: str
+    axis: str
+    best: str
+    gain: str
+    nothing: float
+    """The gain of gamma = 1 over itself."""
+    log: bool
+
+    @property
+    def scale(self) -> float:
+        """Of values on the axis."""
+        return 100.0 if self.measure == "accuracy" else 1.0
+
+
+_ACCURACY = _Quantity(
+    "accuracy",
+    "test accuracy",
+    "best test accuracy (%)",
+    "is most accurate",
+    "gain in accuracy over γ = 1 (points)",
+    0.0,
+    False,
+)
+_LOSS = _Quantity(
+    "test_loss",
+    "test loss",
+    "lowest test loss",
+    "reaches its lowest test loss",
+    "test loss at γ = 1 over the lowest (ratio)",
+    1.0,
+    True,
+)
+_STEPS = _Quantity(
+    "steps",
+    "number of steps",
+    "",
+    "is fastest",
+    "steps at γ = 1 over the fewest (ratio)",
+    1.0,
+    True,
+)
+
+
+def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) -> ChartType:
+    """Chart of the tables `scores`, `performance` (here `pooled`) and `gain` of one study.
+
+    Slices without a test accuracy (regression) are left out; when none has one, the test loss is shown instead.
+    Steps are those to the lowest training loss that is reached at half of the points (slice, gamma) or more.
+    """
+    last = pl.col("budget") == pl.col("steps")
+    scores, pooled, gain = (with_series(table) for table in (scores, pooled, gain))
+    quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS
+    best = pooled.filter(last, pl.col("measure") == quantity.measure)
+    used = pooled.filter(pl.col("slice").is_in(best["slice"].unique().to_list()))
+    if best.is_empty():
+        return theme.nothing(
+            figure="performance",
+            title=f"No cell has a {quantity.name}",
+            counts="0 cells",
+            caption=_caption(quantity, None),
+        )
+    names = series_names(best)
+    seeds = scores.filter(last, pl.col("measure") == quantity.measure)
+    legend = alt.Legend(title=series_title(used), symbolOpacity=1)
+    above = [_against_gamma(best, seeds, quantity, names, legend)]
+    below = _gains(gain.filter(last, pl.col("measure") == quantity.measure), quantity, names)
+    target = _target(used)
+    columns = [[*above, *below]]
+    if target is not None:
+        at = pl.col("target") == target
+        cost = used.filter(at, pl.col("value").is_not_null())
+        ratios = gain.filter(at, pl.col("slice").is_in(used["slice"].unique().to_list()))
+        steps = _against_gamma(
+            cost, None, _STEPS, names, None, f"fewest steps to {target:g} of the loss of f = 0"
+        )
+        columns.append([steps, *_gains(ratios, _STEPS, names)])
+    stacked = [alt.vconcat(*panels, spacing=18) for panels in columns]
+    cells = best.select(pl.col("cells").sum()).item()
+    return theme.finish(
+        alt.hconcat(*stacked, spacing=24),
+        figure="performance",
+        title=_title(best, gain.filter(last), quantity, series_title(used)),
+        subtitle=[
+            f"{count_of(cells, 'cell')}, {count_of(seed_count(seeds), 'seed')} at most, "
+            f"{count_of(len(names), 'slice')}"
+            f" · lines: mean over seeds, bars: {100 * best['confidence'][0]:g} % intervals",
+            study_line(used),
+        ],
+        caption=_caption(quantity, target),
+        width=100,
+    )
+
+
+def _target(pooled: pl.DataFrame) -> float | None:
+    steps = pooled.filter(pl.col("measure") == "steps")
+    shares = steps.group_by("target").agg(pl.col("value").is_not_null().mean().alias("share"))
+    often = shares.filter(pl.col("share") >= 0.5)["target"]
+    return None if often.is_empty() else extent(often)[0]
+
+
+def _against_gamma(
+    mean: pl.DataFrame,
+    seeds: pl.DataFrame | None,
+    quantity: _Quantity,
+    names: list[str],
+    legend: alt.Legend | None,
+    title: str = "",
+) -> ChartType:
+    gammas = extent(mean["gamma_log10"])
+    xs = [gammas[0] - 0.3, gammas[1] + 0.3]
+    x = alt.X("gamma_log10:Q").scale(domain=xs, nice=False, zero=False)
+    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
+    every = mean["value"] if seeds is None else pl.concat([mean["value"], seeds["value"]])
+    low, high = (quantity.scale * end for end in extent(every.drop_nulls()))
+    if quantity.log:
+        domain = [0.8 * low, 1.25 * high]
+    else:
+        pad = 0.05 * (high - low) or 1.0
+        domain = [low - pad, high + pad]
+    y = alt.Y("value:Q", title=title or quantity.axis).scale(domain=domain, nice=False, zero=False)
+    if quantity.log:
+        y = y.scale(type="log", domain=domain, nice=False)
+        y = y.axis(values=theme.round_values(*domain), format="~g")
+    step = min(_DODGE, 0.3 / len(names))
+    shift = {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
+    rows = mean.select(
+        "series",
+        "gamma_log10",
+        (
+            pl.col("gamma_log10") + pl.col("series").replace_strict(shift, return_dtype=pl.Float64)
+        ).alias("beside"),
+        *(
+            (quantity.scale * pl.col(name))
+            .clip(*domain if name != "value" else (None, None))
+            .alias(name)
+            for name in ("value", "low", "high")
+        ),
+        "eta_log10",
+    ).sort("series", "gamma_log10")
+    colour = alt.Color("series:N", scale=theme.series_scale(names), legend=legend)
+    shape = alt.Shape(
+        "series:N", scale=theme.series_scale(names, theme.SERIES_SHAPES), legend=legend
+    )
+    # Where colours come a second time, lines are dashed.
+    dashes = [[1, 0] if k < len(theme.SERIES_COLOURS) else [6, 3] for k in range(len(names))]
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
+    base = alt.Chart(rows).encode(x=x, color=colour)
+    bars = base.transform_filter("isValid(datum.low)").encode(
+        x=alt.X("beside:Q"), y=alt.Y("low:Q"), y2="high:Q"
+    )
+    # Past the limit only the lines are drawn: they are what the symbols average to.
+    points = rows
+    if seeds is not None:
+        points = seeds.select(
+            "series",
+            "gamma_log10",
+            (quantity.scale * pl.col("value")).alias("value"),
+            "eta_log10",
+            "seed",
+        )
+        points = points.sort("series", "gamma_log10", "seed")
+        points = points if points.height + rows.height <= ROW_LIMIT else points.clear()
+    symbols = alt.Chart(points).encode(
+        x=x,
+        y=y,
+        color=colour,
+        shape=shape,
+        tooltip=["series:N", "gamma_log10:Q", "eta_log10:Q", alt.Tooltip("value:Q", format=".4~g")],
+    )
+    chart: ChartType = alt.layer(
+        bars.mark_rule(strokeWidth=1.2, opacity=0.45),
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
+        symbols.mark_point(filled=True, size=38, opacity=0.9),
+    ).properties(width=WIDTH, height=HEIGHT)
+    return chart
+
+
+def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[ChartType]:
+    """The gain over gamma = 1, slice by slice: its interval, and the gain in seeds that did not choose gamma."""
+    rows = gain.filter(pl.col("gain").is_not_null(), pl.col("series").is_in(names)).select(
+        "series", "gain", "gain_low", "gain_high", "gain_held_out", "best_gamma_log10"
+    )
+    if rows.is_empty():
+        return []
+    # An interval of two seeds may be wider than all that is to be seen.
+    shown = [*rows["gain"], *rows["gain_held_out"].drop_nulls(), quantity.nothing]
+    widest = [*rows["gain_high"].drop_nulls(), *shown]
+    span = max(shown) - min(shown)
+    if quantity.log:
+        low, high = 0.9 * min(shown), min(max(widest) * 1.1, 4 * max(shown))
+    else:
+        low, high = min(shown) - 0.3, min(max(widest) + 0.3, max(shown) + max(3 * span, 3.0))
+    x = alt.X("gain:Q", title=quantity.gain)
+    x = x.scale(
+        type="log" if quantity.log else "linear", domain=[low, high], nice=False, zero=False
+    )
+    x = x.axis(values=theme.round_values(low, high), format="~g") if quantity.log else x
+    y = alt.Y("series:N", sort=names, title=None, scale=alt.Scale(domain=names))
+    rows = rows.with_columns(pl.col("gain_low", "gain_high").clip(low, high))
+    base = alt.Chart(rows).encode(y=y)
+    zero = alt.Chart(pl.DataFrame({"gain": [quantity.nothing]}))
+    colour = alt.Color("series:N", scale=theme.series_scale(names), legend=None)
+    return [
+        alt.layer(
+            zero.mark_rule(color=theme.QUIET, strokeDash=[4, 3]).encode(x="gain:Q"),
+            base.transform_filter("isValid(datum.gain_high)")
+            .mark_rule(strokeWidth=2, opacity=0.6)
+            .encode(x=alt.X("gain_low:Q"), x2="gain_high:Q", color=colour),
+            base.transform_filter("isValid(datum.gain_held_out)")
+            .mark_point(filled=False, size=70, shape="circle", color=theme.INK)
+            .encode(x=alt.X("gain_held_out:Q")),
+            base.mark_point(filled=True, size=50, opacity=1, shape="diamond").encode(
+                x=x,
+                color=colour,
+                tooltip=["series:N", "best_gamma_log10:Q", alt.Tooltip("gain:Q", format=".3~g")],
+            ),
+        ).properties(width=WIDTH, height=ROW_HEIGHT * len(names))
+    ]
+
+
+def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: str) -> str:
+    """At which gamma the slices are best, and what that gains over gamma = 1."""
+    descending = not quantity.log
+    tops = best.sort("value", descending=descending).group_by("series", maintain_order=True).first()
+    low, high = extent(tops["gamma_log10"])
+    where = f"at γ = {theme.power_of_ten(low)}"
+    if high > low:
+        where = f"at γ between {theme.power_of_ten(low)} and {theme.power_of_ten(high)}"
+    who = "Every model" if series == "model" else "Every slice"
+    if tops.height == 1:
+        who = str(tops["series"][0])
+    title = f"{who} {quantity.best} {where}"
+    gains = gain.filter(pl.col("measure") == quantity.measure)["gain"].drop_nulls()
+    if quantity.log or gains.is_empty() or best["gamma_log10"].n_unique() < 2:
+        return title
+    least, most = (f"{end:.1f}" for end in extent(gains))
+    by = least if least == most else f"{least} to {most}"
+    return f"{title}, by {by} points over γ = 1"
+
+
+def _caption(quantity: _Quantity, target: float | None) -> str:
+    words = (
+        f"Left: {quantity.axis.removesuffix(' (%)')} over the sampled learning rates η after all steps, chosen "
+        "on the same test set, against the feature learning strength γ. "
+    )
+    if target is not None:
+        words += (
+            f"Right: fewest steps, over η, until the training loss is {target:g} of that of the output zero, the "
+            "plateau included. "
+        )
+    return words + (
+        "Below: what the best γ gains over γ = 1 (diamonds), with intervals that allow for choosing it among "
+        "several, and its gain in seeds that did not choose it (circles)."
+    )

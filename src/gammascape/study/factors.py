@@ -1,0 +1,88 @@
+"""Which slices of a study differ in one factor alone: depth, batch size, label noise, number of samples."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from gammascape.study.study import Slice, Study
+
+Factor = Literal["depth", "batch_size", "label_noise", "training_samples"]
+FACTORS: tuple[Factor, ...] = get_args(Factor)
+
+_OPTIONS: Mapping[Factor, str] = {
+    "depth": "model",
+    "label_noise": "dataset",
+    "training_samples": "dataset",
+}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A slice among others that are equal to it but for one factor."""
+
+    factor: Factor
+    group: str
+    """What the slices of the group have in common, in words."""
+    value: float
+    slice: str
+
+
+def members(study: Study) -> list[Member]:
+    """The slices that can be compared, in order of factor, group and value.
+
+    Slices are equal if all options of model and dataset, loss, batch size and steps are; names do not count.
+    The number of training samples is that of different samples which training sees.
+    """
+    return [member for factor in FACTORS for member in _members(study, factor)]
+
+
+def _members(study: Study, factor: Factor) -> Iterator[Member]:
+    groups: dict[str, dict[float, Slice]] = {}
+    for part in study.slices:
+        rest, value = _without(part, factor)
+        if value is not None:
+            # More samples than training sees are as good as no limit: of such slices the first is taken.
+            groups.setdefault(rest, {}).setdefault(value, part)
+    seen: dict[str, int] = {}
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        words = _words(next(iter(group.values())), factor)
+        seen[words] = seen.get(words, 0) + 1
+        name = words if seen[words] == 1 else f"{words} ({seen[words]})"
+        for value in sorted(group):
+            yield Member(factor, name, value, group[value].key)
+
+
+def _without(part: Slice, factor: Factor) -> tuple[str, float | None]:
+    """All that a slice is but for the factor, and the value of that; None if it has no such factor."""
+    rest: dict[str, Any] = {
+        "model": part.model_spec.model_dump(mode="json"),
+        "dataset": part.dataset_spec.model_dump(mode="json"),
+        "loss": part.loss,
+        "batch_size": part.batch_size,
+        "steps": part.steps,
+    }
+    if factor == "batch_size":
+        value = rest.pop("batch_size")
+    else:
+        options = rest[_OPTIONS[factor]]
+        known = factor in options
+        value = options.pop(factor, None)
+        if factor == "training_samples" and known:
+            drawn = part.steps * part.batch_size
+            value = min(part.dataset_spec.pass_samples or drawn, drawn)
+    return json.dumps(rest, sort_keys=True), None if value is None else float(value)
+
+
+def _words(part: Slice, factor: Factor) -> str:
+    model, dataset = part.model, part.dataset
+    if factor == "depth":
+        model = part.model_spec.kind
+    if factor in ("label_noise", "training_samples"):
+        dataset = part.dataset_spec.kind
+    words = [model, "on", dataset, part.loss]
+    if factor != "batch_size":
+        words.append(f"B = {part.batch_size}")
+    return " ".join([*words, f"T = {part.steps}"])
