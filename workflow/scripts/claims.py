@@ -7,6 +7,6 @@ from gammascape.analysis.script import run_script
 
 with run_script(snakemake, "table"):
     names = ("scaling", "dynamics", "dynamics_scaling", "collapse", "gain")
-    tables = {name: pl.read_parquet(snakemake.input[name]) for name in names}
+    tables = {name: pl.read_parquet(getattr(snakemake.input, name)) for name in names}
     claims = claim_table(**tables, confidence=snakemake.params.analysis["confidence"])
     claims.write_parquet(snakemake.output[0])
