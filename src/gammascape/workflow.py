@@ -38,6 +38,13 @@ class Plan:
         "apex",
     )
     """Tables made slice by slice and then put into one for the study."""
+    likeness_tables: ClassVar[tuple[str, ...]] = (
+        "similarity",
+        "function_similarity",
+        "similarity_trend",
+        "similarity_summary",
+    )
+    """Tables that compare the networks of a study, each made by the rule of its name."""
 
     config: Config
     studies: Mapping[str, Study]
@@ -214,7 +221,7 @@ class Plan:
             tables += ["scores", "performance", "gain"]
             tables += ["dynamics", "dynamics_scaling", "collapse"]
             tables += ["phenomena"] if self.shows_phenomena(study) else []
-            tables += ["similarity", "claims"]
+            tables += [*self.likeness_tables, "claims"]
         tables += ["regimes", "trends"] if self.factors(study) else []
         measured = any(part.observables for part in self.studies[study].slices)
         return tables + (["observables"] if measured else [])

@@ -209,22 +209,6 @@ rule combine:
         "../scripts/combine.py"
 
 
-rule similarity:
-    input:
-        thresholds="results/{study}/tables/thresholds.parquet",
-        arrays=lambda wildcards: study_cells(wildcards, "arrays.npz"),
-        code=ANALYSIS_CODE,
-    output:
-        "results/{study}/tables/similarity.parquet",
-        manifest="results/{study}/tables/similarity.manifest.json",
-    log:
-        "results/logs/tables/{study}/similarity.log",
-    message:
-        "Compare representations across models and gammas of {wildcards.study}"
-    script:
-        "../scripts/similarity.py"
-
-
 rule scores:
     input:
         cells="results/{study}/tables/cells.parquet",

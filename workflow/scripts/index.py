@@ -25,9 +25,12 @@ TABLES = {
     "collapse": "How well loss curves of different gamma collapse in tau = eta t / gamma.",
     "claims": "What the study says about each claim of the paper: estimate, interval, prediction, verdict.",
     "phenomena": "Loss, sharpness and alignment in time, of catapults and of runs at large gamma.",
-    "similarity": "Debiased linear CKA between all pairs of model and gamma.",
     "regimes": "Exponents, prefactors, best gamma and gain of slices that differ in one factor.",
     "trends": "Lines through these along the factor.",
+    "similarity": "Debiased linear CKA of hidden layers, at equal steps and at equal loss.",
+    "function_similarity": "Correlation and R² of outputs, at equal steps and at equal loss.",
+    "similarity_trend": "Similarity of networks of equal gamma against gamma, beside shuffled probes.",
+    "similarity_summary": "Whether networks of equal gamma grow more alike with gamma, and how sure that is.",
     "observables": "What was measured during the runs: one row for each cell, step, observable and layer.",
 }
 PROVENANCE = "Where all of this comes from: code, versions, machines, times and cost."

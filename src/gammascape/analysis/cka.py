@@ -34,6 +34,18 @@ def u_centre(gram: Floats) -> Floats:
     return centred
 
 
+def pair_vector(gram: Floats) -> Floats:
+    """The U-centred Gram matrix as a unit vector: (P, P) -> (P (P - 1) / 2,), pair by pair of probes.
+
+    The debiased CKA of two representations is the product of their vectors. NaN for a representation without
+    variation.
+    """
+    vector = u_centre(gram)[np.triu_indices(len(gram), 1)]
+    size = float(np.linalg.norm(vector))
+    # What is left of a constant representation is rounding.
+    return vector / size if size > 1e-12 * float(np.linalg.norm(gram)) else vector * np.nan
+
+
 def debiased_cka(grams: Sequence[Floats]) -> Floats:
     """Debiased linear CKA between all pairs of representations.
 
@@ -47,9 +59,6 @@ def debiased_cka(grams: Sequence[Floats]) -> Floats:
     Returns:
         (m, m), symmetric, diagonal 1; NaN for a representation without variation.
     """
-    flat = np.stack([u_centre(gram).ravel() for gram in grams])
-    norms = np.linalg.norm(flat, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unit = flat / norms[:, None]
-    cka: Floats = unit @ unit.T
+    vectors = np.stack([pair_vector(gram) for gram in grams])
+    cka: Floats = vectors @ vectors.T
     return cka

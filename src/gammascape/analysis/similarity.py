@@ -1,92 +1,185 @@
-"""How similar the representations of different networks are, across architectures and gammas."""
+"""How alike different networks are: their representations (CKA) and their functions, for all pairs."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import read_json
-from gammascape.analysis.cka import debiased_cka, unpack_triangle
+from gammascape.analysis.block import Block, Wanted, always
+from gammascape.analysis.snapshots import Network, conditions, read_network
 from gammascape.analysis.thresholds import best_cells
+from gammascape.analysis.trend import SUMMARY_SCHEMA, TREND_SCHEMA, trends
+from gammascape.study import Analysis
 
-SIMILARITY_SCHEMA = {
+GROUP = {
     "dataset": pl.String,
     "loss": pl.String,
     "batch_size": pl.Int64,
     "steps": pl.Int64,
     "passes": pl.Float64,
+}
+"""Networks are compared within one of these."""
+
+_AT = {"at": pl.String, "level": pl.Float64}
+_CERTAINTY = {
+    "shuffled_mean": pl.Float64,
+    "shuffled_high": pl.Float64,
+    "p_value": pl.Float64,
+    "seed_pairs": pl.Int64,
+    "seeds_a": pl.Int64,
+    "seeds_b": pl.Int64,
+    "relative_loss_a": pl.Float64,
+    "relative_loss_b": pl.Float64,
+    "probes": pl.Int64,
+    "confidence": pl.Float64,
+}
+SIMILARITY_SCHEMA = {
+    **GROUP,
+    **_AT,
+    "model_a": pl.String,
+    "gamma_a_log10": pl.Float64,
+    "layer_a": pl.String,
+    "depth_a": pl.Float64,
+    "model_b": pl.String,
+    "gamma_b_log10": pl.Float64,
+    "layer_b": pl.String,
+    "depth_b": pl.Float64,
+    "cka": pl.Float64,
+    "cka_low": pl.Float64,
+    "cka_high": pl.Float64,
+    **_CERTAINTY,
+}
+FUNCTION_SCHEMA = {
+    **GROUP,
+    **_AT,
     "model_a": pl.String,
     "gamma_a_log10": pl.Float64,
     "model_b": pl.String,
     "gamma_b_log10": pl.Float64,
-    "cka": pl.Float64,
-    "cka_low": pl.Float64,
-    "cka_high": pl.Float64,
-    "seed_pairs": pl.Int64,
-    "probes": pl.Int64,
+    "correlation": pl.Float64,
+    "correlation_low": pl.Float64,
+    "correlation_high": pl.Float64,
+    "r2": pl.Float64,
+    "r2_low": pl.Float64,
+    "r2_high": pl.Float64,
+    **_CERTAINTY,
 }
 
-_GROUP = ["dataset", "loss", "batch_size", "steps", "passes"]
+
+def best_of_trained(thresholds: Path, arrays: Iterable[Path]) -> pl.DataFrame:
+    """The rows of the best eta of a study that have artifacts, which the cells of a toy have not.
+
+    Args:
+        thresholds: the table's file.
+        arrays: files of the cells that are artifacts.
+    """
+    trained = {"/".join(Path(path).parts[-3:-1]) for path in arrays}
+    return best_cells(pl.read_parquet(thresholds)).filter(pl.col("cell").is_in(trained))
 
 
-def similarity_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
-    """Debiased linear CKA of last hidden layers on the probe set, all pairs of (model, gamma), in both orders.
+def similarity_table(
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis | None = None
+) -> pl.DataFrame:
+    """Debiased linear CKA of hidden layers on the probe set, at equal steps and at equal loss.
 
-    Each network is the one of its best eta. `cka` is the mean over pairs of seeds, `cka_low` and `cka_high` its
-    smallest and largest value. A network is never compared with itself: one seed leaves the
-    diagonal without a value and with 0 pairs.
+    Each network is the one of its best eta. Compared are the last hidden layers of all pairs of (model, gamma),
+    the other layers of one model with themselves across gamma and seeds, and all layers of different models
+    at equal gamma; every pair stands there in both orders. Values are means over pairs of networks, which
+    differ in seed. A network is never compared with itself, so one seed leaves the diagonal without a value.
 
     Args:
         thresholds: thresholds of all slices; networks are compared within one dataset, loss, batch size and steps.
         cells_folder: folder of all artifacts.
+        analysis: the study's confidence level.
     """
-    best = best_cells(thresholds)
+    analysis = analysis or Analysis()
     rows: list[dict[str, Any]] = []
-    for key, group in best.group_by(_GROUP, maintain_order=True):
-        shared = dict(zip(_GROUP, key, strict=True))
-        networks, grams = [], []
-        for network in group.sort("model", "gamma_log10", "seed", "data_seed").iter_rows(
-            named=True
-        ):
-            gram = _last_gram(cells_folder / network["cell"])
-            if gram is not None:
-                networks.append(network)
-                grams.append(gram)
-        if grams:
-            rows += [shared | row for row in _pairs(networks, grams)]
+    for networks, shared in _alike_but_for_model(thresholds, cells_folder, analysis):
+        blocks: list[tuple[Block, Wanted]] = [(_last_layers(networks), always)]
+        for model in sorted({network.model for network in networks}):
+            of_model = [network for network in networks if network.model == model]
+            for layer in of_model[0].layers[:-1]:
+                blocks.append((Block.of([(network, layer) for network in of_model]), always))
+        blocks += [(block, _between_models) for block in _all_layers(networks)]
+        for block, wanted in blocks:
+            rows += [shared | row for row in block.rows("cka", analysis, wanted)]
     return pl.DataFrame(rows, schema=SIMILARITY_SCHEMA)
 
 
-def _last_gram(folder: Path) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    name = f"gram.{read_json(folder / 'summary.json')['hidden_layers'][-1]}"
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        gram = unpack_triangle(arrays[name]) if name in arrays else None
-    return gram if gram is not None and np.isfinite(gram).all() else None
+def function_table(
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis | None = None
+) -> pl.DataFrame:
+    """Correlation and R^2 of the centred outputs on the probe set, of all pairs of (model, gamma), in both orders.
+
+    R^2 is that of the outputs of a as they are, as a prediction of those of b: 1 - |f_b - f_a|^2 / |f_b|^2. It
+    sees the size of outputs, which the correlation does not, and is below 0 for a prediction worse than none.
+    The arguments are those of `similarity_table`.
+    """
+    analysis = analysis or Analysis()
+    rows: list[dict[str, Any]] = []
+    for networks, shared in _alike_but_for_model(thresholds, cells_folder, analysis, grams=False):
+        found = Block.of_functions(networks).rows("correlation", analysis)
+        rows += [shared | row for row in found]
+    return pl.DataFrame(rows, schema=FUNCTION_SCHEMA)
 
 
-def _pairs(
-    networks: list[dict[str, Any]], grams: list[np.ndarray[Any, np.dtype[np.float64]]]
-) -> list[dict[str, Any]]:
-    cka = debiased_cka(grams)
-    members: dict[tuple[str, float], list[int]] = {}
-    for position, network in enumerate(networks):
-        members.setdefault((network["model"], network["gamma_log10"]), []).append(position)
-    rows = []
-    for (model_a, gamma_a), of_a in members.items():
-        for (model_b, gamma_b), of_b in members.items():
-            values = [cka[a, b] for a in of_a for b in of_b if a != b]
-            rows.append(
-                {
-                    "model_a": model_a,
-                    "gamma_a_log10": gamma_a,
-                    "model_b": model_b,
-                    "gamma_b_log10": gamma_b,
-                    "cka": float(np.mean(values)) if values else None,
-                    "cka_low": float(min(values)) if values else None,
-                    "cka_high": float(max(values)) if values else None,
-                    "seed_pairs": len(values),
-                    "probes": len(grams[0]),
-                }
-            )
-    return rows
+def trend_tables(
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Similarity of networks of equal gamma against gamma: the levels, and slopes with a verdict.
+
+    Of last hidden layers (`layers` last), of all pairs of layers (all), and of functions. The arguments are those
+    of `similarity_table`; `analysis` also has the windows of gamma that are compared.
+    """
+    analysis = analysis or Analysis()
+    levels: list[dict[str, Any]] = []
+    slopes: list[dict[str, Any]] = []
+    for networks, shared in _alike_but_for_model(thresholds, cells_folder, analysis):
+        every = [point for block in _all_layers(networks) for point in block.at_equal_gamma()]
+        for measure, layers, points in (
+            ("cka", "last", _last_layers(networks).at_equal_gamma()),
+            ("cka", "all", every),
+            ("correlation", None, Block.of_functions(networks).at_equal_gamma()),
+        ):
+            found = trends(points, analysis)
+            labels = shared | {"measure": measure, "layers": layers}
+            levels += [labels | row for row in found.levels]
+            slopes += [labels | row for row in found.slopes]
+    return pl.DataFrame(levels, schema=TREND_SCHEMA), pl.DataFrame(slopes, schema=SUMMARY_SCHEMA)
+
+
+def _alike_but_for_model(
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
+) -> Iterator[tuple[list[Network], dict[str, Any]]]:
+    """Networks that are compared with one another, and the columns that they share."""
+    for key, group in best_cells(thresholds).group_by(list(GROUP), maintain_order=True):
+        cells = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
+        folders = [cells_folder / row["cell"] for row in cells]
+        for condition in conditions(folders):
+            read = [
+                read_network(folder, row, condition, grams)
+                for folder, row in zip(folders, cells, strict=True)
+            ]
+            networks = [network for network in read if network is not None]
+            if networks:
+                shared = dict(zip(GROUP, key, strict=True)) | condition._asdict()
+                sizes = {"probes": networks[0].probes, "confidence": analysis.confidence}
+                yield networks, shared | sizes
+
+
+def _last_layers(networks: Sequence[Network]) -> Block:
+    return Block.of([(network, network.layers[-1]) for network in networks])
+
+
+def _all_layers(networks: Sequence[Network]) -> Iterator[Block]:
+    """A block for each gamma, with all layers of all networks."""
+    for gamma in sorted({network.gamma for network in networks}):
+        of_gamma = [network for network in networks if network.gamma == gamma]
+        yield Block.of([(network, layer) for network in of_gamma for layer in network.layers])
+
+
+def _between_models(a: Network, layer_a: str | None, b: Network, layer_b: str | None) -> bool:
+    """All layers of different models, but the two last ones."""
+    both_last = layer_a == a.layers[-1] and layer_b == b.layers[-1]
+    return a.model != b.model and not both_last

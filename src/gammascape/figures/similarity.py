@@ -28,18 +28,20 @@ _MEAN, _PAIR, _SAME = (
     "same architecture, other seed",
 )
 _CAPTION = (
-    "Left: similarity (linear CKA, from 0 to 1) of the representations of every two trained "
-    "networks, in blocks by architecture and ordered by feature learning strength γ inside each "
-    "block, blank where there is no pair of different networks. Right: the same for pairs of equal "
-    "γ, against γ, which shows whether different architectures become more alike."
+    "Left: similarity (linear CKA, from 0 to 1) of the last hidden layers of every two trained "
+    "networks at the end of their runs, in blocks by architecture and ordered by feature learning "
+    "strength γ inside each block, blank where there is no pair of different networks. Right: the "
+    "same for pairs of equal γ, against γ, which shows whether different architectures become more alike."
 )
 
 
 def similarity(pairs: pl.DataFrame) -> ChartType:
     """Heat map of all pairs in `pairs` beside the CKA of equal-gamma pairs against gamma.
 
-    Data sets, losses and budgets are never mixed: each gets a row of its own.
+    Shown are last hidden layers at equal steps; `similarity_trend` shows equal loss. Data sets, losses
+    and budgets are never mixed: each gets a row of its own.
     """
+    pairs = pairs.filter(at="steps", depth_a=1.0, depth_b=1.0)
     if pairs["cka"].null_count() == pairs.height:
         return theme.nothing(
             figure="similarity",

@@ -209,6 +209,7 @@ def rule_params(plan: Plan, rule: str, wildcards: Mapping[str, str]) -> dict[str
     params: dict[str, object] = {}
     if rule in ("thresholds", "sensitivity", "budget", "toy_budget"):
         params["model"] = plan.judged_params(study, key)
-    if rule in plan.slice_tables and rule not in ("thresholds", "budget"):
+    fitted = {*plan.slice_tables, *plan.likeness_tables} - {"thresholds", "budget"}
+    if rule in fitted:
         params["analysis"] = plan.scaling_params(study)
     return params or None

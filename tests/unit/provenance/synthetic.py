@@ -203,12 +203,6 @@ def write_tables(plan: Plan, study: str) -> None:
             [f"{tables}/{rule}.parquet"],
             {"analysis": plan.scaling_params(study)},
         )
-    run_rule(
-        "similarity",
-        {"study": study},
-        {"thresholds": f"{tables}/thresholds.parquet", "arrays": every, "code": code},
-        [f"{tables}/similarity.parquet"],
-    )
     if plan.factors(study):
         compared = {name: f"{tables}/{name}.parquet" for name in ("thresholds", "scaling")}
         run_rule(
@@ -221,6 +215,14 @@ def write_tables(plan: Plan, study: str) -> None:
         given = {"regimes": f"{tables}/regimes.parquet", "code": code}
         run_rule("trends", {"study": study}, given, [f"{tables}/trends.parquet"])
     fitted = {"analysis": plan.scaling_params(study)}
+    for rule in plan.likeness_tables:
+        run_rule(
+            rule,
+            {"study": study},
+            {"thresholds": f"{tables}/thresholds.parquet", "arrays": every, "code": code},
+            [f"{tables}/{rule}.parquet"],
+            fitted,
+        )
     summaries = [f"results/cells/{cell.path}/summary.json" for cell in plan.studies[study].cells]
     dynamics = {"dynamics": f"{tables}/dynamics.parquet", "code": code}
     judged = {name: f"{tables}/{name}.parquet" for name in ("cells", "thresholds")}

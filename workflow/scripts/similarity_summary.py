@@ -1,0 +1,14 @@
+"""Tell whether networks of equal gamma grow more alike with gamma."""
+
+from pathlib import Path
+
+from gammascape.analysis.script import run_script
+from gammascape.analysis.similarity import best_of_trained, trend_tables
+from gammascape.study import Analysis
+
+with run_script(snakemake, "table") as script:
+    thresholds = best_of_trained(snakemake.input.thresholds, snakemake.input.arrays)
+    script.cells = thresholds["cell"].to_list()
+    analysis = Analysis.model_validate(snakemake.params.analysis)
+    table = trend_tables(thresholds, Path("results/cells"), analysis)[1]
+    table.write_parquet(snakemake.output[0])
