@@ -18,6 +18,7 @@ from gammascape.figures.tables import (
 )
 
 WIDTH, HEIGHT = 320, 230
+_KEYS = ("slice", "series", "cell", "seed", "data_seed")
 _GAMMA = "feature learning strength γ (dimensionless)"
 _CAPTION = (
     "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ^(2/L), "
@@ -113,9 +114,7 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
 
 def _points(table: pl.DataFrame, column: str) -> pl.DataFrame:
     return table.filter(pl.col(column) > 0).select(
-        "slice",
-        "series",
-        "cell",
+        *_KEYS,
         pl.col("gamma_log10").alias("x"),
         pl.col(column).log(10).alias("y"),
     )
@@ -123,9 +122,7 @@ def _points(table: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def _silent(both: pl.DataFrame) -> _Panel:
     points = both.select(
-        "slice",
-        "series",
-        "cell",
+        *_KEYS,
         pl.col("fall_step").log(10).alias("x"),
         pl.col("alignment_step").log(10).alias("y"),
     )
@@ -147,6 +144,9 @@ def _with_guides(panel: _Panel, predicted: pl.DataFrame) -> _Panel:
     lines, slopes = [], set()
     for row in predicted.filter(pl.col("predicted_slope").is_not_null()).iter_rows(named=True):
         part = panel.points.filter(slice=row["slice"])
+        # As in the fit: a run of a seed with one gamma may be of another kind than the others.
+        several = part.filter(pl.col("x").n_unique().over("seed", "data_seed") > 1)
+        part = part if several.is_empty() else several
         if part["x"].n_unique() < 2:
             continue
         low, high = extent(part["x"])
@@ -183,7 +183,7 @@ def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
         dashed = base.mark_line(strokeDash=[5, 3], strokeWidth=1.2, clip=True, color=theme.QUIET)
         layers.append(dashed if diagonal else dashed.encode(color=colour))
     layers.append(
-        alt.Chart(panel.points.drop("slice"))
+        alt.Chart(panel.points.drop("slice", "seed", "data_seed"))
         .mark_point(filled=True, size=48, opacity=0.9)
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=["series:N", "cell:N"])
     )

@@ -1,6 +1,7 @@
 """Catapults at small gamma and silent alignment at large gamma, for each pair of model and data."""
 
 import math
+from statistics import median
 from typing import Any
 
 import altair as alt
@@ -11,18 +12,19 @@ from gammascape.figures import theme
 from gammascape.figures.tables import ROW_LIMIT, count_of, every_kth, extent, study_line
 
 WIDTH, LOSS_HEIGHT, BELOW_HEIGHT = 330, 150, 120
-MOST_GAMMAS = 5
+MOST_GAMMAS, MOST_PAIRS = 5, 4
 STABLE_BELOW = 2.0
 _PAIR = ["model", "dataset", "loss"]
+_ORDER = [True, True, False]
 _CATAPULT, _SILENT = "catapult", "silent alignment"
 _CAPTION = (
     "One column for each pair of model and data, one seed. Upper half: runs at small γ and at one ratio "
-    "η/γ² above the edge of stability; the loss relative to that of the output zero climbs, to a height "
-    "that goes as γ⁻², and the sharpness falls towards Nηλ = 2. Lower half: runs at large γ and η = c "
-    "γ^(2/L), loss and alignment of the last hidden layer's kernel with the targets; dashed lines in the "
-    "lower panel mark when the loss of that γ has made half of its fall: a curve that is half way up left "
-    "of its line aligned silently. Sharpness and alignment are "
-    "measured after 0, 1, 2, 5, 10, ... steps."
+    "η/γ² above the edge of stability, Nηλ = 2; the loss relative to that of the output zero climbs, to a "
+    "height that goes as γ⁻², the sharpness λ falls, and the run settles once it stays below. Lower half: "
+    "runs at large γ and η = c γ^(2/L), loss and alignment of the last hidden layer's kernel with the "
+    "targets; dashed lines in the lower panel mark when the loss of that γ has made half of its fall: a "
+    "curve that is half way up left of its line aligned silently. Sharpness and alignment are measured "
+    "after 0, 1, 2, 5, 10, ... steps."
 )
 
 
@@ -35,8 +37,9 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
             counts="0 cells, 0 seeds",
             caption=_CAPTION,
         )
+    curves = _complete(curves)
     drawn = _chosen(curves)
-    pairs = curves.select(_PAIR).unique().sort(_PAIR, descending=[True, True, False]).rows()
+    pairs = curves.select(_PAIR).unique().sort(_PAIR, descending=_ORDER).rows()
     columns: list[ChartType] = []
     for pair in pairs:
         of_pair = drawn.filter(**dict(zip(_PAIR, pair, strict=True)))
@@ -59,6 +62,14 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
         caption=_CAPTION,
         width=108,
     )
+
+
+def _complete(curves: pl.DataFrame) -> pl.DataFrame:
+    """The pairs with both phenomena; where there is none, all; the first MOST_PAIRS of them."""
+    kinds = curves.group_by(_PAIR).agg(pl.col("phenomenon").n_unique())
+    most = kinds["phenomenon"].max()
+    pairs = kinds.filter(pl.col("phenomenon") == most).sort(_PAIR, descending=_ORDER)
+    return curves.join(pairs.head(MOST_PAIRS), on=_PAIR, how="semi", maintain_order="left")
 
 
 def _chosen(curves: pl.DataFrame) -> pl.DataFrame:
@@ -216,9 +227,14 @@ def _words(part: pl.DataFrame, marks: pl.DataFrame, phenomenon: str) -> str:
     pair = f"{part['model'][0]} on {part['dataset'][0]} ({part['loss'][0]})"
     if phenomenon == _CATAPULT:
         low, high = extent(marks["peak_ratio"].log(10))
+        sharp = part.filter(pl.col("quantity") != "relative_loss").sort("step")
+        first, last = (
+            median(sharp.group_by("cell").agg(end)["value"].to_list())
+            for end in (pl.col("value").first(), pl.col("value").last())
+        )
         return (
-            f"Catapult, {pair}:\npeaks are {theme.two_digits(low)} to {theme.two_digits(high)} times the "
-            "first loss"
+            f"Catapult, {pair}:\npeak {theme.two_digits(low)} to {theme.two_digits(high)} times the first "
+            f"loss, Nηλ from {first:.1f} to {last:.1f}"
         )
     ratios = marks["alignment_ratio"].drop_nulls()
     if ratios.is_empty():

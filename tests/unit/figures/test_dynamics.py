@@ -73,7 +73,8 @@ def test_each_pair_of_model_and_data_is_a_column_of_two_blocks() -> None:
     assert [len(column["vconcat"]) for column in columns] == [2, 2]
     titles = panel_titles(chart)
     assert (
-        titles[0] == "Catapult, mlp3 on digits (mse): peaks are 10 to 1.0·10⁵ times the first loss"
+        titles[0]
+        == "Catapult, mlp3 on digits (mse): peak 10 to 1.0·10⁵ times the first loss, Nηλ from 3.0 to 0.0"
     )
     assert titles[3].startswith("Alignment, cnn on photos (mse): half up at 0.50")
     assert "Catapults at small γ in 2 of 2 pairs" in words(chart)["title"]
@@ -88,11 +89,33 @@ def test_alignment_that_comes_after_the_loss_is_not_called_early() -> None:
     assert "half up at 2.00" in panel_titles(chart)[1]
 
 
-def test_a_pair_that_shows_one_phenomenon_says_so_in_the_place_of_the_other() -> None:
-    curves = phenomena_table(BOTH).filter(
-        ~((pl.col("model") == "cnn") & (pl.col("phenomenon") == "catapult"))
-    )
+def test_pairs_with_both_phenomena_are_drawn_alone() -> None:
+    one_sided = (pl.col("model") == "cnn") & (pl.col("phenomenon") == "catapult")
+    chart = phenomena(phenomena_table(BOTH).filter(~one_sided), BOTH)
+    assert len(spec_of(chart)["hconcat"]) == 1
+    assert "Catapults at small γ in 1 of 1 pair" in words(chart)["title"]
+
+
+def test_a_phenomenon_that_no_run_shows_has_no_block() -> None:
+    curves = phenomena_table(BOTH).filter(phenomenon="silent alignment")
     chart = phenomena(curves, BOTH)
-    assert "Catapults at small γ in 1 of 2 pairs" in words(chart)["title"]
-    assert {"note": "no catapult measured"} in rows(chart)
+    assert [len(column["vconcat"]) for column in spec_of(chart)["hconcat"]] == [1, 1]
     assert "No run catapulted" in words(phenomena(curves.clear(), BOTH))["title"]
+
+
+def test_pairs_that_show_different_phenomena_say_so_in_the_place_of_the_other() -> None:
+    catapults = pl.col("phenomenon") == "catapult"
+    chart = phenomena(phenomena_table(BOTH).filter((pl.col("model") == "cnn") == catapults), BOTH)
+    notes = {row["note"] for row in rows(chart) if "note" in row}
+    assert notes == {"no catapult measured", "no silent alignment measured"}
+
+
+def test_a_spike_of_a_seed_without_other_gammas_does_not_move_the_guide() -> None:
+    extra = BOTH.filter(path="catapult", model="cnn", gamma_log10=-3.0).with_columns(
+        seed=pl.lit(7, dtype=pl.Int64), peak_ratio=pl.lit(4.0), cell=pl.lit("spike")
+    )
+    lines = [
+        [row for row in rows(dynamics(table, FITS)) if "cell" not in row and row["x"] < 0]
+        for table in (BOTH, pl.concat([BOTH, extra]))
+    ]
+    assert lines[0] == lines[1]
