@@ -260,12 +260,16 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
     if tops.height == 1:
         who = str(tops["series"][0])
     title = f"{who} {quantity.best} {where}"
-    gains = gain.filter(pl.col("measure") == quantity.measure)["gain"].drop_nulls()
-    if quantity.log or gains.is_empty() or best["gamma_log10"].n_unique() < 2:
+    known = gain.filter(pl.col("measure") == quantity.measure, pl.col("gain").is_not_null())
+    if quantity.log or known.is_empty() or best["gamma_log10"].n_unique() < 2:
         return title
-    least, most = (f"{end:.1f}" for end in extent(gains))
+    least, most = (f"{end:.1f}" for end in extent(known["gain"]))
     by = least if least == most else f"{least} to {most}"
-    return f"{title}, by {by} points over γ = 1"
+    title = f"{title}, by {by} points over γ = 1"
+    lows = known["gain_low"]
+    if lows.null_count() or lows.max() != quantity.nothing:
+        return title
+    return f"{title}, which is within errors"
 
 
 def _caption(quantity: _Quantity, target: float | None) -> str:

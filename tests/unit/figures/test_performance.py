@@ -99,6 +99,15 @@ def test_the_title_names_the_best_gamma_and_the_gain_over_gamma_1(everything):
     assert f"by {gain:.1f} points over γ = 1" in words(draw(cells))["title"]
 
 
+def test_the_title_says_whether_the_gain_is_more_than_errors(mlp3):
+    scores, pooled, gain = performance_tables(mlp3[0])
+    near = gain.with_columns(gain_low=pl.when(pl.col("measure") == "accuracy").then(0.0))
+    far = gain.with_columns(gain_low=pl.when(pl.col("measure") == "accuracy").then(0.1))
+    unknown = gain.with_columns(gain_low=pl.lit(None, pl.Float64))
+    titles = [words(performance(scores, pooled, table))["title"] for table in (near, far, unknown)]
+    assert [title.endswith("which is within errors") for title in titles] == [True, False, False]
+
+
 def test_a_single_gamma_has_no_gain_to_report():
     title = words(draw(cells_table(replace(MLP3, gammas=(1.0,)))))["title"]
     assert title == "mlp3 is most accurate at γ = 10"
