@@ -124,14 +124,18 @@ def steps_until(
     starts = history["step"]
     stops = np.append(starts[1:], steps_done)
     widths = stops - starts
-    with np.errstate(all="ignore"):
-        # Sums stay NaN or infinite from the first loss on that is.
-        sums = [
-            np.concatenate(([0.0], np.cumsum(history[name].astype(float) * widths)))
-            for name in ("loss", "zero_loss")
-        ]
-        windows = np.array([final_window(int(stop)) for stop in stops])
-        at = np.append(starts[:1], stops)
+    windows = np.array([final_window(int(stop)) for stop in stops])
+    # A window with a loss of its length times that of f = 0 has a mean above that of f = 0. Higher ones are cut
+    # off there: in the sums, a spike of 10^20 would take the digits of all losses after it.
+    highest = windows.max() * float(np.nanmax(history["zero_loss"]))
+    losses = np.where(np.isfinite(history["loss"]), np.minimum(history["loss"], highest), np.nan)
+    # Sums stay NaN from the first loss on that is not finite.
+    sums = [
+        np.concatenate(([0.0], np.cumsum(values.astype(float) * widths)))
+        for values in (losses, history["zero_loss"])
+    ]
+    at = np.append(starts[:1], stops)
+    with np.errstate(invalid="ignore"):
         loss, zero = (total[1:] - np.interp(stops - windows, at, total) for total in sums)
         relative = loss / zero
     found: list[int | None] = []

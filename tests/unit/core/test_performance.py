@@ -125,11 +125,15 @@ def test_a_target_that_nobody_reaches_has_a_row_without_a_value(tmp_path: Path) 
     assert gain_table(table, 0.95).filter(measure="steps").is_empty()
 
 
+@pytest.mark.parametrize("spike", [1.0, 30.0, 1e25])
 @pytest.mark.parametrize("steps", [300, 30_000])
-def test_the_steps_to_a_target_are_the_shortest_run_that_is_judged_to_reach_it(steps: int) -> None:
+def test_the_steps_to_a_target_are_the_shortest_run_that_is_judged_to_reach_it(
+    steps: int, spike: float
+) -> None:
     rng = np.random.default_rng(steps)
     time = np.arange(steps) / steps
     losses = np.where(time < 0.3, 1.0, np.exp(-8 * (time - 0.3))) * rng.uniform(0.8, 1.2, steps)
+    losses[steps // 3] *= spike
     history = thin(losses) | {"zero_loss": np.ones(len(thin(losses)["step"]))}
     history["loss_max"] = history["loss"]
     for target, found in zip(TARGETS, steps_until(history, steps, TARGETS), strict=True):
@@ -140,6 +144,12 @@ def test_the_steps_to_a_target_are_the_shortest_run_that_is_judged_to_reach_it(s
         assert relative[-1] <= target * (1 + 1e-9)
         assert min(relative[:-1]) > target
         assert found > 0.3 * steps, "the plateau counts"
+
+
+def test_a_spike_leaves_the_losses_after_it_as_they_are() -> None:
+    losses = np.array([1.0] * 20 + [1e25] + [0.6] * 79)
+    history = {"step": np.arange(100), "loss": losses, "zero_loss": np.ones(100)}
+    assert steps_until(history, 100, (0.7, 0.5)) == [31, None]
 
 
 def test_a_loss_that_is_not_finite_reaches_nothing_more() -> None:
