@@ -5,6 +5,12 @@ rule claims:
         dynamics_scaling="results/{study}/tables/dynamics_scaling.parquet",
         collapse="results/{study}/tables/collapse.parquet",
         gain="results/{study}/tables/gain.parquet",
+        similarity_summary="results/{study}/tables/similarity_summary.parquet",
+        trends=lambda wildcards: (
+            f"results/{wildcards.study}/tables/trends.parquet"
+            if PLAN.factors(wildcards.study)
+            else []
+        ),
         code=ANALYSIS_CODE,
     output:
         "results/{study}/tables/claims.parquet",

@@ -6,7 +6,10 @@ from gammascape.analysis.claims import claim_table
 from gammascape.analysis.script import run_script
 
 with run_script(snakemake, "table"):
-    names = ("scaling", "dynamics", "dynamics_scaling", "collapse", "gain")
+    names = ("scaling", "dynamics", "dynamics_scaling", "collapse", "gain", "similarity_summary")
     tables = {name: pl.read_parquet(getattr(snakemake.input, name)) for name in names}
-    claims = claim_table(**tables, confidence=snakemake.params.analysis["confidence"])
+    trends = pl.read_parquet(snakemake.input.trends) if snakemake.input.get("trends") else None
+    claims = claim_table(
+        **tables, trends=trends, confidence=snakemake.params.analysis["confidence"]
+    )
     claims.write_parquet(snakemake.output[0])

@@ -1,12 +1,12 @@
 """What a study says about each claim of the paper: an estimate, how sure it is, and whether it decides."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import polars as pl
 
 from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.laws import DYNAMICS, EDGES, Slope
 from gammascape.analysis.seeds import wilson
 from gammascape.study import predicted_slope
 
@@ -29,123 +29,6 @@ CLAIM_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
 }
 
-
-@dataclass(frozen=True)
-class Slope:
-    """A claim that a quantity goes as a power of gamma."""
-
-    claim: str
-    statement: str
-    quantity: str
-    alternatives: Callable[[int | None], list[float]]
-    """What the exponent would be if another law held, for a model of depth exponent L."""
-
-
-def _fixed(*values: float) -> Callable[[int | None], list[float]]:
-    return lambda _: list(values)
-
-
-def _of_other_depths(
-    law: Callable[[float], float], *others: float
-) -> Callable[[int | None], list[float]]:
-    """The exponents of a network one layer shallower or deeper, and `others`."""
-
-    def found(depth: int | None) -> list[float]:
-        assert depth is not None  # no such exponent is predicted without a depth
-        return [law(depth + 1.0), *([law(depth - 1.0)] if depth > 1 else []), *others]
-
-    return found
-
-
-def _lower_edge(depth: int | None) -> list[float]:
-    return [2.0] + ([2 / depth] if depth is not None and depth > 2 else [])
-
-
-EDGES: Mapping[tuple[str, str], Slope] = {
-    ("eta_no_spike", "lazy"): Slope(
-        "upper edge, lazy",
-        "The largest learning rate without a spike goes as γ² where γ is small.",
-        "exponent of eta_no_spike",
-        _fixed(1.0),
-    ),
-    ("eta_max_trained", "rich"): Slope(
-        "upper edge, ultra-rich",
-        "The largest learning rate that trains goes as γ^(2/L) where γ is large.",
-        "exponent of eta_max_trained",
-        _of_other_depths(lambda depth: 2 / depth),
-    ),
-    ("eta_min", "lazy"): Slope(
-        "lower edge, lazy",
-        "The smallest learning rate that trains within the budget goes as γ² where γ is small.",
-        "exponent of eta_min",
-        _fixed(1.0),
-    ),
-    ("eta_min", "rich"): Slope(
-        "lower edge, ultra-rich",
-        "The smallest learning rate that trains within the budget goes as γ where γ is large.",
-        "exponent of eta_min",
-        _lower_edge,
-    ),
-    ("eta_max_finite", "lazy"): Slope(
-        "divergence under cross-entropy",
-        "Under cross-entropy the loss stays finite up to learning rates that go as γ.",
-        "exponent of eta_max_finite",
-        _fixed(2.0),
-    ),
-}
-"""Claims about edges of training, by edge and window."""
-
-DYNAMICS: Mapping[tuple[str, str], Slope] = {
-    ("catapult_peak", "lazy"): Slope(
-        "catapult",
-        "The peak of the loss in a catapult goes as γ⁻² where γ is small.",
-        "exponent of the peak",
-        _fixed(0.0, -1.0),
-    ),
-    ("sharpness_init", "lazy"): Slope(
-        "sharpness before training, lazy",
-        "The sharpness before training goes as γ⁻² where γ is small.",
-        "exponent of the sharpness",
-        _fixed(-1.0),
-    ),
-    ("sharpness_init", "rich"): Slope(
-        "sharpness before training, ultra-rich",
-        "The sharpness before training goes as 1/γ where γ is large.",
-        "exponent of the sharpness",
-        _fixed(-2.0),
-    ),
-    ("sharpness_end", "lazy"): Slope(
-        "sharpness after training, lazy",
-        "The sharpness after training goes as γ⁻² where γ is small.",
-        "exponent of the sharpness",
-        _fixed(-1.0),
-    ),
-    ("sharpness_end", "rich"): Slope(
-        "sharpness after training, ultra-rich",
-        "The sharpness after training goes as γ^(-2/L) where γ is large.",
-        "exponent of the sharpness",
-        _of_other_depths(lambda depth: -2 / depth),
-    ),
-    ("sharpening_factor", "rich"): Slope(
-        "progressive sharpening",
-        "Training multiplies the sharpness by a factor that goes as γ^(1 - 2/L) where γ is large.",
-        "exponent of the factor",
-        _of_other_depths(lambda depth: 1 - 2 / depth),
-    ),
-    ("relative_change", "lazy"): Slope(
-        "weights move, lazy",
-        "The relative change of the first weights goes as γ where γ is small.",
-        "exponent of the change",
-        _fixed(0.0, 2.0),
-    ),
-    ("relative_change", "rich"): Slope(
-        "weights move, ultra-rich",
-        "The relative change of the first weights goes as γ^(1/L) where γ is large.",
-        "exponent of the change",
-        _of_other_depths(lambda depth: 1 / depth),
-    ),
-}
-"""Claims about what happens in runs, by quantity and window."""
 
 LEADING_ORDER = 0.03
 """By how much a fitted exponent may miss a law of leading order: a factor of 1.1 over 1.5 decades."""
@@ -177,6 +60,8 @@ def claim_table(
     dynamics_scaling: pl.DataFrame,
     collapse: pl.DataFrame,
     gain: pl.DataFrame,
+    similarity_summary: pl.DataFrame,
+    trends: pl.DataFrame | None,
     confidence: float,
 ) -> pl.DataFrame:
     """The claims of arXiv 2410.04642 that the slices of a study can speak of, one row for each.
@@ -186,7 +71,9 @@ def claim_table(
     does not decide. Claims that need what was not measured, or too few gammas for an interval, have no row.
 
     Args:
-        scaling, dynamics, dynamics_scaling, collapse, gain: the tables of these names, of all slices.
+        scaling, dynamics, dynamics_scaling, collapse, gain, similarity_summary: the tables of these names, of all
+            slices.
+        trends: the table of this name, for a study in which slices differ in one factor.
         confidence: level of the intervals of shares; the others are those of the tables.
     """
     rows = [
@@ -196,8 +83,9 @@ def claim_table(
         *_silent(dynamics, confidence),
         *_gain(gain),
     ]
-    table = pl.DataFrame(rows, schema=CLAIM_SCHEMA)
-    return table.sort("slice", maintain_order=True)
+    table = pl.DataFrame(rows, schema=CLAIM_SCHEMA).sort("slice", maintain_order=True)
+    several = [*_depths(trends), *_alike(similarity_summary)]
+    return pl.concat([table, pl.DataFrame(several, schema=CLAIM_SCHEMA)])
 
 
 def _edges(scaling: pl.DataFrame) -> Iterator[dict[str, Any]]:
@@ -326,6 +214,62 @@ def _gain(gain: pl.DataFrame) -> Iterator[dict[str, Any]]:
         )
 
 
+def _depths(trends: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
+    """Exponents of several depths against 2/L."""
+    if trends is None:
+        return
+    rows = trends.filter(factor="depth", quantity="slope", edge="eta_max_trained", window="rich")
+    for row in rows.filter(pl.col("values") > 2).iter_rows(named=True):
+        yield _row(
+            {"slice": row["group"], "confidence": row["confidence"]},
+            (
+                "exponents follow the depth",
+                "Against 2/L the exponents of the largest learning rate lie on a line of slope 1.",
+                "slope of exponents of eta_max_trained against 2/L",
+            ),
+            (row["slope"], row["slope_low"], row["slope_high"]),
+            judge_value(1.0, [0.0], row["slope_low"], row["slope_high"]),
+            "trends",
+            row["values"],
+            predicted=1.0,
+            alternatives=[0.0],
+        )
+
+
+_ALIKE = {
+    "architectures": "networks of different architectures",
+    "models": "networks of one architecture in different sizes",
+    "seeds": "networks of different seeds",
+}
+_WHAT = {"cka": "Representations (last hidden layers)", "correlation": "Functions"}
+
+
+def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Whether networks of equal gamma become more alike as gamma grows."""
+    known = summary.filter(pl.col("slope").is_not_null(), pl.col("gammas") > 2)
+    # Functions have no layers.
+    known = known.filter(pl.col("layers").is_null() | (pl.col("layers") == "last"))
+    shared = ["dataset", "loss", "batch_size", "steps", "passes"]
+    for _, part in known.group_by([*shared, "measure", "compared", "at"], maintain_order=True):
+        # Of the levels of loss that the most gammas reach, the lowest.
+        row = part.sort("gammas", "level", descending=[True, False]).row(0, named=True)
+        at = "steps" if row["at"] == "steps" else f"loss ({row['level']:g} of that of f = 0)"
+        place = f"{row['dataset']}-{row['loss']}-B{row['batch_size']}-T{row['steps']}"
+        verdicts: dict[str, Verdict] = {"grows": "agrees", "falls": "differs"}
+        yield _row(
+            {name: row[name] for name in shared} | {"slice": f"all models on {place}"} | row,
+            (
+                f"{row['measure']} of {row['compared']} at equal {row['at']}",
+                f"{_WHAT[row['measure']]} of {_ALIKE[row['compared']]} grow more alike with γ, at equal {at}.",
+                f"change of {row['measure']} per decade of gamma",
+            ),
+            (row["slope"], row["slope_low"], row["slope_high"]),
+            verdicts.get(row["verdict"], "undecided"),
+            "similarity_summary",
+            row["networks"],
+        )
+
+
 def _row(
     row: Row,
     claim: tuple[str, str, str],
@@ -337,7 +281,7 @@ def _row(
     predicted: float | None = None,
     alternatives: Sequence[float] = (),
 ) -> dict[str, Any]:
-    return {name: row[name] for name in SLICE_COLUMNS} | {
+    return {name: row.get(name) for name in SLICE_COLUMNS} | {
         "claim": claim[0],
         "statement": claim[1],
         "quantity": claim[2],

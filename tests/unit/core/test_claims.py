@@ -10,7 +10,9 @@ from gammascape.analysis.collapse import COLLAPSE_SCHEMA
 from gammascape.analysis.dynamics import DYNAMICS_SCHEMA
 from gammascape.analysis.dynamics_scaling import DYNAMICS_SCALING_SCHEMA
 from gammascape.analysis.gain import GAIN_SCHEMA
+from gammascape.analysis.regimes import TREND_SCHEMA
 from gammascape.analysis.scaling import SCALING_SCHEMA
+from gammascape.analysis.trend import SUMMARY_SCHEMA
 from gammascape.figures.claims import claims_html, claims_markdown
 
 from .planted import LABELS
@@ -21,6 +23,8 @@ SCHEMAS = {
     "dynamics_scaling": DYNAMICS_SCALING_SCHEMA,
     "collapse": COLLAPSE_SCHEMA,
     "gain": GAIN_SCHEMA,
+    "similarity_summary": SUMMARY_SCHEMA,
+    "trends": TREND_SCHEMA,
 }
 
 
@@ -120,6 +124,54 @@ def test_large_gamma_is_as_good_where_one_cannot_be_told_from_the_best() -> None
         [found] = claims(gain=[row | {"best_gammas_log10": gammas, "gammas": 5}]).to_dicts()
         assert found["verdict"] == verdict
     assert claims(gain=[row | {"budget": 0, "best_gammas_log10": [0.0]}]).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.8, 1.1, "agrees"), (-0.1, 1.1, "undecided"), (0.2, 0.8, "differs")],
+)
+def test_depths_together_must_follow_two_over_depth(low: float, high: float, verdict: str) -> None:
+    row = {"factor": "depth", "quantity": "slope", "edge": "eta_max_trained", "window": "rich"}
+    ends = {"group": "d-mse", "slope": (low + high) / 2, "slope_low": low, "slope_high": high}
+    [found] = claims(trends=[row | ends | {"values": 3}]).to_dicts()
+    assert (found["slice"], found["verdict"]) == ("d-mse", verdict)
+    # Two depths make a line whatever the law.
+    assert claims(trends=[row | ends | {"values": 2}]).is_empty()
+
+
+def test_likeness_is_told_at_equal_steps_and_at_the_lowest_loss_that_all_reach() -> None:
+    shared = {
+        "measure": "cka",
+        "layers": "last",
+        "compared": "architectures",
+        "slope": 0.05,
+        "networks": 8,
+    }
+    ends = {"slope_low": 0.02, "slope_high": 0.08, "verdict": "grows"}
+    levels = [(0.8, 5), (0.5, 5), (0.3, 4)]
+    rows = [
+        shared | ends | {"at": "steps", "level": None, "gammas": 5},
+        *(shared | ends | {"at": "loss", "level": level, "gammas": n} for level, n in levels),
+        shared | {"layers": "all", "at": "steps", "gammas": 5, "verdict": "undecided"},
+        shared
+        | {
+            "measure": "correlation",
+            "layers": None,
+            "at": "steps",
+            "gammas": 5,
+            "verdict": "falls",
+        },
+    ]
+    found = {row["claim"]: row for row in claims(similarity_summary=rows).to_dicts()}
+    assert {name: row["verdict"] for name, row in found.items()} == {
+        "cka of architectures at equal steps": "agrees",
+        "cka of architectures at equal loss": "agrees",
+        "correlation of architectures at equal steps": "differs",
+    }
+    assert (
+        "at equal loss (0.5 of that of f = 0)"
+        in found["cka of architectures at equal loss"]["statement"]
+    )
 
 
 def test_a_study_that_can_judge_nothing_has_an_empty_table() -> None:

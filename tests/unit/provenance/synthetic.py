@@ -239,7 +239,7 @@ def write_tables(plan: Plan, study: str) -> None:
         run_rule(rule, {"study": study}, given, [f"{tables}/{table}.parquet"], fitted)
 
 
-CLAIMED = ("scaling", "dynamics", "dynamics_scaling", "collapse", "gain")
+CLAIMED = ("scaling", "dynamics", "dynamics_scaling", "collapse", "gain", "similarity_summary")
 
 
 def write_figures(plan: Plan, study: str) -> None:
