@@ -21,6 +21,7 @@ from gammascape.analysis.dynamics import (
 from gammascape.analysis.dynamics_scaling import dynamics_scaling_table
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.paths import path_table
+from gammascape.analysis.phenomena import shown
 from gammascape.analysis.theory.catapult import Start, fly
 from gammascape.analysis.thresholds import threshold_table
 from gammascape.study import Analysis
@@ -166,6 +167,37 @@ def test_a_seed_seen_at_one_gamma_does_not_bend_a_slope() -> None:
     )
     row = fit(table, "relative_change", "rich")
     assert (row["slope"], row["points"]) == (pytest.approx(1 / 3), 3)
+
+
+def test_each_seed_has_a_prefactor_of_its_own() -> None:
+    gamma = np.array([1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0])
+    seed = np.array([0, 0, 0, 0, 1, 1, 1])
+    noise = 10 ** (0.02 * np.random.default_rng(0).standard_normal(len(gamma)))
+    # The second seed is ten times higher and lacks the last gamma.
+    change = 10 ** (gamma / 3 + seed) * noise
+    row = fit(rows(gamma_log10=gamma, seed=seed, relative_change=change), "relative_change", "rich")
+    assert row["slope"] == pytest.approx(1 / 3, abs=0.03)
+    assert row["slope_high"] - row["slope_low"] < 0.2
+
+
+def test_phenomena_are_shown_where_their_observable_was_measured() -> None:
+    flown = rows(
+        gamma_log10=[-3.0, -2.0],
+        path="catapult",
+        window="lazy",
+        cell=["a", "b"],
+        eta_times_sharpness_init=[3.0, None],
+    )
+    scaled = rows(gamma_log10=[1.0], cell=["c"], alignment_init=[0.1])
+    best = rows(gamma_log10=[1.0], cell=["d"], path="best", alignment_init=[0.1])
+    other = best.with_columns(slice=pl.lit("no L"), cell=pl.lit("e"))
+    lazy = rows(gamma_log10=[-3.0], cell=["f"], window="lazy", alignment_init=[0.1])
+    found = shown(pl.concat([flown, scaled, best, other, lazy]))
+    assert dict(found.select("cell", "phenomenon").iter_rows()) == {
+        "a": "catapult",
+        "c": "silent alignment",
+        "e": "silent alignment",
+    }
 
 
 def test_what_was_not_measured_has_a_reason_in_place_of_a_slope() -> None:
