@@ -197,6 +197,7 @@ class Plan:
         names += ["performance", "dynamics"] if self.trained(study) else []
         names += ["phenomena"] if self.shows_phenomena(study) else []
         names += ["similarity"] if self.trained(study) else []
+        names += ["similarity_trend"] if self.has_equal_gammas(study) else []
         names += self.factors(study)
         names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
         names += [
@@ -208,6 +209,17 @@ class Plan:
         return [f"results/{study}/figures/{name}" for name in names] + [
             f"results/generated/mnist1m-{key}/quality" for key in generated
         ]
+
+    def has_equal_gammas(self, study: str) -> bool:
+        """Whether two networks of one gamma, data, loss and budget are trained, so that they can be compared."""
+        networks: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
+        for part in self.studies[study].slices:
+            if not part.is_toy:
+                alike = (part.dataset, part.loss, part.batch_size, part.steps)
+                for cell in part.cells:
+                    line = (part.model, cell.seed, cell.data_seed)
+                    networks.setdefault((*alike, cell.gamma), set()).add(line)
+        return any(len(lines) > 1 for lines in networks.values())
 
     def shows_phenomena(self, study: str) -> bool:
         """Whether a study measures what catapults and silent alignment are seen by."""

@@ -249,6 +249,31 @@ rule similarity_map:
         "../scripts/similarity_map.py"
 
 
+rule similarity_trend_chart:
+    input:
+        trend="results/{study}/tables/similarity_trend.parquet",
+        summary="results/{study}/tables/similarity_summary.parquet",
+        code=FIGURES_CODE,
+    output:
+        "results/{study}/figures/similarity_trend.json",
+        "results/{study}/figures/similarity_trend.html",
+        report(
+            "results/{study}/figures/similarity_trend.svg",
+            caption="../report/similarity_trend_chart.rst",
+            category="{study}",
+            subcategory="Across slices",
+            labels={"figure": "similarity against gamma", "slice": "all"},
+        ),
+        "results/{study}/figures/similarity_trend.png",
+        manifest="results/{study}/figures/similarity_trend.manifest.json",
+    log:
+        "results/logs/figures/{study}/similarity_trend.log",
+    message:
+        "Draw the similarity against gamma"
+    script:
+        "../scripts/similarity_trend_chart.py"
+
+
 rule observables_chart:
     input:
         observables="results/{study}/tables/observables/{slice}.parquet",

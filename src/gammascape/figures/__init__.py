@@ -23,6 +23,7 @@ from gammascape.figures.quality import quality
 from gammascape.figures.save import FORMATS, save
 from gammascape.figures.sensitivity import sensitivity
 from gammascape.figures.similarity import similarity
+from gammascape.figures.similarity_trend import similarity_trend
 
 __all__ = [
     "FORMATS",
@@ -45,6 +46,7 @@ __all__ = [
     "save",
     "sensitivity",
     "similarity",
+    "similarity_trend",
     "study_section",
     "write_index",
     "write_provenance",

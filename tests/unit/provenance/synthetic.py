@@ -272,6 +272,9 @@ def write_figures(plan: Plan, study: str) -> None:
     runs = {"dynamics": "dynamics", "scaling": "dynamics_scaling"}
     draw("dynamics_chart", "dynamics", runs, {})
     draw("similarity_map", "similarity", {"similarity": "similarity"}, {})
+    if plan.has_equal_gammas(study):
+        like = {"trend": "similarity_trend", "summary": "similarity_summary"}
+        draw("similarity_trend_chart", "similarity_trend", like, {})
     for factor in plan.factors(study):
         along = {name: f"{tables}/{name}.parquet" for name in ("regimes", "trends")}
         run_rule(

@@ -76,3 +76,13 @@ def test_one_name_of_a_slice_is_not_a_toy_here_and_a_network_there(tmp_path: Pat
     net = net.replace("kind: constant", "kind: teacher").replace("[mse, xent]", "mse")
     with pytest.raises(StudyError, match="toy3-one-mse-B1-T100 is a toy in one study"):
         plan(tmp_path, toys=TOY, nets=net)
+
+
+def test_similarity_against_gamma_is_drawn_where_two_networks_have_one_gamma(
+    tmp_path: Path,
+) -> None:
+    name = "results/nets/figures/similarity_trend"
+    assert name not in plan(tmp_path, nets=STUDY).figures("nets")
+    two = STUDY.replace("    steps: 600", "    steps: 600\n    seed: [0, 1]")
+    assert two != STUDY
+    assert name in plan(tmp_path, nets=two).figures("nets")
