@@ -98,9 +98,22 @@ def test_nothing_else_of_the_artifact_changes(digits: Dataset, record: Record) -
             np.testing.assert_array_equal(value, second[name], err_msg=name)
 
 
-def test_a_diverged_run_keeps_no_network(digits: Dataset, record: Record) -> None:
-    [run] = run_pack([record(gamma="-1", eta="1.5", observables=ASKED)], digits)
-    assert run.reached == ()
+def test_a_run_that_diverges_after_a_level_keeps_no_network(
+    digits: Dataset, record: Record
+) -> None:
+    model = build_model(record()["model"], digits.input_shape, digits.outputs)
+    calm = Training(make_pack([record(eta="1", observables=ASKED)]), digits, model, CPU)
+    while calm.step < 50:
+        calm.advance()
+    [(_, state)] = calm.states()
+    assert state.reached
+    wild = record(eta="9", observables=ASKED)
+    goes_on = Training(make_pack([wild]), digits, model, CPU, [state])
+    runs: dict[int, Run] = {}
+    while goes_on.alive:
+        runs |= dict(goes_on.advance())
+    assert not runs[0].facts.finite
+    assert runs[0].reached == ()
 
 
 def test_the_summary_says_when_each_level_was_reached(digits: Dataset, record: Record) -> None:
