@@ -48,6 +48,9 @@ class Names(list[str]):
     def items(self) -> Iterator[tuple[str, Any]]:
         yield from self._named.items()
 
+    def get(self, name: str) -> Any:
+        return self._named.get(name)
+
 
 class Job:
     """What a script sees as `snakemake`."""
