@@ -225,7 +225,9 @@ def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[Ch
         type="log" if quantity.log else "linear", domain=[low, high], nice=False, zero=False
     )
     x = x.axis(values=theme.round_values(low, high), format="~g") if quantity.log else x
-    y = alt.Y("series:N", sort=names, title=None, scale=alt.Scale(domain=names))
+    # Slices without gamma = 1 have nothing to gain over.
+    present = [name for name in names if name in set(rows["series"])]
+    y = alt.Y("series:N", sort=present, title=None, scale=alt.Scale(domain=present))
     rows = rows.with_columns(pl.col("gain_low", "gain_high").clip(low, high))
     base = alt.Chart(rows).encode(y=y)
     zero = alt.Chart(pl.DataFrame({"gain": [quantity.nothing]}))
@@ -244,7 +246,7 @@ def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[Ch
                 color=colour,
                 tooltip=["series:N", "best_gamma_log10:Q", alt.Tooltip("gain:Q", format=".3~g")],
             ),
-        ).properties(width=WIDTH, height=ROW_HEIGHT * len(names))
+        ).properties(width=WIDTH, height=ROW_HEIGHT * len(present))
     ]
 
 
