@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 import pytest
@@ -20,13 +21,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     project = empty_project(tmp_path_factory.mktemp("teacher"), "")
     shutil.copy2(ROOT / "config/studies/teacher.yaml", project / "config/studies/tiny.yaml")
     tables = project / "results/tiny/tables"
-    names = ("scaling", "dynamics_scaling", "collapse")
+    names = ("scaling", "dynamics_scaling", "collapse", "budget")
     done = snakemake(project, *(f"{tables.relative_to(project)}/{name}.parquet" for name in names))
     assert done.returncode == 0, done.stderr
     return lambda name: pl.read_parquet(tables / f"{name}.parquet")
 
 
-def only(frame: pl.DataFrame, **values: object) -> dict[str, object]:
+def only(frame: pl.DataFrame, **values: object) -> dict[str, Any]:
     """The one row with these values."""
     chosen = pl.all_horizontal(*(pl.col(name) == value for name, value in values.items()))
     return frame.row(by_predicate=chosen, named=True)
@@ -96,3 +97,16 @@ def test_the_loss_halves_at_one_tau_where_depth_is_above_two(
 def test_tau_drifts_where_depth_is_two(table: Table, loss: str) -> None:
     row = only(table("collapse"), path="scaled", level=0.7, loss=loss, model="mlp2")
     assert row["tau_drift_low"] > 0
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_the_lower_edge_falls_as_one_over_the_budget(table: Table, depth: int) -> None:
+    chosen = {"loss": "mse", "depth_exponent": depth, "gamma_log10": 3.0, "seed": 0}
+    long, short = (only(table("budget"), **chosen, budget=budget) for budget in (1000, 100))
+    fall = short["eta_min_log10"] - long["eta_min_log10"]
+    # Escape takes a fixed eta T / gamma, so a tenth of the steps cost a decade. The edges are interpolated on a
+    # grid of 0.2 decades, each to a quarter of a step.
+    assert fall == pytest.approx(1.0, abs=0.1)
+    # The upper edge does not know the budget, so the window opens by as much: within a step of the grid at its
+    # other end.
+    assert long["window_log10"] - short["window_log10"] == pytest.approx(1.0, abs=0.3)

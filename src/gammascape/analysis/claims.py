@@ -246,7 +246,7 @@ _WHAT = {"cka": "Representations (last hidden layers)", "correlation": "Function
 
 def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Whether networks of equal gamma become more alike as gamma grows."""
-    known = summary.filter(pl.col("slope").is_not_null(), pl.col("gammas") > 2)
+    known = summary.filter(pl.col("slope_low").is_not_null(), pl.col("gammas") > 2)
     # Functions have no layers.
     known = known.filter(pl.col("layers").is_null() | (pl.col("layers") == "last"))
     shared = ["dataset", "loss", "batch_size", "steps", "passes"]
