@@ -3,7 +3,8 @@
     python tests/nightly.py [STUDY ...]
 
 GAMMASCAPE_DATA names the folder with `mnist` and `cifar10`; without it data/ is used, and what is not there is
-fetched. A study that fails does not stop the others; the exit status is 1 if one did.
+fetched. A study that has a reference (docs/reference) is compared with it. A study that fails or leaves its
+reference does not stop the others; the exit status is 1 if one did.
 """
 
 import os
@@ -13,8 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gammascape.reference import check_study, studies
+
 ROOT = Path(__file__).parents[1]
 Run = Callable[[Sequence[str]], int]
+Compare = Callable[[str], Sequence[str]]
 
 
 def small_studies() -> list[str]:
@@ -29,18 +33,28 @@ def data_config(folder: str | None) -> str:
     return f"{{mnist: {place}/mnist, cifar10: {place}/cifar10, download: {download}}}"
 
 
-def run_all(studies: Sequence[str], data: str, run: Run) -> list[str]:
+def differences(study: str) -> list[str]:
+    """What differs between the results of a study and its reference; nothing where it has none."""
+    return check_study(study) if study in studies() else []
+
+
+def run_all(
+    chosen: Sequence[str], data: str, run: Run, compare: Compare = differences
+) -> list[str]:
     """Run Snakemake on each study, whatever became of those before; returns those that failed."""
     failed = []
-    for number, study in enumerate(studies, start=1):
-        print(f"nightly: {number} of {len(studies)}, {study}", flush=True)
+    for number, study in enumerate(chosen, start=1):
+        print(f"nightly: {number} of {len(chosen)}, {study}", flush=True)
         begun = time.monotonic()
         status = run(["--config", f"study={study}", f"data={data}"])
         words = "done" if status == 0 else f"failed with exit status {status}"
         print(f"nightly: {study} {words} after {time.monotonic() - begun:.0f} s", flush=True)
-        if status != 0:
+        said = [] if status else compare(Path(study).stem)
+        for line in said:
+            print(f"nightly: {study} leaves its reference: {line}", flush=True)
+        if status != 0 or said:
             failed.append(study)
-    print(f"nightly: {len(studies) - len(failed)} of {len(studies)} studies done", flush=True)
+    print(f"nightly: {len(chosen) - len(failed)} of {len(chosen)} studies done", flush=True)
     for study in failed:
         print(f"nightly: failed: {study}", flush=True)
     return failed
@@ -53,5 +67,6 @@ def snakemake(options: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    os.chdir(ROOT)
     chosen = sys.argv[1:] or small_studies()
     sys.exit(bool(run_all(chosen, data_config(os.environ.get("GAMMASCAPE_DATA")), snakemake)))

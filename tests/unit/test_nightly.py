@@ -29,11 +29,23 @@ def test_a_study_that_fails_stops_no_other_and_is_named(
         called.append(options[1])
         return 1 if "bad" in options[1] else 0
 
-    assert nightly.run_all(["bad.yaml", "good.yaml"], "{}", run) == ["bad.yaml"]
+    assert nightly.run_all(["bad.yaml", "good.yaml"], "{}", run, lambda _: []) == ["bad.yaml"]
     assert called == ["study=bad.yaml", "study=good.yaml"]
     said = capsys.readouterr().out
     assert "1 of 2 studies done" in said
     assert "failed: bad.yaml" in said
+
+
+def test_a_study_that_leaves_its_reference_is_named(
+    nightly: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compare(study: str) -> list[str]:
+        return ["slope 3, reference 2"] if study == "bad" else []
+
+    chosen = ["config/bad.yaml", "config/good.yaml"]
+    assert nightly.run_all(chosen, "{}", lambda _: 0, compare) == ["config/bad.yaml"]
+    assert "config/bad.yaml leaves its reference: slope 3, reference 2" in capsys.readouterr().out
+    assert nightly.differences("a-study-without-one") == []
 
 
 def test_every_small_study_is_run(nightly: ModuleType) -> None:
