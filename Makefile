@@ -8,13 +8,14 @@ UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 run: .venv/ready
 	$(BIN)/snakemake
 
+# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first.
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/mypy
 	$(BIN)/python -m gammascape.study.document --check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/.
 nightly: .venv/ready

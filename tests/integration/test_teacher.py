@@ -9,8 +9,6 @@ import pytest
 
 from .projects import ROOT, empty_project, snakemake
 
-pytestmark = pytest.mark.xdist_group("teacher")
-
 Table = Callable[[str], pl.DataFrame]
 DEPTHS = (2, 3, 4)
 

@@ -42,8 +42,6 @@ OPTIONS = (
 
 missing = [name for name in ("sbatch", "slurmctld", "munged") if shutil.which(name) is None]
 pytestmark = [
-    # One cluster, started and stopped by the one process that runs these tests.
-    pytest.mark.xdist_group("slurm"),
     pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}"),
     pytest.mark.skipif(os.geteuid() != 0, reason="SLURM is started by root only"),
 ]
