@@ -109,13 +109,16 @@ class Pack:
 class Executor(SlurmExecutor):  # type: ignore[misc]
     """Submits packs."""
 
-    def __post_init__(self) -> None:
-        # Before the waiting thread of the base class asks for them.
+    def __init__(self, workflow: Any, logger: Any) -> None:
+        # The base class starts the thread that asks for these before it calls __post_init__.
         self._waiting: deque[Pack] = deque()
         self._in_slurm = 0
         self._stopped = False
         self._barren = 0
         self._keeps_accounts: bool | None = None
+        super().__init__(workflow, logger)
+
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._local = LocalExecutor(self.workflow, self.logger)
         self._local.pool.shutdown()

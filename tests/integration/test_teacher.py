@@ -99,12 +99,19 @@ def test_tau_drifts_where_depth_is_two(table: Table, loss: str) -> None:
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_the_lower_edge_falls_as_one_over_the_budget(table: Table, depth: int) -> None:
-    chosen = {"loss": "mse", "depth_exponent": depth, "gamma_log10": 3.0, "seed": 0}
-    long, short = (only(table("budget"), **chosen, budget=budget) for budget in (1000, 100))
-    fall = short["eta_min_log10"] - long["eta_min_log10"]
-    # Escape takes a fixed eta T / gamma, so a tenth of the steps cost a decade. The edges are interpolated on a
-    # grid of 0.2 decades, each to a quarter of a step.
+    chosen = table("budget").filter(
+        pl.col("gamma_log10") > 1, loss="mse", depth_exponent=depth, seed=0
+    )
+    edges = ("eta_min_log10", "window_log10")
+    short, long = (
+        chosen.filter(budget=budget).sort("gamma_log10").select(edges).drop_nulls()
+        for budget in (100, 1000)
+    )
+    assert short.height == long.height == 4
+    fall = float((short["eta_min_log10"] - long["eta_min_log10"]).to_numpy().mean())
+    # Escape takes a fixed eta T / gamma, so a tenth of the steps cost a decade. Each of the two edges is
+    # interpolated on a grid of 0.2 decades, to a quarter of a step.
     assert fall == pytest.approx(1.0, abs=0.1)
-    # The upper edge does not know the budget, so the window opens by as much: within a step of the grid at its
-    # other end.
-    assert long["window_log10"] - short["window_log10"] == pytest.approx(1.0, abs=0.3)
+    # The upper edge does not know the budget, so the window opens by as much: to a step of the grid at its end.
+    opened = float((long["window_log10"] - short["window_log10"]).to_numpy().mean())
+    assert opened == pytest.approx(1.0, abs=0.25)
