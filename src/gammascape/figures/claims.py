@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import polars as pl
 
 VERDICTS = {"agrees": "agrees", "differs": "differs", "undecided": "not decided"}
+_COUNTED = {"agrees": "agree", "differs": "differ", "undecided": "not decided"}
 
 
 def claims_html(claims: pl.DataFrame) -> str:
@@ -17,8 +18,13 @@ def claims_html(claims: pl.DataFrame) -> str:
         for cells in claim_rows(claims)
     )
     head = "".join(f"<th>{name}</th>" for name in HEAD)
+    counts = ", ".join(
+        f"{number} {words}"
+        for verdict, words in _COUNTED.items()
+        if (number := claims.filter(verdict=verdict).height)
+    )
     return (
-        "<details open><summary>What this says about the claims of arXiv 2410.04642</summary>\n"
+        f"<details><summary>What this says about the claims of arXiv 2410.04642: {counts}</summary>\n"
         f"<table class=claims>\n<tr>{head}</tr>\n{rows}</table></details>"
     )
 

@@ -207,7 +207,7 @@ figcaption { max-width: 46rem; margin-top: .6rem; }
 .claims { border-collapse: collapse; font-size: .92rem; }
 .claims th, .claims td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0;
   border-bottom: 1px solid var(--line); }
-.claims td + td + td { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.claims td:first-child, .claims td:last-child { white-space: nowrap; }
 .tables li { margin: .4rem 0; overflow-wrap: anywhere; }
 </style>
 </head>

@@ -191,3 +191,4 @@ def test_claims_are_shown_with_interval_prediction_and_verdict() -> None:
         assert "0.67" in text
         assert "not decided" in text
     assert LABELS["slice"] in claims_html(table)
+    assert "arXiv 2410.04642: 1 not decided</summary>" in claims_html(table)
