@@ -2,9 +2,12 @@
 
 import io
 import time
+from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
+from gammascape.execution import board as execution_board
 from gammascape.execution.board import Board
 from snakemake_logger_plugin_gammascape.display import board_words, cells_display
 from snakemake_logger_plugin_gammascape.pace import Pace
@@ -42,14 +45,16 @@ def test_every_device_has_a_line() -> None:
     assert text.count("idle") == 1
 
 
-def test_the_time_left_counts_the_steps_of_ended_cells_as_done() -> None:
+def test_the_time_left_counts_the_steps_of_ended_cells_as_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(execution_board, "time", clock)
     board = busy_board()
-    rate = board.rate()
-    left = board.seconds_left()
-    assert rate is not None
-    assert left is not None
-    # 10 cells of 1000 steps; 3 have ended, 3 lanes stand at step 500. The rate falls between the two calls.
-    assert abs(left * rate - 5500) < 0.2 * 5500
+    clock.monotonic = lambda: 110.0
+    # 3 lanes did 1,750 steps in 10 s. Of 10 cells of 1,000 steps 3 have ended and 3 stand at step 500.
+    assert board.rate() == pytest.approx(175)
+    assert board.seconds_left() == pytest.approx(5500 / 175)
 
 
 def test_an_idle_device_takes_no_device_time() -> None:

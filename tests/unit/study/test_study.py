@@ -1,7 +1,5 @@
 """A study is the union of its grids, expanded into slices of cells."""
 
-import time
-
 import pytest
 
 from gammascape.study import DigitsSpec, MlpSpec
@@ -142,15 +140,12 @@ def test_a_cnn_needs_sides_that_leave_a_pixel(padding: int, smallest: int) -> No
     assert f"at least {smallest}x{smallest}" in (cnn.misfit((1, smallest, smallest - 1)) or "")
 
 
-def test_ten_thousand_cells_load_in_about_a_second(load: Loader) -> None:
-    begin = time.perf_counter()
+def test_a_study_of_ten_thousand_cells(load: Loader) -> None:
     study = load(
         "gamma: {log10: [-3, 0]}", "gamma: {log10: {from: -5, to: 5, per_decade: 10}}",
         "eta: {log10: [-1, 0]}", "eta: {log10: {from: -5, to: 5, per_decade: 10}}",
     )  # fmt: skip
     assert len(study.by_path) == 101 * 101
-    # Far above what it takes, so that a busy machine does not fail the test.
-    assert time.perf_counter() - begin < 5
 
 
 def test_observables_of_the_study_and_of_its_grids_are_united(load: Loader) -> None:
