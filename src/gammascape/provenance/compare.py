@@ -38,8 +38,8 @@ class Comparison:
     """What became of one cell."""
 
     agrees: bool
-    exact: bool
-    """Whether every bit had to agree."""
+    identical: bool
+    """Whether every byte is the same, asked for or not."""
     text: str
 
 
@@ -69,11 +69,11 @@ def compare(made: Path, again: Path, *, exact: bool) -> Comparison:
         OSError, ValueError: if a file of an artifact cannot be read.
     """
     if all((made / name).read_bytes() == (again / name).read_bytes() for name in _FILES):
-        return Comparison(True, exact, "the same bytes")
+        return Comparison(True, True, "the same bytes")
     arrays = _arrays(made), _arrays(again)
     summaries = _summary(made), _summary(again)
     if exact:
-        return Comparison(False, exact, _first_difference(*arrays, *summaries))
+        return Comparison(False, False, _first_difference(*arrays, *summaries))
     return _within_tolerance(*arrays, *summaries)
 
 

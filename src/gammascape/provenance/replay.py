@@ -27,11 +27,13 @@ AGREES, DIFFERS = 0, 1
 
 @dataclass(frozen=True)
 class Replay:
-    """One cell of the sample; `agrees` is None where it could not be trained again."""
+    """One cell of the sample."""
 
     cell: str
     agrees: bool | None
-    exact: bool
+    """None where it could not be trained again."""
+    identical: bool
+    """Whether every byte is the same."""
     text: str
 
 
@@ -89,8 +91,8 @@ def run(chosen: argparse.Namespace) -> int:
         content = {"artifact": found.manifest, "behind": len(behind), "seed": chosen.seed}
         print(json.dumps({**content, "cells": rows}, indent=1))
     else:
-        exact = sum(result.exact and result.agrees is True for result in results)
-        print(f"{agreeing:,} of {len(results):,} agree, {exact:,} of them bit for bit")
+        identical = sum(result.identical for result in results)
+        print(f"{agreeing:,} of {len(results):,} agree, {identical:,} of them bit for bit")
     return AGREES if agreeing == len(results) else DIFFERS
 
 
@@ -159,8 +161,8 @@ def _compared(name: str, manifest: Manifest, made: Path, output: Path) -> Replay
     try:
         result = compare(made, output, exact=exact)
     except (OSError, ValueError, KeyError) as error:
-        return Replay(name, False, exact, f"its artifact cannot be read ({error})")
-    return Replay(name, result.agrees, exact, result.text)
+        return Replay(name, False, False, f"its artifact cannot be read ({error})")
+    return Replay(name, result.agrees, result.identical, result.text)
 
 
 def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
