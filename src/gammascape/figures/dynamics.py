@@ -195,7 +195,7 @@ def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
 
 
 def _title(scaling: pl.DataFrame) -> str:
-    """The measured exponents beside the predicted ones: their median over slices."""
+    """The measured exponents: of one slice, or from the lowest to the highest of several."""
     parts = []
     for quantity, window, words in (
         ("catapult_peak", "lazy", "catapult peaks go as γ^{}"),

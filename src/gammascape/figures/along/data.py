@@ -35,7 +35,12 @@ def _reached(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
     step = 0.06
     shift = {value: (k - (len(values) - 1) / 2) * step for k, value in enumerate(values)}
     low, high = extent(scale * rows["value"])
-    pad = 0.06 * (high - low) or 1.0
+    span = high - low
+    shown = [scale * v for v in (*rows["low"], *rows["high"]) if v is not None]
+    # Intervals are shown whole unless they would press the values together.
+    low = max(min([low, *shown]), low - span / 2)
+    high = min(max([high, *shown]), high + span / 2)
+    pad = 0.06 * span or 1.0
     domain = [low - pad, min(high + pad, 100.0) if measure == "accuracy" else high + pad]
     data = rows.select(
         pl.col("factor_value").replace_strict(names, return_dtype=pl.String).alias("series"),
