@@ -80,7 +80,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     last = pl.col("budget") == pl.col("steps")
     scores, pooled, gain = (with_series(table) for table in (scores, pooled, gain))
     quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS
-    best = pooled.filter(last, pl.col("measure") == quantity.measure)
+    best = pooled.filter(last, pl.col("measure") == quantity.measure, pl.col("value").is_not_null())
     used = pooled.filter(pl.col("slice").is_in(best["slice"].unique().to_list()))
     if best.is_empty():
         return theme.nothing(

@@ -120,6 +120,18 @@ def test_accuracies_are_lines_for_each_value_and_the_best_gamma_is_in_the_title(
     assert "2 slices, 2 seeds at most" in subtitle(chart)
 
 
+# The values are 89 to 91 %; half of their span, and 6 % of the span as a margin, may be added below.
+@pytest.mark.parametrize(("low", "shown"), [(0.885, 88.5), (0.5, 87.88)])
+def test_intervals_of_accuracy_are_whole_unless_they_would_press_the_values_together(
+    low: float, shown: float
+) -> None:
+    table = regimes("label_noise", (0.0, 0.2))
+    values = reached(table).with_columns(low=pl.lit(low))
+    chart = along_factor("label_noise", table, trend_table(table), values)
+    lows = [row["low"] for row in rows(chart) if "series" in row]
+    assert lows == pytest.approx([shown] * 6)
+
+
 def test_regression_is_compared_by_its_loss() -> None:
     table = regimes("label_noise", (0.0, 0.2)).with_columns(
         measure=pl.when(pl.col("measure") == "accuracy").then(pl.lit("test_loss"))
@@ -149,9 +161,19 @@ def test_symbols_of_several_edges_stand_beside_each_other() -> None:
     assert len({place for _, place in at}) == 4
 
 
-@pytest.mark.parametrize("factor", ["depth", "batch_size", "label_noise", "training_samples"])
-def test_nothing_to_compare_is_drawn_as_an_empty_figure(factor: str) -> None:
+@pytest.mark.parametrize(
+    ("factor", "what"),
+    [
+        ("depth", "edge"),
+        ("batch_size", "edge"),
+        ("label_noise", "cell"),
+        ("training_samples", "cell"),
+    ],
+)
+def test_nothing_to_compare_is_drawn_as_an_empty_figure(factor: str, what: str) -> None:
     empty = pl.DataFrame(schema=REGIME_SCHEMA), pl.DataFrame(schema=TREND_SCHEMA)
     chart = along_factor(factor, *empty, pl.DataFrame(schema=PERFORMANCE_SCHEMA))
-    assert "nothing to compare" in words(chart)["title"]
+    title = words(chart)["title"]
+    assert title.startswith(f"No {what} ")
+    assert title.endswith(": nothing to compare")
     assert data_of(chart, "point") == []

@@ -108,6 +108,14 @@ def test_the_title_says_whether_the_gain_is_more_than_errors(mlp3):
     assert [title.endswith("which is within errors") for title in titles] == [True, False, False]
 
 
+def test_a_gamma_at_which_nothing_was_measured_is_not_the_best(mlp3):
+    scores, pooled, gain = performance_tables(mlp3[0])
+    lost = pl.when(pl.col("gamma_log10") != 0).then(pl.col("value"))
+    chart = performance(scores, pooled.with_columns(value=lost), gain)
+    kept = pooled.filter(pl.col("gamma_log10") != 0)
+    assert words(chart)["title"] == words(performance(scores, kept, gain))["title"]
+
+
 def test_a_single_gamma_has_no_gain_to_report():
     title = words(draw(cells_table(replace(MLP3, gammas=(1.0,)))))["title"]
     assert title == "mlp3 is most accurate at γ = 10"

@@ -14,6 +14,11 @@ from gammascape.figures.tables import count_of, extent, study_line
 
 __all__ = ["along_factor"]
 
+_NOTHING = {
+    "edges": "No edge is bracketed at two gammas: nothing to compare",
+    "data": "No cell has a test loss: nothing to compare",
+}
+
 
 def along_factor(
     factor: str, regimes: pl.DataFrame, trends: pl.DataFrame, performance: pl.DataFrame
@@ -44,8 +49,8 @@ def along_factor(
     if not panels:
         return theme.nothing(
             figure=factor,
-            title="No edge is bracketed at two gammas: nothing to compare",
-            counts="0 fits",
+            title=_NOTHING["edges" if factor in edges else "data"],
+            counts="0 fits" if factor in edges else "0 cells",
             caption=_caption(factor),
         )
     slices = rows["slice"].n_unique()
@@ -118,8 +123,9 @@ def _caption(factor: str) -> str:
         )
     what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]
     return (
-        f"Left: best test accuracy over the learning rate against γ, one line for each {what}; "
+        "Left: best test accuracy over the learning rate (where none is known, lowest test loss) "
+        f"against γ, one line for each {what}; "
         "bars are intervals over seeds, or of the test set with one seed. Right: the best γ, its "
-        "bar reaching over all γ that cannot be told from it, and the gain in accuracy over γ = 1 "
+        "bar reaching over all γ that cannot be told from it, and the gain over γ = 1 "
         "with an interval that allows for the choice of γ."
     )
