@@ -156,7 +156,7 @@ def test_workers_of_a_killed_snakemake_stop_and_their_cells_go_on(
 ) -> None:
     assert workers(project)
     running.kill()
-    wait_until(lambda: not workers(project))
+    wait_until(lambda: not workers(project), seconds=10)
     assert not artifacts(project)
     go_on(project)
     assert_all_went_on(project, undisturbed)
