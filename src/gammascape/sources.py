@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from gammascape.layout import whole
+
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """A factory as a study names it: "module:function"."""
 
@@ -151,10 +153,8 @@ def _says(path: Path, expected: str) -> bool:
 def _write(path: Path, content: bytes) -> None:
     if path.is_file() and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_bytes(content)
 
 
 def _check_form(factory: str) -> None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gammascape.layout import whole
 from gammascape.sources import copy_sources, folder_of
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
 from gammascape.study.config import CONFIG_FILE
@@ -263,5 +264,5 @@ def load_plan(config: Mapping[str, Any]) -> Plan:
 def write_if_changed(path: Path, text: str) -> None:
     """Write a file only when its content changes: a newer file time would make its readers run again."""
     if not path.is_file() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        with whole(path) as partial:
+            partial.write_text(text)

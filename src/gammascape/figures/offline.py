@@ -1,6 +1,5 @@
 """The HTML page of one chart with all the JavaScript that it needs."""
 
-import os
 import re
 from contextlib import suppress
 from functools import cache
@@ -10,6 +9,8 @@ from typing import Any
 
 import platformdirs
 import vl_convert
+
+from gammascape.layout import whole
 
 _SCRIPTS = re.compile(r'(\s*<script src="[^"]*"></script>)+')
 
@@ -42,9 +43,6 @@ def javascript(vl_version: str, folder: Path) -> str:
         # The stub takes the snippet for required; without one, vegaEmbed is a global.
         bundle = vl_convert.javascript_bundle(None, vl_version)  # type: ignore[arg-type]
     # A home that cannot be written to costs time only.
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with suppress(OSError), whole(path) as partial:
         partial.write_bytes(bundle.encode())
-        partial.replace(path)
     return bundle

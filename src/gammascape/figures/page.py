@@ -16,6 +16,7 @@ from gammascape.figures.claims import claims_html
 from gammascape.figures.save import FORMATS
 from gammascape.figures.tables import count_of, status_counts
 from gammascape.figures.theme import STATUS_ORDER
+from gammascape.layout import whole
 
 _FORMAT_WORDS = {
     "html": "interactive",
@@ -110,8 +111,8 @@ def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
     studies = "\n".join(_section(section, page.parent) for section in sections)
     if not sections:
         studies = "<p>No study has results yet.</p>"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(_PAGE.substitute(contents=contents, studies=studies), encoding="utf-8")
+    with whole(page) as partial:
+        partial.write_text(_PAGE.substitute(contents=contents, studies=studies), encoding="utf-8")
 
 
 def _section(section: StudySection, folder: Path) -> str:

@@ -9,6 +9,7 @@ from string import Template
 from typing import Any
 
 from gammascape.durations import duration
+from gammascape.layout import whole
 from gammascape.origin import Manifest, manifest_path, read_manifest
 from gammascape.origin.manifest import FILE_NAME, KINDS
 
@@ -44,8 +45,8 @@ def write_provenance(study: str, inputs: Iterable[Path], path: Path) -> None:
         rows=rows,
         accepted=f"<ul>{accepted}</ul>" if accepted else "<p>None.</p>",
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def summary(manifests: Sequence[Manifest]) -> list[Row]:

@@ -12,6 +12,7 @@ import vl_convert
 from altair.typing import ChartType
 
 from gammascape.figures.offline import offline_html
+from gammascape.layout import whole
 from gammascape.origin.mark import mark_html, mark_png, mark_svg
 
 FORMATS = ("json", "html", "svg", "png")
@@ -45,9 +46,7 @@ def save(
         spec["description"] = words["caption"]
 
     paths = {name: Path(f"{stem}.{name}") for name in FORMATS}
-    paths["json"].parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    paths["json"].write_text(text, encoding="utf-8")
     page = offline_html(spec, _VEGA_LITE)
     heading = f"<title>{escape(words.get('title', 'Chart'))}</title>"
     page = page.replace("<title>Chart</title>", heading, 1)
@@ -59,9 +58,10 @@ def save(
             mark_svg(svg, usermeta),
             mark_png(png, usermeta),
         )
-    paths["html"].write_text(page, encoding="utf-8")
-    paths["svg"].write_text(svg, encoding="utf-8")
-    paths["png"].write_bytes(png)
+    content = {"json": text.encode(), "html": page.encode(), "svg": svg.encode(), "png": png}
+    for name, path in paths.items():
+        with whole(path) as partial:
+            partial.write_bytes(content[name])
     return paths
 
 

@@ -5,7 +5,6 @@ Chunk k of size n holds the samples k n .. (k + 1) n - 1: uint8 `images` (n, 1, 
 
 import argparse
 import json
-import os
 import sys
 import time
 import zipfile
@@ -21,6 +20,7 @@ from gammascape.generate.deform import Strengths, deform
 from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_model
 from gammascape.generate.numbers import CLASSES, balanced_labels
 from gammascape.generate.quality import picture, quality, train_classifier
+from gammascape.layout import whole
 
 _REPORT_SECONDS = 10.0
 _SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
@@ -155,9 +155,8 @@ def _quality(chosen: argparse.Namespace) -> None:
         f"read as labelled: {accuracy['samples']:.4f} of samples, {accuracy['test']:.4f} of test images; "
         f"closer to a training image than 99 % of test images: {nearest['close_share']:.4f}"
     )
-    partial = _partial(chosen.output)
-    partial.write_text(json.dumps(found, indent=1) + "\n")
-    partial.replace(chosen.output)
+    with whole(chosen.output) as partial:
+        partial.write_text(json.dumps(found, indent=1) + "\n")
 
 
 _COMMANDS = {"train": _train, "chunk": _chunk, "quality": _quality, "deform": _deform}
@@ -266,22 +265,9 @@ def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
     return images, labels.to(torch.int64)
 
 
-def _partial(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
 def _write_chunk(path: Path, images: Tensor, labels: Tensor) -> None:
-    partial = _partial(path)
-    try:
-        with partial.open("wb") as file:
-            np.savez(
-                file, allow_pickle=False, images=images[:, None].numpy(), labels=labels.numpy()
-            )
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, images=images[:, None].numpy(), labels=labels.numpy())
 
 
 def _read_chunk(path: Path) -> tuple[Tensor, Tensor]:

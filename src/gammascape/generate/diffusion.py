@@ -11,7 +11,6 @@ standard normal and a_t, "signal" below, the product of 1 - beta_s over s <= t.
 
 import hashlib
 import io
-import os
 import pickle
 import time
 import zipfile
@@ -27,6 +26,7 @@ from gammascape.data.random import make_key, normal, uniform
 from gammascape.generate import GenerateError
 from gammascape.generate.numbers import Purpose, cycled
 from gammascape.generate.unet import NO_CLASS, Predictor, UNet
+from gammascape.layout import whole
 
 TIMES = 400
 BETAS = (1e-4, 0.02)
@@ -297,16 +297,10 @@ def _read(path: Path, kind: str, device: torch.device) -> dict[str, Any]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as partial:
         partial.write_bytes(buffer.getbuffer())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _digest(images: Tensor, labels: Tensor) -> str:

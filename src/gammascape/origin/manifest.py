@@ -9,11 +9,12 @@ claim    of all that is known before the outputs are written: what a figure carr
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
+
+from gammascape.layout import whole
 
 SCHEMA = "gammascape-manifest-1"
 Kind = Literal["cell", "data", "table", "figure", "page"]
@@ -144,10 +145,9 @@ def manifest_path(output: Path) -> Path:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write a manifest; it appears when it is whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps(manifest.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_manifest(path: Path) -> Manifest:

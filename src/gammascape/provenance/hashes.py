@@ -1,9 +1,9 @@
 """Hashes of files; those of unchanged files can be kept from one audit to the next."""
 
 import json
-import os
 from pathlib import Path
 
+from gammascape.layout import whole
 from gammascape.origin import sha256_of
 
 _KEPT = "results/.audit/hashes.json"
@@ -43,7 +43,5 @@ class Hashes:
         """Write the list of hashes for the next audit that trusts file times."""
         if not self._trusting:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(self._kept))
-        partial.replace(self._path)
+        with whole(self._path) as partial:
+            partial.write_text(json.dumps(self._kept))

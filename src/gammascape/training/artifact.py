@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gammascape.data import Dataset
+from gammascape.layout import whole
 from gammascape.measure.outcome import Thresholds, judge
 from gammascape.models import Model
 from gammascape.origin import (
@@ -129,9 +129,8 @@ def write_cell(
 
 
 def _write(path: Path, content: bytes | memoryview) -> File:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_bytes(content)
     return File(path.name, len(content), hashlib.sha256(content).hexdigest())
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from gammascape.data import Dataset
+from gammascape.layout import whole
 from gammascape.models import Model
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, make_pack
@@ -70,9 +70,8 @@ class Limits:
     def lower(self, record: Mapping[str, Any], lanes: int) -> None:
         """Remember that a pack may not have more than `lanes` lanes."""
         content = {**self._read(), self._key(record): max(1, lanes)}
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-        partial.replace(self._path)
+        with whole(self._path) as partial:
+            partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     def _key(self, record: Mapping[str, Any]) -> str:
         apart = ("steps", "data_seed")

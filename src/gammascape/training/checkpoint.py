@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gammascape.layout import whole
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.training import equal_loss
 from gammascape.training.engine import Evaluation, State
@@ -106,16 +107,9 @@ class Checkpoints:
             "reached": equal_loss.summary_of(state.reached),
             "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
         }
-        path = self.path(identity)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with partial.open("wb") as file:
-                file.write(json.dumps(header).encode() + b"\n")
-                file.write(buffer.getbuffer())
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        with whole(self.path(identity)) as partial, partial.open("wb") as file:
+            file.write(json.dumps(header).encode() + b"\n")
+            file.write(buffer.getbuffer())
 
     def load(self, identity: str) -> State | None:
         """The state to go on from, or None where there is no whole checkpoint of this cell for this backend."""

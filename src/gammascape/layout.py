@@ -1,0 +1,57 @@
+"""Files that are either whole or not there."""
+
+import os
+import shutil
+import socket
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or folder to, which takes the place of `path` in one step.
+
+    After an error nothing is left behind. What a killed process has left is removed by the next that writes
+    the same file on the same machine.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    machine = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+    for left in path.parent.glob(f".{_escaped(path.name)}.{machine}-*"):
+        if not _is_running(left.name.rpartition("-")[2]):
+            _remove(left)
+    partial = path.with_name(f".{path.name}.{machine}-{os.getpid()}")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _is_running(process: str) -> bool:
+    if not process.isdecimal():
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
