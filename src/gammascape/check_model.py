@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gammascape.command import USER_MISTAKE, command
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from gammascape.training.coordinates import Coordinates
 
 STEPS, BATCH = 3, 32
-WRONG, UNUSABLE = 1, 2
+WRONG = 1
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Check a model; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape.check_model", description=__doc__)
@@ -38,12 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.seeds < 1 or not chosen.eta > 0:
         parser.error("--seeds and --eta must be positive")
-    try:
-        study = load_study(chosen.study)
-        part = _slice(study, chosen.model, chosen.dataset)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return UNUSABLE
+    study = load_study(chosen.study)
+    part = _slice(study, chosen.model, chosen.dataset)
     from gammascape.data import DataError
     from gammascape.usercode import UserCodeError
 
@@ -51,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(study, part, chosen.widths, chosen.eta, range(chosen.seeds))
     except (DataError, UserCodeError) as error:
         print(f"{chosen.study}: models.{chosen.model}: {error}", file=sys.stderr)
-        return UNUSABLE
+        return USER_MISTAKE
 
 
 def _check(

@@ -1,28 +1,19 @@
 """The command `gammascape`; each of its commands is a module with `add` and a function that runs it."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TypeAlias
 
-from gammascape.provenance import accept, audit, export_crate, plan, prune, replay, why
-from gammascape.study import StudyError
+from gammascape.command import command
 
 Run = Callable[[argparse.Namespace], int]
 """Runs a command; returns the exit status."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS: tuple[Callable[[Commands], None], ...] = (
-    plan.add,
-    why.add,
-    audit.add,
-    replay.add,
-    accept.add,
-    prune.add,
-    export_crate.add,
-)
-"""Each adds one command to the parser and sets its default `run`."""
+COMMANDS = ("plan", "why", "audit", "replay", "accept", "prune", "export_crate")
+"""Modules of gammascape.provenance; each adds one command to the parser and sets its default `run`."""
 
 DESCRIPTION = (
     "Ask what snakemake would make next, where results come from, and whether they still hold."
@@ -31,23 +22,15 @@ EPILOG = (
     "Call it in the folder where you call snakemake; gammascape COMMAND --help explains a command."
 )
 
-USER_MISTAKE = 2
-"""Exit status after a mistake in the command or in a study."""
 
-
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in COMMANDS:
-        add(commands)
+    # Imported here, where Ctrl-C is no traceback: it takes a second.
+    for name in COMMANDS:
+        import_module(f"gammascape.provenance.{name}").add(commands)
     chosen = parser.parse_args(arguments)
     run: Run = chosen.run
-    try:
-        return run(chosen)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has seen enough.
-        return 0
+    return run(chosen)

@@ -6,10 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
+from gammascape.command import command
 from gammascape.execution.tasks import split_inputs
-from gammascape.study import Cell, StudyError
+from gammascape.study import Cell
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Train the cell given as canonical JSON; returns the exit status. Divergence is a result, not a failure."""
     parser = argparse.ArgumentParser(prog="gammascape.train", description=__doc__)
@@ -29,11 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    try:
-        cell = Cell.from_canonical(chosen.cell)
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 2
+    cell = Cell.from_canonical(chosen.cell)
     data, sources = split_inputs(chosen.data)
     return train_cell(
         cell,

@@ -64,13 +64,13 @@ def to_exponent(value: object) -> Decimal:
         raise mistake(
             f"{value} is text to YAML; a log10 value is a plain number: write "
             f"{_log10_of(number)} for 10^{_log10_of(number)}"
-            if number > 0
+            if 0 < number < math.inf
             else f"{value} is text to YAML; write a plain number without quotes"
         )
     if isinstance(value, bool):
         raise mistake(f"needs a number, the log10 of the value, got {value} ({BOOLEANS})")
     if not isinstance(value, int | float | Decimal):
-        raise mistake(f"needs a number, the log10 of the value, got {value!r}")
+        raise mistake(f"needs a number, the log10 of the value, got {repr(value)[:60]}")
     exact = Decimal(str(value))
     if not exact.is_finite():
         raise mistake(f"needs a finite number, got {value}")

@@ -97,7 +97,7 @@ class Cell:
         name = "cell record"
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StudyError(f"{name}: not valid JSON: {error}") from None
         try:
             record = _CellRecord.model_validate(data)

@@ -10,7 +10,7 @@ from gammascape.study.errors import Problem, study_error
 from gammascape.study.explain import explain
 from gammascape.study.fields import OneOrMore, Record
 from gammascape.study.generators import GeneratorSpec
-from gammascape.study.yaml_reader import Source
+from gammascape.study.yaml_reader import Source, check_size
 
 CONFIG_FILE = "config/config.yaml"
 
@@ -71,11 +71,12 @@ def load_config(values: Mapping[str, Any], source: str = CONFIG_FILE) -> Config:
 
     Raises StudyError, naming `source`, if the mapping cannot be used.
     """
-    data = dict(values)
+    given = Source(source, dict(values))
+    check_size(given)
     try:
-        config = Config.model_validate(data)
+        config = Config.model_validate(given.data)
     except ValidationError as error:
-        raise study_error(source, explain(error, Source(source, data), Config)) from None
+        raise study_error(source, explain(error, given, Config)) from None
     first: dict[str, str] = {}
     for path in config.study:
         other = first.setdefault(Path(path).stem, path)

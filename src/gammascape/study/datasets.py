@@ -158,9 +158,11 @@ class FactoryDatasetSpec(Factory, Samples):
 
     kind: Literal["factory"] = "factory"
     """May be left out beside `factory`."""
-    shape: Annotated[tuple[Count, ...], Listed] = Field(min_length=1, examples=[[1, 8, 8]])
+    shape: Annotated[tuple[Count, ...], Listed] = Field(
+        min_length=1, max_length=8, examples=[[1, 8, 8]]
+    )
     """Shape of one input: [channels, height, width] for images, [D] for vectors."""
-    classes: int | None = Field(default=None, ge=2, le=2**31 - 1, examples=[10])
+    classes: int | None = Field(default=None, ge=2, le=1_000_000, examples=[10])
     """Number of classes; targets are then their numbers from 0."""
     targets: Count | None = Field(default=None, examples=[1])
     """Number of real targets of each sample, for regression; give this or classes."""

@@ -2,17 +2,28 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gammascape.command import command
+from gammascape.needs import size_text
 from gammascape.study.cells import Dtype
 from gammascape.study.errors import StudyError
-from gammascape.study.operations import operations
+from gammascape.study.operations import lane_needs, operations
 from gammascape.study.study import Slice, Study, load_study
 
 COMMAND = "python -m gammascape.study.describe"
-COLUMNS = ("slice", "cells", "float64", "difference", "samples/cell", "FLOP/cell", "hours")
+COLUMNS = (
+    "slice",
+    "cells",
+    "float64",
+    "difference",
+    "samples/cell",
+    "memory",
+    "FLOP/cell",
+    "hours",
+)
 DIFFERENCE_COST = 1.5
 """Time of the difference form of an MLP in units of float32: benchmarks/RESULTS.md has 1.2 and 1.7."""
 
@@ -46,6 +57,8 @@ class Cost:
     """Cells in float64 and in the difference form; the others are in float32."""
     samples: int
     """Training samples of a cell, repeated ones counted each time."""
+    memory: int
+    """Bytes for one network in training, at least."""
     flop: int | None
     """Operations of a cell, forward and backward; None for a model that cannot be counted."""
     seconds: float | None
@@ -67,9 +80,16 @@ def slice_cost(part: Slice, rate: Rate) -> Cost:
         float64=dtypes.count("float64"),
         difference=dtypes.count("float32-difference"),
         samples=samples,
+        memory=0 if part.is_toy else sum(slice_needs(part).values()),
         flop=flop,
         seconds=None if flop is None else sum(rate.seconds(flop, dtype) for dtype in dtypes),
     )
+
+
+def slice_needs(part: Slice) -> Mapping[str, int]:
+    """Bytes of memory for the largest network of a slice in training, by what they are for."""
+    item = 8 if any(cell.dtype == "float64" for cell in part.cells) else 4
+    return lane_needs(part.model_spec, part.dataset_spec, part.batch_size, part.steps, item)
 
 
 def costs(study: Study, rate: Rate) -> list[Cost]:
@@ -102,10 +122,12 @@ def assumption(rate: Rate) -> str:
         f"{rate.float64 / 1e12:g} TFLOP/s in float64 (--tflops, --tflops64),\n"
         f"sustained by packs of many cells; difference: float32, {DIFFERENCE_COST:g} times the time. The\n"
         "rates are assumed for an H100, not measured; packs of convolutions may be well below.\n"
+        "Memory: of one network at least; weights of a network of your own are not counted.\n"
         "Every cell is counted to its last step; tests, data and f~(w_0) are not counted."
     )
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what each study costs; exit status 1 if one cannot be read."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="What studies would cost.")
@@ -142,7 +164,8 @@ def _row(cost: Cost) -> tuple[str, ...]:
     numbers: list[Any] = [cost.cells, cost.float64, cost.difference, cost.samples]
     flop = "unknown" if cost.flop is None else f"{cost.flop:.2g}"
     hours = "unknown" if cost.seconds is None else _hours(cost.seconds)
-    return (cost.slice, *(f"{number:,}" for number in numbers), flop, hours)
+    memory = size_text(cost.memory)
+    return (cost.slice, *(f"{number:,}" for number in numbers), memory, flop, hours)
 
 
 def _hours(seconds: float) -> str:

@@ -3,6 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gammascape.command import UserError, visible
+
+MOST_PROBLEMS = 20
+"""Problems of one file that are said at a time."""
+_MOST_LETTERS = 500
+"""Letters of a key and of what is wrong with it that are shown."""
+
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a file: `("grids", 0, "eta")` is `grids[0].eta`."""
 
@@ -11,7 +18,7 @@ BOOLEANS = "YAML reads on, off, yes, no, true and false as booleans"
 """Said wherever one of these words was meant as text."""
 
 
-class StudyError(Exception):
+class StudyError(UserError):
     """A mistake in a user's file; `str(error)` is the whole message, ready to be printed."""
 
 
@@ -37,16 +44,23 @@ def key_path(path: KeyPath) -> str:
 
 
 def study_error(source: str, problems: Sequence[Problem]) -> StudyError:
-    """Gather all problems of the file `source` in one error, in the order of the file."""
+    """Gather the problems of the file `source` in one error, in the order of the file."""
     count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
-    ordered = sorted(problems, key=lambda problem: problem.line or 0)
+    if len(problems) > MOST_PROBLEMS:
+        count = f"more than {MOST_PROBLEMS} problems, of which these come first"
+    ordered = sorted(problems[:MOST_PROBLEMS], key=lambda problem: problem.line or 0)
     return StudyError("\n".join([f"{source}: {count}", *(f"  {_item(p)}" for p in ordered)]))
 
 
 def _item(problem: Problem) -> str:
-    where = key_path(problem.path)
-    text = f"{where}: {problem.text}" if where else problem.text
+    where, said = _shown(key_path(problem.path)), _shown(problem.text)
+    text = f"{where}: {said}" if where else said
     if problem.line is None:
         return text
     column = "" if problem.column is None else f", column {problem.column}"
     return f"{text} (line {problem.line}{column})"
+
+
+def _shown(text: str) -> str:
+    text = visible(text).replace("\n", "\\n")
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."

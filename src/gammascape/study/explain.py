@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, get_origin
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from gammascape.study.axes import NUMBER_TEXT
-from gammascape.study.errors import BOOLEANS, KeyPath, Problem
+from gammascape.study.errors import BOOLEANS, MOST_PROBLEMS, KeyPath, Problem
 from gammascape.study.fields import OWN_ERROR
 from gammascape.study.lookup import (
     Model,
@@ -52,9 +53,11 @@ BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 def explain(error: ValidationError, source: Source, root: Model) -> list[Problem]:
     """One problem for each error that validating the data of `source` as `root` gave."""
-    problems: list[Problem] = []
+    problems: dict[Problem, None] = {}
     renamed: set[KeyPath] = set()
     for detail in error.errors(include_url=False):
+        if len(problems) > MOST_PROBLEMS:
+            break
         kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
         if kind == "too_short" and value:
             continue  # pydantic counts the entries without mistakes only
@@ -81,9 +84,7 @@ def explain(error: ValidationError, source: Source, root: Model) -> list[Problem
             if kinds := kinds_of(models_at(path, None, root)):
                 example = f"; write for example {path[-1]}: {{kind: {kinds[0]}, ...}}"
             text = _sentence(kind, value, context, example)
-        problem = Problem(path, text, source.line(path))
-        if problem not in problems:
-            problems.append(problem)
+        problems[Problem(path, text, source.line(path))] = None
     # A key that is misspelt is not missing as well.
     return [p for p in problems if p.path not in renamed or not p.text.startswith("missing")]
 
@@ -96,6 +97,9 @@ def _sentence(kind: str, value: object, context: Mapping[str, Any], example: str
         return _choose(value, [choice.strip("'") for choice in expected]) + hint
     if kind == "string_pattern_mismatch":
         return _rename(str(value))
+    if kind in {"too_long", "string_too_long"}:
+        unit = "letters" if isinstance(value, str) else "values"
+        return f"has more than {context['max_length']} {unit}; write fewer"
     if kind in {"too_short", "string_too_short"}:
         return f"is empty{example or '; write at least one entry'}"
     if kind == "finite_number":
@@ -172,6 +176,8 @@ def _wrong_type(wanted: str, value: object, example: str) -> str:
 def _number(text: str) -> str:
     """How to write a number that YAML 1.1 takes for text, because `1e-3` has no point."""
     number = float(text)
+    if math.isinf(number):
+        return "a number that is not too large for a computer"
     mantissa, exponential, exponent = text.lower().partition("e")
     if number.is_integer() and abs(number) < 1e15:
         return f"{number:.0f}"
@@ -192,8 +198,8 @@ def _example(path: KeyPath, field: FieldInfo | None) -> str:
 def _shown(value: object) -> str:
     try:
         text = json.dumps(value, default=str)
-    except ValueError:
-        return "a value that contains itself"
+    except (ValueError, RecursionError):
+        return "a value that cannot be shown"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

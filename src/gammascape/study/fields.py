@@ -41,9 +41,11 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Refuse a value that stands in the list twice."""
+    seen: set[Any] = set()
     for index, value in enumerate(values):
-        if value in values[:index]:
+        if value in seen:
             raise mistake(f"{value} is listed twice; remove one of the two", index)
+        seen.add(value)
     return values
 
 
@@ -91,8 +93,8 @@ Amount = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)
 """A number from 0; -0.0, which would be another identity, becomes 0.0."""
 
 NAME = r"^[a-z][a-z0-9]*$"
-Name = Annotated[str, Field(pattern=NAME)]
-"""A user's name of a model or dataset. No hyphen: file names join names with hyphens."""
+Name = Annotated[str, Field(pattern=NAME, max_length=40)]
+"""A user's name of a model or dataset. No hyphen: file names join names with hyphens, and may have 143 letters."""
 
 Listed = BeforeValidator(as_tuple)
 """Marks a tuple that a file gives as a list."""

@@ -20,9 +20,9 @@ def _whole_groups(features: int) -> int:
 class Generated(Record):
     """What both generators share."""
 
-    chunks: Count = Field(default=10, examples=[10])
+    chunks: int = Field(default=10, ge=1, le=10_000, examples=[10])
     """Number of chunks, each a job of its own that can be made again alone."""
-    size: Count = Field(default=100_000, examples=[100_000])
+    size: int = Field(default=100_000, ge=1, le=10_000_000, examples=[100_000])
     """Images in a chunk."""
     seed: Seed = Field(default=0, examples=[0])
     """Seed of all that is drawn; an image depends on it and on its own number."""
@@ -55,7 +55,9 @@ class DiffusionSpec(Generated):
     """How often the model is asked for each image; 25 for ddim and 400 for ddpm if left out."""
     guidance: Amount = Field(default=0.5, examples=[0.5])
     """Weight of the classifier-free guidance; 0 asks the model once instead of twice."""
-    features: Annotated[Count, AfterValidator(_whole_groups)] = Field(default=128, examples=[128])
+    features: Annotated[int, AfterValidator(_whole_groups)] = Field(
+        default=128, ge=1, le=8192, examples=[128]
+    )
     """Channels of the model at full resolution, a multiple of 8."""
     steps: Count = Field(default=9400, examples=[9400])
     """Steps of the model's training; the default is 40 passes over MNIST."""

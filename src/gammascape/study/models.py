@@ -9,6 +9,7 @@ from gammascape.study.factories import Factory
 from gammascape.study.fields import Count, Listed, Record, factory_kind, mistake
 
 Shape = tuple[int, ...]
+Blocks = Annotated[int, Field(ge=1, le=100)]
 
 # The default of an option is part of the identity of every cell that leaves it out: a default
 # never changes, and a new option gets the default that means "as before".
@@ -85,8 +86,8 @@ class ResnetSpec(Network):
     """Residual network."""
     width: Count = Field(examples=[8])
     """Number N of channels of the stem and of the first stage; each later stage doubles it."""
-    blocks: Annotated[tuple[Count, ...], Listed] = Field(
-        default=(1, 1), min_length=1, examples=[[1, 1]]
+    blocks: Annotated[tuple[Blocks, ...], Listed] = Field(
+        default=(1, 1), min_length=1, max_length=8, examples=[[1, 1]]
     )
     """Number of residual blocks in each stage."""
     norm: Literal["layer", "group"] = Field(default="layer", examples=["layer"])
@@ -115,7 +116,7 @@ class VitSpec(Network):
     """Vision transformer."""
     width: Count = Field(examples=[32])
     """Dimension N of a token; a multiple of heads."""
-    blocks: Count = Field(default=2, examples=[2])
+    blocks: Blocks = Field(default=2, examples=[2])
     """Number of transformer blocks."""
     heads: Count = Field(default=4, examples=[4])
     """Number of attention heads."""

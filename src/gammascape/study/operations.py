@@ -1,9 +1,12 @@
-"""How many operations a step of training costs, counted from the sizes of a network."""
+"""How many operations a step of training costs, and how many numbers it keeps, from the sizes of a network."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from gammascape.needs import needs
+from gammascape.study.datasets import DatasetSpec
 from gammascape.study.models import CnnSpec, MlpSpec, Network, ResnetSpec, Shape, VitSpec
 
 
@@ -16,6 +19,10 @@ class Operations:
     """Those of `forward` that read the input: no signal is sent back through them."""
     again: int = 0
     """Those of `forward` that are made a second time on the way back, to save memory."""
+    weights: int = 0
+    """Numbers in all weights, biases and gains left out."""
+    units: int = 0
+    """Outputs of all layers for one sample."""
 
     @property
     def training(self) -> int:
@@ -42,31 +49,55 @@ def operations(model: Network, input_shape: Shape, outputs: int) -> Operations |
         again = model.blocks * _tokens(model, input_shape) ** 2 * model.width
     else:
         return None
-    first, *others = products
-    return Operations(first + sum(others), first, again)
+    counted = list(products)
+    forward, weights, units = (sum(column) for column in zip(*counted, strict=True))
+    return Operations(forward, counted[0].operations, again, weights, units)
 
 
-# Each of these gives the multiply-adds of all products, that of the input first.
+def lane_needs(
+    model: Network, dataset: DatasetSpec, batch_size: int, steps: int, item: int = 4
+) -> Mapping[str, int]:
+    """Bytes of memory for one network in training; of a factory's network, without its weights and layers."""
+    counted = operations(model, dataset.input_shape, dataset.outputs)
+    sample = math.prod(dataset.input_shape) + dataset.outputs
+    weights, units = (counted.weights, counted.units) if counted else (0, 0)
+    return needs(weights, units, sample, batch_size, steps, item)
 
 
-def _mlp(model: MlpSpec, input_shape: Shape, outputs: int) -> Iterator[int]:
-    yield math.prod(input_shape) * model.width
+class _Product(NamedTuple):
+    """One product of a forward pass: multiply-adds and outputs for a sample, and its weights."""
+
+    operations: int
+    weights: int
+    units: int
+
+
+def _linear(inputs: int, outputs: int, places: int = 1) -> _Product:
+    """A layer that is applied at several places, as a convolution is."""
+    return _Product(places * inputs * outputs, inputs * outputs, places * outputs)
+
+
+# Each of these gives all products, that of the input first.
+
+
+def _mlp(model: MlpSpec, input_shape: Shape, outputs: int) -> Iterator[_Product]:
+    yield _linear(math.prod(input_shape), model.width)
     for _ in range(model.depth - 2):
-        yield model.width**2
-    yield model.width * outputs
+        yield _linear(model.width, model.width)
+    yield _linear(model.width, outputs)
 
 
-def _cnn(model: CnnSpec, input_shape: Shape, outputs: int) -> Iterator[int]:
+def _cnn(model: CnnSpec, input_shape: Shape, outputs: int) -> Iterator[_Product]:
     channels, *sides = input_shape
     for size in (model.width, 2 * model.width):
         sides = [side - 2 + 2 * model.padding for side in sides]
         yield _conv(sides, channels, size, 3)
         channels, sides = size, [side // 2 for side in sides]
-    yield channels * math.prod(sides) * 8 * model.width
-    yield 8 * model.width * outputs
+    yield _linear(channels * math.prod(sides), 8 * model.width)
+    yield _linear(8 * model.width, outputs)
 
 
-def _resnet(model: ResnetSpec, input_shape: Shape, outputs: int) -> Iterator[int]:
+def _resnet(model: ResnetSpec, input_shape: Shape, outputs: int) -> Iterator[_Product]:
     sides = list(input_shape[1:])
     yield _conv(sides, input_shape[0], model.width, 3)
     channels = model.width
@@ -80,22 +111,23 @@ def _resnet(model: ResnetSpec, input_shape: Shape, outputs: int) -> Iterator[int
             if channels != size:
                 yield _conv(sides, channels, size, 1)
             channels = size
-    yield channels * outputs
+    yield _linear(channels, outputs)
 
 
-def _vit(model: VitSpec, input_shape: Shape, outputs: int) -> Iterator[int]:
+def _vit(model: VitSpec, input_shape: Shape, outputs: int) -> Iterator[_Product]:
     tokens, width = _tokens(model, input_shape), model.width
-    yield math.prod(input_shape) * width
+    yield _linear(input_shape[0] * model.patch**2, width, tokens)
     for _ in range(model.blocks):
-        yield tokens * 4 * width**2  # queries, keys, values, mixing
-        yield 2 * tokens**2 * width  # attention: its logits and its means
-        yield tokens * 2 * model.mlp_ratio * width**2
-    yield width * outputs
+        yield _linear(width, 4 * width, tokens)  # queries, keys, values, mixing
+        yield _Product(2 * tokens**2 * width, 0, 0)  # attention: its logits and its means
+        yield _linear(width, model.mlp_ratio * width, tokens)
+        yield _linear(model.mlp_ratio * width, width, tokens)
+    yield _linear(width, outputs)
 
 
 def _tokens(model: VitSpec, input_shape: Shape) -> int:
     return math.prod(side // model.patch for side in input_shape[1:])
 
 
-def _conv(sides: list[int], channels: int, size: int, kernel: int) -> int:
-    return math.prod(sides) * channels * size * kernel**2
+def _conv(sides: list[int], channels: int, size: int, kernel: int) -> _Product:
+    return _linear(channels * kernel**2, size, math.prod(sides))

@@ -29,7 +29,7 @@ def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ..
                 problems.append(Problem((*path, "sources"), text))
             try:
                 sources = find_sources(spec.factory, (folder, Path()))
-            except SourceError as error:
+            except (SourceError, OSError) as error:
                 problems.append(Problem((*path, "factory"), str(error)))
                 continue
             function = spec.factory.partition(":")[2]

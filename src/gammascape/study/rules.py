@@ -1,38 +1,50 @@
 """What must hold between the parts of a study file, beyond the type of each key."""
 
 import difflib
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, product
 
+from gammascape.needs import MOST_MEMORY, needs_text, size_text
 from gammascape.study.axes import Window
-from gammascape.study.errors import KeyPath, Problem
+from gammascape.study.errors import MOST_PROBLEMS, KeyPath, Problem
 from gammascape.study.exact import decimal_text
 from gammascape.study.fields import Record
 from gammascape.study.observables import OF_SINGLE_SAMPLES
+from gammascape.study.operations import lane_needs
 from gammascape.study.schema import Grid, StudyFile
 
 MOST_CELLS = 1_000_000
 """A study that expands to more cells than this is taken for a slip of the pen."""
+CELL_BYTES = 45_000
+"""What the artifact of a tiny network takes on the disk at least (benchmarks/RESULTS.md)."""
 
 
 def check(file: StudyFile) -> list[Problem]:
-    """All that is wrong with a file whose keys are right, one by one."""
-    problems = [*_twins("models", file.models), *_twins("datasets", file.datasets)]
-    unknown = list(_unknown_names(file))
-    problems += unknown
-    if unknown:
-        return problems  # the other rules look names up
-    problems += _unused(file)
+    """What is wrong with a file whose keys are right, one by one; no more than a message has room for."""
+    return list(islice(_problems(file), MOST_PROBLEMS + 1))
+
+
+def _problems(file: StudyFile) -> Iterator[Problem]:
+    yield from _twins("models", file.models)
+    yield from _twins("datasets", file.datasets)
+    # The other rules look names up, and at all combinations.
+    for basic in (_unknown_names(file), _size(file)):
+        if (first := next(basic, None)) is not None:
+            yield first
+            yield from basic
+            return
+    yield from _unused(file)
     for index, grid in enumerate(file.grids):
         path: KeyPath = ("grids", index)
-        problems += _misfits(file, grid, path)
-        problems += _passes(file, grid, path)
-        problems += _idle(file, grid, path)
-        problems += _single_samples(file, grid, path)
+        yield from _misfits(file, grid, path)
+        yield from _passes(file, grid, path)
+        yield from _idle(file, grid, path)
+        yield from _single_samples(file, grid, path)
+        yield from _memory(file, grid, path)
         if grid.eta.window is not None:
-            problems += _windows(file, grid, grid.eta.window, (*path, "eta", "window"))
-    problems += _size(file)
-    return problems
+            yield from _windows(file, grid, grid.eta.window, (*path, "eta", "window"))
 
 
 def _twins(section: str, specs: Mapping[str, Record]) -> Iterator[Problem]:
@@ -157,23 +169,42 @@ def _windows(file: StudyFile, grid: Grid, window: Window, path: KeyPath) -> Iter
             return
 
 
+def _memory(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
+    """Refuse a network that no machine can hold."""
+    batch_size, steps = max(grid.batch_size), max(grid.steps)
+    for model, dataset in product(grid.model, grid.dataset):
+        if file.models[model].kind == "toy":
+            continue
+        parts = lane_needs(file.models[model], file.datasets[dataset], batch_size, steps)
+        if sum(parts.values()) > MOST_MEMORY:
+            most = max(parts, key=lambda name: parts[name])
+            where: KeyPath = ("models", model) if most == "weights" else (*path, "batch_size")
+            yield Problem(
+                where if most != "losses" else (*path, "steps"),
+                f"one network {model} on {dataset} needs {needs_text(parts)}, and no machine has more than "
+                f"{size_text(MOST_MEMORY)}; write less",
+            )
+
+
 def _size(file: StudyFile) -> Iterator[Problem]:
     left = MOST_CELLS
     for index, grid in enumerate(file.grids):
-        repeats = 1
-        for values in (grid.dataset, grid.batch_size, grid.steps, grid.seed, grid.data_seed):
-            repeats *= len(values)
-        for name, loss in product(grid.model, grid.loss):
-            points = grid.points(loss, file.models[name].depth_exponent)
-            left -= repeats * _length(islice(points, left // repeats + 1))
+        repeats = math.prod(
+            map(len, (grid.dataset, grid.batch_size, grid.steps, grid.seed, grid.data_seed))
+        )
+        # Points depend on the model by its depth exponent alone.
+        depths = Counter(file.models[name].depth_exponent for name in grid.model)
+        gammas = grid.gamma.points()
+        for (depth, models), loss, gamma in product(depths.items(), grid.loss, gammas):
+            # A window without points counts as well: it takes time, and is an error.
+            left -= repeats * models * max(1, len(grid.eta.points(gamma, loss, depth)))
             if left < 0:
-                text = f"brings the study to more than {MOST_CELLS} cells; take fewer points"
+                text = (
+                    f"brings the study to more than {MOST_CELLS} cells, which would fill "
+                    f"{MOST_CELLS * CELL_BYTES // 10**9:,} GB of disk and more; take fewer points"
+                )
                 yield Problem(("grids", index), text)
                 return
-
-
-def _length(items: Iterable[object]) -> int:
-    return sum(1 for _ in items)
 
 
 def _list(names: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """What several kinds of dataset share: options of the stream, and how many samples it has."""
 
 from abc import abstractmethod
+from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -129,6 +130,7 @@ def check_passes(wanted: int | None, size: int, repeat: bool, name: str) -> None
         raise mistake("has no effect beside training_samples, which repeats; remove it", "repeat")
 
 
+@lru_cache
 def kept_samples(size: int, imbalance: float, classes: int) -> int:
     """About how many of `size` samples stay."""
     if imbalance == 1:

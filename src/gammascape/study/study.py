@@ -25,7 +25,9 @@ from gammascape.study.rules import check
 from gammascape.study.schema import Analysis, SmallGamma, StudyFile
 from gammascape.study.yaml_reader import read_yaml
 
-STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+RESERVED = ("cells", "data", "generated", "index", "logs")
+"""Names that what all studies share has below results."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,10 @@ def load_study(path: str | Path, generator: Generated | None = None) -> Study:
     found = [*check(file), *missing]
     stem = Path(path).stem
     if not STUDY_NAME.fullmatch(stem):
-        text = f"the file's name {stem} names the study: use lower case letters, digits and hyphens"
+        text = f"the file's name {stem} names the study: use lower case letters, digits and hyphens, 64 at most"
+        found.append(Problem((), text))
+    elif stem in RESERVED:
+        text = f"a study cannot be named {stem}: results/{stem} is for what studies share; rename the file"
         found.append(Problem((), text))
     if found:
         problems = [Problem(p.path, p.text, source.line(p.path)) for p in found]

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gammascape.command import command
 from gammascape.data.prepare import PREPARERS, mnist1m, prepare
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Prepare one dataset; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape.data.prepare", description=__doc__)
@@ -39,9 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
         prepare(chosen.dataset, chosen.source, chosen.output, **options)
     except DataError as error:
         print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{chosen.output}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,0 +1,73 @@
+"""How every command ends: a mistake is one message, and neither it nor Ctrl-C is a traceback."""
+
+import os
+import signal
+import sys
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+USER_MISTAKE = 2
+"""Exit status after a mistake in the command, in a study or in a file."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells report it."""
+
+
+class UserError(Exception):
+    """A mistake of the person who gave the command; `str(error)` is the whole message, ready to be printed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(visible(text))
+
+
+def visible(text: str) -> str:
+    """The text with characters that a terminal would obey written as escapes, such as `\\x1b`; lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode() if _is_obeyed(character) else character
+        for character in text
+    )
+
+
+def _is_obeyed(character: str) -> bool:
+    # Controls, marks of the direction of writing, and halves of surrogate pairs.
+    return character != "\n" and unicodedata.category(character) in ("Cc", "Cf", "Cs")
+
+
+def command(main: Callable[P, int]) -> Callable[P, int]:
+    """Make of a function that runs a command one that says a mistake in one message and returns an exit status."""
+
+    @wraps(main)
+    def run(*arguments: P.args, **options: P.kwargs) -> int:
+        # A character that the encoding of the output lacks is escaped. Not every stream in its place can do that.
+        with suppress(AttributeError):
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        try:
+            status = main(*arguments, **options)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+        except UserError as error:
+            message, status = str(error), USER_MISTAKE
+        except BrokenPipeError:
+            # The reader of a pipe, such as `head`, has seen enough; nothing is left to be written at the end.
+            message, status = "", 0
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            message, status = visible(str(error)), USER_MISTAKE
+        except KeyboardInterrupt:
+            # From now on another Ctrl-C ends the process at once.
+            with suppress(ValueError):
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+            message, status = "interrupted", INTERRUPTED
+        if message:
+            print(message, file=sys.stderr)
+        return status
+
+    return run

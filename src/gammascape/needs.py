@@ -1,0 +1,39 @@
+"""Memory that training one network takes at least: said by studies, and compared with a machine by the trainer."""
+
+from collections.abc import Mapping
+
+MOST_MEMORY = 2**40
+"""Bytes that no study may need for one network: 1 TiB."""
+_BLOCK = 50
+"""Steps whose batches are made at a time."""
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def needs(
+    weights: int, units: int, sample: int, batch_size: int, steps: int, item: int = 4
+) -> Mapping[str, int]:
+    """Bytes by what they are for; `item` is that of one number.
+
+    `units` are numbers that one sample leaves behind on its way forward, `sample` those of its input and target.
+    """
+    return {
+        # w_0 and w.
+        "weights": 2 * item * weights,
+        # A block of batches, and the way forward of one.
+        "batches": 4 * min(_BLOCK, steps) * batch_size * sample + item * batch_size * units,
+        # Its own losses and those of f = 0, in float64, in training and in the result.
+        "losses": 32 * steps,
+    }
+
+
+def size_text(count: int) -> str:
+    """Bytes in words: 1.5 GiB."""
+    power = min(max(0, (count.bit_length() - 1) // 10), len(_UNITS) - 1)
+    return f"{count / 2 ** (10 * power):.3g} {_UNITS[power]}"
+
+
+def needs_text(parts: Mapping[str, int]) -> str:
+    """The sum, and what the most of it is for: 'at least 64 GiB of memory, 64 GiB of it for losses'."""
+    most = max(parts, key=lambda name: parts[name])
+    total = sum(parts.values())
+    return f"at least {size_text(total)} of memory, {size_text(parts[most])} of it for {most}"
