@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gammascape.command import USER_MISTAKE, command
+from gammascape.command import USER_MISTAKE, as_command
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ STEPS, BATCH = 3, 32
 WRONG = 1
 
 
-@command
+@as_command
 def main(arguments: list[str] | None = None) -> int:
     """Check a model; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape.check_model", description=__doc__)

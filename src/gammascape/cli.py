@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TypeAlias
 
-from gammascape.command import command
+from gammascape.command import as_command
 
 Run = Callable[[argparse.Namespace], int]
 """Runs a command; returns the exit status."""
@@ -23,7 +23,7 @@ EPILOG = (
 )
 
 
-@command
+@as_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)

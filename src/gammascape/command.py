@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 def visible(text: str) -> str:
-    """The text with characters that a terminal would obey written as escapes, such as `\\x1b`; lines stay lines."""
+    """The text with escapes such as `\\x1b` for the characters that a terminal would obey; lines stay lines."""
     if text.isprintable():
         return text
     return "".join(
@@ -39,8 +39,8 @@ def _is_obeyed(character: str) -> bool:
     return character != "\n" and unicodedata.category(character) in ("Cc", "Cf", "Cs")
 
 
-def command(main: Callable[P, int]) -> Callable[P, int]:
-    """Make of a function that runs a command one that says a mistake in one message and returns an exit status."""
+def as_command(main: Callable[P, int]) -> Callable[P, int]:
+    """Wrap a function that runs a command: a mistake is printed as one message and becomes an exit status."""
 
     @wraps(main)
     def run(*arguments: P.args, **options: P.kwargs) -> int:

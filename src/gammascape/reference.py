@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gammascape.command import command
+from gammascape.command import as_command
 from gammascape.figures.claims import claims_markdown
 
 RESULTS, REFERENCE, PAGE = Path("results"), Path("docs/reference"), Path("docs/claims.md")
@@ -187,7 +187,7 @@ def _accuracy(study: str, reference: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-@command
+@as_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(

@@ -6,12 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
-from gammascape.command import command
+from gammascape.command import as_command
 from gammascape.execution.tasks import split_inputs
 from gammascape.study import Cell
 
 
-@command
+@as_command
 def main(arguments: list[str] | None = None) -> int:
     """Train the cell given as canonical JSON; returns the exit status. Divergence is a result, not a failure."""
     parser = argparse.ArgumentParser(prog="gammascape.train", description=__doc__)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gammascape.command import command
+from gammascape.command import as_command
 from gammascape.generate import GenerateError
 from gammascape.generate.deform import Strengths, deform
 from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_model
@@ -28,7 +28,7 @@ _SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
 _SAMPLES_A_REPORT = 5_000
 
 
-@command
+@as_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 1 after a user's mistake."""
     from gammascape.data.prepared import DataError
@@ -201,9 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--passes", type=_positive, default=2, help="of the classifier's training")
     judge.add_argument("--subset", type=_positive, default=2000, help="images for distances")
 
-    for maker in (chunk, warp):
-        maker.add_argument("--number", type=_natural, required=True, help="which chunk, from 0")
-        maker.add_argument("--size", type=_positive, default=100_000, help="images in a chunk")
+    for command in (chunk, warp):
+        command.add_argument("--number", type=_natural, required=True, help="which chunk, from 0")
+        command.add_argument("--size", type=_positive, default=100_000, help="images in a chunk")
         command.add_argument("--output", type=Path, required=True, help="npz file to make")
     for command in (train, chunk):
         command.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")

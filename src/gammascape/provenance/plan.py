@@ -5,15 +5,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gammascape.durations import duration
+from gammascape.needs import needs_text
 from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
 from gammascape.provenance.project import add_study_option, open_project
+from gammascape.study.describe import slice_needs
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
     from gammascape.cli import Commands
 
+_MUCH = 2**32
+"""Bytes of memory for one network that are worth a word."""
 SUMMARY = "what snakemake would do now, and why"
 DESCRIPTION = """\
 Say what `snakemake` would do now and why: which cells are new and which of their values, which were changed and in
@@ -53,7 +57,7 @@ def text(plan: Plan, coming: NextRun) -> str:
         lines.append(f"no cell to train: {there}")
     else:
         lines.append(f"{coming.training:,} of {coming.cells:,} cells to train:")
-        lines += _training(coming)
+        lines += [*_training(coming), *_memory(plan)]
     others = sum(counts.total() for counts in coming.made.values())
     if others:
         lines.append(
@@ -79,6 +83,15 @@ def _training(coming: NextRun) -> Iterator[str]:
             }[why.kind]
             yield f"    {len(why.cells):,} {words}"
     yield f"  {_time(coming.time)}"
+
+
+def _memory(plan: Plan) -> Iterator[str]:
+    """What networks need that are too large for a laptop."""
+    for name, study in plan.studies.items():
+        for part in study.slices:
+            parts = {} if part.is_toy else slice_needs(part)
+            if sum(parts.values()) > _MUCH:
+                yield f"  memory: {name}, {part.key}: one network needs {needs_text(parts)}"
 
 
 def _time(time: Estimate) -> str:

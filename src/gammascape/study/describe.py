@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gammascape.command import command
+from gammascape.command import as_command
 from gammascape.needs import size_text
 from gammascape.study.cells import Dtype
 from gammascape.study.errors import StudyError
@@ -127,7 +127,7 @@ def assumption(rate: Rate) -> str:
     )
 
 
-@command
+@as_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what each study costs; exit status 1 if one cannot be read."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="What studies would cost.")
@@ -147,10 +147,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             print(report(load_study(file), rate), end="\n\n")
         except StudyError as error:
-            failed = 1
+            failed += 1
             print(error, file=sys.stderr)
-    print(assumption(rate))
-    return failed
+    if failed < len(chosen.files):
+        print(assumption(rate))
+    return min(failed, 1)
 
 
 def _positive(text: str) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gammascape.command import command
+from gammascape.command import as_command
 from gammascape.study.axes import EtaAxis, GammaAxis, Range, Window
 from gammascape.study.config import Config, Data
 from gammascape.study.datasets import (
@@ -109,7 +109,7 @@ def manual_text(text: str) -> str:
     return text
 
 
-@command
+@as_command
 def main(arguments: list[str] | None = None, root: Path = Path()) -> int:
     """Write the generated files, or with --check say which of them are stale (exit status 1)."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from gammascape.data import Dataset
 from gammascape.layout import whole
 from gammascape.models import Model
+from gammascape.needs import needs, needs_text, size_text
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, make_pack
 from gammascape.training.step import cpu_lanes
@@ -23,18 +26,63 @@ _MOST_LANES = 4096
 _TRIAL = (2, 10)
 
 
+class CapacityError(Exception):
+    """One network does not fit into this machine."""
+
+
+def check_memory(
+    record: Mapping[str, Any], dataset: Dataset, model: Model, device: torch.device
+) -> None:
+    """Compare what one network takes at least with what the machine has, before anything is allocated.
+
+    Raises:
+        CapacityError: if it does not fit.
+    """
+    parts = _needs(record, dataset, model)
+    places = [("this machine", sum(parts.values()), _host_memory())]
+    if device.type == "cuda":
+        on_device, memory = (
+            sum(parts.values()) - parts["losses"],
+            torch.cuda.mem_get_info(device)[1],
+        )
+        places = [("this machine", parts["losses"], _host_memory()), ("its GPU", on_device, memory)]
+    for place, needed, memory in places:
+        if needed > memory:
+            raise CapacityError(
+                f"one network of this cell needs {needs_text(parts)}, and {place} has {size_text(memory)}; "
+                "train it on a larger one, or make the study smaller"
+            )
+
+
+def _needs(record: Mapping[str, Any], dataset: Dataset, model: Model) -> Mapping[str, int]:
+    weights = sum(math.prod(parameter.shape) for parameter in model.parameters)
+    sample = math.prod(dataset.input_shape) + dataset.outputs
+    item = 8 if record["dtype"] == "float64" else 4
+    return needs(weights, 0, sample, record["batch_size"], record["steps"], item)
+
+
+def _host_memory() -> int:
+    """Bytes of memory of this machine, or of the control group (container, job) that the process is in."""
+    whole_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole_memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return whole_memory
+
+
 def suitable_lanes(
     record: Mapping[str, Any], dataset: Dataset, model: Model, device: torch.device
 ) -> int:
     """Lanes that a pack of cells like this one should have: what fills the device and fits into it.
 
-    On a CPU the measured table of `step.cpu_lanes`; on a GPU from the memory that two small packs of one block
-    of steps were measured to take.
+    On a CPU the measured table of `step.cpu_lanes`, as far as the memory reaches; on a GPU from the memory that
+    two small packs of one block of steps were measured to take.
     """
     if not model.batched:
         return 1
     if device.type == "cpu":
-        return cpu_lanes(model, record["batch_size"])
+        fitting = int(_MEMORY_SHARE * _host_memory() / sum(_needs(record, dataset, model).values()))
+        return max(1, min(cpu_lanes(model, record["batch_size"]), fitting))
     small, large = (_peak_bytes(record, lanes, dataset, model, device) for lanes in _TRIAL)
     per_lane = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
     free, _ = torch.cuda.mem_get_info(device)

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 # Importing torch makes objects that live as long as the process: looking for garbage among them, again and
-# again, takes a tenth of the start.
-gc.disable()
+# again, takes a tenth of the start. A process that has torch already may have its compiler, whose objects are
+# reported as leaks if they are frozen.
+_FIRST = "torch" not in sys.modules
+if _FIRST:
+    gc.disable()
 
 from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
 from gammascape.origin import Source, source_of, utc_now  # noqa: E402
 from gammascape.training.artifact import Origin, make_arrays, make_summary, write_cell  # noqa: E402
-from gammascape.training.capacity import Limits, suitable_lanes  # noqa: E402
+from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, LockedError, scratch_of  # noqa: E402
 from gammascape.training.device import set_up_backend  # noqa: E402
 from gammascape.training.engine import Run, State, Training  # noqa: E402
@@ -31,8 +34,9 @@ from gammascape.training.failures import (  # noqa: E402
 from gammascape.training.pack import make_pack  # noqa: E402
 from gammascape.usercode import UserCodeError, provide  # noqa: E402
 
-gc.freeze()
-gc.enable()
+if _FIRST:
+    gc.freeze()
+    gc.enable()
 
 LOG = logging.getLogger("gammascape.worker")
 
@@ -146,6 +150,7 @@ class Worker:
                 dataset.outputs,
                 dataset.probe_inputs,
             )
+        check_memory(task.record, dataset, self._models[model_key], self.device)
         return dataset, self._models[model_key]
 
     def _store(self, task: Task) -> tuple[Checkpoints, Limits]:
@@ -360,7 +365,7 @@ class Worker:
             f"record {json.dumps(dict(task.record))}",
             f"backend {json.dumps(self.backend.as_record())}",
         ]
-        if isinstance(error, DataError | LockedError | UserCodeError):
+        if isinstance(error, CapacityError | DataError | LockedError | UserCodeError):
             lines.append(str(error))
         else:
             lines += traceback.format_exception(error)

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gammascape.command import command
+from gammascape.command import as_command
 from gammascape.data.prepare import PREPARERS, mnist1m, prepare
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
 
 
-@command
+@as_command
 def main(arguments: list[str] | None = None) -> int:
     """Prepare one dataset; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape.data.prepare", description=__doc__)
