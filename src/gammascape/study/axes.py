@@ -23,6 +23,7 @@ from gammascape.study.exact import (
     DECIMALS,
     decimal_text,
     grid_points,
+    grid_range,
     has_too_many_decimals,
 )
 from gammascape.study.fields import OneOrMore, Record, mistake
@@ -114,7 +115,8 @@ class Range(Record):
                 f"the range runs the wrong way: write from: {decimal_text(self.stop)} and "
                 f"to: {decimal_text(self.start)}"
             )
-        if not self.points():
+        # The points themselves are many.
+        if not grid_range(Fraction(self.start), Fraction(self.stop), self.per_decade):
             raise mistake(
                 f"no point of the grid with per_decade: {self.per_decade} lies between "
                 f"{decimal_text(self.start)} and {decimal_text(self.stop)}; "

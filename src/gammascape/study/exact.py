@@ -32,17 +32,26 @@ def has_too_many_decimals(value: Decimal) -> bool:
     return value != value.quantize(_QUANTUM)
 
 
+def grid_range(
+    low: Fraction, high: Fraction, per_decade: int, slack: Fraction = RANGE_SLACK
+) -> range:
+    """The whole numbers k with low <= k/per_decade <= high.
+
+    `slack` widens both bounds, so that a bound which was itself rounded to six decimals still includes the
+    point that it stands for.
+    """
+    return range(ceil((low - slack) * per_decade), floor((high + slack) * per_decade) + 1)
+
+
 def grid_points(
     low: Fraction, high: Fraction, per_decade: int, slack: Fraction = RANGE_SLACK
 ) -> tuple[Decimal, ...]:
-    """Points k/per_decade, rounded to six decimals, with low <= k/per_decade <= high, ascending.
+    """Points k/per_decade of `grid_range`, rounded to six decimals, ascending.
 
     The points are those of one absolute grid: moving `low` or `high` adds or removes points but
-    never moves one. `slack` widens both bounds, so that a bound which was itself rounded to six
-    decimals still includes the point that it stands for.
+    never moves one.
     """
-    first = ceil((low - slack) * per_decade)
-    last = floor((high + slack) * per_decade)
     return tuple(
-        (Decimal(k) / Decimal(per_decade)).quantize(_QUANTUM) for k in range(first, last + 1)
+        (Decimal(k) / Decimal(per_decade)).quantize(_QUANTUM)
+        for k in grid_range(low, high, per_decade, slack)
     )

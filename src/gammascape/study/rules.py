@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, product
 
 from gammascape.needs import MOST_MEMORY, needs_text, size_text
-from gammascape.study.axes import Window
 from gammascape.study.errors import MOST_PROBLEMS, KeyPath, Problem
 from gammascape.study.exact import decimal_text
 from gammascape.study.fields import Record
@@ -43,8 +42,7 @@ def _problems(file: StudyFile) -> Iterator[Problem]:
         yield from _idle(file, grid, path)
         yield from _single_samples(file, grid, path)
         yield from _memory(file, grid, path)
-        if grid.eta.window is not None:
-            yield from _windows(file, grid, grid.eta.window, (*path, "eta", "window"))
+        yield from _idle_exponent(file, grid, path)
 
 
 def _twins(section: str, specs: Mapping[str, Record]) -> Iterator[Problem]:
@@ -154,19 +152,11 @@ def _single_samples(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Prob
                 yield Problem((*where, "observables"), text)
 
 
-def _windows(file: StudyFile, grid: Grid, window: Window, path: KeyPath) -> Iterator[Problem]:
+def _idle_exponent(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
     depths = {file.models[name].depth_exponent for name in grid.model}
-    if window.rich_exponent is not None and None not in depths:
+    if grid.eta.window and grid.eta.window.rich_exponent is not None and None not in depths:
         text = "every model of this grid has a depth exponent, so this has no effect; remove it"
-        yield Problem((*path, "rich_exponent"), text)
-    for gamma, loss, depth in product(grid.gamma.points(), grid.loss, depths):
-        if not grid.eta.points(gamma, loss, depth):
-            text = (
-                f"holds no point of eta at log10 gamma {decimal_text(gamma)} ({loss}); move lower "
-                "and upper further apart, or raise per_decade"
-            )
-            yield Problem(path, text)
-            return
+        yield Problem((*path, "eta", "window", "rich_exponent"), text)
 
 
 def _memory(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
@@ -187,23 +177,29 @@ def _memory(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
 
 
 def _size(file: StudyFile) -> Iterator[Problem]:
+    """A window without points, and too many cells."""
     left = MOST_CELLS
     for index, grid in enumerate(file.grids):
-        repeats = math.prod(
-            map(len, (grid.dataset, grid.batch_size, grid.steps, grid.seed, grid.data_seed))
-        )
+        path: KeyPath = ("grids", index)
+        lists = (grid.dataset, grid.batch_size, grid.steps, grid.seed, grid.data_seed)
         # Points depend on the model by its depth exponent alone.
         depths = Counter(file.models[name].depth_exponent for name in grid.model)
-        gammas = grid.gamma.points()
-        for (depth, models), loss, gamma in product(depths.items(), grid.loss, gammas):
-            # A window without points counts as well: it takes time, and is an error.
-            left -= repeats * models * max(1, len(grid.eta.points(gamma, loss, depth)))
+        for (depth, models), gamma, loss in product(depths.items(), grid.gamma.points(), grid.loss):
+            points = len(grid.eta.points(gamma, loss, depth))
+            if not points:
+                text = (
+                    f"holds no point of eta at log10 gamma {decimal_text(gamma)} ({loss}); move lower "
+                    "and upper further apart, or raise per_decade"
+                )
+                yield Problem((*path, "eta", "window"), text)
+                break
+            left -= models * math.prod(map(len, lists)) * points
             if left < 0:
                 text = (
                     f"brings the study to more than {MOST_CELLS} cells, which would fill "
                     f"{MOST_CELLS * CELL_BYTES // 10**9:,} GB of disk and more; take fewer points"
                 )
-                yield Problem(("grids", index), text)
+                yield Problem(path, text)
                 return
 
 
