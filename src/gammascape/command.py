@@ -47,18 +47,14 @@ def as_command(main: Callable[P, int]) -> Callable[P, int]:
         # A character that the encoding of the output lacks is escaped. Not every stream in its place can do that.
         with suppress(AttributeError):
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        message, status = "", 0
         try:
             status = main(*arguments, **options)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-            return status
+            print(end="", flush=True)
         except UserError as error:
             message, status = str(error), USER_MISTAKE
         except BrokenPipeError:
-            # The reader of a pipe, such as `head`, has seen enough; nothing is left to be written at the end.
-            message, status = "", 0
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            pass  # The reader of a pipe, such as `head`, has seen enough.
         except OSError as error:
             message, status = visible(str(error)), USER_MISTAKE
         except KeyboardInterrupt:
@@ -66,6 +62,11 @@ def as_command(main: Callable[P, int]) -> Callable[P, int]:
             with suppress(ValueError):
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
             message, status = "interrupted", INTERRUPTED
+        try:
+            print(end="", flush=True)
+        except OSError:
+            # What cannot be written now cannot be written when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if message:
             print(message, file=sys.stderr)
         return status

@@ -1,0 +1,110 @@
+"""Every command ends in an exit status and at most one message, whatever happens in it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gammascape
+from gammascape.command import UserError, as_command, visible
+
+ROOT = Path(gammascape.__file__).parent
+SERVANT = "training/worker.py"
+"""The one that no person calls: its parent reads what it says."""
+COMMANDS = [path for path in ROOT.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
+
+
+def test_every_command_ends_as_commands_do() -> None:
+    others = {path for path in COMMANDS if "@as_command\ndef main(" not in path.read_text()}
+    assert len(COMMANDS) > 8
+    # `python -m gammascape` is the command `gammascape`.
+    assert others == {ROOT / SERVANT, ROOT / "__main__.py"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (UserError("mine.yaml: \x1b[31mred"), 2, "mine.yaml: \\x1b[31mred\n"),
+        (OSError(28, "No space left on device", "\x07"), 2, "[Errno 28] No space left on device: '\\x07'\n"),
+        (BrokenPipeError(), 0, ""),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_message(
+    error: Exception, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @as_command
+    def main() -> int:
+        raise error
+
+    assert main() == status
+    assert capsys.readouterr().err == said
+
+
+def test_characters_that_a_terminal_obeys_are_shown() -> None:
+    assert visible("a\x1b]0;\x07\x9b\ud800\u202e\r") == r"a\x1b]0;\x07\x9b\ud800\u202e\r"
+    assert visible("Ünïcode\nin lines") == "Ünïcode\nin lines"
+
+
+BUSY = """\
+import sys, time
+from gammascape.command import as_command
+@as_command
+def main():
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaning up", flush=True)
+        time.sleep(60)
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_again_while_a_command_cleans_up_is_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "interrupted\n")
+
+
+TALKING = """\
+import sys
+from gammascape.command import as_command
+sys.exit(as_command(lambda: print('x' * 100_000) or 0)())
+"""
+
+
+def test_what_cannot_be_written_at_the_end_is_one_message() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", TALKING],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert re.fullmatch(r"\[Errno 28\].*\n", done.stderr)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", TALKING],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
