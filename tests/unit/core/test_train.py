@@ -1,6 +1,8 @@
 """The command that trains one cell: what it writes, and what it says when it cannot."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +63,35 @@ def test_a_cell_that_cannot_be_read_is_one_message(
 def test_missing_data_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(CELL, tmp_path / "digits/manifest.json", tmp_path) == 1
     assert "snakemake results/data/digits/manifest.json" in capsys.readouterr().err
+
+
+def test_a_cell_that_the_machine_cannot_hold_is_not_begun(
+    digits_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gammascape.training.capacity._host_memory", lambda: 2**33)
+    monkeypatch.setattr("gammascape.training.trainer.Training", None)
+    assert run(replace(CELL, steps=2**31 - 1), digits_file, tmp_path) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "at least 64 GiB of memory, 64 GiB of it for losses, and this machine has 8 GiB" in said
+
+
+def test_a_pack_has_no_more_lanes_than_the_memory_holds(
+    digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, cell = Worker("cpu", 60.0), replace(CELL, steps=10**8)
+    task = Task(cell.identity, cell.record(), digits_file, tmp_path / cell.id, log=None)
+    # 3.2 GB a lane, of which 70 % of the memory are filled.
+    monkeypatch.setattr("gammascape.training.capacity._host_memory", lambda: 14 * 10**9)
+    assert worker.lanes(task) == 3
+
+
+def test_the_trainer_freezes_no_objects_of_a_process_that_has_torch_already() -> None:
+    # They may be those of torch's compiler, which says at the end of the process that they leak.
+    code = "import torch, gc, sys, gammascape.training.trainer; sys.exit(gc.get_freeze_count() > 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_data_that_end_too_early_fail_every_cell_once(

@@ -161,6 +161,13 @@ def test_the_time_is_that_of_cells_alike_and_else_by_operations(project: Path) -
     assert (other.seconds, other.unknown) == (0, 1)
 
 
+def test_memory_that_a_laptop_does_not_have_is_said(project: Path) -> None:
+    assert "memory" not in text(open_project(), coming())
+    edit("1]}\n    batch_size: 16\n    steps: 30", "1]}\n    batch_size: 16\n    steps: 2147483647")
+    said = "memory: tiny, small-digits-mse-B16-T2147483647: one network needs at least 64 GiB"
+    assert said in text(open_project(), coming())
+
+
 def test_the_previous_cells_are_those_of_the_tables(project: Path) -> None:
     assert previous_cells("tiny") == set(open_project().cells)
     assert previous_cells("other") == set()

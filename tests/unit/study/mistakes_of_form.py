@@ -49,6 +49,46 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         swap("steps: 600", "steps: !!python/none x"),
         ["a tag that begins with !", "line 13"],
     ),
+    "a number with a tag": (
+        swap("width: 64", "width: !!int 64"),
+        ["not valid YAML: a tag that begins with !", "line 3, column 38", "remove the tag"],
+    ),
+    "null character": (
+        swap("A study", "A\0study"),
+        ["the character U+0000, which no text of a study holds; remove it (line 1, column 15)"],
+    ),
+    "control character behind an escape": (
+        swap("A study without mistakes.", r'"\e[31mred"'),
+        ["the character U+001B", "line 1, column 14"],
+    ),
+    "half of a surrogate pair": (
+        swap("A study without mistakes.", r'"\ud83d\ude00"'),
+        ["the character U+D83D", "line 1"],
+    ),
+    "an escape without a character": (
+        swap("A study without mistakes.", r'"\UFFFFFFFF"'),
+        ["an escape names no character", "line 1"],
+    ),
+    "number of five thousand digits": (
+        swap("width: 64", "width: " + "9" * 5000),
+        ["999...: no number of a study is as long (line 3, column 38)"],
+    ),
+    "number that is too large for a computer": (
+        swap("width: 64", "width: 1.0e+400"),
+        ["1.0e+400: is too large for a computer", "line 3"],
+    ),
+    "number that is too small for a computer": (
+        swap(DIGITS, "digits: {kind: digits, noise: 1.0e-400}"),
+        ["1.0e-400: is too small for a computer, which takes it for 0", "line 5"],
+    ),
+    "text of a number that is too large": (
+        swap(DIGITS, "digits: {kind: digits, noise: 1e400}"),
+        ["datasets.digits.noise: 1e400 is text to YAML", "not too large for a computer"],
+    ),
+    "duplicate key on one line": (
+        swap(MLP, "mlp3: {kind: mlp, depth: 3, depth: 4, width: 64}"),
+        ["depth: this key stands twice, first on line 3"],
+    ),
     "a list as the file": ("- 1\n- 2\n", ["needs a mapping, got [1, 2]"]),
     # Keys.
     "unknown key": (
@@ -192,6 +232,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "infinite noise": (
         swap(DIGITS, "digits: {kind: digits, noise: .inf}"),
         ["datasets.digits.noise: must be a finite number"],
+    ),
+    "long name": (
+        swap(MLP, "m" * 300 + ": {kind: mlp, depth: 3, width: 64}"),
+        ["mmm: has more than 40 letters; write fewer"],
+    ),
+    "too many stages": (
+        swap(MLP, f"mlp3: {{kind: resnet, width: 8, blocks: {[1] * 9}}}"),
+        ["models.mlp3.blocks: has more than 8 values; write fewer"],
     ),
     "bad name": (
         swap(MLP, "MLP-3: {kind: mlp, depth: 3, width: 64}"),

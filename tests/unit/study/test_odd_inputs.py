@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,12 @@ from gammascape.study import StudyError, load_config, load_study
 from gammascape.study.axes import EtaAxis
 from gammascape.study.errors import MOST_PROBLEMS
 from gammascape.study.fields import each_once
+from gammascape.study.study import RESERVED
 from gammascape.study.yaml_reader import MOST_BYTES, MOST_VALUES
 
 from .good_study import DIGITS, GAMMA, GOOD, MLP, swap
+
+ROOT = Path(__file__).parents[3]
 
 # Each stands in the place of each value of the good study, as YAML text.
 ODD = [
@@ -264,7 +268,14 @@ def test_marks_of_an_editor_are_no_mistakes_and_another_encoding_is(
     assert (outcome(mine) == "") == loads
 
 
-@pytest.mark.parametrize("name", ["cells", "data", "generated", "index", "logs"])
+def test_the_folders_that_studies_share_are_those_of_the_code() -> None:
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").rglob("*.smk")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    found = re.findall(r'(?:results/|RESULTS / ")([a-z][a-z0-9-]*)', text)
+    assert set(found) == set(RESERVED)
+
+
+@pytest.mark.parametrize("name", RESERVED)
 def test_a_study_cannot_take_a_folder_that_studies_share(mine: Path, name: str) -> None:
     path = Path(f"{name}.yaml")
     path.write_text(GOOD)
