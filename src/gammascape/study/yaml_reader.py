@@ -210,7 +210,7 @@ class _Loader(yaml.SafeLoader):
         self.problems.append(Problem((), text, mark.line + 1, mark.column + 1))
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         tag = getattr(event, "tag", None)
         if tag not in (None, "!", f"{_TAG}str"):
             text = "not valid YAML: a tag that begins with ! stands before a value; remove the tag"
@@ -306,6 +306,6 @@ _Loader.yaml_implicit_resolvers = {
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_constructor(f"{_TAG}merge", yaml.SafeLoader.construct_yaml_str)
+_Loader.add_constructor(f"{_TAG}merge", _Loader.construct_yaml_str)
 for _tag in ("int", "float"):
     _Loader.add_constructor(f"{_TAG}{_tag}", _Loader.construct_number)
