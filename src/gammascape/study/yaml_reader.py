@@ -306,6 +306,6 @@ _Loader.yaml_implicit_resolvers = {
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_constructor(f"{_TAG}merge", _Loader.construct_yaml_str)
+_Loader.add_constructor(f"{_TAG}merge", lambda loader, node: str(node.value))
 for _tag in ("int", "float"):
     _Loader.add_constructor(f"{_TAG}{_tag}", _Loader.construct_number)
