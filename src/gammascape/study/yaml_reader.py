@@ -125,6 +125,16 @@ class _Loader(yaml.SafeLoader):
         mark = node.start_mark
         self.problems.append(Problem((), text, mark.line + 1, mark.column + 1))
 
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        for key, value in node.value:
+            if key.value == "roles" and isinstance(value, yaml.MappingNode):
+                # Layers of nn.Sequential have numbers as names (3, 0.3), and another may be called `on`.
+                for name, _ in value.value:
+                    if isinstance(name, yaml.ScalarNode) and not name.tag.endswith(":merge"):
+                        name.tag = "tag:yaml.org,2002:str"
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[object, yaml.Node] = {}
         for key_node, _ in node.value:
