@@ -238,6 +238,12 @@ def _counts(pairs: pl.DataFrame) -> str:
 
 def _blanks(pairs: pl.DataFrame) -> list[str]:
     """Why some tiles are blank, when some are."""
-    if not pairs["cka"].null_count():
-        return []
-    return ["blank: with a single seed there is no second network to compare with"]
+    reasons = []
+    if pairs["cka"].null_count():
+        reasons.append("with a single seed there is no second network to compare with")
+    both = pairs.select(*_GROUP, "model_a", "model_b").n_unique()
+    if both < sum(
+        n * n for n in pairs.group_by(_GROUP).agg(pl.col("model_a").n_unique())["model_a"]
+    ):
+        reasons.append("networks of different versions of the data are not compared")
+    return [f"blank: {reason}" for reason in reasons]

@@ -125,7 +125,7 @@ class _Loader(yaml.SafeLoader):
         mark = node.start_mark
         self.problems.append(Problem((), text, mark.line + 1, mark.column + 1))
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         for key, value in node.value:
             if key.value == "roles" and isinstance(value, yaml.MappingNode):
