@@ -276,8 +276,8 @@ def _array(options: dict[str, Any], values: Any, what: str) -> NDArray[Any]:
         raise _wrong(options, f"returned {what} that are no array: {error}") from None
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind in _NOT_NUMBERS:
-        odd = [type(value).__name__ for value in array.flat if not isinstance(value, int | float)]
-        shown = f" ({odd[0]})" if kind == "O" and odd else ""
+        odd = (type(value).__name__ for value in array.flat if not isinstance(value, int | float))
+        shown = f" ({next(odd, 'int')})" if kind == "O" else ""
         raise _wrong(options, f"returned {what} that are {_NOT_NUMBERS[kind]}{shown}")
     if kind == "f" and size > 8:
         array = array.astype(np.float64)

@@ -1,6 +1,6 @@
 """Which role each layer of a user's network has, and the multiplier that mu-P gives it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -54,11 +54,11 @@ class Plan:
 
     parameters: tuple[Parameter, ...]
     multipliers: Mapping[str, float]
-    """Parameter -> multiplier; those of 1 are left out."""
+    """Parameter, by any of its names, -> multiplier there; those of 1 are left out."""
     layers: Mapping[str, Layer]
     shared: Mapping[str, tuple[str, float]]
-    """Further place of a shared tensor -> its first place, and the multiplier here; all of a module's, buffers as
-    well, if the places of one tensor have different multipliers, else none."""
+    """Further name of a shared tensor, buffers as well -> its first name and its multiplier here. Empty where all
+    places of each tensor have one multiplier."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,9 @@ class _Use:
 
     name: str
     first: str
-    """The first place of the same tensor; the parameter is trained under this name."""
-    layer: str
-    known: bool
-    """Whether the layer is one of WEIGHTED or NORMS, and the parameter its weight or bias."""
+    """Its name at the first place of the same tensor, under which it is trained."""
+    layer: str | None
+    """The layer of WEIGHTED or NORMS whose weight or bias it is."""
     shape: tuple[int, ...]
 
 
@@ -102,31 +101,29 @@ def plan(
             f"layer {odd} is there at one width and not at twice this width, so nobody can say how layers scale; "
             "let the width change the sizes of layers only"
         )
-    uses = list(_uses(module))
-    loose = [use for use in uses if not use.known]
+    uses = [
+        _Use(name, first, _known(module, name), tuple(value.shape))
+        for name, first, value in _places(module, "parameters")
+    ]
+    loose = [use for use in uses if use.layer is None]
     given = _given(dict(roles), list(before), [use.name for use in loose])
     layers: dict[str, Layer] = {}
     for name, fans in before.items():
         role = given.get(name) or _infer(fans, after[name])
         how: Literal["inferred", "given"] = "given" if name in given else "inferred"
         layers[name] = Layer(name, role, _multiplier(role, fans.fan_in), how)
-    grown = {name: tuple(value.shape) for name, value in _parameters(wide)}
+    grown = {name: tuple(value.shape) for name, _, value in _places(wide, "parameters")}
     for use in loose:
         if use.name in given:
-            role = given[use.name]
-            multiplier = _loose_multiplier(use, role, grown.get(use.name, use.shape))
-            layers[use.name] = Layer(use.name, role, multiplier, "given")
-    _check_roles_complete([use for use in uses if use.known or use.name in given], loose)
+            role, more = given[use.name], grown.get(use.name, use.shape)
+            layers[use.name] = Layer(use.name, role, _loose_multiplier(use, role, more), "given")
+    settled = [use for use in uses if use.layer is not None or use.name in given]
+    _check_roles_complete({use.first for use in settled}, loose)
     _check_readout(before, after, layers)
     multipliers: dict[str, float] = {}
-    shared: dict[str, tuple[str, float]] = {}
     starts: dict[str, tuple[Start, _Use]] = {}
-    # A further place without a role of its own has that of another one.
-    for use in sorted(uses, key=lambda use: not use.known and use.name not in given):
-        if not use.known and use.name not in given:
-            multipliers[use.name] = multipliers[starts[use.first][1].name]
-            continue
-        layer = layers.get(use.layer if use.known else use.name)
+    for use in settled:
+        layer = layers.get(use.name if use.layer is None else use.layer)
         multipliers[use.name] = layer.multiplier if layer else 1.0
         start = _start(use, layer)
         other, elsewhere = starts.setdefault(use.first, (start, use))
@@ -135,23 +132,23 @@ def plan(
                 f"{elsewhere.name} and {use.name} are one parameter, and it would have to start as {other} and as "
                 f"{start}; give each its own"
             )
-    for use in uses:
-        if use.name != use.first:
-            shared[use.name] = use.first, multipliers[use.name]
-    if all(multipliers[first] == multiplier for first, multiplier in shared.values()):
+    # A place without a role of its own has that of another one.
+    every = {
+        use.name: multipliers.get(use.name, multipliers[starts[use.first][1].name]) for use in uses
+    }
+    shared = {use.name: (use.first, every[use.name]) for use in uses if use.name != use.first}
+    if all(every[first] == multiplier for first, multiplier in shared.values()):
         shared = {}
     else:
-        shared |= {name: (first, 1.0) for name, first in _shared_buffers(module)}
+        shared |= {
+            name: (first, 1.0) for name, first, _ in _places(module, "buffers") if name != first
+        }
     return Plan(
         tuple(
             Parameter(name, tuple(value.shape), starts[name][0])
             for name, value in module.named_parameters()
         ),
-        {
-            use.name: m
-            for use in uses
-            if use.name == use.first and (m := multipliers[use.name]) != 1.0
-        },
+        {name: multiplier for name, multiplier in every.items() if multiplier != 1.0},
         layers,
         shared,
     )
@@ -241,29 +238,19 @@ def _fans(module: nn.Module) -> Iterator[tuple[str, Fans]]:
             yield name, Fans(shape[1], shape[0])
 
 
-def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Parameters of each layer: one that several layers share comes several times, a layer once."""
-    for prefix, layer in module.named_modules():
-        yield from layer.named_parameters(prefix, recurse=False, remove_duplicate=False)
-
-
-def _uses(module: nn.Module) -> Iterator[_Use]:
-    first: dict[int, str] = {}
-    for name, value in _parameters(module):
-        owner, _, kind = name.rpartition(".")
-        layer = module.get_submodule(owner)
-        known = isinstance(layer, (*WEIGHTED, *NORMS)) and kind in ("weight", "bias")
-        place = first.setdefault(id(value), name)
-        yield _Use(name, place, owner, known, tuple(value.shape))
-
-
-def _shared_buffers(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Further and first place of each buffer with several."""
+def _places(module: nn.Module, kind: str) -> Iterator[tuple[str, str, Tensor]]:
+    """Name, first name of the same tensor, and value of the parameters or buffers of each layer."""
     first: dict[int, str] = {}
     for prefix, layer in module.named_modules():
-        for name, value in layer.named_buffers(prefix, recurse=False, remove_duplicate=False):
-            if first.setdefault(id(value), name) != name:
-                yield name, first[id(value)]
+        found = getattr(layer, f"named_{kind}")(prefix, recurse=False, remove_duplicate=False)
+        for name, value in found:
+            yield name, first.setdefault(id(value), name), value
+
+
+def _known(module: nn.Module, parameter: str) -> str | None:
+    owner, _, kind = parameter.rpartition(".")
+    known = isinstance(module.get_submodule(owner), (*WEIGHTED, *NORMS))
+    return owner if known and kind in ("weight", "bias") else None
 
 
 def _is_compiled(layer: nn.Module) -> bool:
@@ -289,7 +276,7 @@ def _computed(layer: nn.Module) -> list[str]:
 
 def _start(use: _Use, layer: Layer | None) -> Start:
     """How the parameter of a known layer (norms have no entry) or one on its own starts."""
-    if not use.known:
+    if use.layer is None:
         assert layer is not None
         return "ones" if layer.role == "gain" else "zeros" if layer.role == "bias" else "normal"
     if not use.name.endswith("weight"):
@@ -353,10 +340,9 @@ def _given(
     return {name: roles[key] for name, key in chosen.items()}
 
 
-def _check_roles_complete(settled: Sequence[_Use], loose: Sequence[_Use]) -> None:
+def _check_roles_complete(settled: Set[str], loose: Sequence[_Use]) -> None:
     """Each parameter must belong to a known layer, or have a role, at one of its places."""
-    known = {use.first for use in settled}
-    unnamed = [use.name for use in loose if use.first not in known and use.name == use.first]
+    unnamed = [use.name for use in loose if use.first not in settled and use.name == use.first]
     if not unnamed:
         return
     belong = "parameters {} belong" if len(unnamed) > 1 else "parameter {} belongs"
