@@ -1,6 +1,7 @@
 """How alike the representations of trained networks are: across architectures and across gamma."""
 
 import math
+from itertools import product
 from typing import Any
 
 import altair as alt
@@ -107,10 +108,18 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
             title="γ", values=ticks(pixels), labelExpr=labels, labelAngle=0, labelFontSize=9
         )
 
+    tiles = part.select(*_ENDS, "cka", "seed_pairs")
+    # Vega places maps one after another, so a pair of models that are not compared needs a blank one.
+    ends = ["model_a", "model_b"]
+    every = pl.DataFrame(list(product(models, models)), schema=ends, orient="row")
+    blank = every.join(tiles, on=ends, how="anti").with_columns(
+        gamma_a_log10=pl.lit(gammas[0]), gamma_b_log10=pl.lit(gammas[0])
+    )
     chart: alt.Chart = (
-        alt.Chart(part.select(*_ENDS, "cka", "seed_pairs").sort(_ENDS))
-        .mark_rect()
+        alt.Chart(pl.concat([tiles, blank], how="diagonal").sort(_ENDS))
+        .mark_rect(invalid=None)
         .encode(
+            opacity=alt.condition("isValid(datum.cka)", alt.value(1), alt.value(0)),
             x=alt.X("gamma_b_log10:O", axis=axis(26)).scale(domain=gammas),
             y=alt.Y("gamma_a_log10:O", axis=axis(14)).scale(domain=gammas[::-1]),
             color=alt.Color("cka:Q")

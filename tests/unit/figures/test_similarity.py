@@ -36,6 +36,9 @@ def test_pairs_of_networks_of_different_data_are_blank_and_said_to_be(chart):
     of_other_data = pl.col("model_a") == "vit"
     apart = similarity(PAIRS.filter(of_other_data == (pl.col("model_b") == "vit")))
     assert "blank: networks of different versions of the data are not compared" in subtitle(apart)
+    # A map without any tile would let Vega shift the others.
+    blank = [row for row in rows(apart) if row.get("model_a") == "cnn" and row["model_b"] == "vit"]
+    assert [row["cka"] for row in blank] == [None]
 
 
 def test_a_title_names_the_gamma_at_which_similarity_is_highest():
