@@ -89,8 +89,8 @@ def _check(
         )
 
     batches = dataset.batches(0, 0, STEPS, BATCH)
-    for widths in tried:
-        found = check_coordinates(build, batches, part.loss, widths, seeds, eta)
+    for used in tried:
+        found = check_coordinates(build, batches, part.loss, used, seeds, eta)
         wrong = [one for one in found if one.verdict != "right"]
         if not wrong:
             break
@@ -98,7 +98,7 @@ def _check(
         f"\nCoordinate check: {STEPS} steps of SGD at eta = {eta:g}, gamma = 1, batch size {BATCH}, "
         f"loss {part.loss}, mean over {len(seeds)} seeds."
     )
-    print("\n".join(table(found, widths)))
+    print("\n".join(table(found, used)))
     if not wrong:
         print("\nAll layers are right.")
         return 0
