@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gammascape.training.coordinates import Coordinates
 
 STEPS, BATCH = 3, 32
+TELLING = 64
+"""Widths from which on a right layer is called right; at smaller ones it may seem to grow or to vanish."""
 WRONG = 1
 
 
@@ -33,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--widths",
         type=_widths,
-        help="widths, with commas between; 1, 2, 4 and 8 times that of the model if not given",
+        help="widths, with commas between; 1, 2, 4 and 8 times that of the model if not given, and, where a layer "
+        f"is wrong at these, larger ones from {TELLING} on",
     )
     parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (5)")
@@ -71,7 +74,12 @@ def _check(
     for layer, role in model.roles.items():
         print(f"  {layer}: {role}")
     print("  hidden layers on the probe set: " + ", ".join(model.hidden))
-    widths = widths or [model.base_width * n for n in (1, 2, 4, 8)]
+    for seed in sorted({cell.data_seed for cell in part.cells}):
+        dataset.batches(seed, 0, 1, 1)
+    scales = [1, -(-TELLING // model.base_width)] if model.base_width < TELLING else [1]
+    tried = (
+        [widths] if widths else [[model.base_width * s * n for n in (1, 2, 4, 8)] for s in scales]
+    )
 
     def build(width: int) -> Any:
         return build_model(
@@ -79,19 +87,23 @@ def _check(
         )
 
     batches = dataset.batches(0, 0, STEPS, BATCH)
-    found = check_coordinates(build, batches, part.loss, widths, seeds, eta)
+    for used in tried:
+        found = check_coordinates(build, batches, part.loss, used, seeds, eta)
+        wrong = [one for one in found if one.verdict != "right"]
+        if not wrong:
+            break
     print(
         f"\nCoordinate check: {STEPS} steps of SGD at eta = {eta:g}, gamma = 1, batch size {BATCH}, "
         f"loss {part.loss}, mean over {len(seeds)} seeds."
     )
-    print("\n".join(table(found, widths)))
-    wrong = [one for one in found if one.verdict != "right"]
+    print("\n".join(table(found, used)))
     if not wrong:
         print("\nAll layers are right.")
         return 0
     print(
         f"\n{len(wrong)} of {len(found)} are wrong, some because of others. {_advice(found)} Set its role under "
-        "roles, or look at what is done between the layers."
+        "roles, or look at what is done between the layers. Powers that come nearer to 0 at larger --widths are "
+        "no fault: the deeper a network is, the wider it must be to tell."
     )
     return WRONG
 

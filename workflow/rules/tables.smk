@@ -262,6 +262,7 @@ rule gain:
 
 rule regimes:
     input:
+        cells="results/{study}/tables/cells.parquet",
         thresholds="results/{study}/tables/thresholds.parquet",
         scaling="results/{study}/tables/scaling.parquet",
         gain=lambda wildcards: trained_table(wildcards.study, "gain"),

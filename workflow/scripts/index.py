@@ -39,6 +39,10 @@ with run_script(snakemake, "page"):
     sections = []
     for name, study in snakemake.params.studies.items():
         folder = Path("results") / name / "tables"
+        claims, regimes = (
+            pl.read_parquet(folder / f"{table}.parquet") if table in study["tables"] else None
+            for table in ("claims", "regimes")
+        )
         sections.append(
             study_section(
                 name,
@@ -49,7 +53,8 @@ with run_script(snakemake, "page"):
                     *(TableEntry(folder / f"{t}.parquet", TABLES[t]) for t in study["tables"]),
                     TableEntry(folder.parent / "provenance.html", PROVENANCE),
                 ],
-                pl.read_parquet(folder / "claims.parquet") if "claims" in study["tables"] else None,
+                claims,
+                regimes,
             )
         )
     write_index(sections, snakemake.output[0])

@@ -8,6 +8,7 @@ from gammascape.study import Analysis
 
 with run_script(snakemake, "table"):
     compared = snakemake.params.compared
+    digests = pl.read_parquet(snakemake.input.cells, columns=["slice", "data_digest"]).unique()
     gains = [pl.read_parquet(path) for path in snakemake.input.gain]
     regime_table(
         compared["members"],
@@ -15,4 +16,5 @@ with run_script(snakemake, "table"):
         pl.read_parquet(snakemake.input.scaling),
         gains[0] if gains else None,
         Analysis.model_validate(compared["analysis"]),
+        dict(digests.iter_rows()),
     ).write_parquet(snakemake.output[0])

@@ -46,6 +46,7 @@ TREND_SCHEMA = {
 
 SLOPE, PREFACTOR, PER_SAMPLE = "slope", "prefactor_log10", "prefactor_per_sample_log10"
 BEST_GAMMA, GAIN = "best_gamma_log10", "gain"
+LEFT_OUT = "left_out"
 
 
 def regime_table(
@@ -54,6 +55,7 @@ def regime_table(
     scaling: pl.DataFrame,
     gain: pl.DataFrame | None,
     analysis: Analysis,
+    digests: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
 
@@ -63,6 +65,8 @@ def regime_table(
     prefactor_per_sample_log10  the same of eta / B, where B is the factor
     best_gamma_log10            log10 of the best gamma; from the least to the largest of those equal to it
     gain                        of the best gamma over gamma = 1, as in `analysis.gain`
+    left_out                    nothing else of this slice is here: its data are another version than those of most
+                                slices of its group
 
     Args:
         members: factor, group, value and slice of each slice that is compared (`study.factors.members`).
@@ -70,8 +74,11 @@ def regime_table(
         scaling: fits of all slices.
         gain: gains of all slices that are trained; None if there are none.
         analysis: the study's windows, number of resamples and confidence level.
+        digests: slice -> digest of its data; without it all data count as equal.
     """
     rows: list[dict[str, Any]] = []
+    members = list(members)
+    left_out = _of_other_data(members, digests or {})
     for member in members:
         part = thresholds.filter(slice=member["slice"])
         if part.is_empty():
@@ -82,6 +89,9 @@ def regime_table(
             "factor_value": member["value"],
             "confidence": analysis.confidence,
         }
+        if (member["factor"], member["group"], member["slice"]) in left_out:
+            rows.append(shared | {"quantity": LEFT_OUT})
+            continue
         found = [
             row
             for window in windows(part, analysis)
@@ -93,6 +103,23 @@ def regime_table(
             )
         rows += [shared | row for row in found]
     return pl.DataFrame(rows, schema=REGIME_SCHEMA)
+
+
+def _of_other_data(
+    members: Iterable[Mapping[str, Any]], digests: Mapping[str, str]
+) -> set[tuple[str, str, str]]:
+    """Factor, group and slice of those trained on other data than most of the group; of equals the first stay."""
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for member in members:
+        # The law of a teacher follows from options, and those are compared where groups are made.
+        version = digests.get(member["slice"], "").partition(" ")[0]
+        groups.setdefault((member["factor"], member["group"]), {})[member["slice"]] = version
+    return {
+        (*group, part)
+        for group, versions in groups.items()
+        for part, version in versions.items()
+        if version != max(versions.values(), key=list(versions.values()).count)
+    }
 
 
 def _edge_rows(

@@ -87,6 +87,7 @@ def similarity_table(
     the other layers of one model with themselves across gamma and seeds, and all layers of different models
     at equal gamma; every pair stands there in both orders. Values are means over pairs of networks, which
     differ in seed. A network is never compared with itself, so one seed leaves the diagonal without a value.
+    Networks of one dataset that were trained on different versions of it are not compared: such pairs have no row.
 
     Args:
         thresholds: thresholds of all slices; networks are compared within one dataset, loss, batch size and steps.
@@ -95,7 +96,7 @@ def similarity_table(
     """
     analysis = analysis or Analysis()
     rows: list[dict[str, Any]] = []
-    for networks, shared in _alike_but_for_model(thresholds, cells_folder, analysis):
+    for networks, shared in _of_equal_data(thresholds, cells_folder, analysis):
         blocks: list[tuple[Block, Wanted]] = [(_last_layers(networks), always)]
         for model in sorted({network.model for network in networks}):
             of_model = [network for network in networks if network.model == model]
@@ -118,7 +119,7 @@ def function_table(
     """
     analysis = analysis or Analysis()
     rows: list[dict[str, Any]] = []
-    for networks, shared in _alike_but_for_model(thresholds, cells_folder, analysis, grams=False):
+    for networks, shared in _of_equal_data(thresholds, cells_folder, analysis, grams=False):
         found = Block.of_functions(networks).rows("correlation", analysis)
         rows += [shared | row for row in found]
     return pl.DataFrame(rows, schema=FUNCTION_SCHEMA)
@@ -135,13 +136,14 @@ def trend_tables(
     analysis = analysis or Analysis()
     levels: list[dict[str, Any]] = []
     slopes: list[dict[str, Any]] = []
-    for networks, shared in _alike_but_for_model(thresholds, cells_folder, analysis):
-        every = [point for block in _all_layers(networks) for point in block.at_equal_gamma()]
-        for measure, layers, points in (
-            ("cka", "last", _last_layers(networks).at_equal_gamma()),
-            ("cka", "all", every),
-            ("correlation", None, Block.of_functions(networks).at_equal_gamma()),
-        ):
+    for parts, shared in _alike_but_for_model(thresholds, cells_folder, analysis):
+        blocks: dict[tuple[str, str | None], list[Block]] = {
+            ("cka", "last"): [_last_layers(networks) for networks in parts],
+            ("cka", "all"): [block for networks in parts for block in _all_layers(networks)],
+            ("correlation", None): [Block.of_functions(networks) for networks in parts],
+        }
+        for (measure, layers), several in blocks.items():
+            points = [point for block in several for point in block.at_equal_gamma()]
             found = trends(points, analysis)
             labels = shared | {"measure": measure, "layers": layers}
             levels += [labels | row for row in found.levels]
@@ -151,21 +153,30 @@ def trend_tables(
 
 def _alike_but_for_model(
     thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
-) -> Iterator[tuple[list[Network], dict[str, Any]]]:
-    """Networks that are compared with one another, and the columns that they share."""
+) -> Iterator[tuple[list[list[Network]], dict[str, Any]]]:
+    """Networks that are compared, in a list for each version of the data, and the columns that they share."""
     for key, group in best_cells(thresholds).group_by(list(GROUP), maintain_order=True):
         cells = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
         folders = [cells_folder / row["cell"] for row in cells]
         for condition in conditions(folders):
-            read = [
-                read_network(folder, row, condition, grams)
-                for folder, row in zip(folders, cells, strict=True)
-            ]
-            networks = [network for network in read if network is not None]
-            if networks:
+            parts: dict[str, list[Network]] = {}
+            for folder, row in zip(folders, cells, strict=True):
+                network = read_network(folder, row, condition, grams)
+                if network is not None:
+                    parts.setdefault(network.data, []).append(network)
+            if parts:
+                networks = list(parts.values())
                 shared = dict(zip(GROUP, key, strict=True)) | condition._asdict()
-                sizes = {"probes": networks[0].probes, "confidence": analysis.confidence}
+                sizes = {"probes": networks[0][0].probes, "confidence": analysis.confidence}
                 yield networks, shared | sizes
+
+
+def _of_equal_data(
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
+) -> Iterator[tuple[list[Network], dict[str, Any]]]:
+    for parts, shared in _alike_but_for_model(thresholds, cells_folder, analysis, grams):
+        for networks in parts:
+            yield networks, shared | {"probes": networks[0].probes}
 
 
 def _last_layers(networks: Sequence[Network]) -> Block:

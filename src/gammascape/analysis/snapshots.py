@@ -44,6 +44,8 @@ class Network:
     """Layer -> `cka.pair_vector` of its Gram matrix, without layers that do not vary."""
     outputs: Floats
     """(P, O) centred f."""
+    data: str = ""
+    """Digest of the data: networks of different data saw different probes."""
 
     @property
     def probes(self) -> int:
@@ -106,6 +108,7 @@ def read_network(
         layers=layers,
         grams={layer: vector for layer, vector in vectors.items() if np.isfinite(vector).all()},
         outputs=outputs,
+        data=summary["data"]["digest"],
     )
 
 

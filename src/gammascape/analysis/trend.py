@@ -127,7 +127,9 @@ class _Pairs:
         lines: dict[Hashable, Network] = {}
         models: dict[tuple[str, str], int] = {}
         place, values, shuffled = [], [], []
-        for at, point in enumerate(points):
+        gammas = sorted({point.gamma for point in points})
+        for point in points:
+            at = gammas.index(point.gamma)
             for network in point.networks:
                 lines.setdefault(network.line, network)
             names = list(lines)
@@ -143,7 +145,7 @@ class _Pairs:
             return None
         return cls(
             compared,
-            np.array([point.gamma for point in points]),
+            np.array(gammas),
             tuple(models),
             tuple(lines.values()),
             np.array(place),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
@@ -25,6 +26,17 @@ from gammascape.usercode import Code, load_code
 
 LEAST_TEST = 16
 """Test samples that are needed: representations are compared on them."""
+
+_NOT_NUMBERS = {
+    "c": "complex; give real and imaginary parts as two channels",
+    "M": "dates; subtract a first one and divide by numpy.timedelta64(1, 'D')",
+    "m": "differences of time; divide by numpy.timedelta64(1, 'D')",
+    "O": "not all numbers; give arrays of numbers, all samples of one shape, sparse matrices by toarray()",
+    "S": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
+    "U": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
+    "V": "records; put their fields side by side in an array of numbers",
+}
+"""Kind of dtype -> what such values are, and what to return in their place."""
 
 Draw = Callable[[int, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(data seed, places (n,)) -> inputs (n, ...), targets (n,) or (n, O), numbers of the samples (n,)."""
@@ -130,16 +142,27 @@ def _stream(
             )
         return _samples(options, drawn[0], drawn[1], "drawn", count, device)
 
-    whole, again, rest = piece(0, 0, 8), piece(0, 0, 8), piece(0, 5, 3)
-    for one, two, part in zip(whole, again, rest, strict=True):
-        if not (torch.equal(one, two) and torch.equal(one[5:], part)):
-            raise _wrong(
-                options,
-                "has a sampler that gives other samples when it is asked again or in other pieces; sample number "
-                "n must be a function of (seed, n) alone, for example of numpy.random.default_rng((seed, n))",
-            )
+    tried: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def try_out(seed: int) -> tuple[Tensor, Tensor]:
+        """Samples 0 to 7, drawn in other pieces as well, and again after those of seed 0."""
+        tried[seed] = piece(seed, 0, 8)
+        for other, first in ((seed, 5), (0, 0), (seed, 0)):
+            again = piece(other, first, 8 - first)
+            if not all(torch.equal(a, b[first:]) for a, b in zip(again, tried[other], strict=True)):
+                raise _wrong(
+                    options,
+                    f"has a sampler that gives other samples of seed {other} when it is asked again, in other "
+                    "pieces or after another seed; sample number n must be a function of (seed, n) alone, for "
+                    "example of numpy.random.default_rng((seed, n))",
+                )
+        return tried[seed]
+
+    whole = try_out(0)
 
     def draw(data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if data_seed not in tried:
+            try_out(data_seed)
         first, last = int(places.min()), int(places.max())
         if last - first + 1 == len(places) and bool((places.diff() == 1).all()):
             x, y = piece(data_seed, first, len(places))
@@ -177,13 +200,14 @@ def _samples(
         )
     if len(y) != len(x):
         raise _wrong(options, f"returned {len(x)} {name} inputs and {len(y)} {name} targets")
-    x = x.to(torch.float32)
+    law = name != "drawn"
+    x = _float32(options, x, f"{name} inputs", law)
     if classes:
         if y.dim() != 1 or y.is_floating_point():
             raise _wrong(
                 options,
-                f"returned {name} targets of shape {list(y.shape)} in {y.dtype}; classes are whole numbers, "
-                "one for each sample",
+                f"returned {name} targets of shape {list(y.shape)} in {_plain(y.dtype)}; classes are whole "
+                "numbers, one for each sample: of one-hot rows write argmax(1), of 1.0 and 2.0 astype(int)",
             )
         y = y.to(torch.int64)
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
@@ -193,7 +217,7 @@ def _samples(
                 f"numbered from 0 to {classes - 1}",
             )
     else:
-        y = y.to(torch.float32)
+        y = _float32(options, y, f"{name} targets", law)
         y = y[:, None] if y.dim() == 1 else y
         if tuple(y.shape[1:]) != (options["targets"],):
             raise _wrong(
@@ -201,22 +225,124 @@ def _samples(
                 f"returned {name} targets of shape {list(y.shape)}; the study says targets: "
                 f"{options['targets']}, so they must be (samples, {options['targets']})",
             )
-    for values, what in ((x, "inputs"), (y, "targets")):
-        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-            raise _wrong(options, f"returned {name} {what} that are not finite")
     return x.to(device), y.to(device)
 
 
 def _tensor(options: dict[str, Any], values: Any, what: str) -> Tensor:
-    try:
-        tensor = (
-            values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    """Real or whole numbers, booleans among them, in a dtype that torch can compute with.
+
+    Raises:
+        DataError: if they are anything else, or some are masked.
+    """
+    if not isinstance(values, Tensor):
+        values = torch.from_numpy(_array(options, values, what))
+    unfit = {
+        "quantized": values.is_quantized,
+        "nested": values.is_nested,
+        "without values": values.is_meta,
+        _plain(values.layout): values.layout != torch.strided,
+    }
+    if any(unfit.values()):
+        kind = next(kind for kind, found in unfit.items() if found)
+        raise _wrong(
+            options,
+            f"returned {what} that are {kind}; return a dense tensor of numbers, as by to_dense() or dequantize()",
         )
-    except (TypeError, ValueError) as error:
-        raise _wrong(options, f"returned {what} that are no array: {error}") from None
-    if not tensor.dim():
+    if values.is_complex():
+        raise _wrong(options, f"returned {what} that are {_NOT_NUMBERS['c']}")
+    if not values.dim():
         raise _wrong(options, f"returned {what} that are one number, not an array")
+    tensor: Tensor = values.detach()
+    # Torch has next to no arithmetic for these; the wider types hold all of their numbers.
+    if tensor.is_floating_point() and tensor.itemsize < 4:
+        return tensor.to(torch.float32)
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        tensor = tensor.to(torch.int64)
+        if tensor.numel() and int(tensor.min()) < 0:
+            raise _wrong(options, f"returned {what} of 2^63 or more; number categories from 0")
     return tensor
+
+
+def _array(options: dict[str, Any], values: Any, what: str) -> NDArray[Any]:
+    """Numbers in a dtype that torch knows."""
+    if _masked(values):
+        raise _wrong(
+            options,
+            f"returned {what} of which some are masked; fill them, or leave these samples out",
+        )
+    try:
+        array = np.array(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _wrong(options, f"returned {what} that are no array: {error}") from None
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind in _NOT_NUMBERS:
+        odd = (type(value).__name__ for value in array.flat if not isinstance(value, int | float))
+        shown = f" ({next(odd, 'int')})" if kind == "O" else ""
+        raise _wrong(options, f"returned {what} that are {_NOT_NUMBERS[kind]}{shown}")
+    if kind == "f" and size > 8:
+        array = array.astype(np.float64)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+def _masked(values: Any) -> bool:
+    if np.ma.isMaskedArray(values):
+        return bool(np.ma.getmaskarray(values).any())
+    return isinstance(values, list | tuple) and any(map(_masked, values))
+
+
+def _float32(options: dict[str, Any], values: Tensor, what: str, law: bool = True) -> Tensor:
+    """The numbers as they are trained on.
+
+    Args:
+        options: of the dataset.
+        values: (n, ...).
+        what: they are, in words.
+        law: whether they are enough to tell how each feature varies.
+
+    Raises:
+        DataError: if some are not finite, or do not mean the same in float32.
+    """
+    if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+        count = int((~torch.isfinite(values)).sum())
+        raise _wrong(
+            options,
+            f"returned {what} that are not finite (NaN or infinite): {count} of {values.numel()}; fill them, or "
+            "leave these samples out",
+        )
+    found = values.to(torch.float32)
+    if values.dtype not in (torch.int32, torch.int64, torch.float64) or not values.numel():
+        return found
+    exact = values.to(torch.float64)
+    size, lost = exact.abs(), (exact - found).abs()
+    # From 2^53 on a number in float64 says nothing of its last digit.
+    coarse = (lost > 0) | (size >= 2**53)
+    whole = not values.is_floating_point() or bool(
+        ((exact == exact.round()) & (size < 2**53)).all()
+    )
+    fault, at = None, size
+    if not bool(torch.isfinite(found).all()):
+        fault = "are too large for"
+    elif not bool(found.any()) and bool(exact.any()):
+        fault = "are too small for"
+    elif whole:
+        fault, at = "lose their last digits in" if bool(coarse.any()) else None, coarse * size
+    elif law:
+        # What varies by less than 1e-11 of itself is rounding of float64.
+        spread = exact.std(0, correction=0)
+        faint = (lost.amax(0) > 0.01 * spread) & (spread > 1e-11 * exact.mean(0).abs())
+        fault, at = "hardly differ any more in" if bool(faint.any()) else None, faint * size
+    if fault is None:
+        return found
+    example = values.flatten()[int(at.flatten().argmax())].item()
+    raise _wrong(
+        options,
+        f"returned {what} such as {example} in {_plain(values.dtype)}, which {fault} float32; subtract an offset, "
+        "scale them, or number categories from 0",
+    )
+
+
+def _plain(value: object) -> str:
+    return str(value).removeprefix("torch.")
 
 
 def _digest(x: Tensor, y: Tensor) -> str:

@@ -3,7 +3,7 @@
 import html
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from gammascape.analysis.regimes import LEFT_OUT
 from gammascape.durations import duration
 from gammascape.figures.claims import claims_html
 from gammascape.figures.save import FORMATS
@@ -56,6 +57,8 @@ class StudySection:
     tables: tuple[TableEntry, ...]
     claims: str = ""
     """HTML of the table of claims; empty where none can be judged."""
+    left_out: tuple[str, ...] = ()
+    """Sentences that say which slices are not compared, and why."""
 
 
 def read_figure(stem: str | Path) -> FigureEntry:
@@ -76,8 +79,9 @@ def study_section(
     figures: Sequence[FigureEntry],
     tables: Sequence[TableEntry],
     claims: pl.DataFrame | None = None,
+    regimes: pl.DataFrame | None = None,
 ) -> StudySection:
-    """The section of a study: counts from its table `cells`, verdicts from its table `claims` if it has one."""
+    """The section of a study: counts from its table `cells`, and from `claims` and `regimes` if it has them."""
     distinct = cells.unique("cell")
     return StudySection(
         name=name,
@@ -88,7 +92,36 @@ def study_section(
         figures=tuple(figures),
         tables=tuple(tables),
         claims="" if claims is None else claims_html(claims),
+        left_out=(*_versions(cells), *([] if regimes is None else _left_out(regimes))),
     )
+
+
+def _versions(cells: pl.DataFrame) -> Iterator[str]:
+    """Datasets of which slices were trained on different versions."""
+    # A digest with spaces is in words, of a law that follows from the study.
+    files = cells.filter(~pl.col("data_digest").str.contains(" ")).sort("slice")
+    for (dataset,), part in files.group_by("dataset", maintain_order=True):
+        versions = part.group_by("data_digest", maintain_order=True).agg(
+            pl.col("slice").unique().sort()
+        )
+        if versions.height > 1:
+            named = [
+                f"{digest[:12]} by {', '.join(slices)}" for digest, slices in versions.iter_rows()
+            ]
+            yield (
+                f"Slices on {dataset} were trained on different versions of it: {'; '.join(named)}. Functions and "
+                "representations of networks of different versions are not compared, and their accuracies and "
+                "losses are of different test sets. Delete the cells of the version that you no longer want."
+            )
+
+
+def _left_out(regimes: pl.DataFrame) -> Iterator[str]:
+    rows = regimes.filter(quantity=LEFT_OUT)
+    for (factor, group), part in rows.group_by("factor", "group", maintain_order=True):
+        yield (
+            f"Along {factor} ({group}), {', '.join(part['slice'])} is left out: it was trained on another "
+            "version of the data than the others."
+        )
 
 
 def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
@@ -133,6 +166,7 @@ def _section(section: StudySection, folder: Path) -> str:
         counts=counts,
         time=_text(duration(section.device_seconds)),
         claims=section.claims,
+        left_out="".join(f"<p><b>Not compared.</b> {_text(text)}</p>" for text in section.left_out),
         figures=figures,
         tables=f"<h3>Tables</h3>\n<ul class=tables>{tables}</ul>" if tables else "",
     )
@@ -173,6 +207,7 @@ _SECTION = Template("""\
 <h2>$name</h2>
 $description
 <ul class=counts><li><b>$cells</b></li>$counts<li><b>$time</b> on the device</li></ul>
+$left_out
 $claims
 $figures
 $tables

@@ -1,6 +1,7 @@
 """How alike the representations of trained networks are: across architectures and across gamma."""
 
 import math
+from itertools import product
 from typing import Any
 
 import altair as alt
@@ -107,10 +108,18 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
             title="γ", values=ticks(pixels), labelExpr=labels, labelAngle=0, labelFontSize=9
         )
 
+    tiles = part.select(*_ENDS, "cka", "seed_pairs")
+    # Vega places maps one after another, so a pair of models that are not compared needs a blank one.
+    ends = ["model_a", "model_b"]
+    every = pl.DataFrame(list(product(models, models)), schema=ends, orient="row")
+    blank = every.join(tiles, on=ends, how="anti").with_columns(
+        gamma_a_log10=pl.lit(gammas[0]), gamma_b_log10=pl.lit(gammas[0])
+    )
     chart: alt.Chart = (
-        alt.Chart(part.select(*_ENDS, "cka", "seed_pairs").sort(_ENDS))
-        .mark_rect()
+        alt.Chart(pl.concat([tiles, blank], how="diagonal").sort(_ENDS))
+        .mark_rect(invalid=None)
         .encode(
+            opacity=alt.condition("isValid(datum.cka)", alt.value(1), alt.value(0)),
             x=alt.X("gamma_b_log10:O", axis=axis(26)).scale(domain=gammas),
             y=alt.Y("gamma_a_log10:O", axis=axis(14)).scale(domain=gammas[::-1]),
             color=alt.Color("cka:Q")
@@ -238,6 +247,12 @@ def _counts(pairs: pl.DataFrame) -> str:
 
 def _blanks(pairs: pl.DataFrame) -> list[str]:
     """Why some tiles are blank, when some are."""
-    if not pairs["cka"].null_count():
-        return []
-    return ["blank: with a single seed there is no second network to compare with"]
+    reasons = []
+    if pairs["cka"].null_count():
+        reasons.append("with a single seed there is no second network to compare with")
+    both = pairs.select(*_GROUP, "model_a", "model_b").n_unique()
+    if both < sum(
+        n * n for n in pairs.group_by(_GROUP).agg(pl.col("model_a").n_unique())["model_a"]
+    ):
+        reasons.append("networks of different versions of the data are not compared")
+    return [f"blank: {reason}" for reason in reasons]

@@ -24,6 +24,7 @@ class Network:
         self.code = code
         self.batched = batched
         self._multipliers = arranged.multipliers
+        self._shared = arranged.shared
         self._buffers = dict(module.named_buffers())
         self._cast: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
 
@@ -51,7 +52,9 @@ class Network:
         }
         given = self.buffers(x) if buffers is None else buffers
         values = {**scaled, **given}
-        output: Tensor = functional_call(self.module, values, (x,))
+        for name, (first, multiplier) in self._shared.items():
+            values[name] = p[first] * multiplier if first in p else given[first]
+        output: Tensor = functional_call(self.module, values, (x,), tie_weights=not self._shared)
         if buffers is not None:
             # torch puts into the mapping what the forward pass has put in a buffer's place.
             buffers.update((name, values[name]) for name in buffers)
@@ -179,7 +182,9 @@ def _watched(
         return bool(a and b) and a[0] * (len(x) - 1) == b[0] * len(x) and a[1:] == b[1:]
 
     layers = {
-        name: layer for name, layer in network.module.named_modules() if isinstance(layer, WEIGHTED)
+        name: layer
+        for name, layer in network.module.named_modules()
+        if isinstance(layer, WEIGHTED) and name in arranged.layers
     }
     readers: dict[int, str] = {}
     for name, value in tensors.items():

@@ -1,9 +1,9 @@
 """The kinds of network a study can name, with their options."""
 
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from gammascape.study.factories import Factory
 from gammascape.study.fields import Count, Listed, Record, factory_kind, mistake
@@ -153,6 +153,22 @@ class VitSpec(Network):
 Role = Literal["input", "hidden", "readout", "gain", "bias"]
 
 
+def _from_record(roles: Any) -> Any:
+    """Take the pairs that a record holds, and nothing else, for a mapping."""
+    pairs = isinstance(roles, list) and all(
+        isinstance(pair, list) and len(pair) == 2 for pair in roles
+    )
+    return {str(name): role for name, role in roles} if pairs else roles
+
+
+def _as_record(roles: dict[str, Role]) -> Any:
+    """Roles for a record, which sorts the keys of mappings: pairs in their order where that decides."""
+    return [*map(list, roles.items())] if any({*"*?["} & {*name} for name in roles) else roles
+
+
+Roles = Annotated[dict[str, Role], BeforeValidator(_from_record), PlainSerializer(_as_record)]
+
+
 class FactoryModelSpec(Factory, Network):
     """A `torch.nn.Module` of your own, made by a function (see docs/own-model.md)."""
 
@@ -160,8 +176,9 @@ class FactoryModelSpec(Factory, Network):
     """May be left out beside `factory`."""
     width: Count = Field(examples=[64])
     """Base width N: the function gets it, and the learning rate of SGD is N eta."""
-    roles: dict[str, Role] = Field(default={}, examples=[{"head": "readout"}])
-    """Roles of layers or parameters, where the rule that infers them does not give what you want."""
+    roles: Roles = Field(default={}, examples=[{"head": "readout"}])
+    """Roles of layers or parameters, where the rule that infers them does not give what you want. Keys are names
+    or patterns, such as `"blocks.*.norm"`; the first that matches a name counts."""
     depth: int | None = Field(default=None, ge=1, le=1000, examples=[3])
     """Degree L of the output in the weights, if it has one. Only windows of eta and predicted lines use it, so
     changing it retrains nothing."""

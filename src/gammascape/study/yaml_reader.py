@@ -204,6 +204,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.problems: list[Problem] = []
         self._values = self._level = 0
+        self._of_roles = False
 
     def report(self, node: yaml.Node, text: str) -> None:
         mark = node.start_mark
@@ -221,6 +222,7 @@ class _Loader(yaml.SafeLoader):
             raise _Refused((), _too_many())
         if self._level > MOST_LEVELS:
             raise _Refused((), _TOO_DEEP, event.start_mark)
+        self._of_roles = isinstance(index, yaml.ScalarNode) and index.value == "roles"
         node = super().compose_node(parent, index)
         self._level -= 1
         return node
@@ -235,6 +237,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        of_roles = self._of_roles
         node = super().compose_mapping_node(anchor)
         first: dict[str, yaml.Node] = {}
         for key, _ in node.value:
@@ -243,6 +246,9 @@ class _Loader(yaml.SafeLoader):
                 raise _Refused((), text, key.start_mark)
             if key.tag == f"{_TAG}merge":
                 continue
+            if of_roles:
+                # Layers of nn.Sequential have numbers as names (3, 0.3), and another may be called `on`.
+                key.tag = f"{_TAG}str"
             if key.tag != f"{_TAG}str":
                 why = f" ({BOOLEANS})" if key.tag == f"{_TAG}bool" else ""
                 self.report(

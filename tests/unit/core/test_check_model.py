@@ -12,13 +12,14 @@ STUDY = """\
 models:
   own: {{factory: "net:make", width: 16{more}}}
   mlp: {{kind: mlp, depth: 3, width: 32}}
+  narrow: {{kind: mlp, depth: 3, width: 16}}
   cnn: {{kind: cnn, width: 8, padding: 1}}
 datasets:
   digits: {{kind: digits}}
   mnist: {{kind: mnist}}
 grids:
   - &grid
-    model: [own, mlp, cnn]
+    model: [own, mlp, narrow, cnn]
     dataset: digits
     loss: mse
     gamma: {{log10: 0}}
@@ -62,10 +63,23 @@ def test_every_layer_is_right(
     assert status == 0
 
 
+def test_a_width_that_cannot_tell_is_followed_by_larger_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, verdicts, _ = check(tmp_path, capsys, "narrow", "--widths", "16,32,64,128")
+    assert (status, verdicts["f"][:8]) == (1, "vanishes")
+    status, verdicts, text = check(tmp_path, capsys, "narrow")
+    assert (status, set(verdicts.values())) == (0, {"right"})
+    assert "N=512" in text
+
+
 def test_a_hidden_layer_taken_for_a_readout_vanishes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, verdicts, text = check(tmp_path, capsys, "own", more=", roles: {second: readout}")
+    widths = ("--widths", "16,32,64,128")
+    status, verdicts, text = check(
+        tmp_path, capsys, "own", *widths, more=", roles: {second: readout}"
+    )
     assert status == 1
     assert verdicts["second"].startswith("vanishes with width: its size goes as N^-0.")
     assert verdicts["f"].startswith("vanishes with width")
@@ -103,7 +117,7 @@ def test_data_that_are_not_prepared_are_replaced_by_normal_numbers(
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        (["owl"], "mine.yaml: no model is named owl; there are own, mlp, cnn"),
+        (["owl"], "mine.yaml: no model is named owl; there are own, mlp, narrow, cnn"),
         (["cnn", "--dataset", "mnist"], "no grid has cnn on mnist; there are digits"),
     ],
 )

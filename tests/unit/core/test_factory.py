@@ -373,15 +373,232 @@ def test_roles_that_cannot_be_are_named(
     assert fragment in str(caught.value)
 
 
-def test_shared_weights_with_two_roles_are_refused(tmp_path: Path, digits: Dataset) -> None:
+TIED = """\
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.table = nn.Embedding(32, width)
+        {readout}
+
+    def forward(self, x):
+        h = self.table((x.flatten(1) * 4 + 16).round().clamp(0, 31).long()).mean(1)
+        return ({use})[:, :10]
+
+def make(input_shape, outputs, width):
+    return Net(width)
+"""
+
+
+@pytest.mark.parametrize(
+    ("readout", "use", "roles"),
+    [
+        (
+            "self.out = nn.Linear(width, 32, bias=False); self.out.weight = self.table.weight",
+            "self.out(torch.tanh(h))",
+            {},
+        ),
+        ("self.out = self.table.weight", "torch.tanh(h) @ self.out.T", {"out": "readout"}),
+    ],
+    ids=["a layer", "a parameter"],
+)
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_tied_readout_is_scaled_as_a_readout_and_its_embedding_as_an_embedding(
+    tmp_path: Path, digits: Dataset, readout: str, use: str, roles: dict[str, str], batched: bool
+) -> None:
+    text = TIED.format(readout=readout, use=use)
+    model = model_of(tmp_path, text, digits.probe_inputs, roles=roles, batched=batched)
+    assert model.roles["table"] == "input, times 1"
+    assert model.roles["out"].startswith("readout, times 0.0625")
+    (parameter,) = model.parameters
+    p = initial_parameters(model, [0, 1], torch.float64, CPU)
+    p = {name: value.requires_grad_() for name, value in p.items()}
+    x = digits.probe_inputs[:5].double()
+    found = model.forward(p, x, None)
+    w = p[parameter.name]
+    h = w[:, (x.flatten(1) * 4 + 16).round().clamp(0, 31).long()].mean(2)
+    wanted = (torch.tanh(h) @ (w / 16).transpose(1, 2))[..., :10]
+    # Sums in another order: a few units in the last place of float64, here and in the gradient.
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-13)
+    slopes = [
+        torch.autograd.grad(f.square().sum(), w, retain_graph=True)[0] for f in (found, wanted)
+    ]
+    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-13)
+
+
+def test_layers_of_one_role_share_weights_as_one_parameter(tmp_path: Path, digits: Dataset) -> None:
     text = MLP.replace(
         "self.head =",
         "self.back = nn.Linear(64, width)\n        self.first.weight = self.back.weight\n        self.head =",
     ).replace("self.second(h)", "self.second(h) + self.back(x.flatten(1))")
     model = model_of(tmp_path, text, digits.probe_inputs)
     assert "back.weight" not in {parameter.name for parameter in model.parameters}
-    with pytest.raises(UserCodeError, match=r"layers first .* and back .* share their weights"):
-        model_of(tmp_path, text, digits.probe_inputs, roles={"back": "readout"})
+    x = digits.probe_inputs[:4].double()
+    hidden: list[Hidden] = [{}, {}]
+    other = model_of(tmp_path, text, digits.probe_inputs, roles={"back": "readout"})
+    p = initial_parameters(model, [0], torch.float64, CPU)
+    for one, seen in zip((model, other), hidden, strict=True):
+        assert one.layers is not None
+        one.layers(p, x, seen)
+    assert torch.equal(hidden[0]["first"], hidden[1]["first"])
+    # 64 inputs: 1 / 8 as an input layer, 1 / 64 as a readout; both are powers of two.
+    assert torch.equal(hidden[0]["back"], 8 * hidden[1]["back"])
+
+
+def test_a_parameter_that_would_start_in_two_ways_is_refused(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    text = MLP.replace("self.head =", "self.gain = self.first.weight; self.head =")
+    with pytest.raises(
+        UserCodeError, match=r"gain and first\.weight are one parameter.* give each"
+    ):
+        model_of(tmp_path, text, digits.probe_inputs, roles={"gain": "gain"})
+
+
+BLOCKS = """\
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.norm, self.shift = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.mix = nn.Parameter(torch.zeros(width, width))
+
+    def forward(self, h):
+        return torch.relu(h * self.norm + self.shift) @ self.mix
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Parameter(torch.zeros(64, width))
+        self.blocks = nn.ModuleList([Block(width) for _ in range(3)])
+        self.heads = nn.Parameter(torch.zeros(width, 5, 2))
+        self.last = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        h = x.flatten(1) @ self.first / 8
+        for block in self.blocks:
+            h = block(h)
+        return (h @ self.heads.flatten(1)) + (h @ self.last)[:, None]
+
+def make(input_shape, outputs, width):
+    return Net(width)
+"""
+PATTERNS = {
+    "first": "input",
+    "blocks.1.mix": "input",
+    "*.mix": "hidden",
+    "*norm": "gain",
+    "blocks.?.shift": "bias",
+}
+
+
+def test_the_first_pattern_that_matches_gives_the_role(tmp_path: Path, digits: Dataset) -> None:
+    roles = PATTERNS | {"[hl]*": "readout"}
+    found = model_of(tmp_path, BLOCKS, digits.probe_inputs, roles=roles).roles
+    assert found["blocks.1.mix"] == "input, times 1 (given)"
+    assert {found[f"blocks.{n}.mix"] for n in (0, 2)} == {"hidden, times 0.25 (given)"}
+    assert {found[f"blocks.{n}.norm"] for n in range(3)} == {"gain, times 1 (given)"}
+    assert {found[f"blocks.{n}.shift"] for n in range(3)} == {"bias, times 1 (given)"}
+    # Of a parameter (width, 5, 2) or (width,) the fan-in is what grows with the width.
+    assert found["heads"] == found["last"] == "readout, times 0.0625 (given)"
+
+
+@pytest.mark.parametrize(
+    ("more", "fragment"),
+    [
+        (
+            {"*.gain": "gain"},
+            r"roles.*.gain: no layer with weights has this name; there are first, ",
+        ),
+        (
+            {"blocks.2.mix": "input"},
+            "roles.blocks.2.mix: has no effect, because *.mix stands before it",
+        ),
+        ({"blocks.*": "gain"}, "roles.blocks.*: has no effect, because *norm stands before it"),
+    ],
+)
+def test_a_pattern_without_effect_is_named(
+    tmp_path: Path, digits: Dataset, more: dict[str, str], fragment: str
+) -> None:
+    with pytest.raises(UserCodeError) as caught:
+        model_of(tmp_path, BLOCKS, digits.probe_inputs, roles=PATTERNS | more)
+    assert fragment in str(caught.value)
+
+
+def test_a_weight_that_is_a_buffer_is_a_constant(tmp_path: Path, digits: Dataset) -> None:
+    text = MLP.replace(
+        "self.head =",
+        "del self.first.weight; self.first.register_buffer('weight', torch.eye(width, 64)); self.head =",
+    )
+    model = model_of(tmp_path, text, digits.probe_inputs)
+    assert set(model.roles) == {"second", "head"}
+    assert model.hidden == ("second.input", "head.input")
+    p = initial_parameters(model, [0], torch.float64, CPU)
+    hidden: Hidden = {}
+    x = digits.probe_inputs[:4].double()
+    model.forward(p, x, hidden)
+    assert torch.equal(hidden["second.input"][0], torch.relu(x.flatten(1)[:, :16]))
+
+
+TOOLS = "from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm\n\n"
+COMPUTED = {
+    "weight_norm": "weight_norm(self.second)",
+    "spectral_norm": "spectral_norm(self.second)",
+    "parametrized weight_norm": "parametrizations.weight_norm(self.second)",
+    "parametrized spectral_norm": "parametrizations.spectral_norm(self.second)",
+    "orthogonal": "parametrizations.orthogonal(self.second)",
+    "pruned": "prune.l1_unstructured(self.second, 'weight', 0.5)",
+    "pruned bias": "prune.l1_unstructured(self.second, 'bias', 0.5)",
+    "by hand": "self.scale = nn.Parameter(self.second.weight); del self.second.weight; "
+    "self.second.weight = 2 * self.scale",
+}
+
+
+@pytest.mark.parametrize("line", COMPUTED.values(), ids=COMPUTED)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_a_layer_whose_weight_is_computed_is_refused_by_name(
+    tmp_path: Path, digits: Dataset, line: str
+) -> None:
+    text = TOOLS + MLP.replace("self.head =", f"{line}\n        self.head =")
+    with pytest.raises(UserCodeError) as caught:
+        model_of(tmp_path, text, digits.probe_inputs)
+    kind = "ParametrizedLinear" if "parametrizations" in line else "Linear"
+    what = "bias" if "bias" in line else "weight"
+    assert str(caught.value).startswith(f"layer second ({kind}) computes its {what} from other")
+    assert "write a module of your own" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "who"),
+    [
+        ("torch.jit.script(Net(width))", "the network itself (RecursiveScriptModule)"),
+        (
+            "nn.Sequential(nn.Flatten(), torch.jit.trace(nn.Linear(64, 10), torch.ones(2, 64)))",
+            "layer 1 (TopLevelTracedModule)",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_a_compiled_module_is_refused_by_name(
+    tmp_path: Path, digits: Dataset, made: str, who: str
+) -> None:
+    with pytest.raises(UserCodeError) as caught:
+        model_of(tmp_path, MLP.replace("return Net(width)", f"return {made}"), digits.probe_inputs)
+    assert str(caught.value).startswith(f"{who} is compiled")
+
+
+@pytest.mark.parametrize(
+    ("value", "fragment"),
+    [
+        ("torch.ones(3, dtype=torch.cfloat)", "of layer odd (Odd) is complex64"),
+        ("torch.eye(3).to_sparse()", "of layer odd (Odd) is stored as sparse_coo"),
+    ],
+)
+def test_a_parameter_that_is_not_real_and_dense_is_refused(
+    tmp_path: Path, digits: Dataset, value: str, fragment: str
+) -> None:
+    text = body("return x * self.filter.sum()", f"self.filter = nn.Parameter({value})")
+    with pytest.raises(UserCodeError) as caught:
+        model_of(tmp_path, text, digits.probe_inputs, roles={"odd.filter": "input"})
+    assert f"parameter odd.filter {fragment}" in str(caught.value)
 
 
 def test_two_files_of_one_name_are_two_networks(tmp_path: Path, digits: Dataset) -> None:

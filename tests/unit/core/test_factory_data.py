@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,7 +109,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "few test samples": (ARRAYS.replace("x[n:], y[n:]", "x[n:n+9], y[n:n+9]"), {}, "9 test samples; at least 16"),
     "unequal": (ARRAYS.replace("y[:n], x", "y[:n-1], x"), {}, "40 training inputs and 39 training targets"),
     "not finite": (ARRAYS.replace("x[:n], y", "x[:n] / 0, y"), {}, "training inputs that are not finite"),
-    "not arrays": (ARRAYS.replace("x[:n], y", "'abc', y"), {}, "training inputs that are"),
+    "not arrays": (ARRAYS.replace("x[:n], y", "'abc', y"), {}, "training inputs that are text"),
 }  # fmt: skip
 
 
@@ -120,6 +121,105 @@ def test_what_is_not_as_the_study_says_is_named(
         load(tmp_path, text, **{"classes": 4, "size": 40, **options})
     assert str(caught.value).startswith("net:make returned ")
     assert fragment in str(caught.value)
+
+
+# What is done to numpy arrays x (56, 3) in float64 and y (56,), and a fragment of the error.
+LOST: dict[str, tuple[str, str]] = {
+    "complex": ("x = x + 1j", "inputs that are complex; give real and imaginary parts"),
+    "a complex tensor": ("x = torch.tensor(x + 1j)", "inputs that are complex"),
+    "masked": ("x = np.ma.masked_greater(x, 1)", "inputs of which some are masked"),
+    "masked targets": ("y = np.ma.masked_equal(y, 2)", "targets of which some are masked"),
+    "masked in a list": ("x = Parts([np.ma.masked_greater(row, 1) for row in x])", "some are masked"),
+    "long integers": ("x = np.arange(168).reshape(56, 3) + 2**24", "such as 16777383 in int64, which lose their"),
+    "longer integers": ("x = np.arange(168).reshape(56, 3) + 2**60", "lose their last digits in float32"),
+    "whole numbers in float64": ("x = x.round() + 1e9", "in float64, which lose their last digits in float32"),
+    "an offset": ("x = x + 1e9", "in float64, which hardly differ any more in float32; subtract an offset"),
+    "too large": ("x = x * 1e40", "in float64, which are too large for float32"),
+    "too small": ("x = x * 1e-60", "in float64, which are too small for float32"),
+    "longdouble": ("x = x.astype(np.longdouble) * 1e40", "which are too large for float32"),
+    "unsigned": ("y = y.astype(np.uint64) + 2**63", "targets of 2^63 or more"),
+    "objects": ("x = Parts([[1, 2, None]] * 56)", "sparse matrices by toarray() (NoneType)"),
+    "dates": ("x = np.datetime64('2020-01-01') + x.round().astype('m8[D]')", "inputs that are dates; subtract"),
+    "text": ("y = np.array(list('abcd'))[y]", "targets that are text; number the classes from 0"),
+    "records": ("x = np.zeros(56, 'f4,f4,f4')", "inputs that are records"),
+    "sparse": ("x = torch.tensor(x).to_sparse_csr()", "inputs that are sparse_csr; return a dense"),
+    "quantized": ("x = torch.quantize_per_tensor(torch.tensor(x).float(), 0.1, 0, torch.qint8)", "are quantized"),
+    "without values": ("x = torch.zeros(56, 3, device='meta')", "are without values"),
+    "NaN": ("x[50] = np.nan", "test inputs that are not finite (NaN or infinite): 3 of 48"),
+    "classes as floats": ("y = y * 1.0", "in float64; classes are whole numbers"),
+    "one-hot classes": ("y = np.eye(4)[y]", "of one-hot rows write argmax(1)"),
+    "negative classes": ("y = y - 1", "targets from -1 to 2; 4 classes are numbered from 0 to 3"),
+}  # fmt: skip
+KEPT = {
+    "as it is": "x",
+    "float16": "x.astype('f2')",
+    "bfloat16": "torch.tensor(x).bfloat16()",
+    "big-endian": "x.astype('>f4')",
+    "longdouble": "x.astype(np.longdouble)",
+    "booleans": "x > 0",
+    "bytes": "np.abs(x * 40).astype('u1')",
+    "uint16": "torch.tensor(np.abs(x * 1000).astype('u2'))",
+    "uint64": "np.abs(x * 1000).astype('u8')",
+    "integers up to 2^24": "2**24 - np.arange(168).reshape(56, 3)",
+    "masked nowhere": "np.ma.masked_greater(x, 99)",
+    "a constant but for rounding": "x * 0 + 1 + 1e-15 * x.round()",
+    "large": "x * 1e20",
+}
+CONVERTED = """\
+import numpy as np
+
+class Parts(list):
+    def __getitem__(self, part):
+        return list(self)[part]
+
+def make():
+    x, y = np.random.default_rng(0).normal(size=(56, 3)), np.arange(56) % 4
+    {line}
+    return x[:40], y[:40], x[40:], y[40:]
+"""
+
+
+@pytest.mark.parametrize(("line", "fragment"), LOST.values(), ids=LOST)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor:UserWarning")
+def test_what_float32_cannot_hold_is_refused(tmp_path: Path, line: str, fragment: str) -> None:
+    text = CONVERTED.format(line=line)
+    if "sparse" in line:
+        text = text.replace("x[:40], y[:40], x[40:]", "x, y, x")  # Such tensors have no slices.
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, text, classes=4, size=40)
+    assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize("value", KEPT.values(), ids=KEPT)
+def test_what_float32_can_hold_is_kept(tmp_path: Path, value: str) -> None:
+    data = load(tmp_path, CONVERTED.format(line=f"x = {value}"), classes=4, size=40)
+    names = {"x": np.random.default_rng(0).normal(size=(56, 3)), "np": np, "torch": torch}
+    found = eval(value, names)
+    wanted = found.double().numpy() if isinstance(found, torch.Tensor) else found
+    np.testing.assert_array_equal(data.test_inputs.numpy(), wanted[40:].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("line", "fragment"),
+    [
+        ("x = x + (first if seed == 3 else 0)", "other samples of seed 3"),
+        ("x = x * (np.nan if seed == 3 else 1)", "drawn inputs that are not finite"),
+        ("x = x * (1j if seed == 3 else 1)", "drawn inputs that are complex"),
+        ("seen.add(seed); x = x + (seed == 0 and 3 in seen)", "other samples of seed 0"),
+    ],
+)
+def test_a_sampler_is_tried_with_each_seed_before_its_first_batch(
+    tmp_path: Path, line: str, fragment: str
+) -> None:
+    text = STREAM.replace("    return x,", f"    {line}\n    return x,").replace(
+        "def s", "seen = set()\n\ndef s"
+    )
+    data = load(tmp_path, text, targets=2)
+    data.batches(0, 0, 1, 4)
+    data.batches(1, 0, 1, 4)
+    with pytest.raises(DataError, match=fragment):
+        data.batches(3, 0, 1, 4)
 
 
 def test_a_sampler_with_state_is_refused(tmp_path: Path) -> None:

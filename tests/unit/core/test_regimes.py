@@ -128,6 +128,30 @@ def regimes_of(compared: list[dict[str, Any]], thresholds: pl.DataFrame) -> pl.D
     return regime_table(compared, thresholds, scaling, None, ANALYSIS)
 
 
+@pytest.mark.parametrize(
+    ("digests", "others"),
+    [
+        ({"s8": "one", "s32": "two", "s128": "two"}, ["s8"]),
+        ({"s8": "one", "s32": "two", "s128": "three"}, ["s32", "s128"]),
+        ({"s8": "law a", "s32": "law b", "s128": "law c"}, []),
+    ],
+)
+def test_slices_of_other_data_than_most_are_left_out(
+    digests: dict[str, str], others: list[str]
+) -> None:
+    compared, thresholds = planted("batch_size", dict.fromkeys((8.0, 32.0, 128.0), (2 / 3, 0.0)))
+    scaling = pl.concat(
+        scaling_table(part, ANALYSIS)
+        for part in thresholds.partition_by("slice", maintain_order=True)
+    )
+    table = regime_table(compared, thresholds, scaling, None, ANALYSIS, digests)
+    left = table.filter(pl.col("slice").is_in(others))
+    assert left["quantity"].to_list() == ["left_out"] * len(others)
+    assert left["slice"].to_list() == others
+    stay = table.filter(quantity="slope")["slice"].unique().sort().to_list()
+    assert stay == sorted({"s8", "s32", "s128"} - {*others})
+
+
 def test_planted_prefactors_and_their_power_of_the_batch_size_are_found() -> None:
     # eta = 0.3 B^0.5 gamma^(2/3)
     edges = {b: (2 / 3, np.log10(0.3) + 0.5 * np.log10(b)) for b in (8.0, 32.0, 128.0)}

@@ -295,6 +295,7 @@ def plant_cell(folder: Path, row: dict[str, Any], signal: Floats, share: float, 
         "cell": {"model": {"kind": kind}, "loss": row["loss"]},
         "hidden_layers": ["one", "two"],
         "equal_loss": reached,
+        "data": {"digest": row.get("data", "one")},
     }
     (path / "summary.json").write_text(json.dumps(summary))
     np.savez(path / "arrays.npz", **arrays)  # type: ignore[arg-type]
@@ -412,6 +413,46 @@ def test_functions_are_compared_by_correlation_and_by_what_one_says_of_the_other
     # One seed has no other one to be compared with.
     [itself] = table.filter(model_a="deep", model_b="deep", **at).to_dicts()
     assert (itself["correlation"], itself["r2"], itself["seed_pairs"]) == (None, None, 0)
+
+
+def test_networks_of_different_data_are_not_compared(
+    study: tuple[pl.DataFrame, Path], tmp_path: Path
+) -> None:
+    thresholds, folder = study
+    other = np.random.default_rng(11).normal(size=(30, 6))
+    rows = []
+    for model, gamma in itertools.product(("late", "later"), (-3.0, 0.0, 3.0)):
+        row = LABELS | {
+            "model": model,
+            "gamma_log10": gamma,
+            "seed": 0,
+            "data_seed": 0,
+            "edge": "eta_best",
+            "cell": f"f/{model}-{gamma:g}-0",
+            "loss": "mse",
+        }
+        rows.append(row)
+        more = {"draw": len(rows), "reaches": False, "data": "two"}
+        plant_cell(tmp_path, row | more, other, 0.5 + 0.1 * gamma, "mlp")
+    for row in thresholds.iter_rows(named=True):
+        (tmp_path / row["cell"]).symlink_to(folder / row["cell"])
+    both = pl.concat([thresholds, pl.DataFrame(rows, schema=thresholds.schema)])
+    keys = {"similarity": similarity_table, "function": function_table}
+    for make in keys.values():
+        apart, alone = make(both, tmp_path), make(thresholds, folder)
+        late = apart.filter(pl.col("model_a").str.starts_with("late"))
+        assert set(late.select("model_b", "probes").rows()) == {("late", 30), ("later", 30)}
+        assert apart.filter(~pl.col("model_a").str.starts_with("late")).equals(alone)
+    levels, slopes = trend_tables(both, tmp_path)
+    counts = {
+        compared: slopes.filter(at="steps", measure="cka", layers="last", compared=compared)
+        for compared in ("architectures", "models")
+    }
+    # Of the two late ones there is one pair more, of one architecture; none with those of the other data.
+    assert set(counts["architectures"]["model_pairs"]) == {5}
+    assert set(counts["models"]["model_pairs"]) == {2}
+    keys_of_level = ["at", "level", "measure", "layers", "compared", "resampled", "gamma_log10"]
+    assert not levels.select(keys_of_level).is_duplicated().any()
 
 
 def test_a_number_added_to_all_outputs_is_seen_under_mse_alone(tmp_path: Path) -> None:

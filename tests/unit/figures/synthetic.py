@@ -45,6 +45,7 @@ CELLS_SCHEMA = {
     "steps_done": pl.Int64,
     "seconds": pl.Float64,
     "device": pl.String,
+    "data_digest": pl.String,
 }
 SLICE_SCHEMA = {name: CELLS_SCHEMA[name] for name in list(CELLS_SCHEMA)[:7]}
 THRESHOLDS_SCHEMA = {
@@ -226,6 +227,7 @@ def cells_table(*recipes: Recipe) -> pl.DataFrame:
                         "steps_done": 600,
                         "seconds": 0.25,
                         "device": "cpu",
+                        "data_digest": "5e1f",
                     }
                 )
     return pl.DataFrame(rows, schema=CELLS_SCHEMA)

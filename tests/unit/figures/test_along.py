@@ -120,6 +120,16 @@ def test_accuracies_are_lines_for_each_value_and_the_best_gamma_is_in_the_title(
     assert "2 slices, 2 seeds at most" in subtitle(chart)
 
 
+@pytest.mark.parametrize("factor", ["depth", "batch_size", "label_noise"])
+def test_a_slice_of_other_data_is_named_and_not_drawn(factor: str) -> None:
+    table = regimes(factor, (2.0, 3.0))
+    left = table.filter(slice="g3").head(1).with_columns(quantity=pl.lit("left_out"))
+    chart = draw(pl.concat([regimes(factor, (2.0,)), left]))
+    assert "left out, of another version of the data: g3" in subtitle(chart)
+    assert "1 slice, " in subtitle(chart)
+    assert "left out" not in subtitle(draw(table))
+
+
 # The values are 89 to 91 %; half of their span, and 6 % of the span as a margin, may be added below.
 @pytest.mark.parametrize(("low", "shown"), [(0.885, 88.5), (0.5, 87.88)])
 def test_intervals_of_accuracy_are_whole_unless_they_would_press_the_values_together(

@@ -6,8 +6,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import polars as pl
 import pytest
 
+from gammascape.analysis.regimes import REGIME_SCHEMA
 from gammascape.durations import duration
 from gammascape.figures import (
     FigureEntry,
@@ -94,6 +96,28 @@ def test_text_is_escaped(page):
     text = page.read_text()
     assert "One row per cell &amp; &lt;more&gt;." in text
     assert "Two seeds &lt; three." in text
+
+
+def test_the_page_says_what_is_not_compared_because_its_data_differ(tmp_path, mlp3):
+    cells = mlp3[0]
+    slices = cells.select("slice", "dataset").row(0)
+    others = pl.concat(
+        [
+            cells.with_columns(slice=pl.lit("late"), data_digest=pl.lit("0" * 64)),
+            cells.with_columns(slice=pl.lit("toy"), data_digest=pl.lit("one example: x = 1")),
+        ]
+    )
+    row = {"factor": "batch_size", "group": "mlp", "slice": "late", "quantity": "left_out"}
+    regimes = pl.DataFrame([row], schema=REGIME_SCHEMA)
+    path = tmp_path / "index.html"
+    write_index([study_section("s", "", pl.concat([cells, others]), [], [], None, regimes)], path)
+    text = path.read_text()
+    assert f"Slices on {slices[1]} were trained on different versions of it: " in text
+    assert f"000000000000 by late; 5e1f by {slices[0]}." in text
+    assert "toy" not in text
+    assert "Along batch_size (mlp), late is left out" in text
+    write_index([study_section("s", "", cells, [], [], None, regimes.clear())], path)
+    assert "Not compared" not in path.read_text()
 
 
 def test_a_missing_file_is_named_instead_of_linked(tmp_path, section):

@@ -31,6 +31,16 @@ def test_the_map_has_every_pair_and_blanks_for_a_network_with_itself(chart):
     assert "blank" in subtitle(chart)
 
 
+def test_pairs_of_networks_of_different_data_are_blank_and_said_to_be(chart):
+    assert "different versions of the data" not in subtitle(chart)
+    of_other_data = pl.col("model_a") == "vit"
+    apart = similarity(PAIRS.filter(of_other_data == (pl.col("model_b") == "vit")))
+    assert "blank: networks of different versions of the data are not compared" in subtitle(apart)
+    # A map without any tile would let Vega shift the others.
+    blank = [row for row in rows(apart) if row.get("model_a") == "cnn" and row["model_b"] == "vit"]
+    assert [row["cka"] for row in blank] == [None]
+
+
 def test_a_title_names_the_gamma_at_which_similarity_is_highest():
     peak = PAIRS.with_columns(cka=1 - 0.1 * pl.col("gamma_a_log10").abs())
     title = words(similarity(peak))["title"]

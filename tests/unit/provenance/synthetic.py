@@ -204,7 +204,7 @@ def write_tables(plan: Plan, study: str) -> None:
             {"analysis": plan.scaling_params(study)},
         )
     if plan.factors(study):
-        compared = {name: f"{tables}/{name}.parquet" for name in ("thresholds", "scaling")}
+        compared = {name: f"{tables}/{name}.parquet" for name in ("cells", "thresholds", "scaling")}
         run_rule(
             "regimes",
             {"study": study},

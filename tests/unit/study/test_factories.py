@@ -108,6 +108,25 @@ def test_the_expected_degree_retrains_nothing(write: Write) -> None:
     assert after.slices[0].depth_exponent == 4
 
 
+def test_the_order_of_patterns_is_part_of_the_identity_and_of_the_record(write: Write) -> None:
+    orders = ['{"b*": input, b.c: hidden}', '{b.c: hidden, "b*": input}']
+    cells = [load_study(write(STUDY.replace("16,", f"16, roles: {o},"))).cells[0] for o in orders]
+    assert cells[0].identity != cells[1].identity
+    for cell, first in zip(cells, ("b*", "b.c"), strict=True):
+        again = Cell.from_canonical(cell.canonical())
+        assert again.canonical() == cell.canonical()
+        assert again.record()["model"]["roles"][0][0] == first
+
+
+def test_names_without_a_pattern_keep_the_record_they_had(write: Write) -> None:
+    # Numbers are names of layers of nn.Sequential; YAML 1.1 would take them, and `on`, for something else.
+    study = STUDY.replace("16,", "16, roles: {3: readout, 0.10: hidden, on: input},")
+    record = load_study(write(study)).cells[0].record()
+    assert record["model"]["roles"] == {"3": "readout", "0.10": "hidden", "on": "input"}
+    again = STUDY.replace("16,", '16, roles: {"on": input, "0.10": hidden, "3": readout},')
+    assert identities(load_study(write(again))) == identities(load_study(write(study)))
+
+
 def test_arguments_roles_and_width_are_part_of_the_identity(write: Write) -> None:
     found = {identities(load_study(write()))[0]}
     for new in (

@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
+from gammascape.analysis.regimes import LEFT_OUT
 from gammascape.figures import theme
 from gammascape.figures.along.axis import MEASURES, name_of
 from gammascape.figures.along.data import data
@@ -37,6 +38,8 @@ def along_factor(
         performance: the table `performance`; empty for toys.
     """
     rows = regimes.filter(factor=factor)
+    left_out = rows.filter(quantity=LEFT_OUT)["slice"].unique(maintain_order=True).to_list()
+    rows = rows.filter(pl.col("quantity") != LEFT_OUT)
     edges = {"depth": depth, "batch_size": batch_size}
     groups = rows["group"].unique(maintain_order=True).to_list()
     panels = []
@@ -63,6 +66,11 @@ def along_factor(
             f"{count_of(slices, 'slice')}, {count_of(seeds, 'seed')} at most"
             f" · intervals: {100 * rows['confidence'][0]:g} %",
             study_line(rows),
+            *(
+                [f"left out, of another version of the data: {', '.join(left_out)}"]
+                if left_out
+                else []
+            ),
         ],
         caption=_caption(factor),
         width=96,
