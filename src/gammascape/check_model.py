@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
+from gammascape.terminal import complain
 
 if TYPE_CHECKING:
     from gammascape.data import Dataset
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         study = load_study(chosen.study)
         part = _slice(study, chosen.model, chosen.dataset)
     except StudyError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return UNUSABLE
     from gammascape.data import DataError
     from gammascape.usercode import UserCodeError
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _check(study, part, chosen.widths, chosen.eta, range(chosen.seeds))
     except (DataError, UserCodeError) as error:
-        print(f"{chosen.study}: models.{chosen.model}: {error}", file=sys.stderr)
+        complain(f"{chosen.study}: models.{chosen.model}: {error}")
         return UNUSABLE
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gammascape.execution.tasks import split_inputs
 from gammascape.study import Cell, StudyError
+from gammascape.terminal import complain
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         cell = Cell.from_canonical(chosen.cell)
     except StudyError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     data, sources = split_inputs(chosen.data)
     return train_cell(

@@ -14,6 +14,7 @@ from altair.typing import ChartType
 from gammascape.figures.offline import offline_html
 from gammascape.layout import whole
 from gammascape.origin.mark import mark_html, mark_png, mark_svg
+from gammascape.terminal import visible
 
 FORMATS = ("json", "html", "svg", "png")
 PIXELS_PER_INCH = 144
@@ -37,7 +38,7 @@ def save(
     the HTML, the SVG and the PNG (see `origin.mark`). Folders are made as needed.
     Raises altair.MaxRowsError when a data set of the chart has more than 5,000 rows.
     """
-    spec = chart.to_dict()
+    spec = _drawable(chart.to_dict())
     own = spec.get("usermeta", {}).get("gammascape", {})
     given = {"title": title, "caption": caption}
     words = own | {name: text for name, text in given.items() if text is not None}
@@ -63,6 +64,15 @@ def save(
         with whole(path) as partial:
             partial.write_bytes(content[name])
     return paths
+
+
+def _drawable(value: Any) -> Any:
+    """The same with every control character made visible: one of them ends the process that draws the SVG."""
+    if isinstance(value, dict):
+        return {key: _drawable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_drawable(item) for item in value]
+    return "\n".join(map(visible, value.split("\n"))) if isinstance(value, str) else value
 
 
 def _renumbered(svg: str) -> str:

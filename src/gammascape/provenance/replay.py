@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gammascape.analysis.cells import TableError
 from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.origin.inside import inside_project
 from gammascape.provenance.artifact import CELLS
@@ -165,7 +166,7 @@ def _compared(name: str, manifest: Manifest, made: Path, output: Path) -> Replay
     exact = must_be_exact(manifest, read_manifest(output / "manifest.json"))
     try:
         result = compare(made, output, exact=exact)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, TableError) as error:
         return Replay(name, False, False, f"its artifact cannot be read ({error})")
     return Replay(name, result.agrees, result.identical, result.text)
 

@@ -10,6 +10,7 @@ from gammascape.study.cells import Dtype
 from gammascape.study.errors import StudyError
 from gammascape.study.operations import operations
 from gammascape.study.study import Slice, Study, load_study
+from gammascape.terminal import complain
 
 COMMAND = "python -m gammascape.study.describe"
 COLUMNS = ("slice", "cells", "float64", "difference", "samples/cell", "FLOP/cell", "hours")
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(report(load_study(file), rate), end="\n\n")
         except StudyError as error:
             failed = 1
-            print(error, file=sys.stderr)
+            complain(error)
     print(assumption(rate))
     return failed
 

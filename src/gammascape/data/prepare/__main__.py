@@ -9,6 +9,7 @@ from typing import Any
 from gammascape.data.prepare import PREPARERS, mnist1m, prepare
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
+from gammascape.terminal import complain
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,10 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
             download(chosen.dataset, chosen.source)
         prepare(chosen.dataset, chosen.source, chosen.output, **options)
     except DataError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     except OSError as error:
-        print(f"{chosen.output}: {error}", file=sys.stderr)
+        complain(f"{chosen.output}: {error}")
         return 1
     return 0
 
