@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
-from gammascape.terminal import complain
+from gammascape.terminal import complain, say
 
 if TYPE_CHECKING:
     from gammascape.data import Dataset
@@ -72,8 +72,8 @@ def _check(
         how = "batched over networks" if model.batched else "one network at a time"
         print(f"It can be trained, {how}.")
     for layer, role in model.roles.items():
-        print(f"  {layer}: {role}")
-    print("  hidden layers on the probe set: " + ", ".join(model.hidden))
+        say(f"  {layer}: {role}")
+    say("  hidden layers on the probe set: " + ", ".join(model.hidden))
     widths = widths or [model.base_width * n for n in (1, 2, 4, 8)]
 
     def build(width: int) -> Any:
@@ -87,7 +87,7 @@ def _check(
         f"\nCoordinate check: {STEPS} steps of SGD at eta = {eta:g}, gamma = 1, batch size {BATCH}, "
         f"loss {part.loss}, mean over {len(seeds)} seeds."
     )
-    print("\n".join(table(found, widths)))
+    say(*table(found, widths))
     wrong = [one for one in found if one.verdict != "right"]
     if not wrong:
         print("\nAll layers are right.")

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from gammascape.measure.outcome import Thresholds, facts_of, judge
@@ -87,9 +87,10 @@ def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     """
     path = folder / "arrays.npz"
     try:
-        with NpzFile(inside(folder, path.name), allow_pickle=False) as arrays:
-            if any(m.compress_type != zipfile.ZIP_STORED for m in arrays.zip.infolist()):
+        with zipfile.ZipFile(inside(folder, path.name)) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise zipfile.BadZipFile("not written by gammascape")
+        with np.load(path, allow_pickle=False) as arrays:
             yield arrays
     except (OutsideError, EOFError, zipfile.BadZipFile) as error:
         raise damaged(path, error) from error

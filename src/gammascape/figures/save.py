@@ -38,18 +38,19 @@ def save(
     the HTML, the SVG and the PNG (see `origin.mark`). Folders are made as needed.
     Raises altair.MaxRowsError when a data set of the chart has more than 5,000 rows.
     """
-    spec = _drawable(chart.to_dict())
+    spec = chart.to_dict()
     own = spec.get("usermeta", {}).get("gammascape", {})
     given = {"title": title, "caption": caption}
     words = own | {name: text for name, text in given.items() if text is not None}
     spec["usermeta"] = spec.get("usermeta", {}) | {"gammascape": words | dict(usermeta or {})}
     if words.get("caption"):
         spec["description"] = words["caption"]
+    spec = _drawable(spec)
 
     paths = {name: Path(f"{stem}.{name}") for name in FORMATS}
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     page = offline_html(spec, _VEGA_LITE)
-    heading = f"<title>{escape(words.get('title', 'Chart'))}</title>"
+    heading = f"<title>{escape(visible(words.get('title', 'Chart')))}</title>"
     page = page.replace("<title>Chart</title>", heading, 1)
     svg = _renumbered(vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE))
     png = vl_convert.vegalite_to_png(spec, vl_version=_VEGA_LITE, ppi=PIXELS_PER_INCH)

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gammascape.terminal import visible
+
 _NAME = "gammascape"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33
@@ -60,7 +62,7 @@ def mark_png(png: bytes, mark: Mapping[str, Any]) -> bytes:
 def mark_html(page: str, mark: Mapping[str, Any]) -> str:
     """The page with a footer that says where the figure comes from and how to check it."""
     manifest, study, commit = (
-        str(mark.get(name) or "") for name in ("manifest", "study", "commit")
+        visible(mark.get(name) or "") for name in ("manifest", "study", "commit")
     )
     footer = _FOOTER.format(
         mark=html.escape(_text(mark)),
