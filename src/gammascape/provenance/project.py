@@ -7,6 +7,7 @@ from typing import Any
 
 from gammascape.origin import Manifest, ManifestError, fingerprint, modules_of, read_manifest
 from gammascape.origin.code import MODULES
+from gammascape.origin.inside import inside_project
 from gammascape.provenance.artifact import changed_modules
 from gammascape.study import StudyError
 from gammascape.study.config import CONFIG_FILE
@@ -47,8 +48,8 @@ def cells_on_disk() -> dict[str, Manifest]:
     found = {}
     for path in sorted(CELLS.glob("*/*/manifest.json")):
         try:
-            manifest = read_manifest(path)
-        except ManifestError:
+            manifest = read_manifest(inside_project(Path(), path.as_posix()))
+        except (OSError, ManifestError):
             continue
         if manifest.kind == "cell":
             found[path.parent.relative_to(CELLS).as_posix()] = manifest

@@ -48,7 +48,9 @@ class Unasked:
     def size(self) -> int:
         """Bytes on disk."""
         files = [
-            file for path in self.paths for file in ([path] if path.is_file() else path.rglob("*"))
+            file
+            for path in self.paths
+            for file in ([path] if path.is_symlink() or path.is_file() else path.rglob("*"))
         ]
         return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -81,9 +83,11 @@ def run(chosen: argparse.Namespace) -> int:
 
 def unasked(plan: Plan) -> Iterator[Unasked]:
     """Cells, data, tables and figures on disk that the plan's studies do not ask for."""
+    here = CELLS.resolve()
     for folder in sorted(path for path in CELLS.glob("*/*") if path.is_dir()):
         name = folder.relative_to(CELLS).as_posix()
-        if name not in plan.cells:
+        # A link may lead to folders that are no results.
+        if name not in plan.cells and folder.resolve().is_relative_to(here):
             log = RESULTS / "logs/cells" / f"{name}.log"
             yield Unasked("cell", name, (folder, log) if log.is_file() else (folder,))
     for parent, wanted in ((_DATA, _wanted_data(plan)), (_GENERATED, _wanted_generated(plan))):

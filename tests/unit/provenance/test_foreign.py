@@ -390,3 +390,14 @@ def test_arrays_and_summaries_of_somebody_else_are_one_message(project: Path) ->
     os.mkfifo(summary)
     with pytest.raises(TableError, match="not a regular file"):
         read_json(summary)
+
+
+def test_prune_moves_no_folder_that_a_link_leads_to(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = project.parent / "home"
+    (home / "photos").mkdir(parents=True)
+    Path("results/cells/mine").symlink_to(home)
+    assert main(["prune", "--yes"]) == 0
+    assert "every artifact is asked for" in capsys.readouterr().out
+    assert (home / "photos").is_dir()
