@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gammascape.command import USER_MISTAKE, as_command
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
+from gammascape.terminal import complain, say
 
 if TYPE_CHECKING:
     from gammascape.data import Dataset
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _check(study, part, chosen.widths, chosen.eta, range(chosen.seeds))
     except (DataError, UserCodeError) as error:
-        print(f"{chosen.study}: models.{chosen.model}: {error}", file=sys.stderr)
+        complain(f"{chosen.study}: models.{chosen.model}: {error}")
         return USER_MISTAKE
 
 
@@ -72,8 +73,8 @@ def _check(
         how = "batched over networks" if model.batched else "one network at a time"
         print(f"It can be trained, {how}.")
     for layer, role in model.roles.items():
-        print(f"  {layer}: {role}")
-    print("  hidden layers on the probe set: " + ", ".join(model.hidden))
+        say(f"  {layer}: {role}")
+    say("  hidden layers on the probe set: " + ", ".join(model.hidden))
     for seed in sorted({cell.data_seed for cell in part.cells}):
         dataset.batches(seed, 0, 1, 1)
     scales = [1, -(-TELLING // model.base_width)] if model.base_width < TELLING else [1]
@@ -96,7 +97,7 @@ def _check(
         f"\nCoordinate check: {STEPS} steps of SGD at eta = {eta:g}, gamma = 1, batch size {BATCH}, "
         f"loss {part.loss}, mean over {len(seeds)} seeds."
     )
-    print("\n".join(table(found, used)))
+    say(*table(found, used))
     if not wrong:
         print("\nAll layers are right.")
         return 0

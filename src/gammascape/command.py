@@ -3,11 +3,12 @@
 import os
 import signal
 import sys
-import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec
+
+from gammascape.terminal import visible_lines
 
 P = ParamSpec("P")
 
@@ -21,22 +22,7 @@ class UserError(Exception):
     """A mistake of the person who gave the command; `str(error)` is the whole message, ready to be printed."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(visible(text))
-
-
-def visible(text: str) -> str:
-    """The text with escapes such as `\\x1b` for the characters that a terminal would obey; lines stay lines."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character.encode("unicode_escape").decode() if _is_obeyed(character) else character
-        for character in text
-    )
-
-
-def _is_obeyed(character: str) -> bool:
-    # Controls, marks of the direction of writing, and halves of surrogate pairs.
-    return character != "\n" and unicodedata.category(character) in ("Cc", "Cf", "Cs")
+        super().__init__(visible_lines(text))
 
 
 def as_command(main: Callable[P, int]) -> Callable[P, int]:
@@ -56,7 +42,7 @@ def as_command(main: Callable[P, int]) -> Callable[P, int]:
         except BrokenPipeError:
             pass  # The reader of a pipe, such as `head`, has seen enough.
         except OSError as error:
-            message, status = visible(str(error)), USER_MISTAKE
+            message, status = visible_lines(error), USER_MISTAKE
         except KeyboardInterrupt:
             # From now on another Ctrl-C ends the process at once.
             with suppress(ValueError):

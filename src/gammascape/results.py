@@ -11,8 +11,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
-from gammascape.analysis.cells import TableError, read_json
+from gammascape.analysis.cells import TableError, damaged, open_arrays, read_json
 from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.study import DatasetSpec, ModelSpec
 
 _BATCH = 500
@@ -94,10 +95,8 @@ def load(results: str | Path = "results", thresholds: Thresholds | None = None) 
     ) -> Iterator[pl.DataFrame]:
         found = sorted(path.parent for path in cells.glob("*/*/manifest.json"))
         for start in range(0, len(found), size or _BATCH):
-            batch = [
-                _row(folder, judged, schema) for folder in found[start : start + (size or _BATCH)]
-            ]
-            frame = pl.DataFrame(batch, schema=schema, orient="row")
+            batch = found[start : start + (size or _BATCH)]
+            frame = _frame([_row(folder, judged, schema) for folder in batch], schema)
             if predicate is not None:
                 frame = frame.filter(predicate)
             if rows is not None:
@@ -127,7 +126,7 @@ def history(cell: str | Path) -> pl.DataFrame:
     """
     folder = Path(cell)
     summary = read_json(folder / "summary.json")
-    with np.load(folder / "arrays.npz") as arrays:
+    with open_arrays(folder) as arrays:
         losses = pl.DataFrame(
             {
                 "step": arrays["step"].astype(np.int64),
@@ -145,18 +144,32 @@ def history(cell: str | Path) -> pl.DataFrame:
     return joined.select("step", (pl.col("step") * rate).alias("tau"), pl.exclude("step"))
 
 
-def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, Any]:
-    summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
+def _frame(rows: Sequence[dict[str, Any]], schema: pl.Schema) -> pl.DataFrame:
     try:
+        return pl.DataFrame(rows, schema=schema, orient="row")
+    except (ArithmeticError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        if len(rows) > 1:
+            return pl.concat(_frame([row], schema) for row in rows)
+        raise damaged(Path(rows[0]["path"]) / "summary.json", error) from error
+
+
+def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, Any]:
+    try:
+        summary = read_json(folder / "summary.json")
+        manifest = read_manifest(folder / "manifest.json")
+        if manifest.kind != "cell":
+            raise ManifestError(f"{folder / 'manifest.json'}: the manifest of a {manifest.kind}")
         return _values(folder, summary, manifest, thresholds, schema)
-    except (KeyError, TypeError) as error:
-        raise TableError(f"{folder}: not the artifact of a cell ({error!r})") from error
+    except ManifestError as error:
+        raise TableError(str(error)) from error
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        raise damaged(folder / "summary.json", error) from error
 
 
 def _values(
     folder: Path,
     summary: dict[str, Any],
-    manifest: dict[str, Any],
+    manifest: Manifest,
     thresholds: Thresholds,
     schema: pl.Schema,
 ) -> dict[str, Any]:
@@ -183,10 +196,10 @@ def _values(
         "active_fraction": facts.active_fraction,
         "steps_done": summary["steps_done"],
         "data_digest": summary["data"]["digest"],
-        **manifest["cost"],
-        "device": (manifest["device"] or {}).get("device"),
-        "finished": manifest["finished"],
-        "commit": manifest["code"]["commit"],
+        **manifest.cost,
+        "device": (manifest.device or {}).get("device"),
+        "finished": manifest.finished,
+        "commit": manifest.code["commit"],
         "path": folder.as_posix(),
         "record": json.dumps(record, sort_keys=True),
     }

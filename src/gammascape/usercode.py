@@ -3,16 +3,16 @@
 import importlib
 import importlib.abc
 import importlib.machinery
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gammascape.origin.inside import read_object
 from gammascape.sources import ORIGINS, meaning_hash
 
 
@@ -43,9 +43,9 @@ def provide(paths: Iterable[Path]) -> None:
 def _origin(path: Path) -> Path:
     """The user's own file that `path` is a copy of."""
     for folder in path.parents:
-        if (folder / ORIGINS).is_file():
-            origins = json.loads((folder / ORIGINS).read_text())
-            return Path(origins.get(path.relative_to(folder).as_posix(), path))
+        with suppress(OSError, ValueError):
+            origin = read_object(folder / ORIGINS).get(path.relative_to(folder).as_posix())
+            return Path(origin if isinstance(origin, str) else path)
     return path.absolute()
 
 

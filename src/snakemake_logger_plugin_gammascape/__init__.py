@@ -20,6 +20,7 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
 from gammascape.execution.board import BOARD
 from gammascape.execution.tasks import TRAIN_RULE
+from gammascape.terminal import visible
 from snakemake_logger_plugin_gammascape.display import board_words, cells_display
 from snakemake_logger_plugin_gammascape.pace import Pace
 
@@ -83,9 +84,14 @@ class LogHandler(LogHandlerBase):
             if self._write_down(record):
                 return
             if self.common_settings.dryrun or not self._count(record):
-                self.console.print(self.format(record), markup=False, soft_wrap=True)
+                self._print(self.format(record))
         except Exception:
             self.handleError(record)
+
+    def _print(self, text: str) -> None:
+        """Print a message; what users' code and logs say cannot act on the terminal."""
+        lines = "\n".join(map(visible, text.split("\n")))
+        self.console.print(lines, markup=False, soft_wrap=True)
 
     def _write_down(self, record: LogRecord) -> bool:
         """Add a job to the file of jobs; False if it is no job, or there is no such file."""
@@ -115,7 +121,7 @@ class LogHandler(LogHandlerBase):
             self.rules[int(getattr(record, "jobid", -1))] = rule
             message = getattr(record, "rule_msg", None)
             if rule != TRAIN_RULE and message:
-                self.console.print(message, markup=False, soft_wrap=True)
+                self._print(message)
             return rule == TRAIN_RULE or bool(message)
         if event == LogEvent.JOB_FINISHED:
             if self.rules.get(int(getattr(record, "job_id", -1))) == TRAIN_RULE:

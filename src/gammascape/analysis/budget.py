@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.thresholds import LINE, edges_of_line
 from gammascape.measure.outcome import Facts, Thresholds, judge
@@ -51,7 +51,7 @@ def budgets(steps: int) -> list[int]:
 def read_histories(cells: pl.DataFrame, cells_folder: Path) -> Iterator[Losses]:
     """The loss histories of cells, in the order of the rows, from the artifacts in a folder."""
     for cell in cells["cell"]:
-        with np.load(cells_folder / cell / "arrays.npz", allow_pickle=False) as arrays:
+        with open_arrays(cells_folder / cell) as arrays:
             yield {name: arrays[name] for name in _ARRAYS}
 
 

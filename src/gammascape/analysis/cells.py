@@ -1,13 +1,18 @@
 """One row for each cell of a slice: parameters, status, losses."""
 
-import json
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.origin.inside import OutsideError, inside, read_object
+from gammascape.terminal import visible
 
 SLICE_COLUMNS = {
     "slice": pl.String,
@@ -63,13 +68,38 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object.
 
     Raises:
-        TableError: if the file is not JSON.
+        TableError: if the file is not JSON, or leads out of its folder.
+        FileNotFoundError: if there is none.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except json.JSONDecodeError as error:
-        raise TableError(f"{path}: damaged ({error}); delete it and run snakemake again") from error
-    return content
+        return read_object(path)
+    except (OutsideError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+@contextmanager
+def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays of one cell, each read when it is asked for.
+
+    Raises:
+        TableError: if the file is damaged, leads out of its folder, or unpacks to more than it holds.
+        FileNotFoundError: if there is none.
+    """
+    path = folder / "arrays.npz"
+    try:
+        with zipfile.ZipFile(inside(folder, path.name)) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise zipfile.BadZipFile("not written by gammascape")
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
+    except (OutsideError, EOFError, zipfile.BadZipFile) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> TableError:
+    """What to say of a file of a cell that cannot be read."""
+    text = f"{path}: damaged ({error}); delete {path.parent} and run snakemake again"
+    return TableError(visible(text))
 
 
 def cell_table(

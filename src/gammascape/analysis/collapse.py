@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
 from gammascape.analysis.curves import smooth
 from gammascape.analysis.lines import Floats, gather
 from gammascape.analysis.plateaus import TOLERANCE, first_passage
@@ -60,7 +60,7 @@ def collapse_table(dynamics: pl.DataFrame, analysis: Analysis, cells_folder: Pat
     rich = compared(dynamics)
     runs: dict[str, tuple[Floats, Floats]] = {}
     for cell in rich["cell"].unique().sort():
-        with np.load(cells_folder / cell / "arrays.npz", allow_pickle=False) as arrays:
+        with open_arrays(cells_folder / cell) as arrays:
             runs[cell] = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
     return collapse_of(rich, runs, analysis)
 

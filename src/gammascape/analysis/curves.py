@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
 from gammascape.analysis.thresholds import best_cells
 
 CURVE_SCHEMA = {
@@ -43,7 +43,7 @@ def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
     """
 
     def history(row: Mapping[str, Any]) -> History:
-        with np.load(cells_folder / row["cell"] / "arrays.npz", allow_pickle=False) as arrays:
+        with open_arrays(cells_folder / row["cell"]) as arrays:
             return History(arrays["step"], arrays["loss"], arrays["zero_loss"])
 
     return curves_of((row, history(row)) for row in best_cells(thresholds).iter_rows(named=True))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import read_json
+from gammascape.analysis.cells import open_arrays, read_json
 from gammascape.analysis.curves import History, smooth
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.paths import PATH_SCHEMA, path_table
@@ -88,7 +88,7 @@ def dynamics_table(
     seen: dict[str, dict[str, Any]] = {}
     for row in facts.join(paths, on="cell", how="semi").iter_rows(named=True):
         folder = cells_folder / row["cell"]
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        with open_arrays(folder) as arrays:
             history = History(arrays["step"], arrays["loss"], arrays["zero_loss"])
         summary = read_json(folder / "summary.json")
         seen[row["cell"]] = events(row, history, summary, analysis.trained_below)

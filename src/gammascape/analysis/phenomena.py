@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, read_json
+from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays, read_json
 from gammascape.analysis.curves import smooth
 from gammascape.analysis.dynamics import observed
 
@@ -65,7 +64,7 @@ def phenomena_table(dynamics: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
 
 def _points(folder: Path, observable: str) -> Iterator[dict[str, Any]]:
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+    with open_arrays(folder) as arrays:
         loss = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
     summary = read_json(folder / "summary.json")
     for name, (steps, values) in (

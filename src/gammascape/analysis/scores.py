@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, read_json
+from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays, read_json
 from gammascape.training.history import final_window
 
 SCORE_SCHEMA = {
@@ -101,7 +101,7 @@ def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
             # A test loss of exactly zero has no logarithm; a network has none.
             if value is not None and np.isfinite(value) and (measure == "accuracy" or value > 0):
                 yield {"measure": measure, "budget": evaluation["step"], "value": value}
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+    with open_arrays(folder) as arrays:
         history = {name: arrays[name] for name in ("step", "loss", "zero_loss")}
     for target, steps in zip(TARGETS, steps_until(history, steps_done, TARGETS), strict=True):
         yield {"measure": "steps", "target": target, "value": steps}

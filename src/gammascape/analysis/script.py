@@ -22,6 +22,7 @@ from gammascape.origin import (
 )
 from gammascape.origin.code import MODULES
 from gammascape.origin.mark import Mark
+from gammascape.terminal import visible
 
 CELLS = Path("results/cells")
 _FINGERPRINTS = Path("results/.fingerprints")
@@ -74,7 +75,7 @@ def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
         _end(script, [Path(path) for path in snakemake.output])
     except TableError as error:
         log.write_text(f"{error}\n")
-        sys.exit(str(error))
+        sys.exit("\n".join(map(visible, str(error).split("\n"))))
     except Exception:
         log.write_text(traceback.format_exc())
         raise

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import read_json
+from gammascape.analysis.cells import open_arrays, read_json
 from gammascape.analysis.cka import pair_vector, unpack_triangle
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def read_network(
             return None
         prefix = f"equal.{condition.level}."
         relative_loss = reached[condition.level]["relative_loss"]
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+    with open_arrays(folder) as arrays:
         if f"{prefix}probe_outputs" not in arrays:
             return None
         outputs = _centred(arrays[f"{prefix}probe_outputs"], summary["cell"]["loss"])

@@ -13,6 +13,7 @@ from gammascape.origin import (
     read_manifest,
     sha256_of,
 )
+from gammascape.origin.inside import inside
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -90,7 +91,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
             for split in ("train", "test")
         }
         files = [
-            (folder / entry["file"], int(entry["bytes"]), str(entry["sha256"]))
+            (str(entry["file"]), int(entry["bytes"]), str(entry["sha256"]))
             for split in ("train", "test")
             for shard in content[split]
             for entry in (shard["images"], shard["labels"])
@@ -108,17 +109,21 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     if found != name:
         raise DataError(f"{manifest}: holds {found}, expected {name}; {again}")
     hashed = sum(size for _, size, _ in files) <= _HASHED_WHEN_READ
-    for path, size, sha256 in files:
-        _check(path, size, sha256 if hashed else None, again)
+    for file, size, sha256 in files:
+        _check(folder, file, size, sha256 if hashed else None, again)
     prepared = Prepared(name, shape, classes, digest, splits["train"], splits["test"], generator)
     for shard in (*prepared.train, *prepared.test):
         _check_arrays(shard, prepared, again)
     return prepared
 
 
-def _check(path: Path, size: int, sha256: str | None, again: str) -> None:
-    if not path.is_file():
-        raise DataError(f"{path}: missing; {again}")
+def _check(folder: Path, file: str, size: int, sha256: str | None, again: str) -> None:
+    try:
+        path = inside(folder, file)
+    except FileNotFoundError:
+        raise DataError(f"{folder / file}: missing; {again}") from None
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror or error}; {again}") from None
     if (length := path.stat().st_size) != size:
         raise DataError(f"{path}: {length} bytes, expected {size}; {again}")
     if sha256 is not None and sha256_of(path) != sha256:

@@ -12,6 +12,7 @@ import vl_convert
 
 from gammascape.layout import whole
 
+_SPEC = re.compile(r"(?m)^ *const spec = .*$")
 _SCRIPTS = re.compile(r'(\s*<script src="[^"]*"></script>)+')
 
 
@@ -23,6 +24,10 @@ def offline_html(spec: dict[str, Any], vl_version: str) -> str:
         vl_version: version of Vega-Lite, as vl_convert names it.
     """
     page = vl_convert.vegalite_to_html(spec, vl_version=vl_version, bundle=False)
+    # A text of the chart may hold the end of a script, or the beginning of one.
+    page, places = _SPEC.subn(lambda found: found.group().replace("<", "\\u003c"), page)
+    if places != 1:
+        raise RuntimeError("vl_convert's page holds no chart where it is expected")
     bundle = javascript(vl_version, platformdirs.user_cache_path("gammascape"))
     page, places = _SCRIPTS.subn(lambda _: f"\n    <script>{bundle}</script>", page, count=1)
     if places != 1:

@@ -3,6 +3,7 @@
 import html
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -11,7 +12,9 @@ from typing import Any
 from gammascape.durations import duration
 from gammascape.layout import whole
 from gammascape.origin import Manifest, manifest_path, read_manifest
+from gammascape.origin.inside import inside_project
 from gammascape.origin.manifest import FILE_NAME, KINDS
+from gammascape.terminal import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,9 @@ def _data(manifests: Iterable[Manifest]) -> Iterator[Path]:
     """Manifests of the prepared data of cells that are still there."""
     for manifest in manifests:
         for source in manifest.inputs if manifest.kind == "cell" else ():
-            path = Path(source.path)
-            if path.name == FILE_NAME and path.is_file():
-                yield path
+            if source.seal is not None:
+                with suppress(OSError):
+                    yield inside_project(Path(), source.path)
 
 
 def _counted(subject: str, values: Iterable[str]) -> list[Row]:
@@ -121,7 +124,7 @@ def _commit(code: Mapping[str, Any]) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text, quote=True)
+    return html.escape(visible(text), quote=True)
 
 
 _PAGE = Template("""\

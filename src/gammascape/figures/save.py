@@ -14,6 +14,7 @@ from altair.typing import ChartType
 from gammascape.figures.offline import offline_html
 from gammascape.layout import whole
 from gammascape.origin.mark import mark_html, mark_png, mark_svg
+from gammascape.terminal import visible
 
 FORMATS = ("json", "html", "svg", "png")
 PIXELS_PER_INCH = 144
@@ -44,11 +45,12 @@ def save(
     spec["usermeta"] = spec.get("usermeta", {}) | {"gammascape": words | dict(usermeta or {})}
     if words.get("caption"):
         spec["description"] = words["caption"]
+    spec = _drawable(spec)
 
     paths = {name: Path(f"{stem}.{name}") for name in FORMATS}
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     page = offline_html(spec, _VEGA_LITE)
-    heading = f"<title>{escape(words.get('title', 'Chart'))}</title>"
+    heading = f"<title>{escape(visible(words.get('title', 'Chart')))}</title>"
     page = page.replace("<title>Chart</title>", heading, 1)
     svg = _renumbered(vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE))
     png = vl_convert.vegalite_to_png(spec, vl_version=_VEGA_LITE, ppi=PIXELS_PER_INCH)
@@ -63,6 +65,15 @@ def save(
         with whole(path) as partial:
             partial.write_bytes(content[name])
     return paths
+
+
+def _drawable(value: Any) -> Any:
+    """The same with every control character made visible: one of them ends the process that draws the SVG."""
+    if isinstance(value, dict):
+        return {key: _drawable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_drawable(item) for item in value]
+    return "\n".join(map(visible, value.split("\n"))) if isinstance(value, str) else value
 
 
 def _renumbered(svg: str) -> str:

@@ -22,6 +22,7 @@ from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_
 from gammascape.generate.numbers import CLASSES, balanced_labels
 from gammascape.generate.quality import picture, quality, train_classifier
 from gammascape.layout import whole
+from gammascape.terminal import complain
 
 _REPORT_SECONDS = 10.0
 _SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _COMMANDS[chosen.command](chosen)
     except (DataError, GenerateError) as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     return 0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Status = Literal["diverged", "dead", "runaway", "trained", "untrained"]
 
@@ -81,8 +81,10 @@ def judge(facts: Facts, thresholds: Thresholds) -> Outcome:
     )
 
 
-def facts_of(summary: Mapping[str, object]) -> Facts:
-    """Read the facts back from a cell's summary."""
-    facts = summary["facts"]
-    assert isinstance(facts, dict)
-    return Facts(**facts)
+def facts_of(summary: Mapping[str, Any]) -> Facts:
+    """Read the facts back from a cell's summary.
+
+    Raises:
+        KeyError, TypeError: if they are not there.
+    """
+    return Facts(**summary["facts"])

@@ -20,6 +20,7 @@ from gammascape.provenance.project import (
     open_project,
 )
 from gammascape.study import StudyError
+from gammascape.terminal import say
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(chosen: argparse.Namespace) -> int:
         jobs, refused = acceptable(stale, changed, others)
     if refused and not chosen.all:
         raise StudyError(
-            "cannot be accepted, because more than code has changed:\n" + _lines(refused)
+            "\n".join(["cannot be accepted, because more than code has changed:", *_lines(refused)])
         )
     scripts = {file for job in jobs if "script" in job.causes for file in job.output}
     accepted = [path for path in cells if accept(path, chosen.reason)]
@@ -92,10 +93,10 @@ def run(chosen: argparse.Namespace) -> int:
         call_snakemake(
             "--touch", "--cores", "1", *options, "--allowed-rules", *rules, "--", *targets
         )
-    print(f"{len(accepted):,} manifests say that their artifacts are current, and why")
-    print(f"{len(jobs):,} jobs of tables and figures are not run again for the change of code")
+    say(f"{len(accepted):,} manifests say that their artifacts are current, and why")
+    say(f"{len(jobs):,} jobs of tables and figures are not run again for the change of code")
     if refused:
-        print("left to be made again, because more than code has changed:\n" + _lines(refused))
+        say("left to be made again, because more than code has changed:", *_lines(refused))
     return 0
 
 
@@ -171,7 +172,7 @@ def _code_is_old(jobs: Iterable[Job]) -> list[str]:
 
 def of_plan(manifest: Manifest, plan: Plan) -> bool:
     """Whether a study of the plan asks for a table, figure or page."""
-    wildcards = manifest.record.get("wildcards", {})
+    wildcards = manifest.wildcards
     study = plan.studies.get(wildcards.get("study", ""))
     if study is None:
         return "study" not in wildcards
@@ -179,10 +180,8 @@ def of_plan(manifest: Manifest, plan: Plan) -> bool:
     return key is None or key in {part.key for part in study.slices}
 
 
-def _lines(refused: dict[str, str]) -> str:
-    return "\n".join(
-        f"  {path.removesuffix('.manifest.json')}: {why}" for path, why in refused.items()
-    )
+def _lines(refused: dict[str, str]) -> list[str]:
+    return [f"  {path.removesuffix('.manifest.json')}: {why}" for path, why in refused.items()]
 
 
 def _files(text: str) -> list[str]:

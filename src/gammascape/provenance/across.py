@@ -100,9 +100,8 @@ def _short(path: str) -> str:
 
 
 def _against_study(link: Link, plan: Plan) -> Iterator[tuple[str, Finding]]:
-    record = {} if link.manifest is None else link.manifest.record
-    wildcards = record.get("wildcards", {})
-    study = plan.studies.get(wildcards.get("study"))
+    wildcards = {} if link.manifest is None else link.manifest.wildcards
+    study = plan.studies.get(wildcards.get("study", ""))
     if link.manifest is None or study is None:
         return
     key = wildcards.get("slice")
@@ -132,7 +131,7 @@ def _changed_params(link: Link, plan: Plan, study: str, key: str) -> Iterator[st
         "model": lambda: plan.judged_params(study, key),
         "analysis": lambda: plan.scaling_params(study),
     }
-    had = link.manifest.record.get("params", {})
+    had = link.manifest.params
     params = {name: makers[name]() for name in had if name in makers}
     # What a manifest holds has been JSON, which has no tuples.
     yield from _differences(had, json.loads(json.dumps(params)))

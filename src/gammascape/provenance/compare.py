@@ -1,6 +1,5 @@
 """Whether a cell that was trained again gives what its artifact holds."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gammascape.analysis.cells import open_arrays
 from gammascape.origin import Manifest
+from gammascape.origin.inside import inside, read_object
 
 EARLY = 20
 EARLY_TOLERANCE = 1e-3
@@ -68,7 +69,7 @@ def compare(made: Path, again: Path, *, exact: bool) -> Comparison:
     Raises:
         OSError, ValueError: if a file of an artifact cannot be read.
     """
-    if all((made / name).read_bytes() == (again / name).read_bytes() for name in _FILES):
+    if all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in _FILES):
         return Comparison(True, True, "the same bytes")
     arrays = _arrays(made), _arrays(again)
     summaries = _summary(made), _summary(again)
@@ -78,13 +79,12 @@ def compare(made: Path, again: Path, *, exact: bool) -> Comparison:
 
 
 def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
-    with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    with open_arrays(folder) as arrays:
+        return dict(arrays)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "summary.json").read_bytes())
-    return content
+    return read_object(folder / "summary.json")
 
 
 def _first_difference(

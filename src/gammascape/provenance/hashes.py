@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gammascape.layout import whole
 from gammascape.origin import sha256_of
+from gammascape.origin.inside import read_object
 
 _KEPT = "results/.audit/hashes.json"
 
@@ -18,9 +19,9 @@ class Hashes:
         self._kept: dict[str, tuple[int, int, str]] = {}
         if trust_mtime:
             try:
-                content = json.loads(self._path.read_bytes())
+                content = read_object(self._path)
                 self._kept = {name: (int(a), int(b), str(c)) for name, (a, b, c) in content.items()}
-            except (OSError, ValueError, TypeError, AttributeError):
+            except (OSError, ValueError, TypeError):
                 # A list that cannot be read is made again.
                 self._kept = {}
 

@@ -131,7 +131,7 @@ def _words(job: Job) -> str:
 def _gone(plan: Plan) -> Iterable[str]:
     """Tables and figures of slices that a considered study has no more."""
     for _, manifest in manifests_of_tables_and_figures():
-        wildcards = manifest.record.get("wildcards", {})
+        wildcards = manifest.wildcards
         study, key = plan.studies.get(wildcards.get("study", "")), wildcards.get("slice")
         if study and key and key not in {part.key for part in study.slices}:
             yield manifest.name
@@ -189,7 +189,7 @@ def _params_changed(plan: Plan, job: Job, manifest: Manifest | None) -> str:
     current = rule_params(plan, job.rule, job.wildcards)
     if manifest is None or current is None:
         return ""
-    changes = differences(flatten(manifest.record["params"]), flatten(current))
+    changes = differences(flatten(manifest.params), flatten(current))
     # The points of a toy are a long text.
     return ", ".join(
         name if name == "toy.points" else f"{name} {was} -> {now}"

@@ -11,6 +11,7 @@ from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
 from gammascape.provenance.project import add_study_option, open_project
 from gammascape.study.describe import slice_needs
+from gammascape.terminal import visible
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def text(plan: Plan, coming: NextRun) -> str:
             rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             lines.append(f"  {cause}: {rules}")
     lines += _information(coming)
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _training(coming: NextRun) -> Iterator[str]:

@@ -12,6 +12,7 @@ from gammascape.study.cells import Dtype
 from gammascape.study.errors import StudyError
 from gammascape.study.operations import lane_needs, operations
 from gammascape.study.study import Slice, Study, load_study
+from gammascape.terminal import complain
 
 COMMAND = "python -m gammascape.study.describe"
 COLUMNS = (
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(report(load_study(file), rate), end="\n\n")
         except StudyError as error:
             failed += 1
-            print(error, file=sys.stderr)
+            complain(error)
     if failed < len(chosen.files):
         print(assumption(rate))
     return min(failed, 1)

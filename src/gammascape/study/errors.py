@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gammascape.command import UserError, visible
+from gammascape.command import UserError
+from gammascape.terminal import visible
 
 MOST_PROBLEMS = 20
 """Problems of one file that are said at a time."""
@@ -62,5 +63,5 @@ def _item(problem: Problem) -> str:
 
 
 def _shown(text: str) -> str:
-    text = visible(text).replace("\n", "\\n")
+    text = visible(text)
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."

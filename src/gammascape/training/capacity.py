@@ -14,6 +14,7 @@ from gammascape.data import Dataset
 from gammascape.layout import whole
 from gammascape.models import Model
 from gammascape.needs import needs, needs_text, size_text
+from gammascape.origin.inside import read_object
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, make_pack
 from gammascape.training.step import cpu_lanes
@@ -113,7 +114,7 @@ class Limits:
     def get(self, record: Mapping[str, Any]) -> int | None:
         """The most lanes that a pack of cells like this may have, if one has ever been too large."""
         found = self._read().get(self._key(record))
-        return int(found) if found is not None else None
+        return found if type(found) is int and found > 0 else None
 
     def lower(self, record: Mapping[str, Any], lanes: int) -> None:
         """Remember that a pack may not have more than `lanes` lanes."""
@@ -129,7 +130,6 @@ class Limits:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content: dict[str, Any] = json.loads(self._path.read_text())
+            return read_object(self._path)
         except (OSError, ValueError):
             return {}
-        return content

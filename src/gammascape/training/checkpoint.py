@@ -22,12 +22,15 @@ import numpy as np
 
 from gammascape.layout import whole
 from gammascape.numerics import NUMERICS_VERSION
+from gammascape.origin.inside import inside
 from gammascape.training import equal_loss
 from gammascape.training.engine import Evaluation, State
 
 LOG = logging.getLogger(__name__)
 
 _WEIGHT = "weight."
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile)
+"""What reading a damaged checkpoint can end in."""
 
 
 class LockedError(Exception):
@@ -113,10 +116,12 @@ class Checkpoints:
 
     def load(self, identity: str) -> State | None:
         """The state to go on from, or None where there is no whole checkpoint of this cell for this backend."""
-        path = self.path(identity)
         try:
-            content = path.read_bytes()
+            content = inside(self._folder, self.path(identity).name).read_bytes()
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            LOG.warning("checkpoint of cell %s cannot be read (%s): starting anew", identity, error)
             return None
         first, _, body = content.partition(b"\n")
         try:
@@ -143,7 +148,7 @@ class Checkpoints:
                 observations=tuple(header.get("observations", ())),
                 reached=equal_loss.reached_of(header.get("reached", ()), arrays),
             )
-        except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)
             return None
 
@@ -151,10 +156,10 @@ class Checkpoints:
         """The attempts that led to the cell's checkpoint; none without one."""
         try:
             with self.path(identity).open("rb") as file:
-                found: list[dict[str, Any]] = json.loads(file.readline()).get("attempts", [])
-        except (OSError, ValueError):
+                found = json.loads(file.readline())["attempts"]
+                return [dict(attempt) for attempt in found]
+        except (OSError, *_DAMAGED):
             return []
-        return found
 
     def discard(self, identity: str) -> None:
         """Remove the cell's checkpoint: its artifact is in place."""

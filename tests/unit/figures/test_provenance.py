@@ -5,34 +5,44 @@ from pathlib import Path
 
 from gammascape.figures import write_provenance
 from gammascape.figures.provenance import Row, declarations, summary
-from gammascape.origin import Manifest, write_manifest
+from gammascape.origin import File, Manifest, write_manifest
 
+START = "2026-01-01T00:00:00+00:00"
 CELL = Manifest(
     kind="cell",
     name="results/cells/a/b",
     rule="train",
-    record={},
+    record={
+        **{"model": {"kind": "mlp"}, "dataset": {"kind": "digits"}, "loss": "mse"},
+        **{"gamma": "0", "eta": "0", "batch_size": 4, "steps": 2, "seed": 0, "data_seed": 0},
+        **{"dtype": "float32", "numerics": 1},
+    },
     inputs=(),
-    code={"commit": "c" * 40, "dirty": False, "source_sha256": "d" * 64},
+    code={
+        **{"commit": "c" * 40, "dirty": False, "diff_sha256": None, "lock_sha256": None},
+        **{"source_sha256": "d" * 64, "modules": {}},
+    },
     environment={
         "host": "there",
         "system": "Linux",
         "python": "3.11.7",
+        "driver": None,
         "packages": {"torch": "2.15.0"},
     },
-    started="2026-01-01T00:00:00+00:00",
+    started=START,
+    outputs=(File("summary.json", 1, "e" * 64),),
     finished="2026-01-01T00:01:00+00:00",
     device={"device": "cpu", "device_model": "Zen"},
     executor="packed",
-    attempts=({"started": ""},),
+    attempts=({"started": START, "from_step": 0, "reason": "fresh"},),
     cost={"seconds": 30.0, "lanes": 4},
 )
 LATER = replace(
     CELL,
     code={**CELL.code, "dirty": True},
     finished="2026-01-03T00:00:00+00:00",
-    attempts=({"started": ""}, {"started": ""}),
-    accepted=({"at": "2026", "reason": "a <name>", "source_sha256": ""},),
+    attempts=(*CELL.attempts, *CELL.attempts),
+    accepted=({"at": "2026", "reason": "a <name>", "source_sha256": "f" * 64},),
 )
 
 

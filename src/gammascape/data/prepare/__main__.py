@@ -10,6 +10,7 @@ from gammascape.command import as_command
 from gammascape.data.prepare import PREPARERS, mnist1m, prepare
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
+from gammascape.terminal import complain
 
 
 @as_command
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             download(chosen.dataset, chosen.source)
         prepare(chosen.dataset, chosen.source, chosen.output, **options)
     except DataError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     return 0
 
