@@ -6,16 +6,17 @@
         act(trial.folder)            # once more, without a fault
         check(trial.folder)
 
-`fault` swallows the error that it provoked and SystemExit; `trial.error` is what left `act`, if anything did. Faults
-are names of errno, or KILL: then no operation from the N-th on takes place, so nothing can be cleaned, and files
-carry the number of a process that has ended. ENOSPC strikes what writes, and lasts until the trial is over. A write
-that fails has written half of its content.
+`fault` swallows the error that it provoked and SystemExit; `trial.error` is what left `act`, if anything did.
+Faults are names of errno, or KILL: then no operation from the N-th on takes place, so nothing can be cleaned, and
+files carry the number of a process that has ended. ENOSPC strikes what writes, and lasts until the trial is over.
+A write that fails has written half of its content.
 """
 
 import builtins
 import errno
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ _PATHS = {
     **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
     **dict.fromkeys(("os.listdir", "os.scandir", "os.utime", "os.chmod"), 1),
 }
+_PARTIAL = re.compile(r"\.[0-9a-f]{8}-\d+$")
 _READING = ("os.listdir", "os.scandir")
 _FREEING = ("os.remove", "os.rmdir", "os.truncate")
 
@@ -71,7 +73,7 @@ class Trial:
         process = _DEAD if self.kind == KILL else os.getpid()
         try:
             with (
-                mock.patch.object(os, "getpid", lambda: process),
+                mock.patch.object(os, "getpid", return_value=process),
                 mock.patch.object(io, "open", _open),
                 mock.patch.object(builtins, "open", _open),
                 mock.patch.object(pl.DataFrame, "write_parquet", _write_parquet),
@@ -135,9 +137,9 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def partial_files(folder: Path) -> list[str]:
-    """Hidden files below a folder, as `layout.whole` names what it writes."""
+    """What `layout.whole` has left below a folder: half-written files and folders."""
     return [
-        name for name in snapshot(folder) if name.rstrip("/").rpartition("/")[2].startswith(".")
+        str(path.relative_to(folder)) for path in folder.rglob(".*") if _PARTIAL.search(path.name)
     ]
 
 
@@ -167,11 +169,11 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 def _absolute(path: Any, place: Any) -> str | None:
     if not isinstance(path, str | bytes | os.PathLike):
         return None
-    name = os.fsdecode(path)
-    if isinstance(place, int) and place >= 0 and not os.path.isabs(name):
+    file = Path(os.fsdecode(path))
+    if isinstance(place, int) and place >= 0 and not file.is_absolute():
         # shutil.rmtree names files within a folder that it holds open.
-        name = os.path.join(os.readlink(f"/proc/self/fd/{place}"), name)
-    return os.path.abspath(name)
+        file = Path(f"/proc/self/fd/{place}").readlink() / file
+    return str(file.absolute())
 
 
 class _File(io.FileIO):
@@ -180,7 +182,7 @@ class _File(io.FileIO):
     def write(self, content: Any) -> int:
         if _TRIAL is not None:
             try:
-                _TRIAL.count("write", os.path.abspath(os.fsdecode(self.name)), writes=True)
+                _TRIAL.count("write", str(_absolute(self.name, -1)), writes=True)
             except BaseException:
                 if len(_TRIAL.done) == _TRIAL.number:
                     super().write(bytes(content)[: len(content) // 2])
