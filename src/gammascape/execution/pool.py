@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from gammascape.execution.packing import cut, group
 from gammascape.execution.tasks import Task
 
+WORKER = ("-m", "gammascape.training.worker")
 _GRACE = 20.0
 """Seconds that a worker has to write its checkpoints when it is asked to stop."""
 _STARTS = 2
@@ -273,6 +274,7 @@ class Pool:
                 left = list(pack.tasks)
                 self._train(worker, device, pack, left)
             worker.finish()
+            worker.tidy()
             return None
         except _WorkerEnded as error:
             ended = error
@@ -285,6 +287,8 @@ class Pool:
         crashes = 0 if pack is None else pack.crashes
         if self._stopping:
             self._listener.stopped(left)
+            if worker is not None:
+                worker.tidy()
         elif ended.started:
             preparing = worker.preparing if worker is not None else None
             self._after_crash(device, ended.words, crashes + 1, left, preparing)
@@ -397,7 +401,7 @@ class _Process:
         with log.open("a") as errors:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "gammascape.training.worker", "--serve"),
+                    *(sys.executable, *WORKER, "--serve"),
                     *("--device", device.kind, "--checkpoint-seconds", str(checkpoint_seconds)),
                 ],
                 stdin=subprocess.PIPE,
@@ -453,6 +457,9 @@ class _Process:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+
+    def tidy(self) -> None:
+        """Remove the log of a worker that had nothing to say."""
         with contextlib.suppress(OSError):
             if not self.log.stat().st_size:
                 self.log.unlink()
