@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.execution.tasks import Task
-from gammascape.origin.kept import status_of_whole
+from gammascape.origin.kept import FILES, status_of_whole
 
 SCRATCH = Path("results/.scratch")
 """Scratch folder of a project, which Snakemake does not know."""
@@ -38,10 +38,11 @@ def status_of(task: Task) -> str | None:
     """Status of a task's cell if it is whole, be it where an earlier run has set it aside."""
     folder, aside = Path(task.output), _ASIDE / task.parsed.identity
     status = status_of_whole(folder, task.record)
-    if aside.exists():
+    if aside.is_dir():
         if status is None and (status := status_of_whole(aside, task.record)) is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            aside.rename(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in FILES:
+                (aside / name).replace(folder / name)
         shutil.rmtree(aside, ignore_errors=True)
     return status
 

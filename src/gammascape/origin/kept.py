@@ -7,14 +7,15 @@ from typing import Any
 
 from gammascape.origin.manifest import FILE_NAME, ManifestError, file_of, read_manifest
 
-_FILES = {"arrays.npz", "summary.json"}
+FILES = ("arrays.npz", "summary.json", FILE_NAME)
+"""Of a cell's artifact, the manifest last."""
 
 
 def status_of_whole(folder: Path, record: Mapping[str, Any]) -> str | None:
     """Status of a cell whose artifact is whole and of this record; None for any other."""
     try:
         manifest = read_manifest(folder / FILE_NAME)
-        if manifest.record != record or {file.path for file in manifest.outputs} != _FILES:
+        if manifest.record != record or [file.path for file in manifest.outputs] != [*FILES[:-1]]:
             return None
         if any(file_of(folder / file.path, folder) != file for file in manifest.outputs):
             return None
