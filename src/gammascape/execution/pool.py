@@ -81,31 +81,27 @@ class Backlog:
     def add(self, tasks: Sequence[Task]) -> bool:
         """More cells are ready; False if it is closed."""
         with self._changed:
-            if self._closed:
-                return False
             waiting = [task for members in self._groups.values() for task in members]
-            self._groups = {part[0].shared: part for part in group([*waiting, *tasks])}
-            self._changed.notify_all()
-            return True
+            if not self._closed:
+                self._groups = {part[0].shared: part for part in group([*waiting, *tasks])}
+                self._changed.notify_all()
+            return not self._closed
 
     def again(self, tasks: list[Task], crashes: int) -> bool:
         """Try this pack again, before all others; False if it is closed."""
         with self._changed:
-            if self._closed:
-                return False
-            if tasks:
+            if tasks and not self._closed:
                 self._packs.insert(0, _Pack(tasks, crashes))
                 self._changed.notify_all()
-            return True
+            return not self._closed
 
     def later(self, task: Task) -> bool:
         """Try this cell, which another process trains, when nothing else is left; False if it is closed."""
         with self._changed:
-            if self._closed:
-                return False
-            self._later.append(task)
-            self._changed.notify_all()
-            return True
+            if not self._closed:
+                self._later.append(task)
+                self._changed.notify_all()
+            return not self._closed
 
     def prepared(self, task: Task) -> None:
         """The model and the data of cells like this one could be made."""
@@ -283,17 +279,17 @@ class Pool:
             ended = _WorkerEnded(f"{type(error).__name__}: {error}")
             if worker is not None:
                 worker.kill()
-        ended.started = worker is not None and worker.ready
+        if worker is not None:
+            ended.started, ended.preparing = worker.ready, worker.preparing
         crashes = 0 if pack is None else pack.crashes
         if self._stopping:
             self._listener.stopped(left)
             if worker is not None:
                 worker.tidy()
         elif ended.started:
-            preparing = worker.preparing if worker is not None else None
-            self._after_crash(device, ended.words, crashes + 1, left, preparing)
-        elif not self.backlog.again(left, crashes):
-            self._refuse(left)
+            self._after_crash(device, ended, crashes + 1, left)
+        else:
+            self._again(left, crashes)
         return ended
 
     def _start(self, device: Device) -> "_Process":
@@ -332,9 +328,10 @@ class Pool:
             )
 
     def _after_crash(
-        self, device: Device, words: str, crashes: int, left: list[Task], preparing: Task | None
+        self, device: Device, ended: "_WorkerEnded", crashes: int, left: list[Task]
     ) -> None:
         """Find out which cell is at fault, without losing the others: in halves, each from its checkpoints."""
+        words, preparing = ended.words, ended.preparing
         self._listener.told(device.name, {"event": "warning", "text": words})
         half = -(-len(left) // 2)
         if preparing is not None and (alike := self.backlog.give_up(preparing)) is not None:
@@ -371,6 +368,8 @@ def write_failure(task: Task, words: str) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"cell {task.parsed.identity}\nrecord {json.dumps(task.record)}\n{words}\n")
+    with contextlib.suppress(OSError):
+        Path(task.output).rmdir()
 
 
 class _WorkerEnded(Exception):
@@ -380,17 +379,14 @@ class _WorkerEnded(Exception):
         super().__init__(words)
         self.words = words
         self.started = False
+        self.preparing: Task | None = None
 
 
 class _Process:
     """A worker process and the pipes to it."""
 
     def __init__(
-        self,
-        device: Device,
-        log: Path,
-        checkpoint_seconds: float,
-        prepared: Callable[[Task], None],
+        self, device: Device, log: Path, seconds: float, prepared: Callable[[Task], None]
     ) -> None:
         self.log = log
         self.ready = False
@@ -402,7 +398,7 @@ class _Process:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, *WORKER, "--serve"),
-                    *("--device", device.kind, "--checkpoint-seconds", str(checkpoint_seconds)),
+                    *("--device", device.kind, "--checkpoint-seconds", str(seconds)),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -406,6 +406,9 @@ class Worker:
         return self._sources[path]
 
     def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
+        with suppress(OSError):
+            # Snakemake makes the folder before the cell is begun, and leaves it.
+            task.output.rmdir()
         lines = [
             f"cell {task.identity}",
             f"record {json.dumps(dict(task.record))}",

@@ -82,11 +82,14 @@ def test_data_that_end_too_early_fail_every_cell_once(
     tasks = [
         Task(cell.identity, cell.record(), manifest, tmp_path / cell.id, log=None) for cell in cells
     ]
+    for task in tasks:
+        task.output.mkdir()
     events: list[Event] = []
     worker.run(tasks, events.append)
     failed = [event for event in events if event["event"] == "failed"]
     assert sorted(event["output"] for event in failed) == sorted(str(t.output) for t in tasks)
     assert all("ends after 5 steps of batch size 20" in event["error"] for event in failed)
+    assert not any(task.output.exists() for task in tasks), "no empty folder stays"
     # A message for a person, and no traceback.
     assert "Traceback" not in capsys.readouterr().err
 
