@@ -6,13 +6,19 @@ from typing import Any
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The events so far; a last line that is still being written, or was cut off by a crash, is left out."""
+    """The events so far; lines that are still being written, or were cut off by a crash, are left out.
+
+    Raises:
+        OSError: if it is there and cannot be read.
+    """
     if not path.exists():
         return []
     events = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
-            events.append(json.loads(line))
+            event = json.loads(line)
         except ValueError:
             continue
+        if isinstance(event, dict) and "event" in event:
+            events.append(event)
     return events

@@ -2,13 +2,16 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gammascape.command import as_command
-from gammascape.execution.tasks import split_inputs
-from gammascape.study import Cell
+
+if TYPE_CHECKING:
+    from gammascape.study import Cell
 
 
 @as_command
@@ -28,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--checkpoint-seconds", type=float, default=60.0, help="time between two checkpoints"
     )
     chosen = parser.parse_args(arguments)
+    from gammascape.execution.tasks import split_inputs
+    from gammascape.study import Cell
+
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
@@ -44,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def train_cell(
-    cell: Cell,
+    cell: "Cell",
     data: Path | None,
     output: Path,
     device: str = "auto",
@@ -53,24 +59,36 @@ def train_cell(
 ) -> int:
     """Train one cell in this process and write its artifact into `output`.
 
-    On SIGTERM a checkpoint is written, from which the next call for this cell goes on.
+    On SIGTERM or Ctrl-C a checkpoint is written, from which the next call for this cell goes on; a second Ctrl-C
+    ends the process at once. A cell that another process trains is waited for.
     """
-    from gammascape.training.trainer import Event, Interrupted, Task, Worker
+    from gammascape.training.trainer import Interrupted, Task, Worker
     from gammascape.training.worker import INTERRUPTED
 
     worker = Worker(device, checkpoint_seconds)
-    before = signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    failed: list[Event] = []
+
+    def stop(number: int, _: object) -> None:
+        if worker.stopping and number == signal.SIGINT:
+            os._exit(INTERRUPTED)
+        worker.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    told: set[str] = {"locked"}
     task = Task(cell.identity, cell.record(), data, output, None, sources)
     try:
-        worker.run([task], lambda e: failed.append(e) if e["event"] == "failed" else None)
+        while "locked" in told:
+            told.clear()
+            worker.run([task], lambda event: told.add(event["event"]))
     except Interrupted:
         logging.getLogger("gammascape.train").info("stopped; a checkpoint is in place")
         return INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, before)
-    return 1 if failed else 0
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 1 if "failed" in told else 0
 
 
 if __name__ == "__main__":
+    # Until the handlers of the training are in place, Ctrl-C ends the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main())

@@ -17,7 +17,8 @@ from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 
 from gammascape.execution.board import BOARD
 from gammascape.execution.devices import find_devices
-from gammascape.execution.kept import SCRATCH, put_back, set_aside
+from gammascape.execution.interrupt import interrupt_once
+from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import group
 from gammascape.execution.pool import Pool
 from gammascape.execution.tasks import TRAIN_RULE, Task, is_training, task_of
@@ -62,6 +63,9 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         self._guard = threading.Lock()
         self._pool: Pool | None = None
         self._stopped = False
+        self._waiting = False
+        sweep()
+        interrupt_once(lambda: self._pool.kill() if self._pool else None)
         # Workers, not Snakemake's cores, limit what is trained at a time: with no cores to wait for, all ready
         # cells come at once.
         for rule in self.workflow.rules:
@@ -84,29 +88,29 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         ordered = [task for part in group(list(cells)) for task in part]
         for first in range(0, len(ordered), _CHUNK):
             chunk = ordered[first : first + _CHUNK]
-            pool.backlog.add([task for task in chunk if self._begin(task, cells[task])])
-        if self._stopped:
-            self.stopped(pool.backlog.close())
+            pool.add([task for task in chunk if self._begin(task, cells[task])])
 
     def _begin(self, task: Task, job: Any) -> bool:
         """Tell Snakemake that a cell is begun; False if there is nothing to train."""
-        kept = set_aside(task) if self.dag.reason(job).incomplete_output else None
-        self.run_job_pre(job)
-        self.workflow.async_run(job.prepare())
         with self._guard:
             self._jobs[task.output] = job
-        self.report_job_submission(SubmittedJobInfo(job=job))
-        if kept is None:
-            return True
-        self.done(task, put_back(kept, task), 0.0)
-        return False
+        self.run_job_pre(job)
+        try:
+            status = begin(self.workflow, task, job)
+            self.report_job_submission(SubmittedJobInfo(job=job))
+        except (OSError, WorkflowError) as error:
+            self.failed(task, str(error))
+            return False
+        if status is not None:
+            self.done(task, status, 0.0)
+        return status is None
 
     def _start_pool(self, cells: int) -> Pool:
         if self._pool is None:
             settings = self.workflow.executor_settings
             try:
                 devices = find_devices(settings.device, settings.workers or self._cpu_workers())
-            except ValueError as error:
+            except (OSError, ValueError) as error:
                 raise WorkflowError(str(error)) from None
             self._pool = Pool(
                 devices[:cells],
@@ -124,36 +128,61 @@ class Executor(LocalExecutor):  # type: ignore[misc]
 
     def _watch(self) -> None:
         """Stop the workers when Snakemake was told to end: it waits for running jobs, and all cells are."""
-        while not self._stopped:
-            if getattr(self.workflow.scheduler, "_user_kill", None):
-                self._stop()
-                return
-            threading.Event().wait(_WATCH)
+        try:
+            while not self._stopped:
+                if getattr(self.workflow.scheduler, "_user_kill", None):
+                    self._stop()
+                    return
+                threading.Event().wait(_WATCH)
+        except Exception as error:
+            self.broke(error)
 
     def _take(self, task: Task) -> Any:
+        """The job of a task; None if Snakemake has been told how it ended."""
         with self._guard:
-            return self._jobs.pop(task.output)
+            return self._jobs.pop(task.output, None)
 
     def done(self, task: Task, status: str, seconds: float) -> None:
         """The artifact of a cell is in place."""
-        BOARD.ended(status, task.record["steps"])
-        self.report_job_success(SubmittedJobInfo(job=self._take(task)))
+        if (job := self._take(task)) is not None:
+            BOARD.ended(status, task.record["steps"])
+            self.report_job_success(SubmittedJobInfo(job=job))
 
     def failed(self, task: Task, error: str) -> None:
-        """A cell could not be trained."""
+        """A cell could not be trained, unless it ended just before its worker did."""
+        if (status := status_of(task)) is not None:
+            self.done(task, status, 0.0)
+            return
+        if (job := self._take(task)) is None:
+            return
         BOARD.ended("failed", task.record["steps"])
-        self.report_job_error(SubmittedJobInfo(job=self._take(task)), msg=error)
+        try:
+            self.print_job_error(SubmittedJobInfo(job=job), msg=error)
+        finally:
+            self.workflow.scheduler.error_callback(job)
 
     def stopped(self, tasks: Sequence[Task]) -> None:
         """These cells are not trained in this run; no error of theirs, so nothing is printed."""
         for task in tasks:
-            self.workflow.scheduler.error_callback(self._take(task))
+            # Snakemake removes the files of jobs that fail, and another one may have trained the cell meanwhile.
+            if (status := status_of(task)) is not None:
+                self.done(task, status, 0.0)
+            elif (job := self._take(task)) is not None:
+                self.workflow.scheduler.error_callback(job)
 
     def told(self, device: str, event: Mapping[str, Any]) -> None:
         """An event of a worker."""
         if event["event"] == "warning":
             self.logger.warning(f"{device}: {event['text']}")
+        if event["event"] == "locked" and not self._waiting:
+            self._waiting = True
+            self.logger.warning(f"{event['error']}, and perhaps more; these cells are waited for")
         BOARD.tell(device, event)
+
+    def broke(self, error: BaseException) -> None:
+        """Nobody might report the cells that are left: the run ends."""
+        words = f"the workers cannot go on: {type(error).__name__}: {error}"
+        self.workflow.scheduler.executor_error_callback(WorkflowError(words))
 
     def _stop(self) -> None:
         self._stopped = True
@@ -169,7 +198,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         super().shutdown()
 
     def cancel(self) -> None:
-        """Snakemake was interrupted: the workers write checkpoints and end."""
+        """Snakemake was interrupted: the workers write checkpoints and end; at once if a person insists."""
         self._stop()
         self.logger.info(BOARD.report())
         super().cancel()

@@ -9,6 +9,7 @@ other rules take seconds and run where Snakemake runs.
 import asyncio
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,28 +17,35 @@ import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from snakemake.executors.local import Executor as LocalExecutor
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm import common_settings as slurm_settings
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
 from gammascape.execution.board import BOARD
-from gammascape.execution.kept import SCRATCH, put_back, set_aside
+from gammascape.execution.interrupt import interrupt_once
+from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import cut, group
 from gammascape.execution.pool import write_failure
+from gammascape.execution.runs import RunFolder
 from gammascape.execution.tasks import TRAIN_RULE, Task, is_training, task_of
 from gammascape.journal import read_journal
+from gammascape.layout import whole
 
 common_settings = slurm_settings
 
 _PACKS = SCRATCH / "packs"
 _GRACE = 20.0
 """Seconds in which cancelled packs may write their checkpoints."""
+_QUIET: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60}
 _MOST_BARREN = 30
 """SLURM jobs that may end one after another without progress of any cell: beyond, it is not a cell's fault."""
 
@@ -67,18 +75,20 @@ class ExecutorSettings(SlurmSettings):  # type: ignore[misc]
 class Pack:
     """Training jobs that are one SLURM job; what the executor slurm asks of a job is that of the first of them."""
 
-    def __init__(self, jobs: dict[Task, Any], fruitless: int = 0, step: int = 0) -> None:
+    def __init__(self, folder: Path, jobs: dict[Task, Any]) -> None:
         self.jobs = jobs
-        self.fruitless = fruitless
+        self.fruitless = 0
         """SLURM jobs in a row that ended without progress."""
-        self.step = step
+        self.step = 0
         """Furthest step of a checkpoint so far."""
         self.first = next(iter(jobs.values()))
         self.name = f"{TRAIN_RULE}_pack"
         self.identity = uuid.uuid4().hex[:12]
         self.wildcards = (self.identity,)
-        self.file = _PACKS / f"{self.identity}.json"
-        self.journal = _PACKS / f"{self.identity}.journal"
+        self.file = folder / f"{self.identity}.json"
+        self.journal = folder / f"{self.identity}.journal"
+        self.prepared = False
+        """Whether a worker could make the model and the data."""
         self.over = False
         """Whether the SLURM job is known to have ended."""
         self.read = 0
@@ -93,17 +103,18 @@ class Pack:
 
     def write(self, checkpoint_seconds: int) -> None:
         """Write the file that the worker on the node reads."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         request = {
             "tasks": [task.as_json() for task in self.jobs],
             "checkpoint_seconds": checkpoint_seconds,
         }
-        self.file.write_text(json.dumps(request) + "\n")
+        with whole(self.file) as partial:
+            partial.write_text(json.dumps(request) + "\n")
 
     def remove(self) -> None:
         """Remove the pack's files: all its cells have ended, or are in another pack."""
-        self.file.unlink(missing_ok=True)
-        self.journal.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.file.unlink(missing_ok=True)
+            self.journal.unlink(missing_ok=True)
 
 
 class Executor(SlurmExecutor):  # type: ignore[misc]
@@ -116,10 +127,13 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._stopped = False
         self._barren = 0
         self._keeps_accounts: bool | None = None
+        self._run: RunFolder | None = None
         super().__init__(workflow, logger)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        sweep()
+        interrupt_once(lambda: None)
         self._local = LocalExecutor(self.workflow, self.logger)
         self._local.pool.shutdown()
         self._local.pool = ThreadPoolExecutor(max_workers=self._local_cores())
@@ -142,27 +156,56 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 self._local.run_job(job)
         if not cells:
             return
-        if not BOARD.active:
-            BOARD.start([])
+        folder = self._start_run()
         BOARD.expect([task.record["steps"] for task in cells])
         for members in group(list(cells)):
             for part in cut(members, self.workflow.executor_settings.cells):
                 begun = {task: cells[task] for task in part if self._begin(task, cells[task])}
                 if begun:
-                    self._submit(Pack(begun))
+                    self._submit(Pack(folder, begun))
+
+    def _start_run(self) -> Path:
+        """The folder of this run's packs; those of runs that were killed are cancelled first."""
+        if self._run is None:
+            try:
+                self._run = RunFolder(_PACKS, self.run_uuid)
+            except OSError as error:
+                raise WorkflowError(f"no packs can be made: {error}") from None
+            BOARD.start([])
+            for run in self._run.abandoned():
+                self.logger.info(f"Cancelling what is left of an earlier run, {run.name}")
+                self._end_run(run)
+        return self._run.path
+
+    def _end_run(self, folder: Path) -> None:
+        """Cancel the packs of a Snakemake and wait until they have ended, with checkpoints."""
+        ask = ["squeue", "--noheader", "--format=%i", f"--name={folder.name}"]
+        until = time.monotonic() + _GRACE
+        try:
+            subprocess.run(["scancel", f"--name={folder.name}"], check=True, **_QUIET)
+            while subprocess.run(ask, check=True, **_QUIET).stdout.strip():
+                if time.monotonic() >= until:
+                    break
+                time.sleep(0.5)
+        except (OSError, subprocess.SubprocessError) as error:
+            # They hold the locks of their cells, for which new packs wait.
+            self.logger.warning(f"SLURM jobs of {folder.name} could not be cancelled: {error}")
+            return
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _begin(self, task: Task, job: Any) -> bool:
         """Tell Snakemake that a cell is begun; False if there is nothing to train."""
-        kept = set_aside(task) if self.dag.reason(job).incomplete_output else None
         self.run_job_pre(job)
-        self.workflow.async_run(job.prepare())
-        # That of the remote executors would ask SLURM about each cell.
-        RealExecutor.report_job_submission(self, SubmittedJobInfo(job))
-        if kept is None:
-            return True
-        BOARD.ended(put_back(kept, task), task.record["steps"])
-        super().report_job_success(SubmittedJobInfo(job))
-        return False
+        try:
+            status = begin(self.workflow, task, job)
+            # That of the remote executors would ask SLURM about each cell.
+            RealExecutor.report_job_submission(self, SubmittedJobInfo(job))
+        except (OSError, WorkflowError) as error:
+            self._report(SubmittedJobInfo(job), task, "failed", str(error))
+            return False
+        if status is not None:
+            self._report(SubmittedJobInfo(job), task, status, None)
+        return status is None
 
     def _submit(self, pack: Pack) -> None:
         with self.lock:
@@ -170,7 +213,11 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 self._waiting.append(pack)
                 return
             self._in_slurm += 1
-        pack.write(self.workflow.executor_settings.checkpoint_seconds)
+        try:
+            pack.write(self.workflow.executor_settings.checkpoint_seconds)
+        except OSError as error:
+            self._over(SubmittedJobInfo(pack), f"{pack.file} cannot be written: {error}")
+            return
         self._job_submission_executor.submit(self.run_job, pack)
 
     def format_job_exec(self, job: Any) -> str:
@@ -229,7 +276,11 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def _read(self, info: SubmittedJobInfo) -> bool:
         """Take in what the journal of a pack says since the last look; True if that is progress."""
         pack = info.job
-        events = read_journal(pack.journal)
+        try:
+            events = read_journal(pack.journal)
+        except OSError:
+            # A file system that does not answer may do so the next time.
+            return False
         fresh, pack.read = events[pack.read :], len(events)
         by_output = {task.output: task for task in pack.jobs}
         progress = False
@@ -238,12 +289,11 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             if event["event"] == "checkpoint":
                 progress |= event["step"] > pack.step
                 pack.step = max(pack.step, event["step"])
-            elif event["event"] == "cell":
+            elif event["event"] == "prepared":
+                pack.prepared = True
+            elif (task := by_output.pop(event.get("output"), None)) is not None:
                 progress = True
-                self._end(pack, by_output[event["output"]], info, event["status"], None)
-            elif event["event"] == "failed":
-                progress = True
-                self._end(pack, by_output[event["output"]], info, "failed", event["error"])
+                self._end(pack, task, info, event.get("status", "failed"), event.get("error"))
         if progress:
             pack.fruitless = 0
             self._barren = 0
@@ -253,11 +303,17 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self, pack: Pack, task: Task, info: SubmittedJobInfo, status: str, error: str | None
     ) -> None:
         ended = SubmittedJobInfo(pack.jobs.pop(task), external_jobid=info.external_jobid)
+        self._report(ended, task, status, error)
+
+    def _report(self, ended: SubmittedJobInfo, task: Task, status: str, error: str | None) -> None:
         BOARD.ended(status, task.record["steps"])
         if error is None:
             super().report_job_success(ended)
-        else:
-            super().report_job_error(ended, msg=f"{error} ")
+            return
+        try:
+            self.print_job_error(ended, msg=f"{error} ")
+        finally:
+            self.workflow.scheduler.error_callback(ended.job)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
         """SLURM says that a pack is over."""
@@ -281,6 +337,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         with self.lock:
             self._in_slurm -= 1
         self._read(info)
+        # What the journal could not say.
+        for task in list(pack.jobs):
+            if (status := status_of(task)) is not None:
+                self._end(pack, task, info, status, None)
         left = dict(pack.jobs)
         pack.remove()
         if not left:
@@ -290,7 +350,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._barren += 1
         submitted = info.external_jobid is not None
         # Where other packs train, a cell ends this one, and halves find it however many that takes.
-        searching = len(left) > 1 and self._barren < _MOST_BARREN
+        searching = len(left) > 1 and self._barren < _MOST_BARREN and pack.prepared
         tired = fruitless > self.workflow.executor_settings.resubmissions
         if not submitted or (tired and not searching):
             for task in left:
@@ -299,9 +359,11 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             return
         self.logger.warning(f"{words} Its {len(left)} unfinished cells are submitted again.")
         # Without progress one of the cells may be at fault.
-        size = len(left) if fruitless == 1 else -(-len(left) // 2)
+        size = len(left) if fruitless == 1 or not pack.prepared else -(-len(left) // 2)
         for part in cut(list(left), size):
-            self._submit(Pack({task: left[task] for task in part}, fruitless, pack.step))
+            rest = Pack(pack.file.parent, {task: left[task] for task in part})
+            rest.fruitless, rest.step, rest.prepared = fruitless, pack.step, pack.prepared
+            self._submit(rest)
 
     def _told_to_end(self) -> bool:
         return getattr(self.workflow.scheduler, "_user_kill", None) is not None
@@ -309,7 +371,9 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     async def sleep(self) -> None:
         """Wait until the next look at the packs; what Snakemake is told is heard at once."""
         until = time.monotonic() + float(self.next_seconds_between_status_checks or 0)
-        while time.monotonic() < until and (self._stopped or not self._told_to_end()):
+        while time.monotonic() < until and (
+            self.wait and (self._stopped or not self._told_to_end())
+        ):
             await asyncio.sleep(0.5)
 
     async def _stop(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -324,14 +388,27 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             self._read(info)
             info.job.remove()
         for pack in [*(info.job for info in active_jobs), *self._waiting]:
-            for job in pack.jobs.values():
-                self.workflow.scheduler.error_callback(job)
+            for task, job in pack.jobs.items():
+                # Snakemake removes the files of jobs that fail.
+                if (status := status_of(task)) is not None:
+                    self._report(SubmittedJobInfo(job), task, status, None)
+                else:
+                    self.workflow.scheduler.error_callback(job)
         self._waiting.clear()
+        self._in_slurm = 0
+
+    def cancel(self) -> None:
+        """Snakemake was interrupted: the packs write checkpoints and end."""
+        if self._run is not None:
+            self._end_run(self._run.path)
+        self.shutdown()
 
     def shutdown(self) -> None:
         """All jobs have ended."""
         super().shutdown()
         self._local.shutdown()
+        if self._run is not None and not self._in_slurm:
+            self._run.remove()
         if BOARD.active:
             self.logger.info(BOARD.report())
 

@@ -1,5 +1,6 @@
 """What is left after a fault, and that going on ends in the bytes of an undisturbed run."""
 
+import base64
 import contextlib
 import json
 import os
@@ -33,9 +34,10 @@ OPTIONS = ("--until", "train", "--packed-checkpoint-seconds", "0")
 
 
 def with_faults(**faults: object) -> dict[str, str]:
+    faulty = str(Path(__file__).parent / "faults")
     return {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent / "faults"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [faulty, os.environ.get("PYTHONPATH")])),
         **{f"FAULT_{name.upper()}": str(value) for name, value in faults.items()},
     }
 
@@ -172,11 +174,16 @@ def test_cells_go_on_when_snakemake_and_its_workers_were_killed(
     assert_all_went_on(project, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 3])
 def test_a_run_told_to_stop_leaves_checkpoints_and_goes_on(
-    project: Path, running: subprocess.Popen[bytes], undisturbed: Path, number: signal.Signals
+    project: Path,
+    running: subprocess.Popen[bytes],
+    undisturbed: Path,
+    signals: list[signal.Signals],
 ) -> None:
-    running.send_signal(number)
+    for number in signals:
+        running.send_signal(number)
+        time.sleep(0.1)
     assert running.wait(30) != 0
     assert not workers(project)
     assert len(checkpoints(project)) == CELLS
@@ -184,6 +191,33 @@ def test_a_run_told_to_stop_leaves_checkpoints_and_goes_on(
     assert not list(project.glob(".snakemake/locks/*"))
     go_on(project)
     assert_all_went_on(project, undisturbed)
+
+
+def incomplete(project: Path) -> None:
+    """What Snakemake leaves when it is killed before it has noted any of its cells."""
+    for path in project.glob("results/cells/*/*/*"):
+        name = base64.urlsafe_b64encode(str(path.relative_to(project)).encode()).decode()
+        (project / ".snakemake/incomplete" / name).write_text('{"external_jobid": null}')
+
+
+def test_whole_cells_are_kept_unless_a_person_forces_them(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    copy_tree(undisturbed, project)
+    incomplete(project)
+    cells = sorted(project.glob("results/cells/*/*"))
+    before = {cell: (cell / "manifest.json").read_bytes() for cell in cells}
+    damaged, forced = cells[:2]
+    (damaged / "arrays.npz").write_bytes(b"half")
+    done = snakemake(
+        project, *OPTIONS, "--forcerun", str((forced / "summary.json").relative_to(project))
+    )
+    assert done.returncode == 0, done.stderr
+    trained = {cell for cell in cells if (cell / "manifest.json").read_bytes() != before[cell]}
+    assert trained == {damaged, forced}
+    assert artifacts(project) == artifacts(undisturbed)
+    assert not list(project.glob(".snakemake/incomplete/*"))
 
 
 def test_damaged_checkpoints_are_left_out(

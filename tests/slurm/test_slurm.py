@@ -16,7 +16,9 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FAULTS = ROOT / "tests/integration/faults"
+FAULTY_PATH = os.pathsep.join(
+    filter(None, [str(ROOT / "tests/integration/faults"), os.environ.get("PYTHONPATH")])
+)
 CELLS = 6
 STUDY = """\
 datasets:
@@ -131,7 +133,7 @@ def slow(
 ) -> Iterator[subprocess.Popen[str]]:
     """Snakemake with all cells in one pack in SLURM, somewhere in the middle of their runs."""
     faults = {"FAULT_SLOW": str(request.param), "FAULT_WHILE": str(project / "slow")}
-    env = {**cluster, "PYTHONPATH": str(FAULTS), **faults}
+    env = {**cluster, "PYTHONPATH": FAULTY_PATH, **faults}
     (project / "slow").touch()
     process = snakemake(project, env, *OPTIONS)
     try:
@@ -207,10 +209,49 @@ def test_ending_snakemake_cancels_its_packs_and_a_new_run_goes_on(
     assert all(step > 0 for step in resumed(project))
 
 
+@pytest.mark.parametrize("slow", [4], indirect=True)
+def test_packs_of_a_killed_snakemake_are_cancelled_and_a_new_run_goes_on(
+    slow: subprocess.Popen[str], project: Path, cluster: dict[str, str], undisturbed: Path
+) -> None:
+    slow.kill()
+    slow.wait()
+    [job] = running_jobs(cluster)
+    shutil.rmtree(project / ".snakemake/locks")
+    again = snakemake(project, cluster, *OPTIONS)
+    wait_until(lambda: job not in running_jobs(cluster))
+    (project / "slow").unlink()
+    assert again.wait(120) == 0, (project / "output").read_text()
+    assert artifacts(project) == artifacts(undisturbed)
+    assert all(step > 0 for step in resumed(project))
+    assert not list(project.glob("results/.scratch/packs/*"))
+
+
+@pytest.mark.parametrize("slow", [4], indirect=True)
+def test_two_projects_that_share_results_train_each_cell_once(
+    slow: subprocess.Popen[str],
+    project: Path,
+    cluster: dict[str, str],
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    other = make_project(tmp_path / "other")
+    (other / "results").symlink_to(project / "results")
+    second = snakemake(other, cluster, *OPTIONS)
+    # On a node of one core the second waits in the queue, else for the locks of the cells.
+    wait_until(lambda: len(ask(cluster, "squeue", "--noheader", "--format=%i").split()) == 2)
+    (project / "slow").unlink()
+    assert slow.wait(120) == 0, (project / "output").read_text()
+    assert second.wait(120) == 0, (other / "output").read_text()
+    assert artifacts(project) == artifacts(undisturbed)
+    # Begun anew and trained without a break: by the first of the two.
+    assert resumed(project) == [0] * CELLS
+    assert not list(project.glob("results/.scratch/packs/*"))
+
+
 def test_cells_that_kill_their_job_are_found_and_only_they_fail(
     project: Path, cluster: dict[str, str], undisturbed: Path
 ) -> None:
-    env = {**cluster, "PYTHONPATH": str(FAULTS), "FAULT_KILL": "2"}
+    env = {**cluster, "PYTHONPATH": FAULTY_PATH, "FAULT_KILL": "2"}
     # Fewer resubmissions than halving six cells down to one takes.
     options = ("--keep-going", "--packed-slurm-resubmissions", "1")
     options += ("--packed-slurm-cells", "3", "--packed-slurm-checkpoint-seconds", "60")

@@ -1,40 +1,73 @@
-"""Artifacts that are whole although Snakemake does not know it.
+"""Cells that are whole although Snakemake does not know it, and what killed runs have left behind.
 
 When Snakemake is killed between the end of a cell and its own note of it, it calls the outputs incomplete and
-deletes them before it runs the job again. An executor sets them aside meanwhile, and has nothing to train.
+wants the job to be run again. An executor then has nothing to train, unless a person asked for it.
 """
 
-import json
+import os
 import shutil
-import zipfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from gammascape.execution.tasks import Task
+from gammascape.origin.kept import FILES, status_of_whole
 
 SCRATCH = Path("results/.scratch")
 """Scratch folder of a project, which Snakemake does not know."""
+_ASIDE = SCRATCH / "aside"
+"""Where earlier versions moved whole artifacts while Snakemake prepared the job."""
 
 
-def set_aside(task: Task) -> Path | None:
-    """Move a cell's artifact to the scratch folder if it is whole and that of the task; returns where it is."""
-    folder = Path(task.output)
-    try:
-        same = json.loads((folder / "summary.json").read_text())["cell"] == task.record
-        json.loads((folder / "manifest.json").read_text())
-        with zipfile.ZipFile(folder / "arrays.npz") as arrays:
-            whole = arrays.testzip() is None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+def begin(workflow: Any, task: Task, job: Any) -> str | None:
+    """Make ready for a job, and return the status of its cell if that needs no training.
+
+    Files of an earlier attempt stay unless the cell is to be trained anew: another Snakemake, which shares the
+    results, may be writing them.
+    """
+    reason = workflow.dag.reason(job)
+    if is_forced(workflow, job) or reason.is_provenance_triggered() or reason.updated_input:
+        workflow.async_run(job.prepare())
         return None
-    if not (same and whole):
-        return None
-    aside = SCRATCH / "aside" / task.parsed.identity
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    return folder.rename(aside)
+    for file in (*job.output, *job.log):
+        file.prepare()
+    return status_of(task)
 
 
-def put_back(aside: Path, task: Task) -> str:
-    """Move the artifact to its place; returns the cell's status."""
-    shutil.rmtree(task.output, ignore_errors=True)
-    aside.rename(task.output)
-    return str(json.loads((Path(task.output) / "summary.json").read_text())["status"])
+def status_of(task: Task) -> str | None:
+    """Status of a task's cell if it is whole, be it where an earlier run has set it aside."""
+    folder, aside = Path(task.output), _ASIDE / task.parsed.identity
+    status = status_of_whole(folder, task.record)
+    if aside.is_dir():
+        if status is None and (status := status_of_whole(aside, task.record)) is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in FILES:
+                (aside / name).replace(folder / name)
+        shutil.rmtree(aside, ignore_errors=True)
+    return status
+
+
+def is_forced(workflow: Any, job: Any) -> bool:
+    """Whether a person asked for the job to be run, by --force, --forceall or --forcerun.
+
+    With --rerun-incomplete Snakemake gives the same reason for jobs that were interrupted.
+    """
+    settings = workflow.dag_settings
+    if job.rule in workflow.dag.forcerules:
+        return True
+    named = set(settings.forcerun) | set(workflow.dag.targetfiles if settings.forcetargets else ())
+    return not {os.path.relpath(file) for file in named}.isdisjoint(map(str, job.output))
+
+
+def sweep(results: Path = SCRATCH.parent) -> None:
+    """Remove the checkpoints of cells that are done, which a killed run had no time to remove."""
+    checkpoints = results / ".scratch/checkpoints"
+    with suppress(OSError):
+        left = list(checkpoints.iterdir())
+        if not left:
+            return
+        manifests = (results / "cells").glob("*/*/manifest.json")
+        done = {path.parent.name.rpartition("-")[2] for path in manifests}
+        for path in left:
+            if path.name.removeprefix(".").partition("-")[0] in done:
+                path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from gammascape.execution.packing import cut, group
 from gammascape.execution.tasks import Task
 
+WORKER = ("-m", "gammascape.training.worker")
 _GRACE = 20.0
 """Seconds that a worker has to write its checkpoints when it is asked to stop."""
 _STARTS = 2
@@ -38,6 +40,9 @@ class Listener(Protocol):
 
     def told(self, device: str, event: Mapping[str, Any]) -> None:
         """An event of a worker, for the display."""
+
+    def broke(self, error: BaseException) -> None:
+        """Cells may be lost to an unexpected error: the run must end, for nobody would report them."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +72,57 @@ class Backlog:
         self._groups: dict[str, list[Task]] = {}
         self._packs: list[_Pack] = []
         self._lanes: dict[str, int] = {}
+        self._later: list[Task] = []
+        self._asked: Counter[str] = Counter()
+        self._crashes: Counter[str] = Counter()
+        self._prepared: set[str] = set()
         self._closed = False
 
-    def add(self, tasks: Sequence[Task]) -> None:
-        """More cells are ready."""
+    def add(self, tasks: Sequence[Task]) -> bool:
+        """More cells are ready; False if it is closed."""
         with self._changed:
             waiting = [task for members in self._groups.values() for task in members]
-            self._groups = {part[0].shared: part for part in group([*waiting, *tasks])}
-            self._changed.notify_all()
+            if not self._closed:
+                self._groups = {part[0].shared: part for part in group([*waiting, *tasks])}
+                self._changed.notify_all()
+            return not self._closed
 
-    def again(self, tasks: list[Task], crashes: int) -> None:
-        """Try this pack again, before all others."""
+    def again(self, tasks: list[Task], crashes: int) -> bool:
+        """Try this pack again, before all others; False if it is closed."""
         with self._changed:
-            self._packs.insert(0, _Pack(tasks, crashes))
-            self._changed.notify_all()
+            if tasks and not self._closed:
+                self._packs.insert(0, _Pack(tasks, crashes))
+                self._changed.notify_all()
+            return not self._closed
+
+    def later(self, task: Task) -> bool:
+        """Try this cell, which another process trains, when nothing else is left; False if it is closed."""
+        with self._changed:
+            if not self._closed:
+                self._later.append(task)
+                self._changed.notify_all()
+            return not self._closed
+
+    def prepared(self, task: Task) -> None:
+        """The model and the data of cells like this one could be made."""
+        with self._changed:
+            self._prepared.add(task.shared)
+
+    def give_up(self, task: Task) -> list[Task] | None:
+        """Count a crash while the model and the data of a task were made.
+
+        Returns:
+            None if it may succeed yet, else the cells like it that wait; they are taken out.
+        """
+        with self._changed:
+            self._crashes[task.shared] += 1
+            tried = self._crashes[task.shared] > _CRASHES_BEFORE_SPLIT
+            if not tried or task.shared in self._prepared:
+                return None
+            left = self._groups.pop(task.shared, [])
+            alike = [pack for pack in self._packs if pack.tasks[0].shared == task.shared]
+            self._packs = [pack for pack in self._packs if pack not in alike]
+            return [*left, *(member for pack in alike for member in pack.tasks)]
 
     def take(self, ask: Callable[[Task], int]) -> _Pack | None:
         """The next pack, waiting for one; None when the backlog is closed.
@@ -90,10 +132,13 @@ class Backlog:
         """
         while True:
             with self._changed:
-                while not (self._closed or self._packs or self._groups):
+                while not (self._closed or self._packs or self._groups or self._later):
                     self._changed.wait()
                 if self._closed:
                     return None
+                if not (self._packs or self._groups):
+                    self._groups = {part[0].shared: part for part in group(self._later)}
+                    self._later = []
                 if self._packs:
                     return self._packs.pop(0)
                 key, members = next(iter(self._groups.items()))
@@ -104,7 +149,15 @@ class Backlog:
                     self._changed.notify_all()
                     continue
             # Outside of the lock: the worker may have to load data first.
-            lanes = ask(members[0])
+            try:
+                lanes = ask(members[0])
+            except Exception:
+                with self._changed:
+                    self._asked[key] += 1
+                    if self._asked[key] > _CRASHES_BEFORE_SPLIT:
+                        # Halves of a pack will find out which cell it is.
+                        self._lanes.setdefault(key, len(members))
+                raise
             with self._changed:
                 self._lanes[key] = min(lanes, self._lanes.get(key, lanes))
 
@@ -118,8 +171,8 @@ class Backlog:
         with self._changed:
             self._closed = True
             left = [task for members in self._groups.values() for task in members]
-            left += [task for pack in self._packs for task in pack.tasks]
-            self._groups, self._packs = {}, []
+            left += [task for pack in self._packs for task in pack.tasks] + self._later
+            self._groups, self._packs, self._later = {}, [], []
             self._changed.notify_all()
             return left
 
@@ -140,15 +193,22 @@ class Pool:
         self._scratch = scratch
         self._interval = checkpoint_seconds
         self._processes: dict[str, subprocess.Popen[str]] = {}
-        self._guard = threading.Lock()
+        # A handler of Ctrl-C may come by while the same thread holds it.
+        self._guard = threading.RLock()
         self._stopping = False
         self._living = len(devices)
+        self._words = ""
         self._threads = [
             threading.Thread(target=self._feed, args=(device,), daemon=True, name=device.name)
             for device in devices
         ]
         for thread in self._threads:
             thread.start()
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """More cells are ready."""
+        if not self.backlog.add(tasks):
+            self._refuse(tasks)
 
     def stop(self) -> None:
         """Ask all workers to write checkpoints and end; returns when they have."""
@@ -158,10 +218,15 @@ class Pool:
         deadline = time.monotonic() + _GRACE
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._signal(signal.SIGKILL)
+        self.kill()
         for thread in self._threads:
             thread.join(_GRACE)
         self._listener.stopped(left)
+
+    def kill(self) -> None:
+        """End all workers at once: what they did since their last checkpoints is lost."""
+        self._stopping = True
+        self._signal(signal.SIGKILL)
 
     def close(self) -> None:
         """All is done: let the workers end."""
@@ -177,39 +242,62 @@ class Pool:
                 process.send_signal(number)
 
     def _feed(self, device: Device) -> None:
-        """The life of one worker's thread: start the process, hand it packs, start another when it has died."""
+        """The life of one worker's thread: one process after another, until nothing is left to train."""
         failures = 0
-        while not self._stopping and failures < _STARTS:
-            worker = self._start(device)
-            pack: _Pack | None = None
-            left: list[Task] = []
-            try:
-                while (pack := self.backlog.take(worker.ask_lanes)) is not None:
-                    left = list(pack.tasks)
-                    self._train(worker, device, pack, left)
-                    failures = 0
-            except _WorkerEnded as ended:
-                words = ended.words
-            else:
-                worker.finish()
-                return
-            if self._stopping:
-                self._listener.stopped(left)
-            elif pack is not None:
-                self._after_crash(device, words, pack, left)
-            else:
-                failures += 1
+        try:
+            while not self._stopping and failures < _STARTS:
+                ended = self._serve(device)
+                if ended is None:
+                    return
+                self._words = ended.words
+                failures = 0 if ended.started else failures + 1
+        except BaseException as error:
+            self._listener.broke(error)
         with self._guard:
             self._living -= 1
             last = not self._living
-        if last and not self._stopping:
-            for task in self.backlog.close():
-                write_failure(task, words)
-                self._listener.failed(task, f"no worker could be started: {words}")
+        if last:
+            self._refuse(self.backlog.close())
+
+    def _serve(self, device: Device) -> "_WorkerEnded | None":
+        """Start a worker and hand it packs until it ends; None if nothing is left to train."""
+        worker: _Process | None = None
+        pack: _Pack | None = None
+        left: list[Task] = []
+        try:
+            worker = self._start(device)
+            while (pack := self.backlog.take(worker.ask_lanes)) is not None:
+                left = list(pack.tasks)
+                self._train(worker, device, pack, left)
+            worker.finish()
+            worker.tidy()
+            return None
+        except _WorkerEnded as error:
+            ended = error
+        except Exception as error:
+            # Whatever it is, somebody waits for these cells.
+            ended = _WorkerEnded(f"{type(error).__name__}: {error}")
+            if worker is not None:
+                worker.kill()
+        if worker is not None:
+            ended.started, ended.preparing = worker.ready, worker.preparing
+        crashes = 0 if pack is None else pack.crashes
+        if self._stopping:
+            self._listener.stopped(left)
+            if worker is not None:
+                worker.tidy()
+        elif ended.started:
+            self._after_crash(device, ended, crashes + 1, left)
+        else:
+            self._again(left, crashes)
+        return ended
 
     def _start(self, device: Device) -> "_Process":
         log = self._scratch / "workers" / f"{device.name}.log"
-        worker = _Process(device, log, self._interval)
+        if device.name not in self._processes:
+            # What the workers of the run before had to say.
+            log.unlink(missing_ok=True)
+        worker = _Process(device, log, self._interval, self.backlog.prepared)
         with self._guard:
             self._processes[device.name] = worker.process
             if self._stopping:
@@ -219,63 +307,98 @@ class Pool:
     def _train(self, worker: "_Process", device: Device, pack: _Pack, left: list[Task]) -> None:
         """Send a pack and pass its events on; takes the cells that have ended out of `left`."""
         by_output = {task.output: task for task in pack.tasks}
-        worker.send({"do": "train", "tasks": [task.as_json() for task in pack.tasks]})
-        while True:
-            event = worker.receive()
+        worker.send("train", pack.tasks)
+        while (event := worker.receive())["event"] != "end":
             kind = event["event"]
-            if kind == "end":
-                break
             if kind == "lanes":
                 self.backlog.limit(pack.tasks[0], event["lanes"])
-            elif kind in ("cell", "failed"):
+            elif kind in ("cell", "failed", "locked"):
                 task = by_output[event["output"]]
-                left.remove(task)
                 if kind == "cell":
                     self._listener.done(task, event["status"], event["seconds"])
-                else:
+                elif kind == "failed":
                     self._listener.failed(task, event["error"])
+                elif not self.backlog.later(task):
+                    self._refuse([task])
+                left.remove(task)
             self._listener.told(device.name, event)
+        if left:
+            raise ValueError(
+                f"the worker said nothing of {len(left)} cells (its log: {worker.log})"
+            )
 
-    def _after_crash(self, device: Device, words: str, pack: _Pack, left: list[Task]) -> None:
+    def _after_crash(
+        self, device: Device, ended: "_WorkerEnded", crashes: int, left: list[Task]
+    ) -> None:
         """Find out which cell is at fault, without losing the others: in halves, each from its checkpoints."""
-        crashes = pack.crashes + 1
+        words, preparing = ended.words, ended.preparing
         self._listener.told(device.name, {"event": "warning", "text": words})
-        if crashes <= _CRASHES_BEFORE_SPLIT:
-            self.backlog.again(left, crashes)
+        half = -(-len(left) // 2)
+        if preparing is not None and (alike := self.backlog.give_up(preparing)) is not None:
+            # All cells like this one have the same model and data.
+            self._fail([*left, *alike], f"while its model and data were made, {words}")
+        elif crashes <= _CRASHES_BEFORE_SPLIT:
+            self._again(left, crashes)
         elif len(left) > 1:
-            half = -(-len(left) // 2)
-            self.backlog.again(left[half:], crashes)
-            self.backlog.again(left[:half], crashes)
-        elif left:
-            write_failure(left[0], words)
-            self._listener.failed(left[0], words)
+            self._again(left[half:], crashes)
+            self._again(left[:half], crashes)
+        else:
+            self._fail(left, words)
+
+    def _again(self, tasks: list[Task], crashes: int) -> None:
+        if not self.backlog.again(tasks, crashes):
+            self._refuse(tasks)
+
+    def _refuse(self, tasks: Sequence[Task]) -> None:
+        """End cells for which there is no worker."""
+        if self._stopping:
+            self._listener.stopped(tasks)
+        else:
+            self._fail(tasks, f"no worker could be started: {self._words}")
+
+    def _fail(self, tasks: Sequence[Task], words: str) -> None:
+        for task in tasks:
+            write_failure(task, words)
+            self._listener.failed(task, words)
 
 
 def write_failure(task: Task, words: str) -> None:
-    """The log of a cell whose worker could not write it."""
+    """The log of a cell whose worker could not write it, if there is room for one."""
     path = Path(task.log)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"cell {task.parsed.identity}\nrecord {json.dumps(task.record)}\n{words}\n")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"cell {task.parsed.identity}\nrecord {json.dumps(task.record)}\n{words}\n")
+    with contextlib.suppress(OSError):
+        Path(task.output).rmdir()
 
 
 class _WorkerEnded(Exception):
+    """A worker has ended, or cannot be used any more."""
+
     def __init__(self, words: str) -> None:
         super().__init__(words)
         self.words = words
+        self.started = False
+        self.preparing: Task | None = None
 
 
 class _Process:
     """A worker process and the pipes to it."""
 
-    def __init__(self, device: Device, log: Path, checkpoint_seconds: float) -> None:
-        self.device = device
+    def __init__(
+        self, device: Device, log: Path, seconds: float, prepared: Callable[[Task], None]
+    ) -> None:
         self.log = log
+        self.ready = False
+        self.preparing: Task | None = None
+        """A task whose model and data the worker makes at the moment."""
+        self._prepared = prepared
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as errors:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "gammascape.training.worker", "--serve"),
-                    *("--device", device.kind, "--checkpoint-seconds", str(checkpoint_seconds)),
+                    *(sys.executable, *WORKER, "--serve"),
+                    *("--device", device.kind, "--checkpoint-seconds", str(seconds)),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -285,26 +408,36 @@ class _Process:
                 # Ctrl-C reaches all processes of a terminal: Snakemake alone decides when the workers stop.
                 start_new_session=True,
             )
-        self._ready = False
 
-    def send(self, request: Mapping[str, Any]) -> None:
+    def send(self, what: str, tasks: Sequence[Task]) -> None:
+        """Ask for something, once the worker is ready."""
         assert self.process.stdin is not None
+        while not self.ready:
+            self.ready = self.receive()["event"] == "ready"
+        self.preparing = tasks[0]
+        request = {"do": what, "tasks": [task.as_json() for task in tasks]}
         try:
-            if not self._ready:
-                while self._receive()["event"] != "ready":
-                    pass
-                self._ready = True
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
 
     def receive(self) -> dict[str, Any]:
-        return self._receive()
+        """The next event."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.endswith("\n"):
+            raise self._ended()
+        event: dict[str, Any] = json.loads(line)
+        if event["event"] == "prepared" and self.preparing is not None:
+            self._prepared(self.preparing)
+            self.preparing = None
+        return event
 
     def ask_lanes(self, task: Task) -> int:
-        self.send({"do": "lanes", "tasks": [task.as_json()]})
-        while (event := self._receive())["event"] != "lanes":
+        """Lanes that a pack of cells like this one should have."""
+        self.send("lanes", [task])
+        while (event := self.receive())["event"] != "lanes":
             pass
         return int(event["lanes"])
 
@@ -312,7 +445,7 @@ class _Process:
         """Close the pipes: the worker ends when it has no more requests."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
             self.process.wait(_GRACE)
@@ -321,13 +454,16 @@ class _Process:
             self.process.wait()
         self.process.stdout.close()
 
-    def _receive(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line.endswith("\n"):
-            raise self._ended()
-        event: dict[str, Any] = json.loads(line)
-        return event
+    def tidy(self) -> None:
+        """Remove the log of a worker that had nothing to say."""
+        with contextlib.suppress(OSError):
+            if not self.log.stat().st_size:
+                self.log.unlink()
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self.process.kill()
+        self.finish()
 
     def _ended(self) -> _WorkerEnded:
         self.finish()

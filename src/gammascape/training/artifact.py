@@ -9,6 +9,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,14 @@ def write_cell(
         cost={"seconds": round(origin.seconds, 4), "lanes": origin.lanes},
     )
     write_manifest(folder / MANIFEST, manifest)
+
+
+def remove_cell(folder: Path) -> None:
+    """Remove the files of an artifact that could not be completed, so that they do not fill a full disk."""
+    with suppress(OSError):
+        for name in (MANIFEST, SUMMARY, ARRAYS):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _write(path: Path, content: bytes | memoryview) -> File:

@@ -11,9 +11,9 @@ import io
 import json
 import logging
 import os
-import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,6 @@ LOG = logging.getLogger(__name__)
 _WEIGHT = "weight."
 _DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile)
 """What reading a damaged checkpoint can end in."""
-
-
-class LockedError(Exception):
-    """Another process trains the cell."""
 
 
 def scratch_of(output: Path) -> Path:
@@ -58,21 +54,18 @@ class Checkpoints:
         """Free all locks."""
         os.close(self._locks)
 
-    def lock(self, identity: str, patience: float = 0.0) -> None:
-        """Become the one process that trains this cell, waiting up to `patience` seconds for another to end.
+    def lock(self, identity: str) -> bool:
+        """Become the one process that trains this cell; False while another trains it.
 
         Raises:
-            LockedError: if another process still trains it.
+            OSError: if the file system has no locks.
         """
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(identity, 16))
-                return
-            except OSError:
-                if time.monotonic() >= deadline:
-                    raise LockedError(f"another process trains cell {identity}") from None
-            time.sleep(0.1)
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(identity, 16))
+        except (BlockingIOError, PermissionError):
+            # The two that POSIX allows for a lock that another process holds.
+            return False
+        return True
 
     def unlock(self, identity: str) -> None:
         """Let other processes train this cell."""
@@ -163,4 +156,14 @@ class Checkpoints:
 
     def discard(self, identity: str) -> None:
         """Remove the cell's checkpoint: its artifact is in place."""
-        self.path(identity).unlink(missing_ok=True)
+        try:
+            self.path(identity).unlink(missing_ok=True)
+        except OSError as error:
+            LOG.warning("checkpoint of cell %s cannot be removed: %s", identity, error)
+
+    def clear(self, identities: Collection[str]) -> None:
+        """Remove what processes that were killed have left of checkpoints of these cells, which are locked."""
+        with suppress(OSError):
+            for path in self._folder.glob(".*"):
+                if path.name[1:].partition("-")[0] in identities:
+                    path.unlink()

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,16 @@ if _FIRST:
 from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
 from gammascape.origin import Source, source_of, utc_now  # noqa: E402
-from gammascape.training.artifact import Origin, make_arrays, make_summary, write_cell  # noqa: E402
+from gammascape.origin.kept import status_of_whole  # noqa: E402
+from gammascape.training.artifact import (  # noqa: E402
+    Origin,
+    make_arrays,
+    make_summary,
+    remove_cell,
+    write_cell,
+)
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
-from gammascape.training.checkpoint import Checkpoints, LockedError, scratch_of  # noqa: E402
+from gammascape.training.checkpoint import Checkpoints, scratch_of  # noqa: E402
 from gammascape.training.device import set_up_backend  # noqa: E402
 from gammascape.training.engine import Run, State, Training  # noqa: E402
 from gammascape.training.failures import (  # noqa: E402
@@ -44,7 +52,8 @@ Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
 _PATIENCE = 20.0
-"""Seconds to wait for a worker that still holds a cell: one whose Snakemake was killed stops within these."""
+"""Seconds to wait for a worker that still holds a cell before other packs have their turn."""
+_POLL = 0.2
 _PROGRESS = 0.5
 _CHECKPOINT_SHARE = 0.05
 """Largest share of the time that may go into checkpoints."""
@@ -82,9 +91,13 @@ class Task:
 class Worker:
     """Trains packs on one device, one after another."""
 
-    def __init__(self, device: str, checkpoint_seconds: float, executor: str = "single") -> None:
+    def __init__(
+        self, device: str, checkpoint_seconds: float, executor: str = "single", keeps: bool = False
+    ) -> None:
+        """A worker; `keeps` says that a cell which is whole is not trained again."""
         self.device, self.backend = set_up_backend(device)
         self._executor = executor
+        self._keeps = keeps
         self.stopping = False
         self._interval = checkpoint_seconds
         self._datasets: dict[str, Dataset] = {}
@@ -96,19 +109,23 @@ class Worker:
         """Write checkpoints at the end of the block and raise `Interrupted`; a signal handler may call it."""
         self.stopping = True
 
-    def lanes(self, task: Task) -> int:
+    def lanes(self, task: Task, emit: Emit) -> int:
         """Lanes of a pack of cells like this one on this device.
 
         Raises:
             DataError: if the data cannot be read.
         """
         dataset, model = self._prepare(task)
+        emit({"event": "prepared"})
         limit = self._store(task)[1].get(task.record)
         suitable = suitable_lanes(task.record, dataset, model, self.device)
         return suitable if limit is None else min(limit, suitable)
 
     def run(self, tasks: Sequence[Task], emit: Emit) -> None:
         """Train cells that share a pack; emits an event for each cell as it ends, done or failed.
+
+        A cell that another process trains is waited for, and is done if that leaves it whole; when it takes long,
+        an event `locked` hands the cell back.
 
         Raises:
             Interrupted: if `stopping` was set meanwhile.
@@ -120,18 +137,55 @@ class Worker:
             for task in tasks:
                 self._fail(task, error, emit)
             return
-        claimed = []
-        for task in tasks:
+        emit({"event": "prepared"})
+        left = list(tasks)
+        until = time.monotonic() + _PATIENCE
+        keeps = self._keeps
+        while left:
+            claimed = self._claim(left, keeps, emit)
+            keeps = True
             try:
-                self._store(task)[0].lock(task.identity, _PATIENCE)
-                claimed.append(task)
-            except LockedError as error:
+                self._train(claimed, dataset, model, emit)
+            finally:
+                for task in claimed:
+                    self._store(task)[0].unlock(task.identity)
+            if left and self.stopping:
+                raise Interrupted
+            if left and not claimed:
+                if time.monotonic() >= until:
+                    break
+                time.sleep(_POLL)
+        for task in left:
+            words = f"another process trains cell {task.identity}"
+            emit({"event": "locked", "output": str(task.output), "error": words})
+
+    def _claim(self, tasks: list[Task], keeps: bool, emit: Emit) -> list[Task]:
+        """Lock the cells that no other process trains, and take them out of `tasks`; returns those to train."""
+        claimed = []
+        for task in list(tasks):
+            try:
+                store = self._store(task)[0]
+                if not store.lock(task.identity):
+                    continue
+            except OSError as error:
+                tasks.remove(task)
                 self._fail(task, error, emit)
-        try:
-            self._train(claimed, dataset, model, emit)
-        finally:
-            for task in claimed:
-                self._store(task)[0].unlock(task.identity)
+                continue
+            tasks.remove(task)
+            status = status_of_whole(task.output, task.record) if keeps else None
+            if status is None:
+                claimed.append(task)
+                with suppress(OSError):
+                    for partial in task.output.glob(".*"):
+                        partial.unlink()
+                continue
+            # Another process has trained it meanwhile, or could not say so before it was killed.
+            store.discard(task.identity)
+            store.unlock(task.identity)
+            emit(_ended(task, status, 0.0))
+        if claimed:
+            self._store(claimed[0])[0].clear({task.identity for task in claimed})
+        return claimed
 
     def _prepare(self, task: Task) -> tuple[Dataset, Model]:
         provide(task.sources)
@@ -196,7 +250,7 @@ class Worker:
         left = [task for task, _ in members]
         try:
             self._train_together(members, left, dataset, model, emit, after)
-        except Interrupted:
+        except (Interrupted, BrokenPipeError):
             raise
         except (DataError, UserCodeError) as error:
             # The data are at fault, or end too early, for every cell of the pack.
@@ -212,7 +266,8 @@ class Worker:
                 return
             half = -(-len(left) // 2)
             if memory:
-                self._store(left[0])[1].lower(left[0].record, half)
+                with suppress(OSError):
+                    self._store(left[0])[1].lower(left[0].record, half)
                 emit({"event": "lanes", "lanes": half})
             after = one_line(error)
             LOG.warning("a pack of %d failed, trying it in halves: %s", len(left), after)
@@ -279,19 +334,13 @@ class Worker:
                 left.remove(tasks[lane])
                 try:
                     made = attempts[tasks[lane].identity]
-                    self._finish(tasks[lane], run, dataset, model, made, len(tasks))
+                    status = self._finish(tasks[lane], run, dataset, model, made, len(tasks))
                 except OSError as error:
                     # A full disk: training again would end the same way. The checkpoint stays for the next run.
+                    remove_cell(tasks[lane].output)
                     self._fail(tasks[lane], error, emit)
                     continue
-                emit(
-                    {
-                        "event": "cell",
-                        "output": str(tasks[lane].output),
-                        "status": _status(tasks[lane].output),
-                        "seconds": run.seconds,
-                    }
-                )
+                emit(_ended(tasks[lane], status, run.seconds))
             due = now - saved >= max(self._interval, saving / _CHECKPOINT_SHARE)
             if training.alive and training.step and (due or self.stopping):
                 saving = self._save(training, tasks, attempts, emit)
@@ -328,7 +377,8 @@ class Worker:
         model: Model,
         attempts: Sequence[Mapping[str, Any]],
         lanes: int,
-    ) -> None:
+    ) -> str:
+        """Write the artifact; returns the cell's status."""
         summary = make_summary(task.record, run, dataset, model)
         origin = Origin(
             inputs=tuple(
@@ -353,6 +403,7 @@ class Worker:
         lines.append(f"{summary['status']} after {run.steps_done} steps in {run.seconds:.2f} s")
         _write_log(task, lines)
         self._store(task)[0].discard(task.identity)
+        return str(summary["status"])
 
     def _source(self, path: Path) -> Source:
         if path not in self._sources:
@@ -360,22 +411,24 @@ class Worker:
         return self._sources[path]
 
     def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
+        with suppress(OSError):
+            # Snakemake makes the folder before the cell is begun, and leaves it.
+            task.output.rmdir()
         lines = [
             f"cell {task.identity}",
             f"record {json.dumps(dict(task.record))}",
             f"backend {json.dumps(self.backend.as_record())}",
         ]
-        if isinstance(error, CapacityError | DataError | LockedError | UserCodeError):
-            lines.append(str(error))
+        if isinstance(error, CapacityError | DataError | OSError | UserCodeError):
+            lines.append(str(error) or one_line(error))
         else:
             lines += traceback.format_exception(error)
         _write_log(task, lines)
         emit({"event": "failed", "output": str(task.output), "error": one_line(error)})
 
 
-def _status(output: Path) -> str:
-    summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
-    return str(summary["status"])
+def _ended(task: Task, status: str, seconds: float) -> Event:
+    return {"event": "cell", "output": str(task.output), "status": status, "seconds": seconds}
 
 
 def _write_log(task: Task, lines: Iterable[str]) -> None:

@@ -14,12 +14,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from gammascape.journal import read_journal
 from gammascape.training.failures import one_line
-from gammascape.training.trainer import LOG, Event, Interrupted, Task, Worker
+from gammascape.training.trainer import LOG, Emit, Event, Interrupted, Task, Worker
 
 INTERRUPTED = 143
 """Exit status after SIGTERM, as shells report it."""
@@ -36,7 +38,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     def emit(event: Event) -> None:
         channel.write(json.dumps(event) + "\n")
 
-    worker = Worker(arguments.device, arguments.checkpoint_seconds, "packed")
+    worker = Worker(arguments.device, arguments.checkpoint_seconds, "packed", keeps=True)
     inbox: queue.Queue[str | None] = queue.Queue()
 
     def stop(*_: object) -> None:
@@ -60,12 +62,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             request = json.loads(line)
             tasks = [Task.from_json(item) for item in request["tasks"]]
             if request["do"] == "lanes":
-                try:
-                    emit({"event": "lanes", "lanes": worker.lanes(tasks[0])})
-                except Exception as error:
-                    # The pack itself will say what is wrong, in the log of each of its cells.
-                    LOG.warning("lanes: %s", one_line(error))
-                    emit({"event": "lanes", "lanes": len(tasks)})
+                emit({"event": "lanes", "lanes": _lanes(worker, tasks, emit)})
             else:
                 worker.run(tasks, emit)
                 emit({"event": "end"})
@@ -76,31 +73,53 @@ def _serve(arguments: argparse.Namespace) -> int:
     return INTERRUPTED if worker.stopping else 0
 
 
+def _lanes(worker: Worker, tasks: Sequence[Task], emit: Emit) -> int:
+    try:
+        return worker.lanes(tasks[0], emit)
+    except Exception as error:
+        # The pack itself will say what is wrong, in the log of each of its cells.
+        LOG.warning("lanes: %s", one_line(error))
+        return len(tasks)
+
+
 def _train_one_pack(arguments: argparse.Namespace) -> int:
     request = json.loads(arguments.pack.read_text())
     journal: Path = arguments.journal
     ended = {event["output"] for event in read_journal(journal) if "output" in event}
     tasks = [Task.from_json(item) for item in request["tasks"]]
     tasks = [task for task in tasks if str(task.output) not in ended]
-    worker = Worker(arguments.device, request.get("checkpoint_seconds", 60.0), "packed-slurm")
+    seconds = request.get("checkpoint_seconds", 60.0)
+    worker = Worker(arguments.device, seconds, "packed-slurm", keeps=True)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    with journal.open("a", buffering=1) as file:
+    locked: set[str] = set()
+    file = journal.open("a", buffering=1)
 
-        def emit(event: Event) -> None:
+    def emit(event: Event) -> None:
+        if event["event"] == "locked":
+            locked.add(event["output"])
+            return
+        # What cannot be written stays in the buffer and is tried again with the next event. A cell that is not in
+        # the journal at the end is found whole by the next pack.
+        with suppress(OSError):
             file.write(json.dumps(event) + "\n")
 
-        emit({"event": "ready", "backend": worker.backend.as_record()})
-        try:
-            if tasks:
-                lanes = request.get("lanes") or worker.lanes(tasks[0])
-                for first in range(0, len(tasks), lanes):
-                    if worker.stopping:
-                        raise Interrupted
-                    worker.run(tasks[first : first + lanes], emit)
-        except Interrupted:
-            emit({"event": "interrupted"})
-            return INTERRUPTED
+    emit({"event": "ready", "backend": worker.backend.as_record()})
+    try:
+        while tasks:
+            lanes = request.get("lanes") or _lanes(worker, tasks, emit)
+            for first in range(0, len(tasks), lanes):
+                if worker.stopping:
+                    raise Interrupted
+                worker.run(tasks[first : first + lanes], emit)
+            tasks = [task for task in tasks if str(task.output) in locked]
+            locked.clear()
         emit({"event": "end"})
+    except Interrupted:
+        emit({"event": "interrupted"})
+        return INTERRUPTED
+    finally:
+        with suppress(OSError):
+            file.close()
     return 0
 
 

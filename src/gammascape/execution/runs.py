@@ -1,0 +1,42 @@
+"""One folder for each Snakemake that has packs elsewhere, so that the next one knows what was left behind."""
+
+import fcntl
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+_OWNER = "owner"
+
+
+class RunFolder:
+    """The folder of this process; a lock on a file in it says that the process lives."""
+
+    def __init__(self, base: Path, name: str) -> None:
+        """Make the folder.
+
+        Raises:
+            OSError: if it cannot be made.
+        """
+        self.path = base / name
+        self.path.mkdir(parents=True)
+        self._owner = os.open(self.path / _OWNER, os.O_RDWR | os.O_CREAT, 0o666)
+        # Without locks on this file system, nobody will take the folder for one that was left behind.
+        with suppress(OSError):
+            fcntl.lockf(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def abandoned(self) -> list[Path]:
+        """Folders beside this one whose processes have ended without removing them."""
+        others = self.path.parent.glob(f"*/{_OWNER}")
+        return [path.parent for path in others if path.parent != self.path and _is_free(path)]
+
+    def remove(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _is_free(path: Path) -> bool:
+    with suppress(OSError), path.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
