@@ -46,8 +46,8 @@ EXAMPLES = 9
 class Network:
     """A module whose parameters are given to each call.
 
-    Its buffers and plain tensors take the dtype and the device of the inputs, and what a forward pass keeps for the
-    next one is dropped: every pass begins with what the module held when it was made.
+    Its buffers and plain tensors take the dtype and the device of the inputs. What a forward pass keeps for the next
+    one is dropped: every pass begins with what the module held when it was made.
     """
 
     def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:

@@ -1,4 +1,4 @@
-"""Tries a user's network before it is trained: what it gives, what it keeps, and whether many can be computed at once."""
+"""Tries a user's network before it is trained: what it gives and keeps, and whether many can be computed at once."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -170,9 +170,9 @@ def padding_row(module: nn.Module, name: str) -> int | None:
     """Row of a parameter that an embedding keeps for padding."""
     value = module.get_parameter(name)
     for layer in module.modules():
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-            if layer._parameters.get("weight") is value and layer.padding_idx is not None:
-                return layer.padding_idx
+        known = isinstance(layer, nn.Embedding | nn.EmbeddingBag)
+        if known and layer._parameters.get("weight") is value and layer.padding_idx is not None:
+            return int(layer.padding_idx)
     return None
 
 
@@ -267,7 +267,8 @@ def _check_state(
     for before, after in ((marks[1], marks[2]), (marks[2], marks[4])):
         for name in difference(before, after).values():
             raise UserCodeError(
-                f"the forward pass changes {name} each time, as a count or a history does; remove it, since {FUNCTION}"
+                f"the forward pass changes {name} each time, as a count or a history does; remove it, since "
+                f"{FUNCTION}"
             )
     changes = {**difference(marks[0], marks[1]), **difference(marks[2], marks[3])}
     network.put_back(held, changes)
@@ -340,13 +341,15 @@ def _steps(
 
     def trained(start: Parameters) -> dict[str, Tensor]:
         p = dict(start)
-        for x in (batch.to(dtype) for batch in batches):
+        for step, x in enumerate(batch.to(dtype) for batch in batches):
             leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
             with track.recording():
                 f = forward(leaves, x, None)
             with torch.no_grad():
                 reference = forward(dict(start), x, None)
-                network.graded |= x is batches[0] and not torch.equal(f, reference)
+                if step == 0 and not torch.equal(f, reference):
+                    network.graded = True
+                    reference = forward(dict(start), x, None)
             loss = (f - reference - 1).square().sum()
             found = torch.autograd.grad(
                 loss, list(leaves.values()), allow_unused=True, materialize_grads=True
