@@ -123,6 +123,13 @@ def _set_default_device(device: torch.device | None) -> None:
         torch.set_default_device(device)
 
 
+def _set_deterministic(mode: int) -> None:
+    torch.set_deterministic_debug_mode(mode)
+    if "torch._inductor.config" in sys.modules:
+        # Only this tells the compiler too, which it imports; that takes as long as torch itself.
+        torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
+
+
 def _folder() -> Path | None:
     try:
         return Path.cwd()
@@ -187,11 +194,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Setting(
         "torch's deterministic mode",
-        lambda: (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        ),
-        lambda mode: torch.use_deterministic_algorithms(mode[0], warn_only=mode[1]),
+        torch.get_deterministic_debug_mode,
+        _set_deterministic,
     ),
     Setting(
         "torch's anomaly mode",

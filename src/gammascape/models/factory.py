@@ -59,6 +59,7 @@ class Network:
         self.graded = False
         """Whether a pass without gradients gives other bits."""
         self._multipliers = arranged.multipliers
+        self._padding = {p.name: p.padding for p in arranged.parameters if p.padding is not None}
         self._buffers = dict(module.named_buffers())
         self._cast: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
         self._tensors = [
@@ -79,11 +80,16 @@ class Network:
         return {name: value.clone() for name, value in self._cast[key].items()}
 
     def scaled(self, p: Parameters) -> dict[str, Tensor]:
-        """Parameters as the module sees them: multiplied as mu-P says."""
-        return {
+        """Parameters as the module sees them: multiplied as mu-P says, rows for padding at zero."""
+        scaled = {
             name: value * self._multipliers[name] if name in self._multipliers else value
             for name, value in p.items()
         }
+        for name, row in self._padding.items():
+            # torch leaves them without a gradient in one lane of several only, or where the table has another use.
+            rows = torch.arange(len(scaled[name]), device=scaled[name].device)
+            scaled[name] = scaled[name] * (rows != row)[:, None]
+        return scaled
 
     def call(self, p: Parameters, x: Tensor, buffers: dict[str, Tensor] | None = None) -> Tensor:
         """Outputs of one network on x (B, ...), weights multiplied as mu-P says.
