@@ -29,6 +29,9 @@ _SIGNALS = tuple(
 )
 
 
+_RANDOM: Any = np.random
+
+
 class Setting(NamedTuple):
     """Something that the whole process shares: its name in messages, how it is read and put back."""
 
@@ -45,13 +48,14 @@ def seed_of(*parts: Any) -> int:
 
 def generators() -> dict[str, Any]:
     """State of each global generator of random numbers, by name; equal states compare equal."""
-    key, *rest = np.random.get_state(legacy=True)[1:]  # noqa: NPY002
+    state: Any = np.random.get_state(legacy=True)  # noqa: NPY002
+    key, *rest = state[1:]
     states: dict[str, Any] = {
         "torch": torch.get_rng_state().numpy().tobytes(),
         "numpy": (key.tobytes(), *rest),
         "random": random.getstate(),
     }
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["torch on the GPU"] = torch.cuda.get_rng_state().numpy().tobytes()
     return states
 
@@ -177,95 +181,86 @@ def _set_logging(before: tuple[int, tuple[logging.Handler, ...], int]) -> None:
     logging.disable(disabled)
 
 
-def _items(values: list[Any], name: str) -> Setting:
-    return Setting(
-        name, lambda: list(values), lambda before: values.__setitem__(slice(None), before)
-    )
+def _anomaly() -> tuple[bool, bool]:
+    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
 
 
-def _flag(owner: Any, name: str, label: str) -> Setting:
-    return Setting(f"{label}.{name}", partial(getattr, owner, name), partial(setattr, owner, name))
+def _flushes() -> bool:
+    return sys.float_info.min * 0.5 == 0.0
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    Setting("torch's default device", _default_device, _set_default_device),
-    Setting("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
-    Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-    Setting(
-        "torch's deterministic mode",
-        torch.get_deterministic_debug_mode,
-        _set_deterministic,
-    ),
-    Setting(
-        "torch's anomaly mode",
-        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
-        lambda mode: torch.autograd.set_detect_anomaly(*mode),
-    ),
-    Setting(
-        "the treatment of denormal numbers",
-        lambda: sys.float_info.min * 0.5 == 0.0,
-        torch.set_flush_denormal,
-    ),
+def _autocast() -> dict[str, bool]:
+    return {device: torch.is_autocast_enabled(device) for device in ("cpu", "cuda")}
+
+
+def _set_autocast(before: Mapping[str, bool]) -> None:
+    for device, on in before.items():
+        torch.set_autocast_enabled(device, on)
+
+
+def _attention() -> dict[str, bool]:
+    cuda = torch.backends.cuda
+    return {
+        k: getattr(cuda, f"{k}_sdp_enabled")() for k in ("flash", "mem_efficient", "math", "cudnn")
+    }
+
+
+def _set_attention(before: Mapping[str, bool]) -> None:
+    for kind, on in before.items():
+        getattr(torch.backends.cuda, f"enable_{kind}_sdp")(on)
+
+
+_FLAGS: tuple[tuple[Any, str], ...] = (
+    (torch.backends, "fp32_precision"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+    (torch.backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+    (torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+    (torch.backends.cudnn, "enabled"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cudnn, "deterministic"),
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.mkldnn, "enabled"),
+    (torch.backends.mkldnn, "deterministic"),
+)
+_TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
+    ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    ("torch's default device", _default_device, _set_default_device),
+    ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+    ("torch's deterministic mode", torch.get_deterministic_debug_mode, _set_deterministic),
+    ("torch's anomaly mode", _anomaly, lambda mode: torch.autograd.set_detect_anomaly(*mode)),
+    ("the treatment of denormal numbers", _flushes, torch.set_flush_denormal),
+    ("torch's autocast", _autocast, _set_autocast),
     *(
-        Setting(
-            f"torch's autocast on {device}",
-            partial(torch.is_autocast_enabled, device),
-            partial(torch.set_autocast_enabled, device),
-        )
-        for device in ("cpu", "cuda")
+        (f"torch's flag {name}", partial(getattr, o, name), partial(setattr, o, name))
+        for o, name in _FLAGS
     ),
-    _flag(torch.backends, "fp32_precision", "torch.backends"),
-    Setting(
+    (
         "torch's matmul precision",
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
-    *(
-        _flag(torch.backends.cuda.matmul, name, "torch.backends.cuda.matmul")
-        for name in (
-            "allow_tf32",
-            "allow_fp16_reduced_precision_reduction",
-            "allow_bf16_reduced_precision_reduction",
-        )
-    ),
-    *(
-        _flag(torch.backends.cudnn, name, "torch.backends.cudnn")
-        for name in ("enabled", "benchmark", "deterministic", "allow_tf32")
-    ),
-    *(
-        _flag(torch.backends.mkldnn, name, "torch.backends.mkldnn")
-        for name in ("enabled", "deterministic")
-    ),
-    *(
-        Setting(
-            f"torch's {kind} attention",
-            getattr(torch.backends.cuda, f"{kind}_sdp_enabled"),
-            getattr(torch.backends.cuda, f"enable_{kind}_sdp"),
-        )
-        for kind in ("flash", "mem_efficient", "math", "cudnn")
-    ),
-    Setting("numpy's error handling", np.geterr, lambda kinds: np.seterr(**kinds)),
-    Setting("numpy's generator", np.random.get_bit_generator, np.random.set_bit_generator),
-    Setting("the working directory", _folder, _set_folder),
-    Setting("the environment", _environment, _set_environment),
-    Setting("the mask of new files", _mask, os.umask),
-    Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    Setting(
+    ("torch's kinds of attention", _attention, _set_attention),
+    ("numpy's error handling", np.geterr, lambda kinds: np.seterr(**kinds)),
+    ("numpy's generator", _RANDOM.get_bit_generator, _RANDOM.set_bit_generator),
+    ("the working directory", _folder, _set_folder),
+    ("the environment", _environment, _set_environment),
+    ("the mask of new files", _mask, os.umask),
+    ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    (
         "the locale",
         partial(locale.setlocale, locale.LC_ALL),
         partial(locale.setlocale, locale.LC_ALL),
     ),
-    Setting("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
-    Setting("logging", _logging, _set_logging),
-    Setting(
-        "handlers of signals", lambda: {n: signal.getsignal(n) for n in _SIGNALS}, _set_signals
-    ),
-    _items(sys.path, "sys.path"),
-    _items(sys.meta_path, "sys.meta_path"),
-    _flag(sys, "excepthook", "sys"),
-    _flag(sys, "stderr", "sys"),
+    ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    ("logging", _logging, _set_logging),
+    ("handlers of signals", lambda: {n: signal.getsignal(n) for n in _SIGNALS}, _set_signals),
+    ("sys.path", lambda: list(sys.path), partial(sys.path.__setitem__, slice(None))),
+    ("sys.meta_path", lambda: list(sys.meta_path), partial(sys.meta_path.__setitem__, slice(None))),
+    ("sys.excepthook", lambda: sys.excepthook, partial(setattr, sys, "excepthook")),
+    ("sys.stderr", lambda: sys.stderr, partial(setattr, sys, "stderr")),
 )
+SETTINGS = tuple(Setting(*row) for row in _TABLE)
 
 _OF_NUMBERS = [setting.name for setting in SETTINGS].index("the working directory")
 """How many of SETTINGS matter to numbers. Others change when torch imports a part of itself at first use."""

@@ -20,8 +20,8 @@ from gammascape.isolation import isolated, seed_of
 from gammascape.sources import ORIGINS, meaning_hash
 
 SEED_IT = (
-    "draw with a seed (torch.Generator().manual_seed(0), numpy.random.default_rng(0)), and use no clock, address or "
-    "other number of the process"
+    "draw with a seed (torch.Generator().manual_seed(0), numpy.random.default_rng(0)), and use no clock, address "
+    "or other number of the process"
 )
 
 

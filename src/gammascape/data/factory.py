@@ -84,7 +84,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
 def _parts(
     options: dict[str, Any], code: Code, device: torch.device
 ) -> tuple[tuple[Draw, int | None, Tensor, Tensor], dict[str, str]]:
-    """Training samples, number of a pass, test inputs and targets, as one call of the function made them; digests."""
+    """Training samples, number of a pass, test inputs and targets of one call of the function; digests."""
     factory, arguments = options["factory"], options["arguments"]
     make = code.get(factory)
     with code.active(factory, seed_of("data", factory, arguments)):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils import checkpoint
 
 from gammascape.isolation import isolated, seed_of
 from gammascape.models.held import (
@@ -39,15 +39,17 @@ from gammascape.models.probe import (
 from gammascape.models.roles import WEIGHTED, Plan, check_batch_statistics, plan
 from gammascape.usercode import Code, UserCodeError, load_code
 
-EXAMPLES = 9
-"""Samples, in three batches, on which a network is tried before it is trained."""
+_CHECKPOINT: Any = torch.utils.checkpoint
+
+EXAMPLES = 6
+"""Samples, in two batches, on which a network is tried before it is trained."""
 
 
 class Network:
     """A module whose parameters are given to each call.
 
-    Its buffers and plain tensors take the dtype and the device of the inputs. What a forward pass keeps for the next
-    one is dropped: every pass begins with what the module held when it was made.
+    Its buffers and plain tensors take the dtype and the device of the inputs. What a forward pass keeps for the
+    next one is dropped: every pass begins with what the module held when it was made.
     """
 
     def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:
@@ -183,12 +185,12 @@ class Network:
 @contextmanager
 def _whole_graphs() -> Iterator[None]:
     """Activation checkpoints have no effect: a second pass would find other parameters than the first."""
-    before = checkpoint._checkpoint_hook, checkpoint.CheckpointFunction
-    checkpoint._checkpoint_hook, checkpoint.CheckpointFunction = nullcontext, _Through
+    before = _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction
+    _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction = nullcontext, _Through
     try:
         yield
     finally:
-        checkpoint._checkpoint_hook, checkpoint.CheckpointFunction = before
+        _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction = before
 
 
 class _Through:
@@ -245,7 +247,7 @@ def build(
     x = example[:EXAMPLES].detach().to("cpu", torch.float64, copy=True)
     shell = Model(parameters, _unused, width, options.get("depth"), ())
     starts = initial_parameters(shell, [0, 1], torch.float64, torch.device("cpu"))
-    batches = [part.clone() for part in x.split(EXAMPLES // 3)]
+    batches = [part.clone() for part in torch.split(x, EXAMPLES // 2)]
     examine(network, track, starts, batches, outputs)
     check_steps(
         (network, _forward(network, None, _no_layers, ())),
@@ -323,8 +325,8 @@ def _forward(
             with torch.enable_grad():
                 leaves = {name: value.detach().requires_grad_() for name, value in p.items()}
                 output = forward(leaves, x, hidden).detach()
-            for name in names if hidden is not None else ():
-                hidden[name] = hidden[name].detach()
+            if hidden is not None:
+                hidden.update({name: hidden[name].detach() for name in names})
             return output
         watch = hidden is not None
         lanes = len(next(iter(p.values())))

@@ -120,7 +120,7 @@ def has_tensor(value: Any) -> bool:
 
 
 def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """Copies of the tensors in a value, in lists and mappings too, in the dtype and on the device of the inputs."""
+    """Copies of the tensors in a value, in lists and mappings too, in the dtype and on the device of inputs."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         # A copy is aligned as every new tensor is: MKL rounds by alignment.
         return value.detach().to(device, dtype_of(value, dtype), copy=True)

@@ -1,8 +1,8 @@
-"""Tries a user's network before it is trained: what it gives and keeps, and whether many can be computed at once."""
+"""Tries a user's network before it is trained: what it gives and keeps, and whether many can go together."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from gammascape.isolation import generators, isolated
 from gammascape.models.held import Marks, difference, hidden_module, whole
 from gammascape.models.model import Hidden, Parameters
-from gammascape.usercode import SEED_IT, Code, UserCodeError
+from gammascape.usercode import SEED_IT, UserCodeError
+
+if TYPE_CHECKING:
+    from gammascape.models.factory import Network
 
 ALONE = "write batched: false, which trains one cell at a time"
 TOLERANCE = 1e-6
@@ -20,40 +23,6 @@ RATE = 0.1
 """Length of a trial step, of which the initial weights, each near 1, have some hundreds."""
 
 Forward = Callable[[Parameters, Tensor, Hidden | None], Tensor]
-
-
-class Callee(Protocol):
-    """What is tried: `models.factory.Network`."""
-
-    module: nn.Module
-    code: Code
-    batched: bool
-    volatile: frozenset[str]
-    graded: bool
-
-    def call(self, p: Parameters, x: Tensor, buffers: dict[str, Tensor] | None = None) -> Tensor:
-        """Outputs of one network; `buffers` are left as it leaves them."""
-
-    def scaled(self, p: Parameters) -> dict[str, Tensor]:
-        """Parameters as the module sees them."""
-
-    def apply(self, scaled: Parameters, x: Tensor, buffers: dict[str, Tensor]) -> Tensor:
-        """`call` with them."""
-
-    def buffers(self, x: Tensor) -> dict[str, Tensor]:
-        """Its buffers."""
-
-    def install(self, x: Tensor) -> None:
-        """Bring what it holds to the dtype and device of x."""
-
-    def marks(self, numbers_of: Callable[[Tensor], bytes]) -> Marks:
-        """What it holds."""
-
-    def kept(self, places: Collection[str] | None = None) -> dict[str, Any]:
-        """Copies of what it holds."""
-
-    def put_back(self, before: Mapping[str, Any], places: Collection[str]) -> None:
-        """Hold what it held."""
 
 
 class Track:
@@ -170,9 +139,9 @@ def padding_row(module: nn.Module, name: str) -> int | None:
     """Row of a parameter that an embedding keeps for padding."""
     value = module.get_parameter(name)
     for layer in module.modules():
-        known = isinstance(layer, nn.Embedding | nn.EmbeddingBag)
-        if known and layer._parameters.get("weight") is value and layer.padding_idx is not None:
-            return int(layer.padding_idx)
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight is value:
+            row: int | None = layer.padding_idx
+            return row
     return None
 
 
@@ -183,7 +152,7 @@ def changed_weight(module: nn.Module, name: str) -> str:
 
 
 def examine(
-    network: Callee, track: Track, starts: Parameters, batches: Sequence[Tensor], outputs: int
+    network: "Network", track: Track, starts: Parameters, batches: Sequence[Tensor], outputs: int
 ) -> None:
     """Try two networks on a few inputs in float64.
 
@@ -212,7 +181,7 @@ def examine(
 
 
 def _check_pass(
-    network: Callee, track: Track, p: Parameters, x: Tensor, outputs: int
+    network: "Network", track: Track, p: Parameters, x: Tensor, outputs: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One pass with gradients, after which the module holds what it held: outputs, and those of each layer."""
     kept, buffers = x.clone(), network.buffers(x)
@@ -235,7 +204,7 @@ def _check_pass(
 
 
 def _check_state(
-    network: Callee,
+    network: "Network",
     track: Track,
     p: Parameters,
     batches: Sequence[Tensor],
@@ -282,8 +251,8 @@ def _check_state(
 
 
 def check_steps(
-    made: tuple[Callee, Forward],
-    again: tuple[Callee, Forward],
+    made: tuple["Network", Forward],
+    again: tuple["Network", Forward],
     track: Track,
     starts: Parameters,
     batches: Sequence[Tensor],
@@ -297,14 +266,16 @@ def check_steps(
             else than beside another.
     """
     dtypes = [torch.float64, torch.float32]
-    results: list[dict[torch.dtype, Parameters]] = []
+    results: list[dict[torch.dtype, dict[str, Tensor]]] = []
     for (network, forward), order in ((made, dtypes), (again, dtypes[::-1])):
         network.volatile, network.graded = made[0].volatile, made[0].graded
         found = {}
         with network.code.active(), isolated(0) as changed:
             for dtype in order:
                 try:
-                    found[dtype] = _steps(network, forward, track, starts, batches, dtype)
+                    found[dtype] = _steps(
+                        network, forward, track, starts, batches, dtype, network is made[0]
+                    )
                 except UserCodeError:
                     raise
                 except (Exception, SystemExit) as error:
@@ -329,14 +300,15 @@ def check_steps(
 
 
 def _steps(
-    network: Callee,
+    network: "Network",
     forward: Forward,
     track: Track,
     starts: Parameters,
     batches: Sequence[Tensor],
     dtype: torch.dtype,
+    compared: bool,
 ) -> dict[str, Tensor]:
-    """Parameters (2, ...) after a step on each batch."""
+    """Parameters (2, ...) after a step on each batch; `compared` with those of each network alone."""
     initial = {name: value.to(dtype) for name, value in starts.items()}
 
     def trained(start: Parameters) -> dict[str, Tensor]:
@@ -360,7 +332,8 @@ def _steps(
         return p
 
     together = trained(initial)
-    for k in range(2 if network.batched and dtype == torch.float64 else 0):
+    # In float32 rounding alone would be seen.
+    for k in range(2 if network.batched and dtype == torch.float64 and compared else 0):
         alone = trained({name: value[k : k + 1] for name, value in initial.items()})
         for name, value in alone.items():
             if not _same(value[0], together[name][k]):
@@ -371,7 +344,7 @@ def _steps(
 
 
 def check_device(
-    network: Callee, track: Track, starts: Parameters, x: Tensor, device: torch.device
+    network: "Network", track: Track, starts: Parameters, x: Tensor, device: torch.device
 ) -> None:
     """Try one network on the device that is to train it.
 
@@ -402,7 +375,7 @@ def _check_process(changed: Sequence[str]) -> None:
 
 
 def _run(
-    network: Callee, track: Track, p: Parameters, x: Tensor, buffers: dict[str, Tensor]
+    network: "Network", track: Track, p: Parameters, x: Tensor, buffers: dict[str, Tensor]
 ) -> Tensor:
     scaled = network.scaled(p)
     before = {name: value.detach().clone() for name, value in scaled.items()}
@@ -446,7 +419,7 @@ def _check_output(module: nn.Module, output: object, x: Tensor, outputs: int) ->
         )
 
 
-def _check_used(network: Callee, track: Track, p: Parameters, batches: Sequence[Tensor]) -> None:
+def _check_used(network: "Network", track: Track, p: Parameters, batches: Sequence[Tensor]) -> None:
     unused = dict.fromkeys(p)
     for x in batches:
         leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
@@ -473,7 +446,7 @@ def _check_used(network: Callee, track: Track, p: Parameters, batches: Sequence[
 
 
 def _check_samples(
-    network: Callee,
+    network: "Network",
     track: Track,
     p: Parameters,
     x: Tensor,
@@ -495,7 +468,7 @@ def _check_samples(
     )
 
 
-def _check_lanes(network: Callee, track: Track, starts: Parameters, x: Tensor) -> None:
+def _check_lanes(network: "Network", track: Track, starts: Parameters, x: Tensor) -> None:
     buffers = network.buffers(x)
     alone = [
         _run(network, track, {name: value[k] for name, value in starts.items()}, x, buffers)

@@ -152,7 +152,9 @@ def make():
 
 
 def test_global_generators_are_seeded_by_the_factory_and_its_arguments(tmp_path: Path) -> None:
-    text = UNSEEDED.format(early="np.random.rand(); np.random.seed(1)", late="np.random.randn(60, 3) + SHIFT")
+    text = UNSEEDED.format(
+        early="np.random.rand(); np.random.seed(1)", late="np.random.randn(60, 3) + SHIFT"
+    )
     first = load(tmp_path / "a", text, classes=2, size=40)
     torch.rand(3)
     assert load(tmp_path / "b", text + "# again\n", classes=2, size=40).digest == first.digest
@@ -172,11 +174,15 @@ def test_global_generators_are_seeded_by_the_factory_and_its_arguments(tmp_path:
     ],
 )
 def test_data_that_are_others_each_time_are_refused(tmp_path: Path, early: str, late: str) -> None:
-    with pytest.raises(DataError, match=r"returns other training samples each time.*default_rng\(0\)"):
+    with pytest.raises(
+        DataError, match=r"returns other training samples each time.*default_rng\(0\)"
+    ):
         load(tmp_path, UNSEEDED.format(early=early, late=late), classes=2, size=40)
 
 
 def test_a_table_of_the_sampler_that_is_another_one_each_time_is_refused(tmp_path: Path) -> None:
-    text = STREAM.replace("def sampler", "TABLE = np.random.default_rng().normal(size=3)\n\ndef sampler")
+    text = STREAM.replace(
+        "def sampler", "TABLE = np.random.default_rng().normal(size=3)\n\ndef sampler"
+    )
     with pytest.raises(DataError, match="returns other training samples each time"):
         load(tmp_path, text.replace("return x, x", "x = x + TABLE\n    return x, x"), targets=2)

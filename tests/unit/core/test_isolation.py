@@ -81,7 +81,9 @@ def test_all_settings_are_put_back_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), isolated(3) as changed:
         exec(CHANGES + "1 / 0", dict(NAMES))
     assert process() == before
-    assert {"torch's default dtype", "numpy's error handling", "random numbers of torch"} <= {*changed}
+    assert {"torch's default dtype", "numpy's error handling", "random numbers of torch"} <= {
+        *changed
+    }
     assert "the environment" not in changed  # No number depends on it.
 
 
