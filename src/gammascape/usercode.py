@@ -1,4 +1,7 @@
-"""Runs a user's own code: only in the version that a cell's identity names, errors told in its own frames."""
+"""Runs a user's own code: only in the version that a cell's identity names, errors told in its own frames.
+
+What the code does to the process (`gammascape.isolation`) is undone when it returns.
+"""
 
 import importlib
 import importlib.abc
@@ -12,8 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gammascape.isolation import isolated, seed_of
 from gammascape.origin.inside import read_object
 from gammascape.sources import ORIGINS, meaning_hash
+
+SEED_IT = (
+    "draw with a seed (torch.Generator().manual_seed(0), numpy.random.default_rng(0)), and use no clock, address "
+    "or other number of the process"
+)
 
 
 class UserCodeError(Exception):
@@ -87,19 +96,35 @@ class Code:
         function: Callable[..., Any] = found
         return function
 
+    def variables(self) -> dict[str, Any]:
+        """ "module.name" -> value of what the files define; while this code is the active one."""
+        return {
+            f"{file}.{name}": value
+            for file in self.files
+            if file in sys.modules
+            for name, value in vars(sys.modules[file]).items()
+            if not name.startswith("__")
+        }
+
     @contextmanager
-    def active(self, doing: str | None = None) -> Iterator[None]:
-        """The user's modules can be imported.
+    def active(self, doing: str | None = None, seed: int = 0) -> Iterator[None]:
+        """The user's modules can be imported; with `doing`, isolated from the process and seeded.
 
         Raises:
             UserCodeError: for any error inside, if `doing` says what is done.
         """
         _FINDER.activate(self)
         if doing is None:
-            yield
+            # Standard output may belong to a command's own tables.
+            shown, sys.stdout = sys.stdout, sys.stderr
+            try:
+                yield
+            finally:
+                sys.stdout = shown
             return
         try:
-            yield
+            with isolated(seed):
+                yield
         except UserCodeError:
             raise
         except (Exception, SystemExit) as error:
@@ -146,7 +171,9 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__file__ = self._file
-        exec(compile(self._text, self._shown, "exec"), module.__dict__)
+        # Seeded file by file: what a file draws does not depend on who imports it, nor on what came before.
+        with isolated(seed_of("import", module.__name__)):
+            exec(compile(self._text, self._shown, "exec"), module.__dict__)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -113,20 +113,22 @@ def cell_table(
         thresholds: how the study tells trained from untrained.
 
     Raises:
-        TableError: if an artifact is damaged, or the cells were trained on different data.
+        TableError: if an artifact is damaged, or the cells were trained on different data or constants.
     """
     rows = [_cell_row(folder, labels, thresholds) for folder in folders]
+    constants = pl.Series("digest", [row.pop("constants") for row in rows], pl.String)
     table = pl.DataFrame(rows, schema=CELL_SCHEMA, orient="row")
-    if table["data_digest"].n_unique() > 1:
-        cells = table.group_by("data_digest").agg(pl.col("cell").first(), pl.len())
-        raise TableError(
-            f"{labels['slice']}: its cells were trained on different versions of the data: "
-            + "; ".join(
-                f"{count} cells like {cell} on {digest[:12]}"
-                for digest, cell, count in cells.sort("len").iter_rows()
+    for what, digests in (("data", table["data_digest"]), ("constants of its network", constants)):
+        if digests.n_unique() > 1:
+            cells = table.group_by(digests.alias("digest")).agg(pl.col("cell").first(), pl.len())
+            raise TableError(
+                f"{labels['slice']}: its cells were trained on different versions of the {what}: "
+                + "; ".join(
+                    f"{count} cells like {cell} on {(digest or 'none')[:12]}"
+                    for digest, cell, count in cells.sort("len").iter_rows()
+                )
+                + f". Delete the cells trained on the {what.split()[0]} that you no longer want."
             )
-            + ". Delete the cells trained on the data that you no longer want."
-        )
     return table.sort("gamma_log10", "eta_log10", "seed", "data_seed")
 
 
@@ -165,6 +167,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "seconds": manifest["cost"]["seconds"],
         "device": manifest["device"]["device"],
         "data_digest": summary["data"]["digest"],
+        "constants": summary.get("constants"),
     }
 
 

@@ -1,5 +1,6 @@
 """Data of the user's own: arrays, or an endless stream, that a function returns."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from gammascape.data.stream import (
     repeats,
     shuffled,
 )
-from gammascape.usercode import Code, load_code
+from gammascape.isolation import seed_of
+from gammascape.usercode import SEED_IT, Code, load_code
 
 LEAST_TEST = 16
 """Test samples that are needed: representations are compared on them."""
@@ -50,9 +52,56 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         UserCodeError: if its code fails.
     """
     del source
-    code = load_code(options["sources"])
+    # From two imports of the files: what they draw while they are imported is seen to differ.
+    again = _parts(options, Code(options["sources"]), device)[-1]
+    (draw, size, test_x, test_y), digests = _parts(options, load_code(options["sources"]), device)
+    for what, digest in digests.items():
+        if again[what] != digest:
+            raise _wrong(
+                options,
+                f"returns other {what} each time, so each process would train on other data; {SEED_IT}",
+            )
+    digest = digests["training samples"]
+    classes = options["classes"]
+    repeated, noise = repeats(options), options["label_noise"]
+
+    def batches(
+        data_seed: int, first_step: int, count: int, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        places = sample_indices(first_step, count, batch_size)
+        if size is not None:
+            if not repeated and int(places[-1]) >= size:
+                raise DataError(describe_end(options["factory"], size, batch_size))
+            places = epoch_places(places, size, data_seed)
+        x, y, numbers = draw(data_seed, places)
+        if classes:
+            y = one_hot(noisy_labels(y, numbers, noise, classes, data_seed), classes)
+        return x.view(count, batch_size, *x.shape[1:]), y.view(count, batch_size, -1)
+
+    test_digest = digests["test samples"]
+    return Dataset(
+        name=options["factory"],
+        input_shape=tuple(options["shape"]),
+        outputs=classes or options["targets"],
+        classification=classes is not None,
+        samples_per_pass=size,
+        digest=hashlib.sha256(f"{digest} {test_digest}".encode()).hexdigest(),
+        test_inputs=test_x,
+        test_targets=one_hot(test_y, classes) if classes else test_y,
+        probe_inputs=test_x[:PROBE_SIZE],
+        batches=batches,
+    )
+
+
+def _parts(
+    options: dict[str, Any], code: Code, device: torch.device
+) -> tuple[tuple[Draw, int | None, Tensor, Tensor], dict[str, str]]:
+    """Training samples, number of a pass, test inputs and targets of one call of the function; digests."""
+    factory, arguments = options["factory"], options["arguments"]
+    make = code.get(factory)
+    with code.active(factory, seed_of("data", factory, arguments)):
+        made = make(**copy.deepcopy(arguments))
     size: int | None
-    made = _call(code, options)
     wanted = 4 if options["size"] else 3
     if not isinstance(made, tuple | list) or len(made) != wanted:
         what = (
@@ -70,41 +119,8 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         draw, size, digest = _arrays(options, made[0], made[1], device)
     else:
         draw, size, digest = _stream(options, made[0], code, device)
-    classes = options["classes"]
-    again, noise = repeats(options), options["label_noise"]
-
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
-        places = sample_indices(first_step, count, batch_size)
-        if size is not None:
-            if not again and int(places[-1]) >= size:
-                raise DataError(describe_end(options["factory"], size, batch_size))
-            places = epoch_places(places, size, data_seed)
-        x, y, numbers = draw(data_seed, places)
-        if classes:
-            y = one_hot(noisy_labels(y, numbers, noise, classes, data_seed), classes)
-        return x.view(count, batch_size, *x.shape[1:]), y.view(count, batch_size, -1)
-
-    test_digest = _digest(test_x, test_y)
-    return Dataset(
-        name=options["factory"],
-        input_shape=tuple(options["shape"]),
-        outputs=classes or options["targets"],
-        classification=classes is not None,
-        samples_per_pass=size,
-        digest=hashlib.sha256(f"{digest} {test_digest}".encode()).hexdigest(),
-        test_inputs=test_x,
-        test_targets=one_hot(test_y, classes) if classes else test_y,
-        probe_inputs=test_x[:PROBE_SIZE],
-        batches=batches,
-    )
-
-
-def _call(code: Code, options: dict[str, Any]) -> Any:
-    make = code.get(options["factory"])
-    with code.active(options["factory"]), torch.random.fork_rng(devices=[]):
-        return make(**options["arguments"])
+    digests = {"training samples": digest, "test samples": _digest(test_x, test_y)}
+    return (draw, size, test_x, test_y), digests
 
 
 def _arrays(
@@ -134,7 +150,8 @@ def _stream(
         )
 
     def piece(seed: int, first: int, count: int) -> tuple[Tensor, Tensor]:
-        with code.active(f"the sampler of {options['factory']} ({seed}, {first}, {count})"):
+        doing = f"the sampler of {options['factory']} ({seed}, {first}, {count})"
+        with code.active(doing, seed_of("stream", options["factory"], seed)):
             drawn = sampler(seed, first, count)
         if not isinstance(drawn, tuple | list) or len(drawn) != 2:
             raise _wrong(

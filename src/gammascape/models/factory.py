@@ -1,64 +1,212 @@
 """A network of the user's own, any `torch.nn.Module` that a function makes, as a model in mu-P."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gammascape.isolation import isolated, seed_of
+from gammascape.models.held import (
+    Marks,
+    attributes,
+    brief,
+    constants_digest,
+    copied,
+    difference,
+    has_tensor,
+    held,
+    moved,
+    variables,
+    whole,
+)
 from gammascape.models.model import Hidden, Model, Parameters, initial_parameters
-from gammascape.models.probe import Track, examine
+from gammascape.models.probe import (
+    FUNCTION,
+    Track,
+    changed_weight,
+    check_device,
+    check_made_twice,
+    check_steps,
+    examine,
+    padding_row,
+)
 from gammascape.models.roles import WEIGHTED, Plan, check_batch_statistics, plan
 from gammascape.usercode import Code, UserCodeError, load_code
 
-EXAMPLES = 3
-"""Samples on which a network is tried before it is trained."""
+_CHECKPOINT: Any = torch.utils.checkpoint
+
+EXAMPLES = 6
+"""Samples, in two batches, on which a network is tried before it is trained."""
 
 
 class Network:
-    """A module whose parameters are given to each call."""
+    """A module whose parameters are given to each call.
+
+    Its buffers and plain tensors take the dtype and the device of the inputs. What a forward pass keeps for the
+    next one is dropped: every pass begins with what the module held when it was made.
+    """
 
     def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:
         self.module = module
         self.code = code
         self.batched = batched
+        self.volatile: frozenset[str] = frozenset()
+        """Places that forward passes write to, without effect on what the next one gives."""
+        self.graded = False
+        """Whether a pass without gradients gives other bits."""
         self._multipliers = arranged.multipliers
         self._shared = arranged.shared
+        self._padding = {p.name: p.padding for p in arranged.parameters if p.padding is not None}
         self._buffers = dict(module.named_buffers())
         self._cast: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
+        self._tensors = [
+            (where, key, where[key])
+            for where, key, place in attributes(module)
+            if place not in self._buffers and has_tensor(where[key])
+        ]
+        self._installed: tuple[torch.dtype, torch.device] | None = None
 
     def buffers(self, x: Tensor) -> dict[str, Tensor]:
         """The module's buffers in the dtype and on the device of the inputs."""
         key = x.dtype, x.device
         if key not in self._cast:
-            self._cast[key] = {
-                name: value.to(x.device, x.dtype if value.is_floating_point() else value.dtype)
-                for name, value in self._buffers.items()
-            }
+            self._cast[key] = moved(self._buffers, *key)
         if self.batched:
             return self._cast[key]
         # What a forward pass writes to its buffers is dropped: every pass begins with those of the module.
         return {name: value.clone() for name, value in self._cast[key].items()}
+
+    def scaled(self, p: Parameters) -> dict[str, Tensor]:
+        """Parameters as the module sees them: rows for padding at zero, each use multiplied as mu-P says."""
+        plain = dict(p)
+        for name, row in self._padding.items():
+            # torch leaves them without a gradient in one lane of several only, or where the table has another use.
+            rows = torch.arange(len(p[name]), device=p[name].device)
+            plain[name] = p[name] * (rows != row)[:, None]
+        scaled = {
+            name: value * self._multipliers[name] if name in self._multipliers else value
+            for name, value in plain.items()
+        }
+        for name, (first, multiplier) in self._shared.items():
+            if first in plain:
+                scaled[name] = plain[first] * multiplier
+        return scaled
 
     def call(self, p: Parameters, x: Tensor, buffers: dict[str, Tensor] | None = None) -> Tensor:
         """Outputs of one network on x (B, ...), weights multiplied as mu-P says.
 
         `buffers` takes the place of the module's own, and is left as the forward pass leaves it.
         """
-        scaled = {
-            name: value * self._multipliers[name] if name in self._multipliers else value
-            for name, value in p.items()
-        }
-        given = self.buffers(x) if buffers is None else buffers
-        values = {**scaled, **given}
-        for name, (first, multiplier) in self._shared.items():
-            values[name] = p[first] * multiplier if first in p else given[first]
-        output: Tensor = functional_call(self.module, values, (x,), tie_weights=not self._shared)
-        if buffers is not None:
-            # torch puts into the mapping what the forward pass has put in a buffer's place.
-            buffers.update((name, values[name]) for name in buffers)
+        return self.apply(self.scaled(p), x, self.buffers(x) if buffers is None else buffers)
+
+    def apply(self, scaled: Parameters, x: Tensor, buffers: dict[str, Tensor]) -> Tensor:
+        """`call` with parameters that are multiplied already.
+
+        Raises:
+            UserCodeError: if the forward pass changes its parameters.
+        """
+        self.install(x)
+        before = self.kept(self.volatile) if self.volatile else {}
+        versions = [value._version for value in scaled.values()]
+        tied = {name: buffers[one] for name, (one, _) in self._shared.items() if one in buffers}
+        values = {**scaled, **buffers, **tied}
+        try:
+            with _whole_graphs():
+                output: Tensor = functional_call(
+                    self.module, values, (x,), tie_weights=not self._shared
+                )
+        finally:
+            if self.volatile:
+                self.put_back(before, self.volatile)
+        for (name, value), version in zip(scaled.items(), versions, strict=True):
+            if value._version != version:
+                raise UserCodeError(changed_weight(self.module, name))
+        # torch puts into the mapping what the forward pass has put in a buffer's place.
+        buffers.update((name, values[name]) for name in buffers)
         return output
+
+    def install(self, x: Tensor) -> None:
+        """Bring plain tensors to the dtype and the device of the inputs, from what they were when made."""
+        if self._installed != (x.dtype, x.device):
+            for where, key, value in self._tensors:
+                where[key] = moved(value, x.dtype, x.device)
+            self._installed = x.dtype, x.device
+
+    def marks(self, numbers_of: Callable[[Tensor], bytes] = brief) -> Marks:
+        """What must not change while the network is trained."""
+        found = held(self.module, numbers_of) | variables(self.code.variables(), numbers_of)
+        return {name: mark for name, mark in found.items() if name not in self.volatile}
+
+    def kept(self, places: Collection[str] | None = None) -> dict[str, Any]:
+        """Place -> what the module holds there, in copies of lists and mappings; of all places if None."""
+        return {
+            place: copied(where[key])
+            for where, key, place in attributes(self.module)
+            if place not in self._buffers and (places is None or place in places)
+        }
+
+    def put_back(self, before: Mapping[str, Any], places: Collection[str]) -> None:
+        """Make the module hold at these places what `kept` returned."""
+        for where, key, place in list(attributes(self.module)):
+            if place in places and place not in self._buffers:
+                if place in before:
+                    where[key] = before[place]
+                else:
+                    del where[key]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Training steps: what the trial has seen of the forward pass must hold for each of them.
+
+        Raises:
+            UserCodeError: if one has drawn random numbers, or changed what the module or the process holds.
+        """
+        try:
+            with self.code.active(), isolated(None) as changed:
+                before, installed = self.marks(), self._installed
+                cast = {key: [v._version for v in b.values()] for key, b in self._cast.items()}
+                parameters = [*map(id, self.module.parameters())]
+                yield
+                # What takes another dtype is another tensor.
+                after = self.marks() if installed == self._installed else before
+        except SystemExit as error:
+            raise UserCodeError(self.code.told("the forward pass", error)) from error
+        names = [*changed, *difference(before, after).values()]
+        if parameters != [*map(id, self.module.parameters())]:
+            names.append("its parameters")
+        for key, versions in cast.items():
+            for (name, value), version in zip(self._cast[key].items(), versions, strict=True):
+                names += [] if value._version == version else [name]
+        if names:
+            raise UserCodeError(
+                f"a forward pass in training has changed or used {names[0]}, which none did when the network "
+                f"was tried; {FUNCTION}"
+            )
+
+
+@contextmanager
+def _whole_graphs() -> Iterator[None]:
+    """Activation checkpoints have no effect: a second pass would find other parameters than the first."""
+    before = _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction
+    _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction = nullcontext, _Through
+    try:
+        yield
+    finally:
+        _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction = before
+
+
+class _Through:
+    """In the place of `torch.utils.checkpoint.CheckpointFunction`."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], _: bool, *arguments: Any) -> Any:
+        return function(*arguments)
 
 
 def build(
@@ -70,81 +218,62 @@ def build(
         options: a study's options of a model with `factory`, and the hashes of its source files.
         input_shape: shape of one input.
         outputs: number of outputs.
-        example: some inputs (n, *input_shape), of which the first few are used; normal numbers if None.
+        example: some inputs (n, *input_shape), of which the first few are used, on the device that is to train;
+            normal numbers if None.
 
     Raises:
         UserCodeError: if it cannot be made or trained; the message names the layer.
     """
-    factory, width, batched = options["factory"], options["width"], options["batched"]
+    width, batched = options["width"], options["batched"]
     code = load_code(options["sources"])
-    make = code.get(factory)
-
-    def made(at: int) -> nn.Module:
-        arguments = {"input_shape": tuple(input_shape), "outputs": outputs, "width": at}
-        with code.active(f"{factory} with width={at}"), torch.random.fork_rng(devices=[]):
-            module = make(**arguments, **options["arguments"])
-        if not isinstance(module, nn.Module):
-            raise UserCodeError(
-                f"{factory} returned {type(module).__name__}; it must return a torch.nn.Module"
-            )
-        return module.train()
-
-    module, wide = made(width), made(2 * width)
+    module = _made(code, options, input_shape, outputs, width)
+    wide = _made(code, options, input_shape, outputs, 2 * width)
     if batched:
         check_batch_statistics(module)
     arranged = plan(module, wide, options["roles"])
     del wide
+    # From another import of the files, so that what they draw while they are imported is seen to differ.
+    code_again = Code(options["sources"])
+    again = _made(code_again, options, input_shape, outputs, width)
+    with code.active():
+        found = held(module, whole), variables(code.variables(), whole)
+    with code_again.active():
+        found_again = held(again, whole), variables(code_again.variables(), whole)
+    check_made_twice(module, again, *found, *found_again)
+    constants = constants_digest(found[0])
+    parameters = tuple(
+        replace(parameter, padding=padding_row(module, parameter.name))
+        for parameter in arranged.parameters
+    )
+    arranged = replace(arranged, parameters=parameters)
     network = Network(module, arranged, code, batched)
+    twin = Network(again, arranged, code_again, batched)
     track = Track(module)
-    if example is None:
+    device = torch.device("cpu") if example is None else example.device
+    if example is None or example.is_meta or len(example) < EXAMPLES:
         example = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(0))
     x = example[:EXAMPLES].detach().to("cpu", torch.float64, copy=True)
-    shell = Model(arranged.parameters, _unused, width, options.get("depth"), ())
+    shell = Model(parameters, _unused, width, options.get("depth"), ())
     starts = initial_parameters(shell, [0, 1], torch.float64, torch.device("cpu"))
+    batches = [part.clone() for part in torch.split(x, EXAMPLES // 2)]
+    examine(network, track, starts, batches, outputs)
+    check_steps(
+        (network, _forward(network, None, _no_layers, ())),
+        (twin, _forward(twin, None, _no_layers, ())),
+        track,
+        starts,
+        batches,
+    )
+    check_device(network, track, starts, batches[0], device)
     with code.active():
-        examine(network, track, starts, x, outputs)
-        hidden, layers = _watched(network, track, starts, x, arranged)
-
-    def forward_of(
-        read: Callable[[Track], dict[str, Tensor]], names: tuple[str, ...]
-    ) -> Callable[[Parameters, Tensor, Hidden | None], Tensor]:
-        def single(
-            p: dict[str, Tensor], x: Tensor, watch: bool
-        ) -> tuple[Tensor, dict[str, Tensor]]:
-            if not watch:
-                return network.call(p, x), {}
-            with track.recording():
-                output = network.call(p, x)
-                seen = read(track)
-            seen = {**seen, "output": output}
-            return output, {name: seen[name].reshape(len(x), -1) for name in names}
-
-        def forward(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
-            watch = hidden is not None
-            lanes = len(next(iter(p.values())))
-            with code.active():
-                if batched and lanes > 1:
-                    output, seen = torch.func.vmap(lambda q: single(q, x, watch))(dict(p))
-                else:
-                    each = [
-                        single({name: value[k] for name, value in p.items()}, x, watch)
-                        for k in range(lanes)
-                    ]
-                    output = torch.stack([one for one, _ in each])
-                    seen = {
-                        name: torch.stack([several[name] for _, several in each])
-                        for name in (names if watch else ())
-                    }
-            if hidden is not None:
-                hidden.update((name, seen[name]) for name in names)
-            return output
-
-        return forward
-
+        hidden, layers = _watched(network, track, starts, batches[0], arranged)
     return Model(
-        parameters=arranged.parameters,
-        forward=forward_of(
-            lambda seen: {f"{name}.input": value for name, value in seen.inputs.items()}, hidden
+        parameters=parameters,
+        forward=_forward(
+            network,
+            track,
+            lambda seen: {f"{name}.input": value for name, value in seen.inputs.items()},
+            hidden,
         ),
         base_width=width,
         depth=options.get("depth"),
@@ -155,8 +284,82 @@ def build(
             + (" (given)" if layer.how == "given" else "")
             for layer in arranged.layers.values()
         },
-        layers=forward_of(lambda seen: dict(seen.outputs), layers),
+        layers=_forward(network, track, lambda seen: dict(seen.outputs), layers),
+        constants=constants,
+        watched=network.watched,
     )
+
+
+def _made(
+    code: Code, options: dict[str, Any], input_shape: tuple[int, ...], outputs: int, width: int
+) -> nn.Module:
+    factory, arguments = options["factory"], options["arguments"]
+    sizes = {"input_shape": tuple(input_shape), "outputs": outputs, "width": width}
+    make = code.get(factory)
+    # Not from the width: constants of a size that does not change with it are the same at every width.
+    with code.active(f"{factory} with width={width}", seed_of("model", factory, arguments)):
+        module = make(**sizes, **copy.deepcopy(arguments))
+    if not isinstance(module, nn.Module):
+        raise UserCodeError(
+            f"{factory} returned {type(module).__name__}; it must return a torch.nn.Module"
+        )
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+            # The same numbers; sparse gradients cannot be stacked.
+            layer.sparse = False
+    return module.train()
+
+
+def _forward(
+    network: Network,
+    track: Track | None,
+    read: Callable[[Track], dict[str, Tensor]],
+    names: tuple[str, ...],
+) -> Callable[[Parameters, Tensor, Hidden | None], Tensor]:
+    """The forward pass of all lanes; `track`, `read` and `names` say what it fills in as hidden layers."""
+
+    def single(p: dict[str, Tensor], x: Tensor, watch: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        if not watch or track is None:
+            return network.call(p, x), {}
+        with track.recording():
+            output = network.call(p, x)
+            seen = read(track)
+        seen = {**seen, "output": output}
+        return output, {name: seen[name].reshape(len(x), -1) for name in names}
+
+    def forward(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
+        if network.graded and not torch.is_grad_enabled():
+            # The pass of a step and that of the initial network must round alike, or f would not begin at zero.
+            with torch.enable_grad():
+                leaves = {name: value.detach().requires_grad_() for name, value in p.items()}
+                output = forward(leaves, x, hidden).detach()
+            if hidden is not None:
+                hidden.update({name: hidden[name].detach() for name in names})
+            return output
+        watch = hidden is not None
+        lanes = len(next(iter(p.values())))
+        with network.code.active():
+            if network.batched and lanes > 1:
+                output, seen = torch.func.vmap(lambda q: single(q, x, watch))(dict(p))
+            else:
+                each = [
+                    single({name: value[k] for name, value in p.items()}, x, watch)
+                    for k in range(lanes)
+                ]
+                output = torch.stack([one for one, _ in each])
+                seen = {
+                    name: torch.stack([several[name] for _, several in each])
+                    for name in (names if watch else ())
+                }
+        if hidden is not None:
+            hidden.update((name, seen[name]) for name in names)
+        return output
+
+    return forward
+
+
+def _no_layers(_: Track) -> dict[str, Tensor]:
+    return {}
 
 
 def _watched(

@@ -15,6 +15,7 @@ f = (f~(w) - f~(w_0)) / gamma. Division by gamma and centring belong to the engi
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -46,6 +47,8 @@ class Parameter:
     name: str
     shape: tuple[int, ...]
     initial: Literal["normal", "zeros", "ones"]
+    padding: int | None = None
+    """Row of an embedding that stands for nothing: it starts at zero, and its gradient is zero."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Model:
     """Layer -> role and multiplier, in words, where they were inferred."""
     layers: Forward | None = None
     """A forward pass that fills in what each layer gives, for the coordinate check; None: `forward` will do."""
+    constants: str | None = None
+    """Digest of the numbers that a user's network holds beside its parameters."""
+    watched: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered around some steps; of a user's network, raises if they did what they must not do."""
 
 
 def initial_parameters(
@@ -85,6 +92,8 @@ def initial_parameters(
         if parameter.initial == "normal":
             draws = [normal_tensor(make_key(seed, position), parameter.shape) for seed in seeds]
             value = torch.stack(draws).to(torch.float32)
+            if parameter.padding is not None:
+                value[:, parameter.padding] = 0.0
         else:
             fill = 1.0 if parameter.initial == "ones" else 0.0
             value = torch.full((len(seeds), *parameter.shape), fill)

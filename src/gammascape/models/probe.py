@@ -1,32 +1,28 @@
-"""Tries a user's network before it is trained: what it gives, and whether many can be computed at once."""
+"""Tries a user's network before it is trained: what it gives and keeps, and whether many can go together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from gammascape.models.model import Parameters
-from gammascape.usercode import Code, UserCodeError
+from gammascape.isolation import generators, isolated
+from gammascape.models.held import Marks, difference, hidden_module, whole
+from gammascape.models.model import Hidden, Parameters
+from gammascape.usercode import SEED_IT, UserCodeError
+
+if TYPE_CHECKING:
+    from gammascape.models.factory import Network
 
 ALONE = "write batched: false, which trains one cell at a time"
 TOLERANCE = 1e-6
 """Relative difference, in float64, beyond which two outputs are not the same up to the order of sums."""
+FUNCTION = "a network must be a function of its weights and inputs"
+RATE = 0.1
+"""Length of a trial step, of which the initial weights, each near 1, have some hundreds."""
 
-
-class Callee(Protocol):
-    """What is tried: `models.factory.Network`."""
-
-    module: nn.Module
-    code: Code
-    batched: bool
-
-    def call(self, p: Parameters, x: Tensor, buffers: dict[str, Tensor] | None = None) -> Tensor:
-        """Outputs of one network; `buffers` are left as it leaves them."""
-
-    def buffers(self, x: Tensor) -> dict[str, Tensor]:
-        """Its buffers."""
+Forward = Callable[[Parameters, Tensor, Hidden | None], Tensor]
 
 
 class Track:
@@ -35,21 +31,35 @@ class Track:
     def __init__(self, module: nn.Module) -> None:
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
+        self.drew: str | None = None
+        """The innermost layer that has drawn random numbers."""
         self._stack: list[str] = []
-        self._on = False
+        self._states: list[Any] = []
+        self._on = self._watching = False
         for name, layer in module.named_modules():
             if name:
                 layer.register_forward_pre_hook(self._enter(name), with_kwargs=True)
                 layer.register_forward_hook(self._leave(name), with_kwargs=True)
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Record the calls inside; of a layer that is called several times, the last."""
+    def recording(self, watching: bool = False) -> Iterator[None]:
+        """Record the calls inside; of a layer that is called several times, the last.
+
+        With `watching`, find out who draws random numbers.
+        """
         self.inputs, self.outputs, self._stack, self._on = {}, {}, [], True
+        self.drew, self._watching, self._states = None, watching, [generators()]
         try:
             yield
+            if watching and self.drew is None and self._states[0] != generators():
+                self.drew = ""
         finally:
             self._on = False
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a layer had begun and not ended."""
+        return bool(self._stack)
 
     def where(self, module: nn.Module) -> str:
         """The innermost layer that was at work when an error was raised."""
@@ -63,6 +73,8 @@ class Track:
             if not self._on:
                 return
             self._stack.append(name)
+            if self._watching:
+                self._states.append(generators())
             value = arguments[0] if arguments else next(iter(named.values()), None)
             if isinstance(value, Tensor):
                 self.inputs.pop(name, None)
@@ -75,6 +87,8 @@ class Track:
             if not self._on:
                 return
             self._stack.pop()
+            if self._watching and self._states.pop() != generators() and self.drew is None:
+                self.drew = name
             if isinstance(output, Tensor):
                 self.outputs.pop(name, None)
                 self.outputs[name] = output
@@ -82,89 +96,349 @@ class Track:
         return hook
 
 
-def examine(network: Callee, track: Track, starts: Parameters, x: Tensor, outputs: int) -> None:
+def check_made_twice(
+    module: nn.Module,
+    again: nn.Module,
+    held: Marks,
+    defined: Marks,
+    held_again: Marks,
+    defined_again: Marks,
+) -> None:
+    """Compare what two calls of the function have made, each after an import of its own.
+
+    Raises:
+        UserCodeError: naming what differs.
+    """
+    if (name := hidden_module(module)) is not None:
+        raise UserCodeError(
+            f"{name} is a layer or parameter that torch does not know, so nothing would train it; keep layers in "
+            "nn.ModuleList or nn.ModuleDict, parameters in nn.ParameterList"
+        )
+    shapes = [{n: tuple(p.shape) for n, p in one.named_parameters()} for one in (module, again)]
+    buffers = dict(module.named_buffers())
+    differing = [
+        f"parameter {n}" for n in {**shapes[0], **shapes[1]} if shapes[0].get(n) != shapes[1].get(n)
+    ]
+    differing += [
+        f"{'buffer' if place in buffers else 'attribute'} {name}"
+        for place, name in difference(held, held_again).items()
+    ]
+    differing += [
+        f"variable {name}"
+        for place, name in difference(defined, defined_again).items()
+        if defined[place][name][0] in ("tensor", "generator")
+    ]
+    if differing:
+        raise UserCodeError(
+            f"{differing[0]} is another one each time the network is made, so each process would train another "
+            f"network; {SEED_IT}"
+        )
+
+
+def padding_row(module: nn.Module, name: str) -> int | None:
+    """Row of a parameter that an embedding keeps for padding."""
+    value = module.get_parameter(name)
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight is value:
+            row: int | None = layer.padding_idx
+            return row
+    return None
+
+
+def changed_weight(module: nn.Module, name: str) -> str:
+    """What is wrong with a forward pass that writes to a parameter."""
+    owner, _, kind = name.rpartition(".")
+    return f"{_layer(module, owner)} changes its parameter {kind} in place, which only a step may do; {FUNCTION}"
+
+
+def examine(
+    network: "Network", track: Track, starts: Parameters, batches: Sequence[Tensor], outputs: int
+) -> None:
     """Try two networks on a few inputs in float64.
 
     Args:
-        network: the module to be tried.
+        network: the module to be tried; it is told to which places its passes write without effect.
         track: its layers.
         starts: initial parameters (2, ...) of two networks.
-        x: (n, *input_shape), n at least 3.
+        batches: several of (n, *input_shape), n at least 3.
         outputs: the number of outputs that are wanted.
 
     Raises:
-        UserCodeError: if the module fails, gives something else than (n, outputs), changes its inputs, draws
-            random numbers, carries state from one pass to the next, or leaves a parameter unused; and, unless it
-            is computed one at a time, if it mixes samples, changes buffers, or cannot be batched over networks.
+        UserCodeError: if the module fails, gives something else than (n, outputs), changes its inputs, its
+            parameters or the state of the process, draws random numbers, carries state from one pass to the next,
+            or leaves a parameter unused; and, unless it is computed one at a time, if it mixes samples, changes
+            buffers, or cannot be batched over networks.
     """
-    first = {name: value[0] for name, value in starts.items()}
+    first, x = {name: value[0] for name, value in starts.items()}, batches[0]
+    with network.code.active(), isolated(0) as changed:
+        output, layers = _check_pass(network, track, first, x, outputs)
+        _check_state(network, track, first, batches, output, layers)
+        _check_used(network, track, first, batches)
+        if network.batched:
+            _check_samples(network, track, first, x, output, layers)
+            _check_lanes(network, track, starts, x)
+    _check_process(changed)
+
+
+def _check_pass(
+    network: "Network", track: Track, p: Parameters, x: Tensor, outputs: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One pass with gradients, after which the module holds what it held: outputs, and those of each layer."""
     kept, buffers = x.clone(), network.buffers(x)
+    network.install(x)
+    before, held = network.marks(whole), network.kept()
     written = {name: value.clone() for name, value in buffers.items()}
-    leaves = {name: value.clone().requires_grad_() for name, value in first.items()}
+    leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
     output = _run(network, track, leaves, x, written)
+    network.put_back(held, difference(before, network.marks(whole)))
     layers = {name: value.detach().clone() for name, value in track.outputs.items()}
-    _check_output(network.module, output, len(x), outputs)
+    _check_output(network.module, output, x, outputs)
     if not torch.equal(x, kept):
         raise UserCodeError(
             "the forward pass changes its inputs in place; work on a copy (x = x.clone())"
         )
-    _check_used(output, leaves)
     changed = [name for name, value in buffers.items() if not torch.equal(written[name], value)]
     if changed and network.batched:
         raise UserCodeError(f"{_buffer(network.module, changed[0])} in place; {ALONE}")
-    again = _run(network, track, first, x, {**written})
-    if not torch.equal(again, output):
-        where = _first_difference(network.module, layers, track.outputs)
-        if changed:
+    return output.detach(), layers
+
+
+def _check_state(
+    network: "Network",
+    track: Track,
+    p: Parameters,
+    batches: Sequence[Tensor],
+    output: Tensor,
+    layers: Mapping[str, Tensor],
+) -> None:
+    """Let passes follow on each other, with what each leaves behind: what they give must not depend on it."""
+    x, other = batches[:2]
+    held = network.kept()
+    buffers = {name: value.clone() for name, value in network.buffers(x).items()}
+    written = {name: value.clone() for name, value in buffers.items()}
+    marks = [network.marks(whole)]
+    given = []
+    for batch in (x, x, other, x):
+        given.append(_run(network, track, p, batch, written))
+        marks.append(network.marks(whole))
+        if batch is x and not _same(given[-1], output):
+            where = _first_difference(network.module, layers, track.outputs)
+            changed = [n for n, value in buffers.items() if not torch.equal(written[n], value)]
+            if changed:
+                raise UserCodeError(
+                    f"{_buffer(network.module, changed[0])}, and what {where} gives depends on it: the next pass "
+                    f"would give something else, and {FUNCTION}"
+                )
             raise UserCodeError(
-                f"{_buffer(network.module, changed[0])}, and what {where} gives depends on it: the next pass "
-                "would give something else, and a network must be a function of its weights and inputs"
+                f"{where} gives something else each time: it draws random numbers or keeps state; {FUNCTION}"
             )
+    # The first pass may fill what is empty, and others may note what they saw last. A count goes on.
+    for before, after in ((marks[1], marks[2]), (marks[2], marks[4])):
+        for name in difference(before, after).values():
+            raise UserCodeError(
+                f"the forward pass changes {name} each time, as a count or a history does; remove it, since "
+                f"{FUNCTION}"
+            )
+    changes = {**difference(marks[0], marks[1]), **difference(marks[2], marks[3])}
+    network.put_back(held, changes)
+    network.volatile = frozenset(changes)
+    fresh = _run(network, track, p, other, {**network.buffers(other)})
+    if not _same(given[2], fresh):
+        what = next(iter(changes.values()), "something")
         raise UserCodeError(
-            f"{where} gives something else each time: it draws random numbers or keeps state; a network must be a "
-            "function of its weights and inputs"
+            f"the forward pass keeps {what} of one batch and uses it for the next; {FUNCTION}"
         )
-    if network.batched:
-        _check_samples(network, track, first, x, output.detach(), layers)
-        _check_lanes(network, track, starts, x)
+
+
+def check_steps(
+    made: tuple["Network", Forward],
+    again: tuple["Network", Forward],
+    track: Track,
+    starts: Parameters,
+    batches: Sequence[Tensor],
+) -> None:
+    """Train two networks for a few steps in both dtypes, alone and together, and those of a second making too.
+
+    The second begins with the other dtype, so that a table which is kept in the dtype of its first use is found.
+
+    Raises:
+        UserCodeError: if a step fails, if the two makings do not give the same bits, or a network alone something
+            else than beside another.
+    """
+    dtypes = [torch.float64, torch.float32]
+    results: list[dict[torch.dtype, dict[str, Tensor]]] = []
+    for (network, forward), order in ((made, dtypes), (again, dtypes[::-1])):
+        network.volatile, network.graded = made[0].volatile, made[0].graded
+        found = {}
+        with network.code.active(), isolated(0) as changed:
+            for dtype in order:
+                try:
+                    found[dtype] = _steps(
+                        network, forward, track, starts, batches, dtype, network is made[0]
+                    )
+                except UserCodeError:
+                    raise
+                except (Exception, SystemExit) as error:
+                    doing = f"{track.where(network.module)} in a training step in {dtype}"
+                    if not track.at_work:
+                        doing = f"a training step in {dtype}"
+                    text = network.code.told(doing.replace("torch.", ""), _brief(error))
+                    raise UserCodeError(
+                        f"{text}\nLet the network compute in the dtype of its inputs."
+                    ) from error
+        _check_process(changed)
+        results.append(found)
+    for dtype in dtypes:
+        one, other = results[0][dtype], results[1][dtype]
+        for name, value in one.items():
+            if not torch.equal(value.nan_to_num(), other[name].nan_to_num()):
+                raise UserCodeError(
+                    f"a network that is made again gives other numbers in {dtype}, seen in {name} after "
+                    f"{len(batches)} steps: it keeps something in another dtype, or draws without a seed; "
+                    f"{SEED_IT}".replace("torch.float", "float")
+                )
+
+
+def _steps(
+    network: "Network",
+    forward: Forward,
+    track: Track,
+    starts: Parameters,
+    batches: Sequence[Tensor],
+    dtype: torch.dtype,
+    compared: bool,
+) -> dict[str, Tensor]:
+    """Parameters (2, ...) after a step on each batch; `compared` with those of each network alone."""
+    initial = {name: value.to(dtype) for name, value in starts.items()}
+
+    def trained(start: Parameters) -> dict[str, Tensor]:
+        p = dict(start)
+        for step, x in enumerate(batch.to(dtype) for batch in batches):
+            leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
+            with track.recording():
+                f = forward(leaves, x, None)
+            with torch.no_grad():
+                reference = forward(dict(start), x, None)
+                if step == 0 and not torch.equal(f, reference):
+                    network.graded = True
+                    reference = forward(dict(start), x, None)
+            loss = (f - reference - 1).square().sum()
+            found = torch.autograd.grad(
+                loss, list(leaves.values()), allow_unused=True, materialize_grads=True
+            )
+            for (name, value), change in zip(p.items(), found, strict=True):
+                length = change.flatten(1).norm(dim=1).clamp(min=1e-30)
+                p[name] = value - RATE * change / length.view(-1, *[1] * (change.dim() - 1))
+        return p
+
+    together = trained(initial)
+    # In float32 rounding alone would be seen.
+    for k in range(2 if network.batched and dtype == torch.float64 and compared else 0):
+        alone = trained({name: value[k : k + 1] for name, value in initial.items()})
+        for name, value in alone.items():
+            if not _same(value[0], together[name][k]):
+                raise UserCodeError(
+                    f"steps of one network change {name} otherwise than steps of two at once; {ALONE}"
+                )
+    return together
+
+
+def check_device(
+    network: "Network", track: Track, starts: Parameters, x: Tensor, device: torch.device
+) -> None:
+    """Try one network on the device that is to train it.
+
+    Raises:
+        UserCodeError: if something stays behind on the CPU.
+    """
+    if device.type == "cpu":
+        return
+    x = x.to(device, torch.float32)
+    p = {name: value[0].to(x) for name, value in starts.items()}
+    with network.code.active(), isolated(0):
+        try:
+            with track.recording():
+                network.call(p, x)
+        except Exception as error:
+            text = network.code.told(f"{track.where(network.module)} on {device.type}", error)
+            raise UserCodeError(
+                f"{text}\nMake constants on the device of the inputs (device=x.device), or keep them as tensors: "
+                "self.register_buffer(name, tensor)."
+            ) from error
+
+
+def _check_process(changed: Sequence[str]) -> None:
+    if changed:
+        raise UserCodeError(
+            f"the forward pass changes {changed[0]}, which all networks of the process share; remove it"
+        )
 
 
 def _run(
-    network: Callee, track: Track, p: Parameters, x: Tensor, buffers: dict[str, Tensor]
+    network: "Network", track: Track, p: Parameters, x: Tensor, buffers: dict[str, Tensor]
 ) -> Tensor:
+    scaled = network.scaled(p)
+    before = {name: value.detach().clone() for name, value in scaled.items()}
     try:
-        with track.recording():
-            return network.call(p, x, buffers)
-    except Exception as error:
+        with track.recording(watching=True):
+            output = network.apply(scaled, x, buffers)
+    except UserCodeError:
+        raise
+    except (Exception, SystemExit) as error:
         where = track.where(network.module)
         doing = f"{where.removesuffix(',')}, given inputs of shape {list(x.shape)} in {x.dtype},".replace(
             "torch.", ""
         )
         raise UserCodeError(network.code.told(doing, error)) from error
+    if track.drew is not None:
+        raise UserCodeError(
+            f"{_layer(network.module, track.drew)} draws random numbers in the forward pass, which would be other "
+            "ones when the cell is trained again; remove them: build it without dropout, and draw constants in "
+            "the constructor"
+        )
+    for name, value in scaled.items():
+        if not torch.equal(value, before[name]):
+            raise UserCodeError(changed_weight(network.module, name))
+    return output
 
 
-def _check_output(module: nn.Module, output: object, samples: int, outputs: int) -> None:
-    wanted = [samples, outputs]
+def _check_output(module: nn.Module, output: object, x: Tensor, outputs: int) -> None:
+    wanted = [len(x), outputs]
     kind = type(module).__name__
     if not isinstance(output, Tensor):
         raise UserCodeError(f"{kind} returned {type(output).__name__}; it must return a tensor")
     if list(output.shape) != wanted:
         raise UserCodeError(
-            f"{kind} returned shape {list(output.shape)} for {samples} samples; it must return {wanted}, "
+            f"{kind} returned shape {list(output.shape)} for {len(x)} samples; it must return {wanted}, "
             "(samples, outputs)"
         )
-    if output.dtype != torch.float64:
+    if output.dtype != x.dtype:
         raise UserCodeError(
-            f"{kind} returned {output.dtype} for inputs in {torch.float64}; let it compute in the dtype of its "
+            f"{kind} returned {output.dtype} for inputs in {x.dtype}; let it compute in the dtype of its "
             "inputs, which is float64 where gamma is small"
         )
 
 
-def _check_used(output: Tensor, leaves: Mapping[str, Tensor]) -> None:
-    unused = list(leaves)
-    if output.requires_grad:
-        found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
-        unused = [name for name, value in zip(leaves, found, strict=True) if value is None]
+def _check_used(network: "Network", track: Track, p: Parameters, batches: Sequence[Tensor]) -> None:
+    unused = dict.fromkeys(p)
+    for x in batches:
+        leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
+        output = _run(network, track, leaves, x, {**network.buffers(x)})
+        if not output.requires_grad:
+            continue
+        try:
+            found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+        except RuntimeError as error:
+            raise UserCodeError(network.code.told("the backward pass", _brief(error))) from error
+        for name, gradient in zip(leaves, found, strict=True):
+            if gradient is None:
+                continue
+            unused.pop(name, None)
+            if gradient.layout != torch.strided:
+                raise UserCodeError(
+                    f"the gradient of {name} is sparse, and networks with sparse gradients cannot be stacked; "
+                    "write sparse=False"
+                )
     if unused:
         raise UserCodeError(
             f"the output does not depend on {', '.join(unused)}; remove what is not used"
@@ -172,7 +446,7 @@ def _check_used(output: Tensor, leaves: Mapping[str, Tensor]) -> None:
 
 
 def _check_samples(
-    network: Callee,
+    network: "Network",
     track: Track,
     p: Parameters,
     x: Tensor,
@@ -194,7 +468,7 @@ def _check_samples(
     )
 
 
-def _check_lanes(network: Callee, track: Track, starts: Parameters, x: Tensor) -> None:
+def _check_lanes(network: "Network", track: Track, starts: Parameters, x: Tensor) -> None:
     buffers = network.buffers(x)
     alone = [
         _run(network, track, {name: value[k] for name, value in starts.items()}, x, buffers)
@@ -209,10 +483,9 @@ def _check_lanes(network: Callee, track: Track, starts: Parameters, x: Tensor) -
                 dict(starts), several
             )
     except Exception as error:
-        # What torch says after its first sentences is for its own authors.
-        brief = RuntimeError(str(error).partition(" We don't support that")[0])
-        brief.__traceback__ = error.__traceback__
-        text = network.code.told(f"{track.where(network.module)} cannot be batched: it", brief)
+        text = network.code.told(
+            f"{track.where(network.module)} cannot be batched: it", _brief(error)
+        )
         raise UserCodeError(f"{text}\n{ALONE[0].upper()}{ALONE[1:]}.") from error
     if not all(_same(one, other) for one, other in zip(alone, batched, strict=True)):
         where = _first_difference(network.module, layers, {})
@@ -231,12 +504,24 @@ def _first_difference(
     return f"{type(module).__name__} itself, outside of any layer,"
 
 
+def _brief(error: BaseException) -> BaseException:
+    """The error without what torch says, after its first sentences, to its own authors."""
+    if not isinstance(error, RuntimeError):
+        return error
+    brief = RuntimeError(str(error).partition(" We don't support that")[0].partition("\n\n")[0])
+    brief.__traceback__ = error.__traceback__
+    return brief
+
+
 def _same(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * float(b.abs().max() + 1e-300))
 
 
 def _buffer(module: nn.Module, name: str) -> str:
     owner, _, kind = name.rpartition(".")
-    layer = type(module.get_submodule(owner)).__name__
-    who = f"layer {owner} ({layer})" if owner else f"{layer} itself"
-    return f"{who} changes its buffer {kind}"
+    return f"{_layer(module, owner)} changes its buffer {kind}"
+
+
+def _layer(module: nn.Module, name: str) -> str:
+    kind = type(module.get_submodule(name)).__name__
+    return f"layer {name} ({kind})" if name else f"{kind} itself"

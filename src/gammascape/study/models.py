@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from gammascape.study.factories import Factory
 from gammascape.study.fields import Count, Listed, Record, factory_kind, mistake
@@ -184,6 +185,8 @@ class FactoryModelSpec(Factory, Network):
     changing it retrains nothing."""
     batched: bool = True
     """false: one network at a time, for modules that `torch.func.vmap` cannot batch."""
+    contract: SkipJsonSchema[Literal[2]] = 2
+    """Version of what the library does with a module (seeds, padding rows): part of the identity of its cells."""
 
     @property
     def given(self) -> tuple[str, ...]:

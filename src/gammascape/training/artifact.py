@@ -76,6 +76,8 @@ def make_summary(
         "hidden_layers": list(model.hidden),
         "depth_exponent": model.depth,
         "data": {"name": dataset.name, "digest": dataset.digest},
+        # What a user's network holds beside its weights; the built-in ones hold nothing.
+        **({} if model.constants is None else {"constants": model.constants}),
     }
 
 

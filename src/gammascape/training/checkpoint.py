@@ -75,8 +75,20 @@ class Checkpoints:
         """Where a cell's checkpoint is."""
         return self._folder / f"{identity}-n{NUMERICS_VERSION}"
 
-    def save(self, identity: str, state: State, attempts: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Replace the cell's checkpoint; `attempts` are those that led to it, with the one at work.
+    def save(
+        self,
+        identity: str,
+        state: State,
+        attempts: Sequence[Mapping[str, Any]] = (),
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace the cell's checkpoint.
+
+        Args:
+            identity: the cell's.
+            state: all that going on needs.
+            attempts: those that led to it, with the one at work.
+            constants: digests of what the cell is trained with and its identity does not fix.
 
         Raises:
             OSError: if it cannot be written, e.g. on a full disk; the one before is still there.
@@ -95,6 +107,7 @@ class Checkpoints:
             "cell": identity,
             "numerics": NUMERICS_VERSION,
             "backend": self._backend,
+            "constants": dict(constants or {}),
             "step": state.step,
             "seconds": state.seconds,
             "attempts": list(attempts),
@@ -107,8 +120,11 @@ class Checkpoints:
             file.write(json.dumps(header).encode() + b"\n")
             file.write(buffer.getbuffer())
 
-    def load(self, identity: str) -> State | None:
-        """The state to go on from, or None where there is no whole checkpoint of this cell for this backend."""
+    def load(self, identity: str, constants: Mapping[str, Any] | None = None) -> State | None:
+        """The state to go on from, or None where there is no whole checkpoint of this cell for this backend.
+
+        A checkpoint with other constants is of another network or other data: there is nothing to go on from.
+        """
         try:
             content = inside(self._folder, self.path(identity).name).read_bytes()
         except FileNotFoundError:
@@ -123,6 +139,12 @@ class Checkpoints:
                 raise ValueError("the checksum does not match")
             if header["cell"] != identity or header["backend"] != self._backend:
                 LOG.info("checkpoint of cell %s is of another machine or version", identity)
+                return None
+            if header.get("constants", {}) != dict(constants or {}):
+                LOG.warning(
+                    "checkpoint of cell %s has other constants or data than there are now: starting anew",
+                    identity,
+                )
                 return None
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:
                 arrays = dict(stored)

@@ -160,7 +160,14 @@ class Training:
         """Train to the end of the next block; returns (position in the pack, run) of the lanes that ended in it.
 
         A lane whose loss has become NaN ends at the end of the block.
+
+        Raises:
+            UserCodeError: if a user's network has done in the block what no forward pass may do.
         """
+        with self._lanes.form.model.watched():
+            return self._advance()
+
+    def _advance(self) -> list[tuple[int, Run]]:
         lanes, begun = self._lanes, time.perf_counter()
         start, stop = self.step, self._ends.pop(0)
         owners = list(lanes.owners)

@@ -76,8 +76,12 @@ def sgd_step_of(form: CentredForm, loss: str) -> Step:
             losses = lane_losses(loss, outputs(form, leaves, given), given.y)
             # A lane's learning rate multiplies its loss, so its gradient arrives scaled: w <- w - N eta dL/dw.
             # Lanes share no weights, so the sum over lanes only starts the backward pass.
+            # A user's network may leave a weight out for some batches, as a mixture of experts does.
             scaled = torch.autograd.grad(
-                (losses * given.learning_rates).sum(), list(leaves.values())
+                (losses * given.learning_rates).sum(),
+                list(leaves.values()),
+                allow_unused=True,
+                materialize_grads=True,
             )
         with torch.no_grad():
             for value, change in zip(trained.values(), scaled, strict=True):

@@ -231,7 +231,7 @@ class Worker:
         """
         standing: dict[int, list[tuple[Task, State | None]]] = {}
         for task in tasks:
-            state = self._store(task)[0].load(task.identity)
+            state = self._store(task)[0].load(task.identity, _constants(dataset, model))
             standing.setdefault(state.step if state else 0, []).append((task, state))
         for step in sorted(standing, reverse=True):
             members = standing[step]
@@ -343,7 +343,7 @@ class Worker:
                 emit(_ended(tasks[lane], status, run.seconds))
             due = now - saved >= max(self._interval, saving / _CHECKPOINT_SHARE)
             if training.alive and training.step and (due or self.stopping):
-                saving = self._save(training, tasks, attempts, emit)
+                saving = self._save(training, tasks, attempts, _constants(dataset, model), emit)
                 saved = time.monotonic()
             if self.stopping and training.alive:
                 raise Interrupted
@@ -354,13 +354,14 @@ class Worker:
         training: Training,
         tasks: Sequence[Task],
         attempts: Mapping[str, Sequence[Mapping[str, Any]]],
+        constants: Mapping[str, str],
         emit: Emit,
     ) -> float:
         begun = time.monotonic()
         try:
             for lane, state in training.states():
                 identity = tasks[lane].identity
-                self._store(tasks[lane])[0].save(identity, state, attempts[identity])
+                self._store(tasks[lane])[0].save(identity, state, attempts[identity], constants)
         except OSError as error:
             # A full disk does not stop the training: it may have room again before the end.
             LOG.warning("no checkpoint could be written: %s", error)
@@ -429,6 +430,12 @@ class Worker:
 
 def _ended(task: Task, status: str, seconds: float) -> Event:
     return {"event": "cell", "output": str(task.output), "status": status, "seconds": seconds}
+
+
+def _constants(dataset: Dataset, model: Model) -> dict[str, str]:
+    """Digests of what a cell is trained with and its identity does not fix."""
+    found = {"model": model.constants, "data": dataset.digest}
+    return {name: digest for name, digest in found.items() if digest is not None}
 
 
 def _write_log(task: Task, lines: Iterable[str]) -> None:

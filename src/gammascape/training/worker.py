@@ -31,9 +31,12 @@ _PARENT_GONE = 5.0
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    # Whatever a user's model prints must not get between the events.
+    # Whatever a user's model prints must not get between the events, nor may it read the requests.
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    asked = os.fdopen(os.dup(0))
+    os.dup2(nothing := os.open(os.devnull, os.O_RDONLY), 0)
+    os.close(nothing)
 
     def emit(event: Event) -> None:
         channel.write(json.dumps(event) + "\n")
@@ -55,7 +58,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         time.sleep(_PARENT_GONE)
         os._exit(1)
 
-    threading.Thread(target=listen, args=(sys.stdin,), daemon=True).start()
+    threading.Thread(target=listen, args=(asked,), daemon=True).start()
     try:
         emit({"event": "ready", "backend": worker.backend.as_record()})
         while not worker.stopping and (line := inbox.get()) is not None:

@@ -186,3 +186,16 @@ def test_one_process_trains_a_cell_and_its_end_frees_it(tmp_path: Path) -> None:
 def test_the_scratch_folder_lies_in_the_results() -> None:
     assert scratch_of(Path("results/cells/family/cell")) == Path("results/.scratch")
     assert scratch_of(Path("elsewhere/cell")) == Path("elsewhere/.scratch")
+
+
+def test_a_checkpoint_with_other_constants_is_nothing_to_go_on_from(
+    digits: Dataset, record: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    part = training([record(steps=100)], digits)
+    part.advance()
+    store = Checkpoints(tmp_path, BACKEND)
+    ((_, state),) = part.states()
+    store.save(IDENTITY, state, (), {"model": "a", "data": "b"})
+    assert store.load(IDENTITY, {"model": "a", "data": "b"}) is not None
+    assert store.load(IDENTITY, {"model": "a", "data": "c"}) is None
+    assert store.load(IDENTITY, {"data": "b"}) is None

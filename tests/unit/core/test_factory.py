@@ -252,7 +252,7 @@ ODD: dict[str, tuple[str, list[str], bool]] = {
     ),
     "random numbers": (
         body("return x * torch.rand_like(x)"),
-        ["layer odd (Odd) gives something else each time"],
+        ["layer odd (Odd) draws random numbers in the forward pass", "build it without dropout"],
         False,
     ),
     "dropout": (

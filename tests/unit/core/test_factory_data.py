@@ -238,3 +238,51 @@ def test_an_error_in_the_code_shows_the_lines_of_its_author(tmp_path: Path) -> N
     assert "net:make failed: NameError: name 'missing' is not defined" in text
     assert "return missing[:n]" in text
     assert "gammascape/" not in text
+
+
+UNSEEDED = """\
+import numpy as np, random, torch
+SHIFT = {early}
+
+def make():
+    x = {late}
+    y = (x[:, 0] > 0).astype(int)
+    return x[:40], y[:40], x[40:], y[40:]
+"""
+
+
+def test_global_generators_are_seeded_by_the_factory_and_its_arguments(tmp_path: Path) -> None:
+    text = UNSEEDED.format(
+        early="np.random.rand(); np.random.seed(1)", late="np.random.randn(60, 3) + SHIFT"
+    )
+    first = load(tmp_path / "a", text, classes=2, size=40)
+    torch.rand(3)
+    assert load(tmp_path / "b", text + "# again\n", classes=2, size=40).digest == first.digest
+    more = text.replace("def make():", "def make(number=0):")
+    digests = {
+        load(tmp_path / f"c{n}", more, classes=2, size=40, arguments={"number": n}).digest
+        for n in range(3)
+    }
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    ("early", "late"),
+    [
+        ("0", "np.random.default_rng().normal(size=(60, 3))"),
+        ("np.random.default_rng().normal()", "np.random.randn(60, 3) + SHIFT"),
+    ],
+)
+def test_data_that_are_others_each_time_are_refused(tmp_path: Path, early: str, late: str) -> None:
+    with pytest.raises(
+        DataError, match=r"returns other training samples each time.*default_rng\(0\)"
+    ):
+        load(tmp_path, UNSEEDED.format(early=early, late=late), classes=2, size=40)
+
+
+def test_a_table_of_the_sampler_that_is_another_one_each_time_is_refused(tmp_path: Path) -> None:
+    text = STREAM.replace(
+        "def sampler", "TABLE = np.random.default_rng().normal(size=3)\n\ndef sampler"
+    )
+    with pytest.raises(DataError, match="returns other training samples each time"):
+        load(tmp_path, text.replace("return x, x", "x = x + TABLE\n    return x, x"), targets=2)

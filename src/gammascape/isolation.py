@@ -1,0 +1,269 @@
+"""What a user's code sees of the process and may not change for others: random numbers and settings."""
+
+import gc
+import hashlib
+import io
+import json
+import locale
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from decimal import localcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGUSR1")
+    if hasattr(signal, name)
+)
+
+
+_RANDOM: Any = np.random
+
+
+class Setting(NamedTuple):
+    """Something that the whole process shares: its name in messages, how it is read and put back."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+
+
+def seed_of(*parts: Any) -> int:
+    """A seed that is a function of JSON values alone: the same in every process and on every machine."""
+    text = json.dumps(parts, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def generators() -> dict[str, Any]:
+    """State of each global generator of random numbers, by name; equal states compare equal."""
+    state: Any = np.random.get_state(legacy=True)  # noqa: NPY002
+    key, *rest = state[1:]
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (key.tobytes(), *rest),
+        "random": random.getstate(),
+    }
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        states["torch on the GPU"] = torch.cuda.get_rng_state().numpy().tobytes()
+    return states
+
+
+@contextmanager
+def isolated(seed: int | None) -> Iterator[list[str]]:
+    """Afterwards all SETTINGS and global generators are as before.
+
+    With a seed, torch, numpy and `random` are seeded, torch computes with gradients, in float32 and on the CPU
+    unless told otherwise, what is printed goes to standard error, and there is no standard input. Yields a list
+    that names, at the end, what was changed and matters to numbers: the first of SETTINGS, and "random numbers of
+    ..." where a generator was used.
+    """
+    before, states = [setting.read() for setting in SETTINGS], generators()
+    started, seeded, streams = before, states, (sys.stdin, sys.stdout, sys.argv)
+    changed: list[str] = []
+    # The guard of inference mode puts back what nothing else can; inside it, gradients are on.
+    inference = nullcontext() if seed is None else torch.inference_mode(False)
+    with inference, warnings.catch_warnings(), localcontext():
+        try:
+            if seed is not None:
+                started = [*_START, *before[len(_START) :]]
+                _put(started, before)
+                sys.stdin, sys.stdout, sys.argv = io.StringIO(), sys.stderr, ["gammascape"]
+                torch.manual_seed(seed)
+                np.random.seed(seed)  # noqa: NPY002
+                random.seed(seed)
+                seeded = generators()
+            yield changed
+        finally:
+            after = [setting.read() for setting in SETTINGS]
+            sys.stdin, sys.stdout, sys.argv = streams
+            for setting, old, new in zip(SETTINGS[:_OF_NUMBERS], started, after, strict=False):
+                if old != new:
+                    changed.append(setting.name)
+            _put(before, after)
+            ended = generators()
+            changed += [f"random numbers of {k}" for k, v in seeded.items() if v != ended[k]]
+            if ended != states:
+                _restore(states)
+
+
+def _put(values: Sequence[Any], present: Sequence[Any]) -> None:
+    for setting, value, there in zip(SETTINGS, values, present, strict=True):
+        if value != there:
+            setting.write(value)
+
+
+def _restore(states: Mapping[str, Any]) -> None:
+    torch.set_rng_state(_bytes(states["torch"]))
+    key, *rest = states["numpy"]
+    np.random.set_state(("MT19937", np.frombuffer(key, np.uint32), *rest))  # noqa: NPY002
+    random.setstate(states["random"])
+    if "torch on the GPU" in states:
+        torch.cuda.set_rng_state(_bytes(states["torch on the GPU"]))
+
+
+def _bytes(state: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(state), dtype=torch.uint8)
+
+
+def _default_device() -> torch.device | None:
+    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    return None if context is None else context.device
+
+
+def _set_default_device(device: torch.device | None) -> None:
+    if _default_device() != device:
+        torch.set_default_device(device)
+
+
+def _set_deterministic(mode: int) -> None:
+    torch.set_deterministic_debug_mode(mode)
+    if "torch._inductor.config" in sys.modules:
+        # Only this tells the compiler too, which it imports; that takes as long as torch itself.
+        torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
+
+
+def _folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _set_folder(folder: Path | None) -> None:
+    if folder is not None:
+        os.chdir(folder)
+
+
+def _environment() -> dict[Any, Any]:
+    # Not `dict(os.environ)`, which decodes all of it and takes a tenth of a millisecond.
+    return dict(vars(os.environ)["_data"])
+
+
+def _set_environment(before: Mapping[Any, Any]) -> None:
+    for name in _environment().keys() - before.keys():
+        del os.environb[name]
+    os.environb.update(before)
+
+
+def _set_signals(before: Mapping[int, Any]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            # None stands for a handler that Python did not install.
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+
+
+def _mask() -> int:
+    os.umask(mask := os.umask(0o077))
+    return mask
+
+
+def _logging() -> tuple[int, tuple[logging.Handler, ...], int]:
+    return logging.root.level, tuple(logging.root.handlers), logging.root.manager.disable
+
+
+def _set_logging(before: tuple[int, tuple[logging.Handler, ...], int]) -> None:
+    level, handlers, disabled = before
+    logging.root.setLevel(level)
+    logging.root.handlers[:] = handlers
+    logging.disable(disabled)
+
+
+def _anomaly() -> tuple[bool, bool]:
+    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+
+
+def _flushes() -> bool:
+    return sys.float_info.min * 0.5 == 0.0
+
+
+def _autocast() -> dict[str, bool]:
+    return {device: torch.is_autocast_enabled(device) for device in ("cpu", "cuda")}
+
+
+def _set_autocast(before: Mapping[str, bool]) -> None:
+    for device, on in before.items():
+        torch.set_autocast_enabled(device, on)
+
+
+def _attention() -> dict[str, bool]:
+    cuda = torch.backends.cuda
+    return {
+        k: getattr(cuda, f"{k}_sdp_enabled")() for k in ("flash", "mem_efficient", "math", "cudnn")
+    }
+
+
+def _set_attention(before: Mapping[str, bool]) -> None:
+    for kind, on in before.items():
+        getattr(torch.backends.cuda, f"enable_{kind}_sdp")(on)
+
+
+_FLAGS: tuple[tuple[Any, str], ...] = (
+    (torch.backends, "fp32_precision"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+    (torch.backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
+    (torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
+    (torch.backends.cudnn, "enabled"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cudnn, "deterministic"),
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.mkldnn, "enabled"),
+    (torch.backends.mkldnn, "deterministic"),
+)
+_TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
+    ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    ("torch's default device", _default_device, _set_default_device),
+    ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+    ("torch's deterministic mode", torch.get_deterministic_debug_mode, _set_deterministic),
+    ("torch's anomaly mode", _anomaly, lambda mode: torch.autograd.set_detect_anomaly(*mode)),
+    ("the treatment of denormal numbers", _flushes, torch.set_flush_denormal),
+    ("torch's autocast", _autocast, _set_autocast),
+    *(
+        (f"torch's flag {name}", partial(getattr, o, name), partial(setattr, o, name))
+        for o, name in _FLAGS
+    ),
+    (
+        "torch's matmul precision",
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    ("torch's kinds of attention", _attention, _set_attention),
+    ("numpy's error handling", np.geterr, lambda kinds: np.seterr(**kinds)),
+    ("numpy's generator", _RANDOM.get_bit_generator, _RANDOM.set_bit_generator),
+    ("the working directory", _folder, _set_folder),
+    ("the environment", _environment, _set_environment),
+    ("the mask of new files", _mask, os.umask),
+    ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    (
+        "the locale",
+        partial(locale.setlocale, locale.LC_ALL),
+        partial(locale.setlocale, locale.LC_ALL),
+    ),
+    ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    ("logging", _logging, _set_logging),
+    ("handlers of signals", lambda: {n: signal.getsignal(n) for n in _SIGNALS}, _set_signals),
+    ("sys.path", lambda: list(sys.path), partial(sys.path.__setitem__, slice(None))),
+    ("sys.meta_path", lambda: list(sys.meta_path), partial(sys.meta_path.__setitem__, slice(None))),
+    ("sys.excepthook", lambda: sys.excepthook, partial(setattr, sys, "excepthook")),
+    ("sys.stderr", lambda: sys.stderr, partial(setattr, sys, "stderr")),
+)
+SETTINGS = tuple(Setting(*row) for row in _TABLE)
+
+_OF_NUMBERS = [setting.name for setting in SETTINGS].index("the working directory")
+"""How many of SETTINGS matter to numbers. Others change when torch imports a part of itself at first use."""
+
+_START: tuple[Any, ...] = (torch.float32, None, True)
+"""What code with a seed finds in place of the first of SETTINGS."""
