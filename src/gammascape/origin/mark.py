@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+FORMATS = ("json", "html", "svg", "png")
+"""Files of a figure; each carries the mark."""
+
 _NAME = "gammascape"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33
