@@ -25,8 +25,8 @@ _CELL_FILES = {
 """Inputs that are files of the cells of a slice or of a study."""
 
 # Name -> what it reads: tables of the same slice or study and files of the cells, as `input=table` where the input
-# has another name, `table*` for a list that is empty where a study has no such table, `table?` for a file or nothing;
-# and names of its parameters. Each stands after what it reads.
+# has another name, `table*` for a list that is empty where a study has no such table, `table?` for a file or
+# nothing; and names of its parameters. Each stands after what it reads.
 _SLICE_TABLES = {
     "cells": ("summaries manifests", "slice"),
     "thresholds": ("cells", "model"),
@@ -85,6 +85,10 @@ _FIGURES = {
     **dict.fromkeys(FACTORS, ("along_factor", "regimes trends performance*")),
 }
 """Name, or folder of one for each slice -> rule, and what it reads."""
+_OF_SLICES = ("portrait", "loss_curves", "collapse", "budget", "observables")
+"""Those of them that are folders."""
+_CHOOSING = ("curves", "dynamics", "collapse_table", "phenomena", *Plan.likeness_tables)
+"""Rules whose scripts read only those of their cells that an earlier table chooses."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,17 @@ class Artifact:
     @property
     def outputs(self) -> list[str]:
         """Paths of its files in the order of the rule, without the manifest."""
-        suffixes = {"table": ("parquet",), "figure": FORMATS, "page": ("html",)}[self.kind]
-        return [f"{self.stem}.{suffix}" for suffix in suffixes]
+        return outputs_of(self.kind, self.stem)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether its manifest names some of the cells of its inputs, and not all."""
+        return self.rule in _CHOOSING
+
+    @property
+    def sources(self) -> dict[str, None]:
+        """Paths of what its manifest names as inputs, in order: manifests, or files that have none."""
+        return dict.fromkeys(_source(path) for path in self.files)
 
     @property
     def files(self) -> list[str]:
@@ -128,6 +141,32 @@ def everything(plan: Plan) -> dict[str, Artifact]:
     """What the workflow makes of all studies but cells and data, each after what it is made from, by manifest."""
     made = [item for study in plan.studies for item in artifacts(plan, study)]
     return {item.manifest: item for item in [*made, index_page(plan)]}
+
+
+def rules_of(stem: str) -> tuple[Kind, set[str]] | None:
+    """Kind of the artifact of this path, and names of rules that make it; None if no study has one there."""
+    match stem.split("/")[1:]:
+        case ["index"]:
+            return "page", {"index"}
+        case [_, "provenance"]:
+            return "page", {"provenance"}
+        case ["generated", _, "quality"]:
+            return "figure", {"quality"}
+        case [_, "figures", name, *key] if name in _FIGURES and len(key) == (name in _OF_SLICES):
+            return "figure", {_FIGURES[name][0]}
+        case [_, "tables", name] if name in _STUDY_TABLES:
+            return "table", {"collapse_table" if name == "collapse" else name}
+        case [_, "tables", name] if name in _SLICE_TABLES and name != "curves":
+            return "table", {"combine"}
+        case [_, "tables", name, _] if name in _SLICE_TABLES:
+            return "table", {name, f"toy_{name}"} if name in _TOY_TABLES else {name}
+    return None
+
+
+def outputs_of(kind: Kind, stem: str) -> list[str]:
+    """Paths of the files of a table, a figure or a page in the order of its rule, without the manifest."""
+    suffixes = {"table": ("parquet",), "figure": FORMATS, "page": ("html",)}[kind]
+    return [f"{stem}.{suffix}" for suffix in suffixes]
 
 
 def index_page(plan: Plan) -> Artifact:
@@ -265,3 +304,11 @@ class _Study:
 
 def _files_of(cells: list[Cell] | tuple[Cell, ...], name: str) -> list[str]:
     return [f"results/cells/{cell.path}/{name}" for cell in cells]
+
+
+def _source(path: str) -> str:
+    if path.startswith("results/cells/"):
+        return f"{path.rpartition('/')[0]}/manifest.json"
+    if path.endswith("/measures.json"):
+        return path
+    return f"{path.rpartition('.')[0]}.manifest.json"
