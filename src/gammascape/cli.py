@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from gammascape.provenance import accept, audit, export_crate, plan, prune, replay, why
+from gammascape.provenance import accept, audit, export_crate, plan, prune, replay, seal, why
 from gammascape.study import StudyError
 
 Run = Callable[[argparse.Namespace], int]
@@ -18,6 +18,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     why.add,
     audit.add,
     replay.add,
+    seal.add,
     accept.add,
     prune.add,
     export_crate.add,

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from gammascape.analysis.script import run_script
+from gammascape.analysis.seal import SealTree
 from gammascape.figures import TableEntry, read_figure, study_section, write_index
 
 TABLES = {
@@ -50,6 +51,7 @@ with run_script(snakemake, "page"):
                     TableEntry(folder.parent / "provenance.html", PROVENANCE),
                 ],
                 pl.read_parquet(folder / "claims.parquet") if "claims" in study["tables"] else None,
+                SealTree().of_study(name),
             )
         )
     write_index(sections, snakemake.output[0])

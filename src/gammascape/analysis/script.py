@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.analysis.cells import TableError
+from gammascape.analysis.seal import SealTree
 from gammascape.origin import (
     Kind,
     Manifest,
@@ -51,13 +52,14 @@ class Script:
 
     @property
     def mark(self) -> dict[str, str | None]:
-        """What a figure says of itself in its files: the manifest and its claim, the study, the commit."""
+        """What a figure says of itself in its files: manifest, claim, study, commit, and seal of what it shows."""
         described = self.drawn_as or self.manifest
         return Mark(
             manifest=self.path.as_posix(),
             claim=described.claim,
             study=self.manifest.record["wildcards"].get("study"),
             commit=described.code["commit"],
+            seal=SealTree().over(self.manifest.inputs),
         ).as_json()
 
 

@@ -56,6 +56,8 @@ class StudySection:
     tables: tuple[TableEntry, ...]
     claims: str = ""
     """HTML of the table of claims; empty where none can be judged."""
+    seal: str = ""
+    """The digest over all that the study consists of."""
 
 
 def read_figure(stem: str | Path) -> FigureEntry:
@@ -76,6 +78,7 @@ def study_section(
     figures: Sequence[FigureEntry],
     tables: Sequence[TableEntry],
     claims: pl.DataFrame | None = None,
+    seal: str = "",
 ) -> StudySection:
     """The section of a study: counts from its table `cells`, verdicts from its table `claims` if it has one."""
     distinct = cells.unique("cell")
@@ -88,6 +91,7 @@ def study_section(
         figures=tuple(figures),
         tables=tuple(tables),
         claims="" if claims is None else claims_html(claims),
+        seal=seal,
     )
 
 
@@ -133,6 +137,7 @@ def _section(section: StudySection, folder: Path) -> str:
         counts=counts,
         time=_text(duration(section.device_seconds)),
         claims=section.claims,
+        seal=f"<p>Seal: <code>{_text(section.seal)}</code></p>" if section.seal else "",
         figures=figures,
         tables=f"<h3>Tables</h3>\n<ul class=tables>{tables}</ul>" if tables else "",
     )
@@ -173,6 +178,7 @@ _SECTION = Template("""\
 <h2>$name</h2>
 $description
 <ul class=counts><li><b>$cells</b></li>$counts<li><b>$time</b> on the device</li></ul>
+$seal
 $claims
 $figures
 $tables

@@ -18,6 +18,7 @@ from gammascape.origin import Manifest, fingerprint, modules_of
 from gammascape.origin.code import MODULES
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import read_mark
+from gammascape.origin.scripts import has_other_script
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
 from gammascape.study import Cell, StudyError
@@ -191,6 +192,7 @@ def _table_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
 
 def _figure_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
     claim = manifest.claim
+    version = manifest.environment["packages"].get("vl-convert-python")
     for file in manifest.outputs:
         path = folder / file.path
         if path.suffix in _MARKED and path.is_file():
@@ -201,6 +203,9 @@ def _figure_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
                 yield Finding(
                     "altered", f"its manifest is not the one that {file.path} was drawn with"
                 )
+            if path.suffix == ".html" and has_other_script(path.read_bytes(), version):
+                text = f"{file.path} has another script than vl-convert-python {version} puts there"
+                yield Finding("altered", text)
 
 
 def _code_findings(manifest: Manifest) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
+from gammascape.analysis.seal import SealTree, page_of
 from gammascape.origin import Manifest, read_manifest
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.provenance.project import CELLS, RESULTS
@@ -157,6 +158,10 @@ def build_crate(
     crate.name = f"gammascape study {study.name}"
     crate.description = study.description or f"Cells, tables and figures of the study {study.name}"
     crate.license = license_url or NO_LICENSE
+    if (project / page_of(study.name)).is_file():
+        crate.root_dataset["identifier"] = (
+            f"gammascape seal {SealTree(project).of_study(study.name)}"
+        )
     crate.metadata.extra_terms.update(
         {name: f"{_TERMS}{name}" for name in ("resourceUsage", "sha256")}
     )

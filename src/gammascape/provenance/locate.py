@@ -124,8 +124,14 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+    walked = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
         top = Path(place) == folder
+        # A link to a folder above would lead around in a circle.
+        if (real := os.path.realpath(place)) in walked:
+            folders.clear()
+            continue
+        walked.add(real)
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and not (top and name in _APART)
         )

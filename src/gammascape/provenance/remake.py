@@ -124,6 +124,9 @@ def _remade(
         for path in item.files:
             if path not in verdicts:
                 _link(path, root, scratch)
+        place = (scratch / item.manifest).parent
+        if not place.resolve().is_relative_to(scratch.resolve()):
+            raise ValueError(f"{place} is a link to the results")
         with contextlib.chdir(scratch):
             run_rule(item, made)
         again = read_manifest(scratch / item.manifest)
@@ -234,12 +237,13 @@ def _of_specs(made: Any, again: Any, where: str = "the .json") -> str | None:
 
 
 def _link(path: str, root: Path, scratch: Path) -> None:
-    """Let a script read a file of the results, and its manifest, from below `scratch`."""
-    top = Path(path).parts[1]
-    file = Path("results", top) if top in _LINKED else Path(path)
-    beside = () if top in _LINKED else (file.with_suffix(".manifest.json"),)
-    for name in (file, *beside):
+    """Let a script read a file of the results, and all that it was made from, from below `scratch`."""
+    parts = Path(path).parts
+    # Tables that are not made again are read whole, with those that they were made from.
+    whole = 2 if parts[1] in _LINKED else 3 if parts[2] == "tables" else len(parts)
+    names = [Path(*parts[:whole]), Path("results/cells")]
+    for name in names:
         place = scratch / name
-        if not place.is_symlink() and (root / name).exists():
+        if not place.exists() and (root / name).exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to((root / name).resolve())

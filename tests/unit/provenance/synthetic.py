@@ -19,6 +19,7 @@ from gammascape.study import Cell
 from gammascape.training.artifact import Origin, make_arrays, make_summary, write_cell
 from gammascape.training.device import set_up_backend
 from gammascape.training.engine import Evaluation, Run
+from gammascape.training.history import final_window
 from gammascape.workflow import Plan, load_plan, write_if_changed
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +83,7 @@ def write_synthetic_cell(folder: Path, cell: Cell) -> None:
     gamma, eta = float(cell.gamma), float(cell.eta)
     finite = eta <= gamma
     steps = np.arange(cell.steps)
-    losses = np.exp(-(10.0 ** min(eta - gamma, 0.0)) * steps / 10) if finite else np.array([1.0])
+    losses = np.exp(-(10.0 ** min(eta - gamma, 0.0)) * steps / 10) if finite else np.array([1.0, np.nan])
     width = 4
     run = Run(
         steps_done=len(losses),
@@ -93,7 +94,7 @@ def write_synthetic_cell(folder: Path, cell: Cell) -> None:
             finite=finite,
             seen_nan=not finite,
             initial_loss=1.0,
-            final_loss=float(losses[-1]) if finite else None,
+            final_loss=float(losses[-final_window(cell.steps) :].mean()) if finite else None,
             baseline_loss=1.0,
             peak_loss=1.0 if finite else None,
             active_fraction=1.0 if finite else None,
