@@ -74,9 +74,8 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
     if manifest.name != place:
         yield Finding("misplaced", f"its manifest is that of {manifest.name}")
     folder = (root / path).parent
-    for file in manifest.outputs:
-        if (found := check_file(folder / file.path, file.bytes, file.sha256, hashes)) is not None:
-            yield found
+    wrong = [check_file(folder / f.path, f.bytes, f.sha256, hashes) for f in manifest.outputs]
+    yield from (found for found in wrong if found is not None)
     if manifest.kind in _FOLDER_KINDS:
         named = {FILE_NAME, *(file.path for file in manifest.outputs)}
         for stray in sorted(p.name for p in folder.iterdir()):
@@ -85,7 +84,9 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
                     "unknown origin", f"{stray} is in its folder, and no manifest names it"
                 )
     if manifest.kind == "cell":
-        yield from _cell_findings(place, manifest, folder, hashes)
+        # To read all arrays would take as long as to hash them.
+        read = not any(wrong) and not hashes.trusting
+        yield from _cell_findings(place, manifest, folder, with_arrays=read)
     if manifest.rule == "cells":
         yield from _table_findings(manifest, folder)
     if manifest.kind == "figure":
@@ -94,7 +95,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
 
 
 def _cell_findings(
-    place: str, manifest: Manifest, folder: Path, hashes: Hashes
+    place: str, manifest: Manifest, folder: Path, *, with_arrays: bool
 ) -> Iterator[Finding]:
     for name in sorted(_CELL_FILES - {file.path for file in manifest.outputs}):
         yield Finding("altered", f"its manifest does not name {name}")
@@ -110,8 +111,7 @@ def _cell_findings(
         summary = json.loads((folder / _SUMMARY).read_bytes())
         if summary["cell"] != record:
             yield Finding("altered", f"the cell in {_SUMMARY} is not the record of its manifest")
-        # To read all arrays would take as long as to hash them.
-        for name in () if hashes.trusting else contradictions(summary, folder / _ARRAYS):
+        for name in contradictions(summary, folder / _ARRAYS) if with_arrays else ():
             yield Finding("altered", f"{name} in {_SUMMARY} does not follow from {_ARRAYS}")
     except OSError:
         # Said above: it is one of the outputs.
