@@ -83,7 +83,9 @@ def write_synthetic_cell(folder: Path, cell: Cell) -> None:
     gamma, eta = float(cell.gamma), float(cell.eta)
     finite = eta <= gamma
     steps = np.arange(cell.steps)
-    losses = np.exp(-(10.0 ** min(eta - gamma, 0.0)) * steps / 10) if finite else np.array([1.0, np.nan])
+    losses = (
+        np.exp(-(10.0 ** min(eta - gamma, 0.0)) * steps / 10) if finite else np.array([1.0, np.nan])
+    )
     width = 4
     run = Run(
         steps_done=len(losses),
