@@ -45,8 +45,8 @@ class Mark:
     """Digest of all numbers that the figure is drawn from; see `analysis.seal`."""
 
     def as_json(self) -> dict[str, str | None]:
-        """Plain builtins."""
-        return asdict(self)
+        """Plain builtins; a mark without a seal has no such key."""
+        return {name: value for name, value in asdict(self).items() if name != "seal" or value}
 
 
 def mark_svg(svg: str, mark: Mapping[str, Any]) -> str:
