@@ -20,6 +20,7 @@ from gammascape.provenance.project import (
     open_project,
 )
 from gammascape.study import StudyError
+from gammascape.terminal import say
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run(chosen: argparse.Namespace) -> int:
     refused = not_by_code(results, [path.as_posix() for path in others]) if others else {}
     if refused and not chosen.all:
         raise StudyError(
-            "cannot be accepted, because more than code has changed:\n" + _lines(refused)
+            "\n".join(["cannot be accepted, because more than code has changed:", *_lines(refused)])
         )
     accepted = [path for path in cells if accept(path, chosen.reason)]
     for path in others:
@@ -78,9 +79,9 @@ def run(chosen: argparse.Namespace) -> int:
         script = None if item is None else results.script_of(item)
         if path.as_posix() not in refused and accept(path, chosen.reason, script):
             accepted.append(path)
-    print(f"{len(accepted):,} manifests say that their artifacts are current, and why")
+    say(f"{len(accepted):,} manifests say that their artifacts are current, and why")
     if refused:
-        print("left to be made again, because more than code has changed:\n" + _lines(refused))
+        say("left to be made again, because more than code has changed:", *_lines(refused))
     return 0
 
 
@@ -130,7 +131,7 @@ def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
 
 def of_plan(manifest: Manifest, plan: Plan) -> bool:
     """Whether a study of the plan asks for a table, figure or page."""
-    wildcards = manifest.record.get("wildcards", {})
+    wildcards = manifest.wildcards
     study = plan.studies.get(wildcards.get("study", ""))
     if study is None:
         return "study" not in wildcards
@@ -138,7 +139,5 @@ def of_plan(manifest: Manifest, plan: Plan) -> bool:
     return key is None or key in {part.key for part in study.slices}
 
 
-def _lines(refused: dict[str, str]) -> str:
-    return "\n".join(
-        f"  {path.removesuffix('.manifest.json')}: {why}" for path, why in refused.items()
-    )
+def _lines(refused: dict[str, str]) -> list[str]:
+    return [f"  {path.removesuffix('.manifest.json')}: {why}" for path, why in refused.items()]

@@ -135,7 +135,7 @@ def _words(job: Job) -> str:
 def _gone(plan: Plan) -> Iterable[str]:
     """Tables and figures of slices that a considered study has no more."""
     for _, manifest in manifests_of_tables_and_figures():
-        wildcards = manifest.record.get("wildcards", {})
+        wildcards = manifest.wildcards
         study, key = plan.studies.get(wildcards.get("study", "")), wildcards.get("slice")
         if study and key and key not in {part.key for part in study.slices}:
             yield manifest.name

@@ -9,6 +9,7 @@ from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
 from gammascape.provenance.project import CELLS, add_study_option, open_project
+from gammascape.terminal import visible
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def text(plan: Plan, coming: NextRun) -> str:
             rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             lines.append(f"  {cause}: {rules}")
     lines += _information(coming)
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _training(coming: NextRun) -> Iterator[str]:

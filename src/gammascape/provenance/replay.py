@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gammascape.origin import Manifest, ManifestError, read_manifest
+from gammascape.origin.inside import inside_project
+from gammascape.provenance.artifact import CELLS
+from gammascape.provenance.chain import RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.locate import locate
 from gammascape.sources import folder_of
 from gammascape.study import Cell, StudyError
 from gammascape.study.factories import Factory
+from gammascape.terminal import say, say_json, visible
 from gammascape.workflow import SOURCES
 
 if TYPE_CHECKING:
@@ -76,23 +80,23 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError(f"{chosen.artifact}: no cells are behind it")
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
     if not chosen.json:
-        print(
+        say(
             f"{len(chosen_cells):,} of {len(behind):,} cells behind {found.manifest}, seed {chosen.seed}"
         )
     results = []
-    with _scratch(chosen.scratch) as folder:
+    with _scratch(chosen.scratch, found.root) as folder:
         for result in replay(chosen_cells, found.root, folder, chosen.device):
             results.append(result)
             if not chosen.json:
-                print(f"{_word(result)}  {result.cell}: {result.text}", flush=True)
+                say(f"{_word(result)}  {result.cell}: {result.text}")
     agreeing = sum(result.agrees is True for result in results)
     if chosen.json:
         rows = [vars(result) for result in results]
         content = {"artifact": found.manifest, "behind": len(behind), "seed": chosen.seed}
-        print(json.dumps({**content, "cells": rows}, indent=1))
+        say_json({**content, "cells": rows})
     else:
         identical = sum(result.identical for result in results)
-        print(f"{agreeing:,} of {len(results):,} agree, {identical:,} of them bit for bit")
+        say(f"{agreeing:,} of {len(results):,} agree, {identical:,} of them bit for bit")
     return AGREES if agreeing == len(results) else DIFFERS
 
 
@@ -114,9 +118,10 @@ def cells_behind(manifest: str, root: Path) -> list[str]:
             cells.add(path)
             continue
         try:
-            inputs = read_manifest(root / path).inputs
-        except ManifestError as error:
-            raise StudyError(f"{error}; `gammascape audit` says more") from None
+            inputs = read_manifest(inside_project(root, path)).inputs
+        except (OSError, ManifestError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise StudyError(f"{visible(path)}: {why}; `gammascape audit` says more") from None
         pending += [source.path for source in inputs if source.seal is not None]
     return sorted(cells)
 
@@ -140,9 +145,9 @@ def replay(
     for path in cells:
         name = path.removesuffix("/manifest.json")
         try:
-            manifest = read_manifest(root / path)
+            manifest = read_manifest(inside_project(root, path))
             cell = Cell.from_canonical(json.dumps(dict(manifest.record)))
-        except (ManifestError, StudyError, TypeError) as error:
+        except (OSError, ManifestError, StudyError) as error:
             yield Replay(name, None, False, str(error).replace("\n", " "))
             continue
         worker = _worker(workers, device or str((manifest.device or {}).get("device", "auto")))
@@ -184,7 +189,10 @@ def _train(
     """Train a cell into `output`; returns what went wrong, if anything."""
     from gammascape.training.trainer import Task
 
-    data = [root / source.path for source in manifest.inputs if source.seal is not None]
+    try:
+        data = [inside_project(root, s.path) for s in manifest.inputs if s.seal is not None]
+    except OSError as error:
+        return f"its data: {error.strerror or error}"
     sources = tuple(
         root / SOURCES / folder_of(spec.sources) / file
         for spec in (cell.model, cell.dataset)
@@ -199,10 +207,16 @@ def _train(
 
 
 @contextmanager
-def _scratch(folder: Path | None) -> Iterator[Path]:
+def _scratch(folder: Path | None, root: Path) -> Iterator[Path]:
     if folder is not None:
+        folder = folder.resolve()
+        # What is trained must not take the place of what it is compared with.
+        if (folder / CELLS).exists() or folder.is_relative_to((root / RESULTS).resolve()):
+            raise StudyError(
+                f"gammascape replay: --scratch {folder} holds results; name a folder without any"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder.resolve()
+        yield folder
         return
     with tempfile.TemporaryDirectory(prefix="gammascape-replay-") as made:
         yield Path(made)
