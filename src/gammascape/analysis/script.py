@@ -41,6 +41,8 @@ class Script:
     inputs: Sequence[Path]
     cells: Sequence[str] | None = None
     """Paths of the cells that were read, where they are not all of the rule's."""
+    drawn_as: Manifest | None = None
+    """A manifest whose claim and commit the marks repeat, where a figure is drawn to be compared with another."""
 
     @property
     def path(self) -> Path:
@@ -50,11 +52,12 @@ class Script:
     @property
     def mark(self) -> dict[str, str | None]:
         """What a figure says of itself in its files: the manifest and its claim, the study, the commit."""
+        described = self.drawn_as or self.manifest
         return Mark(
             manifest=self.path.as_posix(),
-            claim=self.manifest.claim,
+            claim=described.claim,
             study=self.manifest.record["wildcards"].get("study"),
-            commit=self.manifest.code["commit"],
+            commit=described.code["commit"],
         ).as_json()
 
 
@@ -103,7 +106,7 @@ def _begin(snakemake: Any, kind: Kind, file: Path) -> Script:
     # A figure carries a digest of its manifest, which is therefore complete before the figure is drawn.
     if kind == "figure":
         manifest = replace(manifest, inputs=_sources(inputs))
-    return Script(manifest, inputs)
+    return Script(manifest, inputs, drawn_as=getattr(snakemake, "drawn_as", None))
 
 
 def _end(script: Script, outputs: Sequence[Path]) -> None:

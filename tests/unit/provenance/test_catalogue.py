@@ -8,6 +8,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
 from gammascape.catalogue import everything
+from gammascape.provenance.remake import SCRIPTS
 from gammascape.workflow import load_plan
 
 from .synthetic import make_project
@@ -60,7 +61,6 @@ grids:
     batch_size: 1
     steps: 30
 """
-SCRIPTS = Path(__file__).parents[3] / "workflow/scripts"
 
 
 def jobs_of_snakemake(project: Path) -> dict[str, Any]:
