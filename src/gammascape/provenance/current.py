@@ -8,14 +8,16 @@ catalogue says. Snakemake is then told: what differs is forced, and what is curr
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from gammascape.catalogue import Artifact, everything
-from gammascape.origin import Manifest, ManifestError, modules_of, read_manifest, sha256_of
+from gammascape.origin import modules_of, sha256_of
 from gammascape.origin.code import MODULES, fingerprint, meaning
+from gammascape.origin.manifest import content_of
 from gammascape.provenance.changes import differences, flatten
 from gammascape.workflow import FINGERPRINTS, Plan
 
@@ -28,6 +30,8 @@ _CELL_FILES = ("summary.json", "arrays.npz", "manifest.json")
 _HASHED_BYTES = 1_000_000
 """Up to this size a file without a manifest is hashed; of a larger one only the size is compared."""
 _SECOND = 1_000_000_000
+_ODD = (OSError, ValueError, AttributeError, KeyError, TypeError)
+"""What a manifest of anything else can lead to."""
 
 
 @dataclass
@@ -120,30 +124,31 @@ class Results:
         if lacking := self._lacking(item):
             return {"missing": ", ".join(lacking)}
         try:
-            manifest = read_manifest(Path(item.manifest))
-            self._contents[item.manifest] = manifest.content
+            manifest = _read(item.manifest)
+            self._contents[item.manifest] = content_of(manifest)
             return dict(self._compare(item, manifest))
-        except (ManifestError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except _ODD as error:
             self._contents[item.manifest] = None
             return {"damaged": f"its manifest cannot be used ({error})"}
 
-    def _compare(self, item: Artifact, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    def _compare(self, item: Artifact, manifest: Any) -> Iterator[tuple[str, str]]:
         folder = Path(item.manifest).parent
-        sizes = {(folder / file.path).as_posix(): file.bytes for file in manifest.outputs}
+        sizes = {(folder / f["path"]).as_posix(): f["bytes"] for f in manifest["outputs"]}
         wrong = [path for path in item.outputs if sizes.get(path) != Path(path).stat().st_size]
         if wrong:
             yield "damaged", f"{', '.join(wrong)}: not of the size that the manifest says"
         # What a manifest holds has been JSON, which has no tuples.
         asked = json.loads(json.dumps(dict(item.params)))
-        changes = differences(flatten(manifest.record["params"]), flatten(asked))
+        changes = differences(flatten(manifest["record"]["params"]), flatten(asked))
         if changes:
             # The points of a toy are a long text.
             words = [n if n == "toy.points" else f"{n} {a} -> {b}" for n, (a, b) in changes.items()]
             yield "params", ", ".join(words)
-        known = [manifest.code, *manifest.accepted]
+        code = manifest["code"]
+        known = [code, *manifest["accepted"]]
         parts = MODULES[item.kind]
         if fingerprint(*parts) not in {entry["source_sha256"] for entry in known}:
-            before, now = manifest.code["modules"], modules_of(*parts)
+            before, now = code["modules"], modules_of(*parts)
             names = {name for name in {*before, *now} if before.get(name) != now.get(name)}
             yield "code", ", ".join(sorted(names))
         said = {entry["script"] for entry in known if "script" in entry}
@@ -151,7 +156,7 @@ class Results:
             self._unwritten.add(item.manifest)
         elif (script := self.script_of(item)) is not None and script not in said:
             yield "script", item.rule
-        if words := self._changed_inputs(item, manifest):
+        if words := self._changed_inputs(item, manifest["inputs"]):
             yield "inputs", words
 
     def script_of(self, item: Artifact) -> str | None:
@@ -162,36 +167,30 @@ class Results:
     def _script_time(self, item: Artifact) -> int:
         return 0 if self.scripts is None else self._time(f"{self.scripts}/{item.rule}.py") or 0
 
-    def _changed_inputs(self, item: Artifact, manifest: Manifest) -> str:
-        asked, had = item.sources, {source.path for source in manifest.inputs}
+    def _changed_inputs(self, item: Artifact, sources: Sequence[Mapping[str, Any]]) -> str:
+        asked, had = item.sources.keys(), {source["path"] for source in sources}
         if item.chooses:
-            asked = {path: None for path in asked if path in had or not path.startswith(_CELLS)}
-        if had != asked.keys():
-            new, old = len(asked.keys() - had), len(had - asked.keys())
-            return "cells or tables are " + " and ".join(
-                words
-                for words, count in ((f"added ({new})", new), (f"removed ({old})", old))
-                if count
-            )
-        for source in manifest.inputs:
-            if source.seal is None:
-                path = Path(source.path)
-                same = not path.is_file() or path.stat().st_size == source.bytes
-                if same and path.is_file() and path.stat().st_size <= _HASHED_BYTES:
-                    same = sha256_of(path) == source.sha256
+            asked = {path for path in asked if path in had or not path.startswith(_CELLS)}
+        if had != asked:
+            new, old = len(asked - had), len(had - asked)
+            words = ((f"{new} added", new), (f"{old} removed", old))
+            return f"cells or tables: {', '.join(text for text, count in words if count)}"
+        for source in sources:
+            path = source["path"]
+            if "seal" in source:
+                same = self._content(path) in (None, source["content"])
             else:
-                content = self._content(source.path)
-                same = content in (None, source.content)
+                same = self._time(path) is None or _is(Path(path), source)
             if not same:
-                return f"{source.path.removesuffix('.manifest.json')} has another content"
+                return f"{path.removesuffix('.manifest.json')} has another content"
         return ""
 
     def _content(self, path: str) -> str | None:
         """Content of an artifact that is there; None for one that is not, or cannot be read."""
         if path not in self._contents:
             try:
-                self._contents[path] = read_manifest(Path(path)).content
-            except (ManifestError, AttributeError, KeyError, TypeError, ValueError):
+                self._contents[path] = content_of(_read(path))
+            except _ODD:
                 self._contents[path] = None
         return self._contents[path]
 
@@ -203,3 +202,15 @@ class Results:
             except OSError:
                 self._times[path] = None
         return self._times[path]
+
+
+def _read(path: str) -> Any:
+    # There are thousands of them, of thousands of lines; whether one is whole is a question of the audit.
+    with open(path, "rb") as file:  # noqa: PTH123
+        return json.loads(file.read())
+
+
+def _is(path: Path, source: Mapping[str, Any]) -> bool:
+    size = path.stat().st_size
+    large = size > _HASHED_BYTES
+    return size == source["bytes"] and (large or sha256_of(path) == source["sha256"])
