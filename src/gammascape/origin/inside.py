@@ -35,14 +35,20 @@ def inside(folder: Path, name: str) -> Path:
         OSError: if the file is not there or cannot be reached.
     """
     if not is_plain(name):
-        raise OutsideError(f"{short(name)} is not a plain path below its folder; it is not read")
-    path = folder / name
-    real = Path(os.path.realpath(path, strict=True))
-    if not real.is_relative_to(os.path.realpath(folder)):
-        raise OutsideError(f"{short(name)} is a link that leads out of its folder; it is not read")
-    if not stat.S_ISREG(real.stat().st_mode):
-        raise OutsideError(f"{short(name)} is not a regular file; it is not read")
-    return path
+        raise OutsideError(f"{short(name)} is not a plain path below its folder")
+    place, mode = os.fspath(folder), 0
+    for part in name.split("/"):
+        place = f"{place}/{part}"
+        mode = os.lstat(place).st_mode
+        if stat.S_ISLNK(mode):
+            real = Path(os.path.realpath(folder / name, strict=True))
+            if not real.is_relative_to(os.path.realpath(folder)):
+                raise OutsideError(f"{short(name)} is a link that leads out of its folder")
+            mode = real.stat().st_mode
+            break
+    if not stat.S_ISREG(mode):
+        raise OutsideError(f"{short(name)} is not a regular file")
+    return folder / name
 
 
 def inside_project(root: Path, name: str, also: Sequence[str] = ()) -> Path:
@@ -114,9 +120,8 @@ def _check_values(content: object) -> None:
         if depth > _MOST_NESTED:
             raise ValueError("it is nested too deeply")
         if isinstance(value, dict | list):
-            todo += (
-                (item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)
-            )
+            items = value.values() if isinstance(value, dict) else value
+            todo += [(item, depth + 1) for item in items if type(item) is not str]
         elif (type(value) is int and abs(value) >= 2**63) or (
             type(value) is float and not math.isfinite(value)
         ):

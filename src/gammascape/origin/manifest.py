@@ -43,7 +43,7 @@ _SHAPE: Mapping[Any, Any] = {
     "name": str,
     "rule": str,
     "record": {...: object},
-    "inputs": [(_FILE, _ARTIFACT)],
+    "inputs": [(_ARTIFACT, _FILE)],
     "code": {
         "commit": (re.compile(r"[0-9a-f]{40,64}"), None),
         "dirty": (bool, None),
@@ -67,7 +67,7 @@ _SHAPE: Mapping[Any, Any] = {
     "executor": (str, None),
     "attempts": [{"started": _TIME, "from_step": int, "reason": str}],
     "cost": ({"seconds": (float, int), "lanes": int}, {}),
-    "accepted": [{"at": _TIME, "reason": str, "source_sha256": _SHA256, ...: object}],
+    "accepted": [{"at": str, "reason": str, "source_sha256": _SHA256, ...: object}],
 }
 """Form of a manifest, the same as in docs/manifest.schema.json.
 
@@ -202,7 +202,7 @@ class Manifest:
         if (kind := content.get("kind")) not in KINDS:
             raise ValueError(f"kind {short(kind)!r}, expected one of {', '.join(KINDS)}")
         if problem := _misfit(content, _SHAPE) or _misfit(content, _SHAPES[kind]):
-            raise ValueError(problem)
+            raise ValueError(problem.removeprefix("."))
         for name in ("outputs", *(["attempts"] if kind == "cell" else [])):
             if not content[name]:
                 raise ValueError(f"{name} is empty")
@@ -281,27 +281,31 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _misfit(value: Any, shape: Any, where: str = "") -> str | None:
-    """What does not have its form, with its key; None if all has."""
+def _misfit(value: Any, shape: Any) -> str | None:
+    """What does not have its form, by its key: `.cost.lanes is null`; None if all has."""
     if isinstance(shape, tuple):
-        found = [_misfit(value, option, where) for option in shape]
-        return None if None in found else found[0]
+        problem = _misfit(value, shape[0])
+        for option in shape[1:] if problem else ():
+            if _misfit(value, option) is None:
+                return None
+        return problem
     if shape is object:
         return None
     if isinstance(shape, dict) and isinstance(value, dict):
         for key in shape:
             if key is not ... and key not in value:
-                return f"{where or 'it'} has no key {key}"
+                return f".{key} is not there"
         for key, item in value.items():
             if key not in shape and ... not in shape:
-                return f"{where or 'it'} has an unknown key {short(key)}"
-            inner = shape.get(key, shape.get(...))
-            if problem := _misfit(item, inner, f"{where}.{short(key)}".lstrip(".")):
-                return problem
+                return f".{short(key)} is an unknown key"
+            if problem := _misfit(item, shape.get(key, shape.get(...))):
+                return f".{short(key)}{problem}"
         return None
     if isinstance(shape, list) and isinstance(value, list):
-        problems = (_misfit(item, shape[0], f"{where}[{n}]") for n, item in enumerate(value))
-        return next(filter(None, problems), None)
+        for number, item in enumerate(value):
+            if problem := _misfit(item, shape[0]):
+                return f"[{number}]{problem}"
+        return None
     if isinstance(shape, re.Pattern):
         fits = isinstance(value, str) and shape.fullmatch(value) is not None
     elif shape in (int, float):
@@ -309,4 +313,4 @@ def _misfit(value: Any, shape: Any, where: str = "") -> str | None:
         fits = type(value) is shape and value >= 0
     else:
         fits = value is None if shape is None else type(value) is shape
-    return None if fits else f"{where} is {short(json.dumps(value))}"
+    return None if fits else f" is {short(json.dumps(value))}"

@@ -260,6 +260,8 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
     sources, cells = [], []
     for source in manifest.inputs:
         below = Path(source.path)
+        if not is_plain(source.path):
+            raise StudyError(f"{path}: {short(source.path)} is not in the project; {_AUDIT}")
         if CELLS in below.parents:
             cells.append(below)
         else:

@@ -139,7 +139,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
         yield from (f"  {item.name}" for item in items[:_SHOWN])
         if len(items) > _SHOWN:
             yield f"  and {len(items) - _SHOWN:,} more"
-        yield from (f"  left, {why}" for item in items for why in item.outside)
+        yield from (f"  stays where it is: {why}" for item in items for why in item.outside)
     yield from _other_studies(plan, {item.name for item in found if item.kind == "cell"})
 
 
