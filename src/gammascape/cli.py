@@ -1,12 +1,13 @@
 """The command `gammascape`; each of its commands is a module with `add` and a function that runs it."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from gammascape.origin import ManifestError
 from gammascape.provenance import accept, audit, export_crate, plan, prune, replay, seal, why
 from gammascape.study import StudyError
+from gammascape.terminal import complain
 
 Run = Callable[[argparse.Namespace], int]
 """Runs a command; returns the exit status."""
@@ -46,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Run = chosen.run
     try:
         return run(chosen)
-    except StudyError as error:
-        print(error, file=sys.stderr)
+    except (StudyError, ManifestError) as error:
+        complain(error)
         return USER_MISTAKE
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough.

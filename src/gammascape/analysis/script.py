@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from gammascape.origin import (
     utc_now,
     write_manifest,
 )
-from gammascape.origin.code import MODULES
+from gammascape.origin.code import MODULES, meaning
 from gammascape.origin.mark import Mark
 
 CELLS = Path("results/cells")
@@ -63,18 +63,23 @@ class Script:
         ).as_json()
 
 
-@contextmanager
-def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
+def run_script(snakemake: Any, kind: Kind) -> AbstractContextManager[Script]:
     """Run the body of the script of a rule, then write the manifest `snakemake.output.manifest`.
 
     What goes wrong is written to the log and printed. A TableError is a fact about the user's data and ends the
     script with its message alone.
     """
+    # Another workflow may rename the rule; Snakemake runs a copy of the script and sets this name to the original.
+    return _run(snakemake, kind, Path(sys._getframe(1).f_globals["__file__"]))
+
+
+@contextmanager
+def _run(snakemake: Any, kind: Kind, file: Path) -> Iterator[Script]:
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     try:
-        script = _begin(snakemake, kind)
+        script = _begin(snakemake, kind, file)
         yield script
         _end(script, [Path(path) for path in snakemake.output])
     except TableError as error:
@@ -85,18 +90,18 @@ def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
         raise
 
 
-def _begin(snakemake: Any, kind: Kind) -> Script:
+def _begin(snakemake: Any, kind: Kind, file: Path) -> Script:
     inputs = [Path(path) for path in snakemake.input if _FINGERPRINTS not in Path(path).parents]
     manifest = Manifest(
         kind=kind,
         name=str(snakemake.output.manifest).removesuffix(".manifest.json"),
-        rule=snakemake.rule,
+        rule=file.stem,
         record={
             "wildcards": dict(snakemake.wildcards.items()),
             "params": dict(snakemake.params.items()),
         },
         inputs=(),
-        code=code_state(*MODULES[kind]),
+        code={**code_state(*MODULES[kind]), "script": meaning(file)},
         environment=environment(_PACKAGES[kind]),
         started=utc_now(),
     )

@@ -16,6 +16,7 @@ import polars as pl
 
 from gammascape.analysis.cells import MEASURED
 from gammascape.origin import Manifest, ManifestError, Source, read_manifest, sha256_of
+from gammascape.origin.inside import inside, inside_project
 from gammascape.origin.mark import sha256_without_mark
 
 _LENGTH, _GROUP = 24, 6
@@ -52,26 +53,20 @@ class SealTree:
             if source.seal is None:
                 digest = _digest([source.path, source.sha256])
             else:
-                digest = self._of_artifact(read_manifest(self.root / source.path))
+                path = inside_project(self.root, source.path)
+                digest = self._of_artifact(read_manifest(path), path.parent)
             self.nodes[source.path] = digest
         return self.nodes[source.path]
 
-    def _of_artifact(self, manifest: Manifest) -> str:
+    def _of_artifact(self, manifest: Manifest, folder: Path) -> str:
         about = [manifest.kind, manifest.name, manifest.rule, dict(manifest.record)]
         if manifest.kind in ("cell", "data"):
             if self.checked:
-                self._check(manifest)
+                _check(manifest, folder)
             return _digest([*about, manifest.content])
-        folder = (self.root / manifest.name).parent
         of = _of_table if manifest.kind == "table" else sha256_without_mark
-        files = [(file.path, of(folder / file.path)) for file in manifest.outputs]
+        files = [(file.path, of(inside(folder, file.path))) for file in manifest.outputs]
         return _digest([*about, files, sorted(map(self._node, manifest.inputs))])
-
-    def _check(self, manifest: Manifest) -> None:
-        for file in manifest.outputs:
-            path = self.root / manifest.name / file.path
-            if sha256_of(path) != file.sha256:
-                raise ManifestError(f"{path}: not the file that its manifest names")
 
 
 def page_of(study: str) -> Path:
@@ -83,6 +78,13 @@ def same_seal(first: str, second: str) -> bool:
     """Whether two seals are the same, however they were typed."""
     plain = [seal.replace("-", "").strip().lower() for seal in (first, second)]
     return plain[0] == plain[1]
+
+
+def _check(manifest: Manifest, folder: Path) -> None:
+    for file in manifest.outputs:
+        path = inside(folder, file.path)
+        if sha256_of(path) != file.sha256:
+            raise ManifestError(f"{path}: not the file that its manifest names")
 
 
 def _of_table(path: Path) -> str:

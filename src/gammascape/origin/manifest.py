@@ -9,12 +9,15 @@ claim    of all that is known before the outputs are written: what a figure carr
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from gammascape.layout import whole
+from gammascape.origin.inside import read_object, short
+from gammascape.terminal import visible
 
 SCHEMA = "gammascape-manifest-1"
 Kind = Literal["cell", "data", "table", "figure", "page"]
@@ -25,7 +28,75 @@ FILE_NAME = "manifest.json"
 
 
 class ManifestError(Exception):
-    """A manifest is missing or damaged; the message names it."""
+    """A manifest is missing or damaged; the message, of one line, names it."""
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLAIN = (str, int, bool, float, None)
+_FILE = {"path": str, "bytes": int, "sha256": _SHA256}
+_ARTIFACT = {"path": str, "seal": _SHA256, "content": _SHA256}
+_SPEC = {"kind": str, ...: object}
+_SHAPE: Mapping[Any, Any] = {
+    "schema": str,
+    "kind": str,
+    "name": str,
+    "rule": str,
+    "record": {...: object},
+    "inputs": [(_ARTIFACT, _FILE)],
+    "code": {
+        "commit": (re.compile(r"[0-9a-f]{40,64}"), None),
+        "dirty": (bool, None),
+        "diff_sha256": (_SHA256, None),
+        "lock_sha256": (_SHA256, None),
+        "source_sha256": _SHA256,
+        "modules": {...: re.compile(r"[0-9a-f]{12}")},
+        ...: re.compile(r"[0-9a-f]{12}"),
+    },
+    "environment": {
+        "host": (str, None),
+        "system": str,
+        "python": str,
+        "driver": (str, None),
+        "packages": {...: (str, None)},
+    },
+    "started": _TIME,
+    "outputs": [_FILE],
+    "finished": _TIME,
+    "device": ({"device": str, "device_model": str, ...: _PLAIN}, None),
+    "executor": (str, None),
+    "attempts": [{"started": _TIME, "from_step": int, "reason": str}],
+    "cost": ({"seconds": (float, int), "lanes": int}, {}),
+    "accepted": [{"at": str, "reason": str, "source_sha256": _SHA256, ...: object}],
+}
+"""Form of a manifest, the same as in docs/manifest.schema.json.
+
+A type, a pattern of a text, a list of one form, an object by its keys (`...` for all others), or alternatives."""
+_COMPOSED = {"record": {"wildcards": {...: str}, "params": {...: object}}, ...: object}
+_SHAPES: Mapping[Kind, Mapping[Any, Any]] = {
+    "cell": {
+        "record": {
+            **{"model": _SPEC, "dataset": _SPEC, "loss": str, "gamma": str, "eta": str},
+            **{"batch_size": int, "steps": int, "seed": int, "data_seed": int},
+            **{"dtype": str, "numerics": int, ...: object},
+        },
+        "device": _SHAPE["device"][0],
+        "cost": _SHAPE["cost"][0],
+        "executor": str,
+        ...: object,
+    },
+    "data": {
+        "record": {
+            **{"format": int, "dataset": str, "image_shape": [int], "classes": int, "digest": str},
+            **{"train": [object], "test": [object], ...: object},
+        },
+        ...: object,
+    },
+    "table": _COMPOSED,
+    "figure": _COMPOSED,
+    "page": _COMPOSED,
+}
+"""What the form is beside, by kind."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +152,16 @@ class Manifest:
     """Declarations that the artifact still holds after a change of the code, each with its reason."""
 
     @property
+    def wildcards(self) -> Mapping[str, str]:
+        """Those of the rule that made a table, figure or page; none for others."""
+        return {} if self.kind in ("cell", "data") else self.record["wildcards"]
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Parameters of the rule that made a table, figure or page; none for others."""
+        return {} if self.kind in ("cell", "data") else self.record["params"]
+
+    @property
     def seal(self) -> str:
         """sha256 of the manifest without `accepted`."""
         return _digest(self._without("accepted"))
@@ -88,8 +169,8 @@ class Manifest:
     @property
     def content(self) -> str:
         """sha256 of kind, record and outputs."""
-        outputs = [(file.path, file.sha256) for file in self.outputs]
-        return _digest({"kind": self.kind, "record": self.record, "outputs": outputs})
+        outputs = [asdict(file) for file in self.outputs]
+        return content_of({"kind": self.kind, "record": self.record, "outputs": outputs})
 
     @property
     def claim(self) -> str:
@@ -114,27 +195,32 @@ class Manifest:
         """The manifest that `as_json` wrote.
 
         Raises:
-            ValueError: if it is not one of this schema.
+            ValueError: if it is not one of this schema; the message names the key.
         """
         if content.get("schema") != SCHEMA:
-            raise ValueError(f"schema {content.get('schema')!r}, expected {SCHEMA!r}")
-        known = {item.name for item in fields(cls)}
-        if unknown := set(content) - known - {"schema"}:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
-        values = {name: value for name, value in content.items() if name in known}
-        try:
-            values["inputs"] = tuple(Source(**item) for item in values["inputs"])
-            values["outputs"] = tuple(File(**item) for item in values["outputs"])
-            for name in ("attempts", "accepted"):
-                values[name] = tuple(values[name])
-            if values["kind"] not in KINDS:
-                raise ValueError(f"kind {values['kind']!r}, expected one of {', '.join(KINDS)}")
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"schema {short(content.get('schema'))!r}, expected {SCHEMA!r}")
+        if (kind := content.get("kind")) not in KINDS:
+            raise ValueError(f"kind {short(kind)!r}, expected one of {', '.join(KINDS)}")
+        if problem := _misfit(content, _SHAPE) or _misfit(content, _SHAPES[kind]):
+            raise ValueError(problem.removeprefix("."))
+        for name in ("outputs", *(["attempts"] if kind == "cell" else [])):
+            if not content[name]:
+                raise ValueError(f"{name} is empty")
+        values = {name: value for name, value in content.items() if name != "schema"}
+        values["inputs"] = tuple(Source(**item) for item in values["inputs"])
+        values["outputs"] = tuple(File(**item) for item in values["outputs"])
+        for name in ("attempts", "accepted"):
+            values[name] = tuple(values[name])
+        return cls(**values)
 
     def _without(self, *names: str) -> dict[str, Any]:
         return {name: value for name, value in self.as_json().items() if name not in names}
+
+
+def content_of(manifest: Mapping[str, Any]) -> str:
+    """`Manifest.content` of a manifest as JSON holds it."""
+    outputs = [(file["path"], file["sha256"]) for file in manifest["outputs"]]
+    return _digest({"kind": manifest["kind"], "record": manifest["record"], "outputs": outputs})
 
 
 def manifest_path(output: Path) -> Path:
@@ -157,11 +243,12 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: if it is missing, damaged, or of another schema.
     """
     try:
-        return Manifest.from_json(json.loads(path.read_bytes()))
+        return Manifest.from_json(read_object(path))
     except FileNotFoundError:
-        raise ManifestError(f"{path}: no manifest") from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise ManifestError(f"{path}: not a manifest ({error})") from None
+        raise ManifestError(visible(f"{path}: no manifest")) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ManifestError(visible(f"{path}: not a manifest ({why})")) from None
 
 
 def file_of(path: Path, folder: Path) -> File:
@@ -192,3 +279,38 @@ def sha256_of(path: Path) -> str:
 def _digest(content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _misfit(value: Any, shape: Any) -> str | None:
+    """What does not have its form, by its key: `.cost.lanes is null`; None if all has."""
+    if isinstance(shape, tuple):
+        problem = _misfit(value, shape[0])
+        for option in shape[1:] if problem else ():
+            if _misfit(value, option) is None:
+                return None
+        return problem
+    if shape is object:
+        return None
+    if isinstance(shape, dict) and isinstance(value, dict):
+        for key in shape:
+            if key is not ... and key not in value:
+                return f".{key} is not there"
+        for key, item in value.items():
+            if key not in shape and ... not in shape:
+                return f".{short(key)} is an unknown key"
+            if problem := _misfit(item, shape.get(key, shape.get(...))):
+                return f".{short(key)}{problem}"
+        return None
+    if isinstance(shape, list) and isinstance(value, list):
+        for number, item in enumerate(value):
+            if problem := _misfit(item, shape[0]):
+                return f"[{number}]{problem}"
+        return None
+    if isinstance(shape, re.Pattern):
+        fits = isinstance(value, str) and shape.fullmatch(value) is not None
+    elif shape in (int, float):
+        # A truth value is an integer too; nothing that is counted or measured here is negative.
+        fits = type(value) is shape and value >= 0
+    else:
+        fits = value is None if shape is None else type(value) is shape
+    return None if fits else f" is {short(json.dumps(value))}"

@@ -18,10 +18,12 @@ _NAME = "gammascape"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33
 """Bytes of the signature and of the chunk IHDR, which is always the first."""
-_SVG_MARK = re.compile(rb"<metadata[^>]*>\s*(\{.*?\})\s*</metadata>", re.DOTALL)
 _HTML_MARK = re.compile(rb'<footer data-gammascape="([^"]*)"')
 _COMMIT_DIGITS = 12
 _HEX = re.compile("[0-9a-f]{40,64}")
+_MOST_BYTES = 2**28
+_MOST_PARTS = 8
+"""Elements in which an SVG's mark is looked for; it is in the first that holds an object."""
 
 _FOOTER = """\
     <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #555">
@@ -90,11 +92,13 @@ def read_mark(path: Path) -> Mark | None:
     )
     if find is None:
         return None
+    if path.stat().st_size > _MOST_BYTES:
+        return None
     try:
         content = json.loads(find(path.read_bytes()) or "null")
         names = ("manifest", "claim", "study", "commit", "seal")
         mark = Mark(**{name: content[name] for name in names if name in content})
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return mark if isinstance(mark.manifest, str) and isinstance(mark.claim, str) else None
 
@@ -124,8 +128,12 @@ def _text(mark: Mapping[str, Any]) -> str:
 
 
 def _in_svg(content: bytes) -> str | None:
-    found = _SVG_MARK.search(content)
-    return html.unescape(found.group(1).decode()) if found else None
+    # Not one pattern for all of it, which takes the square of the time for a text made to that end.
+    for part in content.split(b"<metadata", _MOST_PARTS)[1:]:
+        text = part.partition(b">")[2].partition(b"</metadata>")[0].strip()
+        if text.startswith(b"{"):
+            return html.unescape(text.decode())
+    return None
 
 
 def _in_html(content: bytes) -> str | None:

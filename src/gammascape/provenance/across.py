@@ -134,10 +134,7 @@ def _against_rules(
 def _against_study(
     link: Link, manifest: Manifest, plan: Plan, catalogue: Mapping[str, Artifact]
 ) -> Iterator[tuple[str, Finding]]:
-    wildcards, params = (
-        part if isinstance(part := manifest.record.get(name), dict) else {}
-        for name in ("wildcards", "params")
-    )
+    wildcards, params = manifest.wildcards, manifest.params
     name, key = wildcards.get("study"), wildcards.get("slice")
     item, study = catalogue.get(link.path), plan.studies.get(str(name))
     if item is not None and item.rule == "index":

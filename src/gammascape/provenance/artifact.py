@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,6 +16,7 @@ from gammascape.measure.outcome import Thresholds, facts_of, judge
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.origin import Manifest, fingerprint, modules_of
 from gammascape.origin.code import MODULES
+from gammascape.origin.inside import OutsideError, inside, read_object, short
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import read_mark
 from gammascape.origin.scripts import has_other_script
@@ -41,27 +42,30 @@ def artifact_findings(
     Args:
         path: of its manifest, relative to `root`, the folder where Snakemake runs.
     """
-    try:
-        return tuple(_findings(path, manifest, root, hashes))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        text = f"{path} is not a whole manifest ({type(error).__name__}: {error})"
-        return (Finding("altered", text),)
+    return tuple(_findings(path, manifest, root, hashes))
 
 
-def check_file(path: Path, size: int, sha256: str, hashes: Hashes) -> Finding | None:
-    """What is wrong with a file of which size and hash are written down, if anything."""
+def check_file(
+    find: Callable[[], Path], name: str, size: int, sha256: str, hashes: Hashes
+) -> Finding | None:
+    """What is wrong with a file of which size and hash are written down, if anything.
+
+    Args:
+        find: gives its place, or raises OSError (see `origin.inside`).
+    """
     try:
+        path = find()
         length = path.stat().st_size
         if length != size:
-            return Finding(
-                "altered", f"{path.name} has {length:,} bytes, its manifest says {size:,}"
-            )
+            return Finding("altered", f"{name} has {length:,} bytes, its manifest says {size:,}")
         if hashes.sha256(path) != sha256:
-            return Finding("altered", f"{path.name} has another sha256 than its manifest says")
+            return Finding("altered", f"{name} has another sha256 than its manifest says")
     except FileNotFoundError:
-        return Finding("missing", f"{path.name} is not there")
+        return Finding("missing", f"{name} is not there")
+    except OutsideError as error:
+        return Finding("outside", str(error))
     except OSError as error:
-        return Finding("missing", f"{path.name} cannot be read ({error.strerror})")
+        return Finding("missing", f"{short(name)} cannot be read ({error.strerror})")
     return None
 
 
@@ -74,8 +78,14 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
     if manifest.name != place:
         yield Finding("misplaced", f"its manifest is that of {manifest.name}")
     folder = (root / path).parent
-    wrong = [check_file(folder / f.path, f.bytes, f.sha256, hashes) for f in manifest.outputs]
-    yield from (found for found in wrong if found is not None)
+    wrong = {}
+    for file in manifest.outputs:
+        find = partial(inside, folder, file.path)
+        found = check_file(find, file.path.rpartition("/")[2], file.bytes, file.sha256, hashes)
+        if found is not None:
+            wrong[file.path] = found
+    yield from wrong.values()
+    whole = [file.path for file in manifest.outputs if file.path not in wrong]
     if manifest.kind in _FOLDER_KINDS:
         named = {FILE_NAME, *(file.path for file in manifest.outputs)}
         for stray in sorted(p.name for p in folder.iterdir()):
@@ -85,12 +95,12 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
                 )
     if manifest.kind == "cell":
         # To read all arrays would take as long as to hash them.
-        read = not any(wrong) and not hashes.trusting
+        read = not wrong and not hashes.trusting
         yield from _cell_findings(place, manifest, folder, with_arrays=read)
-    if manifest.rule == "cells":
-        yield from _table_findings(manifest, folder)
+    if manifest.rule == "cells" and whole:
+        yield from _table_findings(manifest, folder / whole[0])
     if manifest.kind == "figure":
-        yield from _figure_findings(manifest, folder)
+        yield from _figure_findings(manifest, folder, whole)
     yield from _code_findings(manifest)
 
 
@@ -108,8 +118,8 @@ def _cell_findings(
         problem = str(error).splitlines()[-1].strip()
         yield Finding("altered", f"its record is not that of a cell ({problem})")
     try:
-        summary = json.loads((folder / _SUMMARY).read_bytes())
-        if summary["cell"] != record:
+        summary = read_object(folder / _SUMMARY)
+        if summary.get("cell") != record:
             yield Finding("altered", f"the cell in {_SUMMARY} is not the record of its manifest")
         for name in contradictions(summary, folder / _ARRAYS) if with_arrays else ():
             yield Finding("altered", f"{name} in {_SUMMARY} does not follow from {_ARRAYS}")
@@ -167,19 +177,17 @@ def contradictions(summary: Mapping[str, Any], path: Path) -> Iterator[str]:
             yield name
 
 
-def _table_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
+def _table_findings(manifest: Manifest, path: Path) -> Iterator[Finding]:
     """Compare the rows of a table of cells with the cells that its manifest names."""
     named = {
         source.path.removeprefix(f"{CELLS}/").removesuffix(f"/{FILE_NAME}")
         for source in manifest.inputs
     }
-    path = folder / manifest.outputs[0].path
     try:
-        rows = set(pl.read_parquet(path, columns=["cell"])["cell"])
-    except OSError:
-        return
-    except pl.exceptions.PolarsError as error:
-        yield Finding("altered", f"{path.name} is not a table of cells ({error})")
+        # A text of each, so that a column of another type is only one of other cells.
+        rows = set(map(str, pl.read_parquet(path, columns=["cell"], glob=False)["cell"]))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        yield Finding("altered", f"{path.name} is not a table of cells ({short(error)})")
         return
     for names, words in (
         (rows - named, "a row of {}, its manifest does not"),
@@ -190,21 +198,19 @@ def _table_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
             yield Finding("altered", f"{path.name} has {words.format(like)}")
 
 
-def _figure_findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
+def _figure_findings(manifest: Manifest, folder: Path, names: Sequence[str]) -> Iterator[Finding]:
     claim = manifest.claim
     version = manifest.environment["packages"].get("vl-convert-python")
-    for file in manifest.outputs:
-        path = folder / file.path
-        if path.suffix in _MARKED and path.is_file():
+    for name in names:
+        path = folder / name
+        if path.suffix in _MARKED:
             mark = read_mark(path)
             if mark is None:
-                yield Finding("altered", f"{file.path} does not say which manifest is its own")
+                yield Finding("altered", f"{name} does not say which manifest is its own")
             elif mark.claim != claim:
-                yield Finding(
-                    "altered", f"its manifest is not the one that {file.path} was drawn with"
-                )
+                yield Finding("altered", f"its manifest is not the one that {name} was drawn with")
             if path.suffix == ".html" and has_other_script(path.read_bytes(), version):
-                text = f"{file.path} has another script than vl-convert-python {version} puts there"
+                text = f"{name} has another script than vl-convert-python {version} puts there"
                 yield Finding("altered", text)
 
 
@@ -212,8 +218,8 @@ def _code_findings(manifest: Manifest) -> Iterator[Finding]:
     code, parts = manifest.code, MODULES[manifest.kind]
     now = fingerprint(*parts)
     for entry in manifest.accepted:
-        yield Finding("accepted", f"accepted at {entry.get('at')}: {entry.get('reason')}")
-    known = {code["source_sha256"], *(entry.get("source_sha256") for entry in manifest.accepted)}
+        yield Finding("accepted", f"accepted at {entry['at']}: {entry['reason']}")
+    known = {code["source_sha256"], *(entry["source_sha256"] for entry in manifest.accepted)}
     if now not in known:
         names = changed_modules(code["modules"], modules_of(*parts))
         yield Finding("code changed", f"since it was made: {', '.join(names) or 'another order'}")

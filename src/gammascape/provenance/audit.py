@@ -1,7 +1,6 @@
 """The command `gammascape audit`: walk from an artifact down to its data and say what does not hold."""
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +18,18 @@ from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
-from gammascape.provenance.locate import Found, all_manifests, load_studies, locate, strays
+from gammascape.provenance.locate import (
+    Found,
+    all_manifests,
+    load_studies,
+    locate,
+    published_folders,
+    strays,
+)
 from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import remake
 from gammascape.study import StudyError
+from gammascape.terminal import say_json
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -128,7 +135,7 @@ def audit(
     for root, members in founds.items():
         hashes = Hashes(root, trust_mtime=trust_mtime)
         tops = list(dict.fromkeys(found.manifest for found in members))
-        chain = walk(tops, root, hashes, progress)
+        chain = walk(tops, root, hashes, progress, published_folders(root))
         for found in members:
             chain = chain.adding({found.manifest: found.findings})
         hashes.keep()
@@ -188,7 +195,7 @@ def audit_all(
             f"{root}: no folder results; run this where Snakemake runs, or give --directory"
         )
     hashes = Hashes(root, trust_mtime=trust_mtime)
-    chain = walk(all_manifests(root), root, hashes, progress)
+    chain = walk(all_manifests(root), root, hashes, progress, published_folders(root))
     hashes.keep()
     # The tree begins at what nothing else was made from.
     used = {path for link in chain.links.values() for path in link.made_from}
@@ -214,19 +221,15 @@ def audit_all(
 
 
 def _study_names(chain: Chain) -> set[str]:
-    records = [link.manifest.record for link in chain.links.values() if link.manifest]
-    return {
-        str(record["wildcards"]["study"])
-        for record in records
-        if isinstance(record.get("wildcards"), dict) and "study" in record["wildcards"]
-    }
+    made = (link.manifest.wildcards for link in chain.links.values() if link.manifest)
+    return {wildcards["study"] for wildcards in made if "study" in wildcards}
 
 
 def _print(chains: Sequence[Chain], *, as_json: bool) -> None:
     from gammascape.provenance.report import audit_json, print_audit
 
     if as_json:
-        print(json.dumps([audit_json(chain) for chain in chains], indent=1))
+        say_json([audit_json(chain) for chain in chains])
         return
     from rich.console import Console
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gammascape.origin import Manifest, ManifestError, Source, read_manifest
+from gammascape.origin.inside import OutsideError, inside_project
 from gammascape.provenance.artifact import artifact_findings, check_file
 from gammascape.provenance.findings import Finding, FindingKind, Severity, worst
 from gammascape.provenance.hashes import Hashes
@@ -91,16 +93,22 @@ class _Claims:
     remade: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
     """Who read another manifest of it, though this one says that it is from before."""
-    files: set[Source] = field(default_factory=set)
+    files: dict[Source, bool] = field(default_factory=dict)
+    """Files that no rule made, and whether data were prepared from them."""
 
 
 def walk(
-    tops: Sequence[str], root: Path, hashes: Hashes, progress: Progress = lambda done, known: None
+    tops: Sequence[str],
+    root: Path,
+    hashes: Hashes,
+    progress: Progress = lambda done, known: None,
+    published: Sequence[str] = (),
 ) -> Chain:
     """Read and check all artifacts below those whose manifests are `tops`, each once.
 
     Args:
         tops: paths of manifests, relative to `root`.
+        published: folders with published files that data may be prepared from, wherever they are.
     """
     links: dict[str, Link] = {}
     known = set(tops)
@@ -121,7 +129,8 @@ def walk(
     for link in links.values():
         for source in link.inputs:
             _claim(link, source, links[source.path], claims.setdefault(source.path, _Claims()))
-    found = {path: _mismatches(links[path], claim, root, hashes) for path, claim in claims.items()}
+    find = partial(inside_project, root, also=published)
+    found = {path: _mismatches(links[path], claim, find, hashes) for path, claim in claims.items()}
     return Chain(root, tuple(tops), links).adding(found)
 
 
@@ -129,13 +138,13 @@ def _artifact_link(
     path: str, root: Path, hashes: Hashes, shared: dict[tuple[str, ...], Mapping[str, Any]]
 ) -> Link:
     try:
-        manifest = read_manifest(root / path)
-        parts = (manifest.record, manifest.code, manifest.environment, manifest.device or {})
-        if not all(isinstance(part, dict) for part in parts):
-            raise ManifestError("not a manifest (a part of it is not an object)")
-    except ManifestError as error:
-        kind: FindingKind = "altered" if (root / path).exists() else "missing"
+        manifest = read_manifest(inside_project(root, path))
+    except (OSError, ManifestError) as error:
+        kind: FindingKind = "altered" if isinstance(error, ManifestError) else "outside"
         text = str(error).removeprefix(f"{root / path}: ")
+        if isinstance(error, OSError) and not isinstance(error, OutsideError):
+            gone = isinstance(error, FileNotFoundError)
+            kind, text = "missing", "no manifest" if gone else f"{error.strerror}"
         return Link(path, _kind_by_place(path), None, findings=(Finding(kind, text),))
     findings = artifact_findings(path, manifest, root, hashes)
     seal, content = manifest.seal, manifest.content
@@ -157,7 +166,7 @@ def _kind_by_place(path: str) -> str:
 def _claim(parent: Link, source: Source, child: Link, claims: _Claims) -> None:
     """Compare what a manifest says about one of its inputs with what is there."""
     if source.seal is None:
-        claims.files.add(source)
+        claims.files[source] = parent.kind == "data"
     elif child.manifest is not None and child.seal != source.seal:
         if child.content != source.content:
             claims.altered.setdefault(str(source.content), []).append(parent.name)
@@ -167,7 +176,9 @@ def _claim(parent: Link, source: Source, child: Link, claims: _Claims) -> None:
             claims.remade.append(parent.name)
 
 
-def _mismatches(link: Link, claims: _Claims, root: Path, hashes: Hashes) -> list[Finding]:
+def _mismatches(
+    link: Link, claims: _Claims, find: Callable[[str], Path], hashes: Hashes
+) -> list[Finding]:
     found = []
     for content, parents in claims.altered.items():
         text = (
@@ -182,20 +193,30 @@ def _mismatches(link: Link, claims: _Claims, root: Path, hashes: Hashes) -> list
         found.append(Finding("altered", text))
     if claims.remade:
         found.append(Finding("remade", f"to the same content since {_counted(claims.remade)} made"))
-    for source in claims.files:
-        wrong = _file_finding(source, root, hashes)
+    for source, prepared in claims.files.items():
+        wrong = _file_finding(source, partial(find, source.path), prepared, hashes)
         found += [] if wrong is None else [wrong]
     return found
 
 
-def _file_finding(source: Source, root: Path, hashes: Hashes) -> Finding | None:
-    among, *inside = Path(source.path).parts
-    if among == RESULTS and not inside[0].startswith((GENERATED, ".")):
+def _file_finding(
+    source: Source, find: Callable[[], Path], prepared: bool, hashes: Hashes
+) -> Finding | None:
+    among, *inner = Path(source.path).parts or ("",)
+    if among == RESULTS and not "".join(inner[:1]).startswith((GENERATED, ".")):
         text = "it is among the results, and it had no manifest when it was read: no rule made it"
         return Finding("unknown origin", text)
-    if not (root / source.path).exists():
+    try:
+        find()
+    except FileNotFoundError:
         return Finding("source gone", "it is not there any more")
-    return check_file(root / source.path, source.bytes or 0, source.sha256 or "", hashes)
+    except OutsideError as error:
+        return Finding("source gone" if prepared else "outside", str(error))
+    except OSError:
+        # Said below.
+        pass
+    name = source.path.rpartition("/")[2]
+    return check_file(find, name, source.bytes or 0, source.sha256 or "", hashes)
 
 
 def _counted(parents: Sequence[str]) -> str:

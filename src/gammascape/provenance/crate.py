@@ -5,8 +5,10 @@ set is the result of one CreateAction with the times of its manifest. The cells 
 whose members are their manifests: a crate with an entity for each file of each cell could not be read by anybody.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,14 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from gammascape.analysis.seal import page_of
-from gammascape.origin import Manifest, read_manifest
-from gammascape.origin.manifest import FILE_NAME
+from gammascape.origin import Manifest, read_manifest, sha256_of
+from gammascape.origin.inside import inside, inside_project, is_plain, short
 from gammascape.provenance.project import CELLS, RESULTS
 from gammascape.provenance.seal import seal_of
-from gammascape.study import Study
+from gammascape.study import Study, StudyError
 from gammascape.study.config import CONFIG_FILE
 
+_AUDIT = "`gammascape audit` says more"
 NO_LICENSE = "No license is stated; ask the authors."
 _ROCRATE = "1.1"
 _PROFILES = {"process": "0.5", "workflow": "0.5", "provenance": "0.5"}
@@ -46,6 +49,7 @@ class _Builder:
     study: Study
     project: Path
     with_cells: bool
+    hides_host: bool
     crate: ROCrate
     tools: dict[str, Entity] = field(default_factory=dict)
     """Rule -> the tool that stands for it."""
@@ -53,21 +57,54 @@ class _Builder:
     actions: list[Entity] = field(default_factory=list)
     controls: list[Entity] = field(default_factory=list)
 
-    def file(self, path: Path, sha256: str | None = None, **properties: Any) -> Entity:
-        """The entity of a file of the project, added once."""
+    def file(
+        self, path: Path, sha256: str | None = None, source: Path | None = None, **properties: Any
+    ) -> Entity:
+        """The entity of a file of the project, added once.
+
+        Args:
+            source: where it is, if a person named it and it may be anywhere.
+
+        Raises:
+            StudyError: if it is not below its folder, or has another hash.
+        """
         name = path.as_posix()
         known = self.crate.dereference(name)
         if known is not None:
             return known
-        source = self.project / path
-        about: dict[str, Any] = {
-            "name": name,
-            "contentSize": str(source.stat().st_size),
-            "encodingFormat": _MEDIA.get(path.suffix, "text/plain"),
-        }
-        if sha256:
-            about["sha256"] = sha256
+        try:
+            if source is None:
+                inside_project(self.project, name)
+                source = inside(self.project / path.parent, path.name)
+            about: dict[str, Any] = {
+                "name": name,
+                "contentSize": str(source.stat().st_size),
+                "encodingFormat": _MEDIA.get(path.suffix, "text/plain"),
+            }
+            if sha256:
+                about["sha256"] = sha256_of(source)
+        except OSError as error:
+            raise StudyError(f"{short(name)}: {error.strerror or error}; {_AUDIT}") from None
+        if about.get("sha256") != sha256:
+            raise StudyError(f"{name}: it is not the file that its manifest describes; {_AUDIT}")
         return self.crate.add_file(source, dest_path=name, properties={**about, **properties})
+
+    def artifact(self, path: Path, manifest: Manifest, *, whole: bool = True) -> list[Entity]:
+        """The entities of an artifact's files, and last of its manifest.
+
+        Raises:
+            StudyError: as `file`, or if it tells the machine's name and the configuration says not to.
+        """
+        if self.hides_host and manifest.environment["host"]:
+            raise StudyError(
+                f"{path}: names the machine that made it, from before the configuration said "
+                "`record_host: false`; write `record_host: true` to publish it with the name"
+            )
+        files = manifest.outputs if whole else ()
+        if wrong := [file.path for file in files if not is_plain(file.path)]:
+            raise StudyError(f"{path}: {short(wrong[0])} is not below its folder; {_AUDIT}")
+        outputs = [self.file(path.parent / file.path, file.sha256) for file in files]
+        return [*outputs, self.file(path, about=outputs) if outputs else self.file(path)]
 
     def entity(self, identifier: str, kind: str, **properties: Any) -> Entity:
         """A contextual entity, added once."""
@@ -142,7 +179,12 @@ class _Builder:
 
 
 def build_crate(
-    study: Study, project: Path, *, with_cells: bool = False, license_url: str | None = None
+    study: Study,
+    project: Path,
+    *,
+    with_cells: bool = False,
+    hides_host: bool = False,
+    license_url: str | None = None,
 ) -> ROCrate:
     """The crate of a finished study; it refers to files of the project, which are copied when it is written.
 
@@ -150,10 +192,12 @@ def build_crate(
         study: a study whose tables and figures are there.
         project: the folder where Snakemake runs, as an absolute path.
         with_cells: put summary.json and arrays.npz of each cell into the crate, not its manifest alone.
+        hides_host: refuse artifacts whose manifests name the machine.
         license_url: of the results; without one the crate says that none is stated.
 
     Raises:
         ManifestError: if a table or figure of the study has no manifest.
+        StudyError: if a file is not what its manifest says, or is named by one and not below its folder.
     """
     crate = ROCrate(version=_ROCRATE)
     crate.name = f"gammascape study {study.name}"
@@ -164,7 +208,7 @@ def build_crate(
     crate.metadata.extra_terms.update(
         {name: f"{_TERMS}{name}" for name in ("resourceUsage", "sha256")}
     )
-    builder = _Builder(study, project, with_cells, crate)
+    builder = _Builder(study, project, with_cells, hides_host, crate)
     workflow = _workflow(builder)
     made = dict(manifests_of(study))
     for path in _in_order(made):
@@ -184,18 +228,14 @@ def manifests_of(study: Study) -> Iterator[tuple[Path, Manifest]]:
 
 def _in_order(made: dict[Path, Manifest]) -> list[Path]:
     """Manifests such that each comes after those that it was made from."""
-    ordered: dict[Path, None] = {}
-
-    def visit(path: Path) -> None:
-        if path not in ordered:
-            for source in made[path].inputs:
-                if Path(source.path) in made:
-                    visit(Path(source.path))
-            ordered[path] = None
-
-    for path in made:
-        visit(path)
-    return list(ordered)
+    graph = {
+        path: [below for source in manifest.inputs if (below := Path(source.path)) in made]
+        for path, manifest in made.items()
+    }
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise StudyError(f"{error.args[1][0]}: it was made from itself; {_AUDIT}") from None
 
 
 def _workflow(builder: _Builder) -> Entity:
@@ -220,43 +260,45 @@ def _workflow(builder: _Builder) -> Entity:
 
 
 def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
-    outputs = [builder.file(path.parent / file.path, file.sha256) for file in manifest.outputs]
-    record = builder.file(path, about=outputs)
+    results = builder.artifact(path, manifest)
     sources, cells = [], []
     for source in manifest.inputs:
         below = Path(source.path)
+        if not is_plain(source.path):
+            raise StudyError(f"{path}: {short(source.path)} is not in the project; {_AUDIT}")
         if CELLS in below.parents:
             cells.append(below)
-        elif (builder.project / below).is_file():
+        else:
             sources.append(_source(builder, below, source.sha256))
     if cells:
         sources.append(_collection(builder, manifest, cells))
-    name = Path(manifest.name).relative_to(RESULTS).as_posix()
+    name = path.relative_to(RESULTS).as_posix().removesuffix(".manifest.json")
     times = (manifest.started, manifest.finished)
-    builder.action(name, manifest.rule, times, sources, [*outputs, record])
+    builder.action(name, manifest.rule, times, sources, results)
 
 
 def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
     """What stands for an input: the first file of a table or figure, else the file itself."""
     if path.name.endswith(".manifest.json"):
-        first = read_manifest(path).outputs[0]
-        return builder.file(path.parent / first.path, first.sha256)
+        builder.file(path)
+        return builder.artifact(path, read_manifest(builder.project / path))[0]
     return builder.file(path, sha256)
 
 
 def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> Entity:
     """The cells that a table was made from, as one collection with the training that made it."""
-    name = Path(table.name).relative_to(RESULTS / builder.study.name).as_posix()
+    name = table.name.removeprefix(f"{RESULTS}/{builder.study.name}/")
     known = builder.crate.dereference(f"#of-{name}")
     if known is not None:
         return known
-    manifests = {path: read_manifest(path) for path in cells if path.is_file()}
+    manifests = {}
     members = []
-    for path, manifest in manifests.items():
-        members.append(builder.file(path))
-        if builder.with_cells:
-            files = [(path.parent / file.path, file.sha256) for file in manifest.outputs]
-            members += [builder.file(file, digest) for file, digest in files]
+    for path in cells:
+        builder.file(path)
+        manifests[path] = manifest = read_manifest(builder.project / path)
+        if manifest.kind != "cell":
+            raise StudyError(f"{path}: not the manifest of a cell; {_AUDIT}")
+        members += builder.artifact(path, manifest, whole=builder.with_cells)
     collection = builder.entity(
         f"of-{name}",
         "Collection",
@@ -279,15 +321,15 @@ def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> En
 def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
     """Manifests of the prepared data that cells read, each with the action that prepared it."""
     found = []
-    for path in sorted({Path(source.path) for cell in cells for source in cell.inputs}):
-        if path.name != FILE_NAME or not (builder.project / path).is_file():
-            continue
+    inputs = {Path(source.path) for cell in cells for source in cell.inputs if source.seal}
+    for path in sorted(inputs):
         known = builder.crate.dereference(path.as_posix())
         entity = builder.file(path)
         if known is None:
-            manifest = read_manifest(path)
+            manifest = read_manifest(builder.project / path)
+            builder.artifact(path, manifest, whole=False)
             times = (manifest.started, manifest.finished)
-            name = path.parent.relative_to(RESULTS).as_posix()
+            name = path.parent.as_posix().removeprefix(f"{RESULTS}/")
             builder.action(name, manifest.rule, times, [], [entity])
         found.append(entity)
     return found
@@ -296,7 +338,11 @@ def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
 def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) -> None:
     """The run of the whole workflow, from the study file to the figures."""
     crate, study = builder.crate, builder.study
-    given = [builder.file(path) for path in (study.path, Path(CONFIG_FILE))]
+    given = [builder.file(Path(CONFIG_FILE), source=builder.project / CONFIG_FILE)]
+    place = Path(os.path.relpath(study.path, builder.project))
+    if ".." in place.parts:
+        place = Path("config/studies") / place.name
+    given.insert(0, builder.file(place, source=builder.project / study.path))
     results = [
         builder.file(path.parent / file.path, file.sha256)
         for path, manifest in made.items()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gammascape.origin import ManifestError
 from gammascape.provenance.project import RESULTS, add_study_option, open_project
 from gammascape.study import StudyError
+from gammascape.terminal import say
 
 if TYPE_CHECKING:
     from gammascape.cli import Commands
@@ -45,7 +46,13 @@ def run(chosen: argparse.Namespace) -> int:
     if missing:
         raise StudyError(f"{_table(study.name, missing[0])}: not there; run snakemake first")
     try:
-        crate = build_crate(study, Path.cwd(), with_cells=chosen.data, license_url=chosen.license)
+        crate = build_crate(
+            study,
+            Path.cwd(),
+            with_cells=chosen.data,
+            hides_host=not plan.config.record_host,
+            license_url=chosen.license,
+        )
     except ManifestError as error:
         raise StudyError(str(error)) from None
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +63,7 @@ def run(chosen: argparse.Namespace) -> int:
         else:
             crate.write(partial)
         partial.rename(output)
-    print(f"{output}: {len(crate.get_entities()):,} entities")
+    say(f"{output}: {len(crate.get_entities()):,} entities")
     return 0
 
 

@@ -8,6 +8,7 @@ Severity = Literal["error", "warning", "note"]
 FindingKind = Literal[
     "altered",
     "missing",
+    "outside",
     "unknown origin",
     "misplaced",
     "numerics changed",
@@ -25,6 +26,7 @@ FindingKind = Literal[
 SEVERITIES: Mapping[FindingKind, Severity] = {
     "altered": "error",
     "missing": "error",
+    "outside": "error",
     "unknown origin": "error",
     "misplaced": "error",
     "numerics changed": "warning",
@@ -43,6 +45,7 @@ SEVERITIES: Mapping[FindingKind, Severity] = {
 MEANINGS: Mapping[FindingKind, str] = {
     "altered": "a file or a manifest is not the one that was written down",
     "missing": "a file or a manifest that was written down is not there",
+    "outside": "a name leads out of its folder, or to no regular file; what is there is not read",
     "unknown origin": "a file is there that no manifest names, so no rule made it",
     "misplaced": "an artifact stands in another place than its manifest or its identity says",
     "numerics changed": "a cell is of another version of the numerics than this code computes",
@@ -52,7 +55,7 @@ MEANINGS: Mapping[FindingKind, str] = {
     "mixed devices": "cells behind one artifact were computed on several devices or versions",
     "not in the study": "a cell or a slice that the study does not have any more",
     "study changed": "the study asks for cells or parameters that the artifact was not made with",
-    "source gone": "a file that data were prepared from is not there; the prepared data are",
+    "source gone": "a file that data were prepared from is not there or outside; the prepared data are",
     "remade": "it was made again, to the same content",
     "accepted": "a person declared that it holds after a change of the code, with this reason",
 }

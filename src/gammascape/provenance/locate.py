@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.origin import ManifestError, manifest_path, read_manifest, sha256_of
+from gammascape.origin.inside import LINKED, inside_project, is_plain, short
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import Mark, read_mark
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
-from gammascape.study.config import CONFIG_FILE
+from gammascape.study.config import CONFIG_FILE, Data
 from gammascape.study.yaml_reader import read_yaml
 from gammascape.workflow import Plan, load_plan
 
@@ -47,23 +48,27 @@ def locate(path: Path, directory: Path | None) -> Found | Finding:
     """
     if not path.exists():
         raise FileNotFoundError(path)
-    here = path.resolve()
-    root = _root_above(here, directory)
-    manifest = _beside(here)
-    if root is not None and manifest is not None:
-        return Found(root, manifest.relative_to(root).as_posix())
-    mark = read_mark(here) if here.is_file() else None
-    if mark is not None:
-        root = _root_of(mark, here, directory)
-        return Found(root, mark.manifest, tuple(_copy_findings(here, mark, root)))
-    return Finding("unknown origin", "it names no manifest, and no manifest beside it names it")
+    below = _below_results(path, directory)
+    if below is not None:
+        root, name = below
+        manifest = _beside(root / name)
+        if manifest is not None:
+            return Found(root, manifest.relative_to(root).as_posix())
+    mark = read_mark(path) if path.is_file() else None
+    if mark is None:
+        return Finding("unknown origin", "it names no manifest, and no manifest beside it names it")
+    if not (is_plain(mark.manifest) and mark.manifest.startswith(f"{RESULTS}/")):
+        text = f"its mark names {short(mark.manifest)}, which is no place among the results"
+        return Finding("unknown origin", text)
+    root = _root_of(mark, path.resolve(), directory)
+    return Found(root, mark.manifest, tuple(_copy_findings(path, mark, root)))
 
 
 def _beside(path: Path) -> Path | None:
     """The manifest that stands beside an artifact and names it."""
     if path.is_dir():
         return path / FILE_NAME if (path / FILE_NAME).is_file() else None
-    if path.name == FILE_NAME or path.name.endswith(_SUFFIX):
+    if _is_manifest(path.name):
         return path
     manifest = manifest_path(path)
     try:
@@ -73,25 +78,33 @@ def _beside(path: Path) -> Path | None:
     return manifest if path.name in names else None
 
 
-def _root_above(path: Path, directory: Path | None) -> Path | None:
-    """The folder whose `results` hold a file."""
-    near = [(directory or Path.cwd()).resolve()]
-    near += [] if directory else [p.parent for p in path.parents if p.name == RESULTS]
-    return next((root for root in near if path.is_relative_to(root / RESULTS)), None)
+def _below_results(path: Path, directory: Path | None) -> tuple[Path, str] | None:
+    """The folder whose `results` hold a file, and the file's path relative to it; links may lead there."""
+    for here in (Path(os.path.abspath(path)), path.resolve()):  # noqa: PTH100 (follows no links)
+        near = [(directory or Path.cwd()).resolve()]
+        near += [] if directory else [p.parent for p in here.parents if p.name == RESULTS]
+        for root in near:
+            for results in (root / RESULTS, (root / RESULTS).resolve()):
+                if here.is_relative_to(results):
+                    return root.resolve(), str(RESULTS / here.relative_to(results))
+    return None
 
 
 def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
     if directory is not None:
         return directory.resolve()
-    places = [folder for folder in path.parents if (folder / mark.manifest).is_file()]
-    return places[0] if places else Path.cwd()
+    for folder in path.parents:
+        with contextlib.suppress(OSError):
+            inside_project(folder, mark.manifest)
+            return folder
+    return Path.cwd()
 
 
 def _copy_findings(path: Path, mark: Mark, root: Path) -> Iterator[Finding]:
     """Compare a copy of a figure with what the manifest says about the original."""
     try:
-        manifest = read_manifest(root / mark.manifest)
-    except ManifestError:
+        manifest = read_manifest(inside_project(root, mark.manifest))
+    except (OSError, ManifestError):
         # The walk says it.
         return
     if manifest.claim != mark.claim:
@@ -105,37 +118,51 @@ def _copy_findings(path: Path, mark: Mark, root: Path) -> Iterator[Finding]:
 
 def all_manifests(root: Path) -> list[str]:
     """Paths of all manifests among the results, relative to `root`."""
-    return [
-        file.relative_to(root).as_posix() for file in _files(root / RESULTS) if _is_manifest(file)
-    ]
+    return [file for file in _files(root) if _is_manifest(file)]
 
 
 def strays(root: Path, named: set[Path]) -> list[str]:
     """Files among the results that are neither manifests nor in `named`, relative to `root`."""
-    return [
-        file.relative_to(root).as_posix()
-        for file in _files(root / RESULTS)
-        if file not in named and not _is_manifest(file)
-    ]
+    return [file for file in _files(root) if root / file not in named and not _is_manifest(file)]
 
 
-def _is_manifest(path: Path) -> bool:
-    return path.name == FILE_NAME or path.name.endswith(_SUFFIX)
+def _is_manifest(path: str) -> bool:
+    return path.rpartition("/")[2] == FILE_NAME or path.endswith(_SUFFIX)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    walked = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        top = Path(place) == folder
-        # A link to a folder above would lead around in a circle.
-        if (real := os.path.realpath(place)) in walked:
-            folders.clear()
-            continue
-        walked.add(real)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not (top and name in _APART)
-        )
-        yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
+def _files(root: Path) -> Iterator[str]:
+    """Files below results, and links to folders outside of them or to folders that were walked already."""
+    linked = {root / name: os.path.realpath(root / name) for name in LINKED}
+    walked = set(linked.values())
+    for place, folders, names in os.walk(root / RESULTS, followlinks=True):
+        here = Path(place)
+        among = here.relative_to(root).as_posix()
+        for name in list(folders):
+            path = here / name
+            real = os.path.realpath(path)
+            if name.startswith(".") or (among == RESULTS and name in _APART):
+                folders.remove(name)
+            elif path.is_symlink() and path not in linked:
+                ours = any(Path(real).is_relative_to(base) for base in linked.values())
+                if real in walked or not ours:
+                    folders.remove(name)
+                    names.append(name)
+                walked.add(real)
+        folders.sort()
+        yield from (f"{among}/{name}" for name in sorted(names) if not name.startswith("."))
+
+
+def published_folders(root: Path) -> tuple[str, ...]:
+    """Folders with published files that the configuration of a project names, by dataset."""
+    given = _configuration(root).get("data", {})
+    named = {**Data().model_dump(), **(given if isinstance(given, dict) else {})}
+    return tuple(folder for folder in named.values() if isinstance(folder, str) and folder)
+
+
+def _configuration(root: Path) -> dict[str, Any]:
+    config = root / CONFIG_FILE
+    read = read_yaml(config).data if config.is_file() else {}
+    return dict(read) if isinstance(read, dict) else {}
 
 
 def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Plan | None:
@@ -148,9 +175,7 @@ def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Pla
         StudyError: if one of them, or the configuration, cannot be used.
     """
     paths = {path.stem: path.resolve() for path in given}
-    config = root / CONFIG_FILE
-    read = read_yaml(config).data if config.is_file() else {}
-    values: dict[str, Any] = dict(read) if isinstance(read, dict) else {}
+    values = _configuration(root)
     named = values.get("study", [])
     configured = [root / str(path) for path in (named if isinstance(named, list) else [named])]
     for path in (*configured, *(root / _STUDIES).glob("*.yaml")):

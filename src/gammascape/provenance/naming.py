@@ -16,7 +16,9 @@ def find_manifest(text: str) -> Path:
     Raises:
         StudyError: if there is none, or more than one.
     """
-    found = sorted({path for path in _candidates(text.rstrip("/")) if path.is_file()})
+    named = text.rstrip("/")
+    # Such a name has no stem: `.`, `..` or nothing.
+    found = sorted({p for p in _candidates(named) if p.is_file()}) if Path(named).stem else []
     if len(found) > 1:
         names = ", ".join(path.parent.name for path in found)
         raise StudyError(f"{text}: several cells have this name: {names}")

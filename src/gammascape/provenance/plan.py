@@ -8,7 +8,8 @@ from gammascape.durations import duration
 from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
-from gammascape.provenance.project import add_study_option, open_project
+from gammascape.provenance.project import CELLS, add_study_option, open_project
+from gammascape.terminal import visible
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def text(plan: Plan, coming: NextRun) -> str:
             rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             lines.append(f"  {cause}: {rules}")
     lines += _information(coming)
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _training(coming: NextRun) -> Iterator[str]:
@@ -102,6 +103,11 @@ def _information(coming: NextRun) -> Iterator[str]:
     if coming.gone_tables:
         count = len(coming.gone_tables)
         yield f"{count:,} tables and figures on disk are of slices that were removed; they stay"
+    for (family, function), count in coming.unseen.items():
+        yield (
+            f"information: {count:,} cells were trained on what {function} made; files that it reads are "
+            f"not looked at. If they have changed, remove these cells: rm -r {CELLS}/{family}"
+        )
     for modules, count in coming.other_code.items():
         yield (
             f"information: {count:,} cells were trained by other code ({modules} differ), of the same "

@@ -47,30 +47,34 @@ def cells_on_disk() -> dict[str, Manifest]:
     found = {}
     for path in sorted(CELLS.glob("*/*/manifest.json")):
         try:
-            found[path.parent.relative_to(CELLS).as_posix()] = read_manifest(path)
+            manifest = read_manifest(path)
         except ManifestError:
             continue
+        if manifest.kind == "cell":
+            found[path.parent.relative_to(CELLS).as_posix()] = manifest
     return found
 
 
-def manifests_of_tables_and_figures() -> Iterator[tuple[Path, Manifest]]:
-    """Manifests of tables, figures and pages of all studies on disk, by path."""
-    for path in sorted(RESULTS.glob("**/*.manifest.json")):
+def manifests_of_tables_and_figures(folder: str = "**") -> Iterator[tuple[Path, Manifest]]:
+    """Manifests of tables, figures and pages of all studies on disk, or of one folder below results, by path."""
+    for path in sorted(RESULTS.glob(f"{folder}/*.manifest.json")):
         if path.relative_to(RESULTS).parts[0] not in ("cells", "data", ".trash"):
             try:
-                yield path, read_manifest(path)
+                manifest = read_manifest(path)
             except ManifestError:
                 continue
+            if manifest.kind not in ("cell", "data"):
+                yield path, manifest
 
 
 def previous_cells(study: str) -> set[str]:
     """The cells that a study had when its tables were last made, by path below results/cells."""
-    found = set()
-    for path in RESULTS.glob(f"{study}/tables/cells/*.manifest.json"):
-        for source in read_manifest(path).inputs:
-            if CELLS in Path(source.path).parents:
-                found.add(Path(source.path).parent.relative_to(CELLS).as_posix())
-    return found
+    return {
+        Path(source.path).parent.relative_to(CELLS).as_posix()
+        for _, manifest in manifests_of_tables_and_figures(f"{study}/tables/cells")
+        for source in manifest.inputs
+        if CELLS in Path(source.path).parents
+    }
 
 
 def code_changes(manifest: Manifest) -> list[str]:

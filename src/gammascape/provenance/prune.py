@@ -1,6 +1,7 @@
 """`gammascape prune`: artifacts that no study asks for, listed, and on request moved to a trash folder."""
 
 import argparse
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gammascape.origin import ManifestError, read_manifest
+from gammascape.origin.inside import OutsideError, inside
 from gammascape.provenance.accept import of_plan
 from gammascape.provenance.project import CELLS, RESULTS, add_study_option, open_project
 from gammascape.study import StudyError, load_study
 from gammascape.study.config import CONFIG_FILE
+from gammascape.terminal import say
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ class Unasked:
     kind: str
     name: str
     paths: tuple[Path, ...]
+    outside: tuple[str, ...] = ()
+    """Files that its manifest names and that are not below its folder; they stay."""
 
     @property
     def size(self) -> int:
@@ -60,18 +65,17 @@ def run(chosen: argparse.Namespace) -> int:
     """List, and move if asked to."""
     plan = open_project(chosen.study)
     found = list(unasked(plan))
-    for line in words(plan, found):
-        print(line)
+    say(*words(plan, found))
     if not found:
         return 0
     if not chosen.yes:
-        print(f"nothing was moved; --yes moves them to {_TRASH}")
+        say(f"nothing was moved; --yes moves them to {_TRASH}")
         return 0
     if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
         raise StudyError(
             "prune: snakemake is at work in this folder, or was killed (snakemake --unlock)"
         )
-    print(f"moved to {move(found, _TRASH)}")
+    say(f"moved to {move(found, _TRASH)}")
     return 0
 
 
@@ -94,9 +98,16 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
         except ManifestError:
             continue
         if not of_plan(manifest, plan) or _of_other_study(path, plan):
-            outputs = [path.parent / file.path for file in manifest.outputs]
-            files = tuple(file for file in (*outputs, path) if file.is_file())
-            yield Unasked(manifest.kind, manifest.name, files)
+            files, outside = [], []
+            for file in manifest.outputs:
+                try:
+                    files.append(inside(path.parent, file.path))
+                except OutsideError as error:
+                    outside.append(str(error))
+                except OSError:
+                    continue
+            name = path.as_posix().removesuffix(".manifest.json")
+            yield Unasked(manifest.kind, name, (*dict.fromkeys(files), path), tuple(outside))
 
 
 def _wanted_data(plan: Plan) -> set[str]:
@@ -128,6 +139,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
         yield from (f"  {item.name}" for item in items[:_SHOWN])
         if len(items) > _SHOWN:
             yield f"  and {len(items) - _SHOWN:,} more"
+        yield from (f"  stays where it is: {why}" for item in items for why in item.outside)
     yield from _other_studies(plan, {item.name for item in found if item.kind == "cell"})
 
 
@@ -153,7 +165,8 @@ def move(found: Iterable[Unasked], trash: Path) -> Path:
         for path in item.paths:
             target = folder / path.relative_to(RESULTS)
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
+            # Results may be on several disks.
+            shutil.move(path, target)
             _remove_empty(path.parent)
     return folder
 

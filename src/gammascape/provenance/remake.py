@@ -3,6 +3,7 @@
 import contextlib
 import json
 import runpy
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,10 +124,7 @@ def _remade(
         made = read_manifest(root / item.manifest)
         for path in item.files:
             if path not in verdicts:
-                _link(path, root, scratch)
-        place = (scratch / item.manifest).parent
-        if not place.resolve().is_relative_to(scratch.resolve()):
-            raise ValueError(f"{place} is a link to the results")
+                _provide(path, root, scratch)
         with contextlib.chdir(scratch):
             run_rule(item, made)
         again = read_manifest(scratch / item.manifest)
@@ -236,14 +234,19 @@ def _of_specs(made: Any, again: Any, where: str = "the .json") -> str | None:
     return next((text for text in found if text is not None), None)
 
 
-def _link(path: str, root: Path, scratch: Path) -> None:
+def _provide(path: str, root: Path, scratch: Path) -> None:
     """Let a script read a file of the results, and all that it was made from, from below `scratch`."""
     parts = Path(path).parts
     # Tables that are not made again are read whole, with those that they were made from.
     whole = 2 if parts[1] in _LINKED else 3 if parts[2] == "tables" else len(parts)
-    names = [Path(*parts[:whole]), Path("results/cells")]
-    for name in names:
-        place = scratch / name
-        if not place.exists() and (root / name).exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to((root / name).resolve())
+    for name in (Path(*parts[:whole]), Path("results/cells")):
+        source, place = root / name, scratch / name
+        if place.exists() or not source.exists():
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if name.parts[1] in _LINKED:
+            place.symlink_to(source.resolve())
+        elif source.is_dir():
+            shutil.copytree(source, place)
+        else:
+            shutil.copyfile(source, place)

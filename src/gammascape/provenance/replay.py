@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from gammascape.catalogue import everything
 from gammascape.origin import Manifest, ManifestError, read_manifest
+from gammascape.origin.inside import inside_project
+from gammascape.provenance.artifact import CELLS
+from gammascape.provenance.chain import RESULTS
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.locate import Found, load_studies, locate
@@ -20,6 +23,7 @@ from gammascape.provenance.remake import Remade, below, remake
 from gammascape.sources import folder_of
 from gammascape.study import Cell, StudyError
 from gammascape.study.factories import Factory
+from gammascape.terminal import say, say_json, visible
 from gammascape.workflow import SOURCES
 
 if TYPE_CHECKING:
@@ -90,26 +94,26 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError(f"{chosen.artifact}: no cells are behind it")
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
     results: dict[str, list[Remade | Replay]] = {"made": [], "cells": []}
-    with _scratch(chosen.scratch) as folder:
+    with _scratch(chosen.scratch, found.root) as folder:
         studies = [Path(path) for path in chosen.study or ()]
         for part, rows in (
             ("made", again_from_cells(found, folder / "remade", studies)),
             ("cells", replay(chosen_cells, found.root, folder, chosen.device)),
         ):
             if not chosen.json:
-                print(_HEADINGS[part].format(len(chosen_cells), len(behind), chosen.seed))
+                say(_HEADINGS[part].format(len(chosen_cells), len(behind), chosen.seed))
             for row in rows:
                 results[part].append(row)
                 if not chosen.json and (part == "cells" or not row.identical):
-                    print(f"{_word(row)}  {row.name}: {row.text}", flush=True)
+                    say(f"{_word(row)}  {row.name}: {row.text}")
             if not chosen.json:
-                print(_counted(results[part]))
+                say(_counted(results[part]))
     if chosen.json:
         content = {"artifact": found.manifest, "behind": len(behind), "seed": chosen.seed}
         lists = {part: [vars(row) for row in rows] for part, rows in results.items()}
-        print(json.dumps({**content, **lists}, indent=1))
+        say_json({**content, **lists})
     else:
-        print(_conclusion(results))
+        say(_conclusion(results))
     agree = all(row.agrees for rows in results.values() for row in rows)
     return AGREES if agree else DIFFERS
 
@@ -176,9 +180,10 @@ def cells_behind(manifest: str, root: Path) -> list[str]:
             cells.add(path)
             continue
         try:
-            inputs = read_manifest(root / path).inputs
-        except ManifestError as error:
-            raise StudyError(f"{error}; `gammascape audit` says more") from None
+            inputs = read_manifest(inside_project(root, path)).inputs
+        except (OSError, ManifestError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise StudyError(f"{visible(path)}: {why}; `gammascape audit` says more") from None
         pending += [source.path for source in inputs if source.seal is not None]
     return sorted(cells)
 
@@ -202,9 +207,9 @@ def replay(
     for path in cells:
         name = path.removesuffix("/manifest.json")
         try:
-            manifest = read_manifest(root / path)
+            manifest = read_manifest(inside_project(root, path))
             cell = Cell.from_canonical(json.dumps(dict(manifest.record)))
-        except (ManifestError, StudyError, TypeError) as error:
+        except (OSError, ManifestError, StudyError) as error:
             text = str(error).replace("\n", " ")
             yield Replay(name, None, False, f"not trained: {text}")
             continue
@@ -252,7 +257,10 @@ def _train(
     """Train a cell into `output`; returns what went wrong, if anything."""
     from gammascape.training.trainer import Task
 
-    data = [root / source.path for source in manifest.inputs if source.seal is not None]
+    try:
+        data = [inside_project(root, s.path) for s in manifest.inputs if s.seal is not None]
+    except OSError as error:
+        return f"its data: {error.strerror or error}"
     sources = tuple(
         root / SOURCES / folder_of(spec.sources) / file
         for spec in (cell.model, cell.dataset)
@@ -267,10 +275,16 @@ def _train(
 
 
 @contextmanager
-def _scratch(folder: Path | None) -> Iterator[Path]:
+def _scratch(folder: Path | None, root: Path) -> Iterator[Path]:
     if folder is not None:
+        folder = folder.resolve()
+        # What is trained must not take the place of what it is compared with.
+        if (folder / CELLS).exists() or folder.is_relative_to((root / RESULTS).resolve()):
+            raise StudyError(
+                f"gammascape replay: --scratch {folder} holds results; name a folder without any"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder.resolve()
+        yield folder
         return
     with tempfile.TemporaryDirectory(prefix="gammascape-replay-") as made:
         yield Path(made)

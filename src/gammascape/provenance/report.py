@@ -10,9 +10,12 @@ from rich.tree import Tree
 
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.findings import SEVERITIES, Finding, Severity
+from gammascape.terminal import visible
 
 SCHEMA = "gammascape-audit-1"
 _STYLES: Mapping[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "dim"}
+_DEEPEST = 20
+"""Levels of the tree that are shown: a chain that the workflow made has six."""
 _LISTED = 8
 """Links of one kind with the same trouble that are named one by one."""
 
@@ -61,7 +64,7 @@ def print_audit(chain: Chain, console: Console) -> None:
     if errors:
         link, finding = errors[0]
         text = f"first mismatch: {link.path}: {finding.kind}: {finding.text}"
-        console.print(Text(text, style="bold red"), soft_wrap=True)
+        console.print(Text(visible(text), style="bold red"), soft_wrap=True)
     seen: set[str] = set()
     for top in chain.tops:
         if top not in seen:
@@ -72,7 +75,9 @@ def print_audit(chain: Chain, console: Console) -> None:
     console.print(said, soft_wrap=True)
 
 
-def _tree(chain: Chain, path: str, seen: set[str], tree: Tree | None = None) -> Tree:
+def _tree(
+    chain: Chain, path: str, seen: set[str], tree: Tree | None = None, depth: int = 0
+) -> Tree:
     link = chain.links[path]
     seen.add(path)
     branch = Tree(_label(link)) if tree is None else tree.add(_label(link))
@@ -82,10 +87,10 @@ def _tree(chain: Chain, path: str, seen: set[str], tree: Tree | None = None) -> 
     for child in below:
         if child.kind in ("cell", "file"):
             continue
-        if child.path in seen:
-            branch.add(Text(f"{child.name}  (above)", style="dim"))
+        if child.path in seen or depth > _DEEPEST:
+            branch.add(Text(visible(f"{child.name}  (above)"), style="dim"))
         else:
-            _tree(chain, child.path, seen, branch)
+            _tree(chain, child.path, seen, branch, depth + 1)
     cells = [child for child in below if child.kind == "cell"]
     for line in _grouped(cells, "cell", seen):
         branch.add(line)
@@ -114,11 +119,11 @@ def _grouped(links: list[Link], noun: str, seen: set[str]) -> Iterator[Text]:
     for finding, members in sorted(troubles.items(), key=lambda item: _rank(item[0])):
         if len(members) <= _LISTED and finding.severity == "error":
             for link in members:
-                yield Text(f"{link.name}  ") + _line(finding)
+                yield _name(link) + _line(finding)
         elif len(members) == 1:
-            yield Text(f"{members[0].name}  ") + _line(finding)
+            yield _name(members[0]) + _line(finding)
         else:
-            yield Text(f"{_count(len(members), noun)} like {members[0].name}  ") + _line(finding)
+            yield Text(f"{_count(len(members), noun)} like ") + _name(members[0]) + _line(finding)
 
 
 def _rank(finding: Finding) -> int:
@@ -128,11 +133,15 @@ def _rank(finding: Finding) -> int:
 def _label(link: Link) -> Text:
     word = _word(link)
     style = {"verified": "green", "broken": "bold red"}.get(word, "yellow")
-    return Text(f"{link.name}  {link.kind}  ") + Text(word, style=style)
+    return _name(link) + Text(f"{link.kind}  ") + Text(word, style=style)
+
+
+def _name(link: Link) -> Text:
+    return Text(f"{visible(link.name)}  ")
 
 
 def _line(finding: Finding) -> Text:
-    return Text(f"{finding.kind}: {finding.text}", style=_STYLES[finding.severity])
+    return Text(visible(f"{finding.kind}: {finding.text}"), style=_STYLES[finding.severity])
 
 
 def _word(link: Link) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gammascape.durations import duration
 from gammascape.origin import Manifest, ManifestError, read_manifest
+from gammascape.origin.inside import inside_project, short
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.provenance.naming import find_manifest
 from gammascape.provenance.project import (
@@ -18,6 +19,7 @@ from gammascape.provenance.project import (
 )
 from gammascape.study import Study, StudyError, load_study
 from gammascape.study.asked import Ask, asks
+from gammascape.terminal import say
 from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ DESCRIPTION = """\
 Say which lines of which study ask for an artifact, which rule made it, from what, when, where and at what cost,
 back to the cells and their data."""
 _OTHER_STUDIES = Path("config/studies")
+_DEEPEST = 20
+"""A chain that the workflow made has six artifacts one above the other."""
 
 
 def add(commands: "Commands") -> None:
@@ -47,11 +51,11 @@ def run(chosen: argparse.Namespace) -> int:
     plan = open_project(chosen.study)
     wanted = wanted_cell(chosen.artifact, plan)
     if wanted is not None:
-        print("\n".join(_not_trained(wanted, plan)))
+        say(*_not_trained(wanted, plan))
         return 0
     path = find_manifest(chosen.artifact)
     try:
-        print("\n".join(why(path, read_manifest(path), plan)))
+        say(*why(path, read_manifest(path), plan))
     except ManifestError as error:
         raise StudyError(str(error)) from None
     return 0
@@ -117,12 +121,12 @@ def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
 
 def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
     if manifest.kind == "cell":
-        cell = study.by_path.get(Path(manifest.name).relative_to(CELLS).as_posix())
+        cell = study.by_path.get(manifest.name.removeprefix(f"{CELLS.as_posix()}/"))
         for part in study.slices:
             if cell is not None and cell in part.cells:
                 yield from asks(study, part, cell)
     elif manifest.kind != "data":
-        wildcards = manifest.record["wildcards"]
+        wildcards = manifest.wildcards
         for part in study.slices:
             generator = getattr(part.dataset_spec, "generator", None)
             facts = {
@@ -212,17 +216,17 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
         if source.seal is None:
             yield f"{indent}file {source.path}, {source.bytes:,} bytes"
             continue
-        if not below.is_file():
+        manifest = _read(source.path)
+        if manifest is None:
             yield f"{indent}{below.parent if below.name == FILE_NAME else below}, which is gone"
             continue
-        manifest = read_manifest(below)
         if manifest.kind == "cell":
             cells.add(manifest)
-            data |= {Path(item.path) for item in manifest.inputs}
+            data |= {Path(item.path) for item in manifest.inputs if item.seal is not None}
             continue
         told = " (see above)" if below in seen else ""
         yield f"{indent}{manifest.kind} {manifest.name}: rule {manifest.rule}, {manifest.finished}{told}"
-        if below not in seen:
+        if below not in seen and depth < _DEEPEST:
             seen.add(below)
             yield from _sources(below, depth + 1, seen)
     if cells.count:
@@ -232,9 +236,18 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
         )
         for below in sorted(data - seen):
             seen.add(below)
-            if below.is_file():
-                manifest = read_manifest(below)
+            if (manifest := _read(below.as_posix())) is not None:
                 yield f"{indent}  data {manifest.name}: rule {manifest.rule}, {manifest.finished}"
+
+
+def _read(name: str) -> Manifest | None:
+    """The manifest that another one names; None where there is none."""
+    try:
+        return read_manifest(inside_project(Path(), name))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ManifestError(f"{short(name)}: {error.strerror or error}") from None
 
 
 def _users(path: Path) -> Iterator[tuple[str, bool]]:

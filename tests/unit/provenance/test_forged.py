@@ -169,12 +169,11 @@ def test_a_page_with_another_script_than_vegas(root: Path) -> None:
 
 
 def test_results_behind_a_link_to_a_folder(root: Path, tmp_path: Path) -> None:
-    (root / "results/tiny").rename(tmp_path / "elsewhere")
-    (root / "results/tiny").symlink_to(tmp_path / "elsewhere")
-    (root / "results/tiny/tables/around").symlink_to(root / "results")
+    (root / "results/cells").rename(tmp_path / "elsewhere")
+    (root / "results/cells").symlink_to(tmp_path / "elsewhere")
     assert errors(audit_all(root)) == []
-    (root / "results/tiny/tables/better.parquet").write_text("mine")
-    assert errors(audit_all(root)) == [("results/tiny/tables/better.parquet", "unknown origin")]
+    (tmp_path / "elsewhere/better.npz").write_text("mine")
+    assert errors(audit_all(root)) == [("results/cells/better.npz", "unknown origin")]
 
 
 def seal(root: Path) -> str:

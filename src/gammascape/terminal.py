@@ -1,0 +1,32 @@
+"""What is printed for people: characters that would act on a terminal, or hide text, are made visible."""
+
+import json
+import re
+import sys
+from typing import Any
+
+_ACTING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""Control characters, line separators, marks that reorder or hide text, and halves of pairs of UTF-16."""
+
+
+def visible(text: object) -> str:
+    """Text on one line, with an escape such as \\x1b in place of each character that acts on a terminal."""
+    return _ACTING.sub(lambda found: ascii(found.group())[1:-1], str(text))
+
+
+def say(*lines: object, error: bool = False) -> None:
+    """Print lines, each on one line whatever it holds, on standard output or standard error."""
+    file = sys.stderr if error else sys.stdout
+    print(*map(visible, lines), sep="\n", file=file, flush=True)
+
+
+def complain(message: object) -> None:
+    """Print a message of one or more lines on standard error."""
+    say(*str(message).split("\n"), error=True)
+
+
+def say_json(content: Any) -> None:
+    """Print JSON whose texts are escaped."""
+    print(json.dumps(content, indent=1).replace("\x7f", "\\u007f"))
