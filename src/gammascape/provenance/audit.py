@@ -114,8 +114,8 @@ def audit(
 ) -> list[Chain]:
     """The chains below some artifacts, one for each folder of results, with all that is found.
 
-    `redraw` draws figures among the artifacts again from their tables: nothing else vouches for their files where
-    they were edited together with their manifest.
+    `redraw` makes tables and figures among the artifacts again from what is right below them: nothing else vouches
+    for their files where they were edited together with their manifest.
 
     Raises:
         StudyError: if an artifact is not there, or a study cannot be used.
@@ -142,23 +142,24 @@ def audit(
         plan = load_studies(root, studies, _study_names(chain))
         chain = across_findings(chain, plan, everything=False)
         if redraw and plan is not None:
-            chain = chain.adding(_drawn_otherwise(chain, plan))
+            chain = chain.adding(_made_otherwise(chain, plan))
         chains.append(chain)
     return chains
 
 
-def _drawn_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
-    """Draw the figures on top of a chain, as far as they and their tables hold, and compare."""
+def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
+    """Make the tables and figures on top of a chain again, as far as they and their inputs hold, and compare."""
     catalogue = everything(plan)
     found = {}
     for top in chain.tops:
         links = [chain.links[top], *(chain.links[path] for path in chain.links[top].made_from)]
-        if links[0].kind != "figure" or top not in catalogue or "error" in {x.worst for x in links}:
+        worst = {link.worst for link in links}
+        if links[0].kind == "page" or top not in catalogue or "error" in worst:
             continue
         with tempfile.TemporaryDirectory(prefix="gammascape-audit-") as folder:
             (again,) = remake([catalogue[top]], chain.root, Path(folder))
         if again.agrees is False:
-            found[top] = [Finding("altered", f"drawn again from its tables: {again.text}")]
+            found[top] = [Finding("altered", f"made again from its inputs: {again.text}")]
     return found
 
 

@@ -18,6 +18,7 @@ from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.origin.code import PACKAGE
 from gammascape.provenance.project import code_changes
 
+THE_SAME = "the same"
 TOLERANCE = 1e-6
 """Largest difference of a number, as a share of the largest of its column, on another machine or version.
 
@@ -136,10 +137,13 @@ def _remade(
     if agrees:
         # A page sums up the manifests of what it shows: of those that are there.
         (scratch / item.manifest).write_bytes((root / item.manifest).read_bytes())
-    return Remade(item.stem, agrees, text == _SAME, text)
+    return Remade(item.stem, agrees, text == THE_SAME, text + by_other_code(made))
 
 
-_SAME = "the same"
+def by_other_code(made: Manifest) -> str:
+    """Words for an artifact that other code than the installed one made; empty for others."""
+    modules = code_changes(made)
+    return f"; made by other code ({', '.join(modules)})" if modules else ""
 
 
 def _verdict(
@@ -163,15 +167,14 @@ def _verdict(
         if (text := _difference(root / path, scratch / path, exact=same_place)) is not None
     ]
     if not differences:
-        return True, _SAME
+        return True, THE_SAME
     if all(text.startswith(_WITHIN) for text in differences):
         return True, differences[0]
     only_times = all(text.startswith(_TIMES) for text in differences)
     if only_times and made.inputs != again.inputs:
-        return True, f"{_SAME} but for the cost of cells that were trained again since"
-    if modules := code_changes(made):
-        text = f"made by other code ({', '.join(modules)}), so that it cannot be compared"
-        return None, f"{text}: {differences[0]}"
+        return True, f"{THE_SAME} but for the cost of cells that were trained again since"
+    if code_changes(made):
+        return None, f"cannot be compared: {differences[0]}"
     depends = [path for path in item.files if path in verdicts and verdicts[path] is not True]
     if item.kind == "page" and depends:
         return None, f"cannot be compared: {depends[0]} is not what it was"

@@ -19,7 +19,7 @@ from gammascape.provenance.compare import compare, disturbed, must_be_exact, sam
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.locate import Found, load_studies, locate
 from gammascape.provenance.project import add_study_option
-from gammascape.provenance.remake import Remade, below, remake
+from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
 from gammascape.sources import folder_of
 from gammascape.study import Cell, StudyError
 from gammascape.study.factories import Factory
@@ -90,7 +90,7 @@ def run(chosen: argparse.Namespace) -> int:
     if isinstance(found, Finding):
         raise StudyError(f"{chosen.artifact}: {found.text}")
     behind = cells_behind(found.manifest, found.root)
-    if not behind:
+    if not behind and "wildcards" not in _record(found):
         raise StudyError(f"{chosen.artifact}: no cells are behind it")
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
     results: dict[str, list[Remade | Replay]] = {"made": [], "cells": []}
@@ -104,7 +104,7 @@ def run(chosen: argparse.Namespace) -> int:
                 say(_HEADINGS[part].format(len(chosen_cells), len(behind), chosen.seed))
             for row in rows:
                 results[part].append(row)
-                if not chosen.json and (part == "cells" or not row.identical):
+                if not chosen.json and (part == "cells" or row.text != THE_SAME):
                     say(f"{_word(row)}  {row.name}: {row.text}")
             if not chosen.json:
                 say(_counted(results[part]))
@@ -227,15 +227,15 @@ def replay(
         if problem is not None:
             yield Replay(name, None, False, f"not trained: {problem}")
         else:
-            yield _compared(name, root, output, twin)
+            yield _compared(name, root, output, twin, by_other_code(manifest))
 
 
-def _compared(name: str, root: Path, output: Path, twin: Path | None) -> Replay:
+def _compared(name: str, root: Path, output: Path, twin: Path | None, code: str) -> Replay:
     try:
         result = compare(root / name, output, twin)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Replay(name, False, False, f"its artifact cannot be read ({error})")
-    return Replay(name, result.agrees, result.identical, result.text)
+    return Replay(name, result.agrees, result.identical, result.text + code)
 
 
 def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":

@@ -158,7 +158,14 @@ def test_a_figure_edited_with_its_manifest_and_audited_alone(
     capsys.readouterr()
     assert main(["audit", str(path)]) == 1
     said = capsys.readouterr().out.splitlines()[0]
-    assert said.endswith(f"drawn again from its tables: edges.{kind} differs")
+    assert said.endswith(f"made again from its inputs: edges.{kind} differs")
+
+
+def test_a_table_edited_with_its_manifest_and_audited_alone(root: Path) -> None:
+    path = str(root / f"{TABLES[1]}.parquet")
+    assert main(["audit", path]) == 0
+    edit_table(root, TABLES[1], eta_log10=pl.col("eta_log10") + 1)
+    assert main(["audit", path]) == 1
 
 
 def test_a_page_with_another_script_than_vegas(root: Path) -> None:
