@@ -65,7 +65,7 @@ _STUDY_TABLES = {
         "analysis",
     ),
 }
-_FIGURES = {
+_FIGURES: Mapping[str, tuple[str, str]] = {
     "portrait": ("portrait", "cells thresholds scaling"),
     "loss_curves": ("loss_curves", "curves"),
     "collapse": ("collapse", "curves"),

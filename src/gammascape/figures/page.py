@@ -13,10 +13,10 @@ import polars as pl
 
 from gammascape.durations import duration
 from gammascape.figures.claims import claims_html
-from gammascape.figures.save import FORMATS
 from gammascape.figures.tables import count_of, status_counts
 from gammascape.figures.theme import STATUS_ORDER
 from gammascape.layout import whole
+from gammascape.origin.mark import FORMATS
 
 _FORMAT_WORDS = {
     "html": "interactive",

@@ -189,7 +189,7 @@ _HISTORIES = ("loss", "loss_min", "loss_max", "zero_loss")
 
 
 def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)))
 
 
 def _least(values: NDArray[np.float64], history: bool) -> float:
@@ -202,7 +202,7 @@ def _least(values: NDArray[np.float64], history: bool) -> float:
 
 def _is_numbers(value: Any) -> bool:
     if isinstance(value, np.ndarray):
-        return value.dtype.kind == "f"
+        return bool(value.dtype.kind == "f")
     if isinstance(value, list):
         return bool(value) and all(isinstance(item, float) for item in value)
     return isinstance(value, float)
