@@ -12,7 +12,7 @@ Run = Callable[[argparse.Namespace], int]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS = ("plan", "why", "audit", "replay", "accept", "prune", "export_crate")
+COMMANDS = ("plan", "why", "audit", "replay", "seal", "accept", "prune", "export_crate")
 """Modules of gammascape.provenance; each adds one command to the parser and sets its default `run`."""
 
 DESCRIPTION = (

@@ -19,6 +19,12 @@ from gammascape.study.samples import Images
 SOURCES = "results/.sources"
 """Where copies of the users' source files are."""
 
+FINGERPRINTS: Mapping[str, str] = {
+    "table": "results/.fingerprints/analysis.sha256",
+    "figure": "results/.fingerprints/figures.sha256",
+}
+"""Files that change when the meaning of the code does that makes tables, or figures and pages."""
+
 DRAWN = ("sharpness", "kernel_alignment", "ntk_alignment")
 """Observables that the figure `observables` shows."""
 

@@ -21,7 +21,7 @@ from gammascape.execution.interrupt import interrupt_once
 from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import group
 from gammascape.execution.pool import Pool
-from gammascape.execution.tasks import TRAIN_RULE, Task, is_training, task_of
+from gammascape.execution.tasks import TRAIN_RULES, Task, is_training, task_of
 
 common_settings = local_settings
 
@@ -69,7 +69,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         # Workers, not Snakemake's cores, limit what is trained at a time: with no cores to wait for, all ready
         # cells come at once.
         for rule in self.workflow.rules:
-            if rule.name == TRAIN_RULE:
+            if rule.name in TRAIN_RULES:
                 rule.resources["_cores"] = 0
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:

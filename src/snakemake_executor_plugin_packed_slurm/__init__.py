@@ -36,7 +36,7 @@ from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import cut, group
 from gammascape.execution.pool import write_failure
 from gammascape.execution.runs import RunFolder
-from gammascape.execution.tasks import TRAIN_RULE, Task, is_training, task_of
+from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES, Task, is_training, task_of
 from gammascape.journal import read_journal
 from gammascape.layout import whole
 
@@ -139,7 +139,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._local.pool = ThreadPoolExecutor(max_workers=self._local_cores())
         # The number of packs, not Snakemake's --jobs, limits what is submitted: all ready cells come at once.
         for rule in self.workflow.rules:
-            if rule.name == TRAIN_RULE:
+            if rule.name in TRAIN_RULES:
                 rule.resources["_nodes"] = 0
 
     def _local_cores(self) -> int:

@@ -19,7 +19,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
 from gammascape.execution.board import BOARD
-from gammascape.execution.tasks import TRAIN_RULE
+from gammascape.execution.tasks import TRAIN_RULES
 from gammascape.terminal import visible
 from snakemake_logger_plugin_gammascape.display import board_words, cells_display
 from snakemake_logger_plugin_gammascape.pace import Pace
@@ -114,17 +114,18 @@ class LogHandler(LogHandlerBase):
         """Take a record in; True if that is all there is to do with it."""
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
-            self._begin(int(getattr(record, "stats", {}).get(TRAIN_RULE, 0)))
+            stats = getattr(record, "stats", {})
+            self._begin(sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES))
             return False
         if event == LogEvent.JOB_INFO:
             rule = str(getattr(record, "rule_name", ""))
             self.rules[int(getattr(record, "jobid", -1))] = rule
             message = getattr(record, "rule_msg", None)
-            if rule != TRAIN_RULE and message:
+            if rule not in TRAIN_RULES and message:
                 self._print(message)
-            return rule == TRAIN_RULE or bool(message)
+            return rule in TRAIN_RULES or bool(message)
         if event == LogEvent.JOB_FINISHED:
-            if self.rules.get(int(getattr(record, "job_id", -1))) == TRAIN_RULE:
+            if self.rules.get(int(getattr(record, "job_id", -1))) in TRAIN_RULES:
                 self._advance()
             return True
         return event in _SILENT or (

@@ -2,20 +2,29 @@ import os
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from gammascape.execution.devices import find_devices
+from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
 from gammascape.origin import fingerprint
 from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES
 from gammascape.origin.machine import HIDE_HOST
+from gammascape.provenance.current import Results
 from gammascape.study import StudyError
 from gammascape.study.factors import FACTORS
-from gammascape.workflow import load_plan, write_if_changed
+from gammascape.workflow import FINGERPRINTS, load_plan, write_if_changed
+
+
+def stop(message):
+    # After an exception Snakemake would print where in this file it was raised.
+    logger.error(message)
+    sys.exit(1)
+
 
 try:
     PLAN = load_plan(config)
 except StudyError as error:
-    raise WorkflowError(str(error)) from None
+    stop(str(error))
 
 if not PLAN.config.record_host:
     os.environ[HIDE_HOST] = "1"
@@ -25,12 +34,41 @@ PLAN.copy_sources()
 # The interpreter that runs Snakemake has the locked environment; PATH may name another one.
 PYTHON = sys.executable
 
+# As a module of another workflow: lines of shell see the names of that one, which may also rename the rules.
+OUTSIDE = workflow.modifier_stack[0].globals
+if OUTSIDE.setdefault("PYTHON", PYTHON) != PYTHON:
+    stop("PYTHON: the rules of gammascape need this name; rename yours in the Snakefile")
+if workflow.modifier.modify_path("results") != "results":
+    stop("module: gammascape works below results; remove prefix and replace_prefix")
+TRAIN_RULES.add(workflow.modifier.modify_rulename(TRAIN_RULE))
+
 # Snakemake does not see imported modules. What tables and figures depend on is put into a file that changes
 # only when the meaning of the code does.
-ANALYSIS_CODE = "results/.fingerprints/analysis.sha256"
-FIGURES_CODE = "results/.fingerprints/figures.sha256"
-write_if_changed(Path(ANALYSIS_CODE), fingerprint(*TABLE_MODULES))
-write_if_changed(Path(FIGURES_CODE), fingerprint(*FIGURE_MODULES))
+write_if_changed(Path(FINGERPRINTS["table"]), fingerprint(*TABLE_MODULES))
+write_if_changed(Path(FINGERPRINTS["figure"]), fingerprint(*FIGURE_MODULES))
+
+# What is current is decided by manifests, before Snakemake looks at file times; in its jobs it is decided already.
+RESULTS = Results(
+    PLAN, Path(str(workflow.current_basedir.get_path_or_uri(True))).parent / "scripts"
+)
+FORCED, MISSING = set(), []
+if workflow.is_main_process:
+    RESULTS.settle()
+    FORCED, MISSING = RESULTS.forced, RESULTS.missing()
+
+
+def code_of(kind):
+    """The fingerprint as an input of rules; Snakemake asks for it while it resolves jobs, before it decides."""
+
+    def path(wildcards):
+        workflow.dag.forcefiles.update(FORCED)
+        return FINGERPRINTS[kind]
+
+    return path
+
+
+ANALYSIS_CODE = code_of("table")
+FIGURES_CODE = code_of("figure")
 
 
 # How the slices that are trained, and those that theory computes, are named; (?!) matches nothing.

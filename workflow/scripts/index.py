@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from gammascape.analysis.script import run_script
+from gammascape.analysis.seal import SealTree
 from gammascape.figures import TableEntry, read_figure, study_section, write_index
 
 TABLES = {
@@ -55,6 +56,7 @@ with run_script(snakemake, "page"):
                 ],
                 claims,
                 regimes,
+                SealTree().of_study(name),
             )
         )
     write_index(sections, snakemake.output[0])

@@ -60,6 +60,10 @@ CELL_SCHEMA = {
 }
 
 
+MEASURED = ("seconds", "device")
+"""Columns that say how a cell was computed; what came out is in the others."""
+
+
 class TableError(Exception):
     """Cells cannot be put into one table; the message says which and what to do."""
 

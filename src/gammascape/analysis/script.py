@@ -3,12 +3,13 @@
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gammascape.analysis.cells import TableError
+from gammascape.analysis.seal import SealTree
 from gammascape.origin import (
     Kind,
     Manifest,
@@ -20,7 +21,7 @@ from gammascape.origin import (
     utc_now,
     write_manifest,
 )
-from gammascape.origin.code import MODULES
+from gammascape.origin.code import MODULES, meaning
 from gammascape.origin.mark import Mark
 from gammascape.terminal import visible
 
@@ -42,6 +43,8 @@ class Script:
     inputs: Sequence[Path]
     cells: Sequence[str] | None = None
     """Paths of the cells that were read, where they are not all of the rule's."""
+    drawn_as: Manifest | None = None
+    """A manifest whose claim and commit the marks repeat, where a figure is drawn to be compared with another."""
 
     @property
     def path(self) -> Path:
@@ -50,27 +53,34 @@ class Script:
 
     @property
     def mark(self) -> dict[str, str | None]:
-        """What a figure says of itself in its files: the manifest and its claim, the study, the commit."""
+        """What a figure says of itself in its files: manifest, claim, study, commit, and seal of what it shows."""
+        described = self.drawn_as or self.manifest
         return Mark(
             manifest=self.path.as_posix(),
-            claim=self.manifest.claim,
+            claim=described.claim,
             study=self.manifest.record["wildcards"].get("study"),
-            commit=self.manifest.code["commit"],
+            commit=described.code["commit"],
+            seal=SealTree().over(self.manifest.inputs),
         ).as_json()
 
 
-@contextmanager
-def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
+def run_script(snakemake: Any, kind: Kind) -> AbstractContextManager[Script]:
     """Run the body of the script of a rule, then write the manifest `snakemake.output.manifest`.
 
     What goes wrong is written to the log and printed. A TableError is a fact about the user's data and ends the
     script with its message alone.
     """
+    # Another workflow may rename the rule; Snakemake runs a copy of the script and sets this name to the original.
+    return _run(snakemake, kind, Path(sys._getframe(1).f_globals["__file__"]))
+
+
+@contextmanager
+def _run(snakemake: Any, kind: Kind, file: Path) -> Iterator[Script]:
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     try:
-        script = _begin(snakemake, kind)
+        script = _begin(snakemake, kind, file)
         yield script
         _end(script, [Path(path) for path in snakemake.output])
     except TableError as error:
@@ -81,25 +91,25 @@ def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
         raise
 
 
-def _begin(snakemake: Any, kind: Kind) -> Script:
+def _begin(snakemake: Any, kind: Kind, file: Path) -> Script:
     inputs = [Path(path) for path in snakemake.input if _FINGERPRINTS not in Path(path).parents]
     manifest = Manifest(
         kind=kind,
         name=str(snakemake.output.manifest).removesuffix(".manifest.json"),
-        rule=snakemake.rule,
+        rule=file.stem,
         record={
             "wildcards": dict(snakemake.wildcards.items()),
             "params": dict(snakemake.params.items()),
         },
         inputs=(),
-        code=code_state(*MODULES[kind]),
+        code={**code_state(*MODULES[kind]), "script": meaning(file)},
         environment=environment(_PACKAGES[kind]),
         started=utc_now(),
     )
     # A figure carries a digest of its manifest, which is therefore complete before the figure is drawn.
     if kind == "figure":
         manifest = replace(manifest, inputs=_sources(inputs))
-    return Script(manifest, inputs)
+    return Script(manifest, inputs, drawn_as=getattr(snakemake, "drawn_as", None))
 
 
 def _end(script: Script, outputs: Sequence[Path]) -> None:

@@ -10,6 +10,8 @@ from gammascape.study import Cell
 
 TRAIN_RULE = "train"
 """The rule whose jobs are put into packs."""
+TRAIN_RULES = {TRAIN_RULE}
+"""Its names in this process: a workflow that uses this one as a module may give another one."""
 
 _OWN = ("gamma", "eta", "seed")
 """Parameters in which the lanes of a pack differ."""
@@ -81,7 +83,7 @@ def split_inputs(files: Iterable[str]) -> tuple[str | None, tuple[str, ...]]:
 
 def is_training(job: Any) -> bool:
     """Whether a job of Snakemake trains a cell."""
-    return not job.is_group() and job.rule.name == TRAIN_RULE
+    return not job.is_group() and job.rule.name in TRAIN_RULES
 
 
 def task_of(job: Any) -> Task:

@@ -20,10 +20,11 @@ from gammascape.figures.phenomena import phenomena
 from gammascape.figures.portrait import portrait
 from gammascape.figures.provenance import write_provenance
 from gammascape.figures.quality import quality
-from gammascape.figures.save import FORMATS, save
+from gammascape.figures.save import save
 from gammascape.figures.sensitivity import sensitivity
 from gammascape.figures.similarity import similarity
 from gammascape.figures.similarity_trend import similarity_trend
+from gammascape.origin.mark import FORMATS
 
 __all__ = [
     "FORMATS",

@@ -11,6 +11,7 @@ import platformdirs
 import vl_convert
 
 from gammascape.layout import whole
+from gammascape.origin.scripts import is_bundle
 
 _SPEC = re.compile(r"(?m)^ *const spec = .*$")
 _SCRIPTS = re.compile(r'(\s*<script src="[^"]*"></script>)+')
@@ -39,14 +40,17 @@ def offline_html(spec: dict[str, Any], vl_version: str) -> str:
 def javascript(vl_version: str, folder: Path) -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, kept in a folder.
 
-    Putting them together takes longer than drawing a figure, and gives the same text each time.
+    Putting them together takes longer than drawing a figure, and gives the same text each time. Whoever can write
+    to the folder could put a script into every page: what is not known by its hash is made anew.
     """
-    path = folder / f"vega-{version('vl-convert-python')}-{vl_version}.js"
-    try:
-        return path.read_bytes().decode()
-    except OSError:
-        # The stub takes the snippet for required; without one, vegaEmbed is a global.
-        bundle = vl_convert.javascript_bundle(None, vl_version)  # type: ignore[arg-type]
+    package = version("vl-convert-python")
+    path = folder / f"vega-{package}-{vl_version}.js"
+    with suppress(OSError):
+        kept = path.read_bytes()
+        if is_bundle(kept, package, vl_version):
+            return kept.decode()
+    # The stub takes the snippet for required; without one, vegaEmbed is a global.
+    bundle = vl_convert.javascript_bundle(None, vl_version)  # type: ignore[arg-type]
     # A home that cannot be written to costs time only.
     with suppress(OSError), whole(path) as partial:
         partial.write_bytes(bundle.encode())

@@ -14,10 +14,10 @@ import polars as pl
 from gammascape.analysis.regimes import LEFT_OUT
 from gammascape.durations import duration
 from gammascape.figures.claims import claims_html
-from gammascape.figures.save import FORMATS
 from gammascape.figures.tables import count_of, status_counts
 from gammascape.figures.theme import STATUS_ORDER
 from gammascape.layout import whole
+from gammascape.origin.mark import FORMATS
 
 _FORMAT_WORDS = {
     "html": "interactive",
@@ -59,6 +59,8 @@ class StudySection:
     """HTML of the table of claims; empty where none can be judged."""
     left_out: tuple[str, ...] = ()
     """Sentences that say which slices are not compared, and why."""
+    seal: str = ""
+    """The digest over all that the study consists of."""
 
 
 def read_figure(stem: str | Path) -> FigureEntry:
@@ -80,6 +82,7 @@ def study_section(
     tables: Sequence[TableEntry],
     claims: pl.DataFrame | None = None,
     regimes: pl.DataFrame | None = None,
+    seal: str = "",
 ) -> StudySection:
     """The section of a study: counts from its table `cells`, and from `claims` and `regimes` if it has them."""
     distinct = cells.unique("cell")
@@ -93,6 +96,7 @@ def study_section(
         tables=tuple(tables),
         claims="" if claims is None else claims_html(claims),
         left_out=(*_versions(cells), *([] if regimes is None else _left_out(regimes))),
+        seal=seal,
     )
 
 
@@ -167,6 +171,7 @@ def _section(section: StudySection, folder: Path) -> str:
         time=_text(duration(section.device_seconds)),
         claims=section.claims,
         left_out="".join(f"<p><b>Not compared.</b> {_text(text)}</p>" for text in section.left_out),
+        seal=f"<p>Seal: <code>{_text(section.seal)}</code></p>" if section.seal else "",
         figures=figures,
         tables=f"<h3>Tables</h3>\n<ul class=tables>{tables}</ul>" if tables else "",
     )
@@ -208,6 +213,7 @@ _SECTION = Template("""\
 $description
 <ul class=counts><li><b>$cells</b></li>$counts<li><b>$time</b> on the device</li></ul>
 $left_out
+$seal
 $claims
 $figures
 $tables

@@ -13,10 +13,9 @@ from altair.typing import ChartType
 
 from gammascape.figures.offline import offline_html
 from gammascape.layout import whole
-from gammascape.origin.mark import mark_html, mark_png, mark_svg
+from gammascape.origin.mark import FORMATS, mark_html, mark_png, mark_svg
 from gammascape.terminal import visible
 
-FORMATS = ("json", "html", "svg", "png")
 PIXELS_PER_INCH = 144
 _VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
 # Vega numbers clip paths and gradients by counters that run on from figure to figure.

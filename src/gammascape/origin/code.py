@@ -45,9 +45,14 @@ def modules_of(*parts: str) -> Mapping[str, str]:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             name = file.relative_to(PACKAGE).as_posix()
             if part not in _APART or not name.startswith(_APART[part]):
-                tree = ast.dump(ast.parse(file.read_bytes()))
-                found[name] = hashlib.sha256(tree.encode()).hexdigest()[:_DIGITS]
+                found[name] = meaning(file)
     return found
+
+
+def meaning(file: Path) -> str:
+    """First digits of the sha256 of the syntax tree of a file of Python."""
+    tree = ast.dump(ast.parse(file.read_bytes()))
+    return hashlib.sha256(tree.encode()).hexdigest()[:_DIGITS]
 
 
 def fingerprint(*parts: str) -> str:

@@ -52,6 +52,7 @@ _SHAPE: Mapping[Any, Any] = {
         "lock_sha256": (_SHA256, None),
         "source_sha256": _SHA256,
         "modules": {...: re.compile(r"[0-9a-f]{12}")},
+        ...: re.compile(r"[0-9a-f]{12}"),
     },
     "environment": {
         "host": (str, None),
@@ -169,8 +170,8 @@ class Manifest:
     @property
     def content(self) -> str:
         """sha256 of kind, record and outputs."""
-        outputs = [(file.path, file.sha256) for file in self.outputs]
-        return _digest({"kind": self.kind, "record": self.record, "outputs": outputs})
+        outputs = [asdict(file) for file in self.outputs]
+        return content_of({"kind": self.kind, "record": self.record, "outputs": outputs})
 
     @property
     def claim(self) -> str:
@@ -215,6 +216,12 @@ class Manifest:
 
     def _without(self, *names: str) -> dict[str, Any]:
         return {name: value for name, value in self.as_json().items() if name not in names}
+
+
+def content_of(manifest: Mapping[str, Any]) -> str:
+    """`Manifest.content` of a manifest as JSON holds it."""
+    outputs = [(file["path"], file["sha256"]) for file in manifest["outputs"]]
+    return _digest({"kind": manifest["kind"], "record": manifest["record"], "outputs": outputs})
 
 
 def manifest_path(output: Path) -> Path:

@@ -1,5 +1,6 @@
 """The mark of a figure: which manifest describes it, written into each of its files and read back from it."""
 
+import hashlib
 import html
 import json
 import re
@@ -12,19 +13,23 @@ from typing import Any
 
 from gammascape.terminal import visible
 
+FORMATS = ("json", "html", "svg", "png")
+"""Files of a figure; each carries the mark."""
+
 _NAME = "gammascape"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33
 """Bytes of the signature and of the chunk IHDR, which is always the first."""
 _HTML_MARK = re.compile(rb'<footer data-gammascape="([^"]*)"')
 _COMMIT_DIGITS = 12
+_HEX = re.compile("[0-9a-f]{40,64}")
 _MOST_BYTES = 2**28
 _MOST_PARTS = 8
 """Elements in which an SVG's mark is looked for; it is in the first that holds an object."""
 
 _FOOTER = """\
     <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #555">
-      Made by gammascape{study}{commit}. What it was made from: {manifest}.<br>
+      Made by gammascape{study}{commit}. What it was made from: {manifest}{seal}.<br>
       To check it, in the project's folder: <code>gammascape audit {page}</code>, or any copy of this file.
     </footer>
 """
@@ -40,10 +45,12 @@ class Mark:
     """The manifest's digest of all that is known before the outputs are written."""
     study: str | None = None
     commit: str | None = None
+    seal: str | None = None
+    """Digest of all numbers that the figure is drawn from; see `analysis.seal`."""
 
     def as_json(self) -> dict[str, str | None]:
-        """Plain builtins."""
-        return asdict(self)
+        """Plain builtins; a mark without a seal has no such key."""
+        return {name: value for name, value in asdict(self).items() if name != "seal" or value}
 
 
 def mark_svg(svg: str, mark: Mapping[str, Any]) -> str:
@@ -61,14 +68,15 @@ def mark_png(png: bytes, mark: Mapping[str, Any]) -> bytes:
 
 def mark_html(page: str, mark: Mapping[str, Any]) -> str:
     """The page with a footer that says where the figure comes from and how to check it."""
-    manifest, study, commit = (
-        visible(mark.get(name) or "") for name in ("manifest", "study", "commit")
+    manifest, study, commit, seal = (
+        visible(mark.get(name) or "") for name in ("manifest", "study", "commit", "seal")
     )
     footer = _FOOTER.format(
         mark=html.escape(_text(mark)),
         study=html.escape(f" for the study {study}") if study else "",
         commit=html.escape(f", commit {commit[:_COMMIT_DIGITS]}") if commit else "",
         manifest=html.escape(manifest),
+        seal=html.escape(f", seal {seal}") if seal else "",
         page=html.escape(manifest.removesuffix(".manifest.json") + ".html"),
     )
     body, end, rest = page.rpartition("</body>")
@@ -90,11 +98,31 @@ def read_mark(path: Path) -> Mark | None:
         return None
     try:
         content = json.loads(find(path.read_bytes()) or "null")
-        names = ("manifest", "claim", "study", "commit")
+        names = ("manifest", "claim", "study", "commit", "seal")
         mark = Mark(**{name: content[name] for name in names if name in content})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return mark if isinstance(mark.manifest, str) and isinstance(mark.claim, str) else None
+
+
+def sha256_without_mark(path: Path) -> str:
+    """sha256 of a figure's file but for what its mark says of time, machine and commit.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    content, mark = path.read_bytes(), read_mark(path)
+    if content.startswith(_PNG_START):
+        content = b"".join(
+            kind + data for kind, data in _chunks(content) if not _is_mark(kind, data)
+        )
+    if mark is not None:
+        # Names in their place: without any, digits of the figure could pass for those of a mark.
+        for name, text in (("claim", mark.claim), ("commit", mark.commit)):
+            if text is not None and _HEX.fullmatch(text):
+                content = content.replace(text.encode(), name.encode())
+                content = content.replace(text[:_COMMIT_DIGITS].encode(), name.encode())
+    return hashlib.sha256(content).hexdigest()
 
 
 def _text(mark: Mapping[str, Any]) -> str:
@@ -117,10 +145,13 @@ def _in_html(content: bytes) -> str | None:
 
 def _in_png(content: bytes) -> str | None:
     for kind, data in _chunks(content):
-        keyword, _, text = data.partition(b"\0")
-        if kind == b"tEXt" and keyword == _NAME.encode():
-            return text.decode("ascii")
+        if _is_mark(kind, data):
+            return data.partition(b"\0")[2].decode("ascii")
     return None
+
+
+def _is_mark(kind: bytes, data: bytes) -> bool:
+    return kind == b"tEXt" and data.startswith(_NAME.encode() + b"\0")
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:

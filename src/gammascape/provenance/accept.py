@@ -2,14 +2,14 @@
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gammascape.origin import Manifest, fingerprint, read_manifest, utc_now, write_manifest
 from gammascape.origin.code import MODULES
-from gammascape.provenance.dryrun import Job, call_snakemake, dry_run, study_options
+from gammascape.provenance.current import BY_CODE, SCRIPTS, Results
 from gammascape.provenance.naming import find_manifest
 from gammascape.provenance.project import (
     CELLS,
@@ -67,107 +67,66 @@ def run(chosen: argparse.Namespace) -> int:
         named = [find_manifest(text) for text in chosen.artifacts]
         cells = [path for path in named if read_manifest(path).kind in ("cell", "data")]
         others = [path for path in named if path not in cells]
-    jobs: list[Job] = []
-    refused: dict[str, str] = {}
-    options = study_options(chosen.study)
-    if others:
-        stale = dry_run(options)
-        # Behind a newer file Snakemake looks for no other change; so it is asked once more as if code were old.
-        changed = dry_run([*options, *_code_is_old(stale)]) if stale else []
-        jobs, refused = acceptable(stale, changed, others)
+    results = Results(plan, SCRIPTS)
+    refused = not_by_code(results, [path.as_posix() for path in others]) if others else {}
     if refused and not chosen.all:
         raise StudyError(
             "\n".join(["cannot be accepted, because more than code has changed:", *_lines(refused)])
         )
-    scripts = {file for job in jobs if "script" in job.causes for file in job.output}
     accepted = [path for path in cells if accept(path, chosen.reason)]
-    accepted += [
-        path
-        for path in others
-        if path.as_posix() not in refused
-        and accept(path, chosen.reason, script_changed=path.as_posix() in scripts)
-    ]
-    if jobs:
-        rules = sorted({job.rule for job in jobs})
-        targets = [file for job in jobs for file in job.output]
-        call_snakemake(
-            "--touch", "--cores", "1", *options, "--allowed-rules", *rules, "--", *targets
-        )
+    for path in others:
+        item = results.catalogue.get(path.as_posix())
+        script = None if item is None else results.script_of(item)
+        if path.as_posix() not in refused and accept(path, chosen.reason, script):
+            accepted.append(path)
     say(f"{len(accepted):,} manifests say that their artifacts are current, and why")
-    say(f"{len(jobs):,} jobs of tables and figures are not run again for the change of code")
     if refused:
         say("left to be made again, because more than code has changed:", *_lines(refused))
     return 0
 
 
-def accept(path: Path, reason: str, *, script_changed: bool = False) -> bool:
+def accept(path: Path, reason: str, script: str | None = None) -> bool:
     """Write the declaration into one manifest; False if the code that made the artifact is the same.
 
-    A changed script of the rule is seen by Snakemake alone. The manifest's time stays: Snakemake would take a
-    newer one for a new artifact.
+    The manifest's time stays: Snakemake would take a newer one for a new artifact.
+
+    Args:
+        script: digest of the script of its rule as it is now, if it has one.
     """
     manifest = read_manifest(path)
-    if not code_changes(manifest) and not script_changed:
+    known = {entry.get("script") for entry in (manifest.code, *manifest.accepted)}
+    other_script = script is not None and script not in known and known != {None}
+    if not code_changes(manifest) and not other_script:
         return False
     entry = {
         "at": utc_now(),
         "reason": reason.strip(),
         "source_sha256": fingerprint(*MODULES[manifest.kind]),
     }
+    entry |= {"script": script} if script is not None else {}
     before = path.stat()
     write_manifest(path, replace(manifest, accepted=(*manifest.accepted, entry)))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     return True
 
 
-def acceptable(
-    jobs: Sequence[Job], changed: Sequence[Job], manifests: Iterable[Path]
-) -> tuple[list[Job], dict[str, str]]:
-    """The jobs that would make artifacts again because of code alone.
-
-    Args:
-        jobs: what Snakemake would run.
-        changed: what it would run if no code had changed.
-        manifests: of the artifacts.
-
-    Returns:
-        these jobs, and for the others manifest -> what else has changed.
-    """
-    wanted = {path.as_posix() for path in manifests}
-    others = {job.output: job for job in changed}
-    accepted = [job for job in jobs if wanted & set(job.output)]
-    refused: dict[str, str] = {}
-    while True:
-        current = {file for job in accepted for file in job.output}
-        bad = {
-            job.output: reason
-            for job in accepted
-            if (reason := _more_than_code(job, others.get(job.output), current))
-        }
-        if not bad:
-            return accepted, refused
-        refused |= {file: why for files, why in bad.items() for file in files if file in wanted}
-        accepted = [job for job in accepted if job.output not in bad]
-
-
-def _more_than_code(job: Job, changed: Job | None, current: set[str]) -> str:
-    """What else than code has changed for a job; nothing if that is all, and its inputs are in `current`."""
-    if changed is not None:
-        return changed.reason
-    others = sorted(set(_files(job.causes.get("follows", ""))) - current)
-    return f"made from {others[0]}, which would be made again" if others else ""
-
-
-def _code_is_old(jobs: Iterable[Job]) -> list[str]:
-    """Options with which Snakemake sees every change but those of code."""
-    rules = sorted(
-        {job.rule for job in jobs if any(".fingerprints/" in path for path in job.input)}
-    )
-    triggers = ["--rerun-triggers", "mtime", "params", "input"]
-    return [
-        *triggers,
-        *(["--consider-ancient", *(f"{rule}=code" for rule in rules)] if rules else []),
-    ]
+def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
+    """Manifests of the artifacts that will be made again for more than a change of code -> for what."""
+    made_again: dict[str, str] = {}
+    for path, item in results.catalogue.items():
+        kinds = results.differing.get(path, {})
+        more = [words for kind, words in kinds.items() if kind not in BY_CODE]
+        below = [
+            s
+            for s in item.sources
+            if s in made_again or (s not in wanted and s in results.differing)
+        ]
+        if more:
+            made_again[path] = "; ".join(f"{kind}: {words}" for kind, words in kinds.items())
+        elif below:
+            name = below[0].removesuffix(".manifest.json")
+            made_again[path] = f"made from {name}, which would be made again"
+    return {path: words for path, words in made_again.items() if path in wanted}
 
 
 def of_plan(manifest: Manifest, plan: Plan) -> bool:
@@ -182,7 +141,3 @@ def of_plan(manifest: Manifest, plan: Plan) -> bool:
 
 def _lines(refused: dict[str, str]) -> list[str]:
     return [f"  {path.removesuffix('.manifest.json')}: {why}" for path, why in refused.items()]
-
-
-def _files(text: str) -> list[str]:
-    return [file for file in text.split(", ") if file]

@@ -2,9 +2,14 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from gammascape.catalogue import Artifact, index_page, outputs_of, rules_of
+from gammascape.catalogue import everything as catalogue_of
+from gammascape.origin import Manifest
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.findings import Finding, FindingKind
@@ -23,6 +28,10 @@ _DEVICE_KEYS = (
 )
 _MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")
+_OF_THE_STUDY = ("combine", "regimes", "claims", "along_factor", "provenance", "index")
+"""Rules whose inputs, and not their cells alone, follow from what the study asks for."""
+_NAMED = 3
+"""Inputs that are named in a finding."""
 
 
 def across_findings(chain: Chain, plan: Plan | None, *, everything: bool) -> Chain:
@@ -35,12 +44,12 @@ def across_findings(chain: Chain, plan: Plan | None, *, everything: bool) -> Cha
     found: dict[str, list[Finding]] = defaultdict(list)
     for path, finding in _mixed(chain):
         found[path].append(finding)
-    if plan is not None:
-        for link in chain.links.values():
-            if link.kind == "table":
-                for path, finding in _against_study(link, plan):
-                    if finding not in found[path]:
-                        found[path].append(finding)
+    catalogue = {} if plan is None else catalogue_of(plan)
+    for link in chain.links.values():
+        if link.kind in _COMPOSED and link.manifest is not None:
+            for path, finding in _against_rules(link, link.manifest, plan, catalogue):
+                if finding not in found[path]:
+                    found[path].append(finding)
     if plan is not None and everything:
         used = {path for link in chain.links.values() for path in link.made_from}
         stray = Finding("not in the study", "no study at hand has this cell, nothing is made of it")
@@ -99,42 +108,83 @@ def _short(path: str) -> str:
     return path.removeprefix(f"{CELLS}/").removesuffix(_MANIFEST)
 
 
-def _against_study(link: Link, plan: Plan) -> Iterator[tuple[str, Finding]]:
-    wildcards = {} if link.manifest is None else link.manifest.wildcards
-    study = plan.studies.get(wildcards.get("study", ""))
-    if link.manifest is None or study is None:
+def _against_rules(
+    link: Link, manifest: Manifest, plan: Plan | None, catalogue: Mapping[str, Artifact]
+) -> Iterator[tuple[str, Finding]]:
+    """Hold what a manifest says against what makes an artifact of its name, and against the study."""
+    place = rules_of(link.name)
+    if place is None:
+        yield link.path, Finding("unknown origin", "no rule makes an artifact of this name")
         return
-    key = wildcards.get("slice")
-    part = next((part for part in study.slices if part.key == key), None)
-    if key is not None and part is None:
-        yield link.path, Finding("not in the study", f"{study.name} has no slice {key}")
-        return
-    have = {_short(path) for path in link.made_from if path.startswith(f"{CELLS}/")}
-    wanted = set(study.by_path) if part is None else {cell.path for cell in part.cells}
-    for name in sorted(have - wanted):
-        text = f"{study.name} does not have this cell any more"
-        yield f"{CELLS}/{name}{_MANIFEST}", Finding("not in the study", text)
-    if link.manifest.rule == "cells" and (lacking := sorted(wanted - have)):
-        text = f"{study.name} has {len(lacking):,} more cells in this slice, like {lacking[0]}"
-        yield link.path, Finding("study changed", text)
-    for name in _changed_params(link, plan, study.name, str(key)):
-        yield link.path, Finding("study changed", f"{study.name} has another value of {name}")
+    kind, rules = place
+    outputs = {Path(path).name for path in outputs_of(kind, link.name)}
+    if manifest.kind != kind or manifest.rule not in rules:
+        text = f"its manifest says {manifest.kind} of rule {manifest.rule}, "
+        text += f"what stands here is a {kind} of {' or '.join(sorted(rules))}"
+        yield link.path, Finding("misplaced", text)
+    elif {file.path for file in manifest.outputs} != outputs:
+        text = f"its manifest does not name its files, {', '.join(sorted(outputs))}"
+        yield link.path, Finding("altered", text)
+    if not manifest.inputs and manifest.rule != "toy_cells":
+        yield link.path, Finding("unknown origin", "its manifest says that it is made from nothing")
+    if plan is not None:
+        yield from _against_study(link, manifest, plan, catalogue)
 
 
-def _changed_params(link: Link, plan: Plan, study: str, key: str) -> Iterator[str]:
-    assert link.manifest is not None
-    if link.manifest.rule not in (*plan.slice_tables, "toy_cells", "toy_budget"):
+def _against_study(
+    link: Link, manifest: Manifest, plan: Plan, catalogue: Mapping[str, Artifact]
+) -> Iterator[tuple[str, Finding]]:
+    wildcards, params = manifest.wildcards, manifest.params
+    name, key = wildcards.get("study"), wildcards.get("slice")
+    item, study = catalogue.get(link.path), plan.studies.get(str(name))
+    if item is not None and item.rule == "index":
+        # A page of more studies, or of fewer, is not wrong.
+        shown = params.get("studies")
+        item = _page_of(plan, set(shown) if isinstance(shown, dict) else set())
+    if study is not None and item is None:
+        known = key is None or key in {part.key for part in study.slices}
+        text = "does not ask for it any more" if known else f"has no slice {key}"
+        yield link.path, Finding("not in the study", f"{name} {text}")
+    if item is None:
         return
-    makers: Mapping[str, Callable[[], Any]] = {
-        "slice": lambda: plan.cells_params(study, key),
-        "toy": lambda: plan.toy_params(study, key),
-        "model": lambda: plan.judged_params(study, key),
-        "analysis": lambda: plan.scaling_params(study),
-    }
-    had = link.manifest.params
-    params = {name: makers[name]() for name in had if name in makers}
+    said = name or "the study"
+    if dict(item.wildcards) != wildcards:
+        text = f"its manifest says {_listed(wildcards)}, its place {_listed(item.wildcards)}"
+        yield link.path, Finding("misplaced", text)
+    if item.rule != manifest.rule:
+        yield link.path, Finding("study changed", f"{said} makes it by the rule {item.rule}")
     # What a manifest holds has been JSON, which has no tuples.
-    yield from _differences(had, json.loads(json.dumps(params)))
+    for changed in _differences(params, json.loads(json.dumps(dict(item.params)))):
+        yield link.path, Finding("study changed", f"{said} has another value of {changed}")
+    had, wanted = set(link.made_from), set(item.sources)
+    for path in sorted(filter(_is_cell, had - wanted)):
+        if _short(path) not in plan.cells:
+            text = f"{said} does not have this cell any more"
+            yield path, Finding("not in the study", text)
+        else:
+            yield link.path, Finding("study changed", f"{said} does not make it from {path}")
+    lacking = wanted - had
+    if not item.chooses and (cells := sorted(_short(path) for path in filter(_is_cell, lacking))):
+        text = f"{said} has {len(cells):,} more cells for it, like {cells[0]}"
+        yield link.path, Finding("study changed", text)
+    kind: FindingKind = "study changed" if item.rule in _OF_THE_STUDY else "altered"
+    for words, paths in (("makes it from", lacking), ("does not make it from", had - wanted)):
+        if others := sorted(path for path in paths if not _is_cell(path)):
+            yield link.path, Finding(kind, f"{said} {words} {', '.join(others[:_NAMED])}")
+
+
+def _page_of(plan: Plan, names: set[str]) -> Artifact | None:
+    """The page of some of the studies; None if it shows one that is not at hand."""
+    studies = {name: study for name, study in plan.studies.items() if name in names}
+    return index_page(replace(plan, studies=studies)) if names == set(studies) else None
+
+
+def _is_cell(path: str) -> bool:
+    return path.startswith(f"{CELLS}/")
+
+
+def _listed(wildcards: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in wildcards.items()) or "nothing"
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

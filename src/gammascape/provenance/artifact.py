@@ -2,26 +2,33 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 import polars as pl
 
+from gammascape.measure.outcome import Thresholds, facts_of, judge
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.origin import Manifest, fingerprint, modules_of
 from gammascape.origin.code import MODULES
 from gammascape.origin.inside import OutsideError, inside, read_object, short
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import read_mark
+from gammascape.origin.scripts import has_other_script
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
 from gammascape.study import Cell, StudyError
+from gammascape.training.history import FULL_HISTORY, final_window
 
 CELLS = "results/cells"
 _SUMMARY = "summary.json"
-_CELL_FILES = {_SUMMARY, "arrays.npz"}
+_ARRAYS = "arrays.npz"
+_CELL_FILES = {_SUMMARY, _ARRAYS}
 _MARKED = {".json", ".html", ".svg", ".png"}
 _FOLDER_KINDS = ("cell", "data")
 """Kinds whose artifact is a folder."""
@@ -87,7 +94,9 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
                     "unknown origin", f"{stray} is in its folder, and no manifest names it"
                 )
     if manifest.kind == "cell":
-        yield from _cell_findings(place, manifest, folder)
+        # To read all arrays would take as long as to hash them.
+        read = not wrong and not hashes.trusting
+        yield from _cell_findings(place, manifest, folder, with_arrays=read)
     if manifest.rule == "cells" and whole:
         yield from _table_findings(manifest, folder / whole[0])
     if manifest.kind == "figure":
@@ -95,7 +104,9 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
     yield from _code_findings(manifest)
 
 
-def _cell_findings(place: str, manifest: Manifest, folder: Path) -> Iterator[Finding]:
+def _cell_findings(
+    place: str, manifest: Manifest, folder: Path, *, with_arrays: bool
+) -> Iterator[Finding]:
     for name in sorted(_CELL_FILES - {file.path for file in manifest.outputs}):
         yield Finding("altered", f"its manifest does not name {name}")
     record = manifest.record
@@ -107,16 +118,63 @@ def _cell_findings(place: str, manifest: Manifest, folder: Path) -> Iterator[Fin
         problem = str(error).splitlines()[-1].strip()
         yield Finding("altered", f"its record is not that of a cell ({problem})")
     try:
-        if read_object(folder / _SUMMARY).get("cell") != record:
+        summary = read_object(folder / _SUMMARY)
+        if summary.get("cell") != record:
             yield Finding("altered", f"the cell in {_SUMMARY} is not the record of its manifest")
+        for name in contradictions(summary, folder / _ARRAYS) if with_arrays else ():
+            yield Finding("altered", f"{name} in {_SUMMARY} does not follow from {_ARRAYS}")
     except OSError:
         # Said above: it is one of the outputs.
         pass
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile) as error:
         yield Finding("altered", f"{_SUMMARY} is not the summary of a cell ({error})")
     if record.get("numerics") != NUMERICS_VERSION:
         text = f"numerics {record.get('numerics')}, this code computes numerics {NUMERICS_VERSION}"
         yield Finding("numerics changed", text)
+
+
+def contradictions(summary: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Names of facts in the summary of a cell that are not those of its loss history.
+
+    Of a history that was thinned, the mean over the last steps is known to lie between its smallest and largest
+    loss, and the step of the peak not at all.
+    """
+    facts = facts_of(summary)
+    outcome = judge(facts, Thresholds())
+    with np.load(path, allow_pickle=False) as arrays:
+        step, loss, low, high, zero = (
+            arrays[name] for name in ("step", "loss", "loss_min", "loss_max", "zero_loss")
+        )
+    done, steps = summary["steps_done"], summary["cell"]["steps"]
+    window = final_window(steps)
+    whole = done <= FULL_HISTORY
+    last = step + np.diff(step, append=done) > done - window
+    finite = bool(np.isfinite(high).all())
+    follows: dict[str, Any] = {
+        "status": outcome.status,
+        "catapulted": outcome.catapulted,
+        "kept_by_nan_rule": outcome.kept_by_nan_rule,
+        "relative_loss": outcome.relative_loss,
+        "facts.finite": finite,
+        "facts.seen_nan": bool(np.isnan(loss).any()),
+        "facts.initial_loss": float(loss[0]),
+        "facts.peak_loss": float(high.max()) if finite else None,
+    }
+    if whole:
+        follows |= {
+            "steps_done": len(loss),
+            "peak_step": int(loss.argmax()) if finite else None,
+            "facts.final_loss": float(loss[-window:].mean()) if finite else None,
+            "facts.baseline_loss": float(zero[-window:].mean()),
+        }
+    elif finite and not low[last].min() <= facts.final_loss <= high[last].max():
+        yield "facts.final_loss"
+    for name, value in follows.items():
+        part = summary["facts"] if name.startswith("facts.") else summary
+        said = part[name.removeprefix("facts.")]
+        # JSON has no NaN or infinity.
+        if said != (value if not isinstance(value, float) or math.isfinite(value) else None):
+            yield name
 
 
 def _table_findings(manifest: Manifest, path: Path) -> Iterator[Finding]:
@@ -142,13 +200,18 @@ def _table_findings(manifest: Manifest, path: Path) -> Iterator[Finding]:
 
 def _figure_findings(manifest: Manifest, folder: Path, names: Sequence[str]) -> Iterator[Finding]:
     claim = manifest.claim
+    version = manifest.environment["packages"].get("vl-convert-python")
     for name in names:
-        if Path(name).suffix in _MARKED:
-            mark = read_mark(folder / name)
+        path = folder / name
+        if path.suffix in _MARKED:
+            mark = read_mark(path)
             if mark is None:
                 yield Finding("altered", f"{name} does not say which manifest is its own")
             elif mark.claim != claim:
                 yield Finding("altered", f"its manifest is not the one that {name} was drawn with")
+            if path.suffix == ".html" and has_other_script(path.read_bytes(), version):
+                text = f"{name} has another script than vl-convert-python {version} puts there"
+                yield Finding("altered", text)
 
 
 def _code_findings(manifest: Manifest) -> Iterator[Finding]:

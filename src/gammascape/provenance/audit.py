@@ -2,12 +2,18 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from gammascape.analysis.seal import SealTree, same_seal
+from gammascape.catalogue import everything
+from gammascape.origin import ManifestError
 from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
@@ -21,8 +27,10 @@ from gammascape.provenance.locate import (
     strays,
 )
 from gammascape.provenance.project import add_study_option
+from gammascape.provenance.remake import remake
 from gammascape.study import StudyError
 from gammascape.terminal import say_json
+from gammascape.workflow import Plan
 
 if TYPE_CHECKING:
     from gammascape.cli import Commands
@@ -55,6 +63,11 @@ def add(commands: "Commands") -> None:
         action="store_true",
         help="do not hash files again whose size and time are those of the last audit with this option",
     )
+    parser.add_argument(
+        "--seal",
+        metavar="DIGEST",
+        help="hold the results against a seal of `gammascape seal`, or of a figure's mark, printed elsewhere",
+    )
     add_study_option(parser)
     parser.add_argument(
         "--directory",
@@ -80,7 +93,10 @@ def run(chosen: argparse.Namespace) -> int:
                 studies,
                 progress,
                 trust_mtime=chosen.trust_mtime,
+                redraw=True,
             )
+    if chosen.seal is not None:
+        chains = [chain.adding(_against_seal(chain, chosen.seal)) for chain in chains]
     _print(chains, as_json=chosen.json)
     severities = {link.worst for chain in chains for link in chain.links.values()}
     bad = {"error", "warning"} if chosen.strict else {"error"}
@@ -94,8 +110,12 @@ def audit(
     progress: Progress = lambda done, known: None,
     *,
     trust_mtime: bool = False,
+    redraw: bool = False,
 ) -> list[Chain]:
     """The chains below some artifacts, one for each folder of results, with all that is found.
+
+    `redraw` makes tables and figures among the artifacts again from what is right below them: nothing else vouches
+    for their files where they were edited together with their manifest.
 
     Raises:
         StudyError: if an artifact is not there, or a study cannot be used.
@@ -120,8 +140,43 @@ def audit(
             chain = chain.adding({found.manifest: found.findings})
         hashes.keep()
         plan = load_studies(root, studies, _study_names(chain))
-        chains.append(across_findings(chain, plan, everything=False))
+        chain = across_findings(chain, plan, everything=False)
+        if redraw and plan is not None:
+            chain = chain.adding(_made_otherwise(chain, plan))
+        chains.append(chain)
     return chains
+
+
+def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
+    """Make the tables and figures on top of a chain again, as far as they and their inputs hold, and compare."""
+    catalogue = everything(plan)
+    found = {}
+    for top in chain.tops:
+        links = [chain.links[top], *(chain.links[path] for path in chain.links[top].made_from)]
+        worst = {link.worst for link in links}
+        if links[0].kind == "page" or top not in catalogue or "error" in worst:
+            continue
+        with tempfile.TemporaryDirectory(prefix="gammascape-audit-") as folder:
+            (again,) = remake([catalogue[top]], chain.root, Path(folder))
+        if again.agrees is False:
+            found[top] = [Finding("altered", f"made again from its inputs: {again.text}")]
+    return found
+
+
+def _against_seal(chain: Chain, seal: str) -> dict[str, list[Finding]]:
+    """A finding at each artifact named unless the seal is its own or that of a study behind it."""
+    tree, seals = SealTree(chain.root), {}
+    for name in sorted(_study_names(chain)):
+        with suppress(ManifestError, OSError, ValueError, pl.exceptions.PolarsError):
+            seals[name] = tree.of_study(name)
+    for top in chain.tops:
+        with suppress(ManifestError, OSError, ValueError, pl.exceptions.PolarsError):
+            seals[top] = tree.over(chain.links[top].inputs)
+    if any(same_seal(seal, other) for other in seals.values()):
+        return {}
+    said = ", ".join(f"{name} {seals[name]}" for name in _study_names(chain) if name in seals)
+    text = f"the seal is not {seal}; here it is {said or 'none, because no study is finished'}"
+    return {chain.tops[0]: [Finding("altered", text)]} if chain.tops else {}
 
 
 def audit_all(

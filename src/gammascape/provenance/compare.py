@@ -1,7 +1,8 @@
 """Whether a cell that was trained again gives what its artifact holds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,22 @@ from numpy.typing import NDArray
 from gammascape.analysis.cells import open_arrays
 from gammascape.origin import Manifest
 from gammascape.origin.inside import inside, read_object
+from gammascape.study import Cell
 
-EARLY = 20
-EARLY_TOLERANCE = 1e-3
-"""Largest relative difference of the loss of one of the first EARLY steps, for another device or version.
+FLOOR = 1e-3
+"""Smallest allowed difference, as a share of what is compared: for another device, version or size of pack.
 
-Rounding differs by 1e-7 in the first step (float32). Training at a large eta multiplies differences from step to
-step, in chaotic runs without bound, so that later steps prove nothing one by one."""
-MEDIAN_TOLERANCE = 0.05
-"""Largest median, over all steps, of the relative difference of the loss."""
+One operation rounds at 6e-8 in float32 and at 5e-4 in TF32, and training sums many of them. How much of that
+reaches a number differs from cell to cell: at a small eta nothing grows, in a chaotic run everything does. So the
+cell is trained once more with a slightly other eta (see `disturbed`), and a number may differ by _MARGIN times as
+much as this twin does."""
+_MARGIN = 10.0
+SHARP = 0.1
+"""What may differ by more than this share is not compared: agreement would say nothing."""
+ACCURACY = 0.01
+"""Smallest allowed difference of an accuracy: rounding moves the few samples that lie on a boundary."""
+_DISTURBANCE = {True: Decimal("0.000001"), False: Decimal("0.0001")}
+"""Of log10 eta, between CPUs and else: a share of 2e-6 and 2e-4 of each step, above what rounding changes."""
 
 _SAME_BACKEND = (
     "device",
@@ -31,14 +39,14 @@ _SAME_BACKEND = (
     "numpy",
 )
 _FILES = ("summary.json", "arrays.npz")
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What became of one cell."""
 
-    agrees: bool
+    agrees: bool | None
+    """None where too much cannot be compared."""
     identical: bool
     """Whether every byte is the same, asked for or not."""
     text: str
@@ -58,24 +66,151 @@ def must_be_exact(made: Manifest, again: Manifest) -> bool:
     return alone or bool(mlp_on_cpu)
 
 
-def compare(made: Path, again: Path, *, exact: bool) -> Comparison:
-    """Compare the files of two artifacts of one cell.
+def disturbed(cell: Cell, made: Manifest, again: Manifest) -> Cell:
+    """The cell with an eta that is larger by what rounding may do."""
+    devices = {(manifest.device or {}).get("device") for manifest in (made, again)}
+    eta = Decimal(cell.eta) + _DISTURBANCE[devices == {"cpu"}]
+    return replace(cell, eta=f"{eta.normalize():f}")
+
+
+def same_files(made: Path, again: Path) -> bool:
+    """Whether two artifacts of one cell are the same byte for byte."""
+    return all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in _FILES)
+
+
+def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
+    """Compare all numbers of two artifacts of one cell.
 
     Args:
         made: folder of the artifact.
         again: folder of what was trained again.
-        exact: demand the same bytes; otherwise EARLY_TOLERANCE, MEDIAN_TOLERANCE and the same status.
+        twin: folder of what was trained with a disturbed eta; None demands the same bytes.
 
     Raises:
         OSError, ValueError: if a file of an artifact cannot be read.
     """
-    if all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in _FILES):
+    if same_files(made, again):
         return Comparison(True, True, "the same bytes")
-    arrays = _arrays(made), _arrays(again)
-    summaries = _summary(made), _summary(again)
-    if exact:
-        return Comparison(False, False, _first_difference(*arrays, *summaries))
-    return _within_tolerance(*arrays, *summaries)
+    if twin is None:
+        text = _first_difference(_arrays(made), _arrays(again), _summary(made), _summary(again))
+        return Comparison(False, False, text)
+    tally = _Tally()
+    contents = [_summary(folder) | _arrays(folder) for folder in (made, again, twin)]
+    for content in contents:
+        # Of another eta in the twin, and held against the manifest by the audit.
+        del content["cell"]
+    tally.hold("", *contents)
+    if tally.different:
+        return Comparison(False, False, tally.different[0])
+    text = f"{tally.compared:,} numbers within what rounding does, the worst at {tally.worst:.0%} of it"
+    if not tally.unclear:
+        return Comparison(True, False, text)
+    count = tally.compared + len(tally.unclear)
+    text += f"; rounding decides {len(tally.unclear):,} of {count:,}, like {tally.unclear[0]}"
+    # Single observables at the level of noise leave the run as a whole comparable.
+    essential = any(name.startswith(_ESSENTIAL) for name in tally.unclear)
+    return Comparison(None if essential else True, False, text)
+
+
+@dataclass
+class _Tally:
+    """What the comparison of two artifacts has found so far."""
+
+    different: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
+    """Names of what a disturbance changes so much that nothing can be said."""
+    compared: int = 0
+    worst: float = 0.0
+    """Largest difference, as a share of the allowed one."""
+
+    def hold(self, name: str, made: Any, again: Any, twin: Any) -> None:
+        """Compare one value, whatever it is made of."""
+        made, again, twin = (
+            value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind != "f" else value
+            for value in (made, again, twin)
+        )
+        if isinstance(made, dict) and isinstance(again, dict) and set(made) == set(again):
+            for key in made:
+                other = twin.get(key) if isinstance(twin, dict) else None
+                self.hold(f"{name}.{key}".lstrip("."), made[key], again[key], other)
+        elif _is_numbers(made) and _is_numbers(again):
+            self._hold_numbers(name, *(np.asarray(value) for value in (made, again, twin)))
+        elif isinstance(made, list) and isinstance(again, list) and len(made) == len(again):
+            others = (
+                twin if isinstance(twin, list) and len(twin) == len(made) else [None] * len(made)
+            )
+            for k, (a, b, c) in enumerate(zip(made, again, others, strict=True)):
+                self.hold(f"{name}[{k}]", a, b, c)
+        elif made != again and again == twin:
+            self.different.append(f"{name} is {_short(made)}, trained again {_short(again)}")
+        elif again != twin:
+            self.unclear.append(name)
+        else:
+            self.compared += 1
+
+    def _hold_numbers(
+        self, name: str, made: NDArray[Any], again: NDArray[Any], twin: NDArray[Any]
+    ) -> None:
+        """Compare entry by entry; the scale of an entry is its own in a history, else the array's."""
+        if not made.shape == again.shape == twin.shape or twin.dtype == object:
+            if made.shape != again.shape and twin.shape == again.shape:
+                self.different.append(f"{name} has shape {made.shape}, trained again {again.shape}")
+            else:
+                self.unclear.append(name)
+            return
+        if not made.size:
+            return
+        a, b, c = (np.asarray(values, dtype=np.float64) for values in (made, again, twin))
+        with np.errstate(invalid="ignore", over="ignore"):
+            history = name in _HISTORIES
+            scale = np.maximum(np.where(np.isfinite(b), np.abs(b), 0.0), _least(b, history))
+            floor = ACCURACY if name.endswith("accuracy") else FLOOR * scale
+            drift = np.where(_same(b, c), 0.0, np.nan_to_num(np.abs(c - b), nan=np.inf))
+            # Once a run has drifted apart it does not come back, though curves cross.
+            drift = np.maximum.accumulate(drift / scale) * scale if history else np.max(drift)
+            allowed = np.maximum(floor, _MARGIN * drift)
+            apart = np.where(_same(a, b), 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf))
+            sharp = allowed <= np.maximum(SHARP * scale, floor)
+            share = np.where(sharp, apart / allowed, 0.0)
+        k = np.unravel_index(int(np.argmax(share)), share.shape)
+        self.compared += int(sharp.sum())
+        self.worst = max(self.worst, min(float(share[k]), 1.0))
+        if share[k] > 1:
+            where = "".join(f"[{int(at):,}]" for at in k)
+            text = f"{name}{where} is {made[k]:.6g}, trained again {again[k]:.6g}"
+            self.different.append(
+                f"{text}, allowed +- {np.broadcast_to(allowed, share.shape)[k]:.1g}"
+            )
+        elif not sharp.all():
+            self.unclear.append(name)
+
+
+_ESSENTIAL = ("status", "facts", "evaluations", "loss", "probe_outputs", "gram.")
+_HISTORIES = ("loss", "loss_min", "loss_max", "zero_loss")
+
+
+def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)))
+
+
+def _least(values: NDArray[np.float64], history: bool) -> float:
+    """Smallest scale that entries are compared at; in an array, its root mean square."""
+    finite = values[np.isfinite(values)]
+    if history or not finite.size:
+        return 1e-300
+    return max(float(np.sqrt(np.mean(finite**2))), 1e-300)
+
+
+def _is_numbers(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return bool(value.dtype.kind == "f")
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, float) for item in value)
+    return isinstance(value, float)
+
+
+def _short(value: Any) -> str:
+    return str(value) if len(str(value)) < 60 else f"{str(value)[:60]}..."
 
 
 def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
@@ -119,31 +254,3 @@ def _first_difference(
     return (
         f"summary.json differs in {', '.join(keys)}" if keys else "the files differ in form alone"
     )
-
-
-def _within_tolerance(
-    made: Mapping[str, NDArray[Any]],
-    again: Mapping[str, NDArray[Any]],
-    summary: Mapping[str, Any],
-    summary_again: Mapping[str, Any],
-) -> Comparison:
-    statuses = summary["status"], summary_again["status"]
-    if statuses[0] != statuses[1]:
-        return Comparison(False, False, f"status {statuses[0]}, trained again {statuses[1]}")
-    a, b = made["loss"], again["loss"]
-    # Two diverging runs may reach infinity a step apart.
-    if len(a) != len(b) and statuses[0] != "diverged":
-        text = f"the loss history has {len(a):,} entries, trained again {len(b):,}"
-        return Comparison(False, False, text)
-    count = min(len(a), len(b))
-    with np.errstate(invalid="ignore", over="ignore"):
-        scale = np.maximum(np.maximum(np.abs(a[:count]), np.abs(b[:count])), _TINY)
-        relative = np.abs(a[:count] - b[:count]) / scale
-    relative = relative[np.isfinite(a[:count]) & np.isfinite(b[:count])]
-    early = float(relative[:EARLY].max(initial=0.0))
-    median = float(np.median(relative)) if len(relative) else 0.0
-    text = (
-        f"loss within {early:.1e} in the first {EARLY} steps (allowed {EARLY_TOLERANCE:.0e}), "
-        f"median {median:.1e} over all (allowed {MEDIAN_TOLERANCE:.0e}), status {statuses[0]}"
-    )
-    return Comparison(early <= EARLY_TOLERANCE and median <= MEDIAN_TOLERANCE, False, text)

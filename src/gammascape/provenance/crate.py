@@ -17,9 +17,11 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
+from gammascape.analysis.seal import page_of
 from gammascape.origin import Manifest, read_manifest, sha256_of
 from gammascape.origin.inside import inside, inside_project, is_plain, short
 from gammascape.provenance.project import CELLS, RESULTS
+from gammascape.provenance.seal import seal_of
 from gammascape.study import Study, StudyError
 from gammascape.study.config import CONFIG_FILE
 
@@ -201,6 +203,8 @@ def build_crate(
     crate.name = f"gammascape study {study.name}"
     crate.description = study.description or f"Cells, tables and figures of the study {study.name}"
     crate.license = license_url or NO_LICENSE
+    if (project / page_of(study.name)).is_file():
+        crate.root_dataset["identifier"] = f"gammascape seal {seal_of(study.name, project)}"
     crate.metadata.extra_terms.update(
         {name: f"{_TERMS}{name}" for name in ("resourceUsage", "sha256")}
     )

@@ -15,7 +15,7 @@ class Hashes:
 
     def __init__(self, root: Path, *, trust_mtime: bool = False) -> None:
         self._path = root / _KEPT
-        self._trusting = trust_mtime
+        self.trusting = trust_mtime
         self._kept: dict[str, tuple[int, int, str]] = {}
         if trust_mtime:
             try:
@@ -31,7 +31,7 @@ class Hashes:
         Raises:
             OSError: if it cannot be read.
         """
-        if not self._trusting:
+        if not self.trusting:
             return sha256_of(path)
         stat, name = path.stat(), str(path.resolve())
         size, time, digest = self._kept.get(name, (-1, -1, ""))
@@ -42,7 +42,7 @@ class Hashes:
 
     def keep(self) -> None:
         """Write the list of hashes for the next audit that trusts file times."""
-        if not self._trusting:
+        if not self.trusting:
             return
         with whole(self._path) as partial:
             partial.write_text(json.dumps(self._kept))

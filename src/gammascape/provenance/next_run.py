@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.origin import Manifest, ManifestError, manifest_path, read_manifest
-from gammascape.provenance.changes import Why, differences, explain, flatten
+from gammascape.origin import Manifest
+from gammascape.provenance.changes import Why, explain
+from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.dryrun import Job
 from gammascape.provenance.estimate import Estimate, estimate
 from gammascape.provenance.project import (
@@ -16,9 +17,8 @@ from gammascape.provenance.project import (
     manifests_of_tables_and_figures,
     previous_cells,
 )
+from gammascape.study.factories import Factory
 from gammascape.workflow import Plan
-
-TRAIN_RULE = "train"
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,15 @@ class NextRun:
     """Modules of the training code that differ -> cells that stay as they are, whose modules they were."""
     made: Mapping[str, Counter[str]]
     """Why tables, figures and pages are made -> rules and their numbers of jobs; prepared data too."""
+    unseen: Mapping[tuple[str, str], int]
+    """Family and function of a user's data, whose files nobody looks at -> cells that stay as they are."""
 
 
 def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
     """Explain Snakemake's jobs."""
     found = cells_on_disk()
-    training = {job.wildcards["cell"]: job for job in jobs if job.rule == TRAIN_RULE}
+    # Another workflow may rename the rule; no other one has this wildcard.
+    training = {job.wildcards["cell"]: job for job in jobs if "cell" in job.wildcards}
     kept = {path: found[path] for path in plan.cells if path in found and path not in training}
     before = {study: previous_cells(study) for study in plan.studies}
     removed = {
@@ -73,7 +76,8 @@ def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
         removed={study: count for study, count in removed.items() if count},
         gone_tables=tuple(_gone(plan)),
         other_code=_other_code(kept.values()),
-        made=_made(plan, [job for job in jobs if job.rule != TRAIN_RULE]),
+        made=_made(Results(plan, SCRIPTS), [job for job in jobs if "cell" not in job.wildcards]),
+        unseen=_unseen(plan, kept),
     )
 
 
@@ -146,35 +150,40 @@ def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
     return dict(counts)
 
 
-def _made(plan: Plan, jobs: Iterable[Job]) -> dict[str, Counter[str]]:
+def _made(results: Results, jobs: Iterable[Job]) -> dict[str, Counter[str]]:
     made: dict[str, Counter[str]] = defaultdict(Counter)
     for job in jobs:
-        made[_cause(plan, job)][job.rule] += 1
+        made[_cause(results, job)][job.rule] += 1
     return dict(made)
 
 
-def _cause(plan: Plan, job: Job) -> str:
+def _cause(results: Results, job: Job) -> str:
     """Why one table, figure or page is made: the cause nearest to the user's doing."""
-    causes = job.causes
-    try:
-        manifest = read_manifest(manifest_path(Path(job.output[0])))
-    except ManifestError:
-        manifest = None
-    if "missing" in causes and manifest is None:
-        return "not there yet"
+    causes, path = job.causes, Path(job.output[0]).with_suffix(".manifest.json")
+    item = results.catalogue.get(path.as_posix())
     if "missing" in causes:
-        return "files are missing"
+        whole = (item is None or path.is_file()) and len(_files(causes["missing"])) < len(
+            job.output
+        )
+        return "files are missing" if whole else "not there yet"
     if "incomplete" in causes:
         return "left half-made"
     # Once a job follows another one, Snakemake looks for no further reason; the manifest shows it.
-    changes = _params_changed(plan, job, manifest)
-    if "params" in causes or changes:
-        return f"parameters changed: {changes or 'see `snakemake -n`'}"
-    modules = code_changes(manifest) if manifest else []
-    if ".fingerprints/" in causes.get("updated", "") or modules:
-        kind = "tables" if manifest is None or manifest.kind == "table" else "figures"
-        return f"code of {kind} changed: {', '.join(modules) or 'since it was last recorded'}"
-    if "script" in causes:
+    kinds = results.differing.get(path.as_posix(), {})
+    for kind, words in kinds.items():
+        match kind:
+            case "damaged":
+                return f"not what was made: {words}"
+            case "params":
+                return f"parameters changed: {words}"
+            case "code":
+                made = "tables" if item is None or item.kind == "table" else "figures"
+                return f"code of {made} changed: {words}"
+            case "inputs" if "follows" not in causes:
+                return words
+    if "params" in causes:
+        return "parameters changed: see `snakemake -n`"
+    if "script" in causes or "script" in kinds:
         return "its script changed"
     if "inputs" in causes:
         return "cells or tables are added or removed"
@@ -185,31 +194,12 @@ def _cause(plan: Plan, job: Job) -> str:
     return job.reason or "asked for"
 
 
-def _params_changed(plan: Plan, job: Job, manifest: Manifest | None) -> str:
-    current = rule_params(plan, job.rule, job.wildcards)
-    if manifest is None or current is None:
-        return ""
-    changes = differences(flatten(manifest.params), flatten(current))
-    # The points of a toy are a long text.
-    return ", ".join(
-        name if name == "toy.points" else f"{name} {was} -> {now}"
-        for name, (was, now) in changes.items()
-    )
+def _files(text: str) -> list[str]:
+    return [file for file in text.split(", ") if file]
 
 
-def rule_params(plan: Plan, rule: str, wildcards: Mapping[str, str]) -> dict[str, object] | None:
-    """The parameters that the workflow gives a rule of tables; None for others."""
-    study, key = wildcards.get("study", ""), wildcards.get("slice", "")
-    if rule == "cells":
-        return {"slice": plan.cells_params(study, key)}
-    if rule == "toy_cells":
-        return {"slice": plan.cells_params(study, key), "toy": plan.toy_params(study, key)}
-    if rule == "observables":
-        return {"labels": plan.labels(study, key)}
-    params: dict[str, object] = {}
-    if rule in ("thresholds", "sensitivity", "budget", "toy_budget"):
-        params["model"] = plan.judged_params(study, key)
-    fitted = {*plan.slice_tables, *plan.likeness_tables} - {"thresholds", "budget"}
-    if rule in fitted:
-        params["analysis"] = plan.scaling_params(study)
-    return params or None
+def _unseen(plan: Plan, kept: Iterable[str]) -> dict[tuple[str, str], int]:
+    """Family and function of cells that stay, whose data a function of the user's made -> their number."""
+    cells = (plan.cells[path] for path in kept)
+    made = Counter((c.family, c.dataset.factory) for c in cells if isinstance(c.dataset, Factory))
+    return dict(made)

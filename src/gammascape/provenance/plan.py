@@ -9,7 +9,7 @@ from gammascape.needs import needs_text
 from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
-from gammascape.provenance.project import add_study_option, open_project
+from gammascape.provenance.project import CELLS, add_study_option, open_project
 from gammascape.study.describe import slice_needs
 from gammascape.terminal import visible
 from gammascape.workflow import Plan
@@ -116,6 +116,11 @@ def _information(coming: NextRun) -> Iterator[str]:
     if coming.gone_tables:
         count = len(coming.gone_tables)
         yield f"{count:,} tables and figures on disk are of slices that were removed; they stay"
+    for (family, function), count in coming.unseen.items():
+        yield (
+            f"information: {count:,} cells were trained on what {function} made; files that it reads are "
+            f"not looked at. If they have changed, remove these cells: rm -r {CELLS}/{family}"
+        )
     for modules, count in coming.other_code.items():
         yield (
             f"information: {count:,} cells were trained by other code ({modules} differ), of the same "

@@ -71,7 +71,8 @@ def print_audit(chain: Chain, console: Console) -> None:
             console.print(_tree(chain, top, seen))
     counts = Counter(_word(link) for link in chain.links.values())
     parts = [f"{number:,} {word}" for word, number in counts.most_common()]
-    console.print(f"{_count(len(chain.links), 'link')}: {', '.join(parts)}", soft_wrap=True)
+    said = f"{_count(len(chain.links), 'link')}: {', '.join(parts)}, below {chain.root}"
+    console.print(said, soft_wrap=True)
 
 
 def _tree(

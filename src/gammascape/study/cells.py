@@ -124,7 +124,7 @@ class Cell:
         """Name of the cell's folder within its family, readable and unique."""
         return f"g{self.gamma}_e{self.eta}_s{self.seed}-{self.identity}"
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The cell's folder, relative to the folder of all cells."""
         return f"{self.family}/{self.id}"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.metadata import version
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +11,9 @@ from PIL import Image
 
 from gammascape.figures import FORMATS, collapse, edges, portrait, save, similarity
 from gammascape.figures.offline import javascript
+from gammascape.figures.save import _VEGA_LITE as VEGA_LITE
 from gammascape.origin.mark import mark_html, mark_svg, read_mark
+from gammascape.origin.scripts import is_bundle
 
 from .specs import spec_of, words
 from .synthetic import MLP3, curves_table, similarity_table
@@ -54,14 +57,16 @@ def test_the_html_needs_no_network(saved):
     assert "<title>mlp3 on digits" in page
 
 
-def test_the_scripts_of_a_page_are_put_together_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        vl_convert, "javascript_bundle", lambda _, vl_version: f"made for {vl_version}\r\n"
-    )
-    made = javascript("6.4", tmp_path / "cache")
-    monkeypatch.setattr(vl_convert, "javascript_bundle", None)
+def test_the_scripts_of_a_page_are_put_together_once_and_known_by_their_hash(tmp_path, monkeypatch):
+    made = javascript(VEGA_LITE, tmp_path / "cache")
+    assert is_bundle(made.encode(), version("vl-convert-python"), VEGA_LITE)
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda *_: "made again")
     javascript.cache_clear()
-    assert javascript("6.4", tmp_path / "cache") == made == "made for 6.4\r\n"
+    assert javascript(VEGA_LITE, tmp_path / "cache") == made
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_text(made + "send(document)")
+    javascript.cache_clear()
+    assert javascript(VEGA_LITE, tmp_path / "cache") == "made again"
 
 
 def test_scripts_are_put_together_where_they_cannot_be_kept(tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from gammascape.origin import file_of, read_manifest, write_manifest
 from gammascape.provenance.audit import audit
 from gammascape.provenance.chain import Chain
@@ -58,3 +60,18 @@ def seal_again(folder: Path) -> None:
 
 def lower_loss(summary: dict) -> None:
     summary["facts"]["final_loss"] = 0.001
+
+
+def fit(root: Path, stem: str) -> None:
+    """Make the manifest of a table or a figure fit its files."""
+    manifest = read_manifest(root / f"{stem}.manifest.json")
+    folder = (root / stem).parent
+    outputs = tuple(file_of(folder / file.path, folder) for file in manifest.outputs)
+    write_manifest(root / f"{stem}.manifest.json", replace(manifest, outputs=outputs))
+
+
+def edit_table(root: Path, stem: str, **columns: pl.Expr) -> None:
+    """Change columns of a table; its manifest fits again."""
+    path = root / f"{stem}.parquet"
+    pl.read_parquet(path).with_columns(**columns).write_parquet(path)
+    fit(root, stem)

@@ -1,22 +1,22 @@
 """A small results folder made by the real writers, without Snakemake: cells are trained, scripts are run."""
 
 import os
-import runpy
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gammascape.catalogue import artifacts
 from gammascape.data.prepare import digits, mnist
-from gammascape.study import Cell, Slice, Study, load_study
+from gammascape.provenance.remake import run_rule
+from gammascape.study import Cell, Study, load_study
 from gammascape.training.trainer import Task, Worker
 from gammascape.workflow import load_plan
 
 from ..core.formats import make_mnist
 
-SCRIPTS = Path(__file__).parents[3] / "workflow/scripts"
 STUDY = """\
 datasets:
   images: {{kind: {dataset}}}
@@ -33,38 +33,6 @@ grids:
 analysis:
   trained_below: 0.85
 """
-
-
-class Names(list[str]):
-    """A list with names, as Snakemake gives inputs and outputs to a script."""
-
-    def __init__(self, **named: str | Sequence[str]) -> None:
-        super().__init__()
-        self._named = named
-        for name, value in named.items():
-            setattr(self, name, value)
-            self.extend([value] if isinstance(value, str) else value)
-
-    def items(self) -> Iterator[tuple[str, Any]]:
-        yield from self._named.items()
-
-    def get(self, name: str) -> Any:
-        return self._named.get(name)
-
-
-class Job:
-    """What a script sees as `snakemake`."""
-
-    def __init__(self, rule: str, inputs: Names, outputs: Names, **more: Mapping[str, Any]) -> None:
-        self.rule, self.input, self.output = rule, inputs, outputs
-        self.wildcards = dict(more.get("wildcards", {}))
-        self.params = _Params(more.get("params", {}))
-        self.log = [f"results/logs/{rule}.log"]
-
-
-class _Params(dict[str, Any]):
-    def __getattr__(self, name: str) -> Any:
-        return self[name]
 
 
 @contextmanager
@@ -123,88 +91,32 @@ def train(root: Path, cells: Sequence[Cell], device_model: str | None = None) ->
         shutil.rmtree("results/.scratch", ignore_errors=True)
 
 
-def make_tables(root: Path, study: Study) -> None:
+def make(root: Path, study: Study, *stems: str) -> None:
+    """Run the rules of artifacts whose stems, below the folder of the study, begin so."""
     with inside(root):
-        for part in study.slices:
-            _slice_tables(study, part)
-    for table in ("cells", "thresholds", "scaling"):
-        combine(root, study, table)
+        for item in artifacts(
+            load_plan({"study": f"config/studies/{study.path.name}"}), study.name
+        ):
+            if item.stem.removeprefix(f"results/{study.name}/").startswith(stems):
+                run_rule(item)
+
+
+def make_tables(root: Path, study: Study) -> None:
+    names = ("cells", "thresholds", "scaling")
+    make(root, study, *(f"tables/{name}/" for name in names))
+    for name in names:
+        combine(root, study, name)
 
 
 def combine(root: Path, study: Study, table: str) -> None:
-    inputs = [f"results/{study.name}/tables/{table}/{part.key}.parquet" for part in study.slices]
     with inside(root):
-        _run(
-            "combine",
-            Names(slices=inputs),
-            _table(study, table),
-            {"study": study.name, "table": table},
-        )
-
-
-def _slice_tables(study: Study, part: Slice) -> None:
-    plan = load_plan({"study": f"config/studies/{study.path.name}"})
-    folders = [f"results/cells/{cell.path}" for cell in part.cells]
-    wildcards = {"study": study.name, "slice": part.key}
-    _run(
-        "cells",
-        Names(
-            summaries=[f"{folder}/summary.json" for folder in folders],
-            manifests=[f"{folder}/manifest.json" for folder in folders],
-        ),
-        _table(study, f"cells/{part.key}"),
-        wildcards,
-        {"slice": plan.cells_params(study.name, part.key)},
-    )
-    _run(
-        "thresholds",
-        Names(cells=f"results/{study.name}/tables/cells/{part.key}.parquet"),
-        _table(study, f"thresholds/{part.key}"),
-        wildcards,
-        {"model": plan.judged_params(study.name, part.key)},
-    )
-    _run(
-        "scaling",
-        Names(thresholds=f"results/{study.name}/tables/thresholds/{part.key}.parquet"),
-        _table(study, f"scaling/{part.key}"),
-        wildcards,
-        {"analysis": plan.scaling_params(study.name)},
-    )
+        plan = load_plan({"study": f"config/studies/{study.path.name}"})
+        stem = f"results/{study.name}/tables/{table}"
+        run_rule(next(item for item in artifacts(plan, study.name) if item.stem == stem))
 
 
 def make_figure(root: Path, study: Study) -> None:
-    stem = f"results/{study.name}/figures/edges"
-    with inside(root):
-        _run(
-            "edges",
-            Names(
-                thresholds=f"results/{study.name}/tables/thresholds.parquet",
-                scaling=f"results/{study.name}/tables/scaling.parquet",
-            ),
-            Names(
-                files=[f"{stem}.{kind}" for kind in ("json", "html", "svg", "png")],
-                manifest=f"{stem}.manifest.json",
-            ),
-            {"study": study.name},
-        )
-
-
-def _table(study: Study, name: str) -> Names:
-    stem = f"results/{study.name}/tables/{name}"
-    return Names(file=f"{stem}.parquet", manifest=f"{stem}.manifest.json")
-
-
-def _run(
-    rule: str,
-    inputs: Names,
-    outputs: Names,
-    wildcards: Mapping[str, str],
-    params: Mapping[str, Any] | None = None,
-) -> None:
-    for path in outputs:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    job = Job(rule, inputs, outputs, wildcards=wildcards, params=params or {})
-    runpy.run_path(str(SCRIPTS / f"{rule}.py"), {"snakemake": job})
+    make(root, study, "figures/edges")
 
 
 def make_results(root: Path) -> Path:

@@ -1,0 +1,255 @@
+"""Tables, figures and pages made again from cells by the workflow's own scripts, in this process, and compared."""
+
+import contextlib
+import json
+import runpy
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+
+from gammascape.analysis.cells import MEASURED
+from gammascape.catalogue import Artifact, Inputs
+from gammascape.origin import Manifest, ManifestError, read_manifest
+from gammascape.origin.code import PACKAGE
+from gammascape.provenance.project import code_changes
+
+THE_SAME = "the same"
+TOLERANCE = 1e-6
+"""Largest difference of a number, as a share of the largest of its column, on another machine or version.
+
+Sums in another order round at 1e-16. Fits and quantiles multiply that by their condition, below 1e6 for the
+lines and curves of the tables; and six digits are more than any table or figure is read with."""
+
+SCRIPTS = PACKAGE.parents[1] / "workflow/scripts"
+_LINKED = ("cells", "data", ".sources")
+"""Folders of results that scripts read and never write to."""
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A table, figure or page that was made again."""
+
+    name: str
+    agrees: bool | None
+    """None where it could not be made again, or cannot be compared."""
+    identical: bool
+    """Whether nothing differs."""
+    text: str
+
+
+class _Files(list[str]):
+    """Paths with names, as Snakemake gives inputs and outputs to a script."""
+
+    def __init__(self, named: Inputs) -> None:
+        super().__init__(
+            path
+            for paths in named.values()
+            for path in ([paths] if isinstance(paths, str) else paths)
+        )
+        self.__dict__.update(named)
+
+    def get(self, name: str) -> Any:
+        return self.__dict__.get(name)
+
+
+class _Named(dict[str, Any]):
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+def run_rule(item: Artifact, drawn_as: Manifest | None = None) -> None:
+    """Run the script of a rule in the current folder, as Snakemake would.
+
+    Args:
+        item: what to make.
+        drawn_as: for a figure, the manifest whose claim its marks shall carry instead of its own.
+
+    Raises:
+        SystemExit: with a message, if the cells do not fit together.
+        Exception: what the script raises.
+    """
+    Path(item.manifest).parent.mkdir(parents=True, exist_ok=True)
+    job = SimpleNamespace(
+        rule=item.rule,
+        input=_Files(item.inputs),
+        output=_Files({"files": item.outputs, "manifest": item.manifest}),
+        wildcards=_Named(item.wildcards),
+        params=_Named(item.params),
+        log=[f"results/logs/{item.rule}.log"],
+        drawn_as=drawn_as,
+    )
+    scripts = SCRIPTS if SCRIPTS.is_dir() else Path("workflow/scripts")
+    runpy.run_path(str(scripts / f"{item.rule}.py"), {"snakemake": job})
+
+
+def below(catalogue: Mapping[str, Artifact], manifest: str) -> list[Artifact]:
+    """An artifact and all tables and figures that it is made from, each after what it is made from."""
+    wanted, pending = set(), [manifest]
+    while pending:
+        path = pending.pop()
+        if path in catalogue and path not in wanted:
+            wanted.add(path)
+            pending += catalogue[path].sources
+    return [item for path, item in catalogue.items() if path in wanted]
+
+
+def remake(items: Iterable[Artifact], root: Path, scratch: Path) -> Iterator[Remade]:
+    """Make artifacts again, one after another, and compare each with what is there.
+
+    What is not among `items` is read from the results.
+
+    Args:
+        items: each after what it is made from.
+        root: the folder that holds results; nothing is written there.
+        scratch: folder to write into.
+    """
+    verdicts: dict[str, bool | None] = {}
+    for item in items:
+        result = _remade(item, root, scratch, verdicts)
+        verdicts |= dict.fromkeys(item.outputs, result.agrees)
+        yield result
+
+
+def _remade(
+    item: Artifact, root: Path, scratch: Path, verdicts: Mapping[str, bool | None]
+) -> Remade:
+    not_made = [path for path in item.files if path in verdicts and not (scratch / path).is_file()]
+    if not_made:
+        return Remade(item.stem, None, False, f"cannot be made again: {not_made[0]} was not")
+    try:
+        made = read_manifest(root / item.manifest)
+        for path in item.files:
+            if path not in verdicts:
+                _provide(path, root, scratch)
+        with contextlib.chdir(scratch):
+            run_rule(item, made)
+        again = read_manifest(scratch / item.manifest)
+    except (ManifestError, Exception, SystemExit) as error:
+        # Whatever a script meets in results that do not fit together, the others are still compared.
+        said = " ".join(str(error).split())
+        return Remade(item.stem, None, False, f"cannot be made again: {said}")
+    agrees, text = _verdict(item, made, again, root, scratch, verdicts)
+    if agrees:
+        # A page sums up the manifests of what it shows: of those that are there.
+        (scratch / item.manifest).write_bytes((root / item.manifest).read_bytes())
+    return Remade(item.stem, agrees, text == THE_SAME, text + by_other_code(made))
+
+
+def by_other_code(made: Manifest) -> str:
+    """Words for an artifact that other code than the installed one made; empty for others."""
+    modules = code_changes(made)
+    return f"; made by other code ({', '.join(modules)})" if modules else ""
+
+
+def _verdict(
+    item: Artifact,
+    made: Manifest,
+    again: Manifest,
+    root: Path,
+    scratch: Path,
+    verdicts: Mapping[str, bool | None],
+) -> tuple[bool | None, str]:
+    if made.record != again.record or made.rule != again.rule:
+        return False, "its manifest says another rule or other parameters than the study"
+    sources = [source.path for source in made.inputs], [source.path for source in again.inputs]
+    if sources[0] != sources[1]:
+        other = sorted(set(sources[0]) ^ set(sources[1]))[:1] or ["the same in another order"]
+        return False, f"its manifest names other inputs: {other[0]}"
+    same_place = made.environment == again.environment
+    differences = [
+        text
+        for path in item.outputs
+        if (text := _difference(root / path, scratch / path, exact=same_place)) is not None
+    ]
+    if not differences:
+        return True, THE_SAME
+    if all(text.startswith(_WITHIN) for text in differences):
+        return True, differences[0]
+    only_times = all(text.startswith(_TIMES) for text in differences)
+    if only_times and made.inputs != again.inputs:
+        return True, f"{THE_SAME} but for the cost of cells that were trained again since"
+    if code_changes(made):
+        return None, f"cannot be compared: {differences[0]}"
+    depends = [path for path in item.files if path in verdicts and verdicts[path] is not True]
+    if item.kind == "page" and depends:
+        return None, f"cannot be compared: {depends[0]} is not what it was"
+    if item.kind != "table" and not same_place and not any(".json" in d for d in differences):
+        text = "drawn on another machine or by other versions; its data agree, the rest cannot be "
+        return None, f"{text}compared: {differences[0]}"
+    return False, differences[0]
+
+
+_WITHIN = "within "
+_TIMES = "other times"
+
+
+def _difference(made: Path, again: Path, *, exact: bool) -> str | None:
+    """What differs between two files; None if nothing does."""
+    if made.read_bytes() == again.read_bytes():
+        return None
+    if made.suffix == ".parquet":
+        return _of_tables(pl.read_parquet(made), pl.read_parquet(again), exact=exact)
+    if made.suffix == ".json" and not exact:
+        return _of_specs(json.loads(made.read_bytes()), json.loads(again.read_bytes()))
+    return f"{made.name} differs"
+
+
+def _of_tables(made: pl.DataFrame, again: pl.DataFrame, *, exact: bool) -> str | None:
+    if made.schema != again.schema or made.height != again.height:
+        return f"{made.height:,} rows of {made.width} columns, made again {again.height:,} of {again.width}"
+    largest, text = 0.0, None
+    for name in made.columns:
+        a, b = made[name], again[name]
+        rows = a.ne_missing(b).arg_true()
+        if not len(rows):
+            continue
+        if not exact and a.dtype == pl.Float64:
+            scale = float(b.abs().max() or 0.0)  # type: ignore[arg-type]
+            apart = (a - b).abs().fill_null(float("inf")).gather(rows).max()
+            largest = max(largest, float(apart) / scale if scale else float("inf"))  # type: ignore[arg-type]
+            if largest <= TOLERANCE:
+                continue
+        if name in MEASURED:
+            text = text or f"{_TIMES} in {name}"
+            continue
+        k = int(rows[0])
+        return f"{name} of row {k + 1:,} is {a[k]}, made again {b[k]}"
+    return text or (f"{_WITHIN}{largest:.0e} (allowed {TOLERANCE:.0e})" if largest else None)
+
+
+def _of_specs(made: Any, again: Any, where: str = "the .json") -> str | None:
+    """Compare two charts; numbers within TOLERANCE."""
+    if isinstance(made, dict) and isinstance(again, dict) and set(made) == set(again):
+        pairs: Sequence[tuple[Any, Any, Any]] = [(key, made[key], again[key]) for key in made]
+    elif isinstance(made, list) and isinstance(again, list) and len(made) == len(again):
+        pairs = [(k, a, b) for k, (a, b) in enumerate(zip(made, again, strict=True))]
+    elif isinstance(made, float) and isinstance(again, int | float):
+        close = abs(made - again) <= TOLERANCE * max(abs(made), abs(again))
+        return None if close else f"{where} is {made}, made again {again}"
+    else:
+        return None if made == again else f"{where} differs"
+    found = (_of_specs(a, b, f"{where}: {key}") for key, a, b in pairs)
+    return next((text for text in found if text is not None), None)
+
+
+def _provide(path: str, root: Path, scratch: Path) -> None:
+    """Let a script read a file of the results, and all that it was made from, from below `scratch`."""
+    parts = Path(path).parts
+    # Tables that are not made again are read whole, with those that they were made from.
+    whole = 2 if parts[1] in _LINKED else 3 if parts[2] == "tables" else len(parts)
+    for name in (Path(*parts[:whole]), Path("results/cells")):
+        source, place = root / name, scratch / name
+        if place.exists() or not source.exists():
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if name.parts[1] in _LINKED:
+            place.symlink_to(source.resolve())
+        elif source.is_dir():
+            shutil.copytree(source, place)
+        else:
+            shutil.copyfile(source, place)
