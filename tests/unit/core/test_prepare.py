@@ -64,7 +64,7 @@ def test_mnist_is_read_plain_and_packed(tmp_path: Path) -> None:
     mnist.prepare(source, tmp_path / "out", verify=False)
     prepared = read_prepared(tmp_path / "out/manifest.json", "mnist")
     images, labels = arrays(prepared)
-    raw = mnist.read_idx(next(source.glob("train-images*")), 3)
+    raw = mnist.read_idx(source, "train-images-idx3-ubyte", 3)
     assert np.array_equal(images[:, 0], raw)
     assert labels == classes(60).tolist()
     assert len(arrays(prepared, "test")[1]) == 20
@@ -240,7 +240,7 @@ MISTAKES: dict[str, Mistake] = {
     "mnist: cut": ("mnist", cut(IMAGES), "truncated or altered"),
     "mnist: too long": ("mnist", write(LABELS, idx(classes(60)) + b"x"), "expected 60 for shape"),
     "mnist: no idx": ("mnist", write(IMAGES, b"no idx file"), "not an idx file"),
-    "mnist: empty": ("mnist", write(IMAGES, b""), "not an idx file"),
+    "mnist: empty": ("mnist", write(IMAGES, b""), f"{IMAGES} is empty"),
     "mnist: type": ("mnist", write(IMAGES, b"\0\0\x0d\x03" + bytes(40)), "type code 0x0d"),
     "mnist: pixels": ("mnist", write(IMAGES, idx(pixels(60, 20, 20))), "expected (28, 28)"),
     "mnist: fewer labels": ("mnist", write(LABELS, idx(classes(59))), "59 labels for 60 images"),
@@ -357,7 +357,7 @@ MISTAKES: dict[str, Mistake] = {
     "tinyimagenet: zip altered": (
         "tinyimagenet",
         alter("tiny-imagenet-200.zip", 60_000),
-        "is damaged (Bad CRC-32",
+        "damaged or truncated file (Bad CRC-32",
     ),
     "tinyimagenet: nothing": ("tinyimagenet", remove("tiny-imagenet-200.zip"), "neither"),
     "mnist1m: altered": ("mnist1m", alter("MNIST_images_1.npz", 9000), "damaged or truncated"),
@@ -399,7 +399,7 @@ MISTAKES: dict[str, Mistake] = {
     "mnist1m: scale": (
         "mnist1m",
         npz("MNIST_images_0.npz", arr_0=np.full((20, 1, 28, 28), 255, np.float32)),
-        "a pixel of 255; expected about 0..1",
+        "float32 pixels 255..255",
     ),
     "mnist1m: not finite": (
         "mnist1m",
@@ -449,7 +449,7 @@ def test_a_wrong_file_is_named_and_leaves_nothing_behind(mistake: Mistake, tmp_p
 def test_altered_published_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"md5 .* but the published file has"):
         mnist.prepare(make_mnist(tmp_path / "mnist"), tmp_path / "out")
-    with pytest.raises(DataError, match="20 images, expected 10000"):
+    with pytest.raises(DataError, match=r"data_batch_1: .* md5 .* but the published file has"):
         cifar10.prepare(make_cifar10(tmp_path / "cifar10"), tmp_path / "out")
 
 
@@ -499,7 +499,6 @@ def test_an_interrupted_preparation_leaves_the_older_one(tmp_path: Path) -> None
         write_some(5, True)
     kept = read_prepared(tmp_path / "x/manifest.json", "x")
     assert [shard.samples for shard in kept.train] == [4, 4, 1]
-    (tmp_path / ".x.123").mkdir()
     write_some(5, False)
     assert no_leftovers(tmp_path)
     assert (

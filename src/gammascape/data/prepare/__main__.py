@@ -18,7 +18,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--source", type=Path, help="folder with the files as they are published")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--mnist", type=Path, help="manifest of prepared MNIST, for mnist1m")
-    parser.add_argument("--chunks", type=int, default=mnist1m.CHUNKS, help="number, for mnist1m")
+    parser.add_argument(
+        "--chunks", type=int, choices=range(1, 1001), metavar="NUMBER", default=mnist1m.CHUNKS,
+        help="how many, for mnist1m",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pixels",
+        type=float,
+        nargs=2,
+        metavar=("BLACK", "WHITE"),
+        help="values in the chunks, for mnist1m",
+    )
     parser.add_argument(
         "--generator", type=json.loads, help="JSON: how the chunks were generated, for mnist1m"
     )
@@ -32,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(
                 "mnist1m needs --mnist, the manifest of prepared MNIST, for its test images"
             )
-        options = {name: getattr(chosen, name) for name in ("mnist", "chunks", "generator")}
+        options = {
+            name: getattr(chosen, name) for name in ("mnist", "chunks", "generator", "pixels")
+        }
     try:
         if chosen.download and chosen.source is not None and chosen.dataset in DOWNLOADS:
             download(chosen.dataset, chosen.source)
@@ -42,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(f"{chosen.output}: {error}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -1,36 +1,54 @@
 """Tiny ImageNet (200 classes, 64x64) from the published zip, read as it is, or from its unpacked folder.
 
 The number of a class is its place in wnids.txt. Images for testing are those of val/, with the classes of
-val_annotations.txt: those of test/ have no published labels.
+val_annotations.txt or of the folders that they were sorted into: those of test/ have no published labels.
 """
 
 import io
+import os
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator
+import stat
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Protocol
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.data.prepare.sources import existing_folder, naming
+from gammascape.data.prepare.sources import (
+    damage,
+    existing_folder,
+    naming,
+    occupied,
+    open_member,
+    open_zip,
+    present,
+)
 from gammascape.data.prepared import Bytes, DataError
 from gammascape.data.writer import Writer
 
-ZIP = "tiny-imagenet-200.zip"
-ROOT = "tiny-imagenet-200"
+ZIPS = ("tiny-imagenet-200.zip", "*.[zZ][iI][pP]")
+FOLDERS = ("wnids.txt", "*/wnids.txt", "*/*/wnids.txt")
 CLASSES = 200
 SHAPE = (3, 64, 64)
 _BATCH = 2000
+_IMAGES = (".jpeg", ".jpg", ".png")
+_ANNOTATIONS = "val/val_annotations.txt"
+_MOST = 2**25
+"""Bytes of one file; words.txt has 3 MB, and no image as much."""
 
 
 class _Files(Protocol):
-    place: Path
+    """Files by their names below the folder that has wnids.txt; others than `names` are not read."""
 
-    def read(self, name: str) -> bytes: ...
+    place: Path
+    root: str
+    names: set[str]
+
+    def open(self, name: str) -> IO[bytes]: ...
 
     def close(self) -> None: ...
 
@@ -38,61 +56,94 @@ class _Files(Protocol):
 class _Zip:
     def __init__(self, path: Path) -> None:
         self.place = path
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            text = f"{path}: damaged or truncated zip file ({error}); fetch it again"
-            raise DataError(text) from error
+        self._archive = open_zip(path)
+        members = {
+            member.filename.replace("\\", "/"): member
+            for member in self._archive.infolist()
+            if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
+        }
+        roots = [f"/{name}"[1:-9] for name in members if f"/{name}".endswith("/wnids.txt")]
+        if not roots:
+            raise DataError(f"{path}: no wnids.txt in it, so it is not Tiny ImageNet as published")
+        self.root = min(roots, key=len)
+        self._members = {
+            name[len(self.root) :]: member
+            for name, member in members.items()
+            if name.startswith(self.root)
+        }
+        self.names = set(self._members)
 
-    def read(self, name: str) -> bytes:
-        try:
-            return self._archive.read(f"{ROOT}/{name}")
-        except KeyError:
-            raise DataError(f"{self.place}: no {ROOT}/{name} in it") from None
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-            raise DataError(f"{self.place}: {name} is damaged ({error}); fetch it again") from error
+    def open(self, name: str) -> IO[bytes]:
+        member = self._members[name]
+        _check_size(self.place / name, member.file_size)
+        return open_member(self.place, self._archive, member)
 
     def close(self) -> None:
         self._archive.close()
 
 
 class _Folder:
+    root = ""
+
     def __init__(self, path: Path) -> None:
         self.place = path
+        self.names = set()
+        # Links are followed, as people link what is large; their loops end at the depth of a layout.
+        for base, folders, files in os.walk(path, followlinks=True):
+            inside = Path(base).relative_to(path)
+            if not inside.parts:
+                folders[:] = [name for name in folders if name in ("train", "val")]
+            if len(inside.parts) == 3:
+                folders.clear()
+            self.names |= {(inside / name).as_posix() for name in files}
+
+    def open(self, name: str) -> IO[bytes]:
+        path = self.place / name
+        if what := occupied(path):
+            raise DataError(f"{path}: is {what}, expected a file")
+        _check_size(path, path.stat().st_size)
+        return path.open("rb")
 
     def close(self) -> None:
         pass
 
-    def read(self, name: str) -> bytes:
-        try:
-            return (self.place / name).read_bytes()
-        except OSError:
-            raise DataError(f"{self.place / name}: missing or not readable") from None
+
+def _check_size(path: Path, size: int) -> None:
+    if size > _MOST:
+        raise DataError(f"{path}: would have {size} bytes; it is another file or altered")
 
 
 def prepare(source: Path | None, folder: Path) -> None:
     """Write Tiny ImageNet as RGB; greyscale images get three equal channels.
 
     Raises:
-        DataError: if a file is missing, damaged, not an image of 64x64 pixels, or of an unknown class.
+        DataError: if a file is missing, damaged, not an image of 64x64 pixels, or of an unknown class, or if
+            val_annotations.txt contradicts the folders of the images.
     """
-    source = existing_folder(source, "tinyimagenet", ZIP)
+    source = existing_folder(source, "tinyimagenet", ZIPS[0])
     with closing(_open(source)) as files:
         _write(files, folder)
+
+
+def _open(source: Path) -> _Files:
+    if path := present(source, ZIPS[:1]):
+        return _Zip(path)
+    if path := present(source, FOLDERS):
+        return _Folder(path.parent)
+    if path := present(source, ZIPS[1:]):
+        return _Zip(path)
+    what = occupied(source / ZIPS[0])
+    why = f"; {ZIPS[0]} is {what}" if what else ""
+    raise DataError(f"{source}: neither {ZIPS[0]} nor a folder with wnids.txt is in it{why}")
 
 
 def _write(files: _Files, folder: Path) -> None:
     names = _ids(files)
     numbers = {name: number for number, name in enumerate(names)}
-    words = dict(_fields(files, "words.txt", 2))
+    words = dict(_fields(files, "words.txt", 2)) if "words.txt" in files.names else {}
     labels_of = [words.get(name, name) for name in names]
     with Writer(folder, "tinyimagenet", SHAPE, CLASSES, class_names=labels_of) as writer:
-        train = (
-            (f"train/{name}/images/{file}", numbers[name])
-            for name in names
-            for file in _listed(files, f"train/{name}/{name}_boxes.txt")
-        )
-        for images, labels in _decoded(files, train):
+        for images, labels in _decoded(files, _training(files, numbers)):
             writer.add("train", images, labels)
         for images, labels in _decoded(files, _validation(files, numbers)):
             writer.add("test", images, labels)
@@ -100,20 +151,8 @@ def _write(files: _Files, folder: Path) -> None:
             writer.source(files.place)
 
 
-def _open(source: Path) -> _Files:
-    if (source / ZIP).is_file():
-        return _Zip(source / ZIP)
-    for folder in (source / ROOT, source):
-        if (folder / "wnids.txt").is_file():
-            return _Folder(folder)
-    zips = sorted(source.glob("*.zip"))
-    if len(zips) == 1:
-        return _Zip(zips[0])
-    raise DataError(f"{source}: neither {ZIP} nor a folder {ROOT} with wnids.txt is in this folder")
-
-
 def _ids(files: _Files) -> list[str]:
-    names = files.read("wnids.txt").decode().split()
+    names = _text(files, "wnids.txt").split()
     if len(names) != CLASSES or len(set(names)) != CLASSES:
         raise DataError(
             f"{files.place}: wnids.txt has {len(set(names))} different classes, expected {CLASSES}"
@@ -121,9 +160,17 @@ def _ids(files: _Files) -> list[str]:
     return names
 
 
+def _read(files: _Files, name: str) -> bytes:
+    with damage(files.place / name, "file"), files.open(name) as file:
+        return file.read()
+
+
+def _text(files: _Files, name: str) -> str:
+    return _read(files, name).decode("utf-8-sig", errors="replace")
+
+
 def _fields(files: _Files, name: str, count: int) -> Iterator[list[str]]:
-    text = files.read(name).decode("utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_text(files, name).splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < count:
             raise DataError(
@@ -132,20 +179,84 @@ def _fields(files: _Files, name: str, count: int) -> Iterator[list[str]]:
         yield fields[:count]
 
 
-def _listed(files: _Files, name: str) -> list[str]:
-    found = [file for (file,) in _fields(files, name, 1) if file]
-    # By number: the order of the files in the list need not be.
-    return sorted(found, key=lambda file: [int(part) for part in re.findall(r"\d+", file)])
+def _sorted(names: Iterable[str]) -> list[str]:
+    # By the numbers in the name of the file: n_10 comes after n_9.
+    def numbers(name: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d{1,99}", name.rpartition("/")[2])]
+
+    return sorted(names, key=numbers)
+
+
+def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str | None, dict[str, str]]:
+    """Paths of images by class and by name without ending; None: neither folder nor name says the class."""
+    found: dict[str | None, dict[str, str]] = defaultdict(dict)
+    for name in sorted(files.names):
+        path = PurePosixPath(name)
+        hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+        if path.parts[0] == split and path.suffix.lower() in _IMAGES and not hidden:
+            said = (*reversed(path.parts[1:-1]), path.stem.split("_")[0])
+            found[next((part for part in said if part in numbers), None)].setdefault(
+                path.stem, name
+            )
+    return found
+
+
+def _missing(files: _Files, name: str) -> DataError:
+    return DataError(f"{files.place}: no {files.root}{name} in it")
+
+
+def _training(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """Names and labels, class by class; where a list of boxes is there, the images that it lists."""
+    found = _images(files, "train", numbers)
+    for name, label in numbers.items():
+        images, boxes = found[name], f"train/{name}/{name}_boxes.txt"
+        listed = {stem: f"{stem}.JPEG" for stem in images}
+        if boxes in files.names:
+            listed = {PurePosixPath(f).stem: f for (f,) in _fields(files, boxes, 1) if f}
+        for stem in _sorted(listed):
+            if stem not in images:
+                raise _missing(files, f"train/{name}/images/{listed[stem]}")
+            yield images[stem], label
+        if not listed:
+            raise _missing(files, f"train/{name}/images/*.JPEG")
 
 
 def _validation(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int]]:
-    for file, name in _fields(files, "val/val_annotations.txt", 2):
+    """Names and labels in the order of the annotations, or of the numbers of the images."""
+    found = _images(files, "val", numbers)
+    flat = found.pop(None, {})
+    images = [(stem, path, name) for name in found for stem, path in found[name].items()]
+    if _ANNOTATIONS not in files.names:
+        if flat or not images:
+            raise DataError(
+                f"{files.place}: no {files.root}{_ANNOTATIONS} in it, and the images of val/ are not "
+                "sorted into folders of their classes"
+            )
+        places = {path: numbers[name] for _, path, name in images}
+        yield from ((path, places[path]) for path in _sorted(places))
+        return
+    given: dict[str, str] = {}
+    for file, name in _fields(files, _ANNOTATIONS, 2):
         if name not in numbers:
             raise DataError(
-                f"{files.place}: val/val_annotations.txt gives {file} the class {name}, which "
-                "wnids.txt does not have"
+                f"{files.place}: {_ANNOTATIONS} gives {file} the class {name}, which wnids.txt does "
+                "not have"
             )
-        yield f"val/images/{file}", numbers[name]
+        given[PurePosixPath(file).stem] = name
+    for stem, path, name in images:
+        if given.get(stem) != name:
+            says = f"gives it the class {given[stem]}" if stem in given else "does not list it"
+            raise DataError(
+                f"{files.place}: {path} lies in the folder of {name}, but {_ANNOTATIONS} {says}; "
+                "correct the wrong one, or move the list away if the folders are right"
+            )
+    if not given:
+        raise DataError(f"{files.place}: {_ANNOTATIONS} is empty")
+    where = flat | {stem: path for stem, path, _ in images}
+    for stem, name in given.items():
+        if stem not in where:
+            raise _missing(files, f"val/images/{stem}.JPEG")
+        yield where[stem], numbers[name]
 
 
 def _decoded(
@@ -155,7 +266,7 @@ def _decoded(
     labels: list[int] = []
     for name, label in labelled:
         with naming(files.place / name):
-            images.append(_decode(files.read(name)))
+            images.append(_decode(_read(files, name)))
         labels.append(label)
         if len(images) == _BATCH:
             yield np.stack(images), np.array(labels)
@@ -166,13 +277,18 @@ def _decoded(
 
 def _decode(content: bytes) -> Bytes:
     # Imported here: the engine reads prepared data on machines that have torch and numpy only.
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        # A picture of any size may be promised: it is compared before one is made.
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image,
+        ):
+            size = image.size
+            pixels = np.asarray(image.convert("RGB")) if size == SHAPE[1:] else None
+    except Exception as error:  # whatever a decoder ends in where a byte was changed
         raise ValueError(f"not a readable image ({error})") from error
-    if pixels.shape != (64, 64, 3):
-        raise ValueError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels, expected 64x64")
+    if pixels is None:
+        raise ValueError(f"{size[0]}x{size[1]} pixels, expected 64x64")
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
