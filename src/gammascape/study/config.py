@@ -32,7 +32,7 @@ class Data(Record):
     download: Annotated[bool, BeforeValidator(_flag)] = True
     """Fetch published files that are not in their folder; false: only ever read."""
     mnist: str = Field(default="data/mnist", min_length=1, examples=["data/mnist"])
-    """The four idx files of MNIST, each plain or with .gz, in this folder or where torchvision puts them below it."""
+    """The four idx files of MNIST, each plain or with .gz, in this folder or in its MNIST/raw, as torchvision has it."""
     cifar10: str = Field(default="data/cifar10", min_length=1, examples=["data/cifar10"])
     """CIFAR-10: the archive, python or binary version, or its unpacked batches, each plain or with .gz or .xz."""
     cifar5m: str = Field(default="data/cifar5m", min_length=1, examples=["data/cifar5m"])
@@ -47,8 +47,8 @@ class Data(Record):
     mnist1m_pixels: Annotated[tuple[float, ...], Listed, AfterValidator(_two)] | None = Field(
         default=None, examples=[[-1, 1]]
     )
-    """Values of a black and of a white pixel in these chunks; left out: recognized where they are 0 and 1, -1 and 1,
-    0 and 255, or those of MNIST standardized by its mean and deviation, and any others are refused."""
+    """Values of a black and of a white pixel in these chunks; left out: recognized if they are 0 and 1, -1 and 1,
+    0 and 255, or those of MNIST standardized by its mean and deviation; any others are refused."""
     generator: GeneratorSpec | None = Field(default=None, examples=[{"kind": "deform"}])
     """How MNIST-1M is generated where a study does not say it; left out: it is read from the chunks in mnist1m."""
 

@@ -1,6 +1,7 @@
 """Fetching published files: resumed where a transfer broke off, tried again, and believed by size and checksum."""
 
 import base64
+import errno
 import hashlib
 import http.client
 import time
@@ -18,6 +19,7 @@ from gammascape.data.prepared import DataError
 ATTEMPTS = 6
 _PIECE = 2**20
 _TIMEOUT = 60.0
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,9 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             print(f"fetching {url}", flush=True)
             stated = _transfer(url, partial)
         except (OSError, http.client.HTTPException) as error:
-            # urllib's errors are OSErrors.
+            # urllib's errors are OSErrors, too; what the disk refuses is no matter of another attempt.
+            if getattr(error, "errno", None) in _OF_THE_DISK:
+                raise
             trouble.append(f"{url}: {error}")
             continue
         wrong = _difference(file, partial, stated)

@@ -9,11 +9,11 @@ import os
 import re
 import stat
 import warnings
+import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,76 +41,26 @@ _MOST = 2**25
 """Bytes of one file; words.txt has 3 MB, and no image as much."""
 
 
-class _Files(Protocol):
-    """Files by their names below the folder that has wnids.txt; others than `names` are not read."""
+@dataclass
+class _Files:
+    """Files by their names below the folder that has wnids.txt, in a zip or on the disk."""
 
     place: Path
     root: str
-    names: set[str]
+    members: Mapping[str, zipfile.ZipInfo | Path]
+    archive: zipfile.ZipFile | None = None
 
-    def open(self, name: str) -> IO[bytes]: ...
-
-    def close(self) -> None: ...
-
-
-class _Zip:
-    def __init__(self, path: Path) -> None:
-        self.place = path
-        self._archive = open_zip(path)
-        members = {
-            member.filename.replace("\\", "/"): member
-            for member in self._archive.infolist()
-            if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
-        }
-        roots = [f"/{name}"[1:-9] for name in members if f"/{name}".endswith("/wnids.txt")]
-        if not roots:
-            raise DataError(f"{path}: no wnids.txt in it, so it is not Tiny ImageNet as published")
-        self.root = min(roots, key=len)
-        self._members = {
-            name[len(self.root) :]: member
-            for name, member in members.items()
-            if name.startswith(self.root)
-        }
-        self.names = set(self._members)
-
-    def open(self, name: str) -> IO[bytes]:
-        member = self._members[name]
-        _check_size(self.place / name, member.file_size)
-        return open_member(self.place, self._archive, member)
-
-    def close(self) -> None:
-        self._archive.close()
-
-
-class _Folder:
-    root = ""
-
-    def __init__(self, path: Path) -> None:
-        self.place = path
-        self.names = set()
-        # Links are followed, as people link what is large; their loops end at the depth of a layout.
-        for base, folders, files in os.walk(path, followlinks=True):
-            inside = Path(base).relative_to(path)
-            if not inside.parts:
-                folders[:] = [name for name in folders if name in ("train", "val")]
-            if len(inside.parts) == 3:
-                folders.clear()
-            self.names |= {(inside / name).as_posix() for name in files}
-
-    def open(self, name: str) -> IO[bytes]:
-        path = self.place / name
-        if what := occupied(path):
+    def read(self, name: str) -> bytes:
+        member, path = self.members[name], self.place / name
+        if isinstance(member, Path) and (what := occupied(member)):
             raise DataError(f"{path}: is {what}, expected a file")
-        _check_size(path, path.stat().st_size)
-        return path.open("rb")
-
-    def close(self) -> None:
-        pass
-
-
-def _check_size(path: Path, size: int) -> None:
-    if size > _MOST:
-        raise DataError(f"{path}: would have {size} bytes; it is another file or altered")
+        size = member.stat().st_size if isinstance(member, Path) else member.file_size
+        if size > _MOST:
+            raise DataError(f"{path}: would have {size} bytes; it is another file or altered")
+        if isinstance(member, Path) or self.archive is None:
+            return path.read_bytes()
+        with damage(path, "file"), open_member(self.place, self.archive, member) as file:
+            return file.read()
 
 
 def prepare(source: Path | None, folder: Path) -> None:
@@ -121,26 +71,47 @@ def prepare(source: Path | None, folder: Path) -> None:
             val_annotations.txt contradicts the folders of the images.
     """
     source = existing_folder(source, "tinyimagenet", ZIPS[0])
-    with closing(_open(source)) as files:
-        _write(files, folder)
+    published = present(source, ZIPS[:1])
+    if not published and (wnids := present(source, FOLDERS)):
+        _write(_in_folder(wnids.parent), folder)
+    elif path := published or present(source, ZIPS):
+        with open_zip(path) as archive:
+            _write(_in_zip(path, archive), folder)
+    else:
+        what = occupied(source / ZIPS[0])
+        why = f"; {ZIPS[0]} is {what}" if what else ""
+        raise DataError(f"{source}: neither {ZIPS[0]} nor a folder with wnids.txt is in it{why}")
 
 
-def _open(source: Path) -> _Files:
-    if path := present(source, ZIPS[:1]):
-        return _Zip(path)
-    if path := present(source, FOLDERS):
-        return _Folder(path.parent)
-    if path := present(source, ZIPS[1:]):
-        return _Zip(path)
-    what = occupied(source / ZIPS[0])
-    why = f"; {ZIPS[0]} is {what}" if what else ""
-    raise DataError(f"{source}: neither {ZIPS[0]} nor a folder with wnids.txt is in it{why}")
+def _in_zip(path: Path, archive: zipfile.ZipFile) -> _Files:
+    members = {
+        member.filename.replace("\\", "/"): member
+        for member in archive.infolist()
+        if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
+    }
+    places = [name for name in members if f"/{name}".endswith("/wnids.txt")]
+    if not places:
+        raise DataError(f"{path}: no wnids.txt in it, so it is not Tiny ImageNet as published")
+    root = min(places, key=len).removesuffix("wnids.txt")
+    inside = {name.removeprefix(root): members[name] for name in members if name.startswith(root)}
+    return _Files(path, root, inside, archive)
+
+
+def _in_folder(path: Path) -> _Files:
+    members = {}
+    # Links are followed, as people link what is large; their loops end at the depth of a layout.
+    for base, folders, files in os.walk(path, followlinks=True):
+        inside = Path(base).relative_to(path)
+        depth = len(inside.parts)
+        folders[:] = [name for name in folders if depth in (1, 2) or name in ("train", "val")]
+        members |= {(inside / name).as_posix(): Path(base, name) for name in files}
+    return _Files(path, "", members)
 
 
 def _write(files: _Files, folder: Path) -> None:
     names = _ids(files)
     numbers = {name: number for number, name in enumerate(names)}
-    words = dict(_fields(files, "words.txt", 2)) if "words.txt" in files.names else {}
+    words = dict(_fields(files, "words.txt", 2)) if "words.txt" in files.members else {}
     labels_of = [words.get(name, name) for name in names]
     with Writer(folder, "tinyimagenet", SHAPE, CLASSES, class_names=labels_of) as writer:
         for images, labels in _decoded(files, _training(files, numbers)):
@@ -160,13 +131,8 @@ def _ids(files: _Files) -> list[str]:
     return names
 
 
-def _read(files: _Files, name: str) -> bytes:
-    with damage(files.place / name, "file"), files.open(name) as file:
-        return file.read()
-
-
 def _text(files: _Files, name: str) -> str:
-    return _read(files, name).decode("utf-8-sig", errors="replace")
+    return files.read(name).decode("utf-8-sig", errors="replace")
 
 
 def _fields(files: _Files, name: str, count: int) -> Iterator[list[str]]:
@@ -190,14 +156,13 @@ def _sorted(names: Iterable[str]) -> list[str]:
 def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str | None, dict[str, str]]:
     """Paths of images by class and by name without ending; None: neither folder nor name says the class."""
     found: dict[str | None, dict[str, str]] = defaultdict(dict)
-    for name in sorted(files.names):
+    for name in sorted(files.members):
         path = PurePosixPath(name)
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
         if path.parts[0] == split and path.suffix.lower() in _IMAGES and not hidden:
             said = (*reversed(path.parts[1:-1]), path.stem.split("_")[0])
-            found[next((part for part in said if part in numbers), None)].setdefault(
-                path.stem, name
-            )
+            of = next((part for part in said if part in numbers), None)
+            found[of].setdefault(path.stem, name)
     return found
 
 
@@ -211,7 +176,7 @@ def _training(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int
     for name, label in numbers.items():
         images, boxes = found[name], f"train/{name}/{name}_boxes.txt"
         listed = {stem: f"{stem}.JPEG" for stem in images}
-        if boxes in files.names:
+        if boxes in files.members:
             listed = {PurePosixPath(f).stem: f for (f,) in _fields(files, boxes, 1) if f}
         for stem in _sorted(listed):
             if stem not in images:
@@ -226,12 +191,9 @@ def _validation(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, i
     found = _images(files, "val", numbers)
     flat = found.pop(None, {})
     images = [(stem, path, name) for name in found for stem, path in found[name].items()]
-    if _ANNOTATIONS not in files.names:
+    if _ANNOTATIONS not in files.members:
         if flat or not images:
-            raise DataError(
-                f"{files.place}: no {files.root}{_ANNOTATIONS} in it, and the images of val/ are not "
-                "sorted into folders of their classes"
-            )
+            raise _missing(files, f"{_ANNOTATIONS}, and no images of val/ by class,")
         places = {path: numbers[name] for _, path, name in images}
         yield from ((path, places[path]) for path in _sorted(places))
         return
@@ -266,7 +228,7 @@ def _decoded(
     labels: list[int] = []
     for name, label in labelled:
         with naming(files.place / name):
-            images.append(_decode(_read(files, name)))
+            images.append(_decode(files.read(name)))
         labels.append(label)
         if len(images) == _BATCH:
             yield np.stack(images), np.array(labels)
