@@ -32,7 +32,7 @@ class Data(Record):
     download: Annotated[bool, BeforeValidator(_flag)] = True
     """Fetch published files that are not in their folder; false: only ever read."""
     mnist: str = Field(default="data/mnist", min_length=1, examples=["data/mnist"])
-    """The four idx files of MNIST, each plain or with .gz, in this folder or in its MNIST/raw, as torchvision has it."""
+    """The four idx files of MNIST, each plain or with .gz, in this folder or in its MNIST/raw (torchvision)."""
     cifar10: str = Field(default="data/cifar10", min_length=1, examples=["data/cifar10"])
     """CIFAR-10: the archive, python or binary version, or its unpacked batches, each plain or with .gz or .xz."""
     cifar5m: str = Field(default="data/cifar5m", min_length=1, examples=["data/cifar5m"])

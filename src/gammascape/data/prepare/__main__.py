@@ -11,35 +11,31 @@ from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prepare one dataset; returns the exit status."""
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
     parser = argparse.ArgumentParser(prog="gammascape.data.prepare", description=__doc__)
     parser.add_argument("dataset", choices=sorted(PREPARERS))
     parser.add_argument("--source", type=Path, help="folder with the files as they are published")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--mnist", type=Path, help="manifest of prepared MNIST, for mnist1m")
-    parser.add_argument(
-        "--chunks", type=int, choices=range(1, 1001), metavar="NUMBER", default=mnist1m.CHUNKS,
-        help="how many, for mnist1m",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pixels",
-        type=float,
-        nargs=2,
-        metavar=("BLACK", "WHITE"),
-        help="values in the chunks, for mnist1m",
-    )
+    parser.add_argument("--chunks", type=int, default=mnist1m.CHUNKS, help="number, for mnist1m")
+    parser.add_argument("--pixels", type=float, nargs=2, help="black and white, for mnist1m")
     parser.add_argument(
         "--generator", type=json.loads, help="JSON: how the chunks were generated, for mnist1m"
     )
     parser.add_argument(
         "--download", action="store_true", help="fetch published files that are not in --source"
     )
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepare one dataset; returns the exit status: 1 after a user's mistake, 2 after an error of the system."""
+    chosen = parser().parse_args(arguments)
     options: dict[str, Any] = {}
     if chosen.dataset == "mnist1m":
         if chosen.mnist is None:
-            parser.error(
+            parser().error(
                 "mnist1m needs --mnist, the manifest of prepared MNIST, for its test images"
             )
         options = {
@@ -53,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{chosen.output}: {error}", file=sys.stderr)
+        print(error if error.filename else f"{chosen.output}: {error}", file=sys.stderr)
         return 2
     return 0
 

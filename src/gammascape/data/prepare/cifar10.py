@@ -44,6 +44,7 @@ PUBLISHED = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+_IMAGES = 10_000
 _BATCH_BYTES, _ARCHIVE_BYTES = 2**25, 2**28
 """A batch has 31 MB, an unpacked archive 186 MB: what goes on beyond these bounds is another file."""
 # Of the binary batches no sums are published but the archive's. They hold the same images, so these are sums over
@@ -82,8 +83,8 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
                     check_published(path, content, PUBLISHED[name])
                 with naming(path):
                     images, labels = (_parse_binary if is_binary else _parse_python)(content)
-                    if verify and len(images) != 10_000:
-                        raise ValueError(f"holds {len(images)} images, expected 10000")
+                    if verify and len(images) != _IMAGES:
+                        raise ValueError(f"holds {len(images)} images, expected {_IMAGES}")
                 if is_binary:
                     rows += _row_digests(content)
                 if not archive:

@@ -64,6 +64,8 @@ def prepare(
     source = existing_folder(
         source, "mnist1m", "MNIST_images_0.npz .. MNIST_images_9.npz with their labels"
     )
+    if chunks < 1 or (pixels and not 0 < abs(pixels[1] - pixels[0]) < np.inf):
+        raise DataError(f"--chunks {chunks} --pixels {pixels}: expected 1 or more, and two numbers")
     paths = [_chunk(source, number) for number in range(chunks)]
     test = read_prepared(mnist, "mnist").test
     span = Range(*pixels) if pixels else None if generator is None else _BYTES

@@ -51,7 +51,7 @@ def present(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -
     """The file that `find` finds; None without one. Names may be patterns, which no hidden file matches."""
     for place in places:
         for name in names:
-            for path in sorted((folder / place).glob(name)):
+            for path in sorted(folder.glob((Path(place) / name).as_posix())):
                 if path.is_file() and path.stat().st_size and not path.name.startswith("."):
                     return path
     return None
