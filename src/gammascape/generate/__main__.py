@@ -27,7 +27,7 @@ _SAMPLES_A_REPORT = 5_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 1 after a user's mistake, 2 after an error of the system."""
+    """Run one command; returns the exit status, 1 after a user's mistake."""
     from gammascape.data.prepared import DataError
 
     chosen = _parser().parse_args(arguments)
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _COMMANDS[chosen.command](chosen)
     except (DataError, GenerateError, OSError) as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, OSError) else 1
+        return 1
     return 0
 
 

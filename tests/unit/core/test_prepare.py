@@ -30,11 +30,9 @@ from gammascape.data.prepare import (
     prepare,
     tinyimagenet,
 )
-from gammascape.data.prepare.__main__ import main as prepare_main
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import Prepared, read_prepared
 from gammascape.data.writer import Writer
-from gammascape.generate.__main__ import main as generate_main
 from gammascape.origin import read_manifest
 
 from .formats import (
@@ -826,18 +824,6 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no prepared data; write to another folder"):
         mnist.prepare(source, source, verify=False)
     assert len(list(source.iterdir())) == 4
-
-
-@pytest.mark.parametrize("run", [prepare_main, generate_main])
-def test_an_error_of_the_system_is_one_message_and_another_exit_status(
-    run: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = make_mnist(tmp_path / "source")
-    (tmp_path / "file").write_text("")
-    more = ["mnist"] if run is prepare_main else ["deform", "--number=0", "--size=2"]
-    output = str(tmp_path / "file" / "out")
-    assert run([*more, "--source", str(source), "--output", output]) == 2
-    assert capsys.readouterr().err.endswith(f"File exists: '{tmp_path}/file'\n")
 
 
 def test_shards_outside_of_their_folder_are_not_read(tmp_path: Path) -> None:

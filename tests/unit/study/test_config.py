@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gammascape.data.prepare.__main__ import parser
+from gammascape.data.prepare import __main__
 from gammascape.study import StudyError, load_config
 
 ROOT = Path(__file__).parents[3]
@@ -52,13 +52,17 @@ def test_a_mistake_names_the_file_the_key_and_the_fix(
         assert fragment in message
 
 
-def test_the_pixels_of_chunks_are_arguments_of_their_preparation_alone() -> None:
+def test_the_pixels_of_chunks_are_arguments_of_their_preparation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # Data that are prepared already are not prepared again where the key is left out.
     assert load_config({"study": "a.yaml"}).data.chunks == "data/mnist1m"
     config = load_config({"study": "a.yaml", "data": {"mnist1m_pixels": [-0.00001, 1]}})
     folder, *options = config.data.chunks
-    chosen = parser().parse_args(["mnist1m", "--output=x", "--source", folder, *options])
-    assert chosen.pixels == [-0.00001, 1.0]
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(__main__, "prepare", lambda *_, **options: given.update(options))
+    __main__.main(["mnist1m", "--output=x", "--mnist=x", "--source", folder, *options])
+    assert given["pixels"] == [-0.00001, 1.0]
 
 
 def test_a_flag_of_the_command_line_is_text() -> None:

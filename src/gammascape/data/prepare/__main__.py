@@ -11,8 +11,8 @@ from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
 
 
-def parser() -> argparse.ArgumentParser:
-    """Arguments of the command."""
+def main(arguments: list[str] | None = None) -> int:
+    """Prepare one dataset; returns the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape.data.prepare", description=__doc__)
     parser.add_argument("dataset", choices=sorted(PREPARERS))
     parser.add_argument("--source", type=Path, help="folder with the files as they are published")
@@ -26,21 +26,15 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--download", action="store_true", help="fetch published files that are not in --source"
     )
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Prepare one dataset; returns the exit status: 1 after a user's mistake, 2 after an error of the system."""
-    chosen = parser().parse_args(arguments)
+    chosen = parser.parse_args(arguments)
     options: dict[str, Any] = {}
     if chosen.dataset == "mnist1m":
         if chosen.mnist is None:
-            parser().error(
+            parser.error(
                 "mnist1m needs --mnist, the manifest of prepared MNIST, for its test images"
             )
-        options = {
-            name: getattr(chosen, name) for name in ("mnist", "chunks", "generator", "pixels")
-        }
+        names = ("mnist", "chunks", "generator", "pixels")
+        options = {name: getattr(chosen, name) for name in names}
     try:
         if chosen.download and chosen.source is not None and chosen.dataset in DOWNLOADS:
             download(chosen.dataset, chosen.source)
@@ -49,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(error if error.filename else f"{chosen.output}: {error}", file=sys.stderr)
-        return 2
+        print(f"{chosen.output}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,5 +1,6 @@
 """Finding the files that a dataset is published as, and reading them without trust in what they promise."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -80,12 +81,11 @@ def damage(path: Path, kind: str) -> Iterator[None]:
         raise
     # Readers of archives and pickles end in almost any exception where one byte was changed.
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # A place before the begin of the file is the file's fault, too.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        text = (
-            f"{path}: damaged or truncated {kind} ({error or type(error).__name__}); fetch it again"
-        )
-        raise DataError(text) from error
+        why = (str(error) or type(error).__name__).splitlines()[0][:100]
+        raise DataError(f"{path}: damaged or truncated {kind} ({why}); fetch it again") from error
 
 
 @dataclass
