@@ -131,7 +131,7 @@ def _check_arrays(shard: Shard, prepared: Prepared, again: str) -> None:
     images, labels = shard.folder / shard.images_file, shard.folder / shard.labels_file
     try:
         shapes = {images: shard.images.shape, labels: shard.labels.shape}
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever numpy ends in at a damaged header
         raise DataError(f"{shard.folder}: not readable ({error}); {again}") from None
     expected = {images: (shard.samples, *prepared.image_shape), labels: (shard.samples,)}
     for path, shape in shapes.items():

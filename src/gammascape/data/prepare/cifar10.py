@@ -122,7 +122,9 @@ def names_of(batch: str) -> list[str]:
 
 def _members(path: Path) -> dict[str, bytes]:
     """Batches in an archive by their names, read once from front to end; links and all else are passed over."""
-    wanted = {name for names in BATCHES.values() for batch in names for name in names_of(batch)}
+    wanted = {
+        batch + ending for names in BATCHES.values() for batch in names for ending in ("", ".bin")
+    }
     found: dict[str, bytes] = {}
     with (
         opened(path, _ARCHIVE_BYTES) as content,
