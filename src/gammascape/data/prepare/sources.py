@@ -7,16 +7,19 @@ import io
 import lzma
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gammascape.data.prepared import DataError
 
 PACKED = (".gz", ".xz", "")
-_PACKERS = {b"\x1f\x8b": ("gz", gzip.open), b"\xfd7zXZ\0": ("xz", lzma.open)}
+_PACKERS: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
+    b"\x1f\x8b": ("gz", gzip.open),
+    b"\xfd7zXZ\0": ("xz", lzma.open),
+}
 
 
 def existing_folder(source: Path | None, name: str, what: str) -> Path:
@@ -96,7 +99,7 @@ class Bounded:
     left: int
     path: Path
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = 2**20, /) -> bytes:
         """The next bytes, `size` at most.
 
         Raises:
@@ -124,7 +127,7 @@ def opened(path: Path, most: int) -> Iterator[Bounded]:
         known = (packer for magic, packer in _PACKERS.items() if head.startswith(magic))
         kind, unpack = next(known, ("", None))
         with damage(path, f"{kind} file"):
-            yield Bounded(unpack(file) if unpack else file, most, path)  # type: ignore[arg-type]
+            yield Bounded(unpack(file) if unpack else file, most, path)
 
 
 def unpacked(path: Path, most: int) -> bytes:

@@ -98,7 +98,7 @@ def _in_zip(path: Path, archive: zipfile.ZipFile) -> _Files:
 
 
 def _in_folder(path: Path) -> _Files:
-    members = {}
+    members: dict[str, zipfile.ZipInfo | Path] = {}
     # Links are followed, as people link what is large; their loops end at the depth of a layout.
     for base, folders, files in os.walk(path, followlinks=True):
         inside = Path(base).relative_to(path)
@@ -153,15 +153,15 @@ def _sorted(names: Iterable[str]) -> list[str]:
     return sorted(names, key=numbers)
 
 
-def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str | None, dict[str, str]]:
-    """Paths of images by class and by name without ending; None: neither folder nor name says the class."""
-    found: dict[str | None, dict[str, str]] = defaultdict(dict)
+def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str, dict[str, str]]:
+    """Paths of images by class and by name without ending; class "": neither folder nor name says it."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
     for name in sorted(files.members):
         path = PurePosixPath(name)
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
         if path.parts[0] == split and path.suffix.lower() in _IMAGES and not hidden:
             said = (*reversed(path.parts[1:-1]), path.stem.split("_")[0])
-            of = next((part for part in said if part in numbers), None)
+            of = next((part for part in said if part in numbers), "")
             found[of].setdefault(path.stem, name)
     return found
 
@@ -189,7 +189,7 @@ def _training(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int
 def _validation(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int]]:
     """Names and labels in the order of the annotations, or of the numbers of the images."""
     found = _images(files, "val", numbers)
-    flat = found.pop(None, {})
+    flat = found.pop("", {})
     images = [(stem, path, name) for name in found for stem, path in found[name].items()]
     if _ANNOTATIONS not in files.members:
         if flat or not images:
