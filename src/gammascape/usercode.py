@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gammascape.command import UserError
 from gammascape.isolation import isolated, seed_of
 from gammascape.origin.inside import read_object
 from gammascape.sources import ORIGINS, meaning_hash
@@ -25,7 +26,7 @@ SEED_IT = (
 )
 
 
-class UserCodeError(Exception):
+class UserCodeError(UserError):
     """A user's code cannot be used; the message is for its author and needs no traceback of ours."""
 
 

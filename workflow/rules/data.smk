@@ -32,7 +32,7 @@ rule prepare_mnist1m:
     log:
         "results/logs/data/mnist1m.log",
     params:
-        source=PLAN.config.data.mnist1m,
+        source=PLAN.config.data.chunks,
     message:
         "Prepare MNIST-1M from the chunks in {params.source}"
     shell:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gammascape.command import UserError
 from gammascape.origin import (
     ManifestError,
     read_manifest,
@@ -24,7 +25,7 @@ Split = Literal["train", "test"]
 Bytes = NDArray[np.uint8]
 
 
-class DataError(Exception):
+class DataError(UserError):
     """A data file is missing, damaged or not what it should be; the message says which and what to do."""
 
 
@@ -96,6 +97,8 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
             for shard in content[split]
             for entry in (shard["images"], shard["labels"])
         ]
+        if strange := [path for path, _, _ in files if path.parent != folder]:
+            raise ValueError(f"{strange[0]} is outside of its folder")
         found = str(content["dataset"])
         shape = tuple(int(size) for size in content["image_shape"])
         classes, digest, form = int(content["classes"]), str(content["digest"]), content["format"]
@@ -134,7 +137,7 @@ def _check_arrays(shard: Shard, prepared: Prepared, again: str) -> None:
     images, labels = shard.folder / shard.images_file, shard.folder / shard.labels_file
     try:
         shapes = {images: shard.images.shape, labels: shard.labels.shape}
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever numpy ends in at a damaged header
         raise DataError(f"{shard.folder}: not readable ({error}); {again}") from None
     expected = {images: (shard.samples, *prepared.image_shape), labels: (shard.samples,)}
     for path, shape in shapes.items():

@@ -3,18 +3,20 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from gammascape.data.prepared import FORMAT, MANIFEST, Bytes, Split
+from gammascape.data.prepared import FORMAT, MANIFEST, Bytes, DataError, Split
+from gammascape.layout import whole
 from gammascape.origin import (
     File,
     Manifest,
@@ -30,6 +32,9 @@ from gammascape.origin.code import DATA_MODULES
 
 SHARD_BYTES = 128 * 2**20
 """Bytes of images in one file: read in one piece from a network disk, and small beside any memory."""
+
+_OWN = re.compile(r"manifest\.json|(train|test)-\d+\.(images|labels)\.npy|\..*")
+"""Names in a prepared folder, which may be replaced."""
 
 
 class Writer:
@@ -55,7 +60,6 @@ class Writer:
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         self._folder, self._rule = folder, rule
-        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}")
         self._image_shape, self._classes = tuple(image_shape), classes
         self._rows = max(1, shard_bytes // int(np.prod(image_shape)))
         self._open: dict[Split, _OpenShard] = {}
@@ -73,12 +77,12 @@ class Writer:
         self._sources: list[Source] = []
 
     def __enter__(self) -> Self:
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        # What a killed preparation left; Snakemake lets only one of them run.
-        for stale in self._folder.parent.glob(f".{self._folder.name}.*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        self._partial.mkdir()
-        return self
+        strange = [path for path in self._folder.glob("*") if not _OWN.fullmatch(path.name)]
+        if strange:
+            text = f"holds {strange[0].name}, which is no prepared data; write to another folder"
+            raise DataError(f"{self._folder}: {text}")
+        self._writing = self._write()
+        return self._writing.__enter__()
 
     def __exit__(
         self,
@@ -86,13 +90,20 @@ class Writer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            for shard in self._open.values():
-                shard.close()
+        self._writing.__exit__(kind, error, traceback)
+
+    @contextmanager
+    def _write(self) -> Iterator[Self]:
+        with whole(self._folder) as self._partial:
+            # A killed process of the same number may have left one.
             shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial.mkdir()
+            try:
+                yield self
+                self._finish()
+            finally:
+                for shard in self._open.values():
+                    shard.close()
 
     def source(self, path: Path, sha256: str | None = None) -> None:
         """Record a file that the data come from; it is hashed here unless that was done already."""
@@ -143,7 +154,7 @@ class Writer:
         for split in self._shards:
             self._close(split)
         if not self._shards["train"]:
-            raise ValueError("no training samples")
+            raise DataError(f"{self._folder}: no training samples")
         digest = hashlib.sha256(json.dumps(self._record["image_shape"]).encode())
         outputs = []
         for split, shards in self._shards.items():
@@ -175,7 +186,6 @@ class Writer:
         write_manifest(self._partial / MANIFEST, manifest)
         # An older preparation is removed first: a folder is replaced only where it is empty.
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._partial.replace(self._folder)
 
 
 class _OpenShard:
@@ -232,40 +242,3 @@ class _OpenArray:
             {"descr": "|u1", "fortran_order": False, "shape": (rows, *self._row_shape)},
         )
         return self._file.tell()
-
-
-@dataclass
-class RowReader:
-    """Rows of an .npy file that cannot be mapped, such as a member of a zip, in pieces of bounded size."""
-
-    file: BinaryIO
-    shape: tuple[int, ...] = field(init=False)
-    dtype: np.dtype[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        version = npy.read_magic(self.file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        self.shape, fortran, self.dtype = read(self.file)
-        if fortran:
-            raise ValueError("is stored column by column")
-        if self.dtype.hasobject:
-            raise ValueError("holds Python objects")
-
-    def rows(self, count: int) -> Iterator[NDArray[Any]]:
-        """All rows, `count` at a time.
-
-        Raises:
-            ValueError: if the file ends before its last row, or after it.
-        """
-        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
-        left = self.shape[0]
-        while left:
-            number = min(count, left)
-            raw = self.file.read(number * row_bytes)
-            if len(raw) != number * row_bytes:
-                raise ValueError(f"ends {left} rows before its end")
-            yield np.frombuffer(raw, self.dtype).reshape(number, *self.shape[1:])
-            left -= number
-        # Only at its end a member of a zip compares its checksum.
-        if self.file.read(1):
-            raise ValueError(f"goes on after its last row of {self.shape[0]}")

@@ -3,6 +3,8 @@
 An image is a function of a seed and its number, so a set of any size can be made in parts, in any order.
 """
 
+from gammascape.command import UserError
 
-class GenerateError(Exception):
+
+class GenerateError(UserError):
     """An input of a generator is missing or does not fit; the message says which and what to do."""

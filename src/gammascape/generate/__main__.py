@@ -7,7 +7,6 @@ import argparse
 import json
 import sys
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -243,7 +242,6 @@ def _numbers(chosen: argparse.Namespace) -> Tensor:
 def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, 28, 28) and int64 labels (N,) of a split, from idx files or from prepared MNIST."""
     from gammascape.data.prepare.mnist import read_idx
-    from gammascape.data.prepare.sources import find
     from gammascape.data.prepared import read_prepared
 
     if source.is_file():
@@ -254,9 +252,7 @@ def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(pixels), torch.from_numpy(classes).to(torch.int64)
     arrays = []
     for name, dimensions in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1)):
-        stem = f"{split}-{name}"
-        path = find(source, [f"{stem}.gz", stem])
-        arrays.append(torch.from_numpy(read_idx(path, dimensions).copy()))
+        arrays.append(torch.from_numpy(read_idx(source, f"{split}-{name}", dimensions).copy()))
     images, labels = arrays
     if images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images):
         raise GenerateError(
@@ -274,20 +270,22 @@ def _write_chunk(path: Path, images: Tensor, labels: Tensor) -> None:
 
 
 def _read_chunk(path: Path) -> tuple[Tensor, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = file["images"], file["labels"]
-    except FileNotFoundError:
-        raise GenerateError(f"--chunks {path}: no such file") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise GenerateError(f"--chunks {path}: not a chunk of images ({error})") from None
-    fits = images.dtype == np.uint8 and images.shape[1:] == (1, 28, 28)
-    if not fits or labels.shape != images.shape[:1]:
-        raise GenerateError(
-            f"--chunks {path}: images {images.dtype} {images.shape} with labels {labels.shape}, "
-            "expected uint8 (n, 1, 28, 28) with (n,)"
-        )
-    return torch.from_numpy(images[:, 0]), torch.from_numpy(labels.astype(np.int64))
+    from gammascape.data.prepare.arrays import stored
+    from gammascape.data.prepare.sources import naming, occupied
+
+    if not path.exists() or occupied(path):
+        raise GenerateError(f"--chunks {path}: {occupied(path) or 'no such file'}")
+    with naming(path), stored(path, "images", "labels") as readers:
+        images, labels = readers
+        fits = images.dtype == np.uint8 and images.shape[1:] == (1, 28, 28)
+        if not fits or labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"images {images.dtype} {images.shape} with labels {labels.dtype} {labels.shape}, "
+                "expected uint8 (n, 1, 28, 28) with integers (n,)"
+            )
+        rows = (np.concatenate(list(reader.rows(_SAMPLES_A_REPORT))) for reader in readers)
+        pixels, classes = (torch.from_numpy(array) for array in rows)
+    return pixels[:, 0], classes.to(torch.int64)
 
 
 if __name__ == "__main__":

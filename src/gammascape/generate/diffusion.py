@@ -11,9 +11,7 @@ standard normal and a_t, "signal" below, the product of 1 - beta_s over s <= t.
 
 import hashlib
 import io
-import pickle
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -97,7 +95,7 @@ def train_ddpm(
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     losses = torch.zeros(steps, device=device)
     done = 0
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and checkpoint.is_file():
         state = _read_checkpoint(checkpoint, settings, device)
         network.load_state_dict(state["network"])
         averaged.load_state_dict(state["averaged"])
@@ -269,8 +267,11 @@ def read_model(path: Path, device: torch.device) -> UNet:
     content = _read(path, "a model", device)
     if "settings" in content:
         raise GenerateError(f"{path}: a checkpoint of a training, not a model; finish the training")
-    network = UNet(int(content["features"])).to(device)
-    network.load_state_dict(content["network"])
+    try:
+        network = UNet(int(content["features"])).to(device)
+        network.load_state_dict(content["network"])
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise GenerateError(f"{path}: not a model of this program ({error}); delete it") from None
     return network.eval()
 
 
@@ -289,7 +290,9 @@ def _read_checkpoint(path: Path, settings: Mapping[str, Any], device: torch.devi
 def _read(path: Path, kind: str, device: torch.device) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
+    except OSError:
+        raise
+    except Exception:  # whatever the reader of a damaged file ends in
         content = None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise GenerateError(f"{path}: damaged, or not {kind} of this program; delete it")

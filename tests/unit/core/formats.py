@@ -90,30 +90,32 @@ def jpeg(shape: tuple[int, int] = (64, 64), mode: str = "RGB") -> bytes:
     return buffer.getvalue()
 
 
-def tinyimagenet_files(per_class: int = 1) -> dict[str, bytes]:
+def tinyimagenet_files(per_class: int = 1, count: int = 200) -> dict[str, bytes]:
     """Content of the published zip by name below its root, with few images."""
-    ids = [f"n{(7919 * k) % 100000:08d}" for k in range(200)]
+    ids = [f"n{(7919 * k) % 100000:08d}" for k in range(count)]
     files = {
         "wnids.txt": "\n".join(ids).encode(),
         "words.txt": "".join(f"{name}\tthing {k}\n" for k, name in enumerate(ids)).encode(),
     }
-    colour, grey = jpeg(), jpeg(mode="L")
+    colours, grey = [jpeg() for _ in range(per_class)], jpeg(mode="L")
     for k, name in enumerate(ids):
         names = [f"{name}_{j}.JPEG" for j in range(per_class)]
         boxes = "".join(f"{file}\t0\t0\t63\t63\n" for file in names)
         files[f"train/{name}/{name}_boxes.txt"] = boxes.encode()
-        for file in names:
+        for file, colour in zip(names, colours, strict=True):
             files[f"train/{name}/images/{file}"] = grey if k == 3 else colour
-    rows = "".join(f"val_{k}.JPEG\t{ids[5 * k]}\t0\t0\t63\t63\n" for k in range(10))
+    rows = "".join(f"val_{k}.JPEG\t{ids[5 * k % count]}\t0\t0\t63\t63\n" for k in range(12))
     files["val/val_annotations.txt"] = rows.encode()
-    for k in range(10):
-        files[f"val/images/val_{k}.JPEG"] = colour
+    for k in range(12):
+        files[f"val/images/val_{k}.JPEG"] = colours[0]
     return files
 
 
-def make_tinyimagenet(folder: Path, files: dict[str, bytes] | None = None) -> Path:
+def make_tinyimagenet(
+    folder: Path, files: dict[str, bytes] | None = None, top: str = "tiny-imagenet-200/"
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / "tiny-imagenet-200.zip", "w") as archive:
         for name, content in (files or tinyimagenet_files()).items():
-            archive.writestr(f"tiny-imagenet-200/{name}", content)
+            archive.writestr(top + name, content)
     return folder

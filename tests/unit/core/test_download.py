@@ -1,9 +1,11 @@
 """Files are fetched in one piece or several, and only the published ones are kept."""
 
 import base64
+import errno
 import hashlib
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,46 @@ def test_a_file_that_is_there_is_not_fetched(name: str, server: _Server, tmp_pat
     fetch(a_file(server, alternatives=("cifar5m_part0.npz",)), tmp_path)
     assert server.ranges == []
     assert (tmp_path / name).read_bytes() == b"mine"
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "a folder": Path.mkdir,
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a pipe": os.mkfifo,
+    "empty": Path.touch,
+}
+
+
+@pytest.mark.parametrize("what", NO_FILES)
+def test_what_is_no_file_does_not_count_as_one(what: str, server: _Server, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    NO_FILES[what](other / "mine.npz")
+    fetch(a_file(server, alternatives=("mine.npz",)), other)
+    assert (other / "part0.npz").read_bytes() == CONTENT
+    place = tmp_path / "part0.npz"
+    NO_FILES[what](place)
+    if what == "empty":
+        fetch(a_file(server), tmp_path)
+        assert place.read_bytes() == CONTENT
+    else:
+        with pytest.raises(DataError, match=f"part0.npz: is {what}.*move it away"):
+            fetch(a_file(server), tmp_path)
+        assert len(server.ranges) == 1
+
+
+def test_a_full_disk_is_not_tried_again(
+    server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(url: str, partial: Path) -> None:
+        tried.append(url)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tried: list[str] = []
+    monkeypatch.setattr("gammascape.data.prepare.download._transfer", full)
+    with pytest.raises(OSError, match="No space left"):
+        fetch(a_file(server), tmp_path)
+    assert len(tried) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,14 @@ import io
 import lzma
 import os
 import pickle
+import re
 import signal
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +30,13 @@ from gammascape.data.prepare import (
     prepare,
     tinyimagenet,
 )
+from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import Prepared, read_prepared
 from gammascape.data.writer import Writer
 from gammascape.origin import read_manifest
 
 from .formats import (
+    RNG,
     batch,
     classes,
     idx,
@@ -64,7 +70,7 @@ def test_mnist_is_read_plain_and_packed(tmp_path: Path) -> None:
     mnist.prepare(source, tmp_path / "out", verify=False)
     prepared = read_prepared(tmp_path / "out/manifest.json", "mnist")
     images, labels = arrays(prepared)
-    raw = mnist.read_idx(next(source.glob("train-images*")), 3)
+    raw = mnist.read_idx(source, "train-images-idx3-ubyte", 3)
     assert np.array_equal(images[:, 0], raw)
     assert labels == classes(60).tolist()
     assert len(arrays(prepared, "test")[1]) == 20
@@ -136,7 +142,113 @@ def test_tinyimagenet_is_read_in_the_order_of_wnids(packed: bool, tmp_path: Path
     assert np.array_equal(grey[0], grey[1])
     assert np.array_equal(grey[0], grey[2])
     assert not np.array_equal(images[0, 0], images[0, 1])
-    assert arrays(prepared, "test")[1] == [5 * k for k in range(10)]
+    assert arrays(prepared, "test")[1] == [5 * k for k in range(12)]
+
+
+def by_class(files: dict[str, bytes], place: str) -> dict[str, bytes]:
+    """Validation images sorted into folders; `place` says where, with `{id}` and `{file}`."""
+    moved = dict(files)
+    for line in files["val/val_annotations.txt"].decode().splitlines():
+        file, name = line.split("\t")[:2]
+        moved[place.format(id=name, file=file)] = moved.pop(f"val/images/{file}")
+    return moved
+
+
+def renamed(files: dict[str, bytes], old: str, new: str) -> dict[str, bytes]:
+    return {re.sub(old, new, name): content for name, content in files.items()}
+
+
+def without(files: dict[str, bytes], *endings: str) -> dict[str, bytes]:
+    return {name: content for name, content in files.items() if not name.endswith(endings)}
+
+
+TINY = tinyimagenet_files(per_class=2, count=13)
+LAYOUTS: dict[str, tuple[dict[str, bytes], str]] = {
+    "published": (TINY, "tiny-imagenet-200/"),
+    "no top folder": (TINY, ""),
+    "nested": (TINY, "tiny-imagenet-200/tiny-imagenet-200/"),
+    "another top folder": (TINY, "data/imagenet/tiny/"),
+    "no boxes, no words": (without(TINY, "_boxes.txt", "words.txt"), ""),
+    "flat classes": (without(renamed(TINY, "/images/n", "/n"), "_boxes.txt"), ""),
+    "flat train": (without(renamed(TINY, "^train/n.*/images/", "train/"), "_boxes.txt"), ""),
+    "flat classes with boxes": (renamed(TINY, "/images/n", "/n"), ""),
+    "endings": (renamed(TINY, ".JPEG$", ".jpg"), ""),
+    "val by class": (by_class(TINY, "val/{id}/images/{file}"), ""),
+    "val by class, flat": (by_class(TINY, "val/{id}/{file}"), ""),
+    "val by class, below images": (by_class(TINY, "val/images/{id}/{file}"), ""),
+    "val by class, not listed": (
+        without(by_class(TINY, "val/{id}/{file}"), "val_annotations.txt"),
+        "",
+    ),
+    "with what Finder adds": (
+        {
+            **without(TINY, "_boxes.txt"),
+            "__MACOSX/train/n00000000/images/._n00000000_0.JPEG": b"x",
+            "train/n00000000/images/._n00000000_0.JPEG": b"x",
+            "val/.DS_Store": b"x",
+            "../../train/n00000000/images/n00000000_9.JPEG": b"x",
+        },
+        "",
+    ),
+}
+
+
+UNPACKED = ("published", "no top folder", "nested", "another top folder", "val by class, flat")
+
+
+@pytest.mark.parametrize(
+    ("layout", "packed"),
+    [*((name, True) for name in LAYOUTS), *((name, False) for name in UNPACKED)],
+)
+def test_every_layout_of_tinyimagenet_gives_the_same_data(
+    layout: str, packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tinyimagenet, "CLASSES", 13)
+    published = make_tinyimagenet(tmp_path / "published", *LAYOUTS["published"])
+    source = make_tinyimagenet(tmp_path / "source", *LAYOUTS[layout])
+    if not packed:
+        with zipfile.ZipFile(source / tinyimagenet.ZIPS[0]) as archive:
+            archive.extractall(source / "data" if layout == "no top folder" else source)
+        (source / tinyimagenet.ZIPS[0]).unlink()
+        source = source / "data" if layout == "another top folder" else source
+    digests = []
+    for folder in (published, source):
+        tinyimagenet.prepare(folder, tmp_path / "out")
+        digests.append(read_prepared(tmp_path / "out/manifest.json", "tinyimagenet").digest)
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize(
+    "place", ["MNIST/raw/{}", "MNIST/raw/{}.gz", "raw/{}", "{0}/{0}", "{0}/{1}", "{1}"]
+)
+def test_mnist_is_found_where_others_put_it_and_nothing_is_fetched(
+    place: str, tmp_path: Path
+) -> None:
+    source = make_mnist(tmp_path / "source")
+    mnist.prepare(source, tmp_path / "flat", verify=False)
+    for path in list(source.iterdir()):
+        content = path.read_bytes()
+        path.unlink()
+        target = source / place.format(path.name, path.name.replace("-idx", ".idx"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(gzip.compress(content) if place.endswith(".gz") else content)
+    download("mnist", source, files=[replace(file, urls=()) for file in DOWNLOADS["mnist"]])
+    mnist.prepare(source, tmp_path / "out", verify=False)
+    flat, found = (read_prepared(tmp_path / n / "manifest.json", "mnist") for n in ("flat", "out"))
+    assert flat.digest == found.digest
+
+
+@pytest.mark.parametrize("make", [make_cifar10, make_tinyimagenet])
+@pytest.mark.parametrize("below", ["", "unpacked"])
+def test_files_below_the_folder_are_not_fetched_again(
+    make: Callable[[Path], Path], below: str, tmp_path: Path
+) -> None:
+    name = make.__name__.removeprefix("make_")
+    make(tmp_path / below)
+    if below and name == "tinyimagenet":
+        (tmp_path / below / tinyimagenet.ZIPS[0]).rename(tmp_path / "Other.ZIP")
+    download(name, tmp_path, files=[replace(file, urls=()) for file in DOWNLOADS[name]])
+    prepare(name, tmp_path, tmp_path / "out", **({"verify": False} if name == "cifar10" else {}))
 
 
 @pytest.mark.parametrize("labels", [".npy", ".npz", ".npz.npy"])
@@ -164,6 +276,94 @@ def test_generated_chunks_are_read(tmp_path: Path) -> None:
     mnist1m.prepare(source, tmp_path / "out", mnist=prepare_mnist(tmp_path), chunks=1)
     images, _ = arrays(read_prepared(tmp_path / "out/manifest.json", "mnist1m"))
     assert np.array_equal(images, made)
+
+
+DIGITS = np.where(RNG.random((120, 1, 28, 28)) < 0.7, 0, pixels(120, 1, 28, 28)).astype(np.uint8)
+SHARES = DIGITS.astype(np.float32) / 255
+
+
+def make_digits(folder: Path, *chunks: np.ndarray[Any, Any]) -> Path:
+    folder.mkdir()
+    for number, images in enumerate(chunks):
+        np.savez(folder / f"MNIST_images_{number}.npz", images)
+        np.save(folder / f"MNIST_labels_{number}.npy", classes(len(images)))
+    return folder
+
+
+def prepared_digits(folder: Path, *chunks: np.ndarray[Any, Any], **options: Any) -> Any:
+    source, test = make_digits(folder / "digits", *chunks), prepare_mnist(folder)
+    mnist1m.prepare(source, folder / "out", mnist=test, chunks=len(chunks), **options)
+    return arrays(read_prepared(folder / "out/manifest.json", "mnist1m"))[0]
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (DIGITS, "0..255"),
+        (SHARES, "0..1"),
+        (SHARES * np.float32(1.0000001), "0..1"),
+        (2 * SHARES - 1, "-1..1"),
+        ((SHARES - 0.1307) / 0.3081, "-0.4242..2.821"),
+        (DIGITS.astype(np.float64), "0..255"),
+    ],
+)
+def test_the_range_of_chunks_is_recognized_and_said(
+    images: np.ndarray[Any, Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert np.array_equal(prepared_digits(tmp_path, images, images), np.concatenate([DIGITS] * 2))
+    assert f"MNIST_images_1.npz: pixels {words}, 0.00% outside" in capsys.readouterr().out
+    assert (
+        f"pixels {words} brought" in read_manifest(tmp_path / "out/manifest.json").record["notes"]
+    )
+
+
+def test_pixels_that_overshoot_a_range_are_clipped_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = RNG.normal(0, 0.1, SHARES.shape).astype(np.float32)
+    found = prepared_digits(tmp_path, 2 * (SHARES + noise) - 1)
+    # Bytes of the float32 numbers before and after they were brought to -1..1 and back differ by rounding.
+    expected = np.round(np.clip(SHARES + noise, 0, 1) * 255)
+    assert np.abs(found - expected).max() <= 1
+    said = re.search(r"pixels -1..1, (\d+\.\d+)% outside", capsys.readouterr().out)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(35, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (DIGITS // 128, "uint8 pixels 0..1"),
+        (DIGITS // 2, "uint8 pixels 0..127"),
+        (2 * SHARES, "float32 pixels 0..2"),
+        (SHARES / 255, "float32 pixels 0..0.003922"),
+        ((SHARES - 0.2) / 0.4, "float32 pixels -0.5..2"),
+        (np.where(SHARES == 1, np.inf, SHARES), "not finite"),
+    ],
+)
+def test_a_range_that_is_not_known_is_asked_for(
+    images: np.ndarray[Any, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=f"MNIST_images_0.npz: .*{re.escape(words)}") as caught:
+        prepared_digits(tmp_path, images)
+    assert "finite" in words or "data: mnist1m_pixels:" in str(caught.value)
+
+
+def test_the_range_that_is_given_is_used_and_held_against_the_pixels(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    found = prepared_digits(tmp_path / "a", DIGITS // 128, pixels=(0, 1))
+    assert np.array_equal(found, DIGITS // 128 * 255)
+    with pytest.raises(DataError, match=r"no pixel above 1, but 0\.\.255"):
+        prepared_digits(tmp_path / "b", SHARES, pixels=(0, 255))
+    with pytest.raises(DataError, match=r"pixels 0\.\.255, far outside 0\.\.1"):
+        prepared_digits(tmp_path / "c", DIGITS, pixels=(0, 1))
+
+
+def test_chunks_in_two_ranges_are_refused(tmp_path: Path) -> None:
+    words = r"MNIST_images_1.npz: has pixels -1\.\.1, but MNIST_images_0.npz has 0\.\.1"
+    with pytest.raises(DataError, match=words):
+        prepared_digits(tmp_path, SHARES, 2 * SHARES - 1)
 
 
 Mistake = tuple[str, Callable[[Path], object], str]
@@ -225,6 +425,57 @@ def pickled(content: object) -> bytes:
     return pickle.dumps(content, protocol=2)
 
 
+def promising(name: str, *shape: int) -> Callable[[Path], None]:
+    """An array whose header promises more than there is."""
+
+    def change(source: Path) -> None:
+        with (source / name).open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+
+    return change
+
+
+def in_zip(name: str, place: int, value: int) -> Callable[[Path], None]:
+    """Change a byte of every entry in the list of a zip: its flags or its method."""
+
+    def change(source: Path) -> None:
+        content = bytearray((source / name).read_bytes())
+        for entry in re.finditer(b"PK\x01\x02", bytes(content)):
+            content[entry.start() + place] = value
+        (source / name).write_bytes(content)
+
+    return change
+
+
+def in_place(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Put something that is no file into the place of a file."""
+
+    def change(source: Path) -> None:
+        (source / name).unlink()
+        make(source / name)
+
+    return change
+
+
+def huge_png() -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", 12_000, 12_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n\0\0\0\r"
+        + head
+        + struct.pack(">I", zlib.crc32(head))
+        + b"\0\0\0\x01IDAT"
+    )
+
+
+def tar_of_links(source: Path) -> None:
+    with tarfile.open(source / cifar10.ARCHIVES[0], "w:gz") as tar:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            link = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+            link.type, link.linkname = kind, "/etc/hostname"
+            tar.addfile(link)
+
+
 class _Evil:
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("true",)
@@ -233,6 +484,7 @@ class _Evil:
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 BATCH = "cifar-10-batches-py/data_batch_2"
 FIRST = "train/n00000000/images/n00000000_0.JPEG"
+FILES = tinyimagenet_files()
 BAD_Y = np.full(30, 11)
 
 MISTAKES: dict[str, Mistake] = {
@@ -240,7 +492,7 @@ MISTAKES: dict[str, Mistake] = {
     "mnist: cut": ("mnist", cut(IMAGES), "truncated or altered"),
     "mnist: too long": ("mnist", write(LABELS, idx(classes(60)) + b"x"), "expected 60 for shape"),
     "mnist: no idx": ("mnist", write(IMAGES, b"no idx file"), "not an idx file"),
-    "mnist: empty": ("mnist", write(IMAGES, b""), "not an idx file"),
+    "mnist: empty": ("mnist", write(IMAGES, b""), f"{IMAGES} is empty"),
     "mnist: type": ("mnist", write(IMAGES, b"\0\0\x0d\x03" + bytes(40)), "type code 0x0d"),
     "mnist: pixels": ("mnist", write(IMAGES, idx(pixels(60, 20, 20))), "expected (28, 28)"),
     "mnist: fewer labels": ("mnist", write(LABELS, idx(classes(59))), "59 labels for 60 images"),
@@ -276,6 +528,24 @@ MISTAKES: dict[str, Mistake] = {
         write(BATCH, pickled({**batch(20), "labels": [1] * 19})),
         "expected integers (20,)",
     ),
+    "mnist: folder": ("mnist", in_place(IMAGES, Path.mkdir), f"{IMAGES} is a folder"),
+    "mnist: pipe": ("mnist", in_place(IMAGES, os.mkfifo), f"{IMAGES} is a pipe"),
+    "mnist: dangling": (
+        "mnist",
+        in_place(IMAGES, lambda path: path.symlink_to("nowhere")),
+        f"{IMAGES} is a link to nothing",
+    ),
+    "mnist: promises": (
+        "mnist",
+        write(IMAGES, b"\0\0\x08\x03" + b"\xff" * 12),
+        "0 bytes of data, expected 79228162",
+    ),
+    "cifar10: unhashable": (
+        "cifar10",
+        write(BATCH, b"\x80\x02}(]U\x01au."),
+        "not a batch of CIFAR-10 (unhashable",
+    ),
+    "cifar10: links": ("cifar10", tar_of_links, "no data_batch_1 could be read"),
     "cifar10: archive": ("cifar10", write("cifar-10-python.tar.gz", b"x"), "archive"),
     "cifar5m: part missing": ("cifar5m", remove("part3.npz"), "part3.npz or cifar5m_part3.npz"),
     "cifar5m: cut": ("cifar5m", cut("part2.npz", 3000), "part2.npz: damaged or truncated"),
@@ -304,6 +574,70 @@ MISTAKES: dict[str, Mistake] = {
         "cifar5m",
         npz("part4.npz", X=pixels(30, 32, 32, 3), Y=BAD_Y),
         "label 11 is outside",
+    ),
+    "cifar5m: encrypted": ("cifar5m", in_zip("part1.npz", 8, 1), "X.npy in it is encrypted"),
+    "cifar5m: method": ("cifar5m", in_zip("part1.npz", 10, 12), "is packed by method 12"),
+    "mnist1m: promises": (
+        "mnist1m",
+        promising("MNIST_labels_0.npy", 2**40),
+        f"MNIST_labels_0.npy: ends {2**40} rows",
+    ),
+    "mnist1m: rows that are too long": (
+        "mnist1m",
+        promising("MNIST_labels_0.npy", 20, 2**40),
+        "MNIST_labels_0.npy: ends 20 rows",
+    ),
+    "mnist1m: number": ("mnist1m", promising("MNIST_labels_0.npy"), "has shape (), expected rows"),
+    "mnist1m: header": (
+        "mnist1m",
+        write("MNIST_labels_0.npy", b"\x93NUMPY\x02\0\xff\xff\xff\x7f" + bytes(20_000)),
+        "MNIST_labels_0.npy: holds more than it can be",
+    ),
+    "tinyimagenet: encrypted": (
+        "tinyimagenet",
+        in_zip("tiny-imagenet-200.zip", 8, 1),
+        "wnids.txt in it is encrypted",
+    ),
+    "tinyimagenet: another zip": (
+        "tinyimagenet",
+        lambda source: make_tinyimagenet(source, {"photo.JPEG": jpeg()}),
+        "no wnids.txt in it",
+    ),
+    "tinyimagenet: folder as zip": (
+        "tinyimagenet",
+        in_place("tiny-imagenet-200.zip", Path.mkdir),
+        "tiny-imagenet-200.zip is a folder",
+    ),
+    "tinyimagenet: bomb": ("tinyimagenet", zipped(**{FIRST: huge_png()}), "12000x12000 pixels"),
+    "tinyimagenet: no training image": (
+        "tinyimagenet",
+        lambda source: make_tinyimagenet(source, without(FILES, "_boxes.txt", FIRST)),
+        "no tiny-imagenet-200/train/n00000000/images/*.JPEG",
+    ),
+    "tinyimagenet: no annotations": (
+        "tinyimagenet",
+        zipped(**{"val/val_annotations.txt": None}),
+        "no tiny-imagenet-200/val/val_annotations.txt",
+    ),
+    "tinyimagenet: val listed otherwise": (
+        "tinyimagenet",
+        lambda source: make_tinyimagenet(source, by_class(FILES, "val/n00000000/{file}")),
+        "lies in the folder of n00000000, but val/val_annotations.txt gives it the class n000",
+    ),
+    "tinyimagenet: val not listed": (
+        "tinyimagenet",
+        zipped(**{"val/n00000000/val_99.JPEG": jpeg()}),
+        "val/val_annotations.txt does not list it",
+    ),
+    "tinyimagenet: val missing": (
+        "tinyimagenet",
+        zipped(**{"val/images/val_3.JPEG": None}),
+        "no tiny-imagenet-200/val/images/val_3.JPEG",
+    ),
+    "tinyimagenet: listed outside": (
+        "tinyimagenet",
+        zipped(**{"val/val_annotations.txt": b"../../../../etc/passwd\tn00000000\n"}),
+        "no tiny-imagenet-200/val/images/passwd",
     ),
     "tinyimagenet: no zip": (
         "tinyimagenet",
@@ -357,7 +691,7 @@ MISTAKES: dict[str, Mistake] = {
     "tinyimagenet: zip altered": (
         "tinyimagenet",
         alter("tiny-imagenet-200.zip", 60_000),
-        "is damaged (Bad CRC-32",
+        "damaged or truncated file (Bad CRC-32",
     ),
     "tinyimagenet: nothing": ("tinyimagenet", remove("tiny-imagenet-200.zip"), "neither"),
     "mnist1m: altered": ("mnist1m", alter("MNIST_images_1.npz", 9000), "damaged or truncated"),
@@ -399,7 +733,7 @@ MISTAKES: dict[str, Mistake] = {
     "mnist1m: scale": (
         "mnist1m",
         npz("MNIST_images_0.npz", arr_0=np.full((20, 1, 28, 28), 255, np.float32)),
-        "a pixel of 255; expected about 0..1",
+        "float32 pixels 255..255",
     ),
     "mnist1m: not finite": (
         "mnist1m",
@@ -446,17 +780,73 @@ def test_a_wrong_file_is_named_and_leaves_nothing_behind(mistake: Mistake, tmp_p
     assert no_leftovers(folder.parent)
 
 
+@pytest.mark.parametrize("archived", [False, True])
+def test_no_pickle_is_loaded_before_its_checksum(
+    archived: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cifar10, "_Unpickler", None)
+    source = make_cifar10(tmp_path / "source")
+    if archived:
+        with tarfile.open(source / cifar10.ARCHIVES[0], "w:gz") as tar:
+            tar.add(source / cifar10.FOLDERS[0], cifar10.FOLDERS[0])
+    with pytest.raises(DataError, match=r"data_batch_1: .* md5 .* but the published file has"):
+        cifar10.prepare(source, tmp_path / "out")
+
+
+def test_what_unpacks_without_bound_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "_MOST", 10_000)
+    monkeypatch.setattr(cifar10, "_ARCHIVE_BYTES", 10_000)
+    monkeypatch.setattr(tinyimagenet, "_MOST", 1000)
+    monkeypatch.setattr(cifar5m, "_MOST", 20)
+    monkeypatch.setattr(mnist1m, "_MOST", 10)
+    archive = tmp_path / "cifar10" / cifar10.ARCHIVES[0]
+    archive.parent.mkdir()
+    archive.write_bytes(gzip.compress(b"x" + bytes(100_000)))
+    for make, words in (
+        (make_mnist, "train-images-idx3-ubyte: holds more"),
+        (make_cifar10, "tar.gz: (holds more|damaged)"),
+        (make_cifar5m, "part0.npz: promises 30 images"),
+        (make_tinyimagenet, "wnids.txt: would have 1999 bytes"),
+        (make_mnist1m, "MNIST_images_0.npz: promises 20 images"),
+    ):
+        name = make.__name__.removeprefix("make_")
+        source = make(tmp_path / name)
+        if name == "mnist1m":
+            monkeypatch.setattr(mnist, "_MOST", 10**6)
+        with pytest.raises(DataError, match=words):
+            prepare_small(name, source, tmp_path / "out", tmp_path)
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
+    source = make_mnist(tmp_path / "source")
+    with pytest.raises(DataError, match="is no prepared data; write to another folder"):
+        mnist.prepare(source, source, verify=False)
+    assert len(list(source.iterdir())) == 4
+
+
+def test_shards_outside_of_their_folder_are_not_read(tmp_path: Path) -> None:
+    manifest = prepare_mnist(tmp_path)
+    name = "train-0000.images.npy"
+    (tmp_path / name).write_bytes((manifest.parent / name).read_bytes())
+    manifest.write_text(manifest.read_text().replace(f'"{name}"', f'"../{name}"'))
+    with pytest.raises(DataError, match=r"outside of its folder|another digest|altered"):
+        read_prepared(manifest, "mnist")
+
+
 def test_altered_published_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"md5 .* but the published file has"):
         mnist.prepare(make_mnist(tmp_path / "mnist"), tmp_path / "out")
-    with pytest.raises(DataError, match="20 images, expected 10000"):
+    with pytest.raises(DataError, match=r"data_batch_1: .* md5 .* but the published file has"):
         cifar10.prepare(make_cifar10(tmp_path / "cifar10"), tmp_path / "out")
 
 
 def test_altered_binary_batches_are_refused_and_their_order_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = make_cifar10(tmp_path / "source", n=10_000, binary=True)
+    monkeypatch.setattr(cifar10, "_IMAGES", 20)
+    source = make_cifar10(tmp_path / "source", binary=True)
     inside = source / cifar10.FOLDERS[True]
     for name in ("data_batch_3.bin", "data_batch_5.bin"):
         (inside / name).write_bytes((inside / "data_batch_1.bin").read_bytes())
@@ -499,7 +889,6 @@ def test_an_interrupted_preparation_leaves_the_older_one(tmp_path: Path) -> None
         write_some(5, True)
     kept = read_prepared(tmp_path / "x/manifest.json", "x")
     assert [shard.samples for shard in kept.train] == [4, 4, 1]
-    (tmp_path / ".x.123").mkdir()
     write_some(5, False)
     assert no_leftovers(tmp_path)
     assert (

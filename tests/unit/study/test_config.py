@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gammascape.data.prepare import __main__
 from gammascape.study import StudyError, load_config
 
 ROOT = Path(__file__).parents[3]
@@ -34,6 +35,8 @@ def test_one_study_or_a_list_of_them() -> None:
         ({"study": "a.yaml", "data": "data"}, ['data: needs a mapping, got "data"']),
         ({"study": "a.yaml", "data": {"mist": "x"}}, ["data.mist: unknown key; did you mean mnist"]),
         ({"study": "a.yaml", "data": {"mnist": ""}}, ["data.mnist: is empty"]),
+        ({"study": "a.yaml", "data": {"mnist1m_pixels": [1, 1]}}, ["mnist1m_pixels: needs two diff"]),
+        ({"study": "a.yaml", "data": {"mnist1m_pixels": "0..1"}}, ["mnist1m_pixels: needs a list"]),
         ({"study": ["x/a.yaml", "y/a.yaml"]}, ["study: x/a.yaml and y/a.yaml", "results/a"]),
         ({"study": "a.yaml", "cores": 4}, ["cores: unknown key; the keys here are study, data"]),
     ],
@@ -47,6 +50,19 @@ def test_a_mistake_names_the_file_the_key_and_the_fix(
     assert message.startswith("config/config.yaml: 1 problem\n")
     for fragment in fragments:
         assert fragment in message
+
+
+def test_the_pixels_of_chunks_are_arguments_of_their_preparation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Data that are prepared already are not prepared again where the key is left out.
+    assert load_config({"study": "a.yaml"}).data.chunks == "data/mnist1m"
+    config = load_config({"study": "a.yaml", "data": {"mnist1m_pixels": [-0.00001, 1]}})
+    folder, *options = config.data.chunks
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(__main__, "prepare", lambda *_, **options: given.update(options))
+    __main__.main(["mnist1m", "--output=x", "--mnist=x", "--source", folder, *options])
+    assert given["pixels"] == [-0.00001, 1.0]
 
 
 def test_a_flag_of_the_command_line_is_text() -> None:

@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--mnist", type=Path, help="manifest of prepared MNIST, for mnist1m")
     parser.add_argument("--chunks", type=int, default=mnist1m.CHUNKS, help="number, for mnist1m")
+    parser.add_argument("--pixels", type=float, nargs=2, help="black and white, for mnist1m")
     parser.add_argument(
         "--generator", type=json.loads, help="JSON: how the chunks were generated, for mnist1m"
     )
@@ -35,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(
                 "mnist1m needs --mnist, the manifest of prepared MNIST, for its test images"
             )
-        options = {name: getattr(chosen, name) for name in ("mnist", "chunks", "generator")}
+        names = ("mnist", "chunks", "generator", "pixels")
+        options = {name: getattr(chosen, name) for name in names}
     try:
         if chosen.download and chosen.source is not None and chosen.dataset in DOWNLOADS:
             download(chosen.dataset, chosen.source)

@@ -4,17 +4,20 @@ import hashlib
 import io
 import pickle
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from gammascape.data.prepare.sources import (
     PACKED,
-    check_md5,
+    check_published,
+    damage,
     existing_folder,
     find,
     naming,
+    opened,
+    present,
     unpacked,
 )
 from gammascape.data.prepared import Bytes, DataError, Split
@@ -27,8 +30,10 @@ BATCHES: dict[Split, tuple[str, ...]] = {
     "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
     "test": ("test_batch",),
 }
-ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz")
+ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-python.tar")
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
+PLACES = (*FOLDERS, "", *(f"*/{name}" for name in FOLDERS))
+"""Where the batches may lie, below the folder of the user."""
 
 # md5 of the python batches, as torchvision checks them.
 PUBLISHED = {
@@ -39,6 +44,9 @@ PUBLISHED = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+_IMAGES = 10_000
+_BATCH_BYTES, _ARCHIVE_BYTES = 2**25, 2**28
+"""A batch has 31 MB, an unpacked archive 186 MB: what goes on beyond these bounds is another file."""
 # Of the binary batches no sums are published but the archive's. They hold the same images, so these are sums over
 # the python batches: sha256 of the sorted sha256 of each label byte with its image, whatever their order is.
 PUBLISHED_CONTENT: dict[Split, str] = {
@@ -51,27 +59,35 @@ _ROW = 1 + 3 * 32 * 32
 def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
     """Write CIFAR-10; `verify` demands the published python batches byte for byte, or their images in binary ones.
 
+    No pickle is loaded before its md5 was found to be the published one.
+
     Raises:
         DataError: if a file is missing, damaged, altered, or has a label out of range.
     """
     what = f"{ARCHIVES[0]} or its unpacked batches"
     source = existing_folder(source, "cifar10", what)
     with Writer(folder, "cifar10", SHAPE, 10, class_names=CLASSES) as writer:
-        archive = next((source / name for name in ARCHIVES if (source / name).is_file()), None)
-        packed = _Archive(archive) if archive else None
+        archive = present(source, ARCHIVES)
+        packed = _members(archive) if archive else {}
+        inside = source if archive else find(source, names_of("data_batch_1"), PLACES).parent
         for split, names in BATCHES.items():
             rows: list[bytes] = []
             for name in names:
-                path, content, is_binary = packed.read(name) if packed else _read(source, name)
+                if archive:
+                    path, content = _member(archive, packed, name)
+                else:
+                    path = find(inside, names_of(name))
+                    content = unpacked(path, _BATCH_BYTES)
+                is_binary = path.name.startswith(f"{name}.bin")
+                if verify and not is_binary:
+                    check_published(path, content, PUBLISHED[name])
                 with naming(path):
                     images, labels = (_parse_binary if is_binary else _parse_python)(content)
-                    if verify and len(images) != 10_000:
-                        raise ValueError(f"holds {len(images)} images, expected 10000")
-                if not is_binary and verify:
-                    check_md5(path, content, PUBLISHED[name])
+                    if verify and len(images) != _IMAGES:
+                        raise ValueError(f"holds {len(images)} images, expected {_IMAGES}")
                 if is_binary:
                     rows += _row_digests(content)
-                if not packed:
+                if not archive:
                     writer.source(path)
                 with naming(path):
                     writer.add(split, images, labels)
@@ -99,34 +115,37 @@ def _check_content(place: Path, split: Split, rows: list[bytes]) -> None:
         )
 
 
-def _read(source: Path, name: str) -> tuple[Path, bytes, bool]:
-    inside = next((source / part for part in FOLDERS if (source / part).is_dir()), source)
-    candidates = [f"{name}{packed}" for packed in PACKED] + [f"{name}.bin"]
-    path = find(inside, candidates)
-    return path, unpacked(path), path.name.startswith(f"{name}.bin")
+def names_of(batch: str) -> list[str]:
+    """Names under which a batch is found, python version first."""
+    return [f"{batch}{packed}" for packed in PACKED] + [f"{batch}.bin"]
 
 
-class _Archive:
-    """The tar.gz as it is published, read once from front to end."""
+def _members(path: Path) -> dict[str, bytes]:
+    """Batches in an archive by their names, read once from front to end; links and all else are passed over."""
+    wanted = {
+        batch + ending for names in BATCHES.values() for batch in names for ending in ("", ".bin")
+    }
+    found: dict[str, bytes] = {}
+    with (
+        opened(path, _ARCHIVE_BYTES) as content,
+        damage(path, "archive"),
+        tarfile.open(fileobj=content, mode="r|") as archive,  # type: ignore[call-overload]
+    ):
+        for member in archive:
+            name = PurePosixPath(member.name).name
+            file = archive.extractfile(member) if member.isreg() and name in wanted else None
+            if file is not None and member.size <= _BATCH_BYTES:
+                found.setdefault(name, file.read())
+    return found
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._found: dict[str, bytes] = {}
-        try:
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    file = archive.extractfile(member)
-                    if file is not None:
-                        self._found[Path(member.name).name] = file.read()
-        except (tarfile.TarError, EOFError, OSError) as error:
-            text = f"{path}: damaged or truncated archive ({error}); fetch it again"
-            raise DataError(text) from error
 
-    def read(self, name: str) -> tuple[Path, bytes, bool]:
-        for member, is_binary in ((name, False), (f"{name}.bin", True)):
-            if member in self._found:
-                return self._path / member, self._found[member], is_binary
-        raise DataError(f"{self._path}: holds no {name}")
+def _member(archive: Path, packed: dict[str, bytes], batch: str) -> tuple[Path, bytes]:
+    for name in (batch, f"{batch}.bin"):
+        if name in packed:
+            return archive / name, packed[name]
+    raise DataError(
+        f"{archive}: damaged, or not the published archive: no {batch} could be read in it; fetch it again"
+    )
 
 
 def _parse_binary(content: bytes) -> tuple[Bytes, Bytes]:
@@ -139,7 +158,7 @@ def _parse_binary(content: bytes) -> tuple[Bytes, Bytes]:
 def _parse_python(content: bytes) -> tuple[Bytes, Any]:
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError) as error:
+    except Exception as error:  # whatever the instructions in a damaged pickle end in
         raise ValueError(f"not a batch of CIFAR-10 ({error})") from error
     if not isinstance(batch, dict) or "data" not in batch or "labels" not in batch:
         raise ValueError("not a batch of CIFAR-10: no data and labels in it")

@@ -1,21 +1,19 @@
 """CIFAR-5M (Nakkiran, Neyshabur, Sedghi, arXiv 2010.08127) from its six npz parts, converted piece by piece."""
 
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from gammascape.data.prepare.arrays import stored
 from gammascape.data.prepare.cifar10 import CLASSES, SHAPE
 from gammascape.data.prepare.sources import existing_folder, find, naming
-from gammascape.data.prepared import DataError
-from gammascape.data.writer import RowReader, Writer
+from gammascape.data.writer import Writer
 
 PARTS = 6
 TEST_SAMPLES = 10_000
 """Images of the last part that are for testing; parts 0 to 4 are for training, as the authors split them."""
+_MOST = 1_000_448
+"""Images of a published part: one that promises more is refused before it is unpacked."""
 _ROWS = 20_000
 """Images in memory at once: 61 MB."""
 
@@ -35,7 +33,7 @@ def prepare(source: Path | None, folder: Path) -> None:
     with Writer(folder, "cifar5m", SHAPE, 10, class_names=CLASSES, notes=notes) as writer:
         for number, path in enumerate(paths):
             print(f"{path.name}", flush=True)
-            with naming(path), npz_members(path, ("X", "Y")) as (pixels, classes):
+            with naming(path), stored(path, "X", "Y") as (pixels, classes):
                 if pixels.dtype != np.uint8 or pixels.shape[1:] != (32, 32, 3):
                     raise ValueError(
                         f"X is {pixels.dtype} {pixels.shape}, expected uint8 (n, 32, 32, 3)"
@@ -44,6 +42,8 @@ def prepare(source: Path | None, folder: Path) -> None:
                     raise ValueError(
                         f"Y is {classes.dtype} {classes.shape}, expected integers ({pixels.shape[0]},)"
                     )
+                if pixels.shape[0] > _MOST:
+                    raise ValueError(f"promises {pixels.shape[0]} images; a part has {_MOST}")
                 test = number == PARTS - 1
                 left = TEST_SAMPLES if test else pixels.shape[0]
                 pieces = zip(pixels.rows(_ROWS), classes.rows(_ROWS), strict=True)
@@ -53,24 +53,3 @@ def prepare(source: Path | None, folder: Path) -> None:
                     writer.add("test" if test else "train", channels_first, labels[:left])
                     left -= len(channels_first)
             writer.source(path)
-
-
-@contextmanager
-def npz_members(path: Path, names: tuple[str, ...]) -> Iterator[tuple[RowReader, ...]]:
-    """Arrays of an npz file as streams of rows.
-
-    Raises:
-        DataError: if the file is damaged, truncated, or has no such array.
-    """
-    try:
-        with ExitStack() as stack:
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
-            if missing:
-                found = ", ".join(Path(name).stem for name in archive.namelist()) or "nothing"
-                raise DataError(f"{path}: has no array {missing[0]}, only {found}")
-            files = [stack.enter_context(archive.open(f"{name}.npy")) for name in names]
-            yield tuple(RowReader(file) for file in files)  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        text = f"{path}: damaged or truncated npz file ({error}); fetch it again"
-        raise DataError(text) from error

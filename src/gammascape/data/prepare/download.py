@@ -1,6 +1,7 @@
 """Fetching published files: resumed where a transfer broke off, tried again, and believed by size and checksum."""
 
 import base64
+import errno
 import hashlib
 import http.client
 import time
@@ -11,16 +12,19 @@ from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 
+from gammascape.data.prepare import cifar10, mnist, tinyimagenet
+from gammascape.data.prepare.sources import occupied, present
 from gammascape.data.prepared import DataError
 
 ATTEMPTS = 6
 _PIECE = 2**20
 _TIMEOUT = 60.0
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 @dataclass(frozen=True)
 class File:
-    """A published file; `alternatives` are other names under which a user may have it."""
+    """A published file; `alternatives` are other names or patterns under which a user may have it."""
 
     name: str
     urls: tuple[str, ...]
@@ -36,7 +40,12 @@ def _mnist(stem: str, size: int, md5: str) -> File:
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     )
-    return File(name, tuple(place + name for place in places), size, md5, (stem,))
+    urls = tuple(place + name for place in places)
+    return File(name, urls, size, md5, _below(mnist.PLACES, mnist.names_of(stem)))
+
+
+def _below(places: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    return tuple((Path(place) / name).as_posix() for place in places for name in names)
 
 
 DOWNLOADS: dict[str, tuple[File, ...]] = {
@@ -52,14 +61,7 @@ DOWNLOADS: dict[str, tuple[File, ...]] = {
             ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
             170498071,
             "c58f30108f718f92721af3b95e74349a",
-            (
-                "cifar-10-binary.tar.gz",
-                "cifar-10-batches-py",
-                "cifar-10-batches-bin",
-                "data_batch_1",
-                "data_batch_1.xz",
-                "data_batch_1.bin",
-            ),
+            (*cifar10.ARCHIVES, *_below(cifar10.PLACES, cifar10.names_of("data_batch_1"))),
         ),
     ),
     "cifar5m": tuple(
@@ -76,7 +78,7 @@ DOWNLOADS: dict[str, tuple[File, ...]] = {
             ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
             248100043,
             "90528d7ca1a48142e341f4ef8d21d0de",
-            ("tiny-imagenet-200", "wnids.txt"),
+            (*tinyimagenet.ZIPS, *tinyimagenet.FOLDERS),
         ),
     ),
 }
@@ -92,18 +94,18 @@ def download(
     """Fetch the files of a dataset that are not in `folder` under one of their names.
 
     Raises:
-        DataError: if a file cannot be fetched, or is not the published one.
+        DataError: if a file cannot be fetched, is not the published one, or has no place to go to.
     """
     for file in DOWNLOADS[dataset] if files is None else files:
-        names = (file.name, *file.alternatives)
-        if any((folder / name).exists() for name in names) or _has_another_zip(folder, file):
+        if present(folder, (file.name, *file.alternatives)) is not None:
             continue
+        path = folder / file.name
+        if (what := occupied(path)) not in (None, "empty"):
+            raise DataError(
+                f"{path}: is {what}, where the file belongs; move it away and start again"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        fetch(file, folder / file.name, wait)
-
-
-def _has_another_zip(folder: Path, file: File) -> bool:
-    return file.name.endswith(".zip") and any(folder.glob("*.zip"))
+        fetch(file, path, wait)
 
 
 def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
@@ -122,7 +124,9 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             print(f"fetching {url}", flush=True)
             stated = _transfer(url, partial)
         except (OSError, http.client.HTTPException) as error:
-            # urllib's errors are OSErrors.
+            # urllib's errors are OSErrors, too; what the disk refuses is no matter of another attempt.
+            if getattr(error, "errno", None) in _OF_THE_DISK:
+                raise
             trouble.append(f"{url}: {error}")
             continue
         wrong = _difference(file, partial, stated)

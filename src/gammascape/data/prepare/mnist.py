@@ -1,11 +1,12 @@
 """MNIST (LeCun, Cortes, Burges) from its four idx files, each plain or packed with gzip."""
 
+import math
 import struct
 from pathlib import Path
 
 import numpy as np
 
-from gammascape.data.prepare.sources import check_md5, existing_folder, find, naming, unpacked
+from gammascape.data.prepare.sources import check_published, existing_folder, find, naming, unpacked
 from gammascape.data.prepared import Bytes, DataError, Split
 from gammascape.data.writer import Writer
 
@@ -19,6 +20,10 @@ PUBLISHED = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 SPLITS: dict[Split, str] = {"train": "train", "test": "t10k"}
+PLACES = ("", "MNIST/raw", "raw", "MNIST")
+"""Where the files may lie, below the folder of the user; torchvision puts them into MNIST/raw."""
+_PUBLISHED_BYTES, _MOST = 47_040_016, 2**30
+"""Bytes of the largest published file, unpacked, and of the largest file of that kind that is read at all."""
 
 
 def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
@@ -48,21 +53,26 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
 
 
 def _read(source: Path, stem: str, dimensions: int, verify: bool) -> tuple[Path, Bytes]:
-    path = find(source, [f"{stem}.gz", stem])
-    content = unpacked(path)
-    array = parse_idx(path, content, dimensions)
+    path = find(source, names_of(stem), PLACES)
+    content = unpacked(path, _PUBLISHED_BYTES if verify else _MOST)
     if verify:
-        check_md5(path, content, PUBLISHED[stem])
-    return path, array
+        check_published(path, content, PUBLISHED[stem])
+    return path, parse_idx(path, content, dimensions)
 
 
-def read_idx(path: Path, dimensions: int) -> Bytes:
-    """Read one idx file of uint8, plain or packed.
+def names_of(stem: str) -> tuple[str, ...]:
+    """Names under which a file is found; some unpackers make a folder of its name and put it there."""
+    dotted = stem.replace("-idx", ".idx")
+    return (f"{stem}.gz", stem, dotted, f"{stem}/{stem}", f"{stem}/{dotted}")
+
+
+def read_idx(source: Path, stem: str, dimensions: int) -> Bytes:
+    """Read the idx file of that name in a folder, plain or packed.
 
     Raises:
-        DataError: if the file is truncated, damaged, or holds another type or number of dimensions.
+        DataError: if it is missing, truncated, damaged, or holds another type or number of dimensions.
     """
-    return parse_idx(path, unpacked(path), dimensions)
+    return _read(source, stem, dimensions, verify=False)[1]
 
 
 def parse_idx(path: Path, raw: bytes, dimensions: int) -> Bytes:
@@ -77,7 +87,7 @@ def parse_idx(path: Path, raw: bytes, dimensions: int) -> Bytes:
     if raw[2] != _IDX_UINT8:
         raise DataError(f"{path}: idx type code {raw[2]:#04x}, expected 0x08 (uint8)")
     shape = struct.unpack(f">{dimensions}I", raw[4:head])
-    size = int(np.prod(shape, dtype=np.int64))
+    size = math.prod(shape)
     if len(raw) != head + size:
         raise DataError(
             f"{path}: {len(raw) - head} bytes of data, expected {size} for shape {shape}; the file is "

@@ -1,16 +1,25 @@
-"""Finding and reading the files that a dataset is published as."""
+"""Finding the files that a dataset is published as, and reading them without trust in what they promise."""
 
+import errno
 import gzip
 import hashlib
+import io
 import lzma
-import zlib
-from collections.abc import Iterator, Sequence
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from gammascape.data.prepared import DataError
 
 PACKED = (".gz", ".xz", "")
+_PACKERS: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
+    b"\x1f\x8b": ("gz", gzip.open),
+    b"\xfd7zXZ\0": ("xz", lzma.open),
+}
 
 
 def existing_folder(source: Path | None, name: str, what: str) -> Path:
@@ -27,47 +36,152 @@ def existing_folder(source: Path | None, name: str, what: str) -> Path:
     return source
 
 
-def find(folder: Path, names: Sequence[str]) -> Path:
-    """The first of these files that is in the folder.
+def find(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> Path:
+    """The first of these files that is in the folder, or in one of the `places` below it.
 
     Raises:
-        DataError: naming all of them, if none is.
+        DataError: naming all of them, if none is; a folder, an empty file or a link to nothing is none.
     """
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(f"{folder}: no file {' or '.join(names)} in this folder")
+    if (path := present(folder, names, places)) is not None:
+        return path
+    paths = [folder / place / name for place in places for name in names]
+    odd = "".join(f"; {path} is {what}" for path in paths if (what := occupied(path)))
+    plain = " or ".join(name for name in names if "/" not in name)
+    below = "".join(f" or its {place}" for place in places if place)
+    raise DataError(f"{folder}: no file {plain} in this folder{below}{odd}")
 
 
-def unpacked(path: Path) -> bytes:
+def present(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> Path | None:
+    """The file that `find` finds; None without one. Names may be patterns, which no hidden file matches."""
+    for place in places:
+        for name in names:
+            for path in sorted(folder.glob((Path(place) / name).as_posix())):
+                if path.is_file() and path.stat().st_size and not path.name.startswith("."):
+                    return path
+    return None
+
+
+def occupied(path: Path) -> str | None:
+    """What stands in the place of a file and is no file with content, in words; None: nothing, or such a file."""
+    if path.is_file():
+        return None if path.stat().st_size else "empty"
+    if path.is_dir():
+        return "a folder"
+    if path.exists():
+        return "a pipe, socket or device"
+    return "a link to nothing" if path.is_symlink() else None
+
+
+@contextmanager
+def damage(path: Path, kind: str) -> Iterator[None]:
+    """Turn what a reader raises about the content of a file into a DataError that names the file.
+
+    Errors of the system, such as a full disk, stay what they are.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    # Readers of archives and pickles end in almost any exception where one byte was changed.
+    except Exception as error:
+        # A place before the begin of the file is the file's fault, too.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        why = (str(error) or type(error).__name__).splitlines()[0][:100]
+        raise DataError(f"{path}: damaged or truncated {kind} ({why}); fetch it again") from error
+
+
+@dataclass
+class Bounded:
+    """A stream that is read up to `left` bytes, and refused where it goes on beyond them."""
+
+    file: IO[bytes]
+    left: int
+    path: Path
+
+    def read(self, size: int = 2**20, /) -> bytes:
+        """The next bytes, `size` at most.
+
+        Raises:
+            DataError: if the stream is longer than it may be.
+        """
+        piece = self.file.read(min(size, self.left + 1))
+        self.left -= len(piece)
+        if self.left < 0:
+            raise DataError(
+                f"{self.path}: holds more than it can be; it is another file or altered"
+            )
+        return piece
+
+
+@contextmanager
+def opened(path: Path, most: int) -> Iterator[Bounded]:
+    """The content of a file, unpacked on the way if it begins as gzip or xz does, whatever it is called.
+
+    Raises:
+        DataError: if it is damaged or truncated, or has more than `most` bytes.
+    """
+    with path.open("rb") as file:
+        head = file.read(6)
+        file.seek(0)
+        known = (packer for magic, packer in _PACKERS.items() if head.startswith(magic))
+        kind, unpack = next(known, ("", None))
+        with damage(path, f"{kind} file"):
+            yield Bounded(unpack(file) if unpack else file, most, path)
+
+
+def unpacked(path: Path, most: int) -> bytes:
     """Content of a file that may be packed with gzip or xz.
 
     Raises:
-        DataError: if it is damaged or truncated.
+        DataError: as `opened`.
     """
-    try:
-        raw = path.read_bytes()
-        if path.suffix == ".gz":
-            return gzip.decompress(raw)
-        return lzma.decompress(raw) if path.suffix == ".xz" else raw
-    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        text = (
-            f"{path}: damaged or truncated {path.suffix[1:] or ''} file ({error}); fetch it again"
+    content = io.BytesIO()
+    with opened(path, most) as file:
+        shutil.copyfileobj(file, content, 2**20)
+    return content.getvalue()
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """A zip file with its list of members.
+
+    Raises:
+        DataError: if the list is damaged.
+    """
+    with damage(path, "zip file"):
+        return zipfile.ZipFile(path)
+
+
+def open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    """A member of the zip file at `path`, which gives no more bytes than `member.file_size`.
+
+    Raises:
+        DataError: if it is encrypted, or packed in a way that cannot be bounded.
+    """
+    if member.flag_bits & 1:
+        raise DataError(
+            f"{path}: {member.filename} in it is encrypted; unpack it with its password and pack it without"
         )
-        raise DataError(text) from error
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(
+            f"{path}: {member.filename} in it is packed by method {member.compress_type}; unpack it, and "
+            "pack it with deflate, as zip does"
+        )
+    with damage(path, "zip file"):
+        return archive.open(member)
 
 
-def check_md5(path: Path, content: bytes, published: str) -> None:
-    """Compare the md5 of a file's unpacked content with the published one.
+def check_published(path: Path, content: bytes, md5: str) -> None:
+    """Compare a file's unpacked content with the md5 of the published one.
 
     Raises:
         DataError: if they differ.
     """
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != published:
+    if found != md5:
         raise DataError(
-            f"{path}: md5 {found}, but the published file has {published}: it was altered or is "
-            "another file; fetch it again"
+            f"{path}: {len(content)} bytes with md5 {found}, but the published file has {md5}: it was "
+            "altered, is truncated or is another file; fetch it again"
         )
 
 

@@ -1,98 +1,120 @@
 """Tiny ImageNet (200 classes, 64x64) from the published zip, read as it is, or from its unpacked folder.
 
 The number of a class is its place in wnids.txt. Images for testing are those of val/, with the classes of
-val_annotations.txt: those of test/ have no published labels.
+val_annotations.txt or of the folders that they were sorted into: those of test/ have no published labels.
 """
 
 import io
+import os
 import re
+import stat
+import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.data.prepare.sources import existing_folder, naming
+from gammascape.data.prepare.sources import (
+    damage,
+    existing_folder,
+    naming,
+    occupied,
+    open_member,
+    open_zip,
+    present,
+)
 from gammascape.data.prepared import Bytes, DataError
 from gammascape.data.writer import Writer
 
-ZIP = "tiny-imagenet-200.zip"
-ROOT = "tiny-imagenet-200"
+ZIPS = ("tiny-imagenet-200.zip", "*.[zZ][iI][pP]")
+FOLDERS = ("wnids.txt", "*/wnids.txt", "*/*/wnids.txt")
 CLASSES = 200
 SHAPE = (3, 64, 64)
 _BATCH = 2000
+_IMAGES = (".jpeg", ".jpg", ".png")
+_ANNOTATIONS = "val/val_annotations.txt"
+_MOST = 2**25
+"""Bytes of one file; words.txt has 3 MB, and no image as much."""
 
 
-class _Files(Protocol):
+@dataclass
+class _Files:
+    """Files by their names below the folder that has wnids.txt, in a zip or on the disk."""
+
     place: Path
-
-    def read(self, name: str) -> bytes: ...
-
-    def close(self) -> None: ...
-
-
-class _Zip:
-    def __init__(self, path: Path) -> None:
-        self.place = path
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            text = f"{path}: damaged or truncated zip file ({error}); fetch it again"
-            raise DataError(text) from error
+    root: str
+    members: Mapping[str, zipfile.ZipInfo | Path]
+    archive: zipfile.ZipFile | None = None
 
     def read(self, name: str) -> bytes:
-        try:
-            return self._archive.read(f"{ROOT}/{name}")
-        except KeyError:
-            raise DataError(f"{self.place}: no {ROOT}/{name} in it") from None
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-            raise DataError(f"{self.place}: {name} is damaged ({error}); fetch it again") from error
-
-    def close(self) -> None:
-        self._archive.close()
-
-
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self.place = path
-
-    def close(self) -> None:
-        pass
-
-    def read(self, name: str) -> bytes:
-        try:
-            return (self.place / name).read_bytes()
-        except OSError:
-            raise DataError(f"{self.place / name}: missing or not readable") from None
+        member, path = self.members[name], self.place / name
+        if isinstance(member, Path) and (what := occupied(member)):
+            raise DataError(f"{path}: is {what}, expected a file")
+        size = member.stat().st_size if isinstance(member, Path) else member.file_size
+        if size > _MOST:
+            raise DataError(f"{path}: would have {size} bytes; it is another file or altered")
+        if isinstance(member, Path) or self.archive is None:
+            return path.read_bytes()
+        with damage(path, "file"), open_member(self.place, self.archive, member) as file:
+            return file.read()
 
 
 def prepare(source: Path | None, folder: Path) -> None:
     """Write Tiny ImageNet as RGB; greyscale images get three equal channels.
 
     Raises:
-        DataError: if a file is missing, damaged, not an image of 64x64 pixels, or of an unknown class.
+        DataError: if a file is missing, damaged, not an image of 64x64 pixels, or of an unknown class, or if
+            val_annotations.txt contradicts the folders of the images.
     """
-    source = existing_folder(source, "tinyimagenet", ZIP)
-    with closing(_open(source)) as files:
-        _write(files, folder)
+    source = existing_folder(source, "tinyimagenet", ZIPS[0])
+    published = present(source, ZIPS[:1])
+    if not published and (wnids := present(source, FOLDERS)):
+        _write(_in_folder(wnids.parent), folder)
+    elif path := published or present(source, ZIPS):
+        with open_zip(path) as archive:
+            _write(_in_zip(path, archive), folder)
+    else:
+        what = occupied(source / ZIPS[0])
+        why = f"; {ZIPS[0]} is {what}" if what else ""
+        raise DataError(f"{source}: neither {ZIPS[0]} nor a folder with wnids.txt is in it{why}")
+
+
+def _in_zip(path: Path, archive: zipfile.ZipFile) -> _Files:
+    members = {
+        member.filename.replace("\\", "/"): member
+        for member in archive.infolist()
+        if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
+    }
+    places = [name for name in members if f"/{name}".endswith("/wnids.txt")]
+    if not places:
+        raise DataError(f"{path}: no wnids.txt in it, so it is not Tiny ImageNet as published")
+    root = min(places, key=len).removesuffix("wnids.txt")
+    inside = {name.removeprefix(root): members[name] for name in members if name.startswith(root)}
+    return _Files(path, root, inside, archive)
+
+
+def _in_folder(path: Path) -> _Files:
+    members: dict[str, zipfile.ZipInfo | Path] = {}
+    # Links are followed, as people link what is large; their loops end at the depth of a layout.
+    for base, folders, files in os.walk(path, followlinks=True):
+        inside = Path(base).relative_to(path)
+        depth = len(inside.parts)
+        folders[:] = [name for name in folders if depth in (1, 2) or name in ("train", "val")]
+        members |= {(inside / name).as_posix(): Path(base, name) for name in files}
+    return _Files(path, "", members)
 
 
 def _write(files: _Files, folder: Path) -> None:
     names = _ids(files)
     numbers = {name: number for number, name in enumerate(names)}
-    words = dict(_fields(files, "words.txt", 2))
+    words = dict(_fields(files, "words.txt", 2)) if "words.txt" in files.members else {}
     labels_of = [words.get(name, name) for name in names]
     with Writer(folder, "tinyimagenet", SHAPE, CLASSES, class_names=labels_of) as writer:
-        train = (
-            (f"train/{name}/images/{file}", numbers[name])
-            for name in names
-            for file in _listed(files, f"train/{name}/{name}_boxes.txt")
-        )
-        for images, labels in _decoded(files, train):
+        for images, labels in _decoded(files, _training(files, numbers)):
             writer.add("train", images, labels)
         for images, labels in _decoded(files, _validation(files, numbers)):
             writer.add("test", images, labels)
@@ -100,20 +122,8 @@ def _write(files: _Files, folder: Path) -> None:
             writer.source(files.place)
 
 
-def _open(source: Path) -> _Files:
-    if (source / ZIP).is_file():
-        return _Zip(source / ZIP)
-    for folder in (source / ROOT, source):
-        if (folder / "wnids.txt").is_file():
-            return _Folder(folder)
-    zips = sorted(source.glob("*.zip"))
-    if len(zips) == 1:
-        return _Zip(zips[0])
-    raise DataError(f"{source}: neither {ZIP} nor a folder {ROOT} with wnids.txt is in this folder")
-
-
 def _ids(files: _Files) -> list[str]:
-    names = files.read("wnids.txt").decode().split()
+    names = _text(files, "wnids.txt").split()
     if len(names) != CLASSES or len(set(names)) != CLASSES:
         raise DataError(
             f"{files.place}: wnids.txt has {len(set(names))} different classes, expected {CLASSES}"
@@ -121,9 +131,12 @@ def _ids(files: _Files) -> list[str]:
     return names
 
 
+def _text(files: _Files, name: str) -> str:
+    return files.read(name).decode("utf-8-sig", errors="replace")
+
+
 def _fields(files: _Files, name: str, count: int) -> Iterator[list[str]]:
-    text = files.read(name).decode("utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_text(files, name).splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < count:
             raise DataError(
@@ -132,20 +145,80 @@ def _fields(files: _Files, name: str, count: int) -> Iterator[list[str]]:
         yield fields[:count]
 
 
-def _listed(files: _Files, name: str) -> list[str]:
-    found = [file for (file,) in _fields(files, name, 1) if file]
-    # By number: the order of the files in the list need not be.
-    return sorted(found, key=lambda file: [int(part) for part in re.findall(r"\d+", file)])
+def _sorted(names: Iterable[str]) -> list[str]:
+    # By the numbers in the name of the file: n_10 comes after n_9.
+    def numbers(name: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d{1,99}", name.rpartition("/")[2])]
+
+    return sorted(names, key=numbers)
+
+
+def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str, dict[str, str]]:
+    """Paths of images by class and by name without ending; class "": neither folder nor name says it."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in sorted(files.members):
+        path = PurePosixPath(name)
+        hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+        if path.parts[0] == split and path.suffix.lower() in _IMAGES and not hidden:
+            said = (*reversed(path.parts[1:-1]), path.stem.split("_")[0])
+            of = next((part for part in said if part in numbers), "")
+            found[of].setdefault(path.stem, name)
+    return found
+
+
+def _missing(files: _Files, name: str) -> DataError:
+    return DataError(f"{files.place}: no {files.root}{name} in it")
+
+
+def _training(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """Names and labels, class by class; where a list of boxes is there, the images that it lists."""
+    found = _images(files, "train", numbers)
+    for name, label in numbers.items():
+        images, boxes = found[name], f"train/{name}/{name}_boxes.txt"
+        listed = {stem: f"{stem}.JPEG" for stem in images}
+        if boxes in files.members:
+            listed = {PurePosixPath(f).stem: f for (f,) in _fields(files, boxes, 1) if f}
+        for stem in _sorted(listed):
+            if stem not in images:
+                raise _missing(files, f"train/{name}/images/{listed[stem]}")
+            yield images[stem], label
+        if not listed:
+            raise _missing(files, f"train/{name}/images/*.JPEG")
 
 
 def _validation(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int]]:
-    for file, name in _fields(files, "val/val_annotations.txt", 2):
+    """Names and labels in the order of the annotations, or of the numbers of the images."""
+    found = _images(files, "val", numbers)
+    flat = found.pop("", {})
+    images = [(stem, path, name) for name in found for stem, path in found[name].items()]
+    if _ANNOTATIONS not in files.members:
+        if flat or not images:
+            raise _missing(files, f"{_ANNOTATIONS}, and no images of val/ by class,")
+        places = {path: numbers[name] for _, path, name in images}
+        yield from ((path, places[path]) for path in _sorted(places))
+        return
+    given: dict[str, str] = {}
+    for file, name in _fields(files, _ANNOTATIONS, 2):
         if name not in numbers:
             raise DataError(
-                f"{files.place}: val/val_annotations.txt gives {file} the class {name}, which "
-                "wnids.txt does not have"
+                f"{files.place}: {_ANNOTATIONS} gives {file} the class {name}, which wnids.txt does "
+                "not have"
             )
-        yield f"val/images/{file}", numbers[name]
+        given[PurePosixPath(file).stem] = name
+    for stem, path, name in images:
+        if given.get(stem) != name:
+            says = f"gives it the class {given[stem]}" if stem in given else "does not list it"
+            raise DataError(
+                f"{files.place}: {path} lies in the folder of {name}, but {_ANNOTATIONS} {says}; "
+                "correct the wrong one, or move the list away if the folders are right"
+            )
+    if not given:
+        raise DataError(f"{files.place}: {_ANNOTATIONS} is empty")
+    where = flat | {stem: path for stem, path, _ in images}
+    for stem, name in given.items():
+        if stem not in where:
+            raise _missing(files, f"val/images/{stem}.JPEG")
+        yield where[stem], numbers[name]
 
 
 def _decoded(
@@ -166,13 +239,18 @@ def _decoded(
 
 def _decode(content: bytes) -> Bytes:
     # Imported here: the engine reads prepared data on machines that have torch and numpy only.
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        # A picture of any size may be promised: it is compared before one is made.
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image,
+        ):
+            size = image.size
+            pixels = np.asarray(image.convert("RGB")) if size == SHAPE[1:] else None
+    except Exception as error:  # whatever a decoder ends in where a byte was changed
         raise ValueError(f"not a readable image ({error})") from error
-    if pixels.shape != (64, 64, 3):
-        raise ValueError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels, expected 64x64")
+    if pixels is None:
+        raise ValueError(f"{size[0]}x{size[1]} pixels, expected 64x64")
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
