@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import gammascape
-from gammascape.command import UserError, as_command, visible
+from gammascape.command import UserError, as_command
+from gammascape.terminal import visible_lines
 
 ROOT = Path(gammascape.__file__).parent
 SERVANT = "training/worker.py"
@@ -45,8 +46,8 @@ def test_an_error_is_one_message(
 
 
 def test_characters_that_a_terminal_obeys_are_shown() -> None:
-    assert visible("a\x1b]0;\x07\x9b\ud800\u202e\r") == r"a\x1b]0;\x07\x9b\ud800\u202e\r"
-    assert visible("Ünïcode\nin lines") == "Ünïcode\nin lines"
+    assert visible_lines("a\x1b]0;\x07\x9b\ud800\u202e\r") == r"a\x1b]0;\x07\x9b\ud800\u202e\r"
+    assert visible_lines("Ünïcode\nin lines") == "Ünïcode\nin lines"
 
 
 BUSY = """\

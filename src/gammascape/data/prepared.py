@@ -97,7 +97,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
             for shard in content[split]
             for entry in (shard["images"], shard["labels"])
         ]
-        if strange := [path for path, _, _ in files if path.parent != folder]:
+        if strange := [file for file, _, _ in files if "/" in file]:
             raise ValueError(f"{strange[0]} is outside of its folder")
         found = str(content["dataset"])
         shape = tuple(int(size) for size in content["image_shape"])
