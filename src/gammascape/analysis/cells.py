@@ -99,7 +99,9 @@ def cell_table(
                 f"{count} cells like {cell} on {digest[:12]}"
                 for digest, cell, count in cells.sort("len").iter_rows()
             )
-            + ". Delete the cells trained on the data that you no longer want."
+            + ". Remove those that you no longer want; for the first this is "
+            + f"grep -rlF --include=summary.json {cells.sort('len')['data_digest'][0][:12]} results/cells"
+            + " | xargs -n 1 dirname | xargs rm -r"
         )
     return table.sort("gamma_log10", "eta_log10", "seed", "data_seed")
 

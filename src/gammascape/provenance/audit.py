@@ -21,6 +21,7 @@ from gammascape.provenance.locate import (
     strays,
 )
 from gammascape.provenance.project import add_study_option
+from gammascape.provenance.unpacked import METADATA, tell_left_out
 from gammascape.study import StudyError
 from gammascape.terminal import say_json
 
@@ -119,8 +120,7 @@ def audit(
         for found in members:
             chain = chain.adding({found.manifest: found.findings})
         hashes.keep()
-        plan = load_studies(root, studies, _study_names(chain))
-        chains.append(across_findings(chain, plan, everything=False))
+        chains.append(_across(chain, studies, everything=False))
     return chains
 
 
@@ -162,8 +162,18 @@ def audit_all(
         if (root / name).parent not in folders
     }
     chain = replace(chain, tops=(*tops, *lost), links={**chain.links, **lost})
-    plan = load_studies(root, studies, _study_names(chain))
-    return across_findings(chain, plan, everything=True)
+    return _across(chain, studies, everything=True)
+
+
+def _across(chain: Chain, studies: Sequence[Path], *, everything: bool) -> Chain:
+    try:
+        plan = load_studies(chain.root, studies, _study_names(chain))
+    except StudyError:
+        # A crate without its data lacks the user's own modules, which its study needs.
+        if studies or not (chain.root / METADATA).is_file():
+            raise
+        plan = None
+    return tell_left_out(across_findings(chain, plan, everything=everything))
 
 
 def _study_names(chain: Chain) -> set[str]:
