@@ -100,6 +100,9 @@ def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
         with contextlib.suppress(OSError):
             inside_project(folder, mark.manifest)
             return folder
+    if (here / RESULTS).is_dir():
+        # The walk says that the manifest is missing.
+        return here
     raise StudyError(
         f"{path.name}: a copy of a file of {short(mark.manifest.removesuffix(_SUFFIX))}, and no folder above it "
         "or above this one holds these results; give --directory, the folder that does"

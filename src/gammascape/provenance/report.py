@@ -144,7 +144,7 @@ def _line(finding: Finding) -> Text:
 
 
 def _word(link: Link) -> str:
-    if link.worst == "note" and any(found.kind == "not included" for found in link.findings):
+    if link.worst != "error" and any(found.kind == "not included" for found in link.findings):
         return "not included"
     return {"error": "broken", "warning": "verified with warnings", "note": "verified"}[link.worst]
 
