@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -186,6 +187,37 @@ def test_other_thresholds_judge_again_without_training(project: Path) -> None:
     assert plan["cells"] == 1
 
 
+def test_a_copy_is_judged_by_its_content_and_not_by_times_or_records(project: Path) -> None:
+    shutil.rmtree(project / ".snakemake")
+    draw = random.Random(1)
+    for path in (p for name in ("results", "workflow") for p in (project / name).rglob("*.*")):
+        os.utime(path, (draw.uniform(1e9, 1.7e9),) * 2)
+    assert planned(project) == {}
+    (project / "results/tiny/figures/edges.svg").unlink()
+    assert planned(project) == {"edges": 1, "provenance": 1, "index": 1, "all": 1}
+    study = project / "config/studies/tiny.yaml"
+    study.write_text(study.read_text() + "analysis: {trained_below: 0.9}\n")
+    plan = planned(project)
+    assert (plan["cells"], "train" in plan) == (1, False)
+
+
+def test_another_workflow_may_use_this_one_as_a_module_and_rename_its_rules(
+    project: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    copy_tree(project / "config", other / "config")
+    (other / "Snakefile").write_text(
+        'configfile: "config/config.yaml"\n'
+        f'module own:\n    snakefile: "{project}/Snakefile"\n    config: config\n'
+        "use rule * from own as own_*\n"
+    )
+    plan = planned(other)
+    assert (plan["own_train"], plan["own_prepare_dataset"], plan["own_all"]) == (4, 1, 1)
+    # What a module makes is what the workflow makes: renamed rules leave it alone.
+    copy_tree(project / "results", other / "results")
+    assert planned(other) == {}
+
+
 def test_an_interrupted_run_goes_on_with_what_is_missing(project: Path) -> None:
     write_study(project, etas="[0, 0.5, 1, 1.5, 2, 2.5]")
     known = set(summaries(project))
@@ -230,8 +262,8 @@ def test_a_mistake_in_the_study_is_one_message(project: Path) -> None:
     done = snakemake(project)
     assert done.returncode != 0
     assert "tiny.yaml" in done.stderr
-    assert "did you mean batch_size?" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().endswith("did you mean batch_size? (line 12)")
+    assert "common.smk" not in done.stderr
 
 
 def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(project: Path) -> None:
@@ -308,20 +340,11 @@ def test_the_plan_agrees_with_a_dry_run_and_says_why(project: Path) -> None:
 
 
 def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
-    # As if the library had been another one: Snakemake knows the digest, the manifests the modules.
-    code = project / "results/.fingerprints/analysis.sha256"
     for path in project.glob("results/tiny/tables/**/*.manifest.json"):
         content = json.loads(path.read_text())
-        if "analysis/scaling.py" in content["code"]["modules"]:
-            content["code"]["modules"]["analysis/scaling.py"] = "0" * 12
-            content["code"]["source_sha256"] = "0" * 64
-            path.write_text(json.dumps(content))
-    for path in (project / ".snakemake/metadata").iterdir():
-        record = json.loads(path.read_text())
-        if str(code.relative_to(project)) in record["input_checksums"]:
-            record["input_checksums"][str(code.relative_to(project))] = "sha256:" + "0" * 64
-            path.write_text(json.dumps(record))
-    code.touch()
+        content["code"]["modules"]["analysis/scaling.py"] = "0" * 12
+        content["code"]["source_sha256"] = "0" * 64
+        path.write_text(json.dumps(content))
     assert planned(project)["scaling"] == 1
     # A parameter that changed with the code is not accepted with it.
     study = project / "config/studies/tiny.yaml"
@@ -335,7 +358,7 @@ def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
         check=False,
     )
     assert refused.returncode == 2
-    assert "Params have changed" in refused.stderr
+    assert "analysis.bootstrap 2000 -> 500" in refused.stderr
     study.write_text(asked)
     pictures = {p: p.read_bytes() for p in project.glob("results/tiny/**/*.parquet")}
     gammascape(project, "accept", "--all", "--reason", "comments")

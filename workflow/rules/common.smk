@@ -37,7 +37,9 @@ PYTHON = sys.executable
 # As a module of another workflow: lines of shell see the names of that one, which may also rename the rules.
 OUTSIDE = workflow.modifier_stack[0].globals
 if OUTSIDE.setdefault("PYTHON", PYTHON) != PYTHON:
-    stop("PYTHON: the rules of gammascape need this name; rename yours in the Snakefile")
+    stop(
+        "PYTHON: the rules of gammascape need this name; rename yours in the Snakefile"
+    )
 if workflow.modifier.modify_path("results") != "results":
     stop("module: gammascape works below results; remove prefix and replace_prefix")
 TRAIN_RULES.add(workflow.modifier.modify_rulename(TRAIN_RULE))

@@ -131,7 +131,9 @@ def cell_table(
                     f"{count} cells like {cell} on {(digest or 'none')[:12]}"
                     for digest, cell, count in cells.sort("len").iter_rows()
                 )
-                + f". Delete the cells trained on the {what.split()[0]} that you no longer want."
+                + ". Remove those that you no longer want; for the first this is "
+                + f"grep -rlF --include=summary.json {(cells.sort('len')['digest'][0] or 'none')[:12]} "
+                + "results/cells | xargs -n 1 dirname | xargs rm -r"
             )
     return table.sort("gamma_log10", "eta_log10", "seed", "data_seed")
 

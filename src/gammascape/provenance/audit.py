@@ -28,6 +28,7 @@ from gammascape.provenance.locate import (
 )
 from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import remake
+from gammascape.provenance.unpacked import METADATA, tell_left_out
 from gammascape.study import StudyError
 from gammascape.terminal import say_json
 from gammascape.workflow import Plan
@@ -139,8 +140,7 @@ def audit(
         for found in members:
             chain = chain.adding({found.manifest: found.findings})
         hashes.keep()
-        plan = load_studies(root, studies, _study_names(chain))
-        chain = across_findings(chain, plan, everything=False)
+        chain, plan = _across(chain, studies, everything=False)
         if redraw and plan is not None:
             chain = chain.adding(_made_otherwise(chain, plan))
         chains.append(chain)
@@ -217,8 +217,20 @@ def audit_all(
         if (root / name).parent not in folders
     }
     chain = replace(chain, tops=(*tops, *lost), links={**chain.links, **lost})
-    plan = load_studies(root, studies, _study_names(chain))
-    return across_findings(chain, plan, everything=True)
+    return _across(chain, studies, everything=True)[0]
+
+
+def _across(
+    chain: Chain, studies: Sequence[Path], *, everything: bool
+) -> tuple[Chain, Plan | None]:
+    plan: Plan | None = None
+    try:
+        plan = load_studies(chain.root, studies, _study_names(chain))
+    except StudyError:
+        # A crate without its data lacks the user's own modules, which its study needs.
+        if studies or not (chain.root / METADATA).is_file():
+            raise
+    return tell_left_out(across_findings(chain, plan, everything=everything)), plan
 
 
 def _study_names(chain: Chain) -> set[str]:

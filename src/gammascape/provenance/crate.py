@@ -319,7 +319,7 @@ def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> En
 
 
 def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
-    """Manifests of the prepared data that cells read, each with the action that prepared it."""
+    """Manifests of the prepared data that cells read, each with its action, and users' modules."""
     found = []
     inputs = {Path(source.path) for cell in cells for source in cell.inputs if source.seal}
     for path in sorted(inputs):
@@ -332,6 +332,14 @@ def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
             name = path.parent.as_posix().removeprefix(f"{RESULTS}/")
             builder.action(name, manifest.rule, times, [], [entity])
         found.append(entity)
+    if builder.with_cells:
+        own = {
+            source.path: source.sha256
+            for cell in cells
+            for source in cell.inputs
+            if not source.seal
+        }
+        found += [builder.file(Path(path), own[path]) for path in sorted(own)]
     return found
 
 
@@ -343,6 +351,12 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
     if ".." in place.parts:
         place = Path("config/studies") / place.name
     given.insert(0, builder.file(place, source=builder.project / study.path))
+    # Beside the study, which cannot be read without the modules that it names.
+    for name, file in (pair for own in study.sources for pair in own.files.items()):
+        if builder.with_cells:
+            beside = Path(os.path.relpath(file, builder.project))
+            beside = place.parent / name if ".." in beside.parts else beside
+            given.append(builder.file(beside, source=builder.project / file))
     results = [
         builder.file(path.parent / file.path, file.sha256)
         for path, manifest in made.items()

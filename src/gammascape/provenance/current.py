@@ -142,8 +142,12 @@ class Results:
         changes = differences(flatten(manifest["record"]["params"]), flatten(asked))
         if changes:
             # The points of a toy are a long text.
-            words = [n if n == "toy.points" else f"{n} {a} -> {b}" for n, (a, b) in changes.items()]
-            yield "params", ", ".join(words)
+            yield (
+                "params",
+                ", ".join(
+                    n if n == "toy.points" else f"{n} {a} -> {b}" for n, (a, b) in changes.items()
+                ),
+            )
         code = manifest["code"]
         known = [code, *manifest["accepted"]]
         parts = MODULES[item.kind]
@@ -168,7 +172,7 @@ class Results:
         return 0 if self.scripts is None else self._time(f"{self.scripts}/{item.rule}.py") or 0
 
     def _changed_inputs(self, item: Artifact, sources: Sequence[Mapping[str, Any]]) -> str:
-        asked, had = item.sources.keys(), {source["path"] for source in sources}
+        asked, had = set(item.sources), {source["path"] for source in sources}
         if item.chooses:
             asked = {path for path in asked if path in had or not path.startswith(_CELLS)}
         if had != asked:

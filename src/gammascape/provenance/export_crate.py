@@ -24,7 +24,9 @@ def add(commands: "Commands") -> None:
     parser = commands.add_parser("export-crate", help=SUMMARY, description=DESCRIPTION)
     parser.add_argument("output", type=Path, help="a new folder, or a file that ends in .zip")
     parser.add_argument(
-        "--data", action="store_true", help="put summary.json and arrays.npz of each cell into it"
+        "--data",
+        action="store_true",
+        help="put summary.json and arrays.npz of each cell into it, and modules of your own",
     )
     parser.add_argument("--license", metavar="URL", help="license of the results")
     add_study_option(parser)

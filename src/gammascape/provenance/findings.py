@@ -20,6 +20,7 @@ FindingKind = Literal[
     "study changed",
     "source gone",
     "remade",
+    "not included",
     "accepted",
 ]
 
@@ -38,6 +39,7 @@ SEVERITIES: Mapping[FindingKind, Severity] = {
     "study changed": "warning",
     "source gone": "warning",
     "remade": "note",
+    "not included": "note",
     "accepted": "note",
 }
 """In the order in which findings are shown."""
@@ -57,6 +59,7 @@ MEANINGS: Mapping[FindingKind, str] = {
     "study changed": "the study asks for cells or parameters that the artifact was not made with",
     "source gone": "a file that data were prepared from is not there or outside; the prepared data are",
     "remade": "it was made again, to the same content",
+    "not included": "the crate that was unpacked here does not hold it",
     "accepted": "a person declared that it holds after a change of the code, with this reason",
 }
 

@@ -13,6 +13,7 @@ from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import Mark, read_mark
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
+from gammascape.study import StudyError
 from gammascape.study.config import CONFIG_FILE, Data
 from gammascape.study.yaml_reader import read_yaml
 from gammascape.workflow import Plan, load_plan
@@ -45,6 +46,7 @@ def locate(path: Path, directory: Path | None) -> Found | Finding:
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
+        StudyError: if it is a copy, and the results that it is of are not found.
     """
     if not path.exists():
         raise FileNotFoundError(path)
@@ -93,11 +95,18 @@ def _below_results(path: Path, directory: Path | None) -> tuple[Path, str] | Non
 def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
     if directory is not None:
         return directory.resolve()
-    for folder in path.parents:
+    here = Path.cwd()
+    for folder in (here, *here.parents, *path.parents):
         with contextlib.suppress(OSError):
             inside_project(folder, mark.manifest)
             return folder
-    return Path.cwd()
+    if (here / RESULTS).is_dir():
+        # The walk says that the manifest is missing.
+        return here
+    raise StudyError(
+        f"{path.name}: a copy of a file of {short(mark.manifest.removesuffix(_SUFFIX))}, and no folder above it "
+        "or above this one holds these results; give --directory, the folder that does"
+    )
 
 
 def _copy_findings(path: Path, mark: Mark, root: Path) -> Iterator[Finding]:

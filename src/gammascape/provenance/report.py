@@ -109,7 +109,7 @@ def _grouped(links: list[Link], noun: str, seen: set[str]) -> Iterator[Text]:
     if len(fresh) < len(links):
         yield Text(f"{_count(len(links) - len(fresh), noun)}  (above)", style="dim")
     seen |= {link.path for link in fresh}
-    holding = [link for link in fresh if link.worst != "error"]
+    holding = [link for link in fresh if _word(link).startswith("verified")]
     if holding:
         yield Text(f"{_count(len(holding), noun)}  ") + Text("verified", style="green")
     troubles: dict[Finding, list[Link]] = {}
@@ -145,6 +145,8 @@ def _line(finding: Finding) -> Text:
 
 
 def _word(link: Link) -> str:
+    if link.worst != "error" and any(found.kind == "not included" for found in link.findings):
+        return "not included"
     return {"error": "broken", "warning": "verified with warnings", "note": "verified"}[link.worst]
 
 

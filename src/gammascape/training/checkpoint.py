@@ -140,7 +140,9 @@ class Checkpoints:
             if header["cell"] != identity or header["backend"] != self._backend:
                 LOG.info("checkpoint of cell %s is of another machine or version", identity)
                 return None
-            if header.get("constants", {}) != dict(constants or {}):
+            present = dict(constants or {})
+            # An older checkpoint says nothing of them.
+            if header.get("constants", present) != present:
                 LOG.warning(
                     "checkpoint of cell %s has other constants or data than there are now: starting anew",
                     identity,

@@ -7,9 +7,9 @@ import pytest
 from gammascape.cli import main
 from gammascape.origin import fingerprint, read_manifest
 from gammascape.origin.code import CELL_MODULES
-from gammascape.provenance.accept import acceptable
-from gammascape.provenance.dryrun import Job
-from gammascape.provenance.project import code_changes
+from gammascape.provenance.accept import not_by_code
+from gammascape.provenance.current import SCRIPTS, Results
+from gammascape.provenance.project import code_changes, open_project
 
 from .synthetic import change_code
 
@@ -43,28 +43,38 @@ def test_without_a_reason_or_artifacts_nothing_is_accepted(
     assert "say why" in capsys.readouterr().err
 
 
-def job(name: str, reason: str) -> Job:
-    return Job("scaling", {}, (f"{name}.parquet", f"{name}.manifest.json"), reason)
+SLICE = "small-digits-mse-B16-T30"
+TABLES = "results/tiny/tables"
 
 
-CODE = "Updated input files: results/.fingerprints/analysis.sha256"
+def test_tables_are_accepted_with_those_below_them_if_only_code_has_changed(project: Path) -> None:
+    cells, edges = (f"{TABLES}/{name}/{SLICE}.manifest.json" for name in ("cells", "thresholds"))
+    change_code(Path(cells), "analysis/cells.py")
+    change_code(Path(edges), "analysis/thresholds.py")
+    assert not_by_code(Results(open_project()), [cells, edges]) == {}
+    above = not_by_code(Results(open_project()), [edges])
+    assert above == {edges: f"made from {TABLES}/cells/{SLICE}, which would be made again"}
 
 
-def test_a_table_is_accepted_if_only_code_changed_for_it_and_its_inputs() -> None:
-    first, second = job("a", CODE), job("b", "Input files updated by another job: a.parquet")
-    both = [Path("a.manifest.json"), Path("b.manifest.json")]
-    assert acceptable([second, first], [], both) == ([second, first], {})
-    assert acceptable([first, second], [], both[:1]) == ([first], {})
-    why = "made from a.parquet, which would be made again"
-    assert acceptable([first, second], [], both[1:]) == ([], {"b.manifest.json": why})
+def test_what_has_other_parameters_is_refused_with_all_that_is_made_of_it(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, fit = Path(f"{TABLES}/scaling/{SLICE}.manifest.json"), f"{TABLES}/scaling.manifest.json"
+    change_code(path, "analysis/scaling.py")
+    with Path("config/studies/tiny.yaml").open("a") as file:
+        file.write("analysis: {bootstrap: 500}\n")
+    refused = not_by_code(Results(open_project()), [path.as_posix(), fit])
+    assert "params: analysis.bootstrap 2000 -> 500" in refused[path.as_posix()]
+    assert refused[fit].startswith("made from")
+    assert main(["accept", str(path), "--reason", "x"]) == 2
+    assert "analysis.bootstrap 2000 -> 500" in capsys.readouterr().err
+    assert read_manifest(path).accepted == ()
 
 
-def test_what_would_be_made_without_a_change_of_code_is_refused_with_all_that_is_made_of_it() -> (
-    None
-):
-    hidden = job("a", "Params have changed since last execution: before and after")
-    jobs = [job("a", CODE), job("b", "Input files updated by another job: a.parquet")]
-    both = [Path("a.manifest.json"), Path("b.manifest.json")]
-    accepted, refused = acceptable(jobs, [hidden], both)
-    assert (accepted, set(refused)) == ([], {"a.manifest.json", "b.manifest.json"})
-    assert refused["a.manifest.json"] == hidden.reason
+def test_an_accepted_script_is_current(project: Path) -> None:
+    path = Path(f"{TABLES}/scaling/{SLICE}.manifest.json")
+    script = Path("workflow/scripts/scaling.py")
+    script.write_text(script.read_text() + "print()\n")
+    assert Results(open_project(), SCRIPTS).differing[path.as_posix()] == {"script": "scaling"}
+    assert main(["accept", str(path), "--reason", "prints"]) == 0
+    assert path.as_posix() not in Results(open_project(), SCRIPTS).differing

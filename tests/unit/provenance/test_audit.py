@@ -14,6 +14,7 @@ from gammascape.provenance import artifact
 from gammascape.provenance.audit import audit
 from gammascape.provenance.findings import MEANINGS, SEVERITIES
 from gammascape.provenance.report import ranked
+from gammascape.study import StudyError
 from gammascape.study import cells as study_cells
 
 from .falsify import DATA, FIGURE, TABLE, cells, errors, of_figure, rewrite, warnings
@@ -62,8 +63,12 @@ def test_a_copy_whose_results_are_elsewhere(
     (tmp_path / "paper").mkdir()
     copy = shutil.copy(root / f"{FIGURE}.png", tmp_path / "paper/f.png")
     monkeypatch.chdir(tmp_path / "paper")
-    assert errors(audit([Path(copy)])[0]) == [(FIGURE, "missing")]
+    with pytest.raises(StudyError, match="give --directory"):
+        audit([Path(copy)])
     assert errors(audit([Path(copy)], root)[0]) == []
+    monkeypatch.chdir(root)
+    Path(f"{FIGURE}.manifest.json").unlink()
+    assert errors(audit([Path(copy)])[0]) == [(FIGURE, "missing")]
 
 
 def test_a_file_that_says_nothing_is_of_unknown_origin(project: Path, tmp_path: Path) -> None:

@@ -125,14 +125,35 @@ def test_the_cells_of_a_table_are_one_collection_of_manifests(
     assert not list(Path("crate").rglob("arrays.npz"))
 
 
-def test_a_zip_with_data_holds_the_arrays_of_every_cell(
+def test_what_a_crate_was_written_without_is_not_missing_from_it(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    crate(capsys, "crate")
+    assert main(["audit", "--all", "--directory", "crate"]) == 0
+    told = capsys.readouterr().out
+    assert "summary.json is not part of this crate" in told
+    assert "8 not included" in told
+    # What the crate does list is missing if it is gone.
+    Path("crate/results/tiny/figures/edges.svg").unlink()
+    assert main(["audit", "--all", "--directory", "crate"]) == 1
+    assert "missing: edges.svg is not there" in capsys.readouterr().out
+
+
+def test_a_zip_with_data_holds_the_arrays_of_every_cell_and_the_users_modules(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path("results/.sources/0123/net.py")
+    own.parent.mkdir(parents=True)
+    own.write_text("WIDTH = 3\n")
+    for path in Path("results/cells").glob("*/*/manifest.json"):
+        content = json.loads(path.read_text())
+        source = {"path": own.as_posix(), "bytes": 10, "sha256": sha256_of(own)}
+        path.write_text(json.dumps({**content, "inputs": [source]}))
     crate(capsys, "crate.zip", "--data")
     with zipfile.ZipFile("crate.zip") as archive:
         names = set(archive.namelist())
     assert sum(name.endswith("/arrays.npz") for name in names) == 8
-    assert "ro-crate-metadata.json" in names
+    assert {"ro-crate-metadata.json", own.as_posix()} <= names
 
 
 def test_a_folder_that_is_there_is_never_written_over(
