@@ -4,8 +4,8 @@
     python benchmarks/gpu.py --device cpu       # the same without what needs CUDA
     python benchmarks/gpu.py --parts right rates
 
-Needs torch, numpy and this package's source alone. It prints Markdown for RESULTS.md after each part, so a run that
-is cut off is worth what it has printed. Exit status 1 if something that is computed is wrong.
+Needs torch, numpy and this package's source alone. It prints Markdown for RESULTS.md after each part, so a run
+that is cut off is worth what it has printed. Exit status 1 if something that is computed is wrong.
 """
 
 import argparse
