@@ -212,9 +212,11 @@ class Bench:
         self.options, shape = spec["options"], tuple(spec["shape"])
         self.device, self.dtype = torch.device(spec["device"]), getattr(torch, spec["dtype"])
         self.model = build_model(self.options, shape, OUTPUTS)
+        self.batch = int(spec.get("batch", BATCH))
         generator = torch.Generator().manual_seed(0)
-        xs = torch.randn(BATCHES, BATCH, *shape, generator=generator)
-        ys = F.one_hot(torch.randint(OUTPUTS, (BATCHES, BATCH), generator=generator), OUTPUTS)
+        xs = torch.randn(BATCHES, self.batch, *shape, generator=generator)
+        labels = torch.randint(OUTPUTS, (BATCHES, self.batch), generator=generator)
+        ys = F.one_hot(labels, OUTPUTS)
         self.xs, self.ys = (v.to(self.device, self.dtype) for v in (xs, ys))
         self.initial = initial_parameters(self.model, [0], self.dtype, self.device)
         self.rate = 1e-3 * self.model.base_width
@@ -272,7 +274,7 @@ class Bench:
         backend = choose_backend(record, self.model, self.device)
         if not lanes:
             cuda = self.device.type == "cuda"
-            lanes = CUDA_LANES if cuda else cpu_lanes(self.model, BATCH)
+            lanes = CUDA_LANES if cuda else cpu_lanes(self.model, self.batch)
         self.step = make_step(subtraction(self.model), "mse", backend)
         self.weights = {
             name: value.expand(lanes, *value.shape[1:]).clone()
@@ -281,6 +283,7 @@ class Bench:
         gammas = torch.logspace(-1, 1, lanes, dtype=self.dtype, device=self.device)
         self.gammas = gammas[:, None, None]
         self.rates = self.rate * gammas.square().clamp(max=1.0)
+        self.seed = torch.zeros(lanes, dtype=torch.long, device=self.device)
         begun = time.perf_counter()
         self.engine(0.0)
         return {
@@ -295,15 +298,15 @@ class Bench:
                 xs = self.xs[at : at + INITIAL_BATCHES]
                 with torch.no_grad():
                     f = self.model.forward(self.initial, xs.flatten(0, 1), None)
-                f = f.view(len(xs), 1, BATCH, OUTPUTS).expand(-1, len(self.rates), -1, -1)
+                f = f.view(len(xs), 1, self.batch, OUTPUTS)
                 yield from zip(f, xs, self.ys[at : at + INITIAL_BATCHES], strict=True)
 
     def engine(self, seconds: float) -> float:
         self.wait()
         begun, steps, block = time.perf_counter(), 0, []
         for f_initial, x, y in self.batches():
-            step = self.step(self.weights, Given({}, self.rates, self.gammas, (f_initial,), x, y))
-            block.append(step)
+            given = Given({}, self.rates, self.gammas, (f_initial,), x, y, self.seed)
+            block.append(self.step(self.weights, given))
             steps += 1
             ended = time.perf_counter() - begun >= seconds
             if ended or steps % BLOCK == 0:

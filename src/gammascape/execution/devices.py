@@ -1,10 +1,15 @@
 """Which devices this machine has, found without importing torch."""
 
+import itertools
 import os
+import re
 import shutil
 import subprocess
 
 from gammascape.execution.pool import Device
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_DEVICE_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[\w/-]+")
 
 
 def find_devices(kind: str, cores: int) -> list[Device]:
@@ -19,13 +24,10 @@ def find_devices(kind: str, cores: int) -> list[Device]:
     """
     gpus = _gpus() if kind in ("auto", "cuda") else []
     if gpus:
-        # The number of a device is the same in every order of the driver only with this setting.
+        # nvidia-smi counts in this order. Where the user has named devices, the order is the user's.
+        order = {} if VISIBLE in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         return [
-            Device(
-                name=f"cuda{number}",
-                kind="cuda",
-                environment={"CUDA_VISIBLE_DEVICES": gpu, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
-            )
+            Device(f"cuda{number}", "cuda", {VISIBLE: gpu, **order})
             for number, gpu in enumerate(gpus)
         ]
     if kind == "cuda":
@@ -36,15 +38,33 @@ def find_devices(kind: str, cores: int) -> list[Device]:
 
 
 def _gpus() -> list[str]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    if VISIBLE in os.environ:
+        return visible_gpus(os.environ[VISIBLE])
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(
-        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return listed.stdout.split() if listed.returncode == 0 else []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return listed_gpus(listed.stdout) if listed.returncode == 0 else []
+
+
+def visible_gpus(value: str) -> list[str]:
+    """The devices that a value of CUDA_VISIBLE_DEVICES names, as CUDA reads it, each once.
+
+    Names are numbers, "GPU-" or "MIG-" with a UUID, or its beginning. CUDA sees nothing from the first name on
+    that is none, such as -1, or NoDevFiles, which SLURM writes where a job has no GPU.
+    """
+    names = [name.strip() for name in value.split(",")]
+    return list(dict.fromkeys(itertools.takewhile(_DEVICE_NAME.fullmatch, names)))
+
+
+def listed_gpus(listing: str) -> list[str]:
+    """Names for CUDA_VISIBLE_DEVICES of what `nvidia-smi -L` lists: numbers of GPUs, UUIDs of their MIG devices.
+
+    A GPU that is divided counts as its parts, since by its number CUDA would find the first of them only.
+    """
+    gpus: dict[str, list[str]] = {}
+    for line in listing.splitlines():
+        if found := re.match(r"GPU (\d+):", line):
+            gpus[found[1]] = []
+        elif (found := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line)) and gpus:
+            gpus[list(gpus)[-1]].append(found[1])
+    return [name for number, parts in gpus.items() for name in parts or [number]]

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gammascape.execution.tasks import Task
 
@@ -33,16 +33,40 @@ def group(tasks: Sequence[Task]) -> list[list[Task]]:
     return [sorted(members, key=lambda task: (-fate(task), task.output)) for members in ordered]
 
 
-def cut(tasks: Sequence[Task], lanes: int, workers: int = 1) -> list[list[Task]]:
-    """Cut tasks into packs of at most `lanes` and of nearly equal size, one for each worker if they suffice.
+def cut(
+    tasks: Sequence[Task],
+    lanes: int,
+    workers: int = 1,
+    places: Callable[[int], int] | None = None,
+) -> list[list[Task]]:
+    """Cut tasks into packs; arguments and errors as for `sizes`."""
+    ends = itertools.accumulate(sizes(len(tasks), lanes, workers, places), initial=0)
+    return [list(tasks[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def sizes(
+    cells: int, lanes: int, workers: int = 1, places: Callable[[int], int] | None = None
+) -> list[int]:
+    """Sizes of packs of at most `lanes` cells, nearly equal, one for each worker if they suffice.
+
+    Args:
+        places: what a device computes for a pack of so many lanes; packs then have sizes at which none of it is
+            empty, where that needs no more packs.
 
     Raises:
         ValueError: if `lanes` is not positive.
     """
     if lanes < 1:
         raise ValueError("a pack holds at least one lane")
-    if not tasks:
+    if not cells:
         return []
-    packs = max(math.ceil(len(tasks) / lanes), min(workers, len(tasks)))
-    ends = [round(len(tasks) * k / packs) for k in range(packs + 1)]
-    return [list(tasks[a:b]) for a, b in itertools.pairwise(ends)]
+    packs = max(math.ceil(cells / lanes), min(workers, cells))
+    if places is None:
+        ends = [round(cells * k / packs) for k in range(packs + 1)]
+        return [b - a for a, b in itertools.pairwise(ends)]
+    found: list[int] = []
+    while (left := cells - sum(found)) > 0:
+        share = math.ceil(left / (packs - len(found)))
+        filled = places(share)
+        found.append(min(left, filled if filled <= lanes else share))
+    return found

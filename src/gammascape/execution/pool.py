@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from gammascape.execution.packing import cut, group
 from gammascape.execution.tasks import Task
+from gammascape.training.pack import graph_places
 
 WORKER = ("-m", "gammascape.training.worker")
 _GRACE = 20.0
@@ -64,9 +65,10 @@ class _Pack:
 class Backlog:
     """Cells that wait, in groups that can share a pack, and packs to be tried again."""
 
-    def __init__(self, workers: int, lanes: int | None = None) -> None:
+    def __init__(self, workers: int, lanes: int | None = None, *, on_gpus: bool = False) -> None:
         """A backlog for a number of workers; `lanes` is the size of packs, found out from a worker if None."""
         self._workers = workers
+        self._places = graph_places if on_gpus else None
         self._fixed = lanes
         self._changed = threading.Condition()
         self._groups: dict[str, list[Task]] = {}
@@ -145,7 +147,8 @@ class Backlog:
                 lanes = self._fixed or self._lanes.get(key)
                 if lanes is not None:
                     del self._groups[key]
-                    self._packs = [_Pack(part) for part in cut(members, lanes, self._workers)]
+                    parts = cut(members, lanes, self._workers, self._places)
+                    self._packs = [_Pack(part) for part in parts]
                     self._changed.notify_all()
                     continue
             # Outside of the lock: the worker may have to load data first.
@@ -188,7 +191,8 @@ class Pool:
         checkpoint_seconds: float,
         lanes: int | None = None,
     ) -> None:
-        self.backlog = Backlog(len(devices), lanes)
+        on_gpus = any(device.kind == "cuda" for device in devices)
+        self.backlog = Backlog(len(devices), lanes, on_gpus=on_gpus)
         self._listener = listener
         self._scratch = scratch
         self._interval = checkpoint_seconds

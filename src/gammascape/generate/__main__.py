@@ -22,6 +22,7 @@ from gammascape.generate.numbers import CLASSES, balanced_labels
 from gammascape.generate.quality import picture, quality, train_classifier
 from gammascape.layout import whole
 from gammascape.terminal import complain
+from gammascape.training.device import take_gpu
 
 _REPORT_SECONDS = 10.0
 _SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
@@ -226,12 +227,12 @@ def _positive(text: str) -> int:
 
 
 def _device(name: str, number: int = 0) -> torch.device:
-    """The device of that name; of several GPUs, neighbouring chunks take different ones."""
+    """The device of that name; of several GPUs one that is free, or else the one of this number."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise GenerateError("--device cuda: no CUDA device here; write --device cpu")
-    return torch.device("cpu" if name == "cpu" else f"cuda:{number % torch.cuda.device_count()}")
+    return torch.device("cpu") if name == "cpu" else take_gpu(number % torch.cuda.device_count())
 
 
 def _numbers(chosen: argparse.Namespace) -> Tensor:

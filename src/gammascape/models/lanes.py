@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gammascape.models.convolution import lanes_conv
+
 
 def linear(h: Tensor, weight: Tensor, bias: Tensor, multiplier: float) -> Tensor:
     """(W h + b) * multiplier.
@@ -51,12 +53,11 @@ def conv(
     lanes, channels = weight.shape[0], weight.shape[2]
     groups = h.shape[1] // channels
     # Scaling the small filters costs less than scaling the feature maps, and is the same product.
-    kernel = weight.flatten(0, 1) * multiplier
+    scaled = weight * multiplier
+    shift = _scaled(bias, multiplier)
     if groups == 1 and lanes > 1:
-        return F.conv2d(h, kernel, _scaled(bias, multiplier), stride=stride, padding=padding)
-    return F.conv2d(
-        h, kernel, _scaled(bias, multiplier), stride=stride, padding=padding, groups=lanes
-    )
+        return F.conv2d(h, scaled.flatten(0, 1), shift, stride=stride, padding=padding)
+    return lanes_conv(h, scaled, shift, stride, padding)
 
 
 def _scaled(bias: Tensor | None, multiplier: float) -> Tensor | None:

@@ -25,6 +25,7 @@ _DEVICE_KEYS = (
     "numpy",
     "python",
     "cuda",
+    "steps",
 )
 _MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")

@@ -1,6 +1,7 @@
 """Steps of SGD through torch.compile (CPU) and as CUDA graphs."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from gammascape.models import Parameters
 from gammascape.models.centred import CentredForm
+from gammascape.training.failures import is_out_of_memory, one_line
 from gammascape.training.losses import lane_losses
 from gammascape.training.sgd import Given, Step, outputs
 
@@ -56,44 +58,76 @@ class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
     A graph reads and writes fixed addresses: batches are copied into buffers of its own, weights are updated where
-    they lie, and a pack with other weights is captured anew.
+    they lie, and a pack with other weights is captured anew. A step that cannot be captured is computed eagerly
+    from then on, with a warning.
     """
 
     def __init__(self, step: Step) -> None:
         self._step = step
         self._key: tuple[Any, ...] = ()
+        self.captures = 0
+        """Captures so far."""
+        self.fallback: str | None = None
+        """Why steps are computed eagerly, if they are."""
 
     def __call__(self, trained: Parameters, given: Given) -> Tensor:
-        inputs = (given.learning_rates, given.gammas, given.x, given.y, *given.reference)
+        if self.fallback is not None:
+            return self._step(trained, given)
+        lanes = given.learning_rates
+        seed = (
+            given.seed if given.seed is not None else torch.arange(len(lanes), device=lanes.device)
+        )
+        inputs = (lanes, given.gammas, given.x, given.y, seed, *given.reference)
         fixed = (*trained.values(), *given.starts.values())
         key = (
             *(value.data_ptr() for value in fixed),
             *((value.shape, value.dtype) for value in (*fixed, *inputs)),
         )
         if key != self._key:
-            self._capture(trained, given.starts, inputs)
+            try:
+                self._capture(trained, given.starts, inputs)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                self.fallback = f"eager, as no CUDA graph could be captured: {one_line(error)}"
+                warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
+                return self._step(trained, given)
             self._key = key
         for buffer, value in zip(self._inputs, inputs, strict=True):
             buffer.copy_(value)
-        self._graph.replay()
+        self._replay()
         return self._losses.clone()
 
     def _capture(self, trained: Parameters, starts: Parameters, inputs: tuple[Tensor, ...]) -> None:
         # The graph holds the weights' memory, or another tensor could come to lie at the same address.
         self._fixed = trained, starts
         self._inputs = tuple(value.clone() for value in inputs)
-        learning_rates, gammas, x, y, *reference = self._inputs
-        given = Given(starts, learning_rates, gammas, tuple(reference), x, y)
+        learning_rates, gammas, x, y, seed, *reference = self._inputs
+        given = Given(starts, learning_rates, gammas, tuple(reference), x, y, seed)
         before = [value.detach().clone() for value in trained.values()]
+        try:
+            self._replay, self._losses = self.record(lambda: self._step(trained, given))
+        finally:
+            # Trying the step out has moved the weights.
+            with torch.no_grad():
+                for value, old in zip(trained.values(), before, strict=True):
+                    value.copy_(old)
+        self.captures += 1
+
+    @staticmethod
+    def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Capture `run`; returns what runs it again, and the tensor that then holds what it gives.
+
+        Raises:
+            RuntimeError: if it does what a graph cannot hold.
+        """
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                self._step(trained, given)
+                run()
         torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._losses = self._step(trained, given)
-        with torch.no_grad():
-            for value, old in zip(trained.values(), before, strict=True):
-                value.copy_(old)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = run()
+        return graph.replay, result

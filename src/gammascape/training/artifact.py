@@ -20,6 +20,7 @@ from gammascape.data import Dataset
 from gammascape.layout import whole
 from gammascape.measure.outcome import Thresholds, judge
 from gammascape.models import Model
+from gammascape.models.convolution import unfolded_shapes
 from gammascape.origin import (
     File,
     Manifest,
@@ -49,6 +50,10 @@ class Origin:
     attempts: Sequence[Mapping[str, Any]]
     seconds: float
     lanes: int
+    captures: int = 0
+    """CUDA graphs that were captured for its pack."""
+    fallback: str | None = None
+    """How its steps were computed where compiling or capturing them failed."""
 
 
 def make_summary(
@@ -123,10 +128,14 @@ def write_cell(
         started=origin.attempts[0]["started"],
         outputs=outputs,
         finished=utc_now(),
-        device=origin.backend.as_record(),
+        device=_device(origin),
         executor=origin.executor,
         attempts=tuple(origin.attempts),
-        cost={"seconds": round(origin.seconds, 4), "lanes": origin.lanes},
+        cost={
+            "seconds": round(origin.seconds, 4),
+            "lanes": origin.lanes,
+            **({"captures": origin.captures} if origin.captures else {}),
+        },
     )
     write_manifest(folder / MANIFEST, manifest)
 
@@ -137,6 +146,16 @@ def remove_cell(folder: Path) -> None:
         for name in (MANIFEST, SUMMARY, ARRAYS):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
+
+
+def _device(origin: Origin) -> dict[str, Any]:
+    """The backend, and what was chosen or went wrong while the cell was trained."""
+    found: dict[str, Any] = origin.backend.as_record()
+    if origin.fallback is not None:
+        found["steps"] = origin.fallback
+    if shapes := unfolded_shapes():
+        found["unfolded_convolutions"] = ", ".join(shapes)
+    return found
 
 
 def _write(path: Path, content: bytes | memoryview) -> File:

@@ -16,7 +16,7 @@ from gammascape.models import Model
 from gammascape.needs import needs, needs_text, size_text
 from gammascape.origin.inside import read_object
 from gammascape.training.engine import Training
-from gammascape.training.pack import SHARED_KEYS, make_pack
+from gammascape.training.pack import SHARED_KEYS, graph_places, make_pack
 from gammascape.training.step import cpu_lanes
 
 _MEMORY_SHARE = 0.7
@@ -24,7 +24,8 @@ _MEMORY_SHARE = 0.7
 _SATURATION = 16_000_000
 """Batch size times width times lanes beyond which a large GPU gains nothing from more lanes."""
 _MOST_LANES = 4096
-_TRIAL = (2, 10)
+_TRIAL = (8, 32)
+"""Lanes of the packs that are measured: no place in them is empty."""
 
 
 class CapacityError(Exception):
@@ -77,7 +78,7 @@ def suitable_lanes(
     """Lanes that a pack of cells like this one should have: what fills the device and fits into it.
 
     On a CPU the measured table of `step.cpu_lanes`, as far as the memory reaches; on a GPU from the memory that
-    two small packs of one block of steps were measured to take.
+    two small packs of one block of steps were measured to take, with the places that a pack leaves empty.
     """
     if not model.batched:
         return 1
@@ -85,11 +86,24 @@ def suitable_lanes(
         fitting = int(_MEMORY_SHARE * _host_memory() / sum(_needs(record, dataset, model).values()))
         return max(1, min(cpu_lanes(model, record["batch_size"]), fitting))
     small, large = (_peak_bytes(record, lanes, dataset, model, device) for lanes in _TRIAL)
-    per_lane = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
     free, _ = torch.cuda.mem_get_info(device)
     enough = -(-_SATURATION // (record["batch_size"] * model.base_width))
-    fitting = int(_MEMORY_SHARE * free / per_lane)
-    return max(2, min(_MOST_LANES, int(enough), fitting))
+    return fitting_lanes(small, large, free, min(_MOST_LANES, int(enough)))
+
+
+def fitting_lanes(small: int, large: int, free: int, enough: int) -> int:
+    """The most lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
+
+    Args:
+        small: bytes that a pack of the first number of `_TRIAL` takes at its peak.
+        large: the same of the second.
+        free: bytes that are free on the GPU.
+        enough: lanes beyond which nothing is gained.
+    """
+    per_place = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
+    shared = small - _TRIAL[0] * per_place
+    places = min(graph_places(enough), int((_MEMORY_SHARE * free - shared) / per_place))
+    return next((lanes for lanes in range(places, 2, -1) if graph_places(lanes) == lanes), 2)
 
 
 def _peak_bytes(
@@ -97,11 +111,12 @@ def _peak_bytes(
 ) -> int:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
     training = Training(make_pack([record] * lanes), dataset, model, device)
     for _ in range(2):
         if training.alive:
             training.advance()
-    return int(torch.cuda.max_memory_allocated(device))
+    return int(torch.cuda.max_memory_allocated(device)) - before
 
 
 class Limits:

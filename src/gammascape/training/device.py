@@ -1,8 +1,16 @@
 """Settings of the numerical backend: what float32 means, threads, determinism."""
 
+import fcntl
+import math
+import os
 import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -10,6 +18,10 @@ import torch
 from gammascape.training.memory import keep_freed_memory
 from gammascape.training.step import has_compiler
 
+_WAIT = 0.2
+"""Seconds between two looks whether a GPU is free."""
+_TAKEN: list[TextIO] = []
+_SLOW_SIZE, _SLOW_TRIALS = 2048, 4
 _PROBE_SIZE = 256
 _PROBE_TOLERANCE = 1e-6
 """A float32 product of size 256 is accurate to some 1e-7; one computed in bfloat16 to some 1e-3."""
@@ -56,7 +68,7 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
     if device == "cuda":
         # Not on the CPU, whose kernels in use here are deterministic: the call imports the compiler, which takes
         # as long as torch itself and would double the start of every cell.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        be_deterministic()
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     precision = _matmul_precision() if device == "cpu" else "highest"
@@ -72,6 +84,84 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
         python=platform.python_version(),
         cuda=torch.version.cuda if device == "cuda" else None,
     )
+
+
+def be_deterministic() -> None:
+    """Ask for deterministic kernels; before the first product on a GPU, or cuBLAS does not see it."""
+    # cuBLAS is deterministic only with a workspace of fixed size, which it reads once.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Otherwise torch fills each new tensor with NaN first, which is a pass over the memory of every activation.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+@contextmanager
+def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Wait until no other process of this user computes on a GPU, and keep it; a CPU may be shared.
+
+    `go_on` ends the waiting by returning False.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with _lock(_uuid(device)) as lock:
+        while not _claim(lock) and go_on():
+            time.sleep(_WAIT)
+        yield
+
+
+def take_gpu(preferred: int) -> torch.device:
+    """A GPU that this process keeps until it ends: one that is free, or the preferred one as soon as it is."""
+    count = torch.cuda.device_count()
+    order = [torch.device("cuda", (preferred + k) % count) for k in range(count)]
+    for device in order:
+        lock = _lock(_uuid(device))
+        if _claim(lock):
+            _TAKEN.append(lock)
+            return device
+        lock.close()
+    lock = _lock(_uuid(order[0]))
+    while not _claim(lock):
+        time.sleep(_WAIT)
+    _TAKEN.append(lock)
+    return order[0]
+
+
+def _uuid(device: torch.device) -> str:
+    return str(torch.cuda.get_device_properties(device).uuid)
+
+
+def _lock(name: str) -> TextIO:
+    return (Path(tempfile.gettempdir()) / f"gammascape-{os.getuid()}-{name}.lock").open("a")
+
+
+def _claim(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def float64_slowdown(device: torch.device) -> float:
+    """Time of a float64 product over that of the float32 product on this device: 2 to 64 on GPUs."""
+    times = {}
+    for dtype in (torch.float32, torch.float64):
+        a = torch.ones(_SLOW_SIZE, _SLOW_SIZE, dtype=dtype, device=device)
+        best = math.inf
+        for _ in range(_SLOW_TRIALS):
+            _wait(device)
+            begun = time.perf_counter()
+            torch.mm(a, a)
+            _wait(device)
+            best = min(best, time.perf_counter() - begun)
+        times[dtype] = best
+    return times[torch.float64] / times[torch.float32]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _matmul_precision() -> str:

@@ -124,6 +124,7 @@ class Training:
             pack, form, device, [state.weights for state in states] if states else None
         )
         self._step = make_step(form, self._loss, choose_backend(record, model, device))
+        self._captured = getattr(self._step, "captures", 0)
         self._losses = np.full((self._steps, count), np.nan)
         self._zeros = np.full(self._steps, np.nan)
         self._seconds = np.zeros(count)
@@ -155,6 +156,21 @@ class Training:
     def alive(self) -> list[int]:
         """Positions in the pack of the lanes that are still trained."""
         return [] if self._done else list(self._lanes.owners)
+
+    @property
+    def size(self) -> int:
+        """Lanes of the pack at its start."""
+        return len(self._pack.lanes)
+
+    @property
+    def fallback(self) -> str | None:
+        """How steps are computed where compiling or capturing them failed, with the reason."""
+        return getattr(self._step, "fallback", None)
+
+    @property
+    def captures(self) -> int:
+        """CUDA graphs that were captured for this pack; each takes as long as some ten steps."""
+        return int(getattr(self._step, "captures", 0) - self._captured)
 
     def advance(self) -> list[tuple[int, Run]]:
         """Train to the end of the next block; returns (position in the pack, run) of the lanes that ended in it.

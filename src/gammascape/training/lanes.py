@@ -10,9 +10,9 @@ from torch import Tensor
 from gammascape.measure.representations import relative_change
 from gammascape.models import Hidden, initial_parameters
 from gammascape.models.centred import CentredForm
-from gammascape.training.pack import Pack
+from gammascape.training.pack import Pack, graph_places, places_after
 from gammascape.training.sgd import Given
-from gammascape.training.step import LANE_BUCKETS, least_lanes, numerators, references
+from gammascape.training.step import least_lanes, numerators, references
 
 _INITIAL_CHUNK = 512
 """Samples in one forward pass of the initial networks: enough to hide its overhead, few enough for the cache."""
@@ -35,14 +35,16 @@ class Lanes:
         dtype = torch.float64 if pack.shared["dtype"] == "float64" else torch.float32
         seeds = sorted({lane.seed for lane in pack.lanes})
         model = form.model
-        seeds += seeds[:1] * (least_lanes(model) - len(seeds))
+        self._on_gpu = device.type == "cuda"
+        self._least = 1 if self._on_gpu else least_lanes(model)
+        seeds += seeds[:1] * (self._least - len(seeds))
         self.dtype = dtype
         self.form = form
         # f~(w_0) depends on the seed alone, so each seed's initial network is evaluated once for all its lanes.
         self.initial = initial_parameters(model, seeds, dtype, device)
         self.owners = list(range(len(pack.lanes)))
-        self.buckets = LANE_BUCKETS if device.type == "cuda" else (least_lanes(model),)
-        places = self._padded(self.owners)
+        lanes = len(pack.lanes)
+        places = self._padded(self.owners, graph_places(lanes) if self._on_gpu else self._least)
         self.seed = torch.tensor([seeds.index(pack.lanes[k].seed) for k in places], device=device)
         gammas = torch.tensor([pack.lanes[k].gamma for k in places], dtype=dtype, device=device)
         etas = torch.tensor([pack.lanes[k].eta for k in places], dtype=dtype, device=device)
@@ -68,8 +70,9 @@ class Lanes:
             kept = references(self.form, self.initial, several_x.flatten(0, 1))
             kept = tuple(torch.unflatten(value, 1, (len(several_x), -1)) for value in kept)
             for batch, (x, y) in enumerate(zip(several_x, several_y, strict=True)):
-                reference = tuple(value[:, batch][self.seed] for value in kept)
-                yield Given(self.starts, self.learning_rates, self.gammas, reference, x, y)
+                reference = tuple(value[:, batch] for value in kept)
+                constants = self.learning_rates, self.gammas
+                yield Given(self.starts, *constants, reference, x, y, self.seed)
 
     def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
         """f on the inputs, (places, n, O)."""
@@ -92,7 +95,8 @@ class Lanes:
 
     def keep(self, positions: list[int]) -> None:
         """Drop all lanes but those at these positions."""
-        places = self._padded(positions)
+        fewer = places_after(len(positions), len(self.seed)) if self._on_gpu else self._least
+        places = self._padded(positions, fewer)
         chosen = torch.tensor(places, device=self.gammas.device)
         self.owners = [self.owners[position] for position in positions]
         self.seed = self.seed[chosen]
@@ -104,7 +108,7 @@ class Lanes:
     def _initial_of_places(self) -> dict[str, Tensor]:
         return {name: value[self.seed] for name, value in self.initial.items()}
 
-    def _padded(self, positions: list[int]) -> list[int]:
-        """Positions with copies of the first to the next number of lanes that the device computes at once."""
-        size = next((bucket for bucket in self.buckets if bucket >= len(positions)), 0)
-        return positions + positions[:1] * (size - len(positions))
+    @staticmethod
+    def _padded(positions: list[int], places: int) -> list[int]:
+        """Positions, and copies of the first up to a number of places."""
+        return positions + positions[:1] * (places - len(positions))

@@ -20,21 +20,34 @@ class Given(NamedTuple):
     gammas: Tensor
     """(K, 1, 1)."""
     reference: Reference
-    """Tensors (K, ...), what the form keeps of the initial networks on this batch."""
+    """Tensors (S, ...), what the form keeps of the initial networks of S seeds on this batch."""
     x: Tensor
     """(B, ...)."""
     y: Tensor
     """(B, O)."""
+    seed: Tensor | None = None
+    """(K,), for each lane the place of its seed in `reference`; None if that has the lanes themselves."""
 
     def lane(self, k: int) -> "Given":
         """The same for lane k on its own, in copies."""
         one = slice(k, k + 1)
+        own = one if self.seed is None else self.seed[one]
         return self._replace(
             starts=lane_of(self.starts, k),
             learning_rates=self.learning_rates[one],
             gammas=self.gammas[one],
-            reference=tuple(value[one].clone() for value in self.reference),
+            # A copy in either case: what is computed alone is aligned as every new tensor is.
+            reference=tuple(value[own].clone() for value in self.reference),
+            seed=None,
         )
+
+    def references(self) -> Reference:
+        """What the form keeps of the initial network of each lane: tensors (K, ...)."""
+        if self.seed is None:
+            return self.reference
+        if all(len(value) == 1 for value in self.reference):
+            return tuple(value.expand(len(self.seed), *value.shape[1:]) for value in self.reference)
+        return tuple(value[self.seed] for value in self.reference)
 
 
 class Step(Protocol):
@@ -95,7 +108,9 @@ def outputs(
     form: CentredForm, trained: Parameters, given: Given, hidden: Hidden | None = None
 ) -> Tensor:
     """f = (f~(w) - f~(w_0)) / gamma on the batch, (K, B, O)."""
-    return form.numerator(trained, given.starts, given.reference, given.x, hidden) / given.gammas
+    # The gather is part of the step, and so of its graph: it takes one pass over the lanes.
+    kept = given.references()
+    return form.numerator(trained, given.starts, kept, given.x, hidden) / given.gammas
 
 
 def loss_gradient(loss: str, f: Tensor, targets: Tensor) -> Tensor:

@@ -22,13 +22,10 @@ from torch import Tensor
 from gammascape.models import Hidden, Model, Parameters
 from gammascape.models.centred import CentredForm, Reference
 from gammascape.training.accelerated import Graph, compile_errors, compiled
+from gammascape.training.failures import one_line
 from gammascape.training.sgd import Given, Step, lane_of, sgd_step_of
 
 Backend = Literal["eager", "compile", "graph"]
-
-LANE_BUCKETS = (2, 8, 32, 128, 512, 2048)
-"""Numbers of lanes that backend "graph" is used with: cuBLAS and cuDNN choose their algorithms by shape, so a
-lane keeps its bits only within one number. Packs are filled up with copies of a lane."""
 
 COMPILED_KINDS = ("cnn", "vit")
 """Models that gain: some 1.6 and 1.25 times. A ResNet is nearly all convolutions and loses a little."""
@@ -56,7 +53,7 @@ def _make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
         return Graph(sgd_step_of(form, loss))
     if form.descend is not None:
         return _together_where_exact(form.model, sgd_step_of(form, loss))
-    return _one_lane_at_a_time(
+    return _OneLaneAtATime(
         compiled(form, loss) if backend == "compile" else sgd_step_of(form, loss),
         sgd_step_of(form, loss),
     )
@@ -111,7 +108,7 @@ def least_lanes(model: Model) -> int:
 
 
 def _together_where_exact(model: Model, step: Step) -> Step:
-    alone = _one_lane_at_a_time(step, step)
+    alone = _OneLaneAtATime(step, step)
 
     def run(trained: Parameters, given: Given) -> Tensor:
         return (step if together_is_exact(model, given.x) else alone)(trained, given)
@@ -181,28 +178,28 @@ def _aligned(model: Model, batch_size: int, itemsize: int) -> bool:
     return all(n * itemsize % 64 == 0 for n in numbers)
 
 
-def _one_lane_at_a_time(step: Step, fallback: Step) -> Step:
-    def run(trained: Parameters, given: Given) -> Tensor:
-        nonlocal step
+class _OneLaneAtATime:
+    """A step that computes one lane after another on the CPU; where compiling it fails, by `eager`."""
+
+    def __init__(self, step: Step, eager: Step) -> None:
+        self._step, self._eager = step, eager
+        self.fallback: str | None = None
+
+    def __call__(self, trained: Parameters, given: Given) -> Tensor:
         if given.x.device.type != "cpu":
-            return fallback(trained, given)
+            return self._eager(trained, given)
         losses = []
         for k in range(len(given.learning_rates)):
             # A copy is aligned as every new tensor is. Weights in the middle of the pack need not be, and MKL
             # rounds by alignment.
             lane, alone = lane_of(trained, k), given.lane(k)
             try:
-                losses.append(step(lane, alone))
+                losses.append(self._step(lane, alone))
             except compile_errors() as error:
-                warnings.warn(
-                    f"torch.compile failed, steps are computed without it: {str(error)[:500]}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                step = fallback
-                losses.append(step(lane, alone))
+                self.fallback = f"eager, as torch.compile failed: {one_line(error)}"
+                warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
+                self._step = self._eager
+                losses.append(self._step(lane, alone))
             for name, value in lane.items():
                 trained[name].detach()[k : k + 1].copy_(value)
         return torch.cat(losses)
-
-    return run

@@ -32,7 +32,11 @@ from gammascape.training.artifact import (  # noqa: E402
 )
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, scratch_of  # noqa: E402
-from gammascape.training.device import set_up_backend  # noqa: E402
+from gammascape.training.device import (  # noqa: E402
+    alone_on,
+    float64_slowdown,
+    set_up_backend,
+)
 from gammascape.training.engine import Run, State, Training  # noqa: E402
 from gammascape.training.failures import (  # noqa: E402
     attempt_reason,
@@ -55,6 +59,8 @@ _PATIENCE = 20.0
 """Seconds to wait for a worker that still holds a cell before other packs have their turn."""
 _POLL = 0.2
 _PROGRESS = 0.5
+_SLOW_FLOAT64 = 4.0
+"""The difference form takes some 1.2 to 2.5 times as long as float32: beyond this it is faster than float64."""
 _CHECKPOINT_SHARE = 0.05
 """Largest share of the time that may go into checkpoints."""
 
@@ -104,6 +110,7 @@ class Worker:
         self._sources: dict[Path, Source] = {}
         self._models: dict[str, Model] = {}
         self._stores: dict[Path, tuple[Checkpoints, Limits]] = {}
+        self._knows_float64 = False
 
     def stop(self) -> None:
         """Write checkpoints at the end of the block and raise `Interrupted`; a signal handler may call it."""
@@ -118,7 +125,8 @@ class Worker:
         dataset, model = self._prepare(task)
         emit({"event": "prepared"})
         limit = self._store(task)[1].get(task.record)
-        suitable = suitable_lanes(task.record, dataset, model, self.device)
+        with alone_on(self.device, lambda: not self.stopping):
+            suitable = suitable_lanes(task.record, dataset, model, self.device)
         return suitable if limit is None else min(limit, suitable)
 
     def run(self, tasks: Sequence[Task], emit: Emit) -> None:
@@ -145,7 +153,9 @@ class Worker:
             claimed = self._claim(left, keeps, emit)
             keeps = True
             try:
-                self._train(claimed, dataset, model, emit)
+                with alone_on(self.device, lambda: not self.stopping):
+                    self._warn_of_float64(tasks[0], emit)
+                    self._train(claimed, dataset, model, emit)
             finally:
                 for task in claimed:
                     self._store(task)[0].unlock(task.identity)
@@ -334,7 +344,7 @@ class Worker:
                 left.remove(tasks[lane])
                 try:
                     made = attempts[tasks[lane].identity]
-                    status = self._finish(tasks[lane], run, dataset, model, made, len(tasks))
+                    status = self._finish(tasks[lane], run, dataset, model, made, training)
                 except OSError as error:
                     # A full disk: training again would end the same way. The checkpoint stays for the next run.
                     remove_cell(tasks[lane].output)
@@ -377,10 +387,11 @@ class Worker:
         dataset: Dataset,
         model: Model,
         attempts: Sequence[Mapping[str, Any]],
-        lanes: int,
+        training: Training,
     ) -> str:
         """Write the artifact; returns the cell's status."""
         summary = make_summary(task.record, run, dataset, model)
+        lanes = training.size
         origin = Origin(
             inputs=tuple(
                 self._source(path) for path in (task.data, *task.sources) if path is not None
@@ -390,6 +401,8 @@ class Worker:
             attempts=attempts,
             seconds=run.seconds,
             lanes=lanes,
+            captures=training.captures,
+            fallback=training.fallback,
         )
         write_cell(task.output, summary, make_arrays(run), origin)
         lines = [
@@ -405,6 +418,20 @@ class Worker:
         _write_log(task, lines)
         self._store(task)[0].discard(task.identity)
         return str(summary["status"])
+
+    def _warn_of_float64(self, task: Task, emit: Emit) -> None:
+        """Say once how slow float64 is on a GPU, before cells are trained in it."""
+        if self.device.type != "cuda" or task.record["dtype"] != "float64" or self._knows_float64:
+            return
+        self._knows_float64 = True
+        if (slowdown := float64_slowdown(self.device)) > _SLOW_FLOAT64:
+            text = (
+                f"float64 is {slowdown:.0f} times slower than float32 on this GPU; with "
+                "`small_gamma: {form: difference}` a study trains its cells of small gamma in float32 instead, "
+                "as accurately (they are other cells)"
+            )
+            LOG.warning("%s", text)
+            emit({"event": "warning", "text": text})
 
     def _source(self, path: Path) -> Source:
         if path not in self._sources:

@@ -197,7 +197,9 @@ def test_without_a_working_compiler_the_step_warns_and_is_eager(
         warnings.simplefilter("always")
         fallen_back = train(model, [0, 1], backend="compile")
     told = [str(w.message) for w in caught if w.category is RuntimeWarning]
-    assert any("computed without it" in message for message in told)
+    assert any("torch.compile failed" in message for message in told)
+    step = make_step(subtraction(model), "mse", "compile")
+    assert "torch.compile failed" in str(getattr(step, "fallback", None))
     assert_same_lane(fallen_back, 1, train(model, [0, 1]), 1)
 
 

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gammascape.execution.packing import cut, fate, group
+from gammascape.execution.packing import cut, fate, group, sizes
+from gammascape.execution.pool import Backlog
 from gammascape.execution.tasks import Task
 from gammascape.study import Cell
 from gammascape.study.datasets import DigitsSpec
 from gammascape.study.models import MlpSpec
+from gammascape.training.pack import graph_places
 
 
 def task(data: str | None = "digits.npz", **changes: object) -> Task:
@@ -61,10 +63,40 @@ def test_packs_hold_every_cell_once_and_no_more_lanes_than_allowed(
     tasks = [Task(str(k), None, str(k), "") for k in range(count)]
     packs = cut(tasks, lanes, workers)
     assert [member for pack in packs for member in pack] == tasks
-    sizes = [len(pack) for pack in packs]
-    assert all(1 <= size <= lanes for size in sizes)
-    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    lengths = [len(pack) for pack in packs]
+    assert all(1 <= length <= lanes for length in lengths)
+    assert max(lengths, default=0) - min(lengths, default=0) <= 1
     assert len(packs) == max(math.ceil(count / lanes), min(workers, count))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_packs_for_a_gpu_leave_at_most_an_eighth_of_its_places_empty(workers: int) -> None:
+    for count in range(1, 5001):
+        for lanes in (48, 2048):
+            found = sizes(count, lanes, workers, graph_places)
+            assert sum(found) == count
+            assert len(found) <= max(math.ceil(count / lanes), min(workers, count))
+            assert max(found) <= lanes
+            places = sum(map(graph_places, found))
+            # Small packs may hold as many as the smallest sizes are apart.
+            small = sum(size < 32 for size in found)
+            assert places - count <= places / 8 + 3 * small
+
+
+def test_a_pack_for_a_gpu_fills_its_places_where_it_can() -> None:
+    assert sizes(5000, 2048, 1, graph_places) == [1792, 1664, 1544]
+    assert sizes(182, 512, 1, graph_places) == [182]
+
+
+def test_a_backlog_of_gpus_alone_cuts_for_them() -> None:
+    tasks = [task(gamma=str(g), eta=str(e)) for g in range(10) for e in range(7)]
+    found = {}
+    for on_gpus in (False, True):
+        backlog = Backlog(2, 40, on_gpus=on_gpus)
+        backlog.add(tasks)
+        packs = [backlog.take(lambda _: 40) for _ in range(2)]
+        found[on_gpus] = [len(pack.tasks) for pack in packs if pack is not None]
+    assert found == {False: [35, 35], True: [36, 34]}
 
 
 def test_a_pack_without_lanes_is_refused() -> None:

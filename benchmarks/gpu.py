@@ -1,0 +1,493 @@
+"""Qualify a GPU: is what it computes right, and how fast is it?
+
+    python benchmarks/gpu.py                    # all of it, in at most nine minutes
+    python benchmarks/gpu.py --device cpu       # the same without what needs CUDA
+    python benchmarks/gpu.py --parts right rates
+
+Needs torch, numpy and this package's source alone. It prints Markdown for RESULTS.md after each part, so a run
+that is cut off is worth what it has printed. Exit status 1 if something that is computed is wrong.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from throughput import Bench
+
+from gammascape.data import Dataset, load_dataset
+from gammascape.data.augment import augment
+from gammascape.models import build_model
+from gammascape.models.convolution import unfolded_shapes
+from gammascape.numerics import NUMERICS_VERSION
+from gammascape.training.accelerated import Graph
+from gammascape.training.device import float64_slowdown, set_up_backend
+from gammascape.training.engine import State, Training
+from gammascape.training.pack import make_pack
+from gammascape.training.trainer import Task, Worker
+
+OUTPUTS, SEEDS = 10, 3
+IMAGE = (1, 8, 8)
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"kind": "mlp", "depth": 3, "width": 64},
+    "cnn": {"kind": "cnn", "width": 8, "padding": 1},
+    "resnet": {"kind": "resnet", "width": 8, "blocks": [1, 1], "norm": "group"},
+    "vit": {"kind": "vit", "width": 32, "blocks": 1, "heads": 2, "patch": 4, "mlp_ratio": 2},
+}
+"""Networks for the parts that look at numbers."""
+
+FORMS = {"float32": "0", "float64": "-3", "float32-difference": "-3"}
+"""dtype of a cell -> log10 gamma at which it is tried; by subtraction float32 has no digits left at 10^-3."""
+
+TOLERANCES = {"float32": 2e-3, "float64": 1e-9, "float32-difference": 2e-3}
+"""Largest relative difference of a loss from the CPU's float64 within 50 steps. Rounding is 6e-8 (1e-16) for each
+operation; sums of some thousand terms and 50 steps that each carry the error on make 1e-5 (1e-14) of it, and the
+edge of stability, to which training at a useful eta comes, some hundred times as much."""
+
+RATES: dict[str, tuple[dict[str, Any], tuple[int, ...], int]] = {
+    "MLP 784-128, B = 64": ({"kind": "mlp", "depth": 3, "width": 128}, (784,), 64),
+    "MLP 784-1000, B = 64": ({"kind": "mlp", "depth": 3, "width": 1000}, (784,), 64),
+    "CNN, N = 16, 8x8": ({"kind": "cnn", "width": 16, "padding": 1}, IMAGE, 32),
+    "ViT, N = 32, 8x8": (
+        {"kind": "vit", "width": 32, "blocks": 2, "heads": 2, "patch": 2, "mlp_ratio": 2},
+        IMAGE,
+        32,
+    ),
+    "CNN, N = 32, 28x28": ({"kind": "cnn", "width": 32, "padding": 0}, (1, 28, 28), 64),
+    "ResNet, N = 16, 32x32": (
+        {"kind": "resnet", "width": 16, "blocks": [2, 2, 2], "norm": "layer"},
+        (3, 32, 32),
+        128,
+    ),
+    "ViT, N = 128, 64x64": (
+        {"kind": "vit", "width": 128, "blocks": 4, "heads": 4, "patch": 8, "mlp_ratio": 2},
+        (3, 64, 64),
+        128,
+    ),
+}
+"""Name -> model, shape of an input, batch size."""
+
+
+class Session:
+    """The device, what time is left, and whether all that was computed so far is right."""
+
+    def __init__(self, device: str, minutes: float, *, toy: bool) -> None:
+        self.device, self.backend = set_up_backend(device)
+        self.toy = toy
+        self.right = True
+        self._ends = time.monotonic() + 60.0 * minutes
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self._ends - time.monotonic()
+
+    def judge(self, holds: bool) -> str:
+        """A word for a table."""
+        self.right = self.right and holds
+        return "yes" if holds else "**NO**"
+
+    def wait(self) -> None:
+        """Wait for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def time(self, run: Callable[[], object], seconds: float) -> float:
+        """Seconds of one call, the least of several."""
+        if self.toy:
+            seconds = 0.0
+        run()
+        best, begun = math.inf, time.perf_counter()
+        while best == math.inf or time.perf_counter() - begun < seconds:
+            self.wait()
+            start = time.perf_counter()
+            run()
+            self.wait()
+            best = min(best, time.perf_counter() - start)
+        return best
+
+
+def table(columns: Sequence[str]) -> None:
+    """Print the head of a Markdown table."""
+    row(columns)
+    row(["---"] * len(columns))
+
+
+def row(values: Sequence[object]) -> None:
+    """Print a row of a Markdown table."""
+    print(f"| {' | '.join(map(str, values))} |", flush=True)
+
+
+def dataset_of(kind: str, device: torch.device) -> Dataset:
+    """A stream of a known law, its inputs in the shape that the model reads."""
+    options = {
+        "kind": "teacher",
+        "inputs": math.prod(IMAGE),
+        "classes": OUTPUTS,
+        "polynomial": [0.0, 1.0],
+        "teacher_seed": 0,
+    }
+    found = load_dataset(options, None, device)
+    if kind == "mlp":
+        return found
+
+    def batches(seed: int, first: int, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        x, y = found.batches(seed, first, count, size)
+        return x.unflatten(2, IMAGE), y
+
+    return dataclasses.replace(
+        found,
+        input_shape=IMAGE,
+        test_inputs=found.test_inputs.unflatten(1, IMAGE),
+        probe_inputs=found.probe_inputs.unflatten(1, IMAGE),
+        batches=batches,
+    )
+
+
+def record_of(kind: str, dtype: str = "float32", **changes: Any) -> dict[str, Any]:
+    """The record of a cell."""
+    return {
+        "model": SMALL[kind],
+        "dataset": {"kind": "teacher", "inputs": math.prod(IMAGE), "classes": OUTPUTS}
+        | {"polynomial": [0.0, 1.0], "teacher_seed": 0},
+        "loss": "mse",
+        "batch_size": 32,
+        "steps": 50,
+        "gamma": FORMS[dtype],
+        # A tenth of the largest stable eta: it goes as gamma^2 where gamma is small.
+        "eta": str(2 * float(FORMS[dtype]) - 1),
+        "seed": 0,
+        "data_seed": 0,
+        "dtype": dtype,
+        "numerics": NUMERICS_VERSION,
+    } | changes
+
+
+def losses(
+    records: Sequence[dict[str, Any]],
+    device: torch.device,
+    states: Sequence[State] | None = None,
+) -> np.ndarray:
+    """(lanes, steps) of a pack that is trained to its end."""
+    kind = records[0]["model"]["kind"]
+    dataset = dataset_of(kind, device)
+    model = build_model(records[0]["model"], dataset.input_shape, dataset.outputs)
+    training = Training(make_pack(records), dataset, model, device, states)
+    found = {}
+    while training.alive:
+        found |= dict(training.advance())
+    return np.stack([found[lane].losses for lane in range(len(records))])
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest relative difference."""
+    return float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-300)))
+
+
+def about(session: Session) -> None:
+    """The device, and the limits that rates are held against."""
+    limit, bandwidth = limits(session)
+    table(["what", "value"])
+    row(["date", f"{datetime.now(UTC):%Y-%m-%d}"])
+    row(["device", session.backend.device_model])
+    row(["versions", f"Python {platform.python_version()}, torch {torch.__version__}"])
+    row(["CUDA, cuDNN", f"{torch.version.cuda}, {torch.backends.cudnn.version()}"])
+    row(["float32 product", f"{limit / 1e12:.2f} TFLOP/s"])
+    row(["memory", f"{bandwidth / 1e9:.0f} GB/s"])
+    row(["float64 product", f"{float64_slowdown(session.device):.1f} times as long as float32"])
+
+
+def limits(session: Session) -> tuple[float, float]:
+    """FLOP per second of a large float32 product, and bytes per second of a copy."""
+    size = 256 if session.toy else 8192 if session.device.type == "cuda" else 1024
+    a, b = torch.randn(2, size, size, device=session.device)
+    product = session.time(lambda: torch.mm(a, b), 1.0)
+    x = torch.zeros(2**16 if session.toy else 2**28, dtype=torch.uint8, device=session.device)
+    y = torch.empty_like(x)
+    copy = session.time(lambda: y.copy_(x), 0.5)
+    return 2.0 * size**3 / product, 2.0 * len(x) / copy
+
+
+def right(session: Session) -> None:
+    """Losses of 50 steps against the CPU in float64."""
+    cpu = torch.device("cpu")
+    table(["model", "form", "loss", "largest relative difference", "tolerance", "right"])
+    kinds = ["mlp", "cnn"] if session.toy else list(SMALL)
+    for kind, dtype, loss in itertools.product(kinds, FORMS, ("mse", "xent")):
+        changes = {"loss": loss, "steps": 5 if session.toy else 50}
+        records = [record_of(kind, dtype, seed=seed, **changes) for seed in range(SEEDS)]
+        exact = losses([dict(r, dtype="float64") for r in records], cpu)
+        found = apart(losses(records, session.device), exact)
+        holds = found <= TOLERANCES[dtype]
+        row([kind, dtype, loss, f"{found:.1e}", f"{TOLERANCES[dtype]:.0e}", session.judge(holds)])
+
+
+def packs(session: Session) -> None:
+    """A lane alone and in packs; a run that was interrupted and goes on."""
+    sizes = (2, 31, 128) if session.device.type == "cuda" else (2, 5)
+    table(["model", *(f"in a pack of {n}" for n in sizes), "resumed", "right"])
+    for kind in ["mlp"] if session.toy else SMALL:
+        records = [
+            record_of(kind, seed=k % SEEDS, eta=str(-1 - k % 4), steps=100)
+            for k in range(max(sizes))
+        ]
+        alone = losses(records[:1], session.device)[0]
+        words, worst = [], 0.0
+        for size in sizes:
+            there = losses(records[:size], session.device)[0]
+            worst = max(worst, apart(there, alone))
+            words.append("same bits" if np.array_equal(there, alone) else f"{worst:.1e}")
+        dataset = dataset_of(kind, session.device)
+        model = build_model(SMALL[kind], dataset.input_shape, dataset.outputs)
+        training = Training(make_pack(records[:5]), dataset, model, session.device)
+        while training.step < 50:
+            training.advance()
+        states = [state for _, state in training.states()]
+        whole = losses(records[:5], session.device)
+        resumed = losses(records[:5], session.device, states)
+        same = np.array_equal(resumed, whole)
+        words.append("same bits" if same else f"{apart(resumed, whole):.1e}")
+        row([kind, *words, session.judge(worst <= TOLERANCES["float32"] and same)])
+
+
+def troubles(session: Session) -> None:
+    """What the trainer does when memory runs out, and when a graph cannot be captured."""
+    table(["trouble", "what the trainer did", "right"])
+    cells, steps = (6, 20) if session.toy else (64, 60)
+    if session.device.type == "cuda":
+        with short_of_memory():
+            manifests, events = train_cells(session, cells, steps, width=1024)
+        halved = [event["lanes"] for event in events if event["event"] == "lanes"]
+        row(
+            [
+                "out of memory",
+                f"{len(manifests)} of {cells} cells trained, packs of at most {halved} lanes",
+                session.judge(len(manifests) == cells and bool(halved)),
+            ]
+        )
+        with refused_captures():
+            manifests, _ = train_cells(session, cells, steps, width=96)
+        told = {str(manifest["device"].get("steps")) for manifest in manifests}
+        holds = len(manifests) == cells and all("captured" in text for text in told)
+        row(["no capture", f"{len(manifests)} of {cells} cells: {told}", session.judge(holds)])
+    manifests, _ = train_cells(session, cells, steps, width=64)
+    captures = {manifest["cost"].get("captures", 0) for manifest in manifests}
+    row(
+        [
+            "none",
+            f"captures of a pack of {cells}: {captures}",
+            session.judge(len(manifests) == cells),
+        ]
+    )
+
+
+def train_cells(
+    session: Session, cells: int, steps: int, width: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Train cells as a run of the workflow does; returns their manifests and the worker's events."""
+    events: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        records = [
+            record_of("mlp", seed=k, steps=steps, model={"kind": "mlp", "depth": 3, "width": width})
+            for k in range(cells)
+        ]
+        outputs = [Path(folder) / f"results/cells/mlp_teacher_mse/{k}" for k in range(cells)]
+        tasks = [
+            Task(f"{k:012x}", record, None, output, output.with_suffix(".log"))
+            for k, (record, output) in enumerate(zip(records, outputs, strict=True))
+        ]
+        Worker(session.device.type, 60.0).run(tasks, events.append)
+        made = [path / "manifest.json" for path in outputs]
+        return [json.loads(path.read_text()) for path in made if path.is_file()], events
+
+
+@contextmanager
+def short_of_memory() -> Iterator[None]:
+    """Leave little of the GPU's memory to this process."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 3 * 2**27) / total)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def refused_captures() -> Iterator[None]:
+    """Let no graph be captured."""
+    kept = Graph.record
+
+    def refuse(run: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        raise RuntimeError("refused by the benchmark")
+
+    Graph.record = staticmethod(refuse)  # type: ignore[method-assign]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
+    finally:
+        Graph.record = staticmethod(kept)  # type: ignore[method-assign]
+
+
+def rates(session: Session) -> None:
+    """Cell-steps per second: (a) a plain loop, (b) without its costs, (c) the engine over K lanes."""
+    limit, bandwidth = limits(session)
+    on_gpu = session.device.type == "cuda"
+    print(
+        "(a) one network after another, both networks of the centred model, `loss.item()` in each step; (b) "
+        "without the second network and without `item()`; both in float32 without TF32 and with whatever kernels "
+        "torch chooses. Limit: the float32 product divided by the operations of a step. Weights: the share of the "
+        "memory's rate that reading weights twice and writing them once takes.\n"
+    )
+    table(["model", "a", "b", "K", "c", "c/a", "c/limit", "weights", "first step"])
+    cases = dict(list(RATES.items())[:2]) if session.toy else RATES
+    for number, (name, (options, shape, batch)) in enumerate(cases.items()):
+        if session.toy:
+            options, shape, batch = options | {"width": 16}, (16,), 8
+        share = session.left / (len(cases) - number)
+        if share < 8:
+            row([name, *["no time left"] * 8])
+            continue
+        bench = Bench(
+            {"options": options, "shape": shape, "batch": batch, "dtype": "float32"}
+            | {"device": session.device.type}
+        )
+        with plain_settings(session):
+            seconds = 0.05 if session.toy else min(2.0, share / 10)
+            for careful in (True, False):
+                bench.plain_loop(seconds / 4, careful=careful)
+            a, b = (bench.plain_loop(seconds, careful=careful) for careful in (True, False))
+        weights = sum(math.prod(parameter.shape) for parameter in bench.model.parameters)
+        flop = bench.flop()
+        lanes = (8, 32, 128, 512, 2048) if on_gpu else (2,)
+        for k in itertools.takewhile(lambda _: session.left > 5, lanes):
+            try:
+                first = bench.start_engine(k)["first_seconds"]
+                bench.engine(seconds / 2)
+                c = bench.engine(seconds)
+            except torch.cuda.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                row([name, "", "", k, "out of memory", "", "", "", ""])
+                break
+            shares = f"{c * flop / limit:.0%}", f"{12 * weights * c / bandwidth:.0%}"
+            row([name, f"{a:.0f}", f"{b:.0f}", k, f"{c:.0f}", f"{c / a:.1f}", *shares, first])
+    if shapes := unfolded_shapes():
+        print(f"\nUnfolded rather than grouped convolutions: {', '.join(shapes)}")
+
+
+@contextmanager
+def plain_settings(session: Session) -> Iterator[None]:
+    """What a script of one's own would compute with: kernels need not be deterministic."""
+    if session.device.type == "cuda":
+        torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        if session.device.type == "cuda":
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def beside(session: Session) -> None:
+    """What stands beside the steps: augmentation, batches from the disk, the start of a worker."""
+    table(["what", "milliseconds"])
+    size, shape = (8, (3, 8, 8)) if session.toy else (256, (3, 32, 32))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (size, *shape), generator=generator, dtype=torch.uint8)
+    images, index = images.to(session.device), torch.arange(size, device=session.device)
+    seconds = session.time(lambda: augment(images, index, 0, "strong"), 1.0)
+    row([f"strong augmentation of {size} images {shape}", f"{1e3 * seconds:.2f}"])
+    options = SMALL["mlp"] if session.toy else {"kind": "cnn", "width": 16, "padding": 1}
+    spec = {"options": options, "shape": shape, "batch": size}
+    bench = Bench(spec | {"dtype": "float32", "device": session.device.type})
+    bench.start_engine(2)
+    steps = bench.engine(0.1 if session.toy else 1.0) / 2
+    row([f"a step of two networks ({options}) on them", f"{1e3 / steps:.2f}"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npy"
+        rows = 64 if session.toy else 65_536
+        np.save(path, np.zeros((rows, *shape), np.uint8))
+        stored = np.load(path, mmap_mode="r")
+        chosen = np.random.default_rng(0).permutation(rows)[:size]
+        host = torch.empty((size, *shape), dtype=torch.uint8)
+        if session.device.type == "cuda":
+            host = host.pin_memory()
+
+        def fetch() -> None:
+            torch.from_numpy(stored[chosen]).copy_(host)
+            host.to(session.device, non_blocking=True)
+
+        row([f"{size} images from the disk to the device", f"{1e3 * session.time(fetch, 0.5):.2f}"])
+    if not session.toy:
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "gammascape.training.worker", "--serve"]
+        source = str(Path(__file__).parents[1] / "src")
+        worker = subprocess.run(
+            [*command, "--device", session.device.type],
+            input="",
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": source, "PATH": "/usr/bin:/bin"},
+            check=False,
+        )
+        ready = '"ready"' in worker.stdout
+        row(["start and end of a worker", f"{1e3 * (time.perf_counter() - begun):.0f}"])
+        session.judge(ready)
+
+
+PARTS = {
+    "about": about,
+    "right": right,
+    "packs": packs,
+    "troubles": troubles,
+    "rates": rates,
+    "beside": beside,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts that are asked for; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"])
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument(
+        "--toy", action="store_true", help="tiny sizes, to see that it runs through"
+    )
+    chosen = parser.parse_args(arguments)
+    session = Session(chosen.device, chosen.minutes, toy=chosen.toy)
+    for name in chosen.parts:
+        print(f"\n### {PARTS[name].__doc__}\n", flush=True)
+        try:
+            PARTS[name](session)
+        except Exception as error:
+            # The parts that follow are worth their minutes all the same.
+            session.judge(False)
+            print(f"\n**{name} failed**: {type(error).__name__}: {error}", flush=True)
+    print(
+        f"\n{'All that was computed is right' if session.right else 'NOT all is right'}; ", end=""
+    )
+    print(f"{60 * chosen.minutes - session.left:.0f} s")
+    return 0 if session.right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
