@@ -1,10 +1,10 @@
 """`gammascape export-crate`: a study as a Workflow Run RO-Crate."""
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gammascape.layout import whole
 from gammascape.origin import ManifestError
 from gammascape.provenance.project import RESULTS, add_study_option, open_project
 from gammascape.study import StudyError
@@ -57,14 +57,11 @@ def run(chosen: argparse.Namespace) -> int:
         )
     except ManifestError as error:
         raise StudyError(str(error)) from None
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        partial = Path(folder) / output.name
+    with whole(output) as partial:
         if output.suffix == ".zip":
             crate.write_zip(partial)
         else:
             crate.write(partial)
-        partial.rename(output)
     say(f"{output}: {len(crate.get_entities()):,} entities")
     return 0
 

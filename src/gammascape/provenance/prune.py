@@ -89,7 +89,8 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
         # A link may lead to folders that are no results.
         if name not in plan.cells and folder.resolve().is_relative_to(here):
             log = RESULTS / "logs/cells" / f"{name}.log"
-            yield Unasked("cell", name, (folder, log) if log.is_file() else (folder,))
+            # The folder last: as long as it stands, the cell is found.
+            yield Unasked("cell", name, (log, folder) if log.is_file() else (folder,))
     for parent, wanted in ((_DATA, _wanted_data(plan)), (_GENERATED, _wanted_generated(plan))):
         for folder in sorted(path for path in parent.glob("*") if path.is_dir()):
             if folder.name not in wanted and not folder.name.startswith("."):
