@@ -98,8 +98,9 @@ class SmallGamma(Record):
     """Cells whose log10 gamma is strictly below this value are trained with care, others in float32."""
     form: Literal["fastest", "float64", "difference"] = "fastest"
     """With what care: `float64` computes in float64; `difference` trains w - w_0 in float32 and never subtracts
-    two outputs; `fastest` is `difference` for MLPs and `float64` for others, as measured on CPUs. On a GPU with
-    slow float64 choose `difference`. Models of a factory are always computed in float64."""
+    two outputs; `fastest` is `difference` for MLPs and `float64` for others, as measured on CPUs. The form is part
+    of a cell's identity, so it never depends on the machine: for a GPU write `difference`, as the large studies
+    do; where float64 is slow a run says so. Models of a factory are always computed in float64."""
 
 
 class StudyFile(Record):
