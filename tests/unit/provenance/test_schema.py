@@ -39,7 +39,7 @@ def test_it_has_the_fields_of_the_dataclasses() -> None:
 
 
 def test_it_has_the_parts_that_are_no_dataclasses() -> None:
-    assert set(PARTS["code"]["properties"]) == set(code_state("numerics.py"))
+    assert set(PARTS["code"]["properties"]) == {*code_state("numerics.py"), "script"}
     assert set(PARTS["environment"]["properties"]) == set(environment(()))
     assert set(PARTS["cell"]["properties"]) == {*(f.name for f in fields(Cell)), "numerics"}
     assert PARTS["cell"]["properties"]["loss"]["enum"] == list(get_args(Loss))
