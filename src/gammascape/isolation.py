@@ -114,10 +114,9 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
                 seeded = generators()
             yield changed
         finally:
+            os.urandom = vars(random)["_urandom"] = entropy
             after = [setting.read() for setting in SETTINGS]
             sys.stdin, sys.stdout, sys.argv = streams
-            os.urandom = entropy
-            vars(random)["_urandom"] = entropy
             changed += ["random numbers of the operating system"] if drawn else []
             for setting, old, new in zip(SETTINGS[:_OF_NUMBERS], started, after, strict=False):
                 if old != new:
