@@ -1,22 +1,27 @@
 """What a user's code sees of the process and may not change for others: random numbers and settings."""
 
+import builtins
 import gc
 import hashlib
 import io
 import json
 import locale
 import logging
+import math
 import os
 import random
 import signal
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from decimal import localcontext
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from traceback import extract_stack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +35,17 @@ _SIGNALS = tuple(
 
 
 _RANDOM: Any = np.random
+_HOOKS: list[dict[Any, Any]] = [
+    hooks
+    for name, hooks in vars(torch.nn.modules.module).items()
+    if name.startswith("_global_") and isinstance(hooks, dict)
+]
+"""Hooks that torch calls in every module."""
+_OWNERS: tuple[Any, ...] = (
+    *(torch, torch.nn.functional, torch.Tensor, torch.nn.Module, torch.nn.Linear),
+    *(np, math, random, builtins),
+)
+"""Whose functions other code calls by their names."""
 
 
 class Setting(NamedTuple):
@@ -72,9 +88,21 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
     before, states = [setting.read() for setting in SETTINGS], generators()
     started, seeded, streams = before, states, (sys.stdin, sys.stdout, sys.argv)
     changed: list[str] = []
+    drawn: list[int] = []
+    entropy = os.urandom
+
+    def urandom(size: int, /) -> bytes:
+        importing = any(one.filename == "<frozen importlib._bootstrap>" for one in extract_stack())
+        drawn.extend(() if importing else (size,))
+        return entropy(size)
+
     # The guard of inference mode puts back what nothing else can; inside it, gradients are on.
     inference = nullcontext() if seed is None else torch.inference_mode(False)
     with inference, warnings.catch_warnings(), localcontext():
+        # What torch says about products that it batches one by one is no news to a user's log.
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        # numpy, secrets and SystemRandom ask for their seeds by way of `random`.
+        os.urandom = vars(random)["_urandom"] = urandom
         try:
             if seed is not None:
                 started = [*_START, *before[len(_START) :]]
@@ -86,8 +114,10 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
                 seeded = generators()
             yield changed
         finally:
+            os.urandom = vars(random)["_urandom"] = entropy
             after = [setting.read() for setting in SETTINGS]
             sys.stdin, sys.stdout, sys.argv = streams
+            changed += ["random numbers of the operating system"] if drawn else []
             for setting, old, new in zip(SETTINGS[:_OF_NUMBERS], started, after, strict=False):
                 if old != new:
                     changed.append(setting.name)
@@ -165,6 +195,36 @@ def _set_signals(before: Mapping[int, Any]) -> None:
                 signal.signal(number, handler)
 
 
+def _names() -> list[dict[str, Any]]:
+    return [dict(vars(owner)) for owner in _OWNERS]
+
+
+def _set_names(before: Sequence[Mapping[str, Any]]) -> None:
+    for owner, names in zip(_OWNERS, before, strict=True):
+        for name, value in names.items():
+            if (new := vars(owner).get(name)) is not value and not _of_library(new):
+                setattr(owner, name, value)
+        # What a class inherits can be covered by a new name.
+        for name in vars(owner).keys() - names.keys() if isinstance(owner, type) else ():
+            if not _of_library(vars(owner)[name]):
+                delattr(owner, name)
+
+
+def _set_hooks(before: Sequence[Mapping[Any, Any]]) -> None:
+    for hooks, kept in zip(_HOOKS, before, strict=True):
+        hooks.clear()
+        hooks.update(kept)
+
+
+def _of_library(value: Any) -> bool:
+    """Whether an installed package has made a function; it does so once, when it is imported first."""
+    if not isinstance(value, types.FunctionType | type):
+        return False
+    return isinstance(
+        getattr(sys.modules.get(value.__module__), "__loader__", None), SourceFileLoader
+    )
+
+
 def _mask() -> int:
     os.umask(mask := os.umask(0o077))
     return mask
@@ -219,6 +279,8 @@ _FLAGS: tuple[tuple[Any, str], ...] = (
     (torch.backends.cudnn, "benchmark"),
     (torch.backends.cudnn, "deterministic"),
     (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.opt_einsum, "enabled"),
+    (torch.backends.opt_einsum, "strategy"),
     (torch.backends.mkldnn, "enabled"),
     (torch.backends.mkldnn, "deterministic"),
 )
@@ -258,6 +320,8 @@ _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
     ("sys.path", lambda: list(sys.path), partial(sys.path.__setitem__, slice(None))),
     ("sys.meta_path", lambda: list(sys.meta_path), partial(sys.meta_path.__setitem__, slice(None))),
     ("sys.excepthook", lambda: sys.excepthook, partial(setattr, sys, "excepthook")),
+    ("torch's hooks of all modules", lambda: [dict(hooks) for hooks in _HOOKS], _set_hooks),
+    ("functions of torch, numpy and Python", _names, _set_names),
     ("sys.stderr", lambda: sys.stderr, partial(setattr, sys, "stderr")),
 )
 SETTINGS = tuple(Setting(*row) for row in _TABLE)

@@ -161,19 +161,26 @@ def _stream(
 
     tried: dict[int, tuple[Tensor, Tensor]] = {}
 
+    def compare(seed: int, first: int, given: tuple[Tensor, Tensor]) -> None:
+        """Draw samples of a seed again, which must be those that were given."""
+        again = piece(seed, first, len(given[0]))
+        if not all(_same(a, b) for a, b in zip(again, given, strict=True)):
+            raise _wrong(
+                options,
+                f"has a sampler that gives other samples of seed {seed} from number {first} on when it is asked "
+                "again, in other pieces or after another seed; sample number n must be a function of (seed, n) "
+                "alone, for example of numpy.random.default_rng((seed, n))",
+            )
+
     def try_out(seed: int) -> tuple[Tensor, Tensor]:
         """Samples 0 to 7, drawn in other pieces as well, and again after those of seed 0."""
-        tried[seed] = piece(seed, 0, 8)
-        for other, first in ((seed, 5), (0, 0), (seed, 0)):
-            again = piece(other, first, 8 - first)
-            if not all(torch.equal(a, b[first:]) for a, b in zip(again, tried[other], strict=True)):
-                raise _wrong(
-                    options,
-                    f"has a sampler that gives other samples of seed {other} when it is asked again, in other "
-                    "pieces or after another seed; sample number n must be a function of (seed, n) alone, for "
-                    "example of numpy.random.default_rng((seed, n))",
-                )
-        return tried[seed]
+        x, y = tried[seed] = piece(seed, 0, 8)
+        if seed and torch.equal(x, tried[0][0]) and torch.equal(y, tried[0][1]):
+            raise _wrong(options, f"has a sampler that gives seed {seed} the samples of seed 0")
+        compare(seed, 5, (x[5:], y[5:]))
+        compare(0, 0, tried[0])
+        compare(seed, 0, (x, y))
+        return x, y
 
     whole = try_out(0)
 
@@ -181,10 +188,9 @@ def _stream(
         if data_seed not in tried:
             try_out(data_seed)
         first, last = int(places.min()), int(places.max())
-        if last - first + 1 == len(places) and bool((places.diff() == 1).all()):
-            x, y = piece(data_seed, first, len(places))
-        else:
-            x, y = piece(data_seed, first, last - first + 1)
+        x, y = piece(data_seed, first, last - first + 1)
+        compare(data_seed, last, (x[-1:], y[-1:]))
+        if len(places) != len(x) or not bool((places.diff() == 1).all()):
             x, y = x[places.to(device) - first], y[places.to(device) - first]
         return x, y, places.to(device)
 
@@ -256,6 +262,7 @@ def _tensor(options: dict[str, Any], values: Any, what: str) -> Tensor:
     unfit = {
         "quantized": values.is_quantized,
         "nested": values.is_nested,
+        "masked": hasattr(values, "get_mask"),
         "without values": values.is_meta,
         _plain(values.layout): values.layout != torch.strided,
     }
@@ -269,7 +276,7 @@ def _tensor(options: dict[str, Any], values: Any, what: str) -> Tensor:
         raise _wrong(options, f"returned {what} that are {_NOT_NUMBERS['c']}")
     if not values.dim():
         raise _wrong(options, f"returned {what} that are one number, not an array")
-    tensor: Tensor = values.detach()
+    tensor: Tensor = values.detach().as_subclass(Tensor)
     # Torch has next to no arithmetic for these; the wider types hold all of their numbers.
     if tensor.is_floating_point() and tensor.itemsize < 4:
         return tensor.to(torch.float32)
@@ -356,6 +363,13 @@ def _float32(options: dict[str, Any], values: Tensor, what: str, law: bool = Tru
         f"returned {what} such as {example} in {_plain(values.dtype)}, which {fault} float32; subtract an offset, "
         "scale them, or number categories from 0",
     )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether samples are the same, up to what products of other sizes round."""
+    if not a.is_floating_point():
+        return torch.equal(a, b)
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
 
 
 def _plain(value: object) -> str:

@@ -7,11 +7,13 @@ holds changes, and is the same in every process.
 import copy
 import functools
 import hashlib
+import io
 import random
 import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,12 @@ _OWN = frozenset(vars(nn.Module())) - {"training"}
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+
+_LOOKED_INTO = (
+    *(*_PLAIN, *_GENERATORS, Tensor, np.ndarray),
+    *(Mapping, list, tuple, set, frozenset, deque, Iterator),
+)
+"""What a user's files may define beside objects, functions and classes of their own."""
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 """Whose objects are not looked into."""
@@ -55,14 +63,15 @@ def held(module: nn.Module, numbers_of: Callable[[Tensor], bytes]) -> Marks:
 
 
 def variables(values: Mapping[str, Any], numbers_of: Callable[[Tensor], bytes]) -> Marks:
-    """Marks of the tensors, generators and plain values that files and their classes define."""
+    """Marks of the values, objects, functions and classes that files define."""
     marks: Marks = {}
+    files = {place.rpartition(".")[0] for place in values}
     for place, value in values.items():
         named = {place: value}
         if isinstance(value, type) and value.__module__ == place.rpartition(".")[0]:
             named = {f"{place}.{key}": one for key, one in vars(value).items() if key[:2] != "__"}
         for name, one in named.items():
-            if isinstance(one, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray)):
+            if isinstance(one, _LOOKED_INTO) or getattr(one, "__module__", "") in files:
                 marks[name] = _marks(one, name, set(), numbers_of)
     return marks
 
@@ -108,6 +117,15 @@ def hidden_module(module: nn.Module) -> str | None:
     for where, key, place in attributes(module):
         for name, value in _inside(where[key], place, own, set()):
             if isinstance(value, nn.Module | nn.Parameter):
+                return name
+    return None
+
+
+def held_iterator(module: nn.Module) -> str | None:
+    """Place of an iterator or generator, of which each pass would see another part; None without any."""
+    for where, key, place in attributes(module):
+        for name, value in _inside(where[key], place, _ids(module), set()):
+            if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
                 return name
     return None
 
@@ -172,6 +190,8 @@ def _marks(
                 marks[name] = "text", type(one).__name__  # Its numbers cannot be read.
         elif isinstance(one, _GENERATORS):
             marks[name] = "generator", hashlib.sha256(_state(one)).hexdigest()
+        elif isinstance(one, Iterator):
+            marks[name] = "text", _progress(one)
         elif isinstance(one, bool | int | float | complex | np.generic):
             marks[name] = "number", repr(one)
         else:
@@ -189,11 +209,21 @@ def _state(generator: Any) -> bytes:
     return repr(generator.getstate()).encode()
 
 
+def _progress(iterator: Iterator[Any]) -> str:
+    """How far an iterator has gone; comparable within one process."""
+    if (frame := getattr(iterator, "gi_frame", None)) is not None:
+        return repr((frame.f_lasti, frame.f_locals))
+    try:
+        return repr(iterator.__reduce__())
+    except TypeError:
+        return repr(iterator)
+
+
 def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[tuple[str, Any]]:
     """(place, value) of what is in lists, mappings, closures and objects of the user's own classes."""
     if id(value) in own:
         return
-    if isinstance(value, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module)):
+    if isinstance(value, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module, Iterator)):
         yield place, value
         return
     if id(value) in seen:
@@ -201,7 +231,14 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
     seen.add(id(value))
     parts: Iterable[tuple[str, Any]] = ()
     kind = type(value)
-    if isinstance(value, Mapping):
+    inner = value.values() if isinstance(value, Mapping) else value
+    if (
+        isinstance(value, Mapping | list | tuple)
+        and len(value) > 1000
+        and all(isinstance(one, _PLAIN) for one in inner)
+    ):
+        parts = [("", repr(value))]
+    elif isinstance(value, Mapping):
         parts = ((f"[{key!r}]", one) for key, one in value.items())
     elif isinstance(value, set | frozenset):
         parts = [("", " ".join(sorted(map(repr, value))))]
@@ -210,10 +247,17 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
     elif isinstance(value, functools.partial):
         parts = [("", value.func), (" arguments", value.args), ("", value.keywords)]
     elif isinstance(value, types.FunctionType):
-        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=False)
-        parts = [(f".{name}", cell.cell_contents) for name, cell in cells]
+        cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=False))
+        parts = [(f".{name}", one) for name, one in vars(value).items()]
+        if value.__module__.partition(".")[0] not in _LIBRARIES:
+            parts += [(" defaults", (value.__defaults__, value.__kwdefaults__))]
+        with suppress(ValueError):  # a variable that has no value yet
+            parts += [(f".{name}", cell.cell_contents) for name, cell in cells.items()]
     elif kind.__module__.partition(".")[0] not in _LIBRARIES or kind is types.SimpleNamespace:
-        parts = [(f".{name}", one) for name, one in getattr(value, "__dict__", {}).items()]
+        # With __slots__ it is a pair of mappings.
+        state = object.__getstate__(value)
+        found = [one for one in (state if isinstance(state, tuple) else (state,)) if one]
+        parts = [(f".{name}", one) for one in found for name, one in one.items()]
     yield f"{place} ({kind.__name__})", kind.__name__
     for name, one in parts:
         yield from _inside(one, place + name, own, seen)

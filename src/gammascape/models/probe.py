@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from gammascape.isolation import generators, isolated
-from gammascape.models.held import Marks, difference, hidden_module, whole
+from gammascape.models.held import Marks, difference, held_iterator, hidden_module, whole
 from gammascape.models.model import Hidden, Parameters
 from gammascape.usercode import SEED_IT, UserCodeError
 
@@ -96,6 +98,25 @@ class Track:
         return hook
 
 
+class _Narrow(TorchFunctionMode):
+    """Finds what depends on parameters in float64 and is computed in a smaller dtype."""
+
+    def __init__(self, track: Track, module: nn.Module) -> None:
+        super().__init__()
+        self.found: str | None = None
+        self._where = partial(track.where, module)
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        found = function(*args, **(kwargs or {}))
+        depends = self.found is None and isinstance(found, Tensor) and found.requires_grad
+        if depends and torch.finfo(found.dtype).bits < 64:
+            dtype = str(found.dtype).removeprefix("torch.")
+            self.found = f"{self._where()} computes in {dtype} for inputs in float64"
+        return found
+
+
 def check_made_twice(
     module: nn.Module,
     again: nn.Module,
@@ -113,6 +134,10 @@ def check_made_twice(
         raise UserCodeError(
             f"{name} is a layer or parameter that torch does not know, so nothing would train it; keep layers in "
             "nn.ModuleList or nn.ModuleDict, parameters in nn.ParameterList"
+        )
+    if (name := held_iterator(module)) is not None:
+        raise UserCodeError(
+            f"{name} is an iterator, of which each pass would see another part; keep a list (list(...))"
         )
     shapes = [{n: tuple(p.shape) for n, p in one.named_parameters()} for one in (module, again)]
     buffers = dict(module.named_buffers())
@@ -136,13 +161,23 @@ def check_made_twice(
 
 
 def padding_row(module: nn.Module, name: str) -> int | None:
-    """Row of a parameter that an embedding keeps for padding."""
+    """Row of a parameter that an embedding keeps for padding.
+
+    Raises:
+        UserCodeError: if embeddings that share it keep different ones.
+    """
     value = module.get_parameter(name)
-    for layer in module.modules():
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight is value:
-            row: int | None = layer.padding_idx
-            return row
-    return None
+    rows = [
+        layer.padding_idx
+        for layer in module.modules()
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight is value
+    ]
+    kept = {row for row in rows if row is not None}
+    if len(kept) > 1:
+        raise UserCodeError(
+            f"embeddings that share {name} have padding_idx {' and '.join(map(str, sorted(kept)))}; give them one"
+        )
+    return next(iter(kept), None)
 
 
 def changed_weight(module: nn.Module, name: str) -> str:
@@ -189,15 +224,21 @@ def _check_pass(
     before, held = network.marks(whole), network.kept()
     written = {name: value.clone() for name, value in buffers.items()}
     leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
-    output = _run(network, track, leaves, x, written)
+    with _Narrow(track, network.module) as narrow:
+        output = _run(network, track, leaves, x, written)
     network.put_back(held, difference(before, network.marks(whole)))
     layers = {name: value.detach().clone() for name, value in track.outputs.items()}
     _check_output(network.module, output, x, outputs)
+    if narrow.found is not None:
+        raise UserCodeError(
+            f"{narrow.found}, and loses the digits that are needed where gamma is small; let it "
+            "compute in the dtype of its inputs"
+        )
     if not torch.equal(x, kept):
         raise UserCodeError(
             "the forward pass changes its inputs in place; work on a copy (x = x.clone())"
         )
-    changed = [name for name, value in buffers.items() if not torch.equal(written[name], value)]
+    changed = [name for name, value in buffers.items() if whole(written[name]) != whole(value)]
     if changed and network.batched:
         raise UserCodeError(f"{_buffer(network.module, changed[0])} in place; {ALONE}")
     return output.detach(), layers
@@ -223,7 +264,7 @@ def _check_state(
         marks.append(network.marks(whole))
         if batch is x and not _same(given[-1], output):
             where = _first_difference(network.module, layers, track.outputs)
-            changed = [n for n, value in buffers.items() if not torch.equal(written[n], value)]
+            changed = [n for n, value in buffers.items() if whole(written[n]) != whole(value)]
             if changed:
                 raise UserCodeError(
                     f"{_buffer(network.module, changed[0])}, and what {where} gives depends on it: the next pass "
@@ -317,6 +358,7 @@ def _steps(
             leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
             with track.recording():
                 f = forward(leaves, x, None)
+            _check_output(network.module, f[0], x, f.shape[-1])
             with torch.no_grad():
                 reference = forward(dict(start), x, None)
                 if step == 0 and not torch.equal(f, reference):
@@ -370,7 +412,7 @@ def check_device(
 def _check_process(changed: Sequence[str]) -> None:
     if changed:
         raise UserCodeError(
-            f"the forward pass changes {changed[0]}, which all networks of the process share; remove it"
+            f"the forward pass changes or uses {changed[0]}, which all networks of the process share; remove it"
         )
 
 

@@ -200,6 +200,9 @@ def _check_layers(module: nn.Module) -> None:
             raise UserCodeError(
                 f"layer {name} ({kind}) changes its weights in place; build it without max_norm"
             )
+    for name, buffer in module.named_buffers():
+        if buffer.is_meta:
+            raise UserCodeError(f"buffer {name} has no values (device meta); make it on the CPU")
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise UserCodeError(

@@ -1,6 +1,7 @@
 """What a user's code does to the process: nothing of it is left when the code has returned."""
 
 import gc
+import inspect
 import locale
 import logging
 import os
@@ -33,6 +34,11 @@ torch.set_float32_matmul_precision("high")
 torch.backends.cudnn.benchmark = True
 torch.backends.cuda.enable_flash_sdp(False)
 torch.set_autocast_enabled("cpu", True)
+torch.backends.opt_einsum.enabled = False
+torch.relu = lambda h: -h
+torch.nn.functional.gelu = torch.tanh
+torch.Tensor.relu = lambda h: -h
+torch.nn.modules.module.register_module_forward_hook(lambda layer, inputs, output: output * 0)
 np.seterr(all="raise")
 np.random.set_bit_generator(np.random.PCG64(3))
 random.seed(5)
@@ -59,8 +65,12 @@ NAMES = {
 
 
 def process() -> dict[str, object]:
+    settings = {setting.name: setting.read() for setting in SETTINGS}
+    for names in settings["functions of torch, numpy and Python"]:
+        for name in [name for name, value in names.items() if inspect.ismodule(value)]:
+            del names[name]  # Parts of torch that are imported at their first use.
     return {
-        **{setting.name: setting.read() for setting in SETTINGS},
+        **settings,
         **generators(),
         "inference mode": torch.is_inference_mode_enabled(),
         "streams": (sys.stdin, sys.stdout, list(sys.argv)),

@@ -207,6 +207,45 @@ REFUSED: dict[str, tuple[str, str]] = {
         "changes net.Odd.n each time",
     ),
     "a count in the file": (net("global N; N += 1; return x", before="N = 0"), "changes net.N each time"),
+    "a count in a list of the file": (net("N.append(0); return x", before="N = []"), "changes net.N[2] each time"),
+    "a count in an object of the file": (
+        net("N.n += 1; return x", before="class Count:\n    __slots__ = ('n',)\nN = Count()\nN.n = 0"),
+        "changes net.N.n each time",
+    ),
+    "a count in a default": (
+        net("return x * count()", before="def count(n=[0]):\n    n[0] += 1\n    return n[0] < 999"),
+        "changes net.count defaults[0][0][0] each time",
+    ),
+    "a count in a function": (
+        net("act.n += 1; return x", before="def act(): pass\nact.n = 0"), "changes net.act.n each time",
+    ),
+    "an iterator of the file": (
+        net("return x if next(N) < 999 else -x", before="N = iter(range(10**9))"), "changes net.N each time",
+    ),
+    "an iterator": (
+        net("return x if next(self.n) < 999 else -x", "self.n = iter(range(10**9))"), "odd.n is an iterator",
+    ),
+    "random numbers of the system": (
+        net("return -x if RNG().random() < 1e-9 else x"), "random numbers of the operating system",
+    ),
+    "digits lost on the way": (
+        net("return x.softmax(-1, dtype=torch.float32).to(x.dtype)"), "layer odd (Odd) computes in float32",
+    ),
+    "outputs in float64": (
+        net("return x").replace("return self.head(self.odd(torch.tanh(self.first(x.flatten(1)))))",
+                                "return self.head(self.first(x.flatten(1))).double() + 0 * self.odd(x).sum()"),
+        "returned torch.float64 for inputs in torch.float32",
+    ),
+    "two rows for padding": (
+        net(
+            "i = (x > 0).long(); return self.u(i).sum(1) + self.v(i).sum(1)",
+            "self.u, self.v = nn.Embedding(2, width, 0), nn.Embedding(2, width, 1); self.v.weight = self.u.weight",
+        ),
+        "embeddings that share odd.u.weight have padding_idx 0 and 1",
+    ),
+    "no values": (
+        net("return x", "self.register_buffer('t', torch.ones(2, device='meta'))"), "buffer odd.t has no values",
+    ),
     "a history": (net("self.h.append(0); return x", "self.h = []"), "changes odd.h"),
     "state of the first batch": (
         net(
@@ -218,7 +257,7 @@ REFUSED: dict[str, tuple[str, str]] = {
         net("self.w.weight.data.mul_(0.9); return self.w(x)", "self.w = nn.Linear(width, width)"),
         "layer odd.w (Linear) changes its parameter weight in place",
     ),
-    "numpy's errors": (net("np.seterr(all='raise'); return x"), "changes numpy's error handling"),
+    "numpy's errors": (net("np.seterr(all='raise'); return x"), "changes or uses numpy's error handling"),
     "layers in a list": (
         net("return self.l[0](x)", "self.l = [nn.Linear(width, width)]"),
         "odd.l[0] is a layer or parameter that torch does not know",
