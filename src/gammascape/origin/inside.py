@@ -5,7 +5,7 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -88,13 +88,18 @@ def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     raw = path.read_bytes()
     try:
         content = json.loads(
-            raw.decode(), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
+            raw.decode(),
+            object_pairs_hook=_without_repeats,
+            parse_constant=_refuse_constant,
+            parse_int=_number(int),
+            parse_float=_number(float),
         )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")
-    _check_values(content)
+    if raw.count(b"{") + raw.count(b"[") > _MOST_NESTED:
+        _check_depth(content)
     if b"\\u" in raw:
         # An escape can be half a pair of UTF-16, of which no UTF-8 can be made.
         json.dumps(content, ensure_ascii=False).encode()
@@ -113,19 +118,25 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _check_values(content: object) -> None:
-    todo = [(content, 0)]
-    while todo:
-        value, depth = todo.pop()
-        if depth > _MOST_NESTED:
-            raise ValueError("it is nested too deeply")
-        if isinstance(value, dict | list):
-            items = value.values() if isinstance(value, dict) else value
-            todo += [(item, depth + 1) for item in items if type(item) is not str]
-        elif (type(value) is int and abs(value) >= 2**63) or (
-            type(value) is float and not math.isfinite(value)
-        ):
+def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not abs(value) < (2**63 if kind is int else math.inf):
             raise ValueError("it holds a number that is too large")
+        return value
+
+    return read
+
+
+def _check_depth(content: object) -> None:
+    level = [content]
+    for _ in range(_MOST_NESTED + 1):
+        inner = (
+            v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)
+        )
+        level = [item for items in inner for item in items]
+    if level:
+        raise ValueError("it is nested too deeply")
 
 
 def short(name: object) -> str:

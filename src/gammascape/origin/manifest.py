@@ -284,34 +284,35 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def _misfit(value: Any, shape: Any) -> str | None:
     """What does not have its form, by its key: `.cost.lanes is null`; None if all has."""
-    if isinstance(shape, tuple):
+    # Patterns and types first: most of what a manifest holds is digests of modules.
+    if isinstance(shape, re.Pattern):
+        fits = isinstance(value, str) and shape.fullmatch(value) is not None
+    elif isinstance(shape, tuple):
         problem = _misfit(value, shape[0])
         for option in shape[1:] if problem else ():
             if _misfit(value, option) is None:
                 return None
         return problem
-    if shape is object:
-        return None
-    if isinstance(shape, dict) and isinstance(value, dict):
+    elif isinstance(shape, dict) and isinstance(value, dict):
         for key in shape:
             if key is not ... and key not in value:
                 return f".{key} is not there"
+        others = shape.get(...)
         for key, item in value.items():
-            if key not in shape and ... not in shape:
+            form = shape.get(key, others)
+            if form is None and key not in shape and ... not in shape:
                 return f".{short(key)} is an unknown key"
-            if problem := _misfit(item, shape.get(key, shape.get(...))):
+            if form is not object and (problem := _misfit(item, form)):
                 return f".{short(key)}{problem}"
         return None
-    if isinstance(shape, list) and isinstance(value, list):
+    elif isinstance(shape, list) and isinstance(value, list):
         for number, item in enumerate(value):
             if problem := _misfit(item, shape[0]):
                 return f"[{number}]{problem}"
         return None
-    if isinstance(shape, re.Pattern):
-        fits = isinstance(value, str) and shape.fullmatch(value) is not None
     elif shape in (int, float):
         # A truth value is an integer too; nothing that is counted or measured here is negative.
         fits = type(value) is shape and value >= 0
     else:
-        fits = value is None if shape is None else type(value) is shape
+        fits = shape is object or (value is None if shape is None else type(value) is shape)
     return None if fits else f" is {short(json.dumps(value))}"

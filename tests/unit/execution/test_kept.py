@@ -13,7 +13,7 @@ from snakemake.jobs import Reason
 
 from gammascape.execution.kept import begin, status_of, sweep
 from gammascape.execution.tasks import Task
-from gammascape.origin import File, Manifest, write_manifest
+from gammascape.origin import File, Manifest, code_state, environment, utc_now, write_manifest
 
 from .test_packing import task
 
@@ -39,10 +39,15 @@ def write_artifact(made: Task, folder: Path | None = None) -> Path:
             rule="train",
             record=made.record,
             inputs=(),
-            code={},
-            environment={},
-            started="",
+            code=code_state("numerics.py"),
+            environment=environment(("numpy",)),
+            started=utc_now(),
+            finished=utc_now(),
             outputs=tuple(outputs),
+            device={"device": "cpu", "device_model": "one"},
+            executor="packed",
+            attempts=({"started": utc_now(), "from_step": 0, "reason": "fresh"},),
+            cost={"seconds": 1.0, "lanes": 1},
         ),
     )
     return folder
