@@ -38,6 +38,7 @@ _PATHS = {
     **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
     **dict.fromkeys(("os.listdir", "os.scandir", "os.utime", "os.chmod"), 1),
 }
+_RELATIVE = ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.link", "os.utime", "os.chmod")
 _PARTIAL = re.compile(r"\.[0-9a-f]{8}-\d+$")
 _READING = ("os.listdir", "os.scandir")
 _FREEING = ("os.remove", "os.rmdir", "os.truncate")
@@ -155,9 +156,10 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _TRIAL is None or event not in _PATHS:
         return
     trial = _TRIAL
-    places = arguments[_PATHS[event] :]
+    # The folder that a path is relative to, if not the current one, comes last.
+    place = arguments[-1] if event in _RELATIVE else -1
     for path in arguments[: _PATHS[event]]:
-        name = _absolute(path, places[0] if places else -1)
+        name = _absolute(path, place)
         if name is not None and trial.covers(name):
             writes = event not in (*_READING, *_FREEING)
             if event == "open":

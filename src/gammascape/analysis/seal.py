@@ -88,7 +88,10 @@ def _check(manifest: Manifest, folder: Path) -> None:
 
 
 def _of_table(path: Path) -> str:
-    frame = pl.read_parquet(path)
+    try:
+        frame = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise ManifestError(f"{path}: not a table ({error})") from None
     columns = [name for name in frame.columns if name not in MEASURED]
     return _digest([[name, str(frame[name].dtype), frame[name].to_list()] for name in columns])
 

@@ -203,8 +203,6 @@ def build_crate(
     crate.name = f"gammascape study {study.name}"
     crate.description = study.description or f"Cells, tables and figures of the study {study.name}"
     crate.license = license_url or NO_LICENSE
-    if (project / page_of(study.name)).is_file():
-        crate.root_dataset["identifier"] = f"gammascape seal {seal_of(study.name, project)}"
     crate.metadata.extra_terms.update(
         {name: f"{_TERMS}{name}" for name in ("resourceUsage", "sha256")}
     )
@@ -217,6 +215,8 @@ def build_crate(
     workflow["step"] = list(builder.steps.values())
     _add_run(builder, workflow, made)
     _add_profiles(crate)
+    if (project / page_of(study.name)).is_file():
+        crate.root_dataset["identifier"] = f"gammascape seal {seal_of(study.name, project)}"
     return crate
 
 

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from gammascape.analysis.seal import SealTree, page_of
 from gammascape.origin import ManifestError
 from gammascape.study import StudyError
@@ -45,5 +43,5 @@ def seal_of(study: str, root: Path) -> str:
         )
     try:
         return SealTree(root, checked=True).of_study(study)
-    except (ManifestError, OSError, pl.exceptions.PolarsError) as error:
+    except (ManifestError, OSError) as error:
         raise StudyError(f"{error}; `gammascape audit` says more") from None

