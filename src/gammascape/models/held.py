@@ -7,7 +7,6 @@ holds changes, and is the same in every process.
 import copy
 import functools
 import hashlib
-import io
 import random
 import sys
 import types
@@ -111,23 +110,11 @@ def constants_digest(marks: Marks) -> str:
     return hashlib.sha256(repr(kept).encode()).hexdigest()
 
 
-def hidden_module(module: nn.Module) -> str | None:
-    """Place of a module or parameter that torch does not know, in a plain list for example; None without any."""
+def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """(place, value) of all that a module holds beside its layers and parameters."""
     own = _ids(module)
     for where, key, place in attributes(module):
-        for name, value in _inside(where[key], place, own, set()):
-            if isinstance(value, nn.Module | nn.Parameter):
-                return name
-    return None
-
-
-def held_iterator(module: nn.Module) -> str | None:
-    """Place of an iterator or generator, of which each pass would see another part; None without any."""
-    for where, key, place in attributes(module):
-        for name, value in _inside(where[key], place, _ids(module), set()):
-            if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
-                return name
-    return None
+        yield from _inside(where[key], place, own, set())
 
 
 def has_tensor(value: Any) -> bool:
