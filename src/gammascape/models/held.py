@@ -34,6 +34,9 @@ _LOOKED_INTO = (
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 """Whose objects are not looked into."""
 
+_DEEPEST = 1500
+"""Length of a place beyond which nothing is looked into, as in a chain of many objects."""
+
 WHOLE_BYTES = 1 << 16
 """Arrays up to this size are read whole where that is done again and again; of larger ones some numbers are."""
 
@@ -213,7 +216,7 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
     if isinstance(value, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module, Iterator)):
         yield place, value
         return
-    if id(value) in seen:
+    if id(value) in seen or len(place) > _DEEPEST:
         return
     seen.add(id(value))
     parts: Iterable[tuple[str, Any]] = ()

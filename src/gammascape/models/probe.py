@@ -231,6 +231,11 @@ def _check_pass(
     network.put_back(held, difference(before, network.marks(whole)))
     layers = {name: value.detach().clone() for name, value in track.outputs.items()}
     _check_output(network.module, output, x, outputs)
+    if not bool(output.isfinite().all()):
+        raise UserCodeError(
+            f"{type(network.module).__name__} gives NaN or infinity with the initial weights, which are N(0, 1); "
+            "look for logarithms, roots and divisions"
+        )
     if narrow.found is not None:
         raise UserCodeError(
             f"{narrow.found}, and loses the digits that are needed where gamma is small; let it "
@@ -558,7 +563,8 @@ def _brief(error: BaseException) -> BaseException:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * float(b.abs().max() + 1e-300))
+    size = float(b.abs().nan_to_num(0.0, 0.0).max())
+    return torch.allclose(a, b, TOLERANCE, TOLERANCE * size + 1e-300, equal_nan=True)
 
 
 def _buffer(module: nn.Module, name: str) -> str:

@@ -145,7 +145,7 @@ LOST: dict[str, tuple[str, str]] = {
     "sparse": ("x = torch.tensor(x).to_sparse_csr()", "inputs that are sparse_csr; return a dense"),
     "quantized": ("x = torch.quantize_per_tensor(torch.tensor(x).float(), 0.1, 0, torch.qint8)", "are quantized"),
     "a masked tensor": (
-        "import warnings; warnings.simplefilter('ignore'); x = torch.masked.masked_tensor(*map(torch.tensor, (x, x > 0)))",
+        "x = torch.masked.masked_tensor(torch.tensor(x), torch.tensor(x > 0))",
         "that are masked",
     ),
     "without values": ("x = torch.zeros(56, 3, device='meta')", "are without values"),
@@ -184,6 +184,7 @@ def make():
 
 
 @pytest.mark.parametrize(("line", "fragment"), LOST.values(), ids=LOST)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*quantize_per_tensor:UserWarning")
 def test_what_float32_cannot_hold_is_refused(tmp_path: Path, line: str, fragment: str) -> None:
