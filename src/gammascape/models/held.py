@@ -7,7 +7,6 @@ holds changes, and is the same in every process.
 import copy
 import functools
 import hashlib
-import io
 import random
 import sys
 import types
@@ -34,6 +33,9 @@ _LOOKED_INTO = (
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
 """Whose objects are not looked into."""
+
+_DEEPEST = 1500
+"""Length of a place beyond which nothing is looked into, as in a chain of many objects."""
 
 WHOLE_BYTES = 1 << 16
 """Arrays up to this size are read whole where that is done again and again; of larger ones some numbers are."""
@@ -111,23 +113,11 @@ def constants_digest(marks: Marks) -> str:
     return hashlib.sha256(repr(kept).encode()).hexdigest()
 
 
-def hidden_module(module: nn.Module) -> str | None:
-    """Place of a module or parameter that torch does not know, in a plain list for example; None without any."""
+def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """(place, value) of all that a module holds beside its layers and parameters."""
     own = _ids(module)
     for where, key, place in attributes(module):
-        for name, value in _inside(where[key], place, own, set()):
-            if isinstance(value, nn.Module | nn.Parameter):
-                return name
-    return None
-
-
-def held_iterator(module: nn.Module) -> str | None:
-    """Place of an iterator or generator, of which each pass would see another part; None without any."""
-    for where, key, place in attributes(module):
-        for name, value in _inside(where[key], place, _ids(module), set()):
-            if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
-                return name
-    return None
+        yield from _inside(where[key], place, own, set())
 
 
 def has_tensor(value: Any) -> bool:
@@ -226,7 +216,7 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
     if isinstance(value, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module, Iterator)):
         yield place, value
         return
-    if id(value) in seen:
+    if id(value) in seen or len(place) > _DEEPEST:
         return
     seen.add(id(value))
     parts: Iterable[tuple[str, Any]] = ()

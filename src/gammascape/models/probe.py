@@ -1,5 +1,6 @@
 """Tries a user's network before it is trained: what it gives and keeps, and whether many can go together."""
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gammascape.isolation import generators, isolated
-from gammascape.models.held import Marks, difference, held_iterator, hidden_module, whole
+from gammascape.models.held import Marks, difference, inside, whole
 from gammascape.models.model import Hidden, Parameters
 from gammascape.usercode import SEED_IT, UserCodeError
 
@@ -130,15 +131,16 @@ def check_made_twice(
     Raises:
         UserCodeError: naming what differs.
     """
-    if (name := hidden_module(module)) is not None:
-        raise UserCodeError(
-            f"{name} is a layer or parameter that torch does not know, so nothing would train it; keep layers in "
-            "nn.ModuleList or nn.ModuleDict, parameters in nn.ParameterList"
-        )
-    if (name := held_iterator(module)) is not None:
-        raise UserCodeError(
-            f"{name} is an iterator, of which each pass would see another part; keep a list (list(...))"
-        )
+    for name, value in inside(module):
+        if isinstance(value, nn.Module | nn.Parameter):
+            raise UserCodeError(
+                f"{name} is a layer or parameter that torch does not know, so nothing would train it; keep "
+                "layers in nn.ModuleList or nn.ModuleDict, parameters in nn.ParameterList"
+            )
+        if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+            raise UserCodeError(
+                f"{name} is an iterator, of which each pass would see another part; keep a list (list(...))"
+            )
     shapes = [{n: tuple(p.shape) for n, p in one.named_parameters()} for one in (module, again)]
     buffers = dict(module.named_buffers())
     differing = [
@@ -229,6 +231,11 @@ def _check_pass(
     network.put_back(held, difference(before, network.marks(whole)))
     layers = {name: value.detach().clone() for name, value in track.outputs.items()}
     _check_output(network.module, output, x, outputs)
+    if not bool(output.isfinite().all()):
+        raise UserCodeError(
+            f"{type(network.module).__name__} gives NaN or infinity with the initial weights, which are N(0, 1); "
+            "look for logarithms, roots and divisions"
+        )
     if narrow.found is not None:
         raise UserCodeError(
             f"{narrow.found}, and loses the digits that are needed where gamma is small; let it "
@@ -556,7 +563,8 @@ def _brief(error: BaseException) -> BaseException:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * float(b.abs().max() + 1e-300))
+    size = float(b.abs().nan_to_num(0.0, 0.0).max())
+    return torch.allclose(a, b, TOLERANCE, TOLERANCE * size + 1e-300, equal_nan=True)
 
 
 def _buffer(module: nn.Module, name: str) -> str:

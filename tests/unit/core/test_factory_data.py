@@ -144,6 +144,10 @@ LOST: dict[str, tuple[str, str]] = {
     "records": ("x = np.zeros(56, 'f4,f4,f4')", "inputs that are records"),
     "sparse": ("x = torch.tensor(x).to_sparse_csr()", "inputs that are sparse_csr; return a dense"),
     "quantized": ("x = torch.quantize_per_tensor(torch.tensor(x).float(), 0.1, 0, torch.qint8)", "are quantized"),
+    "a masked tensor": (
+        "x = torch.masked.masked_tensor(torch.tensor(x), torch.tensor(x > 0))",
+        "that are masked",
+    ),
     "without values": ("x = torch.zeros(56, 3, device='meta')", "are without values"),
     "NaN": ("x[50] = np.nan", "test inputs that are not finite (NaN or infinite): 3 of 48"),
     "classes as floats": ("y = y * 1.0", "in float64; classes are whole numbers"),
@@ -180,6 +184,7 @@ def make():
 
 
 @pytest.mark.parametrize(("line", "fragment"), LOST.values(), ids=LOST)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*quantize_per_tensor:UserWarning")
 def test_what_float32_cannot_hold_is_refused(tmp_path: Path, line: str, fragment: str) -> None:
@@ -220,6 +225,23 @@ def test_a_sampler_is_tried_with_each_seed_before_its_first_batch(
     data.batches(1, 0, 1, 4)
     with pytest.raises(DataError, match=fragment):
         data.batches(3, 0, 1, 4)
+
+
+def test_seeds_have_samples_of_their_own(tmp_path: Path) -> None:
+    data = load(tmp_path, STREAM.replace("(seed, n)", "n"), targets=2)
+    with pytest.raises(DataError, match="gives seed 1 the samples of seed 0"):
+        data.batches(1, 0, 1, 4)
+
+
+def test_a_sampler_that_draws_in_blocks_is_found_where_a_draw_leaves_its_block(
+    tmp_path: Path,
+) -> None:
+    block = "x = np.random.default_rng((seed, first // 32)).normal(size=(first % 32 + count, 3))[first % 32:]"
+    data = load(tmp_path, STREAM.replace("    return x,", f"    {block}\n    return x,"), targets=2)
+    data.batches(0, 0, 2, 16)
+    data.batches(0, 2, 1, 16)
+    with pytest.raises(DataError, match="other samples of seed 0 from number 47"):
+        data.batches(0, 0, 3, 16)
 
 
 def test_a_sampler_with_state_is_refused(tmp_path: Path) -> None:

@@ -243,6 +243,7 @@ REFUSED: dict[str, tuple[str, str]] = {
         ),
         "embeddings that share odd.u.weight have padding_idx 0 and 1",
     ),
+    "no numbers": (net("return x.log()"), "gives NaN or infinity with the initial weights"),
     "no values": (
         net("return x", "self.register_buffer('t', torch.ones(2, device='meta'))"), "buffer odd.t has no values",
     ),
@@ -347,6 +348,16 @@ def test_what_only_looks_unusual_trains_as_its_plain_form(
         for name, text in (("a", plain), ("b", odd))
     ]
     np.testing.assert_array_equal(*losses)
+
+
+def test_a_chain_of_many_objects_and_a_closure_without_value_are_no_obstacle(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    chain = "class Link:\n    def __init__(self, link): self.link = link\nCHAIN = None\n"
+    chain += "for _ in range(5000): CHAIN = Link(CHAIN)\n"
+    empty = "def outer():\n    if False: later = 0\n    return lambda: later\n"
+    text = net("return x", "self.chain, self.empty = CHAIN, outer()", chain + empty)
+    assert model_of(tmp_path, text, digits.probe_inputs).hidden
 
 
 RECURRENT = (
