@@ -110,7 +110,8 @@ def write_synthetic_cell(folder: Path, cell: Cell) -> None:
         probe_outputs=np.ones((width, 10)) if finite else None,
         grams={"hidden1": np.arange(1.0, 1 + width * (width + 1) / 2)} if finite else None,
     )
-    model = cast(Model, SimpleNamespace(hidden=("hidden1",), depth=cell.model.depth_exponent))
+    about = {"hidden": ("hidden1",), "depth": cell.model.depth_exponent, "constants": None}
+    model = cast(Model, SimpleNamespace(**about))
     dataset = cast(Dataset, SimpleNamespace(name=cell.dataset.kind, digest="0" * 64))
     summary = make_summary(cell.record(), run, dataset, model)
     begun = [{"started": utc_now(), "from_step": 0, "reason": "fresh"}]
