@@ -40,7 +40,10 @@ class SealTree:
             ManifestError: if a manifest is missing or damaged, or a file is not the one that it names.
             OSError: if a file cannot be read.
         """
-        digest = _digest(sorted({self._node(source) for source in inputs}))
+        try:
+            digest = _digest(sorted({self._node(source) for source in inputs}))
+        except RecursionError:
+            raise ManifestError("manifests name each other as what they are made from") from None
         text = base64.b32encode(bytes.fromhex(digest)).decode().lower()
         return "-".join(text[k : k + _GROUP] for k in range(0, _LENGTH, _GROUP))
 

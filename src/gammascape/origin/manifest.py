@@ -7,6 +7,7 @@ content  of kind, record and the hashes of the outputs: the same when a cell is 
 claim    of all that is known before the outputs are written: what a figure carries in its files
 """
 
+import errno
 import hashlib
 import json
 import re
@@ -272,7 +273,13 @@ def source_of(path: Path) -> Source:
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes, in hexadecimal."""
+    """sha256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: if it cannot be read, or is no regular file: a FIFO or a device need not end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

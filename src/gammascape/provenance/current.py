@@ -5,6 +5,7 @@ same way on every machine: parameters, code, script and the contents of the inpu
 catalogue says. Snakemake is then told: what differs is forced, and what is current gets file times that say so.
 """
 
+import errno
 import json
 import os
 import time
@@ -30,7 +31,7 @@ _CELL_FILES = ("summary.json", "arrays.npz", "manifest.json")
 _HASHED_BYTES = 1_000_000
 """Up to this size a file without a manifest is hashed; of a larger one only the size is compared."""
 _SECOND = 1_000_000_000
-_ODD = (OSError, ValueError, AttributeError, KeyError, TypeError)
+_ODD = (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
 """What a manifest of anything else can lead to."""
 
 
@@ -210,6 +211,8 @@ class Results:
 
 def _read(path: str) -> Any:
     # There are thousands of them, of thousands of lines; whether one is whole is a question of the audit.
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise OSError(errno.EINVAL, "not a regular file")
     with open(path, "rb") as file:  # noqa: PTH123
         return json.loads(file.read())
 

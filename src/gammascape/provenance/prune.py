@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gammascape.origin import ManifestError, read_manifest
-from gammascape.origin.inside import OutsideError, inside
+from gammascape.origin.inside import OutsideError, inside, short
 from gammascape.provenance.accept import of_plan
 from gammascape.provenance.project import CELLS, RESULTS, add_study_option, open_project
 from gammascape.study import StudyError, load_study
@@ -104,14 +104,17 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
             continue
         if not of_plan(manifest, plan) or _of_other_study(path, plan):
             files, outside = [], []
+            name = path.as_posix().removesuffix(".manifest.json")
             for file in manifest.outputs:
                 try:
+                    # What lies beside it may be asked for.
+                    if not file.path.startswith(path.name.removesuffix("manifest.json")):
+                        raise OutsideError(f"{short(file.path)} is no file of {name}")
                     files.append(inside(path.parent, file.path))
                 except OutsideError as error:
                     outside.append(str(error))
                 except OSError:
                     continue
-            name = path.as_posix().removesuffix(".manifest.json")
             yield Unasked(manifest.kind, name, (*dict.fromkeys(files), path), tuple(outside))
 
 

@@ -16,6 +16,7 @@ from gammascape.analysis.cells import MEASURED
 from gammascape.catalogue import Artifact, Inputs
 from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.origin.code import PACKAGE
+from gammascape.origin.inside import inside_project
 from gammascape.provenance.project import code_changes
 
 THE_SAME = "the same"
@@ -161,11 +162,14 @@ def _verdict(
         other = sorted(set(sources[0]) ^ set(sources[1]))[:1] or ["the same in another order"]
         return False, f"its manifest names other inputs: {other[0]}"
     same_place = made.environment == again.environment
-    differences = [
-        text
-        for path in item.outputs
-        if (text := _difference(root / path, scratch / path, exact=same_place)) is not None
-    ]
+    try:
+        differences = [
+            text
+            for path in item.outputs
+            if (text := _difference(inside_project(root, path), scratch / path, exact=same_place))
+        ]
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        return False, f"a file of it cannot be read ({' '.join(str(error).split())})"
     if not differences:
         return True, THE_SAME
     if all(text.startswith(_WITHIN) for text in differences):
@@ -250,6 +254,12 @@ def _provide(path: str, root: Path, scratch: Path) -> None:
         if name.parts[1] in _LINKED:
             place.symlink_to(source.resolve())
         elif source.is_dir():
-            shutil.copytree(source, place)
+            shutil.copytree(source, place, ignore=_odd)
         else:
-            shutil.copyfile(source, place)
+            shutil.copyfile(inside_project(root, path), place)
+
+
+def _odd(folder: str, names: list[str]) -> list[str]:
+    """Links to folders, FIFOs and devices: no rule makes them, and a copy need not end."""
+    paths = [Path(folder, name) for name in names]
+    return [p.name for p in paths if not (p.is_file() or (p.is_dir() and not p.is_symlink()))]

@@ -1,4 +1,4 @@
-"""A table, a figure and the commands that write, when one of their file operations fails: the next call ends alike."""
+"""A table, a figure and the commands that write, when one of their file operations fails: the next ends alike."""
 
 import contextlib
 import os

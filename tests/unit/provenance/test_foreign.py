@@ -16,10 +16,11 @@ import pytest
 import gammascape
 from gammascape.analysis.cells import TableError, open_arrays, read_json
 from gammascape.cli import main
-from gammascape.origin import Manifest, ManifestError, read_manifest
+from gammascape.origin import Manifest, ManifestError, read_manifest, sha256_of
 from gammascape.origin.inside import OutsideError, inside, inside_project, read_object
 from gammascape.origin.mark import mark_svg, read_mark
 from gammascape.provenance.audit import audit_all
+from gammascape.provenance.current import Results
 from gammascape.provenance.next_run import next_run
 from gammascape.provenance.plan import text
 from gammascape.provenance.project import open_project
@@ -247,6 +248,36 @@ def test_prune_moves_nothing_from_elsewhere(
         assert "stays where it is: " in capsys.readouterr().out
         assert thesis.read_text() == "my thesis"
         assert not manifest.exists()
+
+
+def test_prune_moves_no_file_of_another_artifact(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    above = Path("results/theirs.manifest.json")
+    foreign("tiny/tables/cells.parquet").rename(above)
+    assert main(["prune", "--yes"]) == 0
+    assert "cells.parquet is no file of results/theirs" in capsys.readouterr().out
+    assert Path("results/tiny/tables/cells.parquet").is_file()
+    assert not above.exists()
+
+
+def test_manifests_that_do_not_end_stop_no_command(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("results/tiny/tables/scaling.manifest.json")
+    own = {"path": path.as_posix(), "seal": "0" * 64, "content": "0" * 64}
+    rewrite(path, lambda m: m["inputs"].append(own))
+    for command in (["seal", "tiny"], ["export-crate", "crate"]):
+        assert main(command) == 2
+        assert "manifests name each other" in capsys.readouterr().err
+    assert main(["audit", "--all", "--seal", "abc"]) == 1
+    path.write_text("[" * 100_000)
+    assert "damaged" in Results(open_project()).differing[str(path)]
+    path.unlink()
+    os.mkfifo(path)
+    assert "damaged" in Results(open_project()).differing[str(path)]
+    with pytest.raises(OSError, match="not a regular file"):
+        sha256_of(path)
 
 
 @pytest.mark.parametrize("name", ["../id_rsa", "../../notes.txt", "/etc/hostname"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,22 @@ def test_a_figure_edited_together_with_its_manifest(
     made = {row["name"]: row for row in json.loads(capsys.readouterr().out)["made"]}
     assert {name for name, row in made.items() if not row["agrees"]} == {FIGURE}
     assert made[FIGURE]["text"] == f"edges.{kind} differs"
+
+
+def test_what_cannot_be_read_differs_and_keeps_nothing_from_being_made_again(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables, svg = root / "results/tiny/tables", root / f"{FIGURE}.svg"
+    os.mkfifo(tables / "fifo")
+    (tables / "zero").symlink_to("/dev/zero")
+    (tables / "loop").symlink_to(".")
+    (root / f"{TABLES[1]}.parquet").write_text("no table")
+    svg.unlink()
+    svg.symlink_to("/dev/zero")
+    assert replay(root, 1, "--json") == 1
+    made = {row["name"]: row for row in json.loads(capsys.readouterr().out)["made"]}
+    assert {name for name, row in made.items() if not row["agrees"]} == {FIGURE, TABLES[1]}
+    assert all("cannot be read" in made[name]["text"] for name in (FIGURE, TABLES[1]))
 
 
 def test_a_table_of_another_machine_agrees_within_rounding(root: Path) -> None:
