@@ -30,6 +30,8 @@ _CELL_FILES = ("summary.json", "arrays.npz", "manifest.json")
 _HASHED_BYTES = 1_000_000
 """Up to this size a file without a manifest is hashed; of a larger one only the size is compared."""
 _SECOND = 1_000_000_000
+_MOST_WORDS = 80
+"""Letters of a parameter before and now: lists of figures, or the points of a toy, are only named."""
 _ODD = (OSError, ValueError, AttributeError, KeyError, TypeError)
 """What a manifest of anything else can lead to."""
 
@@ -141,13 +143,9 @@ class Results:
         asked = json.loads(json.dumps(dict(item.params)))
         changes = differences(flatten(manifest["record"]["params"]), flatten(asked))
         if changes:
-            # The points of a toy are a long text.
-            yield (
-                "params",
-                ", ".join(
-                    n if n == "toy.points" else f"{n} {a} -> {b}" for n, (a, b) in changes.items()
-                ),
-            )
+            said = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
+            words = (name if len(text) > _MOST_WORDS else text for name, text in said.items())
+            yield "params", ", ".join(words)
         code = manifest["code"]
         known = [code, *manifest["accepted"]]
         parts = MODULES[item.kind]
@@ -155,10 +153,10 @@ class Results:
             before, now = code["modules"], modules_of(*parts)
             names = {name for name in {*before, *now} if before.get(name) != now.get(name)}
             yield "code", ", ".join(sorted(names))
-        said = {entry["script"] for entry in known if "script" in entry}
-        if not said:
+        scripts = {entry["script"] for entry in known if "script" in entry}
+        if not scripts:
             self._unwritten.add(item.manifest)
-        elif (script := self.script_of(item)) is not None and script not in said:
+        elif (script := self.script_of(item)) is not None and script not in scripts:
             yield "script", item.rule
         if words := self._changed_inputs(item, manifest["inputs"]):
             yield "inputs", words
