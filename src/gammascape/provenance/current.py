@@ -143,9 +143,9 @@ class Results:
         asked = json.loads(json.dumps(dict(item.params)))
         changes = differences(flatten(manifest["record"]["params"]), flatten(asked))
         if changes:
-            said = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
-            words = (name if len(text) > _MOST_WORDS else text for name, text in said.items())
-            yield "params", ", ".join(words)
+            texts = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
+            shown = (name if len(text) > _MOST_WORDS else text for name, text in texts.items())
+            yield "params", ", ".join(shown)
         code = manifest["code"]
         known = [code, *manifest["accepted"]]
         parts = MODULES[item.kind]
@@ -153,10 +153,10 @@ class Results:
             before, now = code["modules"], modules_of(*parts)
             names = {name for name in {*before, *now} if before.get(name) != now.get(name)}
             yield "code", ", ".join(sorted(names))
-        scripts = {entry["script"] for entry in known if "script" in entry}
-        if not scripts:
+        said = {entry["script"] for entry in known if "script" in entry}
+        if not said:
             self._unwritten.add(item.manifest)
-        elif (script := self.script_of(item)) is not None and script not in scripts:
+        elif (script := self.script_of(item)) is not None and script not in said:
             yield "script", item.rule
         if words := self._changed_inputs(item, manifest["inputs"]):
             yield "inputs", words

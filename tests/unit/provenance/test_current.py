@@ -52,7 +52,7 @@ def test_a_long_parameter_that_differs_is_named_and_not_shown(project: Path) -> 
         lambda m: m["record"]["params"]["studies"]["tiny"].update(description="old", tables=["x"]),
     )
     words = results().differing["results/index.manifest.json"]["params"]
-    assert words == "studies.tiny.description old -> tiny, studies.tiny.tables"
+    assert words == "studies.tiny.description old -> Two depths., studies.tiny.tables"
 
 
 def test_times_are_made_to_say_what_manifests_say(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""A table, a figure and the commands that write, when one of their file operations fails: the next call ends alike."""
+"""A table, a figure and commands that write, when a file operation of theirs fails: the next call ends alike."""
 
 import contextlib
 import os
