@@ -31,6 +31,8 @@ _CELL_FILES = ("summary.json", "arrays.npz", "manifest.json")
 _HASHED_BYTES = 1_000_000
 """Up to this size a file without a manifest is hashed; of a larger one only the size is compared."""
 _SECOND = 1_000_000_000
+_MOST_WORDS = 80
+"""Letters of a parameter before and now: lists of figures, or the points of a toy, are only named."""
 _ODD = (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
 """What a manifest of anything else can lead to."""
 
@@ -142,13 +144,9 @@ class Results:
         asked = json.loads(json.dumps(dict(item.params)))
         changes = differences(flatten(manifest["record"]["params"]), flatten(asked))
         if changes:
-            # The points of a toy are a long text.
-            yield (
-                "params",
-                ", ".join(
-                    n if n == "toy.points" else f"{n} {a} -> {b}" for n, (a, b) in changes.items()
-                ),
-            )
+            texts = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
+            shown = (name if len(text) > _MOST_WORDS else text for name, text in texts.items())
+            yield "params", ", ".join(shown)
         code = manifest["code"]
         known = [code, *manifest["accepted"]]
         parts = MODULES[item.kind]

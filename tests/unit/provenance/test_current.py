@@ -46,6 +46,15 @@ def test_exactly_what_reads_a_changed_threshold_differs(project: Path) -> None:
     assert f"{TABLES}/scores.manifest.json" not in reads
 
 
+def test_a_long_parameter_that_differs_is_named_and_not_shown(project: Path) -> None:
+    edit(
+        "results/index.manifest.json",
+        lambda m: m["record"]["params"]["studies"]["tiny"].update(description="old", tables=["x"]),
+    )
+    words = results().differing["results/index.manifest.json"]["params"]
+    assert words == "studies.tiny.description old -> Two depths., studies.tiny.tables"
+
+
 def test_times_are_made_to_say_what_manifests_say(project: Path) -> None:
     draw = random.Random(1)
     for path in (p for folder in ("results", "workflow") for p in Path(folder).rglob("*.*")):
