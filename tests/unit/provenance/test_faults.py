@@ -87,7 +87,7 @@ def test_a_table_is_the_same_after_any_file_operation_has_failed(
 ) -> None:
     run = runner(finished, CELLS_TABLE)
     wanted = content(undisturbed(tmp_path, finished, run))
-    for trial in trials(tmp_path, copier(finished), kind, step=3):
+    for trial in trials(tmp_path, copier(finished), kind, step=11):
         disturb(trial, run)
         assert content(trial.folder) == wanted, trial.done[-1]
     assert errors(tmp_path / "undisturbed") == []
@@ -99,7 +99,7 @@ def test_a_figure_is_the_same_after_any_file_operation_has_failed(
 ) -> None:
     run = runner(finished, "results/tiny/figures/edges")
     wanted = content(undisturbed(tmp_path, finished, run))
-    for trial in trials(tmp_path, copier(finished), kind, step=5):
+    for trial in trials(tmp_path, copier(finished), kind, step=17):
         disturb(trial, run)
         # The mark of a figure holds the claim of its manifest, and so the time.
         assert content(trial.folder).keys() == wanted.keys(), trial.done[-1]
@@ -127,7 +127,7 @@ def test_acceptances_are_whole_after_any_file_operation_has_failed(
         change_code(stale / path, module)
         os.utime(stale / path, ns=(time.st_atime_ns, time.st_mtime_ns))
     wanted = content(undisturbed(tmp_path, stale, run))
-    for trial in trials(tmp_path, copier(stale), kind, step=2):
+    for trial in trials(tmp_path, copier(stale), kind, step=29):
         disturb(trial, run)
         assert content(trial.folder) == wanted, trial.done[-1]
         for path in changed:
@@ -166,7 +166,7 @@ def test_what_is_pruned_is_whole_after_any_file_operation_has_failed(
         log.write_text("trained\n")
     wanted = left_and_moved(undisturbed(tmp_path, smaller, run))
     assert any(name.endswith(".log") for name in wanted[1])
-    for trial in trials(tmp_path, copier(smaller), kind, step=23):
+    for trial in trials(tmp_path, copier(smaller), kind, step=101):
         disturb(trial, run)
         assert left_and_moved(trial.folder) == wanted, trial.done[-1]
 
@@ -185,7 +185,7 @@ def test_a_crate_is_whole_or_not_there_after_any_file_operation_has_failed(
             return set(crate.namelist())
 
     wanted = members(undisturbed(tmp_path, finished, run))
-    for trial in trials(tmp_path, copier(finished), kind, step=211):
+    for trial in trials(tmp_path, copier(finished), kind, step=2111):
         disturb(trial, run)
         assert members(trial.folder) == wanted, trial.done[-1]
         assert [path.name for path in (trial.folder / "out").iterdir()] == ["study.zip"]
