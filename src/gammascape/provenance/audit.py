@@ -160,6 +160,9 @@ def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
             (again,) = remake([catalogue[top]], chain.root, Path(folder))
         if again.agrees is False:
             found[top] = [Finding("altered", f"made again from its inputs: {again.text}")]
+        # Other code is a finding of its own.
+        elif again.agrees is None and not any(f.kind == "code changed" for f in links[0].findings):
+            found[top] = [Finding("not compared", again.text)]
     return found
 
 
