@@ -1,9 +1,16 @@
 # study.yaml -> cells -> tables -> figures -> results/index.html
 # The studies to run are named in config/config.yaml; config/README.md explains every key.
 
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.27")
+
+# Snakemake would read from a pipe or a device without end.
+if (given := Path("config/config.yaml")).exists() and not given.is_file():
+    sys.exit(f"{given}: not a file; put a configuration there")
 
 
 configfile: "config/config.yaml"
