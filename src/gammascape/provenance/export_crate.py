@@ -1,8 +1,10 @@
 """`gammascape export-crate`: a study as a Workflow Run RO-Crate."""
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from gammascape.layout import whole
 from gammascape.origin import ManifestError
@@ -11,6 +13,8 @@ from gammascape.study import StudyError
 from gammascape.terminal import say
 
 if TYPE_CHECKING:
+    from rocrate.rocrate import ROCrate
+
     from gammascape.cli import Commands
 
 SUMMARY = "write a study as a Workflow Run RO-Crate, for publication"
@@ -57,13 +61,29 @@ def run(chosen: argparse.Namespace) -> int:
         )
     except ManifestError as error:
         raise StudyError(str(error)) from None
-    with whole(output) as partial:
-        if output.suffix == ".zip":
-            crate.write_zip(partial)
-        else:
+    if output.suffix == ".zip":
+        _write_zip(crate, output)
+    else:
+        with whole(output) as partial:
             crate.write(partial)
     say(f"{output}: {len(crate.get_entities()):,} entities")
     return 0
+
+
+def _write_zip(crate: "ROCrate", output: Path) -> None:
+    # The crate's own writer of zip files cannot end in the middle, as on a full disk.
+    stage = output.with_name(f".{output.name}.stage")
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        crate.write(stage)
+        with (
+            whole(output) as partial,
+            ZipFile(partial, "w", ZIP_DEFLATED, strict_timestamps=False) as archive,
+        ):
+            for path in sorted(path for path in stage.rglob("*") if path.is_file()):
+                archive.write(path, path.relative_to(stage))
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _table(study: str, table: str) -> Path:
