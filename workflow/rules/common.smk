@@ -5,6 +5,7 @@ from pathlib import Path
 from snakemake.logging import logger
 
 from gammascape.execution.devices import find_devices
+from gammascape.execution.kept import unmark
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
 from gammascape.origin import fingerprint
 from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES
@@ -55,6 +56,7 @@ RESULTS = Results(
 )
 FORCED, MISSING = set(), []
 if workflow.is_main_process:
+    unmark(PLAN.cells)
     RESULTS.settle()
     FORCED, MISSING = RESULTS.forced, RESULTS.missing()
 

@@ -6,17 +6,47 @@ wants the job to be run again. An executor then has nothing to train, unless a p
 
 import os
 import shutil
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gammascape.execution.tasks import Task
 from gammascape.origin.kept import FILES, status_of_whole
+from gammascape.study import Cell
 
 SCRATCH = Path("results/.scratch")
 """Scratch folder of a project, which Snakemake does not know."""
 _ASIDE = SCRATCH / "aside"
 """Where earlier versions moved whole artifacts while Snakemake prepared the job."""
+_MARKS = Path(".snakemake/incomplete")
+"""A file for each output of a job that Snakemake began and did not see end; its name is the path in base 64."""
+
+
+def unmark(cells: Mapping[str, Cell], marks: Path = _MARKS) -> None:
+    """Let Snakemake no longer call cells incomplete that are whole.
+
+    Every executor obeys these marks, and but for those of this package each deletes the files first. Called before
+    Snakemake resolves its jobs.
+
+    Args:
+        cells: the cells of the studies, by the path of their folder below results/cells.
+    """
+    marked: dict[str, list[Path]] = {}
+    for folder, _, names in os.walk(marks):
+        for name in names:
+            path = Path(folder, name)
+            # A long name is broken into folders, each with an @ in front.
+            parts = [part.removeprefix("@") for part in path.relative_to(marks).parts]
+            with suppress(ValueError):
+                output = Path(urlsafe_b64decode("".join(parts)).decode())
+                marked.setdefault(output.parent.as_posix(), []).append(path)
+    for cell, paths in marked.items():
+        wanted = cells.get(cell.removeprefix("results/cells/"))
+        if wanted and status_of_whole(Path(cell), wanted.record()) is not None:
+            for path in paths:
+                path.unlink(missing_ok=True)
 
 
 def begin(workflow: Any, task: Task, job: Any) -> str | None:
