@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from gammascape.study.errors import Problem, study_error
+from gammascape.study.errors import Problem, StudyError, study_error
 from gammascape.study.explain import explain
 from gammascape.study.fields import Listed, OneOrMore, Record, mistake
 from gammascape.study.generators import GeneratorSpec
-from gammascape.study.yaml_reader import Source, check_size
+from gammascape.study.yaml_reader import Source, check_size, read_yaml
 
 CONFIG_FILE = "config/config.yaml"
 
@@ -83,6 +83,21 @@ class Config(Record):
     def studies(self) -> tuple[Path, ...]:
         """Paths of the study files."""
         return tuple(map(Path, self.study))
+
+
+def check_file(path: str) -> str | None:
+    """What is wrong with a configuration as a file, before its keys are looked at; None if nothing is."""
+    if not Path(path).exists():
+        return None
+    try:
+        is_mapping = isinstance(read_yaml(path).data, dict)
+    except StudyError as error:
+        return str(error)
+    return (
+        None
+        if is_mapping
+        else f"{path}: write keys at the top level, as in `study: config/studies/quickstart.yaml`"
+    )
 
 
 def load_config(values: Mapping[str, Any], source: str = CONFIG_FILE) -> Config:
