@@ -10,7 +10,9 @@ from gammascape.study.config import check_file
 min_version("9.27")
 
 # Snakemake would read from a pipe without end, and names no line of a mistake.
-if not workflow.modifier.skip_configfile and (problem := check_file("config/config.yaml")):
+if not workflow.modifier.skip_configfile and (
+    problem := check_file("config/config.yaml")
+):
     sys.exit(problem)
 
 
