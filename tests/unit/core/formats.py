@@ -1,4 +1,4 @@
-"""Small files in the formats that datasets are published in."""
+"""Small files in the formats that datasets are published in: the same ones for each call, in any order of tests."""
 
 import io
 import pickle
@@ -13,6 +13,7 @@ from PIL import Image
 from gammascape.data.prepare import cifar10, mnist
 
 RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
 
 
 def pixels(*shape: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -29,6 +30,7 @@ def idx(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def make_mnist(folder: Path, train: int = 60, test: int = 20) -> Path:
+    RNG.bit_generator.state = START
     folder.mkdir(parents=True, exist_ok=True)
     for prefix, n in (("train", train), ("t10k", test)):
         (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx(pixels(n, 28, 28)))
@@ -48,6 +50,7 @@ def batch(n: int) -> dict[str, Any]:
 
 
 def make_cifar10(folder: Path, n: int = 20, *, binary: bool = False) -> Path:
+    RNG.bit_generator.state = START
     inside = folder / cifar10.FOLDERS[binary]
     inside.mkdir(parents=True, exist_ok=True)
     for names in cifar10.BATCHES.values():
@@ -62,6 +65,7 @@ def make_cifar10(folder: Path, n: int = 20, *, binary: bool = False) -> Path:
 
 
 def make_cifar5m(folder: Path, n: int = 30, name: str = "part{}.npz") -> Path:
+    RNG.bit_generator.state = START
     folder.mkdir(parents=True, exist_ok=True)
     for part in range(6):
         y = classes(n).astype(np.int64)
@@ -70,6 +74,7 @@ def make_cifar5m(folder: Path, n: int = 30, name: str = "part{}.npz") -> Path:
 
 
 def make_mnist1m(folder: Path, chunks: int = 2, n: int = 20, labels: str = ".npy") -> Path:
+    RNG.bit_generator.state = START
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(chunks):
         images = RNG.normal(0.2, 0.4, (n, 1, 28, 28)).astype(np.float32)
@@ -114,6 +119,7 @@ def tinyimagenet_files(per_class: int = 1, count: int = 200) -> dict[str, bytes]
 def make_tinyimagenet(
     folder: Path, files: dict[str, bytes] | None = None, top: str = "tiny-imagenet-200/"
 ) -> Path:
+    RNG.bit_generator.state = START
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / "tiny-imagenet-200.zip", "w") as archive:
         for name, content in (files or tinyimagenet_files()).items():
