@@ -163,7 +163,7 @@ class Checkpoints:
                 evaluations=tuple(Evaluation(**item) for item in header["evaluations"]),
                 seconds=header["seconds"],
                 observations=tuple(header.get("observations", ())),
-                reached=equal_loss.reached_of(header.get("reached", ()), arrays),
+                reached=equal_loss.snapshots_of(header.get("reached", ()), arrays),
             )
         except _DAMAGED as error:
             LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)

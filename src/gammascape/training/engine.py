@@ -17,10 +17,10 @@ from gammascape.measure.representations import (
     pack_triangle,
 )
 from gammascape.models import Hidden, Model
-from gammascape.models.centred import subtraction
-from gammascape.models.difference import difference_form
+from gammascape.models.centred import difference_form, subtraction
 from gammascape.training import equal_loss
-from gammascape.training.equal_loss import Reached, Watch, watch_steps
+from gammascape.training.equal_loss import LossSnapshot, Watch, watch_steps
+from gammascape.training.exact import exact
 from gammascape.training.history import Floats, final_window, measurement_steps
 from gammascape.training.lanes import Array, Lanes
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
@@ -70,7 +70,7 @@ class Run:
     """For each measurement `step`, and the observables that the cell asks for."""
     singular_values: Mapping[str, Floats] = field(default_factory=dict)
     """Layer -> singular values of its weights at the end, if asked for; empty for a diverged run."""
-    reached: tuple[Reached, ...] = ()
+    reached: tuple[LossSnapshot, ...] = ()
     """The network at levels of its loss, if asked for; empty for a diverged run."""
 
 
@@ -88,11 +88,11 @@ class State:
     evaluations: tuple[Evaluation, ...]
     seconds: float
     observations: tuple[Mapping[str, Any], ...] = ()
-    reached: tuple[Reached, ...] = ()
+    reached: tuple[LossSnapshot, ...] = ()
 
 
 class Training:
-    """A pack on its way: `advance` trains one block of steps, `states` is what a checkpoint keeps.
+    """A pack being trained. `advance` runs one block of steps; `states` returns what a checkpoint needs.
 
     Blocks end at fixed steps, so a run that was interrupted between two of them goes on as if it had not been.
     """
@@ -117,12 +117,10 @@ class Training:
             raise ValueError("lanes that go on together must stand at the same step")
         self.step = states[0].step if states else 0
         record = pack.lanes[0].record
-        form = subtraction(model)
-        if record["dtype"] == "float32-difference":
-            form = difference_form(record["model"], dataset.input_shape, dataset.outputs)
-        self._lanes = Lanes(
-            pack, form, device, [state.weights for state in states] if states else None
-        )
+        by_difference = record["dtype"] == "float32-difference"
+        form = difference_form(model) if by_difference else subtraction(model)
+        before = [state.weights for state in states] if states else None
+        self._lanes = Lanes(pack, exact(form), device, before)
         self._step = make_step(form, self._loss, choose_backend(record, model, device))
         self._captured = getattr(self._step, "captures", 0)
         self._losses = np.full((self._steps, count), np.nan)
@@ -130,7 +128,7 @@ class Training:
         self._seconds = np.zeros(count)
         self._evaluations: list[list[Evaluation]] = [[] for _ in pack.lanes]
         self._observations: list[list[Mapping[str, Any]]] = [[] for _ in pack.lanes]
-        self._reached: list[list[Reached]] = [[] for _ in pack.lanes]
+        self._reached: list[list[LossSnapshot]] = [[] for _ in pack.lanes]
         for lane, state in enumerate(states or ()):
             self._losses[: self.step, lane] = state.losses
             self._zeros[: self.step] = state.zero_losses
@@ -272,8 +270,8 @@ class Training:
         )
         xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
         block = []
-        for step, given in enumerate(lanes.given(xs, ys), start + 1):
-            block.append(self._step(lanes.trained, given))
+        for step, inputs in enumerate(lanes.inputs(xs, ys), start + 1):
+            block.append(self._step(lanes.trained, inputs))
             if self._watch is not None and step in self._watched:
                 self._look(self._watch, step)
         # The one place where the host waits for the device.
@@ -331,7 +329,7 @@ def _make_run(
     seconds: float,
     evaluations: tuple[Evaluation, ...],
     observations: tuple[Mapping[str, Any], ...],
-    reached: tuple[Reached, ...],
+    reached: tuple[LossSnapshot, ...],
     final: _Final | None,
     steps: int,
 ) -> Run:
