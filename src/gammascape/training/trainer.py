@@ -91,14 +91,9 @@ class Task:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Task":
         """The task that a request describes."""
-        return cls(
-            identity=content["identity"],
-            record=content["record"],
-            data=Path(content["data"]) if content["data"] else None,
-            output=Path(content["output"]),
-            log=Path(content["log"]) if content["log"] else None,
-            sources=tuple(map(Path, content["sources"])),
-        )
+        data, log = (Path(content[key]) if content[key] else None for key in ("data", "log"))
+        identity, record, output = content["identity"], content["record"], Path(content["output"])
+        return cls(identity, record, data, output, log, tuple(map(Path, content["sources"])))
 
 
 class Worker:
