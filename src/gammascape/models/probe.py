@@ -1,7 +1,7 @@
 """Tries a user's network before it is trained: what it gives and keeps, and whether many can go together."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -299,18 +299,13 @@ def check_steps(
         found = {}
         with network.code.active(), isolated(0) as changed:
             for dtype in order:
-                try:
+
+                def doing(dtype: torch.dtype = dtype, track: Track = network.track) -> str:
+                    step = f"a training step in {dtype}"
+                    return f"{track.where()} in {step}" if track.at_work else step
+
+                with _told(network, doing, "Let the network compute in the dtype of its inputs."):
                     found[dtype] = _steps(network, starts, batches, dtype, network is made)
-                except UserCodeError:
-                    raise
-                except (Exception, SystemExit) as error:
-                    doing = f"a training step in {dtype}"
-                    if network.track.at_work:
-                        doing = f"{network.track.where()} in {doing}"
-                    text = network.code.told(_plain(doing), _brief(error))
-                    raise UserCodeError(
-                        f"{text}\nLet the network compute in the dtype of its inputs."
-                    ) from error
         _check_process(changed)
         results.append(found)
     for dtype in dtypes:
@@ -378,15 +373,16 @@ def check_device(network: "Network", starts: Parameters, x: Tensor, device: torc
     x = x.to(device, torch.float32)
     p = {name: value[0].to(x) for name, value in starts.items()}
     with network.code.active(), isolated(0):
-        try:
-            with network.track.recording():
-                network.call(p, x)
-        except Exception as error:
-            text = network.code.told(f"{network.track.where()} on {device.type}", error)
-            raise UserCodeError(
-                f"{text}\nMake constants on the device of the inputs (device=x.device), or keep them as tensors: "
-                "self.register_buffer(name, tensor)."
-            ) from error
+        advice = (
+            "Make constants on the device of the inputs (device=x.device), or keep them as tensors: "
+            "self.register_buffer(name, tensor)."
+        )
+        where = network.track.where
+        with (
+            _told(network, lambda: f"{where()} on {device.type}", advice, whole_text=True),
+            network.track.recording(),
+        ):
+            network.call(p, x)
 
 
 def _check_process(changed: Sequence[str]) -> None:
@@ -399,15 +395,13 @@ def _check_process(changed: Sequence[str]) -> None:
 def _run(network: "Network", p: Parameters, x: Tensor, buffers: dict[str, Tensor]) -> Tensor:
     scaled = network.scaled(p)
     before = {name: value.detach().clone() for name, value in scaled.items()}
-    try:
-        with network.track.recording(watching=True):
-            output = network.apply(scaled, x, buffers)
-    except UserCodeError:
-        raise
-    except (Exception, SystemExit) as error:
+
+    def doing() -> str:
         where = network.track.where().removesuffix(",")
-        doing = _plain(f"{where}, given inputs of shape {list(x.shape)} in {x.dtype},")
-        raise UserCodeError(network.code.told(doing, error)) from error
+        return f"{where}, given inputs of shape {list(x.shape)} in {x.dtype},"
+
+    with _told(network, doing, whole_text=True), network.track.recording(watching=True):
+        output = network.apply(scaled, x, buffers)
     if network.track.drew is not None:
         who = layer_name(network.module, network.track.drew)
         raise UserCodeError(
@@ -444,10 +438,8 @@ def _check_used(network: "Network", p: Parameters, batches: Sequence[Tensor]) ->
         output = _run(network, leaves, x, {**network.buffers(x)})
         if not output.requires_grad:
             continue
-        try:
+        with _told(network, lambda: "the backward pass"):
             found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
-        except RuntimeError as error:
-            raise UserCodeError(network.code.told("the backward pass", _brief(error))) from error
         for name, gradient in zip(leaves, found, strict=True):
             if gradient is None:
                 continue
@@ -495,19 +487,20 @@ def _check_lanes(network: "Network", starts: Parameters, x: Tensor) -> None:
     ]
     layers = {name: value.detach() for name, value in network.track.outputs.items()}
     several = torch.stack((x, x))
-    try:
-        with network.track.recording():
-            # Inputs are batched too: what depends on them only must be found out as well.
-            batched = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))(
-                dict(starts), several
-            )
-    except Exception as error:
-        text = network.code.told(f"{network.track.where()} cannot be batched: it", _brief(error))
-        raise UserCodeError(f"{text}\n{ALONE[0].upper()}{ALONE[1:]}.") from error
+    advice = f"{ALONE[0].upper()}{ALONE[1:]}."
+    where = network.track.where
+    with (
+        _told(network, lambda: f"{where()} cannot be batched: it", advice),
+        network.track.recording(),
+    ):
+        # Inputs are batched too: what depends on them only must be found out as well.
+        batched = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))(
+            dict(starts), several
+        )
     if not all(_same(one, other) for one, other in zip(alone, batched, strict=True)):
-        where = _first_difference(network.module, layers, {})
+        first = _first_difference(network.module, layers, {})
         raise UserCodeError(
-            f"{where} gives something else when several networks are computed at once; {ALONE}"
+            f"{first} gives something else when several networks are computed at once; {ALONE}"
         )
 
 
@@ -521,17 +514,25 @@ def _first_difference(
     return f"{type(module).__name__} itself, outside of any layer,"
 
 
-def _plain(text: str) -> str:
-    return text.replace("torch.", "")
+@contextmanager
+def _told(
+    network: "Network", doing: Callable[[], str], advice: str = "", *, whole_text: bool = False
+) -> Iterator[None]:
+    """Errors become messages: what `doing` says, the error in the user's own frames, and what to do.
 
-
-def _brief(error: BaseException) -> BaseException:
-    """The error without what torch says, after its first sentences, to its own authors."""
-    if not isinstance(error, RuntimeError):
-        return error
-    brief = RuntimeError(str(error).partition(" We don't support that")[0].partition("\n\n")[0])
-    brief.__traceback__ = error.__traceback__
-    return brief
+    What torch says to its own authors, after its first sentences, is left out unless `whole_text` is set.
+    """
+    try:
+        yield
+    except UserCodeError:
+        raise
+    except (Exception, SystemExit) as error:
+        shown: BaseException = error
+        if isinstance(error, RuntimeError) and not whole_text:
+            text = str(error).partition(" We don't support that")[0].partition("\n\n")[0]
+            shown = RuntimeError(text).with_traceback(error.__traceback__)
+        told = network.code.told(doing().replace("torch.", ""), shown)
+        raise UserCodeError(f"{told}\n{advice}" if advice else told) from error
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -50,10 +50,6 @@ class Checkpoints:
         # however it ends, and thousands of them take one file descriptor.
         self._locks = os.open(scratch / "locks", os.O_RDWR | os.O_CREAT, 0o666)
 
-    def close(self) -> None:
-        """Free all locks."""
-        os.close(self._locks)
-
     def lock(self, identity: str) -> bool:
         """Become the one process that trains this cell; False while another trains it.
 
