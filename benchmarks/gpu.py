@@ -37,10 +37,10 @@ from gammascape.data.augment import augment
 from gammascape.models import build_model
 from gammascape.models.convolution import unfolded_shapes
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.training.accelerated import Graph
 from gammascape.training.device import float64_slowdown, set_up_backend
 from gammascape.training.engine import State, Training
 from gammascape.training.pack import make_pack
+from gammascape.training.step import Graph
 from gammascape.training.trainer import Task, Worker
 
 OUTPUTS, SEEDS = 10, 3

@@ -152,11 +152,6 @@ def _default_device() -> torch.device | None:
     return None if context is None else context.device
 
 
-def _set_default_device(device: torch.device | None) -> None:
-    if _default_device() != device:
-        torch.set_default_device(device)
-
-
 def _set_deterministic(mode: int) -> None:
     torch.set_deterministic_debug_mode(mode)
     if "torch._inductor.config" in sys.modules:
@@ -241,35 +236,7 @@ def _set_logging(before: tuple[int, tuple[logging.Handler, ...], int]) -> None:
     logging.disable(disabled)
 
 
-def _anomaly() -> tuple[bool, bool]:
-    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-
-
-def _flushes() -> bool:
-    return sys.float_info.min * 0.5 == 0.0
-
-
-def _autocast() -> dict[str, bool]:
-    return {device: torch.is_autocast_enabled(device) for device in ("cpu", "cuda")}
-
-
-def _set_autocast(before: Mapping[str, bool]) -> None:
-    for device, on in before.items():
-        torch.set_autocast_enabled(device, on)
-
-
-def _attention() -> dict[str, bool]:
-    cuda = torch.backends.cuda
-    return {
-        k: getattr(cuda, f"{k}_sdp_enabled")() for k in ("flash", "mem_efficient", "math", "cudnn")
-    }
-
-
-def _set_attention(before: Mapping[str, bool]) -> None:
-    for kind, on in before.items():
-        getattr(torch.backends.cuda, f"enable_{kind}_sdp")(on)
-
-
+_CUDA: Any = torch.backends.cuda
 _FLAGS: tuple[tuple[Any, str], ...] = (
     (torch.backends, "fp32_precision"),
     (torch.backends.cuda.matmul, "allow_tf32"),
@@ -286,13 +253,28 @@ _FLAGS: tuple[tuple[Any, str], ...] = (
 )
 _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    ("torch's default device", _default_device, _set_default_device),
+    ("torch's default device", _default_device, torch.set_default_device),
     ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
     ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     ("torch's deterministic mode", torch.get_deterministic_debug_mode, _set_deterministic),
-    ("torch's anomaly mode", _anomaly, lambda mode: torch.autograd.set_detect_anomaly(*mode)),
-    ("the treatment of denormal numbers", _flushes, torch.set_flush_denormal),
-    ("torch's autocast", _autocast, _set_autocast),
+    (
+        "torch's anomaly mode",
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda mode: torch.autograd.set_detect_anomaly(*mode),
+    ),
+    (
+        "the treatment of denormal numbers",
+        lambda: sys.float_info.min * 0.5 == 0.0,
+        torch.set_flush_denormal,
+    ),
+    *(
+        (
+            "torch's autocast",
+            partial(torch.is_autocast_enabled, d),
+            partial(torch.set_autocast_enabled, d),
+        )
+        for d in ("cpu", "cuda")
+    ),
     *(
         (f"torch's flag {name}", partial(getattr, o, name), partial(setattr, o, name))
         for o, name in _FLAGS
@@ -302,7 +284,14 @@ _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
-    ("torch's kinds of attention", _attention, _set_attention),
+    *(
+        (
+            "torch's kinds of attention",
+            getattr(_CUDA, f"{k}_sdp_enabled"),
+            getattr(_CUDA, f"enable_{k}_sdp"),
+        )
+        for k in ("flash", "mem_efficient", "math", "cudnn")
+    ),
     ("numpy's error handling", np.geterr, lambda kinds: np.seterr(**kinds)),
     ("numpy's generator", _RANDOM.get_bit_generator, _RANDOM.set_bit_generator),
     ("the working directory", _folder, _set_folder),

@@ -103,11 +103,9 @@ class Pack:
 
     def write(self, checkpoint_seconds: int) -> None:
         """Write the file that the worker on the node reads."""
-        request = {
-            "tasks": [task.as_json() for task in self.jobs],
-            "checkpoint_seconds": checkpoint_seconds,
-        }
+        tasks = [task.as_json() for task in self.jobs]
         with whole(self.file) as partial:
+            request = {"tasks": tasks, "checkpoint_seconds": checkpoint_seconds}
             partial.write_text(json.dumps(request) + "\n")
 
     def remove(self) -> None:
@@ -136,14 +134,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         interrupt_once(lambda: None)
         self._local = LocalExecutor(self.workflow, self.logger)
         self._local.pool.shutdown()
-        self._local.pool = ThreadPoolExecutor(max_workers=self._local_cores())
+        cores = max(1, int(self.workflow.resource_settings.local_cores or 1))
+        self._local.pool = ThreadPoolExecutor(max_workers=cores)
         # The number of packs, not Snakemake's --jobs, limits what is submitted: all ready cells come at once.
         for rule in self.workflow.rules:
             if rule.name in TRAIN_RULES:
                 rule.resources["_nodes"] = 0
-
-    def _local_cores(self) -> int:
-        return max(1, int(self.workflow.resource_settings.local_cores or 1))
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready: cells in packs, all others on this machine."""
@@ -286,17 +282,15 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         progress = False
         for event in fresh:
             BOARD.tell(f"slurm {info.external_jobid}", event)
+            pack.prepared |= event["event"] == "prepared"
             if event["event"] == "checkpoint":
                 progress |= event["step"] > pack.step
                 pack.step = max(pack.step, event["step"])
-            elif event["event"] == "prepared":
-                pack.prepared = True
             elif (task := by_output.pop(event.get("output"), None)) is not None:
                 progress = True
                 self._end(pack, task, info, event.get("status", "failed"), event.get("error"))
         if progress:
-            pack.fruitless = 0
-            self._barren = 0
+            pack.fruitless = self._barren = 0
         return progress
 
     def _end(

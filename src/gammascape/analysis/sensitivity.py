@@ -9,7 +9,7 @@ import polars as pl
 from gammascape.analysis.cells import SLICE_COLUMNS
 from gammascape.analysis.scaling import scaling_table, shared_of
 from gammascape.analysis.thresholds import threshold_table
-from gammascape.measure.outcome import Thresholds
+from gammascape.measure.outcome import Facts, Thresholds, judge
 from gammascape.study import EDGES, Analysis
 
 SENSITIVITY_SCHEMA = {
@@ -66,20 +66,24 @@ def sensitivity_table(
 
 def judged(cells: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
     """The cells with the status and the flag that `measure.outcome.judge` gives them under other thresholds."""
-    relative = pl.col("relative_loss")
-    fixed = pl.col("status").is_in(["diverged", "dead"])
-    status = (
-        pl.when(fixed)
-        .then("status")
-        .when(relative > thresholds.runaway_above)
-        .then(pl.lit("runaway"))
-        .when(relative <= thresholds.trained_below)
-        .then(pl.lit("trained"))
-        .otherwise(pl.lit("untrained"))
-    )
-    peaked = pl.col("peak_loss") > thresholds.catapult_above * pl.col("initial_loss")
+    found = [
+        judge(
+            Facts(
+                finite=row["status"] != "diverged",
+                seen_nan=False,
+                initial_loss=row["initial_loss"],
+                final_loss=row["relative_loss"],
+                baseline_loss=1.0,
+                peak_loss=row["peak_loss"],
+                active_fraction=float(row["status"] != "dead"),
+            ),
+            thresholds,
+        )
+        for row in cells.iter_rows(named=True)
+    ]
     return cells.with_columns(
-        status=status, catapulted=(pl.col("status") != "diverged") & peaked.fill_null(True)
+        pl.Series("status", [outcome.status for outcome in found], pl.String),
+        pl.Series("catapulted", [outcome.catapulted for outcome in found], pl.Boolean),
     )
 
 

@@ -80,30 +80,31 @@ class Backlog:
         self._prepared: set[str] = set()
         self._closed = False
 
-    def add(self, tasks: Sequence[Task]) -> bool:
-        """More cells are ready; False if it is closed."""
+    def _accept(self, change: Callable[[], object]) -> bool:
         with self._changed:
-            waiting = [task for members in self._groups.values() for task in members]
             if not self._closed:
-                self._groups = {part[0].shared: part for part in group([*waiting, *tasks])}
+                change()
                 self._changed.notify_all()
             return not self._closed
+
+    def _regroup(self, tasks: Sequence[Task]) -> None:
+        self._groups = {part[0].shared: part for part in group([*self._waiting(), *tasks])}
+
+    def _waiting(self) -> list[Task]:
+        return [task for members in self._groups.values() for task in members]
+
+    def add(self, tasks: Sequence[Task]) -> bool:
+        """More cells are ready; False if the backlog is closed."""
+        return self._accept(lambda: self._regroup(tasks))
 
     def again(self, tasks: list[Task], crashes: int) -> bool:
-        """Try this pack again, before all others; False if it is closed."""
-        with self._changed:
-            if tasks and not self._closed:
-                self._packs.insert(0, _Pack(tasks, crashes))
-                self._changed.notify_all()
-            return not self._closed
+        """Try this pack again, before all others; False if the backlog is closed."""
+        packs = [_Pack(tasks, crashes)] if tasks else []
+        return self._accept(lambda: self._packs.__setitem__(slice(0, 0), packs))
 
     def later(self, task: Task) -> bool:
-        """Try this cell, which another process trains, when nothing else is left; False if it is closed."""
-        with self._changed:
-            if not self._closed:
-                self._later.append(task)
-                self._changed.notify_all()
-            return not self._closed
+        """Try this cell, which another process trains, when nothing else is left; False if closed."""
+        return self._accept(lambda: self._later.append(task))
 
     def prepared(self, task: Task) -> None:
         """The model and the data of cells like this one could be made."""
@@ -139,7 +140,7 @@ class Backlog:
                 if self._closed:
                     return None
                 if not (self._packs or self._groups):
-                    self._groups = {part[0].shared: part for part in group(self._later)}
+                    self._regroup(self._later)
                     self._later = []
                 if self._packs:
                     return self._packs.pop(0)
@@ -173,8 +174,11 @@ class Backlog:
         """Hand out nothing more; returns the cells that were waiting."""
         with self._changed:
             self._closed = True
-            left = [task for members in self._groups.values() for task in members]
-            left += [task for pack in self._packs for task in pack.tasks] + self._later
+            left = [
+                *self._waiting(),
+                *(t for pack in self._packs for t in pack.tasks),
+                *self._later,
+            ]
             self._groups, self._packs, self._later = {}, [], []
             self._changed.notify_all()
             return left
@@ -191,8 +195,7 @@ class Pool:
         checkpoint_seconds: float,
         lanes: int | None = None,
     ) -> None:
-        on_gpus = any(device.kind == "cuda" for device in devices)
-        self.backlog = Backlog(len(devices), lanes, on_gpus=on_gpus)
+        self.backlog = Backlog(len(devices), lanes, on_gpus=any(d.kind == "cuda" for d in devices))
         self._listener = listener
         self._scratch = scratch
         self._interval = checkpoint_seconds
@@ -376,14 +379,13 @@ def write_failure(task: Task, words: str) -> None:
         Path(task.output).rmdir()
 
 
+@dataclass(eq=False)
 class _WorkerEnded(Exception):
     """A worker has ended, or cannot be used any more."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self.words = words
-        self.started = False
-        self.preparing: Task | None = None
+    words: str
+    started: bool = False
+    preparing: Task | None = None
 
 
 class _Process:

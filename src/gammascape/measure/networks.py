@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gammascape.models import Parameters
-from gammascape.models.centred import CentredForm, Reference
+from gammascape.models.centred import CentredForm
+from gammascape.models.model import Reference
 
 Losses = Callable[[Tensor, Tensor], Tensor]
 """(f (K, P, O), targets (P, O)) -> loss of each lane, a mean over the samples, (K,)."""

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gammascape.measure.kernels import gram
 from gammascape.models import Model, Parameters
 
 
 def centred_grams(features: Tensor) -> Tensor:
     """Gram matrices of centred features, scaled to a mean diagonal of 1.
-
-    Linear CKA, debiased or not, does not change under translation and scaling of the features, so
-    both are taken out before rounding to float32 can cost digits.
 
     Args:
         features: (K, P, n).
@@ -20,11 +18,7 @@ def centred_grams(features: Tensor) -> Tensor:
     Returns:
         (K, P, P) float32; NaN where features are not finite or all probes have the same features.
     """
-    centred = features.double()
-    centred = centred - centred.mean(1, keepdim=True)
-    grams = torch.bmm(centred, centred.transpose(1, 2))
-    scale = grams.diagonal(dim1=1, dim2=2).mean(1)
-    return (grams / scale[:, None, None]).float()
+    return gram(features).float()
 
 
 def pack_triangle(gram: Tensor) -> Tensor:

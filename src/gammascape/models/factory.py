@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,6 +42,9 @@ from gammascape.usercode import Code, UserCodeError, load_code
 
 _CHECKPOINT: Any = torch.utils.checkpoint
 
+Read = Callable[[Track], dict[str, Tensor]]
+"""Tensors of a recorded pass, by the names of hidden layers."""
+
 EXAMPLES = 6
 """Samples, in two batches, on which a network is tried before it is trained."""
 
@@ -53,9 +57,8 @@ class Network:
     """
 
     def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:
-        self.module = module
-        self.code = code
-        self.batched = batched
+        self.module, self.code, self.batched = module, code, batched
+        self.track = Track(module)
         self.volatile: frozenset[str] = frozenset()
         """Places that forward passes write to, without effect on what the next one gives."""
         self.graded = False
@@ -104,6 +107,44 @@ class Network:
         `buffers` takes the place of the module's own, and is left as the forward pass leaves it.
         """
         return self.apply(self.scaled(p), x, self.buffers(x) if buffers is None else buffers)
+
+    def forward(
+        self,
+        p: Parameters,
+        x: Tensor,
+        hidden: Hidden | None = None,
+        read: Read = lambda track: {},
+        names: tuple[str, ...] = (),
+    ) -> Tensor:
+        """The forward pass of all lanes; `read` and `names` say what it fills in as hidden layers."""
+        if self.graded and not torch.is_grad_enabled():
+            # The pass of a step and that of the initial network must round alike, or f would not begin at zero.
+            with torch.enable_grad():
+                leaves = {name: value.detach().requires_grad_() for name, value in p.items()}
+                output = self.forward(leaves, x, hidden, read, names).detach()
+            if hidden is not None:
+                hidden.update({name: hidden[name].detach() for name in names})
+            return output
+
+        def single(q: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+            if hidden is None:
+                return self.call(q, x), {}
+            with self.track.recording():
+                output = self.call(q, x)
+                seen = {**read(self.track), "output": output}
+            return output, {name: seen[name].reshape(len(x), -1) for name in names}
+
+        lanes = len(next(iter(p.values())))
+        with self.code.active():
+            if self.batched and lanes > 1:
+                output, seen = torch.func.vmap(single)(dict(p))
+            else:
+                each = [single({name: value[k] for name, value in p.items()}) for k in range(lanes)]
+                output = torch.stack([one for one, _ in each])
+                seen = {name: torch.stack([s[name] for _, s in each]) for name in each[0][1]}
+        if hidden is not None:
+            hidden.update((name, seen[name]) for name in names)
+        return output
 
     def apply(self, scaled: Parameters, x: Tensor, buffers: dict[str, Tensor]) -> Tensor:
         """`call` with parameters that are multiplied already.
@@ -235,12 +276,12 @@ def build(
     # From another import of the files, so that what they draw while they are imported is seen to differ.
     code_again = Code(options["sources"])
     again = _made(code_again, options, input_shape, outputs, width)
-    with code.active():
-        found = held(module, whole), variables(code.variables(), whole)
-    with code_again.active():
-        found_again = held(again, whole), variables(code_again.variables(), whole)
-    check_made_twice(module, again, *found, *found_again)
-    constants = constants_digest(found[0])
+    kept, defined = [], []
+    for one, loaded in ((module, code), (again, code_again)):
+        with loaded.active():
+            kept.append(held(one, whole))
+            defined.append(variables(loaded.variables(), whole))
+    check_made_twice((module, again), kept, defined)
     parameters = tuple(
         replace(parameter, padding=padding_row(module, parameter.name))
         for parameter in arranged.parameters
@@ -248,7 +289,6 @@ def build(
     arranged = replace(arranged, parameters=parameters)
     network = Network(module, arranged, code, batched)
     twin = Network(again, arranged, code_again, batched)
-    track = Track(module)
     device = torch.device("cpu") if example is None else example.device
     if example is None or example.is_meta or len(example) < EXAMPLES:
         example = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(0))
@@ -256,25 +296,14 @@ def build(
     shell = Model(parameters, _unused, width, options.get("depth"), ())
     starts = initial_parameters(shell, [0, 1], torch.float64, torch.device("cpu"))
     batches = [part.clone() for part in torch.split(x, EXAMPLES // 2)]
-    examine(network, track, starts, batches, outputs)
-    check_steps(
-        (network, _forward(network, None, _no_layers, ())),
-        (twin, _forward(twin, None, _no_layers, ())),
-        track,
-        starts,
-        batches,
-    )
-    check_device(network, track, starts, batches[0], device)
+    examine(network, starts, batches, outputs)
+    check_steps(network, twin, starts, batches)
+    check_device(network, starts, batches[0], device)
     with code.active():
-        hidden, layers = _watched(network, track, starts, batches[0], arranged)
+        hidden, layers = _watched(network, starts, batches[0], arranged)
     return Model(
         parameters=parameters,
-        forward=_forward(
-            network,
-            track,
-            lambda seen: {f"{name}.input": value for name, value in seen.inputs.items()},
-            hidden,
-        ),
+        forward=partial(network.forward, read=_inputs, names=hidden),
         base_width=width,
         depth=options.get("depth"),
         hidden=hidden,
@@ -284,10 +313,14 @@ def build(
             + (" (given)" if layer.how == "given" else "")
             for layer in arranged.layers.values()
         },
-        layers=_forward(network, track, lambda seen: dict(seen.outputs), layers),
-        constants=constants,
+        layers=partial(network.forward, read=lambda seen: dict(seen.outputs), names=layers),
+        constants=constants_digest(kept[0]),
         watched=network.watched,
     )
+
+
+def _inputs(track: Track) -> dict[str, Tensor]:
+    return {f"{name}.input": value for name, value in track.inputs.items()}
 
 
 def _made(
@@ -310,73 +343,21 @@ def _made(
     return module.train()
 
 
-def _forward(
-    network: Network,
-    track: Track | None,
-    read: Callable[[Track], dict[str, Tensor]],
-    names: tuple[str, ...],
-) -> Callable[[Parameters, Tensor, Hidden | None], Tensor]:
-    """The forward pass of all lanes; `track`, `read` and `names` say what it fills in as hidden layers."""
-
-    def single(p: dict[str, Tensor], x: Tensor, watch: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        if not watch or track is None:
-            return network.call(p, x), {}
-        with track.recording():
-            output = network.call(p, x)
-            seen = read(track)
-        seen = {**seen, "output": output}
-        return output, {name: seen[name].reshape(len(x), -1) for name in names}
-
-    def forward(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
-        if network.graded and not torch.is_grad_enabled():
-            # The pass of a step and that of the initial network must round alike, or f would not begin at zero.
-            with torch.enable_grad():
-                leaves = {name: value.detach().requires_grad_() for name, value in p.items()}
-                output = forward(leaves, x, hidden).detach()
-            if hidden is not None:
-                hidden.update({name: hidden[name].detach() for name in names})
-            return output
-        watch = hidden is not None
-        lanes = len(next(iter(p.values())))
-        with network.code.active():
-            if network.batched and lanes > 1:
-                output, seen = torch.func.vmap(lambda q: single(q, x, watch))(dict(p))
-            else:
-                each = [
-                    single({name: value[k] for name, value in p.items()}, x, watch)
-                    for k in range(lanes)
-                ]
-                output = torch.stack([one for one, _ in each])
-                seen = {
-                    name: torch.stack([several[name] for _, several in each])
-                    for name in (names if watch else ())
-                }
-        if hidden is not None:
-            hidden.update((name, seen[name]) for name in names)
-        return output
-
-    return forward
-
-
-def _no_layers(_: Track) -> dict[str, Tensor]:
-    return {}
-
-
 def _watched(
-    network: Network, track: Track, starts: Parameters, x: Tensor, arranged: Plan
+    network: Network, starts: Parameters, x: Tensor, arranged: Plan
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the hidden layers, and of layers whose outputs can be checked, in the order of the forward pass.
 
     A hidden layer is what a hidden layer or a readout reads: "fc2.input". Layers that read the same tensor count
     once. Tensors whose first dimension does not run over the samples are left out.
     """
-    shapes = []
+    track, shapes = network.track, []
     tensors: dict[str, Tensor] = {}
     for count in (len(x), len(x) - 1):
         with track.recording(), torch.no_grad():
             network.call({name: value[0] for name, value in starts.items()}, x[:count])
             tensors = dict(track.inputs)
-            found = {f"{name}.input": value for name, value in track.inputs.items()}
+            found = _inputs(track)
             shapes.append({name: tuple(v.shape) for name, v in {**found, **track.outputs}.items()})
     one, other = shapes
 

@@ -54,20 +54,26 @@ def conv(
     groups = h.shape[1] // channels
     # Scaling the small filters costs less than scaling the feature maps, and is the same product.
     scaled = weight * multiplier
-    shift = _scaled(bias, multiplier)
+    shift = None if bias is None else bias.flatten() * multiplier
     if groups == 1 and lanes > 1:
         return F.conv2d(h, scaled.flatten(0, 1), shift, stride=stride, padding=padding)
     return lanes_conv(h, scaled, shift, stride, padding)
-
-
-def _scaled(bias: Tensor | None, multiplier: float) -> Tensor | None:
-    return None if bias is None else bias.flatten() * multiplier
 
 
 def channels_to_lanes(h: Tensor, lanes: int) -> Tensor:
     """Feature maps (B, K*C, H, W) as one vector per lane and sample, (K, B, C*H*W)."""
     batch = h.shape[0]
     return h.view(batch, lanes, -1).transpose(0, 1)
+
+
+def apart(h: Tensor, count: int) -> Tensor:
+    """Feature maps with lanes side by side, (B, K*C, ...), as (K, B, C, ...)."""
+    return torch.unflatten(h, 1, (count, -1)).transpose(0, 1)
+
+
+def beside(h: Tensor) -> Tensor:
+    """The inverse of `apart`."""
+    return h.transpose(0, 1).flatten(1, 2)
 
 
 def channel_norm(h: Tensor, gain: Tensor, shift: Tensor, groups: int) -> Tensor:

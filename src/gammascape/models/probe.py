@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from gammascape.isolation import generators, isolated
 from gammascape.models.held import Marks, difference, inside, whole
-from gammascape.models.model import Hidden, Parameters
+from gammascape.models.model import Parameters
 from gammascape.usercode import SEED_IT, UserCodeError
 
 if TYPE_CHECKING:
@@ -25,13 +25,12 @@ FUNCTION = "a network must be a function of its weights and inputs"
 RATE = 0.1
 """Length of a trial step, of which the initial weights, each near 1, have some hundreds."""
 
-Forward = Callable[[Parameters, Tensor, Hidden | None], Tensor]
-
 
 class Track:
     """What goes into and comes out of each layer of a module, and the layer that is at work, while it records."""
 
     def __init__(self, module: nn.Module) -> None:
+        self._module = module
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         self.drew: str | None = None
@@ -41,8 +40,8 @@ class Track:
         self._on = self._watching = False
         for name, layer in module.named_modules():
             if name:
-                layer.register_forward_pre_hook(self._enter(name), with_kwargs=True)
-                layer.register_forward_hook(self._leave(name), with_kwargs=True)
+                layer.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True)
+                layer.register_forward_hook(partial(self._leave, name), with_kwargs=True)
 
     @contextmanager
     def recording(self, watching: bool = False) -> Iterator[None]:
@@ -64,48 +63,42 @@ class Track:
         """Whether a layer had begun and not ended."""
         return bool(self._stack)
 
-    def where(self, module: nn.Module) -> str:
+    def where(self) -> str:
         """The innermost layer that was at work when an error was raised."""
-        if not self._stack:
-            return f"the forward pass of {type(module).__name__} itself, outside of any layer,"
-        kind = type(module.get_submodule(self._stack[-1])).__name__
-        return f"layer {self._stack[-1]} ({kind})"
+        if self._stack:
+            return layer_name(self._module, self._stack[-1])
+        return f"the forward pass of {type(self._module).__name__} itself, outside of any layer,"
 
-    def _enter(self, name: str) -> Any:
-        def hook(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-            if not self._on:
-                return
+    def _enter(self, name: str, _: nn.Module, arguments: Any, named: dict[str, Any]) -> None:
+        if self._on:
             self._stack.append(name)
             if self._watching:
                 self._states.append(generators())
             value = arguments[0] if arguments else next(iter(named.values()), None)
-            if isinstance(value, Tensor):
-                self.inputs.pop(name, None)
-                self.inputs[name] = value
+            _note(self.inputs, name, value)
 
-        return hook
-
-    def _leave(self, name: str) -> Any:
-        def hook(_: nn.Module, arguments: Any, named: Any, output: Any) -> None:
-            if not self._on:
-                return
+    def _leave(self, name: str, _: nn.Module, arguments: Any, named: Any, output: Any) -> None:
+        if self._on:
             self._stack.pop()
             if self._watching and self._states.pop() != generators() and self.drew is None:
                 self.drew = name
-            if isinstance(output, Tensor):
-                self.outputs.pop(name, None)
-                self.outputs[name] = output
+            _note(self.outputs, name, output)
 
-        return hook
+
+def _note(found: dict[str, Tensor], name: str, value: object) -> None:
+    """Put a tensor last, in the order of the calls."""
+    if isinstance(value, Tensor):
+        found.pop(name, None)
+        found[name] = value
 
 
 class _Narrow(TorchFunctionMode):
     """Finds what depends on parameters in float64 and is computed in a smaller dtype."""
 
-    def __init__(self, track: Track, module: nn.Module) -> None:
+    def __init__(self, track: Track) -> None:
         super().__init__()
         self.found: str | None = None
-        self._where = partial(track.where, module)
+        self._where = track.where
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -119,19 +112,14 @@ class _Narrow(TorchFunctionMode):
 
 
 def check_made_twice(
-    module: nn.Module,
-    again: nn.Module,
-    held: Marks,
-    defined: Marks,
-    held_again: Marks,
-    defined_again: Marks,
+    modules: Sequence[nn.Module], held: Sequence[Marks], defined: Sequence[Marks]
 ) -> None:
     """Compare what two calls of the function have made, each after an import of its own.
 
     Raises:
         UserCodeError: naming what differs.
     """
-    for name, value in inside(module):
+    for name, value in inside(modules[0]):
         if isinstance(value, nn.Module | nn.Parameter):
             raise UserCodeError(
                 f"{name} is a layer or parameter that torch does not know, so nothing would train it; keep "
@@ -141,19 +129,17 @@ def check_made_twice(
             raise UserCodeError(
                 f"{name} is an iterator, of which each pass would see another part; keep a list (list(...))"
             )
-    shapes = [{n: tuple(p.shape) for n, p in one.named_parameters()} for one in (module, again)]
-    buffers = dict(module.named_buffers())
-    differing = [
-        f"parameter {n}" for n in {**shapes[0], **shapes[1]} if shapes[0].get(n) != shapes[1].get(n)
-    ]
+    one, other = ({n: tuple(p.shape) for n, p in m.named_parameters()} for m in modules)
+    buffers = dict(modules[0].named_buffers())
+    differing = [f"parameter {n}" for n in {**one, **other} if one.get(n) != other.get(n)]
     differing += [
         f"{'buffer' if place in buffers else 'attribute'} {name}"
-        for place, name in difference(held, held_again).items()
+        for place, name in difference(*held).items()
     ]
     differing += [
         f"variable {name}"
-        for place, name in difference(defined, defined_again).items()
-        if defined[place][name][0] in ("tensor", "generator")
+        for place, name in difference(*defined).items()
+        if defined[0][place][name][0] in ("tensor", "generator")
     ]
     if differing:
         raise UserCodeError(
@@ -185,17 +171,17 @@ def padding_row(module: nn.Module, name: str) -> int | None:
 def changed_weight(module: nn.Module, name: str) -> str:
     """What is wrong with a forward pass that writes to a parameter."""
     owner, _, kind = name.rpartition(".")
-    return f"{_layer(module, owner)} changes its parameter {kind} in place, which only a step may do; {FUNCTION}"
+    who = layer_name(module, owner)
+    return f"{who} changes its parameter {kind} in place, which only a step may do; {FUNCTION}"
 
 
 def examine(
-    network: "Network", track: Track, starts: Parameters, batches: Sequence[Tensor], outputs: int
+    network: "Network", starts: Parameters, batches: Sequence[Tensor], outputs: int
 ) -> None:
     """Try two networks on a few inputs in float64.
 
     Args:
         network: the module to be tried; it is told to which places its passes write without effect.
-        track: its layers.
         starts: initial parameters (2, ...) of two networks.
         batches: several of (n, *input_shape), n at least 3.
         outputs: the number of outputs that are wanted.
@@ -208,28 +194,27 @@ def examine(
     """
     first, x = {name: value[0] for name, value in starts.items()}, batches[0]
     with network.code.active(), isolated(0) as changed:
-        output, layers = _check_pass(network, track, first, x, outputs)
-        _check_state(network, track, first, batches, output, layers)
-        _check_used(network, track, first, batches)
+        output, layers = _check_pass(network, first, x, outputs)
+        _check_state(network, first, batches, output, layers)
+        _check_used(network, first, batches)
         if network.batched:
-            _check_samples(network, track, first, x, output, layers)
-            _check_lanes(network, track, starts, x)
+            _check_samples(network, first, x, output, layers)
+            _check_lanes(network, starts, x)
     _check_process(changed)
 
 
 def _check_pass(
-    network: "Network", track: Track, p: Parameters, x: Tensor, outputs: int
+    network: "Network", p: Parameters, x: Tensor, outputs: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One pass with gradients, after which the module holds what it held: outputs, and those of each layer."""
     kept, buffers = x.clone(), network.buffers(x)
     network.install(x)
     before, held = network.marks(whole), network.kept()
-    written = {name: value.clone() for name, value in buffers.items()}
-    leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
-    with _Narrow(track, network.module) as narrow:
-        output = _run(network, track, leaves, x, written)
+    written, leaves = _copies(buffers), _leaves(p)
+    with _Narrow(network.track) as narrow:
+        output = _run(network, leaves, x, written)
     network.put_back(held, difference(before, network.marks(whole)))
-    layers = {name: value.detach().clone() for name, value in track.outputs.items()}
+    layers = {name: value.detach().clone() for name, value in network.track.outputs.items()}
     _check_output(network.module, output, x, outputs)
     if not bool(output.isfinite().all()):
         raise UserCodeError(
@@ -245,15 +230,14 @@ def _check_pass(
         raise UserCodeError(
             "the forward pass changes its inputs in place; work on a copy (x = x.clone())"
         )
-    changed = [name for name, value in buffers.items() if whole(written[name]) != whole(value)]
+    changed = _changed_buffer(network.module, buffers, written)
     if changed and network.batched:
-        raise UserCodeError(f"{_buffer(network.module, changed[0])} in place; {ALONE}")
+        raise UserCodeError(f"{changed} in place; {ALONE}")
     return output.detach(), layers
 
 
 def _check_state(
     network: "Network",
-    track: Track,
     p: Parameters,
     batches: Sequence[Tensor],
     output: Tensor,
@@ -262,20 +246,19 @@ def _check_state(
     """Let passes follow on each other, with what each leaves behind: what they give must not depend on it."""
     x, other = batches[:2]
     held = network.kept()
-    buffers = {name: value.clone() for name, value in network.buffers(x).items()}
-    written = {name: value.clone() for name, value in buffers.items()}
+    buffers = _copies(network.buffers(x))
+    written = _copies(buffers)
     marks = [network.marks(whole)]
     given = []
     for batch in (x, x, other, x):
-        given.append(_run(network, track, p, batch, written))
+        given.append(_run(network, p, batch, written))
         marks.append(network.marks(whole))
         if batch is x and not _same(given[-1], output):
-            where = _first_difference(network.module, layers, track.outputs)
-            changed = [n for n, value in buffers.items() if whole(written[n]) != whole(value)]
-            if changed:
+            where = _first_difference(network.module, layers, network.track.outputs)
+            if changed := _changed_buffer(network.module, buffers, written):
                 raise UserCodeError(
-                    f"{_buffer(network.module, changed[0])}, and what {where} gives depends on it: the next pass "
-                    f"would give something else, and {FUNCTION}"
+                    f"{changed}, and what {where} gives depends on it: the next pass would give something else, "
+                    f"and {FUNCTION}"
                 )
             raise UserCodeError(
                 f"{where} gives something else each time: it draws random numbers or keeps state; {FUNCTION}"
@@ -290,7 +273,7 @@ def _check_state(
     changes = {**difference(marks[0], marks[1]), **difference(marks[2], marks[3])}
     network.put_back(held, changes)
     network.volatile = frozenset(changes)
-    fresh = _run(network, track, p, other, {**network.buffers(other)})
+    fresh = _run(network, p, other, {**network.buffers(other)})
     if not _same(given[2], fresh):
         what = next(iter(changes.values()), "something")
         raise UserCodeError(
@@ -299,11 +282,7 @@ def _check_state(
 
 
 def check_steps(
-    made: tuple["Network", Forward],
-    again: tuple["Network", Forward],
-    track: Track,
-    starts: Parameters,
-    batches: Sequence[Tensor],
+    made: "Network", again: "Network", starts: Parameters, batches: Sequence[Tensor]
 ) -> None:
     """Train two networks for a few steps in both dtypes, alone and together, and those of a second making too.
 
@@ -315,25 +294,18 @@ def check_steps(
     """
     dtypes = [torch.float64, torch.float32]
     results: list[dict[torch.dtype, dict[str, Tensor]]] = []
-    for (network, forward), order in ((made, dtypes), (again, dtypes[::-1])):
-        network.volatile, network.graded = made[0].volatile, made[0].graded
+    for network, order in ((made, dtypes), (again, dtypes[::-1])):
+        network.volatile, network.graded = made.volatile, made.graded
         found = {}
         with network.code.active(), isolated(0) as changed:
             for dtype in order:
-                try:
-                    found[dtype] = _steps(
-                        network, forward, track, starts, batches, dtype, network is made[0]
-                    )
-                except UserCodeError:
-                    raise
-                except (Exception, SystemExit) as error:
-                    doing = f"{track.where(network.module)} in a training step in {dtype}"
-                    if not track.at_work:
-                        doing = f"a training step in {dtype}"
-                    text = network.code.told(doing.replace("torch.", ""), _brief(error))
-                    raise UserCodeError(
-                        f"{text}\nLet the network compute in the dtype of its inputs."
-                    ) from error
+
+                def doing(dtype: torch.dtype = dtype, track: Track = network.track) -> str:
+                    step = f"a training step in {dtype}"
+                    return f"{track.where()} in {step}" if track.at_work else step
+
+                with _told(network, doing, "Let the network compute in the dtype of its inputs."):
+                    found[dtype] = _steps(network, starts, batches, dtype, network is made)
         _check_process(changed)
         results.append(found)
     for dtype in dtypes:
@@ -349,8 +321,6 @@ def check_steps(
 
 def _steps(
     network: "Network",
-    forward: Forward,
-    track: Track,
     starts: Parameters,
     batches: Sequence[Tensor],
     dtype: torch.dtype,
@@ -362,15 +332,15 @@ def _steps(
     def trained(start: Parameters) -> dict[str, Tensor]:
         p = dict(start)
         for step, x in enumerate(batch.to(dtype) for batch in batches):
-            leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
-            with track.recording():
-                f = forward(leaves, x, None)
+            leaves = _leaves(p)
+            with network.track.recording():
+                f = network.forward(leaves, x)
             _check_output(network.module, f[0], x, f.shape[-1])
             with torch.no_grad():
-                reference = forward(dict(start), x, None)
+                reference = network.forward(dict(start), x)
                 if step == 0 and not torch.equal(f, reference):
                     network.graded = True
-                    reference = forward(dict(start), x, None)
+                    reference = network.forward(dict(start), x)
             loss = (f - reference - 1).square().sum()
             found = torch.autograd.grad(
                 loss, list(leaves.values()), allow_unused=True, materialize_grads=True
@@ -392,9 +362,7 @@ def _steps(
     return together
 
 
-def check_device(
-    network: "Network", track: Track, starts: Parameters, x: Tensor, device: torch.device
-) -> None:
+def check_device(network: "Network", starts: Parameters, x: Tensor, device: torch.device) -> None:
     """Try one network on the device that is to train it.
 
     Raises:
@@ -405,15 +373,16 @@ def check_device(
     x = x.to(device, torch.float32)
     p = {name: value[0].to(x) for name, value in starts.items()}
     with network.code.active(), isolated(0):
-        try:
-            with track.recording():
-                network.call(p, x)
-        except Exception as error:
-            text = network.code.told(f"{track.where(network.module)} on {device.type}", error)
-            raise UserCodeError(
-                f"{text}\nMake constants on the device of the inputs (device=x.device), or keep them as tensors: "
-                "self.register_buffer(name, tensor)."
-            ) from error
+        advice = (
+            "Make constants on the device of the inputs (device=x.device), or keep them as tensors: "
+            "self.register_buffer(name, tensor)."
+        )
+        where = network.track.where
+        with (
+            _told(network, lambda: f"{where()} on {device.type}", advice, whole_text=True),
+            network.track.recording(),
+        ):
+            network.call(p, x)
 
 
 def _check_process(changed: Sequence[str]) -> None:
@@ -423,27 +392,21 @@ def _check_process(changed: Sequence[str]) -> None:
         )
 
 
-def _run(
-    network: "Network", track: Track, p: Parameters, x: Tensor, buffers: dict[str, Tensor]
-) -> Tensor:
+def _run(network: "Network", p: Parameters, x: Tensor, buffers: dict[str, Tensor]) -> Tensor:
     scaled = network.scaled(p)
     before = {name: value.detach().clone() for name, value in scaled.items()}
-    try:
-        with track.recording(watching=True):
-            output = network.apply(scaled, x, buffers)
-    except UserCodeError:
-        raise
-    except (Exception, SystemExit) as error:
-        where = track.where(network.module)
-        doing = f"{where.removesuffix(',')}, given inputs of shape {list(x.shape)} in {x.dtype},".replace(
-            "torch.", ""
-        )
-        raise UserCodeError(network.code.told(doing, error)) from error
-    if track.drew is not None:
+
+    def doing() -> str:
+        where = network.track.where().removesuffix(",")
+        return f"{where}, given inputs of shape {list(x.shape)} in {x.dtype},"
+
+    with _told(network, doing, whole_text=True), network.track.recording(watching=True):
+        output = network.apply(scaled, x, buffers)
+    if network.track.drew is not None:
+        who = layer_name(network.module, network.track.drew)
         raise UserCodeError(
-            f"{_layer(network.module, track.drew)} draws random numbers in the forward pass, which would be other "
-            "ones when the cell is trained again; remove them: build it without dropout, and draw constants in "
-            "the constructor"
+            f"{who} draws random numbers in the forward pass, which would be other ones when the cell is trained "
+            "again; remove them: build it without dropout, and draw constants in the constructor"
         )
     for name, value in scaled.items():
         if not torch.equal(value, before[name]):
@@ -468,17 +431,15 @@ def _check_output(module: nn.Module, output: object, x: Tensor, outputs: int) ->
         )
 
 
-def _check_used(network: "Network", track: Track, p: Parameters, batches: Sequence[Tensor]) -> None:
+def _check_used(network: "Network", p: Parameters, batches: Sequence[Tensor]) -> None:
     unused = dict.fromkeys(p)
     for x in batches:
-        leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
-        output = _run(network, track, leaves, x, {**network.buffers(x)})
+        leaves = _leaves(p)
+        output = _run(network, leaves, x, {**network.buffers(x)})
         if not output.requires_grad:
             continue
-        try:
+        with _told(network, lambda: "the backward pass"):
             found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
-        except RuntimeError as error:
-            raise UserCodeError(network.code.told("the backward pass", _brief(error))) from error
         for name, gradient in zip(leaves, found, strict=True):
             if gradient is None:
                 continue
@@ -496,50 +457,50 @@ def _check_used(network: "Network", track: Track, p: Parameters, batches: Sequen
 
 def _check_samples(
     network: "Network",
-    track: Track,
     p: Parameters,
     x: Tensor,
     output: Tensor,
     layers: Mapping[str, Tensor],
 ) -> None:
-    fewer = _run(network, track, p, x[:-1], network.buffers(x))
+    fewer = _run(network, p, x[:-1], network.buffers(x))
     if _same(fewer, output[:-1]):
         return
     parts = {
-        name: value[: len(track.outputs[name])]
+        name: value[: len(network.track.outputs[name])]
         for name, value in layers.items()
-        if name in track.outputs and value.dim() and len(value) > len(track.outputs[name])
+        if name in network.track.outputs
+        and value.dim()
+        and len(value) > len(network.track.outputs[name])
     }
-    where = _first_difference(network.module, parts, track.outputs)
+    where = _first_difference(network.module, parts, network.track.outputs)
     raise UserCodeError(
         f"{where} gives something else for a sample when its batch has fewer others; use a layer that treats "
         f"each sample on its own, or {ALONE}"
     )
 
 
-def _check_lanes(network: "Network", track: Track, starts: Parameters, x: Tensor) -> None:
+def _check_lanes(network: "Network", starts: Parameters, x: Tensor) -> None:
     buffers = network.buffers(x)
     alone = [
-        _run(network, track, {name: value[k] for name, value in starts.items()}, x, buffers)
+        _run(network, {name: value[k] for name, value in starts.items()}, x, buffers)
         for k in range(2)
     ]
-    layers = {name: value.detach() for name, value in track.outputs.items()}
+    layers = {name: value.detach() for name, value in network.track.outputs.items()}
     several = torch.stack((x, x))
-    try:
-        with track.recording():
-            # Inputs are batched too: what depends on them only must be found out as well.
-            batched = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))(
-                dict(starts), several
-            )
-    except Exception as error:
-        text = network.code.told(
-            f"{track.where(network.module)} cannot be batched: it", _brief(error)
+    advice = f"{ALONE[0].upper()}{ALONE[1:]}."
+    where = network.track.where
+    with (
+        _told(network, lambda: f"{where()} cannot be batched: it", advice),
+        network.track.recording(),
+    ):
+        # Inputs are batched too: what depends on them only must be found out as well.
+        batched = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))(
+            dict(starts), several
         )
-        raise UserCodeError(f"{text}\n{ALONE[0].upper()}{ALONE[1:]}.") from error
     if not all(_same(one, other) for one, other in zip(alone, batched, strict=True)):
-        where = _first_difference(network.module, layers, {})
+        first = _first_difference(network.module, layers, {})
         raise UserCodeError(
-            f"{where} gives something else when several networks are computed at once; {ALONE}"
+            f"{first} gives something else when several networks are computed at once; {ALONE}"
         )
 
 
@@ -549,17 +510,29 @@ def _first_difference(
     """The first layer, in the order in which they end, with another output."""
     for name, value in before.items():
         if name in after and not (value.shape == after[name].shape and _same(after[name], value)):
-            return f"layer {name} ({type(module.get_submodule(name)).__name__})"
+            return layer_name(module, name)
     return f"{type(module).__name__} itself, outside of any layer,"
 
 
-def _brief(error: BaseException) -> BaseException:
-    """The error without what torch says, after its first sentences, to its own authors."""
-    if not isinstance(error, RuntimeError):
-        return error
-    brief = RuntimeError(str(error).partition(" We don't support that")[0].partition("\n\n")[0])
-    brief.__traceback__ = error.__traceback__
-    return brief
+@contextmanager
+def _told(
+    network: "Network", doing: Callable[[], str], advice: str = "", *, whole_text: bool = False
+) -> Iterator[None]:
+    """Errors become messages: what `doing` says, the error in the user's own frames, and what to do.
+
+    What torch says to its own authors, after its first sentences, is left out unless `whole_text` is set.
+    """
+    try:
+        yield
+    except UserCodeError:
+        raise
+    except (Exception, SystemExit) as error:
+        shown: BaseException = error
+        if isinstance(error, RuntimeError) and not whole_text:
+            text = str(error).partition(" We don't support that")[0].partition("\n\n")[0]
+            shown = RuntimeError(text).with_traceback(error.__traceback__)
+        told = network.code.told(doing().replace("torch.", ""), shown)
+        raise UserCodeError(f"{told}\n{advice}" if advice else told) from error
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
@@ -567,11 +540,26 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, TOLERANCE, TOLERANCE * size + 1e-300, equal_nan=True)
 
 
-def _buffer(module: nn.Module, name: str) -> str:
-    owner, _, kind = name.rpartition(".")
-    return f"{_layer(module, owner)} changes its buffer {kind}"
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}
 
 
-def _layer(module: nn.Module, name: str) -> str:
+def _leaves(p: Parameters) -> dict[str, Tensor]:
+    return {name: value.clone().requires_grad_() for name, value in p.items()}
+
+
+def _changed_buffer(
+    module: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> str | None:
+    """Which layer has changed which buffer."""
+    for name, value in before.items():
+        if whole(after[name]) != whole(value):
+            owner, _, kind = name.rpartition(".")
+            return f"{layer_name(module, owner)} changes its buffer {kind}"
+    return None
+
+
+def layer_name(module: nn.Module, name: str) -> str:
+    """A layer in messages, or the network itself where the name is empty."""
     kind = type(module.get_submodule(name)).__name__
     return f"layer {name} ({kind})" if name else f"{kind} itself"

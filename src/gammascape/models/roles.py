@@ -16,7 +16,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from gammascape.models.model import Parameter
+from gammascape.models.model import Parameter, multiplier
 from gammascape.usercode import UserCodeError
 
 WEIGHTED = (nn.Linear, _ConvNd, nn.Embedding)
@@ -111,7 +111,7 @@ def plan(
     for name, fans in before.items():
         role = given.get(name) or _infer(fans, after[name])
         how: Literal["inferred", "given"] = "given" if name in given else "inferred"
-        layers[name] = Layer(name, role, _multiplier(role, fans.fan_in), how)
+        layers[name] = Layer(name, role, multiplier(role, fans.fan_in), how)
     grown = {name: tuple(value.shape) for name, _, value in _places(wide, "parameters")}
     for use in loose:
         if use.name in given:
@@ -293,10 +293,6 @@ def _infer(fans: Fans, wide: Fans) -> str:
     return "hidden" if wide.fan_out > fans.fan_out else "readout"
 
 
-def _multiplier(role: str, fan_in: int) -> float:
-    return 1.0 / fan_in if role == "readout" else fan_in**-0.5
-
-
 def _loose_multiplier(use: _Use, role: str, wide: tuple[int, ...]) -> float:
     """Multiplier of a parameter on its own, `wide` its shape at twice the width.
 
@@ -312,7 +308,7 @@ def _loose_multiplier(use: _Use, role: str, wide: tuple[int, ...]) -> float:
             f"roles.{use.name}: a parameter of shape {list(shape)} has no fan-in, so it cannot be {role}; "
             "write input, gain or bias"
         )
-    return _multiplier(role, shape[1 if 1 in grows or not grows else grows[0]])
+    return multiplier(role, shape[1 if 1 in grows or not grows else grows[0]])
 
 
 def _given(

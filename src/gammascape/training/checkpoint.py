@@ -50,10 +50,6 @@ class Checkpoints:
         # however it ends, and thousands of them take one file descriptor.
         self._locks = os.open(scratch / "locks", os.O_RDWR | os.O_CREAT, 0o666)
 
-    def close(self) -> None:
-        """Free all locks."""
-        os.close(self._locks)
-
     def lock(self, identity: str) -> bool:
         """Become the one process that trains this cell; False while another trains it.
 
@@ -163,7 +159,7 @@ class Checkpoints:
                 evaluations=tuple(Evaluation(**item) for item in header["evaluations"]),
                 seconds=header["seconds"],
                 observations=tuple(header.get("observations", ())),
-                reached=equal_loss.reached_of(header.get("reached", ()), arrays),
+                reached=equal_loss.snapshots_of(header.get("reached", ()), arrays),
             )
         except _DAMAGED as error:
             LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)

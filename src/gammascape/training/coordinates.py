@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gammascape.models import Hidden, Model, initial_parameters
 from gammascape.models.centred import subtraction
-from gammascape.training.sgd import Given, lane_of
+from gammascape.training.sgd import StepInputs, lane_of
 from gammascape.training.step import make_step
 
 OUTPUT = "f"
@@ -130,7 +130,7 @@ def _measure(
         trained = lane_of(start, 0)
         rate, gamma = torch.tensor([eta * model.base_width]), torch.ones(1, 1, 1)
         for x, y in zip(*batches, strict=True):
-            step(trained, Given({}, rate, gamma, form.reference(start, x), x, y))
+            step(trained, StepInputs({}, rate, gamma, form.reference(start, x), x, y))
         before: Hidden = {}
         after: Hidden = {}
         probe = batches[0][0]

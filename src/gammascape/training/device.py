@@ -1,9 +1,11 @@
 """Settings of the numerical backend: what float32 means, threads, determinism."""
 
+import ctypes
 import fcntl
 import math
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +17,9 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from gammascape.training.memory import keep_freed_memory
 from gammascape.training.step import has_compiler
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _WAIT = 0.2
 """Seconds between two looks whether a GPU is free."""
 _TAKEN: list[TextIO] = []
@@ -84,6 +86,20 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
         python=platform.python_version(),
         cuda=torch.version.cuda if device == "cuda" else None,
     )
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc not to return freed memory to the system; elsewhere nothing is done.
+
+    By default each large tensor is mapped anew and its pages are zeroed at first touch, which on a virtual machine
+    can cost more than the convolution that fills them.
+    """
+    # musl has no mallopt, and no such behaviour.
+    if sys.platform.startswith("linux") and (
+        mallopt := getattr(ctypes.CDLL(None), "mallopt", None)
+    ):
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def be_deterministic() -> None:

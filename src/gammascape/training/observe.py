@@ -21,7 +21,6 @@ from gammascape.models import Hidden
 from gammascape.training import equal_loss
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses
-from gammascape.training.step import least_lanes, numerators, references, together_is_exact
 
 TANGENT_PROBES = 32
 """Probes of the neural tangent kernel; the other observables read the whole probe set."""
@@ -51,8 +50,8 @@ Observation = Mapping[str, Any]
 class Observer:
     """Measures the lanes of one pack; each value is a function of its lane alone.
 
-    On the CPU lanes go together where that keeps their bits (see `step`), one after another elsewhere. On a GPU
-    they go together as far as the memory reaches.
+    On the CPU lanes go together where the form allows it, one after another elsewhere. On a GPU they go together
+    as far as the memory reaches.
     """
 
     def __init__(self, names: Sequence[str], lanes: Lanes, dataset: Dataset, loss: str) -> None:
@@ -61,14 +60,16 @@ class Observer:
         self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
         self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
         self._on_cpu = self._x.device.type == "cpu"
-        form, initial = lanes.form, lanes.initial
-        self._kept = references(form, initial, self._x)
+        self._kept = lanes.reference(self._x)
         if self._names & _FEATURES:
             self._targets = gram(self._y[None])
             hidden: Hidden = {}
-            still = {name: torch.zeros_like(value) for name, value in initial.items()}
-            trained, starts = (still, initial) if form.trains_difference else (initial, {})
-            numerators(form, trained, starts, self._kept, self._x, hidden)
+            trained, starts = lanes.initial, {}
+            if lanes.form.trains_difference:
+                trained = {name: torch.zeros_like(value) for name, value in lanes.initial.items()}
+                starts = lanes.initial
+            with torch.no_grad():
+                lanes.form.numerator(trained, starts, self._kept, self._x, hidden)
             self._initial = {name: self._grams(features) for name, features in hidden.items()}
         if "ntk_alignment" in self._names:
             # Copied, so that it begins where a new tensor does.
@@ -103,12 +104,10 @@ class Observer:
 
     def _curvature(self, lanes: Lanes) -> dict[str, Tensor]:
         parts: dict[str, list[Tensor]] = {}
-        model, size = lanes.form.model, sum(v[0].numel() for v in lanes.trained.values())
+        form, size = lanes.form, sum(v[0].numel() for v in lanes.trained.values())
         bytes_of_lane = (LANCZOS_STEPS + 1) * flat_size(size) * self._x.element_size()
-        together = max(least_lanes(model), _BYTES // bytes_of_lane)
-        if not together_is_exact(model, self._x):
-            together = 1
-        for networks, rates, count in self._groups(lanes, together, least_lanes(model)):
+        together = int(min(max(form.least, _BYTES // bytes_of_lane), form.most(self._x)))
+        for networks, rates, count in self._groups(lanes, together, form.least):
             curvature = Curvature(networks)
             found = {}
             if "sharpness" in self._names:
@@ -124,8 +123,7 @@ class Observer:
 
     def _features(self, lanes: Lanes) -> dict[str, Any]:
         hidden: Hidden = {}
-        kept = tuple(value[lanes.seed] for value in self._kept)
-        numerators(lanes.form, lanes.trained, lanes.starts, kept, self._x, hidden)
+        lanes.outputs(self._x, hidden, self._kept)
         last = lanes.form.model.hidden[-1]
         similar: dict[str, Tensor] = {}
         aligned = torch.empty(0)

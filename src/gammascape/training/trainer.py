@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Importing torch makes objects that live as long as the process: looking for garbage among them, again and
 # again, takes a tenth of the start. A process that has torch already may have its compiler, whose objects are
@@ -32,18 +32,10 @@ from gammascape.training.artifact import (  # noqa: E402
 )
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, scratch_of  # noqa: E402
-from gammascape.training.device import (  # noqa: E402
-    alone_on,
-    float64_slowdown,
-    set_up_backend,
-)
+from gammascape.training.device import alone_on, float64_slowdown, set_up_backend  # noqa: E402
 from gammascape.training.engine import Run, State, Training  # noqa: E402
-from gammascape.training.failures import (  # noqa: E402
-    attempt_reason,
-    is_out_of_memory,
-    one_line,
-)
 from gammascape.training.pack import make_pack  # noqa: E402
+from gammascape.training.step import is_out_of_memory, one_line  # noqa: E402
 from gammascape.usercode import UserCodeError, provide  # noqa: E402
 
 if _FIRST:
@@ -54,6 +46,7 @@ LOG = logging.getLogger("gammascape.worker")
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
+Attempts = Sequence[Mapping[str, Any]]
 
 _PATIENCE = 20.0
 """Seconds to wait for a worker that still holds a cell before other packs have their turn."""
@@ -63,6 +56,20 @@ _SLOW_FLOAT64 = 4.0
 """The difference form takes some 1.2 to 2.5 times as long as float32: beyond this it is faster than float64."""
 _CHECKPOINT_SHARE = 0.05
 """Largest share of the time that may go into checkpoints."""
+
+
+class _Cells(NamedTuple):
+    """What the cells of a pack share."""
+
+    dataset: Dataset
+    model: Model
+    emit: Emit
+
+    @property
+    def constants(self) -> dict[str, str]:
+        """Digests of what a cell is trained with and its identity does not fix."""
+        found = {"model": self.model.constants, "data": self.dataset.digest}
+        return {name: digest for name, digest in found.items() if digest is not None}
 
 
 class Interrupted(Exception):
@@ -84,14 +91,9 @@ class Task:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Task":
         """The task that a request describes."""
-        return cls(
-            identity=content["identity"],
-            record=content["record"],
-            data=Path(content["data"]) if content["data"] else None,
-            output=Path(content["output"]),
-            log=Path(content["log"]) if content["log"] else None,
-            sources=tuple(map(Path, content["sources"])),
-        )
+        data, log = (Path(content[key]) if content[key] else None for key in ("data", "log"))
+        identity, record, output = content["identity"], content["record"], Path(content["output"])
+        return cls(identity, record, data, output, log, tuple(map(Path, content["sources"])))
 
 
 class Worker:
@@ -108,7 +110,6 @@ class Worker:
         self._interval = checkpoint_seconds
         self._datasets: dict[str, Dataset] = {}
         self._sources: dict[Path, Source] = {}
-        self._models: dict[str, Model] = {}
         self._stores: dict[Path, tuple[Checkpoints, Limits]] = {}
         self._knows_float64 = False
 
@@ -122,11 +123,11 @@ class Worker:
         Raises:
             DataError: if the data cannot be read.
         """
-        dataset, model = self._prepare(task)
+        shared = self._prepare(task, emit)
         emit({"event": "prepared"})
         limit = self._store(task)[1].get(task.record)
         with alone_on(self.device, lambda: not self.stopping):
-            suitable = suitable_lanes(task.record, dataset, model, self.device)
+            suitable = suitable_lanes(task.record, shared.dataset, shared.model, self.device)
         return suitable if limit is None else min(limit, suitable)
 
     def run(self, tasks: Sequence[Task], emit: Emit) -> None:
@@ -139,7 +140,7 @@ class Worker:
             Interrupted: if `stopping` was set meanwhile.
         """
         try:
-            dataset, model = self._prepare(tasks[0])
+            shared = self._prepare(tasks[0], emit)
         except Exception as error:
             # What all cells of the pack share is at fault, so no cell can be trained.
             for task in tasks:
@@ -155,7 +156,7 @@ class Worker:
             try:
                 with alone_on(self.device, lambda: not self.stopping):
                     self._warn_of_float64(tasks[0], emit)
-                    self._train(claimed, dataset, model, emit)
+                    self._train(claimed, shared)
             finally:
                 for task in claimed:
                     self._store(task)[0].unlock(task.identity)
@@ -197,41 +198,30 @@ class Worker:
             self._store(claimed[0])[0].clear({task.identity for task in claimed})
         return claimed
 
-    def _prepare(self, task: Task) -> tuple[Dataset, Model]:
+    def _prepare(self, task: Task, emit: Emit) -> _Cells:
         provide(task.sources)
         data_key = json.dumps([task.record["dataset"], str(task.data)], sort_keys=True)
         if data_key not in self._datasets:
             # One data set at a time: the next group of packs reads another.
-            self._datasets = {
-                data_key: load_dataset(task.record["dataset"], task.data, self.device)
-            }
+            dataset = load_dataset(task.record["dataset"], task.data, self.device)
+            self._datasets = {data_key: dataset}
         dataset = self._datasets[data_key]
-        model_key = json.dumps([task.record["model"], dataset.input_shape, dataset.outputs])
-        if model_key not in self._models:
-            self._models[model_key] = build_model(
-                task.record["model"],
-                dataset.input_shape,
-                dataset.outputs,
-                dataset.probe_inputs,
-            )
-        check_memory(task.record, dataset, self._models[model_key], self.device)
-        return dataset, self._models[model_key]
+        shape, outputs = dataset.input_shape, dataset.outputs
+        model = build_model(task.record["model"], shape, outputs, dataset.probe_inputs)
+        check_memory(task.record, dataset, model, self.device)
+        return _Cells(dataset, model, emit)
 
     def _store(self, task: Task) -> tuple[Checkpoints, Limits]:
         scratch = scratch_of(task.output)
         if scratch not in self._stores:
-            self._stores[scratch] = (
-                Checkpoints(scratch, self.backend.as_record()),
-                Limits(scratch, self.backend.device_model),
-            )
+            checkpoints = Checkpoints(scratch, self.backend.as_record())
+            self._stores[scratch] = checkpoints, Limits(scratch, self.backend.device_model)
         return self._stores[scratch]
 
     def _train(
         self,
         tasks: Sequence[Task],
-        dataset: Dataset,
-        model: Model,
-        emit: Emit,
+        shared: _Cells,
         most: int | None = None,
         after: str | None = None,
     ) -> None:
@@ -241,71 +231,60 @@ class Worker:
         """
         standing: dict[int, list[tuple[Task, State | None]]] = {}
         for task in tasks:
-            state = self._store(task)[0].load(task.identity, _constants(dataset, model))
+            state = self._store(task)[0].load(task.identity, shared.constants)
             standing.setdefault(state.step if state else 0, []).append((task, state))
         for step in sorted(standing, reverse=True):
             members = standing[step]
             size = most or len(members)
             for first in range(0, len(members), size):
-                self._train_pack(members[first : first + size], dataset, model, emit, after)
+                self._train_pack(members[first : first + size], shared, after)
 
     def _train_pack(
-        self,
-        members: Sequence[tuple[Task, State | None]],
-        dataset: Dataset,
-        model: Model,
-        emit: Emit,
-        after: str | None,
+        self, members: Sequence[tuple[Task, State | None]], shared: _Cells, after: str | None
     ) -> None:
         left = [task for task, _ in members]
+        half = 0
         try:
-            self._train_together(members, left, dataset, model, emit, after)
+            self._train_together(members, left, shared, after)
         except (Interrupted, BrokenPipeError):
             raise
-        except (DataError, UserCodeError) as error:
-            # The data are at fault, or end too early, for every cell of the pack.
-            for task in left:
-                self._fail(task, error, emit)
-            return
         except Exception as error:
-            if not left:
+            # The data or the model are at fault, for every cell of the pack.
+            of_all = isinstance(error, DataError | UserCodeError)
+            if not left and not of_all:
                 raise
-            memory = is_out_of_memory(error)
-            if len(left) == 1:
-                self._fail(left[0], error, emit)
+            if of_all or len(left) == 1:
+                for task in left:
+                    self._fail(task, error, shared.emit)
                 return
             half = -(-len(left) // 2)
-            if memory:
+            if is_out_of_memory(error):
                 with suppress(OSError):
                     self._store(left[0])[1].lower(left[0].record, half)
-                emit({"event": "lanes", "lanes": half})
+                shared.emit({"event": "lanes", "lanes": half})
             after = one_line(error)
             LOG.warning("a pack of %d failed, trying it in halves: %s", len(left), after)
+        if half:
             # Outside of the handler nothing refers to the tensors of the failed pack any more.
-        else:
-            return
-        if self.device.type == "cuda":
-            import torch
+            if self.device.type == "cuda":
+                import torch
 
-            torch.cuda.empty_cache()
-        self._train(left, dataset, model, emit, most=-(-len(left) // 2), after=after)
+                torch.cuda.empty_cache()
+            self._train(left, shared, most=half, after=after)
 
     def _train_together(
         self,
         members: Sequence[tuple[Task, State | None]],
         left: list[Task],
-        dataset: Dataset,
-        model: Model,
-        emit: Emit,
+        shared: _Cells,
         after: str | None,
     ) -> None:
         """Train one pack in lockstep; takes each cell that has ended out of `left`."""
         tasks = [task for task, _ in members]
         states = [state for _, state in members if state is not None]
-        started = utc_now()
-        training = Training(
-            make_pack([task.record for task in tasks]), dataset, model, self.device, states or None
-        )
+        started, emit = utc_now(), shared.emit
+        pack = make_pack([task.record for task in tasks])
+        training = Training(pack, shared.dataset, shared.model, self.device, states or None)
         first_step, steps = training.step, int(tasks[0].record["steps"])
         attempt = {
             "started": started,
@@ -313,48 +292,39 @@ class Worker:
             "reason": attempt_reason(first_step, after),
         }
         # Read before the first checkpoint of this attempt takes their place.
-        attempts = {
-            task.identity: [
-                *(self._store(task)[0].attempts(task.identity) if first_step else ()),
-                attempt,
-            ]
+        attempts = [
+            [*(self._store(task)[0].attempts(task.identity) if first_step else ()), attempt]
             for task in tasks
-        }
+        ]
         emit({"event": "pack", "lanes": len(tasks), "steps": steps})
         begun = saved = told = time.monotonic()
-        saving = 0.0
-        work = 0
+        saving, work = 0.0, 0
         while training.alive:
             before, lanes = training.step, len(training.alive)
             ended = training.advance()
             work += lanes * (training.step - before)
             now = time.monotonic()
             if ended or now - told >= _PROGRESS:
-                emit(
-                    {
-                        "event": "progress",
-                        "step": training.step,
-                        "steps": steps,
-                        "lanes": len(training.alive),
-                        "cell_steps": work,
-                    }
-                )
+                found = {"step": training.step, "steps": steps, "lanes": len(training.alive)}
+                emit({"event": "progress", **found, "cell_steps": work})
                 told, work = now, 0
             for lane, run in ended:
-                left.remove(tasks[lane])
+                task = tasks[lane]
+                left.remove(task)
                 try:
-                    made = attempts[tasks[lane].identity]
-                    status = self._finish(tasks[lane], run, dataset, model, made, training)
+                    status = self._finish(task, run, shared, attempts[lane], training)
                 except OSError as error:
                     # A full disk: training again would end the same way. The checkpoint stays for the next run.
-                    remove_cell(tasks[lane].output)
-                    self._fail(tasks[lane], error, emit)
-                    continue
-                emit(_ended(tasks[lane], status, run.seconds))
+                    remove_cell(task.output)
+                    self._fail(task, error, emit)
+                else:
+                    emit(_ended(task, status, run.seconds))
             due = now - saved >= max(self._interval, saving / _CHECKPOINT_SHARE)
             if training.alive and training.step and (due or self.stopping):
-                saving = self._save(training, tasks, attempts, _constants(dataset, model), emit)
+                begun_saving = time.monotonic()
+                self._save(training, tasks, attempts, shared)
                 saved = time.monotonic()
+                saving = saved - begun_saving
             if self.stopping and training.alive:
                 raise Interrupted
         emit({"event": "idle", "seconds": time.monotonic() - begun})
@@ -363,35 +333,25 @@ class Worker:
         self,
         training: Training,
         tasks: Sequence[Task],
-        attempts: Mapping[str, Sequence[Mapping[str, Any]]],
-        constants: Mapping[str, str],
-        emit: Emit,
-    ) -> float:
-        begun = time.monotonic()
+        attempts: Sequence[Attempts],
+        shared: _Cells,
+    ) -> None:
         try:
             for lane, state in training.states():
-                identity = tasks[lane].identity
-                self._store(tasks[lane])[0].save(identity, state, attempts[identity], constants)
+                checkpoints, identity = self._store(tasks[lane])[0], tasks[lane].identity
+                checkpoints.save(identity, state, attempts[lane], shared.constants)
         except OSError as error:
             # A full disk does not stop the training: it may have room again before the end.
-            LOG.warning("no checkpoint could be written: %s", error)
-            emit({"event": "warning", "text": f"no checkpoint could be written: {error}"})
+            self._warn(f"no checkpoint could be written: {error}", shared.emit)
         else:
-            emit({"event": "checkpoint", "step": training.step, "lanes": len(training.alive)})
-        return time.monotonic() - begun
+            lanes = len(training.alive)
+            shared.emit({"event": "checkpoint", "step": training.step, "lanes": lanes})
 
     def _finish(
-        self,
-        task: Task,
-        run: Run,
-        dataset: Dataset,
-        model: Model,
-        attempts: Sequence[Mapping[str, Any]],
-        training: Training,
+        self, task: Task, run: Run, shared: _Cells, attempts: Attempts, training: Training
     ) -> str:
         """Write the artifact; returns the cell's status."""
-        summary = make_summary(task.record, run, dataset, model)
-        lanes = training.size
+        summary = make_summary(task.record, run, shared.dataset, shared.model)
         origin = Origin(
             inputs=tuple(
                 self._source(path) for path in (task.data, *task.sources) if path is not None
@@ -400,22 +360,17 @@ class Worker:
             executor=self._executor,
             attempts=attempts,
             seconds=run.seconds,
-            lanes=lanes,
+            lanes=training.size,
             captures=training.captures,
             fallback=training.fallback,
         )
         write_cell(task.output, summary, make_arrays(run), origin)
-        lines = [
-            f"cell {task.identity}",
-            f"record {json.dumps(dict(task.record))}",
-            f"backend {json.dumps(self.backend.as_record())}",
-            f"pack of {lanes}, {attempts[-1]['reason']}",
-        ]
+        lines = [f"pack of {training.size}, {attempts[-1]['reason']}"]
         for evaluation in run.evaluations:
             share = "" if evaluation.accuracy is None else f", accuracy {evaluation.accuracy:.4f}"
             lines.append(f"step {evaluation.step}: test loss {evaluation.loss:.6g}{share}")
         lines.append(f"{summary['status']} after {run.steps_done} steps in {run.seconds:.2f} s")
-        _write_log(task, lines)
+        self._write_log(task, lines)
         self._store(task)[0].discard(task.identity)
         return str(summary["status"])
 
@@ -430,8 +385,12 @@ class Worker:
                 "`small_gamma: {form: difference}` a study trains its cells of small gamma in float32 instead, "
                 "as accurately (they are other cells)"
             )
-            LOG.warning("%s", text)
-            emit({"event": "warning", "text": text})
+            self._warn(text, emit)
+
+    @staticmethod
+    def _warn(text: str, emit: Emit) -> None:
+        LOG.warning("%s", text)
+        emit({"event": "warning", "text": text})
 
     def _source(self, path: Path) -> Source:
         if path not in self._sources:
@@ -442,36 +401,36 @@ class Worker:
         with suppress(OSError):
             # Snakemake makes the folder before the cell is begun, and leaves it.
             task.output.rmdir()
-        lines = [
+        if isinstance(error, CapacityError | DataError | OSError | UserCodeError):
+            lines = [str(error) or one_line(error)]
+        else:
+            lines = traceback.format_exception(error)
+        self._write_log(task, lines)
+        emit({"event": "failed", "output": str(task.output), "error": one_line(error)})
+
+    def _write_log(self, task: Task, lines: Iterable[str]) -> None:
+        head = [
             f"cell {task.identity}",
             f"record {json.dumps(dict(task.record))}",
             f"backend {json.dumps(self.backend.as_record())}",
         ]
-        if isinstance(error, CapacityError | DataError | OSError | UserCodeError):
-            lines.append(str(error) or one_line(error))
-        else:
-            lines += traceback.format_exception(error)
-        _write_log(task, lines)
-        emit({"event": "failed", "output": str(task.output), "error": one_line(error)})
+        text = "".join(line.rstrip("\n") + "\n" for line in (*head, *lines))
+        if task.log is None:
+            sys.stderr.write(text)
+            return
+        try:
+            task.log.parent.mkdir(parents=True, exist_ok=True)
+            task.log.write_text(text)
+        except OSError as error:
+            LOG.warning("log of cell %s could not be written: %s", task.identity, error)
+
+
+def attempt_reason(first_step: int, after: str | None) -> str:
+    """Why work on a cell began: `fresh`, `resumed from step n`, `retried after` an error."""
+    reasons = [f"retried after {after}"] if after else []
+    reasons += [f"resumed from step {first_step}"] if first_step else []
+    return ", ".join(reasons) or "fresh"
 
 
 def _ended(task: Task, status: str, seconds: float) -> Event:
     return {"event": "cell", "output": str(task.output), "status": status, "seconds": seconds}
-
-
-def _constants(dataset: Dataset, model: Model) -> dict[str, str]:
-    """Digests of what a cell is trained with and its identity does not fix."""
-    found = {"model": model.constants, "data": dataset.digest}
-    return {name: digest for name, digest in found.items() if digest is not None}
-
-
-def _write_log(task: Task, lines: Iterable[str]) -> None:
-    text = "\n".join(line.rstrip("\n") for line in lines) + "\n"
-    if task.log is None:
-        sys.stderr.write(text)
-        return
-    try:
-        task.log.parent.mkdir(parents=True, exist_ok=True)
-        task.log.write_text(text)
-    except OSError as error:
-        LOG.warning("log of cell %s could not be written: %s", task.identity, error)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from gammascape.journal import read_journal
-from gammascape.training.failures import one_line
+from gammascape.training.step import one_line
 from gammascape.training.trainer import LOG, Emit, Event, Interrupted, Task, Worker
 
 INTERRUPTED = 143

@@ -8,11 +8,10 @@ import torch
 
 from gammascape.data import Dataset
 from gammascape.models import build_model, changes, initial_parameters
-from gammascape.models.centred import CentredForm, subtraction
-from gammascape.models.difference import difference_form
+from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.training.engine import Training
 from gammascape.training.pack import make_pack
-from gammascape.training.sgd import Given
+from gammascape.training.sgd import StepInputs
 from gammascape.training.step import make_step
 
 CPU = torch.device("cpu")
@@ -43,7 +42,7 @@ def trained(
     step = make_step(form, loss, "eager")
     constants = rates, gamma[:, None, None]
     for x, y in zip(xs[:-1], ys, strict=True):
-        step(weights, Given(starts, *constants, form.reference(initial, x), x, y))
+        step(weights, StepInputs(starts, *constants, form.reference(initial, x), x, y))
     hidden: dict[str, torch.Tensor] = {}
     with torch.no_grad():
         f = form.numerator(weights, starts, form.reference(initial, xs[-1]), xs[-1], hidden)
@@ -53,7 +52,8 @@ def trained(
 @pytest.mark.parametrize("loss", ["mse", "xent"])
 @pytest.mark.parametrize("kind", list(OPTIONS))
 def test_it_is_the_function_that_subtraction_gives(kind: str, loss: str) -> None:
-    model, form = build_model(OPTIONS[kind], SHAPE, 3), difference_form(OPTIONS[kind], SHAPE, 3)
+    model = build_model(OPTIONS[kind], SHAPE, 3)
+    form = difference_form(model)
     # gamma of order one and above, where weights move far and ReLUs switch.
     gammas = [0.5, 1.0, 20.0]
     f, hidden = trained(form, torch.float64, gammas, loss)
@@ -70,7 +70,8 @@ def test_it_is_the_function_that_subtraction_gives(kind: str, loss: str) -> None
 
 @pytest.mark.parametrize("kind", list(OPTIONS))
 def test_it_keeps_float32_digits_at_any_gamma(kind: str) -> None:
-    model, form = build_model(OPTIONS[kind], SHAPE, 3), difference_form(OPTIONS[kind], SHAPE, 3)
+    model = build_model(OPTIONS[kind], SHAPE, 3)
+    form = difference_form(model)
     gammas = [1e-1, 1e-3, 1e-5]
     f, _ = trained(form, torch.float32, gammas, "mse")
     exact, _ = trained(subtraction(model), torch.float64, gammas, "mse")
@@ -84,7 +85,7 @@ def test_it_keeps_float32_digits_at_any_gamma(kind: str) -> None:
 
 
 def test_an_mlp_steps_by_hand_as_autograd_would() -> None:
-    form = difference_form(OPTIONS["mlp4"], SHAPE, 3)
+    form = difference_form(build_model(OPTIONS["mlp4"], SHAPE, 3))
     automatic = CentredForm(form.model, True, form.reference, form.numerator, None)
     for gammas in ([1e-4, 1.0], [10.0, 100.0]):
         f, _ = trained(form, torch.float64, gammas, "xent")

@@ -14,11 +14,11 @@ from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import subtraction
 from gammascape.models.convolution import grouped, unfolded
 from gammascape.training import device as device_module
-from gammascape.training.accelerated import Graph
 from gammascape.training.capacity import fitting_lanes
 from gammascape.training.device import alone_on, float64_slowdown
 from gammascape.training.pack import graph_places, places_after
-from gammascape.training.sgd import Given, sgd_step_of
+from gammascape.training.sgd import StepInputs, sgd_step_of
+from gammascape.training.step import Graph
 
 CPU = torch.device("cpu")
 MODEL = build_model({"kind": "mlp", "depth": 2, "width": 8}, (4,), 3)
@@ -86,11 +86,11 @@ def test_the_slowdown_of_float64_is_a_ratio_of_times() -> None:
     assert 0.5 < float64_slowdown(CPU) < 200
 
 
-def inputs(seeds: int, lanes: int) -> tuple[dict[str, Tensor], Given]:
+def inputs(seeds: int, lanes: int) -> tuple[dict[str, Tensor], StepInputs]:
     initial = initial_parameters(MODEL, list(range(seeds)), torch.float32, CPU)
     seed = torch.arange(lanes) % seeds
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    given = Given(
+    given = StepInputs(
         {},
         torch.full((lanes,), 0.1),
         torch.ones(lanes, 1, 1),

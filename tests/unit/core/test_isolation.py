@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,8 +66,10 @@ NAMES = {
 
 
 def process() -> dict[str, object]:
-    settings = {setting.name: setting.read() for setting in SETTINGS}
-    for names in settings["functions of torch, numpy and Python"]:
+    settings: dict[str, list[Any]] = {}
+    for setting in SETTINGS:
+        settings.setdefault(setting.name, []).append(setting.read())
+    for names in settings["functions of torch, numpy and Python"][0]:
         for name in [name for name, value in names.items() if inspect.ismodule(value)]:
             del names[name]  # Parts of torch that are imported at their first use.
     return {

@@ -9,7 +9,7 @@ import torch
 from gammascape.data import Dataset
 from gammascape.models import Hidden, build_model, initial_parameters
 from gammascape.models.centred import subtraction
-from gammascape.training.sgd import Given
+from gammascape.training.sgd import StepInputs
 from gammascape.training.step import make_step
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def coordinates(kind: str, width: int, digits: Dataset, readout: float = 1.0) ->
     xs, ys = digits.batches(0, 0, 3, 16)
     for x, y in zip(xs, ys, strict=True):
         reference = form.reference(start, x)
-        make_step(form, "mse", "eager")(weights, Given({}, etas, gammas, reference, x, y))
+        make_step(form, "mse", "eager")(weights, StepInputs({}, etas, gammas, reference, x, y))
     before: Hidden = {}
     after: Hidden = {}
     probe = digits.probe_inputs[:16]

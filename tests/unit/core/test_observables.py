@@ -22,8 +22,7 @@ from gammascape.measure.kernels import (
 from gammascape.measure.networks import Networks, flat_size
 from gammascape.measure.spectra import effective_rank, singular_values
 from gammascape.models import build_model, initial_parameters
-from gammascape.models.centred import subtraction
-from gammascape.models.difference import difference_form
+from gammascape.models.centred import difference_form, subtraction
 from gammascape.training.losses import lane_losses
 
 CPU = torch.device("cpu")
@@ -54,7 +53,7 @@ def networks(
     """Some networks in float64 whose weights have moved away from their start by random numbers."""
     shape, outputs = (6,) if options["kind"] == "mlp" else (1, 8, 8), 3
     model = build_model(options, shape, outputs)
-    form = difference_form(options, shape, outputs) if difference else subtraction(model)
+    form = difference_form(model) if difference else subtraction(model)
     generator = torch.Generator().manual_seed(1)
     # Inputs with a common part and more of one class, so that the samples' gradients have a common direction.
     labels = (torch.arange(SAMPLES) % 4) // 3

@@ -8,19 +8,17 @@ import torch
 from torch import Tensor
 
 from gammascape.models import Model, build_model, initial_parameters
-from gammascape.models.centred import subtraction
-from gammascape.models.difference import difference_form
+from gammascape.models.centred import difference_form, subtraction
 from gammascape.training import step as step_module
-from gammascape.training.sgd import Given
+from gammascape.training.capacity import cpu_lanes
+from gammascape.training.exact import exact
+from gammascape.training.sgd import StepInputs
 from gammascape.training.step import (
     COMPILE_FROM_STEPS,
     Backend,
     choose_backend,
-    cpu_lanes,
     has_compiler,
-    least_lanes,
     make_step,
-    references,
 )
 
 CPU = torch.device("cpu")
@@ -44,21 +42,20 @@ def train(
     wild: tuple[int, ...] = (),
     device: torch.device = CPU,
     steps: int = 4,
-    difference: dict[str, Any] | None = None,
+    difference: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Losses (steps, K) and what is trained, one lane for each seed, which its gamma and eta are functions of.
 
-    `difference` takes the options of the model and trains its difference form.
+    `difference` trains the difference form.
     """
-    form = difference_form(difference, SHAPE, 10) if difference else subtraction(model)
+    form = difference_form(model) if difference else subtraction(model)
     generator = torch.Generator().manual_seed(0)
     xs = torch.randn(steps, batch, *SHAPE, generator=generator).to(device, dtype)
     ys = torch.eye(10)[torch.randint(10, (steps, batch), generator=generator)].to(device, dtype)
     initial = initial_parameters(model, seeds, dtype, device)
     # In packs of two a seed's own copies, which is the least number of lanes that is computed.
-    alone = [
-        initial_parameters(model, [seed] * least_lanes(model), dtype, device) for seed in seeds
-    ]
+    same = exact(form)
+    alone = [initial_parameters(model, [seed] * same.least, dtype, device) for seed in seeds]
     starts = {name: value.clone() for name, value in initial.items()} if difference else {}
     begin = torch.zeros_like if difference else torch.clone
     trained = {name: begin(value) for name, value in initial.items()}
@@ -68,10 +65,10 @@ def train(
     step = make_step(form, loss, backend)
     losses = []
     for x, y in zip(xs, ys, strict=True):
-        kept = zip(*([v[:1] for v in references(form, start, x)] for start in alone), strict=True)
+        kept = zip(*([v[:1] for v in same.reference(start, x)] for start in alone), strict=True)
         reference = tuple(torch.cat(several) for several in kept)
         constants = learning_rates, gammas[:, None, None], reference
-        losses.append(step(trained, Given(starts, *constants, x, y)))
+        losses.append(step(trained, StepInputs(starts, *constants, x, y)))
     return torch.stack(losses), trained
 
 
@@ -117,19 +114,21 @@ def test_a_lane_has_the_same_bits_in_any_pack(kind: str, dtype: torch.dtype) -> 
     assert_same_lane(train(model, [4, 3, 2, 1, 0], dtype=dtype), 1, reference, 3)
     assert_same_lane(train(model, [2, 3, 7], dtype=dtype), 1, reference, 3)
     assert_same_lane(train(model, [0, 1, 2, 3], dtype=dtype, wild=(0, 1)), 3, reference, 3)
-    assert_same_lane(train(model, [3] * least_lanes(model), dtype=dtype), 0, reference, 3)
+    assert_same_lane(
+        train(model, [3] * exact(subtraction(model)).least, dtype=dtype), 0, reference, 3
+    )
 
 
 @pytest.mark.parametrize("kind", list(OPTIONS))
 @pytest.mark.usefixtures("precision")
 def test_a_lane_of_the_difference_form_has_the_same_bits_in_any_pack(kind: str) -> None:
     model = build_model(OPTIONS[kind], SHAPE, 10)
-    reference = train(model, [0, 1, 2, 3, 4], difference=OPTIONS[kind])
+    reference = train(model, [0, 1, 2, 3, 4], difference=True)
     assert reference[0].isfinite().all()
-    assert_same_lane(train(model, [4, 3, 2, 1, 0], difference=OPTIONS[kind]), 1, reference, 3)
-    wild = train(model, [0, 2, 3], wild=(0,), difference=OPTIONS[kind])
+    assert_same_lane(train(model, [4, 3, 2, 1, 0], difference=True), 1, reference, 3)
+    wild = train(model, [0, 2, 3], wild=(0,), difference=True)
     assert_same_lane(wild, 2, reference, 3)
-    alone = train(model, [3] * least_lanes(model), difference=OPTIONS[kind])
+    alone = train(model, [3] * exact(subtraction(model)).least, difference=True)
     assert_same_lane(alone, 0, reference, 3)
 
 
