@@ -1,22 +1,16 @@
-"""Whether a study's model can be trained, and whether each layer's width scaling is right (the coordinate check).
-
-`python -m gammascape.check_model STUDY MODEL` makes the network at several widths, trains each for a few steps at
-one eta, and prints a line for each layer. The exit status is 0 if all layers are right, 1 if one is wrong, 2 if
-the study or the network cannot be used.
-"""
+"""`gammascape check-model`: whether a model can be trained and its layers scale rightly (the coordinate check)."""
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gammascape.command import USER_MISTAKE, as_command
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
-from gammascape.terminal import complain, say
+from gammascape.terminal import say
 
 if TYPE_CHECKING:
+    from gammascape.cli import Commands
     from gammascape.data import Dataset
     from gammascape.training.coordinates import Coordinates
 
@@ -26,10 +20,16 @@ TELLING = 64
 WRONG = 1
 
 
-@as_command
-def main(arguments: list[str] | None = None) -> int:
-    """Check a model; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="gammascape.check_model", description=__doc__)
+SUMMARY = "check that a model can be trained and that the width scaling of each layer is right"
+DESCRIPTION = """\
+Make a network of a study at several widths, train each for a few steps at one eta, and print a line for each layer
+(the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network cannot be
+used."""
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser("check-model", help=SUMMARY, description=DESCRIPTION)
     parser.add_argument("study", help="path of a study file")
     parser.add_argument("model", help="name of one of its models")
     parser.add_argument("--dataset", help="name of a dataset; the first that a grid has beside it")
@@ -41,9 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (5)")
-    chosen = parser.parse_args(arguments)
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Check a model; returns the exit status."""
     if chosen.seeds < 1 or not chosen.eta > 0:
-        parser.error("--seeds and --eta must be positive")
+        raise StudyError("gammascape check-model: --seeds and --eta must be positive")
     study = load_study(chosen.study)
     part = _slice(study, chosen.model, chosen.dataset)
     from gammascape.data import DataError
@@ -52,8 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _check(study, part, chosen.widths, chosen.eta, range(chosen.seeds))
     except (DataError, UserCodeError) as error:
-        complain(f"{chosen.study}: models.{chosen.model}: {error}")
-        return USER_MISTAKE
+        raise StudyError(f"{chosen.study}: models.{chosen.model}: {error}") from None
 
 
 def _check(
@@ -206,7 +209,3 @@ def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":
         probe_inputs=vectors.probe_inputs.view(-1, *shape),
         batches=batches,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

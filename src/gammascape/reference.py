@@ -1,8 +1,4 @@
-"""Reference results: small tables of finished studies under docs/reference, and whether new results agree.
-
-    python -m gammascape.reference check [STUDY...]    compare results with the reference; status 1 if they differ
-    python -m gammascape.reference write STUDY...      make what results has for a study the reference
-    python -m gammascape.reference page [--check]      write the tables of docs/claims.md from the reference
+"""`gammascape reference`: tables of finished studies in docs/reference, and whether new results agree with them.
 
 Another device, or other versions, round differently, and a rounding can move an edge by one point of the grid. So
 numbers are compared within tolerances that are those of their own intervals (see TABLES).
@@ -10,15 +6,17 @@ numbers are compared within tolerances that are those of their own intervals (se
 
 import argparse
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gammascape.command import as_command
 from gammascape.figures.claims import claims_markdown
+from gammascape.terminal import say
+
+if TYPE_CHECKING:
+    from gammascape.cli import Commands
 
 RESULTS, REFERENCE, PAGE = Path("results"), Path("docs/reference"), Path("docs/claims.md")
 _DIGITS = 5
@@ -187,43 +185,44 @@ def _accuracy(study: str, reference: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-@as_command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gammascape.reference",
-        description=(__doc__ or "").split("\n")[0],
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    summary = f"compare results with the reference tables of {REFERENCE}, or make these"
+    parser = commands.add_parser("reference", help=summary, description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    check = parts.add_parser(
+        "check", help="compare results with the reference; status 1 if they differ"
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="compare results with the reference")
     check.add_argument("study", nargs="*", help="all that have both, if left out")
-    write = commands.add_parser("write", help="make what results has the reference")
+    write = parts.add_parser("write", help="make what results has the reference")
     write.add_argument("study", nargs="+")
-    page = commands.add_parser("page", help=f"write the tables of {PAGE}")
+    page = parts.add_parser("page", help=f"write the tables of {PAGE}")
     page.add_argument("--check", action="store_true", help="only say whether they are current")
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "write":
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Check, write or make the page; returns the exit status."""
+    if chosen.part == "write":
         for study in chosen.study:
             write_reference(study)
         return 0
-    if chosen.command == "page":
+    if chosen.part == "page":
         text = PAGE.read_text()
         current = page_text(text)
         if chosen.check and text != current:
-            print(f"{PAGE} is not current: run python -m gammascape.reference page")
+            print(f"{PAGE} is not current: run gammascape reference page")
             return 1
         if text != current:
             PAGE.write_text(current)
         return 0
     there = [name for name in studies() if (RESULTS / name / "tables/claims.parquet").is_file()]
-    failed = False
+    differs = 0
     for study in chosen.study or there:
         said = check_study(study)
-        print(f"{study}: " + ("agrees with the reference" if not said else "differs"))
-        print("".join(f"  {line}\n" for line in said), end="")
-        failed = failed or bool(said)
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        say(
+            f"{study}: {'differs' if said else 'agrees with the reference'}",
+            *(f"  {s}" for s in said),
+        )
+        differs |= bool(said)
+    return differs

@@ -19,6 +19,7 @@ from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
 from gammascape.provenance.locate import (
+    NAMES,
     Found,
     all_manifests,
     load_studies,
@@ -52,9 +53,8 @@ def add(commands: "Commands") -> None:
     parser.add_argument(
         "artifacts",
         nargs="*",
-        type=Path,
         metavar="ARTIFACT",
-        help="a figure's file, also a copy of it; a table; a cell's folder; a manifest",
+        help=NAMES,
     )
     parser.add_argument("--all", action="store_true", help="everything in results")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -105,7 +105,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def audit(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     directory: Path | None = None,
     studies: Sequence[Path] = (),
     progress: Progress = lambda done, known: None,
@@ -124,10 +124,7 @@ def audit(
     founds: dict[Path, list[Found]] = {}
     chains = []
     for path in artifacts:
-        try:
-            found = locate(path, directory)
-        except FileNotFoundError:
-            raise StudyError(f"{path}: no such file or folder") from None
+        found = locate(path, directory)
         if isinstance(found, Finding):
             link = Link(str(path), "file", None, findings=(found,))
             chains.append(Chain(directory or Path.cwd(), (link.path,), {link.path: link}))

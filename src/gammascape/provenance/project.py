@@ -28,6 +28,13 @@ def add_study_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def configuration(root: Path = Path()) -> dict[str, Any]:
+    """What the configuration of the project in a folder says; nothing without one."""
+    config = root / CONFIG_FILE
+    content = read_yaml(config).data if config.is_file() else {}
+    return dict(content) if isinstance(content, dict) else {}
+
+
 def open_project(studies: Sequence[str] | None = None) -> Plan:
     """The configuration of the project in the current folder, with these studies instead of its own.
 
@@ -36,8 +43,7 @@ def open_project(studies: Sequence[str] | None = None) -> Plan:
     """
     if not Path(CONFIG_FILE).is_file():
         raise StudyError(f"{CONFIG_FILE}: no such file; go to the folder where you run snakemake")
-    content = read_yaml(CONFIG_FILE).data
-    values: dict[str, Any] = dict(content) if isinstance(content, dict) else {}
+    values = configuration()
     if studies:
         values["study"] = list(studies)
     return load_plan(values)

@@ -17,8 +17,7 @@ from gammascape.origin.inside import inside_project
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import RESULTS
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
-from gammascape.provenance.findings import Finding
-from gammascape.provenance.locate import Found, load_studies, locate
+from gammascape.provenance.locate import NAMES, Found, find, load_studies
 from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
 from gammascape.sources import folder_of
@@ -63,7 +62,7 @@ def add(commands: "Commands") -> None:
         description=__doc__,
         epilog="Exit status: 0 all agree; 1 one differs or cannot be compared; 2 a mistake in the command.",
     )
-    parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="as for `gammascape audit`")
+    parser.add_argument("artifact", metavar="ARTIFACT", help=NAMES)
     parser.add_argument("--cells", type=int, required=True, help="size of the sample")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     parser.add_argument(
@@ -84,12 +83,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Train again, compare and print; returns the exit status."""
     if chosen.cells < 1:
         raise StudyError("gammascape replay: --cells is a number of cells, at least 1")
-    try:
-        found = locate(chosen.artifact, chosen.directory)
-    except FileNotFoundError:
-        raise StudyError(f"{chosen.artifact}: no such file or folder") from None
-    if isinstance(found, Finding):
-        raise StudyError(f"{chosen.artifact}: {found.text}")
+    found = find(chosen.artifact, chosen.directory)
     behind = cells_behind(found.manifest, found.root)
     if not behind and "wildcards" not in _record(found):
         raise StudyError(f"{chosen.artifact}: no cells are behind it")

@@ -10,7 +10,7 @@ from gammascape.durations import duration
 from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.origin.inside import inside_project, short
 from gammascape.origin.manifest import FILE_NAME
-from gammascape.provenance.naming import find_manifest
+from gammascape.provenance.locate import NAMES, find_here, is_cell_of
 from gammascape.provenance.project import (
     CELLS,
     add_study_option,
@@ -39,8 +39,8 @@ def add(commands: "Commands") -> None:
     parser = commands.add_parser("why", help=SUMMARY, description=DESCRIPTION)
     parser.add_argument(
         "artifact",
-        metavar="CELL|FIGURE",
-        help="a file or folder below results, or a cell by its path or hash",
+        metavar="ARTIFACT",
+        help=NAMES,
     )
     add_study_option(parser)
     parser.set_defaults(run=run)
@@ -53,11 +53,8 @@ def run(chosen: argparse.Namespace) -> int:
     if wanted is not None:
         say(*_not_trained(wanted, plan))
         return 0
-    path = find_manifest(chosen.artifact)
-    try:
-        say(*why(path, read_manifest(path), plan))
-    except ManifestError as error:
-        raise StudyError(str(error)) from None
+    path = find_here(chosen.artifact)
+    say(*why(path, read_manifest(path), plan))
     return 0
 
 
@@ -81,10 +78,8 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
 
 def wanted_cell(text: str, plan: Plan) -> str | None:
     """The path of the cell named by its path or hash, if a study asks for it and it is not there."""
-    name = text.rstrip("/").removeprefix(f"{CELLS.as_posix()}/")
-    found = [path for path in plan.cells if path == name or path.split("-")[-1] == name]
-    missing = [path for path in found if not (CELLS / path / FILE_NAME).is_file()]
-    return missing[0] if missing else None
+    found = (path for path in plan.cells if is_cell_of(text.rstrip("/"), path))
+    return next((path for path in found if not (CELLS / path / FILE_NAME).is_file()), None)
 
 
 def _not_trained(path: str, plan: Plan) -> Iterator[str]:
