@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from gammascape.analysis.cells import read_table
 from gammascape.figures.claims import claims_markdown
 from gammascape.terminal import say
 
@@ -117,7 +118,7 @@ def write_reference(study: str, results: Path = RESULTS, reference: Path = REFER
     folder = reference / study
     folder.mkdir(parents=True, exist_ok=True)
     for spec in TABLES:
-        table = pl.read_parquet(results / study / "tables" / f"{spec.name}.parquet")
+        table = read_table(results / study / "tables" / f"{spec.name}.parquet")
         small(table, spec).write_csv(folder / f"{spec.name}.csv")
 
 
@@ -130,7 +131,7 @@ def check_study(study: str, results: Path = RESULTS, reference: Path = REFERENCE
     said = []
     for spec in TABLES:
         kept = read_reference(study, spec.name, reference)
-        table = pl.read_parquet(results / study / "tables" / f"{spec.name}.parquet")
+        table = read_table(results / study / "tables" / f"{spec.name}.parquet")
         said += compare(small(table, spec), kept, spec)
     return said
 

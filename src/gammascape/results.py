@@ -11,8 +11,8 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
-from gammascape.analysis.cells import TableError, damaged, open_arrays, read_json
-from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.analysis.cells import TableError, damaged, measured, open_arrays, read_json, tested
+from gammascape.measure.outcome import Thresholds
 from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.study import DatasetSpec, ModelSpec
 
@@ -135,7 +135,7 @@ def history(cell: str | Path) -> pl.DataFrame:
             }
         )
     tests = pl.DataFrame(
-        [{"step": item["step"], **_test(item)} for item in summary["evaluations"]],
+        [{"step": item["step"], **tested(item)} for item in summary["evaluations"]],
         schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if "test_" in k}},
         orient="row",
     )
@@ -173,29 +173,10 @@ def _values(
     thresholds: Thresholds,
     schema: pl.Schema,
 ) -> dict[str, Any]:
-    record, facts = summary["cell"], facts_of(summary)
-    gamma, eta = float(record["gamma"]), float(record["eta"])
-    outcome = judge(facts, thresholds)
+    record = summary["cell"]
     row: dict[str, Any] = {
         **{name: record.get(name) for name in _PARAMETERS},
-        "cell": f"{folder.parent.name}/{folder.name}",
-        "gamma_log10": gamma,
-        "gamma": 10.0**gamma,
-        "eta_log10": eta,
-        "eta": 10.0**eta,
-        "status": outcome.status,
-        "catapulted": outcome.catapulted,
-        "kept_by_nan_rule": outcome.kept_by_nan_rule,
-        "initial_loss": facts.initial_loss,
-        "baseline_loss": facts.baseline_loss,
-        "final_loss": facts.final_loss,
-        "relative_loss": outcome.relative_loss,
-        "peak_loss": facts.peak_loss,
-        "peak_step": summary["peak_step"],
-        **(_test(summary["evaluations"][-1]) if facts.finite else {}),
-        "active_fraction": facts.active_fraction,
-        "steps_done": summary["steps_done"],
-        "data_digest": summary["data"]["digest"],
+        **measured(folder, summary, thresholds),
         **manifest.cost,
         "device": (manifest.device or {}).get("device"),
         "finished": manifest.finished,
@@ -210,15 +191,6 @@ def _values(
             plain = value is None or schema.get(column) != pl.String or isinstance(value, str)
             row[column] = value if plain else json.dumps(value)
     return {name: row.get(name) for name in schema}
-
-
-def _test(evaluation: dict[str, Any]) -> dict[str, float | None]:
-    return {
-        "test_loss": evaluation.get("loss"),
-        "test_accuracy": evaluation.get("accuracy"),
-        "shifted_test_loss": evaluation.get("shifted_loss"),
-        "shifted_test_accuracy": evaluation.get("shifted_accuracy"),
-    }
 
 
 def _options(part: str, union: Any) -> dict[str, Any]:

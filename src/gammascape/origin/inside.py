@@ -94,6 +94,8 @@ def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
             parse_int=_number(int),
             parse_float=_number(float),
         )
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict):

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
+from gammascape.analysis.cells import TableError
 from gammascape.analysis.seal import SealTree, same_seal
 from gammascape.catalogue import everything
 from gammascape.origin import ManifestError
@@ -166,15 +166,15 @@ def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
 def _against_seal(chain: Chain, seal: str) -> dict[str, list[Finding]]:
     """A finding at each artifact named unless the seal is its own or that of a study behind it."""
     tree, seals = SealTree(chain.root), {}
-    for name in sorted(_study_names(chain)):
-        with suppress(ManifestError, OSError, ValueError, pl.exceptions.PolarsError):
-            seals[name] = tree.of_study(name)
-    for top in chain.tops:
-        with suppress(ManifestError, OSError, ValueError, pl.exceptions.PolarsError):
-            seals[top] = tree.over(chain.links[top].inputs)
+    names = sorted(_study_names(chain))
+    of = {name: partial(tree.of_study, name) for name in names}
+    of |= {top: partial(tree.over, chain.links[top].inputs) for top in chain.tops}
+    for name, compute in of.items():
+        with suppress(ManifestError, TableError, OSError, ValueError):
+            seals[name] = compute()
     if any(same_seal(seal, other) for other in seals.values()):
         return {}
-    said = ", ".join(f"{name} {seals[name]}" for name in _study_names(chain) if name in seals)
+    said = ", ".join(f"{name} {seals[name]}" for name in names if name in seals)
     text = f"the seal is not {seal}; here it is {said or 'none, because no study is finished'}"
     return {chain.tops[0]: [Finding("altered", text)]} if chain.tops else {}
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gammascape.analysis.cells import open_arrays
 from gammascape.origin import Manifest
 from gammascape.origin.inside import inside, read_object
+from gammascape.origin.kept import FILES
 from gammascape.study import Cell
 
 FLOOR = 1e-3
@@ -38,7 +39,6 @@ _SAME_BACKEND = (
     "torch",
     "numpy",
 )
-_FILES = ("summary.json", "arrays.npz")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def disturbed(cell: Cell, made: Manifest, again: Manifest) -> Cell:
 
 def same_files(made: Path, again: Path) -> bool:
     """Whether two artifacts of one cell are the same byte for byte."""
-    return all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in _FILES)
+    return all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in FILES[:-1])
 
 
 def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
@@ -92,8 +92,7 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
     if same_files(made, again):
         return Comparison(True, True, "the same bytes")
     if twin is None:
-        text = _first_difference(_arrays(made), _arrays(again), _summary(made), _summary(again))
-        return Comparison(False, False, text)
+        return Comparison(False, False, _first_difference(made, again))
     tally = _Tally()
     contents = [_summary(folder) | _arrays(folder) for folder in (made, again, twin)]
     for content in contents:
@@ -222,35 +221,23 @@ def _summary(folder: Path) -> dict[str, Any]:
     return read_object(folder / "summary.json")
 
 
-def _first_difference(
-    made: Mapping[str, NDArray[Any]],
-    again: Mapping[str, NDArray[Any]],
-    summary: Mapping[str, Any],
-    summary_again: Mapping[str, Any],
-) -> str:
-    a, b = made["loss"], again["loss"]
+def _first_difference(made: Path, again: Path) -> str:
+    """Where two artifacts differ: the first loss, else the names of all that does."""
+    arrays = _arrays(made), _arrays(again)
+    a, b = (found["loss"] for found in arrays)
     if len(a) != len(b):
         return f"the loss history has {len(a):,} entries, trained again {len(b):,}"
-    different = np.flatnonzero(~((a == b) | (np.isnan(a) & np.isnan(b))))
+    different = np.flatnonzero(~_same(a, b))
     if len(different):
-        k = int(different[0])
-        return f"the loss of step {int(made['step'][k]):,} is {a[k]:.9g}, trained again {b[k]:.9g}"
-    names = {*made, *again}
-    arrays = [
-        name
-        for name in sorted(names)
-        if name not in made
-        or name not in again
-        or made[name].shape != again[name].shape
-        or made[name].tobytes() != again[name].tobytes()
-    ]
-    if arrays:
-        return f"arrays.npz differs in {', '.join(arrays)}"
-    keys = [
-        key
-        for key in sorted({*summary, *summary_again})
-        if summary.get(key) != summary_again.get(key)
-    ]
-    return (
-        f"summary.json differs in {', '.join(keys)}" if keys else "the files differ in form alone"
-    )
+        k, step = int(different[0]), arrays[0]["step"]
+        return f"the loss of step {int(step[k]):,} is {a[k]:.9g}, trained again {b[k]:.9g}"
+    summaries = _summary(made), _summary(again)
+    for file, (first, second) in (("arrays.npz", arrays), ("summary.json", summaries)):
+        if names := [n for n in sorted({*first, *second}) if _bits(first, n) != _bits(second, n)]:
+            return f"{file} differs in {', '.join(names)}"
+    return "the files differ in form alone"
+
+
+def _bits(content: Mapping[str, Any], name: str) -> Any:
+    value = content.get(name)
+    return (value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value

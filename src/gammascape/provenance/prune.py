@@ -8,11 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gammascape.needs import size_text
 from gammascape.origin import ManifestError, read_manifest
 from gammascape.origin.inside import OutsideError, inside, short
 from gammascape.provenance.accept import of_plan
-from gammascape.provenance.project import CELLS, RESULTS, add_study_option, open_project
-from gammascape.study import StudyError, load_study
+from gammascape.provenance.project import (
+    CELLS,
+    RESULTS,
+    add_study_option,
+    open_project,
+    other_studies,
+)
+from gammascape.study import StudyError
 from gammascape.study.config import CONFIG_FILE
 from gammascape.terminal import say
 from gammascape.workflow import Plan
@@ -143,7 +150,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
         return
     for kind in dict.fromkeys(item.kind for item in found):
         items = [item for item in found if item.kind == kind]
-        yield f"{kind}: {len(items):,} not asked for, {_size(sum(item.size for item in items))}"
+        yield f"{kind}: {len(items):,} not asked for, {size_text(sum(item.size for item in items))}"
         yield from (f"  {item.name}" for item in items[:_SHOWN])
         if len(items) > _SHOWN:
             yield f"  and {len(items) - _SHOWN:,} more"
@@ -153,17 +160,10 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
 
 def _other_studies(plan: Plan, cells: set[str]) -> Iterator[str]:
     """Study files beside the considered ones that ask for cells on the list."""
-    considered = {study.path.resolve() for study in plan.studies.values()}
     folders = {study.path.parent for study in plan.studies.values()}
-    for path in sorted(file for folder in folders for file in folder.glob("*.yaml")):
-        if path.resolve() in considered or not cells:
-            continue
-        try:
-            asked = len(cells & set(load_study(path).by_path))
-        except StudyError:
-            continue
-        if asked:
-            yield f"note: {path}, which is not considered, asks for {asked:,} of these cells"
+    for study in other_studies(plan, folders) if cells else ():
+        if asked := len(cells & set(study.by_path)):
+            yield f"note: {study.path}, which is not considered, asks for {asked:,} of these cells"
 
 
 def move(found: Iterable[Unasked], trash: Path) -> Path:
@@ -183,11 +183,3 @@ def _remove_empty(folder: Path) -> None:
     while folder != RESULTS and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -6,7 +6,6 @@ import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from gammascape.provenance.compare import compare, disturbed, must_be_exact, sam
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
 from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
+from gammascape.provenance.unpacked import refuse_left_out
 from gammascape.sources import folder_of
 from gammascape.study import Cell, StudyError
 from gammascape.study.factories import Factory
@@ -35,23 +35,6 @@ _HEADINGS = {
     "made": "tables and figures, made again from all cells",
     "cells": "{:,} of {:,} cells behind it, trained again, seed {}",
 }
-
-
-@dataclass(frozen=True)
-class Replay:
-    """One cell of the sample."""
-
-    cell: str
-    agrees: bool | None
-    """None where it could not be trained again, or cannot be compared."""
-    identical: bool
-    """Whether every byte is the same."""
-    text: str
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return self.cell
 
 
 def add(commands: "Commands") -> None:
@@ -87,8 +70,11 @@ def run(chosen: argparse.Namespace) -> int:
     behind = cells_behind(found.manifest, found.root)
     if not behind and "wildcards" not in _record(found):
         raise StudyError(f"{chosen.artifact}: no cells are behind it")
+    for path in behind:
+        if not (arrays := (found.root / path).with_name("arrays.npz")).is_file():
+            refuse_left_out(found.root, arrays, "a replay compares with")
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
-    results: dict[str, list[Remade | Replay]] = {"made": [], "cells": []}
+    results: dict[str, list[Remade]] = {"made": [], "cells": []}
     with _scratch(chosen.scratch, found.root) as folder:
         studies = [Path(path) for path in chosen.study or ()]
         for part, rows in (
@@ -105,8 +91,8 @@ def run(chosen: argparse.Namespace) -> int:
                 say(_counted(results[part]))
     if chosen.json:
         content = {"artifact": found.manifest, "behind": len(behind), "seed": chosen.seed}
-        lists = {part: [vars(row) for row in rows] for part, rows in results.items()}
-        say_json({**content, **lists})
+        cells = [{"cell": row.name, **vars(row)} for row in results["cells"]]
+        say_json({**content, "made": [vars(row) for row in results["made"]], "cells": cells})
     else:
         say(_conclusion(results))
     agree = all(row.agrees for rows in results.values() for row in rows)
@@ -139,7 +125,7 @@ def _record(found: Found) -> dict[str, Any]:
         raise StudyError(f"{error}; `gammascape audit` says more") from None
 
 
-def _counted(rows: Sequence[Remade | Replay]) -> str:
+def _counted(rows: Sequence[Remade]) -> str:
     agreeing = sum(row.agrees is True for row in rows)
     identical = sum(row.identical for row in rows)
     unclear = sum(row.agrees is None for row in rows)
@@ -147,7 +133,7 @@ def _counted(rows: Sequence[Remade | Replay]) -> str:
     return f"{agreeing:,} of {len(rows):,} agree, {identical:,} of them bit for bit{more}"
 
 
-def _conclusion(results: Mapping[str, Sequence[Remade | Replay]]) -> str:
+def _conclusion(results: Mapping[str, Sequence[Remade]]) -> str:
     bad = [
         f"{sum(wrong):,} {words}{verdict}"
         for part, words in (("made", "tables and figures "), ("cells", "cells "))
@@ -190,7 +176,7 @@ def sample(cells: Sequence[str], count: int, seed: int) -> list[str]:
 
 def replay(
     cells: Sequence[str], root: Path, scratch: Path, device: str | None = None
-) -> Iterator[Replay]:
+) -> Iterator[Remade]:
     """Train cells again, one after another, each alone.
 
     Args:
@@ -206,13 +192,13 @@ def replay(
             cell = Cell.from_canonical(json.dumps(dict(manifest.record)))
         except (OSError, ManifestError, StudyError) as error:
             text = str(error).replace("\n", " ")
-            yield Replay(name, None, False, f"not trained: {text}")
+            yield Remade(name, None, False, f"not trained: {text}")
             continue
         worker = _worker(workers, device or str((manifest.device or {}).get("device", "auto")))
         output = scratch / name
         problem = _train(worker, cell, manifest, root, output)
         if problem is not None:
-            yield Replay(name, None, False, f"not trained: {problem}")
+            yield Remade(name, None, False, f"not trained: {problem}")
             continue
         again = read_manifest(output / "manifest.json")
         twin = None
@@ -220,17 +206,17 @@ def replay(
             twin = output.with_name(f"{output.name}-twin")
             problem = _train(worker, disturbed(cell, manifest, again), manifest, root, twin)
         if problem is not None:
-            yield Replay(name, None, False, f"not trained: {problem}")
+            yield Remade(name, None, False, f"not trained: {problem}")
         else:
             yield _compared(name, root, output, twin, by_other_code(manifest))
 
 
-def _compared(name: str, root: Path, output: Path, twin: Path | None, code: str) -> Replay:
+def _compared(name: str, root: Path, output: Path, twin: Path | None, code: str) -> Remade:
     try:
         result = compare(root / name, output, twin)
     except (OSError, ValueError, KeyError, TypeError, TableError) as error:
-        return Replay(name, False, False, f"its artifact cannot be read ({error})")
-    return Replay(name, result.agrees, result.identical, result.text + code)
+        return Remade(name, False, False, f"its artifact cannot be read ({error})")
+    return Remade(name, result.agrees, result.identical, result.text + code)
 
 
 def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
@@ -285,7 +271,7 @@ def _scratch(folder: Path | None, root: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-def _word(result: Remade | Replay) -> str:
+def _word(result: Remade) -> str:
     if result.agrees is None:
         return "not compared"
     return "agrees" if result.agrees else "DIFFERS"

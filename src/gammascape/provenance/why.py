@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,9 @@ from gammascape.provenance.project import (
     add_study_option,
     manifests_of_tables_and_figures,
     open_project,
+    other_studies,
 )
-from gammascape.study import Study, StudyError, load_study
+from gammascape.study import Study
 from gammascape.study.asked import Ask, asks
 from gammascape.terminal import say
 from gammascape.workflow import Plan
@@ -110,7 +110,7 @@ def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
     """The grids that ask for an artifact: of the studies considered, else of others in config/studies."""
     considered = list(plan.studies.values())
     return [ask for study in considered for ask in _asks(manifest, study)] or [
-        ask for study in _others(plan) for ask in _asks(manifest, study)
+        ask for study in other_studies(plan, [_OTHER_STUDIES]) for ask in _asks(manifest, study)
     ]
 
 
@@ -131,16 +131,6 @@ def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
             }
             if all(facts.get(name, value) == value for name, value in wildcards.items()):
                 yield from asks(study, part)
-
-
-def _others(plan: Plan) -> Iterator[Study]:
-    known = {study.path.resolve() for study in plan.studies.values()}
-    for path in sorted(_OTHER_STUDIES.glob("*.yaml")):
-        if path.resolve() not in known:
-            try:
-                yield load_study(path)
-            except StudyError:
-                continue
 
 
 def _asked_words(manifest: Manifest, plan: Plan) -> Iterator[str]:
@@ -186,26 +176,10 @@ def _made_words(manifest: Manifest) -> Iterator[str]:
         yield f"accepted as current at {entry['at']}: {entry['reason']}"
 
 
-@dataclass
-class _Cells:
-    """The cells that one artifact was made from."""
-
-    count: int = 0
-    seconds: float = 0.0
-    first: str = ""
-    last: str = ""
-
-    def add(self, manifest: Manifest) -> None:
-        self.count += 1
-        self.seconds += float(manifest.cost.get("seconds", 0.0))
-        self.first = min(filter(None, (self.first, manifest.started)))
-        self.last = max(self.last, manifest.finished)
-
-
 def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
     """The tree of what an artifact was made from; cells are counted, and what was told is not told twice."""
     indent = "  " * (depth + 1)
-    cells, data = _Cells(), set[Path]()
+    cells, data = list[Manifest](), set[Path]()
     for source in read_manifest(path).inputs:
         below = Path(source.path)
         if source.seal is None:
@@ -216,7 +190,7 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
             yield f"{indent}{below.parent if below.name == FILE_NAME else below}, which is gone"
             continue
         if manifest.kind == "cell":
-            cells.add(manifest)
+            cells.append(manifest)
             data |= {Path(item.path) for item in manifest.inputs if item.seal is not None}
             continue
         told = " (see above)" if below in seen else ""
@@ -224,10 +198,12 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
         if below not in seen and depth < _DEEPEST:
             seen.add(below)
             yield from _sources(below, depth + 1, seen)
-    if cells.count:
+    if cells:
+        first, last = min(cell.started for cell in cells), max(cell.finished for cell in cells)
+        seconds = sum(float(cell.cost.get("seconds", 0.0)) for cell in cells)
         yield (
-            f"{indent}{cells.count:,} {'cell' if cells.count == 1 else 'cells'}: rule train, {cells.first} to "
-            f"{cells.last}, {duration(cells.seconds)} of device time"
+            f"{indent}{len(cells):,} {'cell' if len(cells) == 1 else 'cells'}: rule train, {first} to {last}, "
+            f"{duration(seconds)} of device time"
         )
         for below in sorted(data - seen):
             seen.add(below)

@@ -45,13 +45,8 @@ def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
 
 
 def _has_slice(grid: Grid, part: Slice) -> bool:
-    return (
-        part.model in grid.model
-        and part.dataset in grid.dataset
-        and part.loss in grid.loss
-        and part.batch_size in grid.batch_size
-        and part.steps in grid.steps
-    )
+    keys = ("model", "dataset", "loss", "batch_size", "steps")
+    return all(getattr(part, key) in getattr(grid, key) for key in keys)
 
 
 def _has_cell(grid: Grid, cell: Cell) -> bool:

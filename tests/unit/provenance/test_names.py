@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from gammascape.cli import main
@@ -114,3 +115,26 @@ def test_a_foreign_or_altered_file_is_neither_explained_nor_accepted(
     shutil.copytree(project, other)
     assert main(["why", str(other / f"{FIGURE}.svg")]) == 2
     assert f"its results are in {other}" in capsys.readouterr().err
+
+
+def test_a_damaged_table_and_text_that_is_not_utf8_are_messages(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panic(*_: Any, **options: Any) -> None:
+        raise pl.exceptions.PanicException("out of range")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl, "read_parquet", panic)
+        assert main(["seal", "tiny"]) == 2
+        assert "not a table (out of range)" in capsys.readouterr().err
+        assert main(["audit", "results/tiny/tables/cells/small-digits-mse-B16-T30"]) == 1
+        assert "is not a table of cells (out of range)" in capsys.readouterr().out
+    cell = Path(first_cell(), "manifest.json")
+    cell.write_bytes(b'{"kind": "\xff"}')
+    assert main(["why", str(cell)]) == 2
+    assert capsys.readouterr().err == f"{cell}: not a manifest (it is not UTF-8 text)\n"
+    Path("bad.yaml").write_bytes(b"description: \xff\n")
+    assert main(["cost", "bad.yaml"]) == 1
+    assert (
+        capsys.readouterr().err == "bad.yaml: is not UTF-8 text; save it with the encoding UTF-8\n"
+    )

@@ -125,7 +125,8 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             stated = _transfer(url, partial)
         except (OSError, http.client.HTTPException) as error:
             # urllib's errors are OSErrors, too; what the disk refuses is no matter of another attempt.
-            if getattr(error, "errno", None) in _OF_THE_DISK:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                error.filename = error.filename or str(partial)
                 raise
             trouble.append(f"{url}: {error}")
             continue
