@@ -1,12 +1,13 @@
 """`gammascape check-model`: whether a model can be trained and its layers scale rightly (the coordinate check)."""
 
 import argparse
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
+from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
 from gammascape.terminal import say
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _check(
 
 
 def _advice(found: Sequence["Coordinates"]) -> str:
-    """Where to look first: a wrong size comes from below, a wrong change alone comes from above."""
+    """Advice on where to look first: a wrong size comes from below, a wrong change alone from above."""
     for one in found[:-1]:
         if one.size_verdict is not None:
             return f"Begin with {one.layer}, the first whose size at initialization is wrong."
@@ -127,7 +128,15 @@ def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
     rows = [head]
     for one in found:
         powers = [_power(one.change_slope), _power(one.size_slope)]
-        rows.append([one.layer, one.role or "-", *map(_number, one.changes), *powers, one.verdict])
+        rows.append(
+            [
+                one.layer,
+                one.role or "-",
+                *(f"{value:.3g}" for value in one.changes),
+                *powers,
+                one.verdict,
+            ]
+        )
     sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return [
         "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
@@ -137,10 +146,6 @@ def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
 
 def _power(slope: float | None) -> str:
     return "-" if slope is None else f"N^{slope + 0.0:.2f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def _widths(text: str) -> list[int]:
@@ -162,7 +167,7 @@ def _slice(study: Study, model: str, dataset: str | None) -> Slice:
 
 
 def _load(spec: DatasetSpec) -> "Dataset":
-    """The dataset, if it needs no download; else normal numbers and any labels in its place.
+    """Load the dataset if it needs no download; else normal numbers and any labels in its place.
 
     What a layer does with the width does not depend on what the images show.
     """
@@ -179,18 +184,9 @@ def _load(spec: DatasetSpec) -> "Dataset":
             return load_dataset(options, Path(folder) / "digits/manifest.json", cpu)
     if spec.kind in ("factory", "teacher") or manifest.is_file():
         return load_dataset(options, manifest, cpu)
-    teacher = {
-        "inputs": 1,
-        "classes": spec.outputs,
-        "teacher_seed": 0,
-        "polynomial": [0.0, 1.0],
-    }
-    inputs = 1
-    for side in spec.input_shape:
-        inputs *= side
-    return _reshaped(
-        load_dataset({**teacher, "kind": "teacher", "inputs": inputs}, None, cpu), spec
-    )
+    inputs = math.prod(spec.input_shape)
+    teacher = TeacherSpec(kind="teacher", inputs=inputs, classes=spec.outputs, polynomial=(0, 1))
+    return _reshaped(load_dataset(teacher.model_dump(mode="json"), None, cpu), spec)
 
 
 def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":

@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->
 
 @dataclass(frozen=True)
 class ReferenceTable:
-    """Which part of a table is kept, and how far its numbers may move."""
+    """Part of a table that is stored, and tolerance of its numbers."""
 
     name: str
     keys: tuple[str, ...]
@@ -35,9 +35,9 @@ class ReferenceTable:
     others: tuple[str, ...]
     """Columns that are kept to be read."""
     tolerance: pl.Expr
-    """How far `value` may be from the reference, from the columns of the reference."""
+    """Allowed distance of `value` from the reference, as an expression over its columns."""
     kept: pl.Expr | None = None
-    """Which rows, if not all."""
+    """Rows that are stored, if not all."""
 
 
 def _half_width(low: str, high: str, least: float) -> pl.Expr:
@@ -73,7 +73,7 @@ TABLES = (
         (pl.col("measure") == "accuracy") & (pl.col("budget") == pl.col("steps")),
     ),
 )
-"""What is kept of a study."""
+"""Tables that are stored of a study."""
 
 
 def small(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
@@ -85,7 +85,7 @@ def small(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
 
 
 def compare(found: pl.DataFrame, reference: pl.DataFrame, spec: ReferenceTable) -> list[str]:
-    """What differs between two small tables, one sentence for each row; empty if they agree."""
+    """Differences between two small tables, one sentence for each row; empty if they agree."""
     keys = ["slice", *spec.keys]
     both = reference.with_columns(spec.tolerance.alias("tolerance")).join(
         found.select(*keys, pl.col(spec.value).alias("found"), pl.lit(True).alias("there")),
@@ -123,7 +123,7 @@ def write_reference(study: str, results: Path = RESULTS, reference: Path = REFER
 
 
 def check_study(study: str, results: Path = RESULTS, reference: Path = REFERENCE) -> list[str]:
-    """What differs between the results of a study and its reference.
+    """Differences between the results of a study and its reference.
 
     Raises:
         FileNotFoundError: if the study has no tables in `results`, or no reference.

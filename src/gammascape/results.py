@@ -1,4 +1,4 @@
-"""All cells of a results folder as one lazy frame, and the curves of one cell: for people who go on from there."""
+"""All cells of a results folder as one lazy frame, and the curves of one cell, for further analysis."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,15 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
-from gammascape.analysis.cells import TableError, damaged, measured, open_arrays, read_json, tested
+from gammascape.analysis.cells import (
+    CELL_SCHEMA,
+    TableError,
+    damaged,
+    measured,
+    open_arrays,
+    read_json,
+    tested,
+)
 from gammascape.measure.outcome import Thresholds
 from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.study import DatasetSpec, ModelSpec
@@ -36,23 +44,14 @@ _PARAMETERS = {
     "dtype": pl.String,
     "numerics": pl.Int64,
 }
+_COLUMNS = [*CELL_SCHEMA]
 _SUMMARY = {
-    "status": pl.String,
-    "catapulted": pl.Boolean,
-    "kept_by_nan_rule": pl.Boolean,
-    "initial_loss": pl.Float64,
-    "baseline_loss": pl.Float64,
-    "final_loss": pl.Float64,
-    "relative_loss": pl.Float64,
-    "peak_loss": pl.Float64,
-    "peak_step": pl.Int64,
-    "test_loss": pl.Float64,
-    "test_accuracy": pl.Float64,
-    "shifted_test_loss": pl.Float64,
-    "shifted_test_accuracy": pl.Float64,
-    "active_fraction": pl.Float64,
-    "steps_done": pl.Int64,
-    "data_digest": pl.String,
+    name: CELL_SCHEMA[name]
+    for name in (
+        *_COLUMNS[_COLUMNS.index("status") : _COLUMNS.index("base_width")],
+        "steps_done",
+        "data_digest",
+    )
 }
 _ORIGIN = {
     "seconds": pl.Float64,
@@ -207,9 +206,9 @@ def _options(part: str, union: Any) -> dict[str, Any]:
 
 def _column(field: FieldInfo) -> Any:
     options: Sequence[Any] = get_args(field.annotation) or (field.annotation,)
-    plain = [_base(option) for option in options if option is not NoneType]
+    plain = [
+        get_args(option)[0] if hasattr(option, "__metadata__") else option
+        for option in options
+        if option is not NoneType
+    ]
     return _PLAIN.get(plain[0], pl.String) if len(plain) == 1 else pl.String
-
-
-def _base(annotation: Any) -> Any:
-    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation

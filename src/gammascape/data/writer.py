@@ -32,7 +32,7 @@ SHARD_BYTES = 128 * 2**20
 """Bytes of images in one file: read in one piece from a network disk, and small beside any memory."""
 
 _OWN = re.compile(r"manifest\.json|(train|test)-\d+\.(images|labels)\.npy|\..*")
-"""Names in a prepared folder, which may be replaced."""
+"""Names in a prepared folder that may be replaced."""
 
 
 class _Shard:

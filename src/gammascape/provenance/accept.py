@@ -111,7 +111,7 @@ def accept(path: Path, reason: str, script: str | None = None) -> bool:
 
 
 def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
-    """Manifests of the artifacts that will be made again for more than a change of code -> for what."""
+    """Map manifests of artifacts that will be made again for more than a change of code to the reason."""
     made_again: dict[str, str] = {}
     for path, item in results.catalogue.items():
         kinds = results.differing.get(path, {})

@@ -1,4 +1,4 @@
-"""What one artifact shows by itself: its files, its place, its identity, the code that made it."""
+"""Check one artifact by itself: its files, its place, its identity, the code that made it."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ _FOLDER_KINDS = ("cell", "data")
 def artifact_findings(
     path: str, manifest: Manifest, root: Path, hashes: Hashes
 ) -> tuple[Finding, ...]:
-    """All that is found at one artifact without looking at others.
+    """Findings at one artifact without looking at others.
 
     Args:
         path: of its manifest, relative to `root`, the folder where Snakemake runs.
@@ -46,7 +46,7 @@ def artifact_findings(
 def check_file(
     find: Callable[[], Path], name: str, size: int, sha256: str, hashes: Hashes
 ) -> Finding | None:
-    """What is wrong with a file of which size and hash are written down, if anything.
+    """Compare a file with the size and hash that a manifest gives; None if it agrees.
 
     Args:
         find: gives its place, or raises OSError (see `origin.inside`).
@@ -134,7 +134,7 @@ def _cell_findings(
 
 
 def contradictions(summary: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Names of facts in the summary of a cell that are not those of its loss history.
+    """Names of facts in a cell's summary that contradict its loss history.
 
     Of a history that was thinned, the mean over the last steps is known to lie between its smallest and largest
     loss, and the step of the peak not at all.
@@ -231,7 +231,7 @@ def _code_findings(manifest: Manifest) -> Iterator[Finding]:
 
 
 def changed_modules(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Modules that are new, gone, or say something else."""
+    """Modules that are new, gone or changed."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -83,7 +83,7 @@ def run(chosen: argparse.Namespace) -> int:
     studies = [Path(path) for path in chosen.study or ()]
     if chosen.all == bool(chosen.artifacts):
         raise StudyError("gammascape audit: name the artifacts to audit, or write --all")
-    with _progress(shown=sys.stderr.isatty()) as progress:
+    with _progress() as progress:
         if chosen.all:
             root = (chosen.directory or Path.cwd()).resolve()
             chains = [audit_all(root, studies, progress, trust_mtime=chosen.trust_mtime)]
@@ -113,7 +113,7 @@ def audit(
     trust_mtime: bool = False,
     redraw: bool = False,
 ) -> list[Chain]:
-    """The chains below some artifacts, one for each folder of results, with all that is found.
+    """Chains below some artifacts, one for each folder of results, with all findings.
 
     `redraw` makes tables and figures among the artifacts again from what is right below them: nothing else vouches
     for their files where they were edited together with their manifest.
@@ -145,7 +145,7 @@ def audit(
 
 
 def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
-    """Make the tables and figures on top of a chain again, as far as they and their inputs hold, and compare."""
+    """Make tables and figures on top of a chain again where their inputs hold, and compare."""
     catalogue = everything(plan)
     found = {}
     for top in chain.tops:
@@ -164,7 +164,7 @@ def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
 
 
 def _against_seal(chain: Chain, seal: str) -> dict[str, list[Finding]]:
-    """A finding at each artifact named unless the seal is its own or that of a study behind it."""
+    """Find an artifact altered unless the seal is its own or one of a study behind it."""
     tree, seals = SealTree(chain.root), {}
     names = sorted(_study_names(chain))
     of = {name: partial(tree.of_study, name) for name in names}
@@ -186,7 +186,7 @@ def audit_all(
     *,
     trust_mtime: bool = False,
 ) -> Chain:
-    """The chain of everything in `root`/results; files that no manifest names are links of it.
+    """Chain of everything in `root`/results, files that no manifest names included.
 
     Raises:
         StudyError: if there are no results, or a study cannot be used.
@@ -254,18 +254,13 @@ def _print(chains: Sequence[Chain], *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress(*, shown: bool) -> Iterator[Progress]:
-    if not shown:
-        yield lambda done, known: None
-        return
+def _progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Display
 
     columns = (TextColumn("auditing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Display(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task("auditing")
-        advance: Callable[[int, int], None] = lambda done, known: display.update(  # noqa: E731
-            task, completed=done, total=known
-        )
-        yield advance
+    console = Console(stderr=True)
+    with Display(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("auditing")
+        yield lambda done, known: bar.update(task, completed=done, total=known)

@@ -1,4 +1,4 @@
-"""Whether a cell that was trained again gives what its artifact holds."""
+"""Comparison of a cell that was trained again with its artifact."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,11 +24,11 @@ cell is trained once more with a slightly other eta (see `disturbed`), and a num
 much as this twin does."""
 _MARGIN = 10.0
 SHARP = 0.1
-"""What may differ by more than this share is not compared: agreement would say nothing."""
+"""A number that may differ by more than this share is not compared: agreement would say nothing."""
 ACCURACY = 0.01
 """Smallest allowed difference of an accuracy: rounding moves the few samples that lie on a boundary."""
 _DISTURBANCE = {True: Decimal("0.000001"), False: Decimal("0.0001")}
-"""Of log10 eta, between CPUs and else: a share of 2e-6 and 2e-4 of each step, above what rounding changes."""
+"""Added to log10 eta, if both devices are CPUs and else: 2e-6 and 2e-4 of each step, above rounding."""
 
 _SAME_BACKEND = (
     "device",
@@ -43,7 +43,7 @@ _SAME_BACKEND = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What became of one cell."""
+    """Result of the comparison of one cell."""
 
     agrees: bool | None
     """None where too much cannot be compared."""
@@ -67,7 +67,7 @@ def must_be_exact(made: Manifest, again: Manifest) -> bool:
 
 
 def disturbed(cell: Cell, made: Manifest, again: Manifest) -> Cell:
-    """The cell with an eta that is larger by what rounding may do."""
+    """Increase eta of a cell by as much as rounding may do."""
     devices = {(manifest.device or {}).get("device") for manifest in (made, again)}
     eta = Decimal(cell.eta) + _DISTURBANCE[devices == {"cpu"}]
     return replace(cell, eta=f"{eta.normalize():f}")
@@ -113,17 +113,17 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
 
 @dataclass
 class _Tally:
-    """What the comparison of two artifacts has found so far."""
+    """Findings of a comparison of two artifacts so far."""
 
     different: list[str] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
-    """Names of what a disturbance changes so much that nothing can be said."""
+    """Names of values that a disturbance changes too much for a comparison."""
     compared: int = 0
     worst: float = 0.0
     """Largest difference, as a share of the allowed one."""
 
     def hold(self, name: str, made: Any, again: Any, twin: Any) -> None:
-        """Compare one value, whatever it is made of."""
+        """Compare one value of any type."""
         made, again, twin = (
             value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind != "f" else value
             for value in (made, again, twin)
@@ -222,7 +222,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 def _first_difference(made: Path, again: Path) -> str:
-    """Where two artifacts differ: the first loss, else the names of all that does."""
+    """First loss that differs between two artifacts, or else the names of all that differs."""
     arrays = _arrays(made), _arrays(again)
     a, b = (found["loss"] for found in arrays)
     if len(a) != len(b):

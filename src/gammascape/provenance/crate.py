@@ -177,7 +177,7 @@ def build_crate(
     hides_host: bool = False,
     license_url: str | None = None,
 ) -> ROCrate:
-    """The crate of a finished study; it refers to files of the project, which are copied when it is written.
+    """Build the crate of a finished study; files of the project are copied when it is written.
 
     Args:
         study: a study whose tables and figures are there.
@@ -230,7 +230,7 @@ def manifests_of(study: Study) -> Iterator[tuple[Path, Manifest]]:
 
 
 def _in_order(made: dict[Path, Manifest]) -> list[Path]:
-    """Manifests such that each comes after those that it was made from."""
+    """Manifests in an order in which each follows its inputs."""
     graph = {
         path: [below for source in manifest.inputs if (below := Path(source.path)) in made]
         for path, manifest in made.items()
@@ -280,7 +280,7 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
 
 
 def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
-    """What stands for an input: the first file of a table or figure, else the file itself."""
+    """Entity of an input: the first file of a table or figure, else the file itself."""
     if path.name.endswith(".manifest.json"):
         builder.file(path)
         return builder.artifact(path, read_manifest(builder.project / path))[0]

@@ -1,4 +1,4 @@
-"""What an audit can find at a link of a chain, and how bad each finding is."""
+"""Findings of an audit at the links of a chain, and their severity."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ MEANINGS: Mapping[Severity, Mapping[FindingKind, str]] = {
         "accepted": "a person declared that it holds after a change of the code, with this reason",
     },
 }
-"""What each kind means, by severity, in the order in which findings are shown."""
+"""Meaning of each kind by severity, in the order in which findings are shown."""
 
 SEVERITIES = {kind: severity for severity, kinds in MEANINGS.items() for kind in kinds}
 
@@ -64,7 +64,7 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """error, warning, or note: a note is said and changes no verdict."""
+        """error, warning, or note; a note changes no verdict."""
         return SEVERITIES[self.kind]
 
 

@@ -1,4 +1,4 @@
-"""From what a person names to manifests: a figure wherever it lies, a table, a cell, or all there is."""
+"""Find manifests by what a person names: a figure wherever it is, a table, a cell, or everything."""
 
 import contextlib
 import os
@@ -23,14 +23,14 @@ _SUFFIX = ".manifest.json"
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 _STUDIES = "config/studies"
 NAMES = "a file or folder of results, a copy of a figure, or a cell by its path or the first digits of its hash"
-"""What every command takes for a name."""
+"""Names that every command understands."""
 _APART = ("logs", GENERATED)
 """Folders of results whose files have no manifests; nor have those in folders that begin with a dot."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where the manifest of what a person named stands."""
+    """Place of the manifest that a name leads to."""
 
     root: Path
     """The folder where Snakemake ran."""
@@ -41,7 +41,7 @@ class Found:
 
 
 def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
-    """The manifest of what a person names; a finding if a file says nothing of its origin.
+    """Find the manifest of what a person names; return a finding if a file does not tell its origin.
 
     A name is a path, of a copy of a figure too; a path below results or below the cells; or the first digits of
     a cell's hash. Among the results the manifest beside a file counts, for a copy of a figure its mark. A file
@@ -78,7 +78,7 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
 
 
 def find(name: str | Path, directory: Path | None = None) -> Found:
-    """As `locate`; a file of unknown origin is a StudyError."""
+    """Find a manifest as `locate` does; a file of unknown origin is a StudyError."""
     found = locate(name, directory)
     if isinstance(found, Finding):
         raise StudyError(f"{name}: {found.text}")

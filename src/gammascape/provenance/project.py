@@ -30,14 +30,14 @@ def add_study_option(parser: argparse.ArgumentParser) -> None:
 
 
 def configuration(root: Path = Path()) -> dict[str, Any]:
-    """What the configuration of the project in a folder says; nothing without one."""
+    """Values of the configuration of the project in a folder; empty without one."""
     config = root / CONFIG_FILE
     content = read_yaml(config).data if config.is_file() else {}
     return dict(content) if isinstance(content, dict) else {}
 
 
 def open_project(studies: Sequence[str] | None = None) -> Plan:
-    """The configuration of the project in the current folder, with these studies instead of its own.
+    """Load the configuration of the project in the current folder, with these studies instead of its own.
 
     Raises:
         StudyError: if the configuration or a study cannot be used.

@@ -36,7 +36,7 @@ _DATA = RESULTS / "data"
 _GENERATED = RESULTS / "generated"
 _TRASH = RESULTS / ".trash"
 _APART = (CELLS.name, _DATA.name, _GENERATED.name, _TRASH.name)
-"""Folders of results that are no study's."""
+"""Folders of results that belong to no study."""
 _LOCKS = Path(".snakemake/locks")
 _SHOWN = 10
 
@@ -98,18 +98,22 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
             log = RESULTS / "logs/cells" / f"{name}.log"
             # The folder last: as long as it stands, the cell is found.
             yield Unasked("cell", name, (log, folder) if log.is_file() else (folder,))
-    for parent, wanted in ((_DATA, _wanted_data(plan)), (_GENERATED, _wanted_generated(plan))):
+    for parent, wanted in (
+        (_DATA, _wanted_data(plan)),
+        (_GENERATED, {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}),
+    ):
         for folder in sorted(path for path in parent.glob("*") if path.is_dir()):
             if folder.name not in wanted and not folder.name.startswith("."):
                 yield Unasked("data", folder.relative_to(RESULTS).as_posix(), (folder,))
     for path in sorted(RESULTS.glob("**/*.manifest.json")):
-        if path.relative_to(RESULTS).parts[0] in _APART:
+        first, *inner = path.relative_to(RESULTS).parts
+        if first in _APART:
             continue
         try:
             manifest = read_manifest(path)
         except ManifestError:
             continue
-        if not of_plan(manifest, plan) or _of_other_study(path, plan):
+        if not of_plan(manifest, plan) or (inner and first not in plan.studies):
             files, outside = [], []
             name = path.as_posix().removesuffix(".manifest.json")
             for file in manifest.outputs:
@@ -132,17 +136,8 @@ def _wanted_data(plan: Plan) -> set[str]:
     return names | {"mnist" for name in names if name.startswith("mnist1m")}
 
 
-def _wanted_generated(plan: Plan) -> set[str]:
-    return {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}
-
-
-def _of_other_study(path: Path, plan: Plan) -> bool:
-    parts = path.relative_to(RESULTS).parts
-    return len(parts) > 1 and parts[0] not in plan.studies
-
-
 def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
-    """What was considered and what was found."""
+    """Studies considered, and artifacts found."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     yield f"studies considered: {studies}"
     if not found:
@@ -159,7 +154,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
 
 
 def _other_studies(plan: Plan, cells: set[str]) -> Iterator[str]:
-    """Study files beside the considered ones that ask for cells on the list."""
+    """Notes on studies beside the considered ones that ask for cells on the list."""
     folders = {study.path.parent for study in plan.studies.values()}
     for study in other_studies(plan, folders) if cells else ():
         if asked := len(cells & set(study.by_path)):

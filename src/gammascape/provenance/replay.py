@@ -100,7 +100,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) -> Iterator[Remade]:
-    """Make an artifact and all that is between it and its cells again.
+    """Make an artifact again, and all between it and its cells.
 
     An artifact that no study has cannot be made; a copy has to be what its manifest says.
     """
@@ -220,7 +220,7 @@ def _compared(name: str, root: Path, output: Path, twin: Path | None, code: str)
 
 
 def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
-    """One for each device, so that data are read once."""
+    """Worker of a device; there is one each, so that data are read once."""
     import torch
 
     from gammascape.training.trainer import Worker
@@ -235,7 +235,7 @@ def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
 def _train(
     worker: "Worker", cell: Cell, manifest: Manifest, root: Path, output: Path
 ) -> str | None:
-    """Train a cell into `output`; returns what went wrong, if anything."""
+    """Train a cell into `output`; return the error, if any."""
     from gammascape.training.trainer import Task
 
     try:

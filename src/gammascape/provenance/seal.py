@@ -34,7 +34,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def seal_of(study: str, root: Path) -> str:
-    """The seal of a study, of files that are what their manifests say.
+    """Compute the seal of a study, and check the files against their manifests.
 
     Raises:
         StudyError: if the study is not finished, or a file is not the one that was made.

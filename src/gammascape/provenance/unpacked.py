@@ -1,4 +1,4 @@
-"""A crate that was unpacked: what it was published without is not missing from it."""
+"""Unpacked crates: files that a crate was published without are not missing from it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def refuse_left_out(root: Path, path: Path, what: str) -> None:
 
 
 def tell_left_out(chain: Chain) -> Chain:
-    """The chain, where its folder is a crate with files that the crate does not list called not included."""
+    """In the folder of a crate, call missing files that the crate does not list `not included`."""
     try:
         entities = read_object(chain.root / METADATA)["@graph"]
         listed = {entity["@id"] for entity in entities}

@@ -77,7 +77,7 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
 
 
 def wanted_cell(text: str, plan: Plan) -> str | None:
-    """The path of the cell named by its path or hash, if a study asks for it and it is not there."""
+    """Path of the cell with this path or hash, if a study asks for it and it is not trained."""
     found = (path for path in plan.cells if is_cell_of(text.rstrip("/"), path))
     return next((path for path in found if not (CELLS / path / FILE_NAME).is_file()), None)
 
@@ -107,7 +107,7 @@ def cell_words(manifest: Manifest) -> str:
 
 
 def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
-    """The grids that ask for an artifact: of the studies considered, else of others in config/studies."""
+    """Grids that ask for an artifact: of the studies considered, else of others in config/studies."""
     considered = list(plan.studies.values())
     return [ask for study in considered for ask in _asks(manifest, study)] or [
         ask for study in other_studies(plan, [_OTHER_STUDIES]) for ask in _asks(manifest, study)
@@ -177,7 +177,7 @@ def _made_words(manifest: Manifest) -> Iterator[str]:
 
 
 def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
-    """The tree of what an artifact was made from; cells are counted, and what was told is not told twice."""
+    """Tree of the inputs of an artifact. Cells are counted; what was printed is not printed twice."""
     indent = "  " * (depth + 1)
     cells, data = list[Manifest](), set[Path]()
     for source in read_manifest(path).inputs:
@@ -212,7 +212,7 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
 
 
 def _read(name: str) -> Manifest | None:
-    """The manifest that another one names; None where there is none."""
+    """Read a manifest that another one names; None if it is gone."""
     try:
         return read_manifest(inside_project(Path(), name))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which lines of a study file ask for a slice or a cell."""
+"""Lines of a study file that ask for a slice or a cell."""
 
 from dataclasses import dataclass
 from decimal import Decimal

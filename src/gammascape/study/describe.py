@@ -49,7 +49,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one slice asks for."""
+    """Cost of one slice."""
 
     slice: str
     cells: int
@@ -67,7 +67,7 @@ class Cost:
 
 
 def slice_cost(part: Slice, rate: Rate) -> Cost:
-    """What the cells of a slice cost if each is trained to its last step; a toy costs nothing."""
+    """Compute the cost of the cells of a slice, each trained to its last step; a toy costs nothing."""
     data = part.dataset_spec
     counted = operations(part.model_spec, data.input_shape, data.outputs)
     samples = part.steps * part.batch_size
@@ -117,7 +117,7 @@ def report(study: Study, rate: Rate) -> str:
 
 
 def assumption(rate: Rate) -> str:
-    """What the hours stand on, in words."""
+    """Assumptions behind the hours."""
     return (
         f"Hours: FLOP/cell at {rate.float32 / 1e12:g} TFLOP/s in float32 and "
         f"{rate.float64 / 1e12:g} TFLOP/s in float64 (--tflops, --tflops64),\n"

@@ -17,7 +17,7 @@ Blocks = Annotated[int, Field(ge=1, le=100)]
 
 
 class Network(Record):
-    """What all kinds of network share."""
+    """Properties that all kinds of network share."""
 
     @property
     @abstractmethod
@@ -37,7 +37,7 @@ class Network(Record):
 
 
 class ImageNetwork(Network):
-    """What networks share that read images only."""
+    """Networks that read images only."""
 
     def misfit(self, input_shape: Shape) -> str | None:
         if len(input_shape) == 3:

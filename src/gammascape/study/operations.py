@@ -1,4 +1,4 @@
-"""How many operations a step of training costs, and how many numbers it keeps, from the sizes of a network."""
+"""Operations of a training step, and numbers in memory, from the sizes of a network."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Fetching published files: resumed where a transfer broke off, tried again, and believed by size and checksum."""
+"""Fetching published files: resumed where a transfer broke off, tried again, checked by size and checksum."""
 
 import base64
 import errno
@@ -144,14 +144,14 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
 
 @dataclass(frozen=True)
 class _Stated:
-    """What a server says about a whole file."""
+    """Size and checksum of a whole file as the server states them."""
 
     size: int | None = None
     md5: str | None = None
 
 
 def _transfer(url: str, partial: Path) -> _Stated:
-    """Append what is missing; returns what the server states."""
+    """Append the missing bytes; return what the server states."""
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
