@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -83,7 +83,7 @@ def run(chosen: argparse.Namespace) -> int:
     studies = [Path(path) for path in chosen.study or ()]
     if chosen.all == bool(chosen.artifacts):
         raise StudyError("gammascape audit: name the artifacts to audit, or write --all")
-    with _progress() as progress:
+    with _progress(shown=sys.stderr.isatty()) as progress:
         if chosen.all:
             root = (chosen.directory or Path.cwd()).resolve()
             chains = [audit_all(root, studies, progress, trust_mtime=chosen.trust_mtime)]
@@ -254,13 +254,18 @@ def _print(chains: Sequence[Chain], *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(*, shown: bool) -> Iterator[Progress]:
+    if not shown:
+        yield lambda done, known: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Display
 
     columns = (TextColumn("auditing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Display(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("auditing")
-        yield lambda done, known: bar.update(task, completed=done, total=known)
+    with Display(*columns, console=Console(stderr=True), transient=True) as display:
+        task = display.add_task("auditing")
+        advance: Callable[[int, int], None] = lambda done, known: display.update(  # noqa: E731
+            task, completed=done, total=known
+        )
+        yield advance
