@@ -1,22 +1,17 @@
-"""Whether a study's model can be trained, and whether each layer's width scaling is right (the coordinate check).
-
-`python -m gammascape.check_model STUDY MODEL` makes the network at several widths, trains each for a few steps at
-one eta, and prints a line for each layer. The exit status is 0 if all layers are right, 1 if one is wrong, 2 if
-the study or the network cannot be used.
-"""
+"""`gammascape check-model`: whether a model can be trained and its layers scale rightly (the coordinate check)."""
 
 import argparse
-import sys
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gammascape.command import USER_MISTAKE, as_command
-from gammascape.study import DatasetSpec, Slice, Study, StudyError, load_study
-from gammascape.terminal import complain, say
+from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
+from gammascape.terminal import say
 
 if TYPE_CHECKING:
+    from gammascape.cli import Commands
     from gammascape.data import Dataset
     from gammascape.training.coordinates import Coordinates
 
@@ -26,10 +21,16 @@ TELLING = 64
 WRONG = 1
 
 
-@as_command
-def main(arguments: list[str] | None = None) -> int:
-    """Check a model; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="gammascape.check_model", description=__doc__)
+SUMMARY = "check that a model can be trained and that the width scaling of each layer is right"
+DESCRIPTION = """\
+Make a network of a study at several widths, train each for a few steps at one eta, and print a line for each layer
+(the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network cannot be
+used."""
+
+
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser("check-model", help=SUMMARY, description=DESCRIPTION)
     parser.add_argument("study", help="path of a study file")
     parser.add_argument("model", help="name of one of its models")
     parser.add_argument("--dataset", help="name of a dataset; the first that a grid has beside it")
@@ -41,9 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (5)")
-    chosen = parser.parse_args(arguments)
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Check a model; returns the exit status."""
     if chosen.seeds < 1 or not chosen.eta > 0:
-        parser.error("--seeds and --eta must be positive")
+        raise StudyError("gammascape check-model: --seeds and --eta must be positive")
     study = load_study(chosen.study)
     part = _slice(study, chosen.model, chosen.dataset)
     from gammascape.data import DataError
@@ -52,8 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _check(study, part, chosen.widths, chosen.eta, range(chosen.seeds))
     except (DataError, UserCodeError) as error:
-        complain(f"{chosen.study}: models.{chosen.model}: {error}")
-        return USER_MISTAKE
+        raise StudyError(f"{chosen.study}: models.{chosen.model}: {error}") from None
 
 
 def _check(
@@ -110,7 +114,7 @@ def _check(
 
 
 def _advice(found: Sequence["Coordinates"]) -> str:
-    """Where to look first: a wrong size comes from below, a wrong change alone comes from above."""
+    """Advice on where to look first: a wrong size comes from below, a wrong change alone from above."""
     for one in found[:-1]:
         if one.size_verdict is not None:
             return f"Begin with {one.layer}, the first whose size at initialization is wrong."
@@ -124,7 +128,15 @@ def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
     rows = [head]
     for one in found:
         powers = [_power(one.change_slope), _power(one.size_slope)]
-        rows.append([one.layer, one.role or "-", *map(_number, one.changes), *powers, one.verdict])
+        rows.append(
+            [
+                one.layer,
+                one.role or "-",
+                *(f"{value:.3g}" for value in one.changes),
+                *powers,
+                one.verdict,
+            ]
+        )
     sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return [
         "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
@@ -134,10 +146,6 @@ def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
 
 def _power(slope: float | None) -> str:
     return "-" if slope is None else f"N^{slope + 0.0:.2f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def _widths(text: str) -> list[int]:
@@ -159,7 +167,7 @@ def _slice(study: Study, model: str, dataset: str | None) -> Slice:
 
 
 def _load(spec: DatasetSpec) -> "Dataset":
-    """The dataset, if it needs no download; else normal numbers and any labels in its place.
+    """Load the dataset if it needs no download; else normal numbers and any labels in its place.
 
     What a layer does with the width does not depend on what the images show.
     """
@@ -176,18 +184,9 @@ def _load(spec: DatasetSpec) -> "Dataset":
             return load_dataset(options, Path(folder) / "digits/manifest.json", cpu)
     if spec.kind in ("factory", "teacher") or manifest.is_file():
         return load_dataset(options, manifest, cpu)
-    teacher = {
-        "inputs": 1,
-        "classes": spec.outputs,
-        "teacher_seed": 0,
-        "polynomial": [0.0, 1.0],
-    }
-    inputs = 1
-    for side in spec.input_shape:
-        inputs *= side
-    return _reshaped(
-        load_dataset({**teacher, "kind": "teacher", "inputs": inputs}, None, cpu), spec
-    )
+    inputs = math.prod(spec.input_shape)
+    teacher = TeacherSpec(kind="teacher", inputs=inputs, classes=spec.outputs, polynomial=(0, 1))
+    return _reshaped(load_dataset(teacher.model_dump(mode="json"), None, cpu), spec)
 
 
 def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":
@@ -206,7 +205,3 @@ def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":
         probe_inputs=vectors.probe_inputs.view(-1, *shape),
         batches=batches,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

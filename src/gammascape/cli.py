@@ -1,6 +1,7 @@
 """The command `gammascape`; each of its commands is a module with `add` and a function that runs it."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TypeAlias
@@ -12,12 +13,22 @@ Run = Callable[[argparse.Namespace], int]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS = ("plan", "why", "audit", "replay", "seal", "accept", "prune", "export_crate")
-"""Modules of gammascape.provenance; each adds one command to the parser and sets its default `run`."""
+COMMANDS = {
+    "plan": "provenance.plan",
+    "cost": "study.describe",
+    "check-model": "check_model",
+    "why": "provenance.why",
+    "audit": "provenance.audit",
+    "replay": "provenance.replay",
+    "seal": "provenance.seal",
+    "reference": "reference",
+    "accept": "provenance.accept",
+    "prune": "provenance.prune",
+    "export-crate": "provenance.export_crate",
+}
+"""Module of each command; its `add` adds the command to the parser and sets the default `run`."""
 
-DESCRIPTION = (
-    "Ask what snakemake would make next, where results come from, and whether they still hold."
-)
+DESCRIPTION = "Ask what snakemake would make next, at what cost, where results come from, and whether they hold."
 EPILOG = (
     "Call it in the folder where you call snakemake; gammascape COMMAND --help explains a command."
 )
@@ -26,11 +37,12 @@ EPILOG = (
 @as_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    # Imported here, where Ctrl-C is no traceback: it takes a second.
-    for name in COMMANDS:
-        import_module(f"gammascape.provenance.{name}").add(commands)
-    chosen = parser.parse_args(arguments)
+    # Imported here, where Ctrl-C is no traceback: all of them take a second.
+    for name in COMMANDS.keys() & given[:1] or COMMANDS:
+        import_module(f"gammascape.{COMMANDS[name]}").add(commands)
+    chosen = parser.parse_args(given)
     run: Run = chosen.run
     return run(chosen)

@@ -1,4 +1,4 @@
-"""How every command ends: a mistake is one message, and neither it nor Ctrl-C is a traceback."""
+"""End of every command: a mistake is one message, and neither it nor Ctrl-C is a traceback."""
 
 import os
 import signal

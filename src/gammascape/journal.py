@@ -1,4 +1,4 @@
-"""The journal of a pack: what a worker on another machine tells, one JSON object a line."""
+"""Journal of a pack: events of a worker on another machine, one JSON object a line."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The events so far; lines that are still being written, or were cut off by a crash, are left out.
+    """Read the events so far; lines that are still being written, or were cut off by a crash, are left out.
 
     Raises:
         OSError: if it is there and cannot be read.

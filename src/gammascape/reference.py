@@ -1,8 +1,4 @@
-"""Reference results: small tables of finished studies under docs/reference, and whether new results agree.
-
-    python -m gammascape.reference check [STUDY...]    compare results with the reference; status 1 if they differ
-    python -m gammascape.reference write STUDY...      make what results has for a study the reference
-    python -m gammascape.reference page [--check]      write the tables of docs/claims.md from the reference
+"""`gammascape reference`: tables of finished studies in docs/reference, and whether new results agree with them.
 
 Another device, or other versions, round differently, and a rounding can move an edge by one point of the grid. So
 numbers are compared within tolerances that are those of their own intervals (see TABLES).
@@ -10,15 +6,18 @@ numbers are compared within tolerances that are those of their own intervals (se
 
 import argparse
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gammascape.command import as_command
+from gammascape.analysis.cells import read_table
 from gammascape.figures.claims import claims_markdown
+from gammascape.terminal import say
+
+if TYPE_CHECKING:
+    from gammascape.cli import Commands
 
 RESULTS, REFERENCE, PAGE = Path("results"), Path("docs/reference"), Path("docs/claims.md")
 _DIGITS = 5
@@ -27,7 +26,7 @@ _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->
 
 @dataclass(frozen=True)
 class ReferenceTable:
-    """Which part of a table is kept, and how far its numbers may move."""
+    """Part of a table that is stored, and tolerance of its numbers."""
 
     name: str
     keys: tuple[str, ...]
@@ -36,9 +35,9 @@ class ReferenceTable:
     others: tuple[str, ...]
     """Columns that are kept to be read."""
     tolerance: pl.Expr
-    """How far `value` may be from the reference, from the columns of the reference."""
+    """Allowed distance of `value` from the reference, as an expression over its columns."""
     kept: pl.Expr | None = None
-    """Which rows, if not all."""
+    """Rows that are stored, if not all."""
 
 
 def _half_width(low: str, high: str, least: float) -> pl.Expr:
@@ -74,7 +73,7 @@ TABLES = (
         (pl.col("measure") == "accuracy") & (pl.col("budget") == pl.col("steps")),
     ),
 )
-"""What is kept of a study."""
+"""Tables that are stored of a study."""
 
 
 def small(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
@@ -86,7 +85,7 @@ def small(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
 
 
 def compare(found: pl.DataFrame, reference: pl.DataFrame, spec: ReferenceTable) -> list[str]:
-    """What differs between two small tables, one sentence for each row; empty if they agree."""
+    """Differences between two small tables, one sentence for each row; empty if they agree."""
     keys = ["slice", *spec.keys]
     both = reference.with_columns(spec.tolerance.alias("tolerance")).join(
         found.select(*keys, pl.col(spec.value).alias("found"), pl.lit(True).alias("there")),
@@ -119,12 +118,12 @@ def write_reference(study: str, results: Path = RESULTS, reference: Path = REFER
     folder = reference / study
     folder.mkdir(parents=True, exist_ok=True)
     for spec in TABLES:
-        table = pl.read_parquet(results / study / "tables" / f"{spec.name}.parquet")
+        table = read_table(results / study / "tables" / f"{spec.name}.parquet")
         small(table, spec).write_csv(folder / f"{spec.name}.csv")
 
 
 def check_study(study: str, results: Path = RESULTS, reference: Path = REFERENCE) -> list[str]:
-    """What differs between the results of a study and its reference.
+    """Differences between the results of a study and its reference.
 
     Raises:
         FileNotFoundError: if the study has no tables in `results`, or no reference.
@@ -132,7 +131,7 @@ def check_study(study: str, results: Path = RESULTS, reference: Path = REFERENCE
     said = []
     for spec in TABLES:
         kept = read_reference(study, spec.name, reference)
-        table = pl.read_parquet(results / study / "tables" / f"{spec.name}.parquet")
+        table = read_table(results / study / "tables" / f"{spec.name}.parquet")
         said += compare(small(table, spec), kept, spec)
     return said
 
@@ -187,43 +186,44 @@ def _accuracy(study: str, reference: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-@as_command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gammascape.reference",
-        description=(__doc__ or "").split("\n")[0],
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    summary = f"compare results with the reference tables of {REFERENCE}, or make these"
+    parser = commands.add_parser("reference", help=summary, description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    check = parts.add_parser(
+        "check", help="compare results with the reference; status 1 if they differ"
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="compare results with the reference")
     check.add_argument("study", nargs="*", help="all that have both, if left out")
-    write = commands.add_parser("write", help="make what results has the reference")
+    write = parts.add_parser("write", help="make what results has the reference")
     write.add_argument("study", nargs="+")
-    page = commands.add_parser("page", help=f"write the tables of {PAGE}")
+    page = parts.add_parser("page", help=f"write the tables of {PAGE}")
     page.add_argument("--check", action="store_true", help="only say whether they are current")
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "write":
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Check, write or make the page; returns the exit status."""
+    if chosen.part == "write":
         for study in chosen.study:
             write_reference(study)
         return 0
-    if chosen.command == "page":
+    if chosen.part == "page":
         text = PAGE.read_text()
         current = page_text(text)
         if chosen.check and text != current:
-            print(f"{PAGE} is not current: run python -m gammascape.reference page")
+            print(f"{PAGE} is not current: run gammascape reference page")
             return 1
         if text != current:
             PAGE.write_text(current)
         return 0
     there = [name for name in studies() if (RESULTS / name / "tables/claims.parquet").is_file()]
-    failed = False
+    differs = 0
     for study in chosen.study or there:
         said = check_study(study)
-        print(f"{study}: " + ("agrees with the reference" if not said else "differs"))
-        print("".join(f"  {line}\n" for line in said), end="")
-        failed = failed or bool(said)
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        say(
+            f"{study}: {'differs' if said else 'agrees with the reference'}",
+            *(f"  {s}" for s in said),
+        )
+        differs |= bool(said)
+    return differs

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from gammascape import reference
+from gammascape.cli import main
 from gammascape.reference import (
     PAGE,
     REFERENCE,
@@ -128,7 +129,7 @@ def test_a_page_that_is_not_current_is_refused(
     page.write_text("<!-- begin claims teacher -->\nold\n<!-- end -->\n")
     monkeypatch.setattr(reference, "PAGE", page)
     monkeypatch.chdir(ROOT)
-    assert reference.main(["page", "--check"]) == 1
+    assert main(["reference", "page", "--check"]) == 1
     assert "is not current" in capsys.readouterr().out
-    assert reference.main(["page"]) == 0
-    assert reference.main(["page", "--check"]) == 0
+    assert main(["reference", "page"]) == 0
+    assert main(["reference", "page", "--check"]) == 0

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gammascape.command import UserError
 from gammascape.measure.outcome import Thresholds, facts_of, judge
-from gammascape.origin.inside import OutsideError, inside, read_object
+from gammascape.origin.inside import OutsideError, inside, read_object, short
 from gammascape.terminal import visible
 
 SLICE_COLUMNS = {
@@ -64,7 +65,7 @@ MEASURED = ("seconds", "device")
 """Columns that say how a cell was computed; what came out is in the others."""
 
 
-class TableError(Exception):
+class TableError(UserError):
     """Cells cannot be put into one table; the message says which and what to do."""
 
 
@@ -98,6 +99,19 @@ def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
             yield arrays
     except (OutsideError, EOFError, zipfile.BadZipFile) as error:
         raise damaged(path, error) from error
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read a table, or some of its columns.
+
+    Raises:
+        TableError: if the file is no table.
+        OSError: if it cannot be read.
+    """
+    try:
+        return pl.read_parquet(path, columns=columns, glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise TableError(f"{path}: not a table ({short(error)})") from error
 
 
 def damaged(path: Path, error: Exception) -> TableError:
@@ -140,19 +154,30 @@ def cell_table(
 
 def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
     summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
-    record, facts = summary["cell"], facts_of(summary)
-    outcome = judge(facts, thresholds)
-    last = summary["evaluations"][-1] if facts.finite else {}
+    record = summary["cell"]
     return {
         **labels,
-        "cell": f"{folder.parent.name}/{folder.name}",
+        **measured(folder, summary, thresholds),
         "dtype": record["dtype"],
-        "gamma_log10": float(record["gamma"]),
-        "gamma": 10.0 ** float(record["gamma"]),
-        "eta_log10": float(record["eta"]),
-        "eta": 10.0 ** float(record["eta"]),
         "seed": record["seed"],
         "data_seed": record["data_seed"],
+        "base_width": record["model"]["width"],
+        "sharpness_init": _sharpness_init(summary),
+        "seconds": manifest["cost"]["seconds"],
+        "device": manifest["device"]["device"],
+        "constants": summary.get("constants"),
+    }
+
+
+def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
+    """Name and place of a cell on the axes, what became of it, and its losses, from its summary."""
+    facts = facts_of(summary)
+    outcome = judge(facts, thresholds)
+    place = {name: float(summary["cell"][name]) for name in ("gamma", "eta")}
+    return {
+        "cell": f"{folder.parent.name}/{folder.name}",
+        **{f"{name}_log10": value for name, value in place.items()},
+        **{name: 10.0**value for name, value in place.items()},
         "status": outcome.status,
         "catapulted": outcome.catapulted,
         "kept_by_nan_rule": outcome.kept_by_nan_rule,
@@ -162,18 +187,19 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "relative_loss": outcome.relative_loss,
         "peak_loss": facts.peak_loss,
         "peak_step": summary["peak_step"],
-        "test_loss": last.get("loss"),
-        "test_accuracy": last.get("accuracy"),
-        "shifted_test_loss": last.get("shifted_loss"),
-        "shifted_test_accuracy": last.get("shifted_accuracy"),
+        **tested(summary["evaluations"][-1] if facts.finite else {}),
         "active_fraction": facts.active_fraction,
-        "base_width": record["model"]["width"],
-        "sharpness_init": _sharpness_init(summary),
         "steps_done": summary["steps_done"],
-        "seconds": manifest["cost"]["seconds"],
-        "device": manifest["device"]["device"],
         "data_digest": summary["data"]["digest"],
-        "constants": summary.get("constants"),
+    }
+
+
+def tested(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+    """Loss and accuracy of an evaluation by the names of their columns."""
+    return {
+        f"{prefix}test_{name}": evaluation.get(f"{prefix}{name}")
+        for prefix in ("", "shifted_")
+        for name in ("loss", "accuracy")
     }
 
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from gammascape.analysis.cells import MEASURED
+from gammascape.analysis.cells import MEASURED, read_table
 from gammascape.origin import Manifest, ManifestError, Source, read_manifest, sha256_of
 from gammascape.origin.inside import inside, inside_project
 from gammascape.origin.mark import sha256_without_mark
@@ -38,6 +36,7 @@ class SealTree:
 
         Raises:
             ManifestError: if a manifest is missing or damaged, or a file is not the one that it names.
+            TableError: if a table is damaged.
             OSError: if a file cannot be read.
         """
         try:
@@ -91,10 +90,7 @@ def _check(manifest: Manifest, folder: Path) -> None:
 
 
 def _of_table(path: Path) -> str:
-    try:
-        frame = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
-        raise ManifestError(f"{path}: not a table ({error})") from None
+    frame = read_table(path)
     columns = [name for name in frame.columns if name not in MEASURED]
     return _digest([[name, str(frame[name].dtype), frame[name].to_list()] for name in columns])
 

@@ -25,7 +25,7 @@ _JITTER, _HUE_TURNS = 0.4, 0.1
 _LUMA = (0.299, 0.587, 0.114)
 
 OPERATIONS = ("identity", "autocontrast", "posterize", "solarize", "sharpness", "erase")
-"""What is drawn from, in the order of application. Of RandAugment's other operations, rotation, translation and
+"""Operations to draw from, in the order of application. Of RandAugment's others, rotation, translation and
 those on colours are in the crop and the jitter; shear and equalize, which needs a histogram of each channel of
 each image, are left out."""
 DRAWN_OPERATIONS = 2

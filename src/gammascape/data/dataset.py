@@ -1,4 +1,4 @@
-"""What a dataset gives to training: a stream that is a pure function of its coordinates, test and probe sets."""
+"""A dataset for training: a stream that is a pure function of its coordinates, and test and probe sets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

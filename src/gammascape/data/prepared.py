@@ -1,4 +1,4 @@
-"""Prepared data on disk: a folder of memory-mappable arrays, and a manifest that vouches for what they are."""
+"""Prepared data on disk: a folder of memory-mapped arrays and their manifest."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What turns numbered samples into a training stream: the order of a pass, repetition, subsets, wrong labels.
+"""Turn numbered samples into a training stream: order of a pass, repetition, subsets, wrong labels.
 
 A sample of a stream is a function of its place in the stream and the data seed alone, so a stream can be entered
 at any step and every cell of a grid sees the same batches.
@@ -129,7 +129,7 @@ class Prefetched:
 
 
 def describe_end(name: str, samples: int, batch_size: int) -> str:
-    """What to say when a study asks for more than one pass."""
+    """Message for a study that asks for more than one pass."""
     return (
         f"one pass of {name} has {samples} samples and ends after {samples // batch_size} steps of "
         f"batch size {batch_size}; write fewer steps, or repeat: true for the dataset, which is then "

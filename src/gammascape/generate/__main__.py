@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 import torch
@@ -16,17 +17,22 @@ from torch import Tensor
 
 from gammascape.command import as_command
 from gammascape.generate import GenerateError
-from gammascape.generate.deform import Strengths, deform
+from gammascape.generate.deform import deform
 from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_model
 from gammascape.generate.numbers import CLASSES, balanced_labels
 from gammascape.generate.quality import picture, quality, train_classifier
 from gammascape.layout import whole
+from gammascape.study.fields import Record
+from gammascape.study.generators import DeformSpec, DiffusionSpec
 from gammascape.terminal import complain
 from gammascape.training.device import take_gpu
 
 _REPORT_SECONDS = 10.0
 _SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
 _SAMPLES_A_REPORT = 5_000
+_TRAINING = ("features", "steps", "batch_size", "learning_rate", "seed", "precision")
+_SAMPLING = ("chunks", "size", "seed", "method", "sampling_steps", "guidance", "precision")
+_STRENGTHS = ("rotation", "scale", "shift", "elastic")
 
 
 @as_command
@@ -62,16 +68,11 @@ def _train(chosen: argparse.Namespace) -> None:
     network, _ = train_ddpm(
         images,
         labels,
-        features=chosen.features,
-        steps=chosen.steps,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
+        **{name: getattr(chosen, name) for name in _TRAINING},
         drop=chosen.drop,
-        seed=chosen.seed,
         device=_device(chosen.device),
         checkpoint=checkpoint,
         seconds=chosen.checkpoint_seconds,
-        precision=chosen.precision,
         report=report,
     )
     write_model(chosen.output, network)
@@ -98,13 +99,9 @@ def _chunk(chosen: argparse.Namespace) -> None:
                 network,
                 balanced_labels(part),
                 numbers=part,
-                seed=chosen.seed,
-                guidance=chosen.guidance,
-                method=chosen.method,
-                sampling_steps=chosen.sampling_steps,
                 device=device,
                 batch_size=chosen.batch_size,
-                precision=chosen.precision,
+                **{name: getattr(chosen, name) for name in _SAMPLING[2:]},
             )
         )
         done = sum(map(len, parts))
@@ -115,7 +112,7 @@ def _chunk(chosen: argparse.Namespace) -> None:
 def _deform(chosen: argparse.Namespace) -> None:
     images, labels = _mnist(chosen.source, "train")
     device = _device(chosen.device, chosen.number)
-    strengths = Strengths(chosen.rotation, chosen.scale, chosen.shift, chosen.elastic)
+    strengths = DeformSpec(kind="deform", **{name: getattr(chosen, name) for name in _STRENGTHS})
     images = images.to(device)
     started = time.monotonic()
     print(f"chunk {chosen.number} on {device}", flush=True)
@@ -172,28 +169,18 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a diffusion model on MNIST")
     train.add_argument("--source", type=Path, required=True, help=_SOURCE)
     train.add_argument("--output", type=Path, required=True, help="model file to make")
-    train.add_argument("--features", type=int, default=128, help="channels at full resolution")
-    train.add_argument("--steps", type=_positive, default=9400, help="40 passes in batches of 256")
-    train.add_argument("--batch-size", type=_positive, default=256)
-    train.add_argument("--learning-rate", type=float, default=1e-4)
+    _add(train, DiffusionSpec, *_TRAINING)
     train.add_argument("--drop", type=float, default=0.1, help="how often the class is withheld")
     train.add_argument("--checkpoint-seconds", type=float, default=60.0)
 
     chunk = commands.add_parser("chunk", help="sample one chunk from a model")
     chunk.add_argument("--model", type=Path, required=True, help="file made by `train`")
-    chunk.add_argument("--chunks", type=_positive, default=10, help="how many there will be")
-    chunk.add_argument("--method", choices=("ddim", "ddpm"), default="ddim")
-    chunk.add_argument("--sampling-steps", type=_positive, help="default 25 (ddim) or 400 (ddpm)")
-    chunk.add_argument("--guidance", type=float, default=0.5)
+    _add(chunk, DiffusionSpec, *_SAMPLING)
     chunk.add_argument("--batch-size", type=_positive, default=1000)
 
     warp = commands.add_parser("deform", help="make one chunk of deformed training images")
     warp.add_argument("--source", type=Path, required=True, help=_SOURCE)
-    strengths = Strengths()
-    warp.add_argument("--rotation", type=float, default=strengths.rotation, help="degrees")
-    warp.add_argument("--scale", type=float, default=strengths.scale, help="relative")
-    warp.add_argument("--shift", type=float, default=strengths.shift, help="pixels")
-    warp.add_argument("--elastic", type=float, default=strengths.elastic, help="pixels")
+    _add(warp, DeformSpec, "size", "seed", *_STRENGTHS)
 
     judge = commands.add_parser("quality", help="measure chunks against real digits")
     judge.add_argument("--chunks", type=Path, nargs="+", required=True, help="files of chunks")
@@ -201,17 +188,29 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--output", type=Path, required=True, help="JSON file to make")
     judge.add_argument("--passes", type=_positive, default=2, help="of the classifier's training")
     judge.add_argument("--subset", type=_positive, default=2000, help="images for distances")
+    judge.add_argument("--seed", type=int, default=0)
 
     for command in (chunk, warp):
         command.add_argument("--number", type=_natural, required=True, help="which chunk, from 0")
-        command.add_argument("--size", type=_positive, default=100_000, help="images in a chunk")
         command.add_argument("--output", type=Path, required=True, help="npz file to make")
-    for command in (train, chunk):
-        command.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     for command in (train, chunk, warp, judge):
-        command.add_argument("--seed", type=int, default=0)
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser
+
+
+def _add(parser: argparse.ArgumentParser, spec: type[Record], *names: str) -> None:
+    """Add options as the keys of a study have them: defaults, choices and meaning."""
+    for name in names:
+        field = spec.model_fields[name]
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+        number = float if field.annotation is float else int if name == "seed" else _positive
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=str if choices else number,
+            choices=choices,
+            default=field.default,
+            help=field.description,
+        )
 
 
 def _natural(text: str) -> int:

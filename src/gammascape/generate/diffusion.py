@@ -261,9 +261,7 @@ def read_model(path: Path, device: torch.device) -> UNet:
         GenerateError: if the file is missing or is no such model.
     """
     if not path.is_file():
-        raise GenerateError(
-            f"{path}: no such model; `python -m gammascape.generate train` makes it"
-        )
+        raise GenerateError(f"{path}: no such model; the command `train` makes it")
     content = _read(path, "a model", device)
     if "settings" in content:
         raise GenerateError(f"{path}: a checkpoint of a training, not a model; finish the training")

@@ -1,4 +1,4 @@
-"""What follows from the number of a sample alone: its label, its place in a pass, its stream of random numbers."""
+"""Functions of the number of a sample alone: its label, its place in a pass, its stream of random numbers."""
 
 from enum import IntEnum
 

@@ -1,4 +1,4 @@
-"""How good generated digits are: read by a classifier of real digits, and compared with the training images."""
+"""Quality of generated digits: by a classifier of real digits, and by distance to the training images."""
 
 import base64
 import io

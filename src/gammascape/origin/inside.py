@@ -1,4 +1,4 @@
-"""Reading what somebody else wrote down: names of files, and JSON."""
+"""Safe reading of names of files and of JSON that somebody else wrote."""
 
 import json
 import math
@@ -25,7 +25,7 @@ class OutsideError(OSError):
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The regular file below a folder that has this name, which somebody else wrote down.
+    """Path of a regular file below a folder, by a name that somebody else wrote.
 
     The folder itself may be behind links. No link below it may lead out of it.
 
@@ -67,7 +67,7 @@ def inside_project(root: Path, name: str, also: Sequence[str] = ()) -> Path:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is a normal relative path: no `..`, nothing to leave out, no control characters."""
+    """Whether a name is a normal relative path: no `..`, nothing redundant, no control characters."""
     path = PurePosixPath(name)
     return not (path.is_absolute() or ".." in path.parts or str(path) != name) and (
         visible(name) == name
@@ -94,6 +94,8 @@ def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
             parse_int=_number(int),
             parse_float=_number(float),
         )
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(content, dict):
@@ -140,6 +142,6 @@ def _check_depth(content: object) -> None:
 
 
 def short(name: object) -> str:
-    """A text of somebody else as it can stand in a message."""
+    """Shorten and escape somebody else's text for a message."""
     text = visible(name)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,4 +1,4 @@
-"""Cells that need no training: every file is there as the manifest says, of the record that is asked for."""
+"""Finished cells: every file is as the manifest says, and the record is the wanted one."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from gammascape.origin.manifest import FILE_NAME, ManifestError, file_of, read_manifest
 
 FILES = ("arrays.npz", "summary.json", FILE_NAME)
-"""Of a cell's artifact, the manifest last."""
+"""Files of a cell's artifact, the manifest last."""
 
 
 def status_of_whole(folder: Path, record: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Where an artifact was made: machine, system, versions of packages, time."""
+"""Machine, system, versions of packages and time of an artifact."""
 
 import os
 import platform

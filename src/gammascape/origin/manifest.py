@@ -1,4 +1,4 @@
-"""The manifest of an artifact: what was asked for, from what, by what and where, with hashes of all files.
+"""Manifest of an artifact: its parameters, inputs, code and machine, with hashes of all files.
 
 A manifest stands beside the files it describes and is written after them. Three digests are made of it:
 
@@ -26,7 +26,7 @@ Kind = Literal["cell", "data", "table", "figure", "page"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FILE_NAME = "manifest.json"
-"""In the folder of a cell or of prepared data, whose files it describes; others have one for each stem."""
+"""Manifest in the folder of a cell or of prepared data; other artifacts have one for each stem."""
 
 
 class ManifestError(UserError):
@@ -98,7 +98,7 @@ _SHAPES: Mapping[Kind, Mapping[Any, Any]] = {
     "figure": _COMPOSED,
     "page": _COMPOSED,
 }
-"""What the form is beside, by kind."""
+"""Further constraints by kind."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """What an artifact was made from, `path` relative to the folder where Snakemake runs.
+    """Input of an artifact, `path` relative to the folder where Snakemake runs.
 
     A file that no rule makes has `bytes` and `sha256`. An artifact is referred to by its manifest: then `path` is
     that of the manifest, and `seal` and `content` are its digests.
@@ -134,7 +134,7 @@ class Manifest:
     """Folder or stem of the artifact, relative to the folder where Snakemake runs."""
     rule: str
     record: Mapping[str, Any]
-    """What was asked for; for a cell every effective parameter."""
+    """Parameters that were asked for; of a cell every effective one."""
     inputs: tuple[Source, ...]
     code: Mapping[str, Any]
     """See `origin.code.code_state`."""
@@ -155,7 +155,7 @@ class Manifest:
 
     @property
     def wildcards(self) -> Mapping[str, str]:
-        """Those of the rule that made a table, figure or page; none for others."""
+        """Wildcards of the rule that made a table, figure or page; none for others."""
         return {} if self.kind in ("cell", "data") else self.record["wildcards"]
 
     @property
@@ -226,7 +226,7 @@ def content_of(manifest: Mapping[str, Any]) -> str:
 
 
 def manifest_path(output: Path) -> Path:
-    """Where the manifest of an output stands: its folder's for cells and data, else one for its stem."""
+    """Path of the manifest of an output: one for the folder of a cell or of data, else one for its stem."""
     shared = output.with_name(FILE_NAME)
     return shared if shared.is_file() else output.with_suffix(".manifest.json")
 
@@ -259,7 +259,7 @@ def file_of(path: Path, folder: Path) -> File:
 
 
 def source_of(path: Path) -> Source:
-    """What to write down about an input: its manifest's digests if it has one, else size and hash.
+    """Describe an input: by the digests of its manifest if it has one, else by size and hash.
 
     Raises:
         ManifestError: if there is a manifest and it is damaged.
@@ -290,7 +290,7 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def _misfit(value: Any, shape: Any) -> str | None:
-    """What does not have its form, by its key: `.cost.lanes is null`; None if all has."""
+    """First value of another form, by its key: `.cost.lanes is null`; None if there is none."""
     # Patterns and types first: most of what a manifest holds is digests of modules.
     if isinstance(shape, re.Pattern):
         fits = isinstance(value, str) and shape.fullmatch(value) is not None

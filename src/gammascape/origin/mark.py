@@ -37,7 +37,7 @@ _FOOTER = """\
 
 @dataclass(frozen=True)
 class Mark:
-    """What a figure says of itself."""
+    """Mark of a figure."""
 
     manifest: str
     """Path of the manifest, relative to the folder where Snakemake runs."""
@@ -106,7 +106,7 @@ def read_mark(path: Path) -> Mark | None:
 
 
 def sha256_without_mark(path: Path) -> str:
-    """sha256 of a figure's file but for what its mark says of time, machine and commit.
+    """sha256 of a figure's file without time, machine and commit in its mark.
 
     Raises:
         OSError: if the file cannot be read.

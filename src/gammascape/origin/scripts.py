@@ -1,4 +1,4 @@
-"""The script in the page of a figure: Vega, Vega-Lite and Vega-Embed as vl_convert puts them together."""
+"""Script in the page of a figure: the bundle of Vega, Vega-Lite and Vega-Embed by vl_convert."""
 
 import hashlib
 import re
@@ -12,12 +12,12 @@ _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def is_bundle(script: bytes, version: str, vl_version: str) -> bool:
-    """Whether a script is known to be what this version puts together."""
+    """Whether a script is the known bundle of this version."""
     return hashlib.sha256(script).hexdigest() == BUNDLES.get(version, {}).get(vl_version)
 
 
 def has_other_script(page: bytes, version: str | None) -> bool:
-    """Whether the first script of a page is none of its version; False for a version that is not known."""
+    """Whether the first script of a page is no bundle of its version; False for an unknown version."""
     found = _SCRIPT.search(page)
     known = BUNDLES.get(str(version), {}).values()
     digest = hashlib.sha256(found.group(1)).hexdigest() if found else ""

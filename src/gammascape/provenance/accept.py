@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gammascape.origin import Manifest, fingerprint, read_manifest, utc_now, write_manifest
 from gammascape.origin.code import MODULES
 from gammascape.provenance.current import BY_CODE, SCRIPTS, Results
-from gammascape.provenance.naming import find_manifest
+from gammascape.provenance.locate import NAMES, find_here
 from gammascape.provenance.project import (
     CELLS,
     add_study_option,
@@ -41,7 +41,7 @@ def add(commands: "Commands") -> None:
         "artifacts",
         nargs="*",
         metavar="ARTIFACT",
-        help="files or folders below results, or hashes of cells",
+        help=NAMES,
     )
     parser.add_argument(
         "--all", action="store_true", help="all artifacts of the studies that are stale by code"
@@ -64,7 +64,7 @@ def run(chosen: argparse.Namespace) -> int:
             path for path, manifest in manifests_of_tables_and_figures() if of_plan(manifest, plan)
         ]
     else:
-        named = [find_manifest(text) for text in chosen.artifacts]
+        named = [find_here(text) for text in chosen.artifacts]
         cells = [path for path in named if read_manifest(path).kind in ("cell", "data")]
         others = [path for path in named if path not in cells]
     results = Results(plan, SCRIPTS)
@@ -111,7 +111,7 @@ def accept(path: Path, reason: str, script: str | None = None) -> bool:
 
 
 def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
-    """Manifests of the artifacts that will be made again for more than a change of code -> for what."""
+    """Map manifests of artifacts that will be made again for more than a change of code to the reason."""
     made_again: dict[str, str] = {}
     for path, item in results.catalogue.items():
         kinds = results.differing.get(path, {})

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
+from gammascape.analysis.cells import TableError
 from gammascape.analysis.seal import SealTree, same_seal
 from gammascape.catalogue import everything
 from gammascape.origin import ManifestError
@@ -19,6 +19,7 @@ from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
 from gammascape.provenance.locate import (
+    NAMES,
     Found,
     all_manifests,
     load_studies,
@@ -52,9 +53,8 @@ def add(commands: "Commands") -> None:
     parser.add_argument(
         "artifacts",
         nargs="*",
-        type=Path,
         metavar="ARTIFACT",
-        help="a figure's file, also a copy of it; a table; a cell's folder; a manifest",
+        help=NAMES,
     )
     parser.add_argument("--all", action="store_true", help="everything in results")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -105,7 +105,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def audit(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[str | Path],
     directory: Path | None = None,
     studies: Sequence[Path] = (),
     progress: Progress = lambda done, known: None,
@@ -113,7 +113,7 @@ def audit(
     trust_mtime: bool = False,
     redraw: bool = False,
 ) -> list[Chain]:
-    """The chains below some artifacts, one for each folder of results, with all that is found.
+    """Chains below some artifacts, one for each folder of results, with all findings.
 
     `redraw` makes tables and figures among the artifacts again from what is right below them: nothing else vouches
     for their files where they were edited together with their manifest.
@@ -124,10 +124,7 @@ def audit(
     founds: dict[Path, list[Found]] = {}
     chains = []
     for path in artifacts:
-        try:
-            found = locate(path, directory)
-        except FileNotFoundError:
-            raise StudyError(f"{path}: no such file or folder") from None
+        found = locate(path, directory)
         if isinstance(found, Finding):
             link = Link(str(path), "file", None, findings=(found,))
             chains.append(Chain(directory or Path.cwd(), (link.path,), {link.path: link}))
@@ -148,7 +145,7 @@ def audit(
 
 
 def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
-    """Make the tables and figures on top of a chain again, as far as they and their inputs hold, and compare."""
+    """Make tables and figures on top of a chain again where their inputs hold, and compare."""
     catalogue = everything(plan)
     found = {}
     for top in chain.tops:
@@ -167,17 +164,17 @@ def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
 
 
 def _against_seal(chain: Chain, seal: str) -> dict[str, list[Finding]]:
-    """A finding at each artifact named unless the seal is its own or that of a study behind it."""
+    """Find an artifact altered unless the seal is its own or one of a study behind it."""
     tree, seals = SealTree(chain.root), {}
-    for name in sorted(_study_names(chain)):
-        with suppress(ManifestError, OSError, ValueError, pl.exceptions.PolarsError):
-            seals[name] = tree.of_study(name)
-    for top in chain.tops:
-        with suppress(ManifestError, OSError, ValueError, pl.exceptions.PolarsError):
-            seals[top] = tree.over(chain.links[top].inputs)
+    names = sorted(_study_names(chain))
+    of = {name: partial(tree.of_study, name) for name in names}
+    of |= {top: partial(tree.over, chain.links[top].inputs) for top in chain.tops}
+    for name, compute in of.items():
+        with suppress(ManifestError, TableError, OSError, ValueError):
+            seals[name] = compute()
     if any(same_seal(seal, other) for other in seals.values()):
         return {}
-    said = ", ".join(f"{name} {seals[name]}" for name in _study_names(chain) if name in seals)
+    said = ", ".join(f"{name} {seals[name]}" for name in names if name in seals)
     text = f"the seal is not {seal}; here it is {said or 'none, because no study is finished'}"
     return {chain.tops[0]: [Finding("altered", text)]} if chain.tops else {}
 
@@ -189,7 +186,7 @@ def audit_all(
     *,
     trust_mtime: bool = False,
 ) -> Chain:
-    """The chain of everything in `root`/results; files that no manifest names are links of it.
+    """Chain of everything in `root`/results, files that no manifest names included.
 
     Raises:
         StudyError: if there are no results, or a study cannot be used.

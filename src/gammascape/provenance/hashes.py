@@ -1,4 +1,4 @@
-"""Hashes of files; those of unchanged files can be kept from one audit to the next."""
+"""Hashes of files, which can be stored for the next audit."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ _KEPT = "results/.audit/hashes.json"
 
 
 class Hashes:
-    """sha256 of files; with `trust_mtime`, of those alone whose size or time is not what it was."""
+    """sha256 of files; with `trust_mtime`, files of unchanged size and time are not hashed again."""
 
     def __init__(self, root: Path, *, trust_mtime: bool = False) -> None:
         self._path = root / _KEPT

@@ -1,7 +1,8 @@
 """The project in the current folder: the studies that are considered, and the artifacts that are on disk."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from gammascape.origin import Manifest, ManifestError, fingerprint, modules_of, 
 from gammascape.origin.code import MODULES
 from gammascape.origin.inside import inside_project
 from gammascape.provenance.artifact import changed_modules
-from gammascape.study import StudyError
+from gammascape.study import Study, StudyError, load_study
 from gammascape.study.config import CONFIG_FILE
 from gammascape.study.yaml_reader import read_yaml
 from gammascape.workflow import Plan, load_plan
@@ -28,19 +29,34 @@ def add_study_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def configuration(root: Path = Path()) -> dict[str, Any]:
+    """Values of the configuration of the project in a folder; empty without one."""
+    config = root / CONFIG_FILE
+    content = read_yaml(config).data if config.is_file() else {}
+    return dict(content) if isinstance(content, dict) else {}
+
+
 def open_project(studies: Sequence[str] | None = None) -> Plan:
-    """The configuration of the project in the current folder, with these studies instead of its own.
+    """Load the configuration of the project in the current folder, with these studies instead of its own.
 
     Raises:
         StudyError: if the configuration or a study cannot be used.
     """
     if not Path(CONFIG_FILE).is_file():
         raise StudyError(f"{CONFIG_FILE}: no such file; go to the folder where you run snakemake")
-    content = read_yaml(CONFIG_FILE).data
-    values: dict[str, Any] = dict(content) if isinstance(content, dict) else {}
+    values = configuration()
     if studies:
         values["study"] = list(studies)
     return load_plan(values)
+
+
+def other_studies(plan: Plan, folders: Iterable[Path]) -> Iterator[Study]:
+    """Studies in these folders that a plan does not consider; files that are none are passed over."""
+    known = {study.path.resolve() for study in plan.studies.values()}
+    for path in sorted(file for folder in folders for file in folder.glob("*.yaml")):
+        if path.resolve() not in known:
+            with suppress(StudyError):
+                yield load_study(path)
 
 
 def cells_on_disk() -> dict[str, Manifest]:

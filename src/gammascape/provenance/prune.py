@@ -8,11 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gammascape.needs import size_text
 from gammascape.origin import ManifestError, read_manifest
 from gammascape.origin.inside import OutsideError, inside, short
 from gammascape.provenance.accept import of_plan
-from gammascape.provenance.project import CELLS, RESULTS, add_study_option, open_project
-from gammascape.study import StudyError, load_study
+from gammascape.provenance.project import (
+    CELLS,
+    RESULTS,
+    add_study_option,
+    open_project,
+    other_studies,
+)
+from gammascape.study import StudyError
 from gammascape.study.config import CONFIG_FILE
 from gammascape.terminal import say
 from gammascape.workflow import Plan
@@ -29,7 +36,7 @@ _DATA = RESULTS / "data"
 _GENERATED = RESULTS / "generated"
 _TRASH = RESULTS / ".trash"
 _APART = (CELLS.name, _DATA.name, _GENERATED.name, _TRASH.name)
-"""Folders of results that are no study's."""
+"""Folders of results that belong to no study."""
 _LOCKS = Path(".snakemake/locks")
 _SHOWN = 10
 
@@ -91,18 +98,22 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
             log = RESULTS / "logs/cells" / f"{name}.log"
             # The folder last: as long as it stands, the cell is found.
             yield Unasked("cell", name, (log, folder) if log.is_file() else (folder,))
-    for parent, wanted in ((_DATA, _wanted_data(plan)), (_GENERATED, _wanted_generated(plan))):
+    for parent, wanted in (
+        (_DATA, _wanted_data(plan)),
+        (_GENERATED, {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}),
+    ):
         for folder in sorted(path for path in parent.glob("*") if path.is_dir()):
             if folder.name not in wanted and not folder.name.startswith("."):
                 yield Unasked("data", folder.relative_to(RESULTS).as_posix(), (folder,))
     for path in sorted(RESULTS.glob("**/*.manifest.json")):
-        if path.relative_to(RESULTS).parts[0] in _APART:
+        first, *inner = path.relative_to(RESULTS).parts
+        if first in _APART:
             continue
         try:
             manifest = read_manifest(path)
         except ManifestError:
             continue
-        if not of_plan(manifest, plan) or _of_other_study(path, plan):
+        if not of_plan(manifest, plan) or (inner and first not in plan.studies):
             files, outside = [], []
             name = path.as_posix().removesuffix(".manifest.json")
             for file in manifest.outputs:
@@ -125,17 +136,8 @@ def _wanted_data(plan: Plan) -> set[str]:
     return names | {"mnist" for name in names if name.startswith("mnist1m")}
 
 
-def _wanted_generated(plan: Plan) -> set[str]:
-    return {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}
-
-
-def _of_other_study(path: Path, plan: Plan) -> bool:
-    parts = path.relative_to(RESULTS).parts
-    return len(parts) > 1 and parts[0] not in plan.studies
-
-
 def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
-    """What was considered and what was found."""
+    """Studies considered, and artifacts found."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     yield f"studies considered: {studies}"
     if not found:
@@ -143,7 +145,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
         return
     for kind in dict.fromkeys(item.kind for item in found):
         items = [item for item in found if item.kind == kind]
-        yield f"{kind}: {len(items):,} not asked for, {_size(sum(item.size for item in items))}"
+        yield f"{kind}: {len(items):,} not asked for, {size_text(sum(item.size for item in items))}"
         yield from (f"  {item.name}" for item in items[:_SHOWN])
         if len(items) > _SHOWN:
             yield f"  and {len(items) - _SHOWN:,} more"
@@ -152,18 +154,11 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
 
 
 def _other_studies(plan: Plan, cells: set[str]) -> Iterator[str]:
-    """Study files beside the considered ones that ask for cells on the list."""
-    considered = {study.path.resolve() for study in plan.studies.values()}
+    """Notes on studies beside the considered ones that ask for cells on the list."""
     folders = {study.path.parent for study in plan.studies.values()}
-    for path in sorted(file for folder in folders for file in folder.glob("*.yaml")):
-        if path.resolve() in considered or not cells:
-            continue
-        try:
-            asked = len(cells & set(load_study(path).by_path))
-        except StudyError:
-            continue
-        if asked:
-            yield f"note: {path}, which is not considered, asks for {asked:,} of these cells"
+    for study in other_studies(plan, folders) if cells else ():
+        if asked := len(cells & set(study.by_path)):
+            yield f"note: {study.path}, which is not considered, asks for {asked:,} of these cells"
 
 
 def move(found: Iterable[Unasked], trash: Path) -> Path:
@@ -183,11 +178,3 @@ def _remove_empty(folder: Path) -> None:
     while folder != RESULTS and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

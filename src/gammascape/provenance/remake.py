@@ -168,7 +168,7 @@ def _verdict(
             for path in item.outputs
             if (text := _difference(inside_project(root, path), scratch / path, exact=same_place))
         ]
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         return False, f"a file of it cannot be read ({' '.join(str(error).split())})"
     if not differences:
         return True, THE_SAME

@@ -6,7 +6,6 @@ import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,10 @@ from gammascape.origin.inside import inside_project
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import RESULTS
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
-from gammascape.provenance.findings import Finding
-from gammascape.provenance.locate import Found, load_studies, locate
+from gammascape.provenance.locate import NAMES, Found, find, load_studies
 from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
+from gammascape.provenance.unpacked import refuse_left_out
 from gammascape.sources import folder_of
 from gammascape.study import Cell, StudyError
 from gammascape.study.factories import Factory
@@ -38,23 +37,6 @@ _HEADINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Replay:
-    """One cell of the sample."""
-
-    cell: str
-    agrees: bool | None
-    """None where it could not be trained again, or cannot be compared."""
-    identical: bool
-    """Whether every byte is the same."""
-    text: str
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return self.cell
-
-
 def add(commands: "Commands") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
@@ -63,7 +45,7 @@ def add(commands: "Commands") -> None:
         description=__doc__,
         epilog="Exit status: 0 all agree; 1 one differs or cannot be compared; 2 a mistake in the command.",
     )
-    parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="as for `gammascape audit`")
+    parser.add_argument("artifact", metavar="ARTIFACT", help=NAMES)
     parser.add_argument("--cells", type=int, required=True, help="size of the sample")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
     parser.add_argument(
@@ -84,17 +66,15 @@ def run(chosen: argparse.Namespace) -> int:
     """Train again, compare and print; returns the exit status."""
     if chosen.cells < 1:
         raise StudyError("gammascape replay: --cells is a number of cells, at least 1")
-    try:
-        found = locate(chosen.artifact, chosen.directory)
-    except FileNotFoundError:
-        raise StudyError(f"{chosen.artifact}: no such file or folder") from None
-    if isinstance(found, Finding):
-        raise StudyError(f"{chosen.artifact}: {found.text}")
+    found = find(chosen.artifact, chosen.directory)
     behind = cells_behind(found.manifest, found.root)
     if not behind and "wildcards" not in _record(found):
         raise StudyError(f"{chosen.artifact}: no cells are behind it")
+    for path in behind:
+        if not (arrays := (found.root / path).with_name("arrays.npz")).is_file():
+            refuse_left_out(found.root, arrays, "a replay compares with")
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
-    results: dict[str, list[Remade | Replay]] = {"made": [], "cells": []}
+    results: dict[str, list[Remade]] = {"made": [], "cells": []}
     with _scratch(chosen.scratch, found.root) as folder:
         studies = [Path(path) for path in chosen.study or ()]
         for part, rows in (
@@ -111,8 +91,8 @@ def run(chosen: argparse.Namespace) -> int:
                 say(_counted(results[part]))
     if chosen.json:
         content = {"artifact": found.manifest, "behind": len(behind), "seed": chosen.seed}
-        lists = {part: [vars(row) for row in rows] for part, rows in results.items()}
-        say_json({**content, **lists})
+        cells = [{"cell": row.name, **vars(row)} for row in results["cells"]]
+        say_json({**content, "made": [vars(row) for row in results["made"]], "cells": cells})
     else:
         say(_conclusion(results))
     agree = all(row.agrees for rows in results.values() for row in rows)
@@ -120,7 +100,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) -> Iterator[Remade]:
-    """Make an artifact and all that is between it and its cells again.
+    """Make an artifact again, and all between it and its cells.
 
     An artifact that no study has cannot be made; a copy has to be what its manifest says.
     """
@@ -145,7 +125,7 @@ def _record(found: Found) -> dict[str, Any]:
         raise StudyError(f"{error}; `gammascape audit` says more") from None
 
 
-def _counted(rows: Sequence[Remade | Replay]) -> str:
+def _counted(rows: Sequence[Remade]) -> str:
     agreeing = sum(row.agrees is True for row in rows)
     identical = sum(row.identical for row in rows)
     unclear = sum(row.agrees is None for row in rows)
@@ -153,7 +133,7 @@ def _counted(rows: Sequence[Remade | Replay]) -> str:
     return f"{agreeing:,} of {len(rows):,} agree, {identical:,} of them bit for bit{more}"
 
 
-def _conclusion(results: Mapping[str, Sequence[Remade | Replay]]) -> str:
+def _conclusion(results: Mapping[str, Sequence[Remade]]) -> str:
     bad = [
         f"{sum(wrong):,} {words}{verdict}"
         for part, words in (("made", "tables and figures "), ("cells", "cells "))
@@ -196,7 +176,7 @@ def sample(cells: Sequence[str], count: int, seed: int) -> list[str]:
 
 def replay(
     cells: Sequence[str], root: Path, scratch: Path, device: str | None = None
-) -> Iterator[Replay]:
+) -> Iterator[Remade]:
     """Train cells again, one after another, each alone.
 
     Args:
@@ -212,13 +192,13 @@ def replay(
             cell = Cell.from_canonical(json.dumps(dict(manifest.record)))
         except (OSError, ManifestError, StudyError) as error:
             text = str(error).replace("\n", " ")
-            yield Replay(name, None, False, f"not trained: {text}")
+            yield Remade(name, None, False, f"not trained: {text}")
             continue
         worker = _worker(workers, device or str((manifest.device or {}).get("device", "auto")))
         output = scratch / name
         problem = _train(worker, cell, manifest, root, output)
         if problem is not None:
-            yield Replay(name, None, False, f"not trained: {problem}")
+            yield Remade(name, None, False, f"not trained: {problem}")
             continue
         again = read_manifest(output / "manifest.json")
         twin = None
@@ -226,21 +206,21 @@ def replay(
             twin = output.with_name(f"{output.name}-twin")
             problem = _train(worker, disturbed(cell, manifest, again), manifest, root, twin)
         if problem is not None:
-            yield Replay(name, None, False, f"not trained: {problem}")
+            yield Remade(name, None, False, f"not trained: {problem}")
         else:
             yield _compared(name, root, output, twin, by_other_code(manifest))
 
 
-def _compared(name: str, root: Path, output: Path, twin: Path | None, code: str) -> Replay:
+def _compared(name: str, root: Path, output: Path, twin: Path | None, code: str) -> Remade:
     try:
         result = compare(root / name, output, twin)
     except (OSError, ValueError, KeyError, TypeError, TableError) as error:
-        return Replay(name, False, False, f"its artifact cannot be read ({error})")
-    return Replay(name, result.agrees, result.identical, result.text + code)
+        return Remade(name, False, False, f"its artifact cannot be read ({error})")
+    return Remade(name, result.agrees, result.identical, result.text + code)
 
 
 def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
-    """One for each device, so that data are read once."""
+    """Worker of a device; there is one each, so that data are read once."""
     import torch
 
     from gammascape.training.trainer import Worker
@@ -255,7 +235,7 @@ def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
 def _train(
     worker: "Worker", cell: Cell, manifest: Manifest, root: Path, output: Path
 ) -> str | None:
-    """Train a cell into `output`; returns what went wrong, if anything."""
+    """Train a cell into `output`; return the error, if any."""
     from gammascape.training.trainer import Task
 
     try:
@@ -291,7 +271,7 @@ def _scratch(folder: Path | None, root: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-def _word(result: Remade | Replay) -> str:
+def _word(result: Remade) -> str:
     if result.agrees is None:
         return "not compared"
     return "agrees" if result.agrees else "DIFFERS"

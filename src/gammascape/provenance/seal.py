@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gammascape.analysis.cells import TableError
 from gammascape.analysis.seal import SealTree, page_of
 from gammascape.origin import ManifestError
+from gammascape.provenance.unpacked import refuse_left_out
 from gammascape.study import StudyError
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def seal_of(study: str, root: Path) -> str:
-    """The seal of a study, of files that are what their manifests say.
+    """Compute the seal of a study, and check the files against their manifests.
 
     Raises:
         StudyError: if the study is not finished, or a file is not the one that was made.
@@ -43,5 +45,7 @@ def seal_of(study: str, root: Path) -> str:
         )
     try:
         return SealTree(root, checked=True).of_study(study)
-    except (ManifestError, OSError) as error:
+    except (ManifestError, TableError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            refuse_left_out(root, Path(str(error.filename)), "a seal covers")
         raise StudyError(f"{error}; `gammascape audit` says more") from None

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,15 @@ from gammascape.durations import duration
 from gammascape.origin import Manifest, ManifestError, read_manifest
 from gammascape.origin.inside import inside_project, short
 from gammascape.origin.manifest import FILE_NAME
-from gammascape.provenance.naming import find_manifest
+from gammascape.provenance.locate import NAMES, find_here, is_cell_of
 from gammascape.provenance.project import (
     CELLS,
     add_study_option,
     manifests_of_tables_and_figures,
     open_project,
+    other_studies,
 )
-from gammascape.study import Study, StudyError, load_study
+from gammascape.study import Study
 from gammascape.study.asked import Ask, asks
 from gammascape.terminal import say
 from gammascape.workflow import Plan
@@ -39,8 +39,8 @@ def add(commands: "Commands") -> None:
     parser = commands.add_parser("why", help=SUMMARY, description=DESCRIPTION)
     parser.add_argument(
         "artifact",
-        metavar="CELL|FIGURE",
-        help="a file or folder below results, or a cell by its path or hash",
+        metavar="ARTIFACT",
+        help=NAMES,
     )
     add_study_option(parser)
     parser.set_defaults(run=run)
@@ -53,11 +53,8 @@ def run(chosen: argparse.Namespace) -> int:
     if wanted is not None:
         say(*_not_trained(wanted, plan))
         return 0
-    path = find_manifest(chosen.artifact)
-    try:
-        say(*why(path, read_manifest(path), plan))
-    except ManifestError as error:
-        raise StudyError(str(error)) from None
+    path = find_here(chosen.artifact)
+    say(*why(path, read_manifest(path), plan))
     return 0
 
 
@@ -80,11 +77,9 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
 
 
 def wanted_cell(text: str, plan: Plan) -> str | None:
-    """The path of the cell named by its path or hash, if a study asks for it and it is not there."""
-    name = text.rstrip("/").removeprefix(f"{CELLS.as_posix()}/")
-    found = [path for path in plan.cells if path == name or path.split("-")[-1] == name]
-    missing = [path for path in found if not (CELLS / path / FILE_NAME).is_file()]
-    return missing[0] if missing else None
+    """Path of the cell with this path or hash, if a study asks for it and it is not trained."""
+    found = (path for path in plan.cells if is_cell_of(text.rstrip("/"), path))
+    return next((path for path in found if not (CELLS / path / FILE_NAME).is_file()), None)
 
 
 def _not_trained(path: str, plan: Plan) -> Iterator[str]:
@@ -112,10 +107,10 @@ def cell_words(manifest: Manifest) -> str:
 
 
 def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
-    """The grids that ask for an artifact: of the studies considered, else of others in config/studies."""
+    """Grids that ask for an artifact: of the studies considered, else of others in config/studies."""
     considered = list(plan.studies.values())
     return [ask for study in considered for ask in _asks(manifest, study)] or [
-        ask for study in _others(plan) for ask in _asks(manifest, study)
+        ask for study in other_studies(plan, [_OTHER_STUDIES]) for ask in _asks(manifest, study)
     ]
 
 
@@ -136,16 +131,6 @@ def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
             }
             if all(facts.get(name, value) == value for name, value in wildcards.items()):
                 yield from asks(study, part)
-
-
-def _others(plan: Plan) -> Iterator[Study]:
-    known = {study.path.resolve() for study in plan.studies.values()}
-    for path in sorted(_OTHER_STUDIES.glob("*.yaml")):
-        if path.resolve() not in known:
-            try:
-                yield load_study(path)
-            except StudyError:
-                continue
 
 
 def _asked_words(manifest: Manifest, plan: Plan) -> Iterator[str]:
@@ -191,26 +176,10 @@ def _made_words(manifest: Manifest) -> Iterator[str]:
         yield f"accepted as current at {entry['at']}: {entry['reason']}"
 
 
-@dataclass
-class _Cells:
-    """The cells that one artifact was made from."""
-
-    count: int = 0
-    seconds: float = 0.0
-    first: str = ""
-    last: str = ""
-
-    def add(self, manifest: Manifest) -> None:
-        self.count += 1
-        self.seconds += float(manifest.cost.get("seconds", 0.0))
-        self.first = min(filter(None, (self.first, manifest.started)))
-        self.last = max(self.last, manifest.finished)
-
-
 def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
-    """The tree of what an artifact was made from; cells are counted, and what was told is not told twice."""
+    """Tree of the inputs of an artifact. Cells are counted; what was printed is not printed twice."""
     indent = "  " * (depth + 1)
-    cells, data = _Cells(), set[Path]()
+    cells, data = list[Manifest](), set[Path]()
     for source in read_manifest(path).inputs:
         below = Path(source.path)
         if source.seal is None:
@@ -221,7 +190,7 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
             yield f"{indent}{below.parent if below.name == FILE_NAME else below}, which is gone"
             continue
         if manifest.kind == "cell":
-            cells.add(manifest)
+            cells.append(manifest)
             data |= {Path(item.path) for item in manifest.inputs if item.seal is not None}
             continue
         told = " (see above)" if below in seen else ""
@@ -229,10 +198,12 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
         if below not in seen and depth < _DEEPEST:
             seen.add(below)
             yield from _sources(below, depth + 1, seen)
-    if cells.count:
+    if cells:
+        first, last = min(cell.started for cell in cells), max(cell.finished for cell in cells)
+        seconds = sum(float(cell.cost.get("seconds", 0.0)) for cell in cells)
         yield (
-            f"{indent}{cells.count:,} {'cell' if cells.count == 1 else 'cells'}: rule train, {cells.first} to "
-            f"{cells.last}, {duration(cells.seconds)} of device time"
+            f"{indent}{len(cells):,} {'cell' if len(cells) == 1 else 'cells'}: rule train, {first} to {last}, "
+            f"{duration(seconds)} of device time"
         )
         for below in sorted(data - seen):
             seen.add(below)
@@ -241,7 +212,7 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
 
 
 def _read(name: str) -> Manifest | None:
-    """The manifest that another one names; None where there is none."""
+    """Read a manifest that another one names; None if it is gone."""
     try:
         return read_manifest(inside_project(Path(), name))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which lines of a study file ask for a slice or a cell."""
+"""Lines of a study file that ask for a slice or a cell."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -45,13 +45,8 @@ def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
 
 
 def _has_slice(grid: Grid, part: Slice) -> bool:
-    return (
-        part.model in grid.model
-        and part.dataset in grid.dataset
-        and part.loss in grid.loss
-        and part.batch_size in grid.batch_size
-        and part.steps in grid.steps
-    )
+    keys = ("model", "dataset", "loss", "batch_size", "steps")
+    return all(getattr(part, key) in getattr(grid, key) for key in keys)
 
 
 def _has_cell(grid: Grid, cell: Cell) -> bool:

@@ -39,7 +39,7 @@ RUNTIME_KNOBS = (
     "threads",
     "workers",
 )
-"""Names of what may differ between two runs of one cell: none of them is ever in a record."""
+"""Settings that may differ between two runs of a cell; never part of a record."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Cell:
             raise study_error(name, problems) from None
         return cls(**{field.name: getattr(record, field.name) for field in fields(cls)})
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the canonical text."""
-        return self._identity
+        return hashlib.sha256(self._canonical.encode()).hexdigest()[:12]
 
     @property
     def family(self) -> str:
@@ -138,10 +138,6 @@ class Cell:
                 parts[field.name] = _json(value)
         parts["numerics"] = _json(NUMERICS_VERSION)
         return "{" + ",".join(f'"{key}":{parts[key]}' for key in sorted(parts)) + "}"
-
-    @cached_property
-    def _identity(self) -> str:
-        return hashlib.sha256(self._canonical.encode()).hexdigest()[:12]
 
 
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode

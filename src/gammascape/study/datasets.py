@@ -231,30 +231,14 @@ class ConstantSpec(Record):
     kind: Literal["constant"]
     """The example of the toy."""
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """One number."""
-        return (1,)
-
-    @property
-    def outputs(self) -> int:
-        """One; with xent it is the logit of a binary label."""
-        return 1
-
-    @property
-    def classification(self) -> bool:
-        """True, for it may be learned with xent as well."""
-        return True
-
-    @property
-    def samples(self) -> int | None:
-        """None: the example does not run out."""
-        return None
-
-    @property
-    def pass_samples(self) -> int | None:
-        """None: passes over one example mean nothing."""
-        return None
+    input_shape: ClassVar[tuple[int, ...]] = (1,)
+    outputs: ClassVar[int] = 1
+    """With xent the logit of a binary label."""
+    classification: ClassVar[bool] = True
+    """It may be learned with xent as well."""
+    samples: ClassVar[int | None] = None
+    pass_samples: ClassVar[int | None] = None
+    """The example does not run out, and passes over it mean nothing."""
 
 
 DatasetSpec = Annotated[

@@ -1,12 +1,10 @@
-"""Say what studies would cost: `python -m gammascape.study.describe FILES`; nothing is trained."""
+"""`gammascape cost`: what studies would cost; nothing is trained."""
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gammascape.command import as_command
 from gammascape.needs import size_text
 from gammascape.study.cells import Dtype
 from gammascape.study.errors import StudyError
@@ -14,7 +12,9 @@ from gammascape.study.operations import lane_needs, operations
 from gammascape.study.study import Slice, Study, load_study
 from gammascape.terminal import complain
 
-COMMAND = "python -m gammascape.study.describe"
+if TYPE_CHECKING:
+    from gammascape.cli import Commands
+
 COLUMNS = (
     "slice",
     "cells",
@@ -49,7 +49,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one slice asks for."""
+    """Cost of one slice."""
 
     slice: str
     cells: int
@@ -67,7 +67,7 @@ class Cost:
 
 
 def slice_cost(part: Slice, rate: Rate) -> Cost:
-    """What the cells of a slice cost if each is trained to its last step; a toy costs nothing."""
+    """Compute the cost of the cells of a slice, each trained to its last step; a toy costs nothing."""
     data = part.dataset_spec
     counted = operations(part.model_spec, data.input_shape, data.outputs)
     samples = part.steps * part.batch_size
@@ -117,7 +117,7 @@ def report(study: Study, rate: Rate) -> str:
 
 
 def assumption(rate: Rate) -> str:
-    """What the hours stand on, in words."""
+    """Assumptions behind the hours."""
     return (
         f"Hours: FLOP/cell at {rate.float32 / 1e12:g} TFLOP/s in float32 and "
         f"{rate.float64 / 1e12:g} TFLOP/s in float64 (--tflops, --tflops64),\n"
@@ -128,10 +128,11 @@ def assumption(rate: Rate) -> str:
     )
 
 
-@as_command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what each study costs; exit status 1 if one cannot be read."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="What studies would cost.")
+def add(commands: "Commands") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "cost", help="say what studies would cost", description="What studies would cost."
+    )
     parser.add_argument("files", nargs="+", metavar="FILE", help="study files")
     for name, default in (("--tflops", Rate.float32), ("--tflops64", Rate.float64)):
         bits = "64" if name.endswith("64") else "32"
@@ -141,7 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             default=default / 1e12,
             help=f"10^12 operations a second that the device sustains in float{bits} (%(default)g)",
         )
-    chosen = parser.parse_args(arguments)
+    parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print what each study costs; exit status 1 if one cannot be read."""
     rate = Rate(chosen.tflops * 1e12, chosen.tflops64 * 1e12)
     failed = 0
     for file in chosen.files:
@@ -174,7 +179,3 @@ def _hours(seconds: float) -> str:
     """Two digits are all that the assumed rate bears."""
     hours = seconds / 3600
     return f"{hours:.2f}" if hours < 1 else f"{float(f'{hours:.2g}'):,g}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

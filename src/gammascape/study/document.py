@@ -11,72 +11,49 @@ from typing import Any
 from pydantic import BaseModel
 
 from gammascape.command import as_command
-from gammascape.study.axes import EtaAxis, GammaAxis, Range, Window
-from gammascape.study.config import Config, Data
-from gammascape.study.datasets import (
-    Cifar5mSpec,
-    Cifar10Spec,
-    ConstantSpec,
-    DigitsSpec,
-    FactoryDatasetSpec,
-    Mnist1mSpec,
-    MnistSpec,
-    TeacherSpec,
-    TinyImagenetSpec,
-)
+from gammascape.study import axes, config, datasets, generators, models, samples, schema
 from gammascape.study.explain import flow
-from gammascape.study.generators import DeformSpec, DiffusionSpec
-from gammascape.study.models import (
-    CnnSpec,
-    FactoryModelSpec,
-    MlpSpec,
-    ResnetSpec,
-    ToySpec,
-    VitSpec,
-)
-from gammascape.study.samples import Shift
-from gammascape.study.schema import Analysis, Grid, SmallGamma, Span, StudyFile
 
 COMMAND = "python -m gammascape.study.document"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MANUAL = Path("config/README.md")
 SCHEMAS: dict[Path, type[BaseModel]] = {
-    Path("workflow/schemas/study.schema.json"): StudyFile,
-    Path("workflow/schemas/config.schema.json"): Config,
+    Path("workflow/schemas/study.schema.json"): schema.StudyFile,
+    Path("workflow/schemas/config.schema.json"): config.Config,
 }
 
 # Heading and record of each table of the manual, by the name of the block that holds them.
 TABLES: dict[str, dict[str, type[BaseModel]]] = {
     "study keys": {
-        "The top of a study file": StudyFile,
-        "An entry of `models` with `kind: mlp`": MlpSpec,
-        "An entry of `models` with `kind: cnn`": CnnSpec,
-        "An entry of `models` with `kind: resnet`": ResnetSpec,
-        "An entry of `models` with `kind: vit`": VitSpec,
-        "An entry of `models` with `factory`": FactoryModelSpec,
-        "An entry of `models` with `kind: toy`": ToySpec,
-        "An entry of `datasets` with `kind: digits`": DigitsSpec,
-        "An entry of `datasets` with `kind: teacher`": TeacherSpec,
-        "An entry of `datasets` with `kind: mnist`": MnistSpec,
-        "An entry of `datasets` with `kind: mnist1m`": Mnist1mSpec,
-        "An entry of `datasets` with `kind: cifar10`": Cifar10Spec,
-        "An entry of `datasets` with `kind: cifar5m`": Cifar5mSpec,
-        "An entry of `datasets` with `kind: tinyimagenet`": TinyImagenetSpec,
-        "An entry of `datasets` with `factory`": FactoryDatasetSpec,
-        "An entry of `datasets` with `kind: constant`": ConstantSpec,
-        "`test_shift`": Shift,
-        "`generator` with `kind: diffusion`": DiffusionSpec,
-        "`generator` with `kind: deform`": DeformSpec,
-        "An entry of `grids`": Grid,
-        "`gamma`": GammaAxis,
-        "`eta`": EtaAxis,
-        "`log10` as a range": Range,
-        "`window`": Window,
-        "`small_gamma`": SmallGamma,
-        "`analysis`": Analysis,
-        "`lazy` and `rich`": Span,
+        "The top of a study file": schema.StudyFile,
+        "An entry of `models` with `kind: mlp`": models.MlpSpec,
+        "An entry of `models` with `kind: cnn`": models.CnnSpec,
+        "An entry of `models` with `kind: resnet`": models.ResnetSpec,
+        "An entry of `models` with `kind: vit`": models.VitSpec,
+        "An entry of `models` with `factory`": models.FactoryModelSpec,
+        "An entry of `models` with `kind: toy`": models.ToySpec,
+        "An entry of `datasets` with `kind: digits`": datasets.DigitsSpec,
+        "An entry of `datasets` with `kind: teacher`": datasets.TeacherSpec,
+        "An entry of `datasets` with `kind: mnist`": datasets.MnistSpec,
+        "An entry of `datasets` with `kind: mnist1m`": datasets.Mnist1mSpec,
+        "An entry of `datasets` with `kind: cifar10`": datasets.Cifar10Spec,
+        "An entry of `datasets` with `kind: cifar5m`": datasets.Cifar5mSpec,
+        "An entry of `datasets` with `kind: tinyimagenet`": datasets.TinyImagenetSpec,
+        "An entry of `datasets` with `factory`": datasets.FactoryDatasetSpec,
+        "An entry of `datasets` with `kind: constant`": datasets.ConstantSpec,
+        "`test_shift`": samples.Shift,
+        "`generator` with `kind: diffusion`": generators.DiffusionSpec,
+        "`generator` with `kind: deform`": generators.DeformSpec,
+        "An entry of `grids`": schema.Grid,
+        "`gamma`": axes.GammaAxis,
+        "`eta`": axes.EtaAxis,
+        "`log10` as a range": axes.Range,
+        "`window`": axes.Window,
+        "`small_gamma`": schema.SmallGamma,
+        "`analysis`": schema.Analysis,
+        "`lazy` and `rich`": schema.Span,
     },
-    "configuration keys": {"The top of `config.yaml`": Config, "`data`": Data},
+    "configuration keys": {"The top of `config.yaml`": config.Config, "`data`": config.Data},
 }
 HEADINGS = {record.__name__: title for block in TABLES.values() for title, record in block.items()}
 
@@ -104,7 +81,10 @@ def manual_text(text: str) -> str:
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"{MANUAL}: the markers {begin} and {end} are not there")
-        body = "\n".join(_table(title, record) for title, record in tables.items())
+        body = "\n".join(
+            "\n".join([f"#### {title}\n", f"{_prose(record.__doc__ or '')}\n", *_rows(record), ""])
+            for title, record in tables.items()
+        )
         text = f"{before}{begin}\n\n{body}\n{end}{after}"
     return text
 
@@ -152,10 +132,6 @@ def _without_nulls(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-
-
-def _table(title: str, record: type[BaseModel]) -> str:
-    return "\n".join([f"#### {title}\n", f"{_prose(record.__doc__ or '')}\n", *_rows(record), ""])
 
 
 def _rows(record: type[BaseModel]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is said to a person when a study or a configuration cannot be used."""
+"""Messages for a study or a configuration that cannot be used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from gammascape.command import UserError
 from gammascape.terminal import visible
 
 MOST_PROBLEMS = 20
-"""Problems of one file that are said at a time."""
+"""Largest number of problems of one file in a message."""
 _MOST_LETTERS = 500
-"""Letters of a key and of what is wrong with it that are shown."""
+"""Letters of a key and of its problem that are shown."""
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a file: `("grids", 0, "eta")` is `grids[0].eta`."""
@@ -25,7 +25,7 @@ class StudyError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: its key, the line it stands on if known, and what to write."""
+    """One mistake: its key, its line if known, and what to write."""
 
     path: KeyPath
     text: str
@@ -34,7 +34,7 @@ class Problem:
 
 
 def key_path(path: KeyPath) -> str:
-    """Write a key path the way a person reads it: `grids[0].eta.window`."""
+    """Write a key path for a person: `grids[0].eta.window`."""
     text = ""
     for part in path:
         if isinstance(part, int):

@@ -1,4 +1,4 @@
-"""What an entry of a study says to use a function of the user's own."""
+"""Keys of a study's entry that uses a function of the user's own."""
 
 import json
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from gammascape.study.fields import Record, mistake
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what has no place in a cell's record: what is not JSON."""
+    """Refuse values that are not JSON, which a cell's record cannot hold."""
     for name, value in values.items():
         try:
             json.dumps(value, allow_nan=False)
@@ -27,7 +27,7 @@ Arguments = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class Factory(Record):
-    """What models and datasets of the user's own share."""
+    """Keys that models and datasets of the user's own share."""
 
     factory: str = Field(examples=["my_net:make_net"])
     """module:function; the module's file stands beside the study or in the working directory."""

@@ -1,4 +1,4 @@
-"""How the million digits of MNIST-1M are generated; every option is part of the identity of the cells it feeds."""
+"""Generators of the digits of MNIST-1M; every option is part of the identity of the cells that read them."""
 
 import hashlib
 from abc import abstractmethod
@@ -18,7 +18,7 @@ def _whole_groups(features: int) -> int:
 
 
 class Generated(Record):
-    """What both generators share."""
+    """Keys that both generators share."""
 
     chunks: int = Field(default=10, ge=1, le=10_000, examples=[10])
     """Number of chunks, each a job of its own that can be made again alone."""

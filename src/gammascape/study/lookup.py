@@ -1,4 +1,4 @@
-"""Which typed record and field a key path of a file leads to."""
+"""Typed record and field at a key path of a file."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
@@ -28,7 +28,7 @@ def kinds_of(models: list[Model]) -> list[str]:
 
 
 def path_in(data: object, location: KeyPath, missing: bool) -> KeyPath:
-    """The part of a pydantic location that a file knows: no union tags, no index of one value.
+    """Part of a pydantic location that exists in the file: no union tags, no index of one value.
 
     With `missing`, the last part is a key that the data lack.
     """

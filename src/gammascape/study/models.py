@@ -17,7 +17,7 @@ Blocks = Annotated[int, Field(ge=1, le=100)]
 
 
 class Network(Record):
-    """What all kinds of network share."""
+    """Properties that all kinds of network share."""
 
     @property
     @abstractmethod
@@ -36,6 +36,21 @@ class Network(Record):
         return None
 
 
+class ImageNetwork(Network):
+    """Networks that read images only."""
+
+    def misfit(self, input_shape: Shape) -> str | None:
+        if len(input_shape) == 3:
+            return self.misfit_of_images(input_shape)
+        if len(input_shape) > 1:
+            return f"images, not inputs of shape {list(input_shape)}; an mlp reads any shape"
+        return f"images, not vectors of dimension {input_shape[0]}; an mlp reads vectors"
+
+    @abstractmethod
+    def misfit_of_images(self, input_shape: Shape) -> str | None:
+        """As `misfit`, for inputs (C, H, W)."""
+
+
 class MlpSpec(Network):
     """Fully connected ReLU network without normalization; it flattens images."""
 
@@ -51,7 +66,7 @@ class MlpSpec(Network):
         return self.depth
 
 
-class CnnSpec(Network):
+class CnnSpec(ImageNetwork):
     """Two 3x3 convolutions with average pooling, one hidden layer, no normalization."""
 
     kind: Literal["cnn"]
@@ -66,9 +81,7 @@ class CnnSpec(Network):
     def depth_exponent(self) -> int | None:
         return 4
 
-    def misfit(self, input_shape: Shape) -> str | None:
-        if (text := _not_image(input_shape)) is not None:
-            return text
+    def misfit_of_images(self, input_shape: Shape) -> str | None:
         # Each of the two blocks: the convolution takes 2 - 2 * padding pixels, pooling halves.
         lost = 2 - 2 * self.padding
         if any(((side - lost) // 2 - lost) // 2 < 1 for side in input_shape[1:]):
@@ -80,7 +93,7 @@ class CnnSpec(Network):
         return None
 
 
-class ResnetSpec(Network):
+class ResnetSpec(ImageNetwork):
     """Residual convolutional network with normalization."""
 
     kind: Literal["resnet"]
@@ -98,9 +111,7 @@ class ResnetSpec(Network):
     def depth_exponent(self) -> int | None:
         return None
 
-    def misfit(self, input_shape: Shape) -> str | None:
-        if (text := _not_image(input_shape)) is not None:
-            return text
+    def misfit_of_images(self, input_shape: Shape) -> str | None:
         smallest = 2 ** (len(self.blocks) - 1)
         if min(input_shape[1:]) < smallest:
             return (
@@ -110,7 +121,7 @@ class ResnetSpec(Network):
         return None
 
 
-class VitSpec(Network):
+class VitSpec(ImageNetwork):
     """Vision transformer: patches as tokens, pre-norm attention and MLP blocks."""
 
     kind: Literal["vit"]
@@ -140,9 +151,7 @@ class VitSpec(Network):
     def depth_exponent(self) -> int | None:
         return None
 
-    def misfit(self, input_shape: Shape) -> str | None:
-        if (text := _not_image(input_shape)) is not None:
-            return text
+    def misfit_of_images(self, input_shape: Shape) -> str | None:
         if any(side % self.patch for side in input_shape[1:]):
             return (
                 f"images that patches of {self.patch}x{self.patch} pixels tile, "
@@ -227,14 +236,6 @@ ModelSpec = Annotated[
     ],
     BeforeValidator(factory_kind),
 ]
-
-
-def _not_image(input_shape: Shape) -> str | None:
-    if len(input_shape) == 3:
-        return None
-    if len(input_shape) > 1:
-        return f"images, not inputs of shape {list(input_shape)}; an mlp reads any shape"
-    return f"images, not vectors of dimension {input_shape[0]}; an mlp reads vectors"
 
 
 def _size(input_shape: Shape) -> str:

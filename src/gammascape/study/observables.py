@@ -1,4 +1,4 @@
-"""Names of what can be measured beside training."""
+"""Names of observables, measured during training."""
 
 from collections.abc import Iterable
 from typing import Literal, get_args
@@ -21,10 +21,10 @@ Observable = Literal[
 OBSERVABLES: tuple[Observable, ...] = get_args(Observable)
 
 OF_SINGLE_SAMPLES: tuple[Observable, ...] = ("ntk_alignment", "gradient_noise_scale")
-"""Those that map the network over samples with `torch.func.vmap`."""
+"""Observables that map the network over samples with `torch.func.vmap`."""
 
 
 def in_order(names: Iterable[Observable]) -> tuple[Observable, ...]:
-    """The names in the order above, each once: what is measured has one spelling."""
+    """Sort names in the order above, each once, so that a set of observables has one spelling."""
     asked = set(names)
     return tuple(name for name in OBSERVABLES if name in asked)

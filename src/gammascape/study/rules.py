@@ -1,9 +1,9 @@
-"""What must hold between the parts of a study file, beyond the type of each key."""
+"""Checks between the parts of a study file, beyond the type of each key."""
 
 import difflib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice, product
 
 from gammascape.needs import MOST_MEMORY, needs_text, size_text
@@ -21,7 +21,7 @@ CELL_BYTES = 45_000
 
 
 def check(file: StudyFile) -> list[Problem]:
-    """What is wrong with a file whose keys are right, one by one; no more than a message has room for."""
+    """Problems of a file whose keys are right, as many as fit into a message."""
     return list(islice(_problems(file), MOST_PROBLEMS + 1))
 
 
@@ -63,7 +63,7 @@ def _unknown_names(file: StudyFile) -> Iterator[Problem]:
             for name in names:
                 if name not in known:
                     near = difflib.get_close_matches(name, known, n=1)
-                    hint = f"did you mean {near[0]}?" if near else f"{key}s has {_list(known)}"
+                    hint = f"did you mean {near[0]}?" if near else f"{key}s has {', '.join(known)}"
                     yield Problem(("grids", index, key), f"no {key} is named {name}; {hint}")
 
 
@@ -123,7 +123,7 @@ def _passes(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
 
 
 def _idle(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
-    """What a toy has no use for: it has one example and nothing random."""
+    """Keys that a toy has no use for: it has one example and nothing random."""
     if all(file.models[name].kind != "toy" for name in grid.model):
         return
     if grid.batch_size != (1,):
@@ -201,7 +201,3 @@ def _size(file: StudyFile) -> Iterator[Problem]:
                 )
                 yield Problem(path, text)
                 return
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -1,4 +1,4 @@
-"""What several kinds of dataset share: options of the stream, and how many samples it has."""
+"""Options of the stream and numbers of samples, which several kinds of dataset share."""
 
 from abc import abstractmethod
 from functools import lru_cache

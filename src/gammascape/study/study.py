@@ -27,7 +27,7 @@ from gammascape.study.yaml_reader import read_yaml
 
 STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 RESERVED = ("cells", "data", "generated", "index", "logs")
-"""Names that what all studies share has below results."""
+"""Names below results that all studies share."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Slice:
 
     @property
     def observables(self) -> tuple[Observable, ...]:
-        """What is measured during the run of at least one cell."""
+        """Observables of at least one cell."""
         return in_order(name for cell in self.cells for name in cell.observables)
 
     @property

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gammascape.check_model import main
+from gammascape.cli import main
 
 from .own import HEAD, MLP
 
@@ -36,7 +36,7 @@ def check(
     """Exit status, verdict of each layer, and all that was printed."""
     (folder / "net.py").write_text(HEAD + MLP)
     (folder / "mine.yaml").write_text(STUDY.format(more=more))
-    status = main([str(folder / "mine.yaml"), model, *options])
+    status = main(["check-model", str(folder / "mine.yaml"), model, *options])
     printed = capsys.readouterr()
     lines = printed.out.partition("\nlayer ")[2].partition("\n\n")[0].splitlines()[1:]
     verdicts = {line.split()[0]: line.split("  ")[-1].strip() for line in lines}

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from gammascape.generate.__main__ import main
-from gammascape.generate.deform import Strengths, deform
+from gammascape.generate.deform import deform
 from gammascape.generate.diffusion import sample, train_ddpm
 from gammascape.generate.quality import nearest_distances
+from gammascape.study.generators import DeformSpec
 
 from .formats import pixels, prepare_mnist
 
@@ -30,7 +31,12 @@ def test_a_deformed_image_depends_on_its_number_alone() -> None:
 
 
 def test_no_strength_leaves_images_as_they_are() -> None:
-    made, base = deform(IMAGES, torch.arange(40), 0, Strengths(0.0, 0.0, 0.0, 0.0))
+    made, base = deform(
+        IMAGES,
+        torch.arange(40),
+        0,
+        DeformSpec(kind="deform", rotation=0.0, scale=0.0, shift=0.0, elastic=0.0),
+    )
     assert torch.equal(made, IMAGES[base])
 
 

@@ -16,6 +16,7 @@ from gammascape.origin import sha256_of
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 BIOSCHEMAS = "https://bioschemas.org/"
+FIGURE = "crate/results/tiny/figures/edges.svg"
 
 
 class Answer:
@@ -167,3 +168,17 @@ def test_a_folder_that_is_there_is_never_written_over(
 
 def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [("seal tiny", "a seal covers"), (f"replay {FIGURE} --cells 1", "a replay compares with")],
+)
+def test_what_cannot_be_done_in_a_crate_without_data_is_one_sentence(
+    project: Path, capsys: pytest.CaptureFixture[str], command: str, what: str
+) -> None:
+    crate(capsys, "crate")
+    assert main([*command.split(), "--directory", "crate"]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert f"of its cells, which {what}; unpack one that was exported with --data" in said

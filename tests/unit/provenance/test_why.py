@@ -36,15 +36,6 @@ def test_a_cell_is_traced_to_the_lines_of_the_study(
     assert f"table results/tiny/tables/cells/{SMALL}" in answer
 
 
-def test_all_names_of_a_cell_give_the_same_answer(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, cell = next(iter(open_project().cells.items()))
-    folder = f"results/cells/{path}"
-    names = [path, cell.identity, cell.identity[:8], folder, f"{folder}/summary.json"]
-    assert len({said(capsys, name) for name in [*names, str(project / folder)]}) == 1
-
-
 def test_a_figure_is_traced_through_its_tables_to_its_cells(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,8 +59,3 @@ def test_a_cell_that_is_not_there_yet_is_traced_too(
     answer = said(capsys, path)
     assert "not trained yet" in answer
     assert f"line {line_of('- model: small')}: grids[0]" in answer
-
-
-def test_an_unknown_name_is_one_message(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["why", "nothing"]) == 2
-    assert capsys.readouterr().err.startswith("nothing: no artifact with a manifest")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from gammascape.cli import main
 from gammascape.study import load_study
-from gammascape.study.describe import DIFFERENCE_COST, Rate, costs, headline, main, report
+from gammascape.study.describe import DIFFERENCE_COST, Rate, costs, headline, report
 
 from .conftest import STUDY, Loader
 
@@ -32,7 +33,7 @@ def test_the_head_of_a_study_counts_its_cells(path: Path) -> None:
 def test_the_head_of_a_large_study_is_what_the_command_prints(path: Path) -> None:
     text = head(path)
     assert f"{headline(load_study(path), Rate())} " in text
-    assert f"`python -m gammascape.study.describe config/studies/{path.name}`" in text
+    assert f"`gammascape cost config/studies/{path.name}`" in text
     assert re.search(r"Fig\. \d|appendix|No figure", text), "the figure of the paper is not named"
     assert "ur choice:" in text
 
@@ -90,7 +91,7 @@ def test_a_slower_device_takes_longer(capsys: pytest.CaptureFixture[str]) -> Non
     file = str(ROOT / "config/studies/paper-cifar5m-resnet.yaml")
     hours = []
     for tflops in ("20", "10"):
-        assert main([file, "--tflops", tflops, "--tflops64", tflops]) == 0
+        assert main(["cost", file, "--tflops", tflops, "--tflops64", tflops]) == 0
         said = capsys.readouterr().out
         assert f"at {tflops} TFLOP/s in float32" in said
         hours.append(float(re.findall(r"about ([\d.]+) GPU hours", said)[0]))
@@ -103,7 +104,7 @@ def test_a_file_that_cannot_be_read_is_one_message_and_the_others_are_described(
 ) -> None:
     (tmp_path / "good.yaml").write_text(STUDY)
     (tmp_path / "bad.yaml").write_text(STUDY.replace("batch_size", "batchsize"))
-    assert main([str(tmp_path / "bad.yaml"), str(tmp_path / "good.yaml")]) == 1
+    assert main(["cost", str(tmp_path / "bad.yaml"), str(tmp_path / "good.yaml")]) == 1
     out, err = capsys.readouterr()
     assert "did you mean batch_size?" in err
     assert "good.yaml: 4 cells" in out
@@ -111,7 +112,7 @@ def test_a_file_that_cannot_be_read_is_one_message_and_the_others_are_described(
 
 def test_a_rate_must_be_above_zero(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["any.yaml", "--tflops", "0"])
+        main(["cost", "any.yaml", "--tflops", "0"])
     assert "above 0" in capsys.readouterr().err
 
 

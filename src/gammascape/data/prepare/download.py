@@ -1,4 +1,4 @@
-"""Fetching published files: resumed where a transfer broke off, tried again, and believed by size and checksum."""
+"""Fetching published files: resumed where a transfer broke off, tried again, checked by size and checksum."""
 
 import base64
 import errno
@@ -125,7 +125,8 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             stated = _transfer(url, partial)
         except (OSError, http.client.HTTPException) as error:
             # urllib's errors are OSErrors, too; what the disk refuses is no matter of another attempt.
-            if getattr(error, "errno", None) in _OF_THE_DISK:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                error.filename = error.filename or str(partial)
                 raise
             trouble.append(f"{url}: {error}")
             continue
@@ -143,14 +144,14 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
 
 @dataclass(frozen=True)
 class _Stated:
-    """What a server says about a whole file."""
+    """Size and checksum of a whole file as the server states them."""
 
     size: int | None = None
     md5: str | None = None
 
 
 def _transfer(url: str, partial: Path) -> _Stated:
-    """Append what is missing; returns what the server states."""
+    """Append the missing bytes; return what the server states."""
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:

@@ -1,6 +1,6 @@
 """MNIST-1M: ten chunks of 100,000 generated digits, as the code of Atanasov et al. (arXiv 2410.04642) names them.
 
-That set is not public; `python -m gammascape.generate` makes chunks of the same kind. Images for testing are
+That set is not public; `gammascape.generate` makes chunks of the same kind. Images for testing are
 those of MNIST. Pixels are brought from the range of the chunks to 0..1, clipped and rounded to 1/255.
 """
 
