@@ -2,7 +2,7 @@
 
     python -m gammascape.reference check [STUDY...]    compare results with the reference; status 1 if they differ
     python -m gammascape.reference write STUDY...      make what results has for a study the reference
-    python -m gammascape.reference page [--check]      write the tables of docs/claims.md from the reference
+    python -m gammascape.reference page [--check]      write the tables of the page of findings
 
 Another device, or other versions, round differently, and a rounding can move an edge by one point of the grid. So
 numbers are compared within tolerances that are those of their own intervals (see TABLES).
@@ -20,7 +20,11 @@ import polars as pl
 from gammascape.command import as_command
 from gammascape.figures.claims import claims_markdown
 
-RESULTS, REFERENCE, PAGE = Path("results"), Path("docs/reference"), Path("docs/claims.md")
+RESULTS, REFERENCE, PAGE = (
+    Path("results"),
+    Path("docs/reference"),
+    Path("docs/explanation/findings.md"),
+)
 _DIGITS = 5
 _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -291,7 +291,7 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
     for path in [*figures, project / "results/tiny/provenance.html"]:
         assert path.read_bytes() in held, path
     for words in (
-        "each tile is one trained network",
+        "each tile is the best seed at",
         "fall on one",
         "small-digits-mse-B16-T30",
         "phase portrait",

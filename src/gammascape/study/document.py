@@ -155,7 +155,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _table(title: str, record: type[BaseModel]) -> str:
-    return "\n".join([f"#### {title}\n", f"{_prose(record.__doc__ or '')}\n", *_rows(record), ""])
+    return "\n".join([f"### {title}\n", f"{_prose(record.__doc__ or '')}\n", *_rows(record), ""])
 
 
 def _rows(record: type[BaseModel]) -> Iterator[str]:
@@ -207,8 +207,8 @@ def _value(entry: dict[str, Any]) -> str:
 
 
 def _anchor(title: str) -> str:
-    """The anchor that GitHub gives a heading."""
-    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+    """Anchor of a heading on GitHub."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _bounds(entry: dict[str, Any]) -> str:

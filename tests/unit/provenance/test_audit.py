@@ -211,6 +211,6 @@ def test_a_figure_drawn_again_holds(root: Path) -> None:
 
 def test_every_finding_has_a_meaning_and_a_severity() -> None:
     assert set(MEANINGS) == set(SEVERITIES)
-    text = (Path(__file__).parents[3] / "docs/provenance.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/reference/commands.md").read_text()
     for kind, meaning in MEANINGS.items():
         assert f"| {kind} | {SEVERITIES[kind]} | {meaning} |" in text
