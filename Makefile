@@ -25,9 +25,9 @@ lint: .venv/ready
 test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# The site, in docs/_build/html/index.html; a warning or a dead link inside is an error.
+# The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.
 docs: .venv/ready
-	$(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky docs docs/_build/html
+	$(BIN)/sphinx-build --quiet --fresh-env --write-all --fail-on-warning --nitpicky docs docs/_build/html
 
 # All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/.
 nightly: .venv/ready
