@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 QUICK := tests/unit/study $(addprefix tests/unit/core/test_,$(addsuffix .py, \
-	analysis claims dynamics edges exponents plateaus regimes theory toy)) $(wildcard tests/unit/test_*.py)
+	analysis claims dynamics plateaus toy)) $(wildcard tests/unit/test_*.py)
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 
 run: .venv/ready
