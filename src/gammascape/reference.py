@@ -19,7 +19,11 @@ from gammascape.terminal import say
 if TYPE_CHECKING:
     from gammascape.cli import Commands
 
-RESULTS, REFERENCE, PAGE = Path("results"), Path("docs/reference"), Path("docs/claims.md")
+RESULTS, REFERENCE, PAGE = (
+    Path("results"),
+    Path("docs/reference"),
+    Path("docs/explanation/findings.md"),
+)
 _DIGITS = 5
 _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

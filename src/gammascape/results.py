@@ -69,7 +69,7 @@ def load(results: str | Path = "results", thresholds: Thresholds | None = None) 
 
     Only finished cells are there. `model` and `dataset` are kinds, because a cell does not know the names that a
     study gives; their options are columns such as `model.width`, null for kinds without the option. `path` is the
-    folder of the cell and `record` all of its parameters as JSON. docs/tables.md documents every column.
+    folder of the cell and `record` all of its parameters as JSON. docs/reference/tables.md documents every column.
 
     Args:
         results: the folder that the workflow writes.

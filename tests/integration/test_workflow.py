@@ -218,6 +218,16 @@ def test_another_workflow_may_use_this_one_as_a_module_and_rename_its_rules(
     assert planned(other) == {}
 
 
+def test_it_may_work_in_another_folder(tmp_path: Path) -> None:
+    workflow = empty_project(tmp_path / "workflow", STUDY.format(gammas="[0]", etas="[0, 1]"))
+    (workflow / "config").rename(tmp_path / "config")
+    options = ["--snakefile", str(workflow / "Snakefile"), "--directory", str(tmp_path)]
+    done = snakemake(workflow, *options, "--until", "train")
+    assert done.returncode == 0, done.stderr
+    assert len(summaries(tmp_path)) == 2
+    assert not (workflow / "results").exists()
+
+
 def test_an_interrupted_run_goes_on_with_what_is_missing(project: Path) -> None:
     write_study(project, etas="[0, 0.5, 1, 1.5, 2, 2.5]")
     known = set(summaries(project))
@@ -291,7 +301,7 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
     for path in [*figures, project / "results/tiny/provenance.html"]:
         assert path.read_bytes() in held, path
     for words in (
-        "each tile is one trained network",
+        "each tile is the best seed at",
         "fall on one",
         "small-digits-mse-B16-T30",
         "phase portrait",

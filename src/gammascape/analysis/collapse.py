@@ -111,7 +111,7 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
     found: dict[str, Any] = {
         "gammas": gammas,
         "points": known.height,
-        # docs/theory.md: for L = 2 the escape takes tau = log(gamma) / 4.
+        # docs/explanation/theory.md: for L = 2 the escape takes tau = log(gamma) / 4.
         "expected": None if depth is None else "drift > 0" if depth == 2 else "drift = 0",
     }
     if gammas < 2:

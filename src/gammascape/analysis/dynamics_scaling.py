@@ -126,7 +126,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         ends=("alignment_step_low", "alignment_step_high"),
     ),
 )
-"""What is fitted. The exponents follow from a network homogeneous of degree L (docs/theory.md)."""
+"""What is fitted. The exponents follow from a network homogeneous of degree L (docs/explanation/theory.md)."""
 
 
 def dynamics_scaling_table(dynamics: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:

@@ -33,7 +33,7 @@ def build_model(
     """Build the model of a cell's record: `options` with its kind and all options.
 
     Equal arguments return the same object, so that what is compiled for a model is compiled once for each process.
-    `example` are some inputs (n, *input_shape), on which a network of the user's own is tried first.
+    `example` are some inputs `(n, *input_shape)`, on which a network of the user's own is tried first.
 
     Raises:
         UserCodeError: if a user's own network cannot be made or trained.

@@ -154,7 +154,7 @@ class TinyImagenetSpec(Published):
 
 
 class FactoryDatasetSpec(Factory, Samples):
-    """Data of your own, made by a function (see docs/own-model.md)."""
+    """Data of your own, made by a function (see docs/howto/own-data.md)."""
 
     kind: Literal["factory"] = "factory"
     """May be left out beside `factory`."""

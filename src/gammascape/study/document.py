@@ -183,8 +183,8 @@ def _value(entry: dict[str, Any]) -> str:
 
 
 def _anchor(title: str) -> str:
-    """The anchor that GitHub gives a heading."""
-    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+    """Anchor of a heading on GitHub."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _bounds(entry: dict[str, Any]) -> str:

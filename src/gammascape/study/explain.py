@@ -209,4 +209,4 @@ def flow(value: object) -> str:
         return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -180,7 +180,7 @@ Roles = Annotated[dict[str, Role], BeforeValidator(_from_record), PlainSerialize
 
 
 class FactoryModelSpec(Factory, Network):
-    """A `torch.nn.Module` of your own, made by a function (see docs/own-model.md)."""
+    """A `torch.nn.Module` of your own, made by a function (see docs/howto/own-model.md)."""
 
     kind: Literal["factory"] = "factory"
     """May be left out beside `factory`."""
@@ -217,7 +217,7 @@ class FactoryModelSpec(Factory, Network):
 
 
 class ToySpec(Network):
-    """The width-one deep linear network of theory: computed at once, without training (docs/theory.md)."""
+    """The width-one deep linear network of theory, computed without training (docs/explanation/theory.md)."""
 
     kind: Literal["toy"]
     """Exact toy model."""

@@ -1,4 +1,4 @@
-"""Small files in the formats that datasets are published in: the same ones for each call, in any order of tests."""
+"""Small files in the formats that datasets are published in, the same in any order of tests."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""The toy models against the prefactors, exponents and simulated numbers of docs/theory.md."""
+"""The toy models against the prefactors, exponents and simulated numbers of docs/explanation/theory.md."""
 
 import ast
 import sys

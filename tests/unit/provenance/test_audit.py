@@ -212,7 +212,7 @@ def test_a_figure_drawn_again_holds(root: Path) -> None:
 
 def test_every_finding_has_a_meaning_and_a_severity() -> None:
     assert list(SEVERITIES) == list(get_args(FindingKind))
-    text = (Path(__file__).parents[3] / "docs/provenance.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/reference/commands.md").read_text()
     for severity, kinds in MEANINGS.items():
         for kind, meaning in kinds.items():
             assert f"| {kind} | {severity} | {meaning} |" in text

@@ -289,7 +289,7 @@ def test_the_falsifications_of_the_docs_are_tests() -> None:
     defined |= set(
         re.findall(r"def (test_\w+)", (here.parent / "figures/test_save.py").read_text())
     )
-    text = (here.parents[2] / "docs/provenance.md").read_text()
+    text = (here.parents[2] / "docs/explanation/provenance.md").read_text()
     rows = re.findall(r"^\| .* \| `(test_\w+)` \|$", text, re.MULTILINE)
     assert len(rows) > 20
     assert set(rows) <= defined

@@ -86,7 +86,7 @@ def test_it_refuses_what_is_wrong(made: Path, place: tuple[Any, ...], value: obj
 
 
 def test_the_example_in_the_document_follows_it() -> None:
-    text = (DOCS / "provenance.md").read_text()
+    text = (DOCS / "reference/manifest.md").read_text()
     example = text.split("```json\n")[1].split("```")[0]
     content = json.loads(example)
     validator().validate(content)

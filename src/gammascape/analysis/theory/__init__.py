@@ -1,4 +1,4 @@
-"""Theory as code: the toy models of arXiv 2410.04642, exact and vectorized; derivations in docs/theory.md.
+"""Theory as code: the toy models of arXiv 2410.04642, exact and vectorized (docs/explanation/theory.md).
 
 Nothing here trains a network or needs more than numpy. gamma, eta, tau = eta t / gamma are plain values and
 arrays of them broadcast.
