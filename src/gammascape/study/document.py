@@ -82,7 +82,7 @@ def manual_text(text: str) -> str:
         if not found or not closed:
             raise ValueError(f"{MANUAL}: the markers {begin} and {end} are not there")
         body = "\n".join(
-            "\n".join([f"#### {title}\n", f"{_prose(record.__doc__ or '')}\n", *_rows(record), ""])
+            "\n".join([f"### {title}\n", f"{_prose(record.__doc__ or '')}\n", *_rows(record), ""])
             for title, record in tables.items()
         )
         text = f"{before}{begin}\n\n{body}\n{end}{after}"
