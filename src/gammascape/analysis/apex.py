@@ -6,33 +6,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.lines import draws, fit_lines, gather, interval
 from gammascape.analysis.theory import gamma_max_log10
 from gammascape.study import Analysis
 
-APEX_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "budget": pl.Int64,
-    "largest_open_log10": pl.Float64,
-    "smallest_closed_log10": pl.Float64,
-    "window_slope": pl.Float64,
-    "window_slope_low": pl.Float64,
-    "window_slope_high": pl.Float64,
-    "predicted_window_slope": pl.Float64,
-    "gamma_max_log10": pl.Float64,
-    "gamma_max_low_log10": pl.Float64,
-    "gamma_max_high_log10": pl.Float64,
-    "predicted_gamma_max_log10": pl.Float64,
-    "gamma_best_log10": pl.Float64,
-    "gamma_best_low_log10": pl.Float64,
-    "gamma_best_high_log10": pl.Float64,
-    "best_relative_loss": pl.Float64,
-    "gammas": pl.Int64,
-    "seeds": pl.Int64,
-    "confidence": pl.Float64,
-}
+APEX_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int budget:int largest_open_log10 smallest_closed_log10 window_slope "
+    "window_slope_low window_slope_high predicted_window_slope gamma_max_log10 "
+    "gamma_max_low_log10 gamma_max_high_log10 predicted_gamma_max_log10 gamma_best_log10 "
+    "gamma_best_low_log10 gamma_best_high_log10 best_relative_loss gammas:int seeds:int "
+    "confidence"
+)
 
 
 def apex_table(budget: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:

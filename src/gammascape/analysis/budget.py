@@ -8,32 +8,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.thresholds import LINE, edges_of_line
 from gammascape.measure.outcome import Facts, Thresholds, judge
 from gammascape.training.history import final_window
 
-BUDGET_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "budget": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "trained": pl.Int64,
-    "cells": pl.Int64,
-    "spanned": pl.Boolean,
-    "eta_min_log10": pl.Float64,
-    "eta_min_low_log10": pl.Float64,
-    "eta_min_high_log10": pl.Float64,
-    "eta_max_log10": pl.Float64,
-    "eta_max_low_log10": pl.Float64,
-    "eta_max_high_log10": pl.Float64,
-    "window_log10": pl.Float64,
-    "eta_best_log10": pl.Float64,
-    "best_relative_loss": pl.Float64,
-}
+BUDGET_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int budget:int gamma_log10 seed:int data_seed:int trained:int cells:int "
+    "spanned:bool eta_min_log10 eta_min_low_log10 eta_min_high_log10 eta_max_log10 "
+    "eta_max_low_log10 eta_max_high_log10 window_log10 eta_best_log10 best_relative_loss"
+)
 
 Losses = Mapping[str, NDArray[Any]]
 """A loss history: step, loss, loss_max and zero_loss, (n,) each."""

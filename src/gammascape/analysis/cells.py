@@ -14,50 +14,35 @@ from gammascape.measure.outcome import Thresholds, facts_of, judge
 from gammascape.origin.inside import OutsideError, inside, read_object
 from gammascape.terminal import visible
 
-SLICE_COLUMNS = {
-    "slice": pl.String,
-    "model": pl.String,
-    "dataset": pl.String,
-    "loss": pl.String,
-    "batch_size": pl.Int64,
-    "steps": pl.Int64,
-    "passes": pl.Float64,
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+_KINDS: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "": pl.Float64,
+    "int": pl.Int64,
+    "str": pl.String,
+    "bool": pl.Boolean,
+    "floats": pl.List(pl.Float64),
+    "bools": pl.List(pl.Boolean),
 }
+
+
+def columns(names: str) -> Schema:
+    """Names and types of columns, written `name:int`; Float64 without a type, the others as in _KINDS."""
+    words = (word.partition(":") for word in names.split())
+    return {name: _KINDS[kind] for name, _, kind in words}
+
+
+SLICE_COLUMNS = columns("slice:str model:str dataset:str loss:str batch_size:int steps:int passes")
 """Columns that every table about slices begins with; model and dataset are the study's names.
 
 `passes` is how often each training sample is used, null where all samples are new."""
 
-CELL_SCHEMA = {
-    **SLICE_COLUMNS,
-    "cell": pl.String,
-    "dtype": pl.String,
-    "gamma_log10": pl.Float64,
-    "gamma": pl.Float64,
-    "eta_log10": pl.Float64,
-    "eta": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "status": pl.String,
-    "catapulted": pl.Boolean,
-    "kept_by_nan_rule": pl.Boolean,
-    "initial_loss": pl.Float64,
-    "baseline_loss": pl.Float64,
-    "final_loss": pl.Float64,
-    "relative_loss": pl.Float64,
-    "peak_loss": pl.Float64,
-    "peak_step": pl.Int64,
-    "test_loss": pl.Float64,
-    "test_accuracy": pl.Float64,
-    "shifted_test_loss": pl.Float64,
-    "shifted_test_accuracy": pl.Float64,
-    "active_fraction": pl.Float64,
-    "base_width": pl.Int64,
-    "sharpness_init": pl.Float64,
-    "steps_done": pl.Int64,
-    "seconds": pl.Float64,
-    "device": pl.String,
-    "data_digest": pl.String,
-}
+CELL_SCHEMA = SLICE_COLUMNS | columns(
+    "cell:str dtype:str gamma_log10 gamma eta_log10 eta seed:int data_seed:int status:str "
+    "catapulted:bool kept_by_nan_rule:bool initial_loss baseline_loss final_loss relative_loss "
+    "peak_loss peak_step:int test_loss test_accuracy shifted_test_loss shifted_test_accuracy "
+    "active_fraction base_width:int sharpness_init steps_done:int seconds device:str "
+    "data_digest:str"
+)
 
 
 MEASURED = ("seconds", "device")

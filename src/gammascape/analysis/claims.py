@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.laws import DYNAMICS, EDGES, Slope
 from gammascape.analysis.seeds import wilson
 from gammascape.study import predicted_slope
@@ -13,21 +13,10 @@ from gammascape.study import predicted_slope
 Verdict = Literal["agrees", "differs", "undecided"]
 Row = Mapping[str, Any]
 
-CLAIM_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
-    **SLICE_COLUMNS,
-    "claim": pl.String,
-    "statement": pl.String,
-    "quantity": pl.String,
-    "predicted": pl.Float64,
-    "alternatives": pl.List(pl.Float64),
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "confidence": pl.Float64,
-    "verdict": pl.String,
-    "points": pl.Int64,
-    "source": pl.String,
-}
+CLAIM_SCHEMA = SLICE_COLUMNS | columns(
+    "claim:str statement:str quantity:str predicted alternatives:floats estimate low high "
+    "confidence verdict:str points:int source:str"
+)
 
 
 LEADING_ORDER = 0.03

@@ -9,40 +9,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays
 from gammascape.analysis.curves import smooth
 from gammascape.analysis.lines import Floats, gather
 from gammascape.analysis.plateaus import TOLERANCE, first_passage
 from gammascape.analysis.scaling import fit_slope
 from gammascape.study import Analysis
 
-COLLAPSE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "path": pl.String,
-    "constant_log10": pl.Float64,
-    "level": pl.Float64,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "gammas": pl.Int64,
-    "points": pl.Int64,
-    "spread_step_log10": pl.Float64,
-    "spread_tau_log10": pl.Float64,
-    "tau_slope": pl.Float64,
-    "tau_slope_low": pl.Float64,
-    "tau_slope_high": pl.Float64,
-    "tau_drift": pl.Float64,
-    "tau_drift_low": pl.Float64,
-    "tau_drift_high": pl.Float64,
-    "expected": pl.String,
-    "distance_step_log10": pl.Float64,
-    "distance_tau_log10": pl.Float64,
-    "distance_ratio": pl.Float64,
-    "distance_ratio_error": pl.Float64,
-    "deepest_level": pl.Float64,
-    "confidence": pl.Float64,
-    "reason": pl.String,
-}
+COLLAPSE_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int path:str constant_log10 level from_log10 to_log10 gammas:int points:int "
+    "spread_step_log10 spread_tau_log10 tau_slope tau_slope_low tau_slope_high tau_drift "
+    "tau_drift_low tau_drift_high expected:str distance_step_log10 distance_tau_log10 "
+    "distance_ratio distance_ratio_error deepest_level confidence reason:str"
+)
 
 _LEVELS = 20
 _BELOW_START, _DEEPEST = 0.95, 0.1

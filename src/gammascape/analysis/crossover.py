@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.comparison import noise_floor
 from gammascape.analysis.lines import (
     Floats,
@@ -20,28 +20,11 @@ from gammascape.analysis.lines import (
 from gammascape.analysis.scaling import points_of, shared_of
 from gammascape.study import EDGES, Analysis
 
-CROSSOVER_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "edge": pl.String,
-    "crossover_log10": pl.Float64,
-    "crossover_low_log10": pl.Float64,
-    "crossover_high_log10": pl.Float64,
-    "height_log10": pl.Float64,
-    "slope_before": pl.Float64,
-    "slope_before_low": pl.Float64,
-    "slope_before_high": pl.Float64,
-    "slope_after": pl.Float64,
-    "slope_after_low": pl.Float64,
-    "slope_after_high": pl.Float64,
-    "bend_bic": pl.Float64,
-    "bends": pl.Boolean,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "gammas": pl.Int64,
-    "points": pl.Int64,
-    "confidence": pl.Float64,
-}
+CROSSOVER_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int edge:str crossover_log10 crossover_low_log10 crossover_high_log10 "
+    "height_log10 slope_before slope_before_low slope_before_high slope_after slope_after_low "
+    "slope_after_high bend_bic bends:bool from_log10 to_log10 gammas:int points:int confidence"
+)
 
 _LEAST_GAMMAS = 5
 """One more than the parameters: two slopes, a height and a place."""

@@ -8,20 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays
 from gammascape.analysis.thresholds import best_cells
 
-CURVE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "eta": pl.Float64,
-    "step": pl.Float64,
-    "tau": pl.Float64,
-    "relative_loss": pl.Float64,
-}
+CURVE_SCHEMA = SLICE_COLUMNS | columns(
+    "seed:int data_seed:int gamma_log10 eta_log10 eta step tau relative_loss"
+)
 
 _BINS_PER_DECADE = 24
 

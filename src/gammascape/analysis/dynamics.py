@@ -7,63 +7,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import open_arrays, read_json
+from gammascape.analysis.cells import columns, open_arrays, read_json
 from gammascape.analysis.curves import History, smooth
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.paths import PATH_SCHEMA, path_table
 from gammascape.analysis.plateaus import TOLERANCE, escape_of, find_stairs, first_passage
 from gammascape.study import Analysis
 
-DYNAMICS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    **PATH_SCHEMA,
-    "class_prior_level": pl.Float64,
-    "final_level": pl.Float64,
-    "plateaus": pl.Int64,
-    "plateau_start": pl.Float64,
-    "plateau_end": pl.Float64,
-    "plateau_height": pl.Float64,
-    "escape_step": pl.Float64,
-    "drops": pl.Int64,
-    "largest_drop": pl.Float64,
-    "largest_drop_step": pl.Float64,
-    "class_prior_step": pl.Float64,
-    "half_step": pl.Float64,
-    "half_tau": pl.Float64,
-    "trained_step": pl.Float64,
-    "trained_tau": pl.Float64,
-    "leave_step": pl.Float64,
-    "fall_step": pl.Float64,
-    "peak_ratio": pl.Float64,
-    "peak_step": pl.Int64,
-    "sharpness_init": pl.Float64,
-    "sharpness_end": pl.Float64,
-    "sharpening_factor": pl.Float64,
-    "eta_times_sharpness_init": pl.Float64,
-    "eta_times_sharpness_largest": pl.Float64,
-    "eta_times_sharpness_end": pl.Float64,
-    "alignment_init": pl.Float64,
-    "alignment_end": pl.Float64,
-    "alignment_step": pl.Float64,
-    "alignment_step_low": pl.Float64,
-    "alignment_step_high": pl.Float64,
-    "alignment_ratio": pl.Float64,
-    "alignment_share": pl.Float64,
-    "silent": pl.Boolean,
-    "ntk_alignment_step": pl.Float64,
-    "ntk_alignment_step_low": pl.Float64,
-    "ntk_alignment_step_high": pl.Float64,
-    "ntk_alignment_ratio": pl.Float64,
-    "ntk_alignment_share": pl.Float64,
-    "ntk_silent": pl.Boolean,
-    "relative_change": pl.Float64,
-    "plateau_starts": pl.List(pl.Float64),
-    "plateau_ends": pl.List(pl.Float64),
-    "plateau_heights": pl.List(pl.Float64),
-    "plateau_class_prior": pl.List(pl.Boolean),
-    "drop_steps": pl.List(pl.Float64),
-    "drop_sizes": pl.List(pl.Float64),
-    "drop_class_prior": pl.List(pl.Boolean),
-}
+DYNAMICS_SCHEMA = PATH_SCHEMA | columns(
+    "class_prior_level final_level plateaus:int plateau_start plateau_end plateau_height "
+    "escape_step drops:int largest_drop largest_drop_step class_prior_step half_step half_tau "
+    "trained_step trained_tau leave_step fall_step peak_ratio peak_step:int sharpness_init "
+    "sharpness_end sharpening_factor eta_times_sharpness_init eta_times_sharpness_largest "
+    "eta_times_sharpness_end alignment_init alignment_end alignment_step alignment_step_low "
+    "alignment_step_high alignment_ratio alignment_share silent:bool ntk_alignment_step "
+    "ntk_alignment_step_low ntk_alignment_step_high ntk_alignment_ratio ntk_alignment_share "
+    "ntk_silent:bool relative_change plateau_starts:floats plateau_ends:floats "
+    "plateau_heights:floats plateau_class_prior:bools drop_steps:floats drop_sizes:floats "
+    "drop_class_prior:bools"
+)
 
 LEAST_RISE = 0.05
 """Rise of kernel alignment below which no time of alignment is stated."""

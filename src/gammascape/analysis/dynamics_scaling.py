@@ -10,32 +10,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.lines import Floats, gather
 from gammascape.analysis.paths import Path
 from gammascape.analysis.scaling import fit_slope
 from gammascape.study import Analysis, Regime
 
-DYNAMICS_SCALING_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "quantity": pl.String,
-    "path": pl.String,
-    "window": pl.String,
-    "unit": pl.String,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "prefactor_log10": pl.Float64,
-    "predicted_slope": pl.Float64,
-    "gammas": pl.Int64,
-    "points": pl.Int64,
-    "seeds": pl.Int64,
-    "confidence": pl.Float64,
-    "reason": pl.String,
-}
+DYNAMICS_SCALING_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int quantity:str path:str window:str unit:str from_log10 to_log10 slope "
+    "slope_low slope_high prefactor_log10 predicted_slope gammas:int points:int seeds:int "
+    "confidence reason:str"
+)
 
 Unit = Literal["log10", "steps"]
 Exponent = Callable[[pl.DataFrame], float | None]

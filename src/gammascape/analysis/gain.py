@@ -1,6 +1,5 @@
 """What tuning gamma gains over gamma = 1, with intervals that allow for choosing the best of several gammas."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -8,30 +7,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.performance import from_linear, to_linear
 from gammascape.analysis.scores import HIGHER_IS_BETTER
 from gammascape.analysis.seeds import Levels, fit_levels, student
 
-GAIN_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
-    **SLICE_COLUMNS,
-    "measure": pl.String,
-    "budget": pl.Int64,
-    "target": pl.Float64,
-    "value_at_one": pl.Float64,
-    "best_gamma_log10": pl.Float64,
-    "best_value": pl.Float64,
-    "gain": pl.Float64,
-    "gain_low": pl.Float64,
-    "gain_high": pl.Float64,
-    "gain_held_out": pl.Float64,
-    "best_gammas_log10": pl.List(pl.Float64),
-    "interval": pl.String,
-    "confidence": pl.Float64,
-    "gammas": pl.Int64,
-    "seeds": pl.Int64,
-}
+GAIN_SCHEMA = SLICE_COLUMNS | columns(
+    "measure:str budget:int target value_at_one best_gamma_log10 best_value gain gain_low "
+    "gain_high gain_held_out best_gammas_log10:floats interval:str confidence gammas:int "
+    "seeds:int"
+)
 
 _AT = [*SLICE_COLUMNS, "measure", "budget", "target"]
 _REFERENCE = 0.0

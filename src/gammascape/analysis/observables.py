@@ -6,20 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, read_json
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, read_json
 
-OBSERVABLE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "cell": pl.String,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "step": pl.Int64,
-    "observable": pl.String,
-    "layer": pl.String,
-    "value": pl.Float64,
-}
+OBSERVABLE_SCHEMA = SLICE_COLUMNS | columns(
+    "cell:str gamma_log10 eta_log10 seed:int data_seed:int step:int observable:str layer:str value"
+)
 
 
 def observable_table(folders: Iterable[Path], labels: Mapping[str, Any]) -> pl.DataFrame:

@@ -7,28 +7,17 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.thresholds import best_cells
 from gammascape.study import Analysis, Regime, Span, predicted_slope
 
 Path = Literal["best", "scaled", "catapult"]
 PATHS: tuple[Path, ...] = ("best", "scaled", "catapult")
 
-PATH_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "path": pl.String,
-    "window": pl.String,
-    "exponent": pl.Float64,
-    "constant_log10": pl.Float64,
-    "offset_log10": pl.Float64,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "cell": pl.String,
-    "status": pl.String,
-}
+PATH_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int path:str window:str exponent constant_log10 offset_log10 gamma_log10 "
+    "eta_log10 seed:int data_seed:int cell:str status:str"
+)
 
 _CALM = ("trained", "untrained")
 _EPSILON = 1e-6

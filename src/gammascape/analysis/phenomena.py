@@ -6,22 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays, read_json
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays, read_json
 from gammascape.analysis.curves import smooth
 from gammascape.analysis.dynamics import observed
 
-PHENOMENA_SCHEMA = {
-    **SLICE_COLUMNS,
-    "phenomenon": pl.String,
-    "cell": pl.String,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "quantity": pl.String,
-    "step": pl.Float64,
-    "value": pl.Float64,
-}
+PHENOMENA_SCHEMA = SLICE_COLUMNS | columns(
+    "phenomenon:str cell:str gamma_log10 eta_log10 seed:int data_seed:int quantity:str step value"
+)
 
 SHOWN = {"catapult": "eta_times_sharpness", "silent alignment": "kernel_alignment"}
 """The observable beside the loss."""

@@ -6,24 +6,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.thresholds import bracket
 
-POOLED_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "edge": pl.String,
-    "estimate_log10": pl.Float64,
-    "estimate_low_log10": pl.Float64,
-    "estimate_high_log10": pl.Float64,
-    "method": pl.String,
-    "seeds": pl.Int64,
-    "unbounded": pl.Int64,
-    "scale_log10": pl.Float64,
-    "confidence": pl.Float64,
-}
+POOLED_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int gamma_log10 edge:str estimate_log10 estimate_low_log10 "
+    "estimate_high_log10 method:str seeds:int unbounded:int scale_log10 confidence"
+)
 
 _KEY = [*SLICE_COLUMNS, "depth_exponent", "gamma_log10", "edge"]
 _CENTRES, _SCALES = 161, 40

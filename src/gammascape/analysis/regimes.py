@@ -6,43 +6,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.lines import draws, interval
 from gammascape.analysis.scaling import Window, rng_of, windows
 from gammascape.study import Analysis
 
-REGIME_SCHEMA = {
-    "factor": pl.String,
-    "group": pl.String,
-    "factor_value": pl.Float64,
-    **SLICE_COLUMNS,
-    "quantity": pl.String,
-    "edge": pl.String,
-    "window": pl.String,
-    "measure": pl.String,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "predicted": pl.Float64,
-    "confidence": pl.Float64,
-    "gammas": pl.Int64,
-    "seeds": pl.Int64,
-}
+REGIME_SCHEMA = (
+    columns("factor:str group:str factor_value")
+    | SLICE_COLUMNS
+    | columns(
+        "quantity:str edge:str window:str measure:str estimate low high predicted confidence "
+        "gammas:int seeds:int"
+    )
+)
 
-TREND_SCHEMA = {
-    "factor": pl.String,
-    "group": pl.String,
-    "quantity": pl.String,
-    "edge": pl.String,
-    "window": pl.String,
-    "against": pl.String,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "predicted": pl.Float64,
-    "values": pl.Int64,
-    "confidence": pl.Float64,
-}
+TREND_SCHEMA = columns(
+    "factor:str group:str quantity:str edge:str window:str against:str slope slope_low "
+    "slope_high predicted values:int confidence"
+)
 
 SLOPE, PREFACTOR, PER_SAMPLE = "slope", "prefactor_log10", "prefactor_per_sample_log10"
 BEST_GAMMA, GAIN = "best_gamma_log10", "gain"

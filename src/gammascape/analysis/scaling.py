@@ -8,33 +8,17 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.lines import Points, draws, fit_lines, gather, interval
 from gammascape.analysis.thresholds import bracket
 from gammascape.study import EDGES, Analysis, Edge, Regime, Span, predicted_slope
 
-SCALING_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "edge": pl.String,
-    "window": pl.String,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "prefactor_log10": pl.Float64,
-    "predicted_slope": pl.Float64,
-    "prefactor_at_predicted_log10": pl.Float64,
-    "points": pl.Int64,
-    "seeds": pl.Int64,
-    "confidence": pl.Float64,
-    "gammas": pl.Int64,
-    "estimate_slope": pl.Float64,
-    "estimate_slope_low": pl.Float64,
-    "estimate_slope_high": pl.Float64,
-    "interpolated": pl.Int64,
-}
+SCALING_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int edge:str window:str from_log10 to_log10 slope slope_low slope_high "
+    "prefactor_log10 predicted_slope prefactor_at_predicted_log10 points:int seeds:int "
+    "confidence gammas:int estimate_slope estimate_slope_low estimate_slope_high "
+    "interpolated:int"
+)
 
 Place = Literal["grid", "estimate"]
 """Where an edge is taken to be: anywhere between two sampled etas, or in the interval of its estimate."""

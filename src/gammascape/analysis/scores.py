@@ -8,24 +8,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays, read_json
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays, read_json
 from gammascape.training.history import final_window
 
-SCORE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "gamma_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "measure": pl.String,
-    "budget": pl.Int64,
-    "target": pl.Float64,
-    "value": pl.Float64,
-    "eta_log10": pl.Float64,
-    "cell": pl.String,
-    "reached": pl.Int64,
-    "cells": pl.Int64,
-    "test_samples": pl.Int64,
-}
+SCORE_SCHEMA = SLICE_COLUMNS | columns(
+    "gamma_log10 seed:int data_seed:int measure:str budget:int target value eta_log10 cell:str "
+    "reached:int cells:int test_samples:int"
+)
 
 TARGETS = (0.85, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 """Training losses, relative to that of f = 0, until which steps are counted."""

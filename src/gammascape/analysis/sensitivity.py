@@ -6,30 +6,16 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.scaling import scaling_table, shared_of
 from gammascape.analysis.thresholds import threshold_table
 from gammascape.measure.outcome import Thresholds
 from gammascape.study import EDGES, Analysis
 
-SENSITIVITY_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "threshold": pl.String,
-    "factor": pl.Float64,
-    "value": pl.Float64,
-    "edge": pl.String,
-    "window": pl.String,
-    "shift_log10": pl.Float64,
-    "largest_shift_log10": pl.Float64,
-    "common": pl.Int64,
-    "lost": pl.Int64,
-    "won": pl.Int64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "change": pl.Float64,
-}
+SENSITIVITY_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int threshold:str factor value edge:str window:str shift_log10 "
+    "largest_shift_log10 common:int lost:int won:int slope slope_low slope_high change"
+)
 
 _POINT = ["edge", "seed", "data_seed", "gamma_log10"]
 

@@ -7,64 +7,38 @@ from typing import Any
 import polars as pl
 
 from gammascape.analysis.block import Block, Wanted, always
+from gammascape.analysis.cells import columns
 from gammascape.analysis.snapshots import Network, conditions, read_network
 from gammascape.analysis.thresholds import best_cells
 from gammascape.analysis.trend import SUMMARY_SCHEMA, TREND_SCHEMA, trends
 from gammascape.study import Analysis
 
-GROUP = {
-    "dataset": pl.String,
-    "loss": pl.String,
-    "batch_size": pl.Int64,
-    "steps": pl.Int64,
-    "passes": pl.Float64,
-}
+GROUP = columns("dataset:str loss:str batch_size:int steps:int passes")
 """Networks are compared within one of these."""
 
-_AT = {"at": pl.String, "level": pl.Float64}
-_CERTAINTY = {
-    "shuffled_mean": pl.Float64,
-    "shuffled_high": pl.Float64,
-    "p_value": pl.Float64,
-    "seed_pairs": pl.Int64,
-    "seeds_a": pl.Int64,
-    "seeds_b": pl.Int64,
-    "relative_loss_a": pl.Float64,
-    "relative_loss_b": pl.Float64,
-    "probes": pl.Int64,
-    "confidence": pl.Float64,
-}
-SIMILARITY_SCHEMA = {
-    **GROUP,
-    **_AT,
-    "model_a": pl.String,
-    "gamma_a_log10": pl.Float64,
-    "layer_a": pl.String,
-    "depth_a": pl.Float64,
-    "model_b": pl.String,
-    "gamma_b_log10": pl.Float64,
-    "layer_b": pl.String,
-    "depth_b": pl.Float64,
-    "cka": pl.Float64,
-    "cka_low": pl.Float64,
-    "cka_high": pl.Float64,
-    **_CERTAINTY,
-}
-FUNCTION_SCHEMA = {
-    **GROUP,
-    **_AT,
-    "model_a": pl.String,
-    "gamma_a_log10": pl.Float64,
-    "model_b": pl.String,
-    "gamma_b_log10": pl.Float64,
-    "correlation": pl.Float64,
-    "correlation_low": pl.Float64,
-    "correlation_high": pl.Float64,
-    "r2": pl.Float64,
-    "r2_low": pl.Float64,
-    "r2_high": pl.Float64,
-    **_CERTAINTY,
-}
+_AT = columns("at:str level")
+_CERTAINTY = columns(
+    "shuffled_mean shuffled_high p_value seed_pairs:int seeds_a:int seeds_b:int relative_loss_a "
+    "relative_loss_b probes:int confidence"
+)
+SIMILARITY_SCHEMA = (
+    GROUP
+    | _AT
+    | columns(
+        "model_a:str gamma_a_log10 layer_a:str depth_a model_b:str gamma_b_log10 layer_b:str "
+        "depth_b cka cka_low cka_high"
+    )
+    | _CERTAINTY
+)
+FUNCTION_SCHEMA = (
+    GROUP
+    | _AT
+    | columns(
+        "model_a:str gamma_a_log10 model_b:str gamma_b_log10 correlation correlation_low "
+        "correlation_high r2 r2_low r2_high"
+    )
+    | _CERTAINTY
+)
 
 
 def best_of_trained(thresholds: Path, arrays: Iterable[Path]) -> pl.DataFrame:

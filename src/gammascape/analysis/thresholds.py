@@ -5,26 +5,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.measure.outcome import Thresholds
 
-THRESHOLD_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "edge": pl.String,
-    "eta_log10": pl.Float64,
-    "lower_log10": pl.Float64,
-    "upper_log10": pl.Float64,
-    "bounded": pl.Boolean,
-    "estimate_log10": pl.Float64,
-    "estimate_low_log10": pl.Float64,
-    "estimate_high_log10": pl.Float64,
-    "method": pl.String,
-    "cell": pl.String,
-}
+THRESHOLD_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int seed:int data_seed:int gamma_log10 edge:str eta_log10 lower_log10 "
+    "upper_log10 bounded:bool estimate_log10 estimate_low_log10 estimate_high_log10 method:str "
+    "cell:str"
+)
 
 LINE = [*SLICE_COLUMNS, "seed", "data_seed", "gamma_log10"]
 """Cells that differ in eta alone."""

@@ -6,59 +6,27 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from gammascape.analysis.cells import columns
 from gammascape.analysis.jackknife import Interval, jackknife
 from gammascape.analysis.snapshots import Network
 from gammascape.study import Analysis
 
 Floats = NDArray[np.float64]
 
-_LABELS = {
-    "dataset": pl.String,
-    "loss": pl.String,
-    "batch_size": pl.Int64,
-    "steps": pl.Int64,
-    "passes": pl.Float64,
-    "at": pl.String,
-    "level": pl.Float64,
-    "measure": pl.String,
-    "layers": pl.String,
-    "compared": pl.String,
-    "resampled": pl.String,
-}
-TREND_SCHEMA = {
-    **_LABELS,
-    "gamma_log10": pl.Float64,
-    "value": pl.Float64,
-    "value_low": pl.Float64,
-    "value_high": pl.Float64,
-    "shuffled_mean": pl.Float64,
-    "shuffled_high": pl.Float64,
-    "p_value": pl.Float64,
-    "model_pairs": pl.Int64,
-    "networks": pl.Int64,
-    "probes": pl.Int64,
-    "confidence": pl.Float64,
-}
-SUMMARY_SCHEMA = {
-    **_LABELS,
-    "gammas": pl.Int64,
-    "model_pairs": pl.Int64,
-    "networks": pl.Int64,
-    "lazy": pl.Float64,
-    "rich": pl.Float64,
-    "difference": pl.Float64,
-    "difference_low": pl.Float64,
-    "difference_high": pl.Float64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "verdict": pl.String,
-    "probes": pl.Int64,
-    "confidence": pl.Float64,
-}
+_LABELS = columns(
+    "dataset:str loss:str batch_size:int steps:int passes at:str level measure:str layers:str "
+    "compared:str resampled:str"
+)
+TREND_SCHEMA = _LABELS | columns(
+    "gamma_log10 value value_low value_high shuffled_mean shuffled_high p_value model_pairs:int "
+    "networks:int probes:int confidence"
+)
+SUMMARY_SCHEMA = _LABELS | columns(
+    "gammas:int model_pairs:int networks:int lazy rich difference difference_low "
+    "difference_high slope slope_low slope_high verdict:str probes:int confidence"
+)
 
 Compared = Literal["architectures", "models", "seeds"]
 
