@@ -8,10 +8,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays
+from gammascape.analysis.cells import (
+    SLICE_COLUMNS,
+    columns,
+    grouped,
+    judged,
+    open_arrays,
+    with_ends,
+)
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.thresholds import LINE, edges_of_line
-from gammascape.measure.outcome import Facts, Thresholds, judge
+from gammascape.measure.outcome import Facts, Thresholds
 from gammascape.training.history import final_window
 
 BUDGET_SCHEMA = SLICE_COLUMNS | columns(
@@ -24,6 +31,7 @@ Losses = Mapping[str, NDArray[Any]]
 """A loss history: step, loss, loss_max and zero_loss, (n,) each."""
 
 _LEAST = 10
+_JUDGED = ("status", "catapulted", "relative_loss")
 _ARRAYS = ("step", "loss", "loss_max", "zero_loss")
 
 
@@ -74,12 +82,10 @@ def budget_table(
     ]
     rows = []
     if frames:
-        judged = pl.concat(frames, how="vertical_relaxed").sort("eta_log10")
-        for key, line in judged.group_by([*LINE, "budget"], maintain_order=True):
-            shared = dict(zip([*LINE, "budget"], key, strict=True))
-            rows.append(
-                shared | {"depth_exponent": depth_exponent} | _row(line, thresholds.trained_below)
-            )
+        table = pl.concat(frames, how="vertical_relaxed").sort("eta_log10")
+        for shared, line in grouped(table, [*LINE, "budget"]):
+            shared["depth_exponent"] = depth_exponent
+            rows.append(shared | _row(line, thresholds.trained_below))
     table = pl.DataFrame(rows, schema=BUDGET_SCHEMA, infer_schema_length=None)
     return table.sort("budget", "gamma_log10", "seed", "data_seed")
 
@@ -123,15 +129,8 @@ def judge_history(
             peak_loss=float(peaks[last - 1]) if finite else None,
             active_fraction=None,
         )
-        outcome = judge(facts, thresholds)
-        found.append(
-            {
-                "budget": end,
-                "status": outcome.status,
-                "catapulted": outcome.catapulted,
-                "relative_loss": outcome.relative_loss,
-            }
-        )
+        outcome = judged(facts, thresholds)
+        found.append({"budget": end} | {name: outcome[name] for name in _JUDGED})
     return found
 
 
@@ -139,7 +138,7 @@ def _judge_at_all(
     row: dict[str, Any], history: Losses, thresholds: Thresholds
 ) -> list[dict[str, Any]]:
     found = judge_history(history, row["steps_done"], budgets(row["steps"]), thresholds)
-    found[-1] |= {name: row[name] for name in ("status", "catapulted", "relative_loss")}
+    found[-1] |= {name: row[name] for name in _JUDGED}
     return found
 
 
@@ -160,11 +159,8 @@ def _row(line: pl.DataFrame, trained_below: float) -> dict[str, Any]:
     }
     for name, edge in (("eta_min", "eta_min"), ("eta_max", "eta_max_trained")):
         found = edges.get(edge, {})
-        row |= {
-            f"{name}_log10": found.get("estimate_log10"),
-            f"{name}_low_log10": found.get("estimate_low_log10"),
-            f"{name}_high_log10": found.get("estimate_high_log10"),
-        }
+        at, *ends = (found.get(f"estimate{end}_log10") for end in ("", "_low", "_high"))
+        row |= with_ends(name, at, ends, "_log10")
     if row["eta_min_log10"] is not None and row["eta_max_log10"] is not None:
         row["window_log10"] = row["eta_max_log10"] - row["eta_min_log10"]
     best = edges.get("eta_best")

@@ -1,8 +1,9 @@
 """One row for each cell of a slice: parameters, status, losses."""
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.measure.outcome import Facts, Thresholds, facts_of, judge
 from gammascape.origin.inside import OutsideError, inside, read_object
+from gammascape.study import Analysis, Regime, Span
 from gammascape.terminal import visible
 
 Schema = dict[str, pl.DataType | type[pl.DataType]]
@@ -47,6 +49,33 @@ CELL_SCHEMA = SLICE_COLUMNS | columns(
 
 MEASURED = ("seconds", "device")
 """Columns that say how a cell was computed; what came out is in the others."""
+
+
+def grouped(
+    table: pl.DataFrame, key: Iterable[str]
+) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
+    """Rows of equal `key` in the order of their first ones, with the values that they share."""
+    names = list(key)
+    for values, group in table.group_by(names, maintain_order=True):
+        yield dict(zip(names, values, strict=True)), group
+
+
+def with_ends(name: str, value: Any, ends: Sequence[Any], unit: str = "") -> dict[str, Any]:
+    """Columns of a value and of the ends of its interval: name, name_low and name_high, before a unit."""
+    return {f"{name}{unit}": value, f"{name}_low{unit}": ends[0], f"{name}_high{unit}": ends[1]}
+
+
+def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
+    """The study's windows of gamma."""
+    return (("lazy", analysis.lazy), ("rich", analysis.rich))
+
+
+def within(span: Span | None) -> pl.Expr:
+    """Whether `gamma_log10` lies in a window; None is all of them."""
+    start, stop = (None, None) if span is None else (span.start, span.stop)
+    return pl.col("gamma_log10").is_between(
+        -np.inf if start is None else float(start), np.inf if stop is None else float(stop)
+    )
 
 
 class TableError(Exception):
@@ -126,32 +155,19 @@ def cell_table(
 def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
     summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
     record, facts = summary["cell"], facts_of(summary)
-    outcome = judge(facts, thresholds)
     last = summary["evaluations"][-1] if facts.finite else {}
     return {
         **labels,
-        "cell": f"{folder.parent.name}/{folder.name}",
+        **point_of(folder, record),
+        **judged(facts, thresholds),
         "dtype": record["dtype"],
-        "gamma_log10": float(record["gamma"]),
         "gamma": 10.0 ** float(record["gamma"]),
-        "eta_log10": float(record["eta"]),
         "eta": 10.0 ** float(record["eta"]),
-        "seed": record["seed"],
-        "data_seed": record["data_seed"],
-        "status": outcome.status,
-        "catapulted": outcome.catapulted,
-        "kept_by_nan_rule": outcome.kept_by_nan_rule,
-        "initial_loss": facts.initial_loss,
-        "baseline_loss": facts.baseline_loss,
-        "final_loss": facts.final_loss,
-        "relative_loss": outcome.relative_loss,
-        "peak_loss": facts.peak_loss,
         "peak_step": summary["peak_step"],
         "test_loss": last.get("loss"),
         "test_accuracy": last.get("accuracy"),
         "shifted_test_loss": last.get("shifted_loss"),
         "shifted_test_accuracy": last.get("shifted_accuracy"),
-        "active_fraction": facts.active_fraction,
         "base_width": record["model"]["width"],
         "sharpness_init": _sharpness_init(summary),
         "steps_done": summary["steps_done"],
@@ -160,6 +176,23 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "data_digest": summary["data"]["digest"],
         "constants": summary.get("constants"),
     }
+
+
+def point_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Name of a cell and its point in the plane, from the record in its summary."""
+    return {
+        "cell": f"{folder.parent.name}/{folder.name}",
+        "gamma_log10": float(record["gamma"]),
+        "eta_log10": float(record["eta"]),
+        "seed": record["seed"],
+        "data_seed": record["data_seed"],
+    }
+
+
+def judged(facts: Facts, thresholds: Thresholds) -> dict[str, Any]:
+    """Columns of CELL_SCHEMA that follow from the facts of a run: status, flags and losses."""
+    found = asdict(facts) | asdict(judge(facts, thresholds))
+    return {name: found[name] for name in CELL_SCHEMA if name in found}
 
 
 def _sharpness_init(summary: Mapping[str, Any]) -> float | None:

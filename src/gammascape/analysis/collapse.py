@@ -1,6 +1,5 @@
 """How well loss curves of different gamma collapse when time is measured in tau = eta t / gamma."""
 
-import zlib
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays
-from gammascape.analysis.curves import smooth
-from gammascape.analysis.lines import Floats, gather
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends
+from gammascape.analysis.curves import History
+from gammascape.analysis.lines import Floats, gather, seeded
 from gammascape.analysis.plateaus import TOLERANCE, first_passage
 from gammascape.analysis.scaling import fit_slope
 from gammascape.study import Analysis
@@ -37,10 +36,8 @@ def collapse_table(dynamics: pl.DataFrame, analysis: Analysis, cells_folder: Pat
         cells_folder: folder of all artifacts.
     """
     rich = compared(dynamics)
-    runs: dict[str, tuple[Floats, Floats]] = {}
-    for cell in rich["cell"].unique().sort():
-        with open_arrays(cells_folder / cell) as arrays:
-            runs[cell] = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
+    cells = rich["cell"].unique().sort()
+    runs = {cell: History.of(cells_folder / cell).smooth() for cell in cells}
     return collapse_of(rich, runs, analysis)
 
 
@@ -61,24 +58,14 @@ def collapse_of(
     """
     rows: list[dict[str, Any]] = []
     shared = [*SLICE_COLUMNS, "depth_exponent", "path"]
-    columns = {"half": _HALF}
+    levels = {"half": _HALF}
     if analysis.trained_below != _HALF:
-        columns["trained"] = analysis.trained_below
-    for key, part in rich.sort("slice", "path", maintain_order=True).group_by(
-        shared, maintain_order=True
-    ):
-        curves = _distances(part, runs)
-        for column, level in columns.items():
-            rows.append(
-                dict(zip(shared, key, strict=True))
-                | {
-                    "constant_log10": part["constant_log10"][0],
-                    "level": level,
-                    "confidence": analysis.confidence,
-                    **curves,
-                }
-                | _passage(part, column, analysis)
-            )
+        levels["trained"] = analysis.trained_below
+    for head, part in grouped(rich.sort("slice", "path", maintain_order=True), shared):
+        head |= {"constant_log10": part["constant_log10"][0], "confidence": analysis.confidence}
+        head |= _distances(part, runs)
+        for column, level in levels.items():
+            rows.append(head | {"level": level} | _passage(part, column, analysis))
     return pl.DataFrame(rows, schema=COLLAPSE_SCHEMA)
 
 
@@ -104,11 +91,8 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
     tau = known[f"{column}_tau"].to_numpy()
     for name, value in (("tau_slope", np.log10(tau)), ("tau_drift", tau)):
         text = f"{known['slice'][0]} {known['path'][0]} {column} {name}"
-        rng = np.random.default_rng(zlib.crc32(text.encode()))
-        slope, _, ends = fit_slope(gather(gamma, value, value), analysis, rng)
-        found[name] = slope
-        if gammas > 2:
-            found |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        slope, _, ends = fit_slope(gather(gamma, value, value), analysis, seeded(text))
+        found |= with_ends(name, slope, ends) if gammas > 2 else {name: slope}
     if gammas == 2:
         found["reason"] = "two gammas leave no scatter to tell an interval from"
     return found

@@ -1,12 +1,11 @@
 """Where rich begins and ends: the gamma at which an edge bends from its lazy to its ultra-rich slope."""
 
-import zlib
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, columns
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, with_ends
 from gammascape.analysis.comparison import noise_floor
 from gammascape.analysis.lines import (
     Floats,
@@ -16,6 +15,7 @@ from gammascape.analysis.lines import (
     fit_broken,
     fit_lines,
     interval,
+    seeded,
 )
 from gammascape.analysis.scaling import points_of, shared_of
 from gammascape.study import EDGES, Analysis
@@ -46,7 +46,7 @@ def crossover_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFram
         if bounded["gamma_log10"].n_unique() < _LEAST_GAMMAS:
             continue
         shared, points = shared_of(bounded), points_of(bounded, "estimate")
-        rng = np.random.default_rng(zlib.crc32(f"{shared['slice']} {edge} crossover".encode()))
+        rng = seeded(f"{shared['slice']} {edge} crossover")
         rows.append(
             shared
             | crossover(points, analysis, rng)
@@ -74,13 +74,8 @@ def crossover(points: Points, analysis: Analysis, rng: np.random.Generator) -> d
         ("slope_before", fit.before, drawn.before),
         ("slope_after", fit.after, drawn.after),
     ):
-        low, high = interval(spread, analysis.confidence)
-        unit = "_log10" if name == "crossover" else ""
-        result |= {
-            f"{name}{unit}": float(value[0]),
-            f"{name}_low{unit}": low,
-            f"{name}_high{unit}": high,
-        }
+        ends, unit = interval(spread, analysis.confidence), "_log10" if name == "crossover" else ""
+        result |= with_ends(name, float(value[0]), ends, unit)
     return result | {"bend_bic": bend, "bends": bend > 0}
 
 

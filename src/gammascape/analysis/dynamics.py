@@ -7,11 +7,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import columns, open_arrays, read_json
-from gammascape.analysis.curves import History, smooth
+from gammascape.analysis.cells import columns, read_json, with_ends
+from gammascape.analysis.curves import History
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.paths import PATH_SCHEMA, path_table
-from gammascape.analysis.plateaus import TOLERANCE, escape_of, find_stairs, first_passage
+from gammascape.analysis.plateaus import (
+    TOLERANCE,
+    Drop,
+    Plateau,
+    escape_of,
+    find_stairs,
+    first_passage,
+)
 from gammascape.study import Analysis
 
 DYNAMICS_SCHEMA = PATH_SCHEMA | columns(
@@ -50,10 +57,8 @@ def dynamics_table(
     seen: dict[str, dict[str, Any]] = {}
     for row in facts.join(paths, on="cell", how="semi").iter_rows(named=True):
         folder = cells_folder / row["cell"]
-        with open_arrays(folder) as arrays:
-            history = History(arrays["step"], arrays["loss"], arrays["zero_loss"])
         summary = read_json(folder / "summary.json")
-        seen[row["cell"]] = events(row, history, summary, analysis.trained_below)
+        seen[row["cell"]] = events(row, History.of(folder), summary, analysis.trained_below)
     rows = []
     for row in paths.iter_rows(named=True):
         tau = 10.0 ** (row["eta_log10"] - row["gamma_log10"])
@@ -77,7 +82,7 @@ def events(
         summary: `summary.json` of the cell.
         trained_below: relative loss at which the study calls a cell trained.
     """
-    step, relative = smooth(history.step + 1.0, history.loss, history.zero_loss)
+    step, relative = history.smooth()
     prior = class_prior_level(facts)
     stairs = find_stairs(step, relative, prior)
     final = float(np.median(relative[-3:]))
@@ -94,14 +99,12 @@ def events(
         "class_prior_level": prior,
         "final_level": final,
         "plateaus": len(stairs.plateaus),
-        "plateau_start": None if first is None else first.start,
-        "plateau_end": None if first is None else first.end,
-        "plateau_height": None if first is None else first.height,
+        **{f"plateau_{name}": getattr(first, name, None) for name in ("start", "end", "height")},
         # A run that never left has no step of leaving.
         "escape_step": escape_of(stairs, prior) if fallen else None,
         "drops": len(features),
-        "largest_drop": None if largest is None else largest.size,
-        "largest_drop_step": None if largest is None else largest.step,
+        "largest_drop": getattr(largest, "size", None),
+        "largest_drop_step": getattr(largest, "step", None),
         "class_prior_step": next((d.step for d in stairs.drops if d.class_prior), None),
         "half_step": first_passage(step, relative, _HALF),
         "trained_step": first_passage(step, relative, trained_below),
@@ -115,14 +118,16 @@ def events(
         **_alignment(summary, "kernel_alignment", "", leave, fall),
         **_alignment(summary, "ntk_alignment", "ntk_", leave, fall),
         "relative_change": next(iter(summary["relative_change"].values()), None),
-        "plateau_starts": [p.start for p in stairs.plateaus],
-        "plateau_ends": [p.end for p in stairs.plateaus],
-        "plateau_heights": [p.height for p in stairs.plateaus],
-        "plateau_class_prior": [p.class_prior for p in stairs.plateaus],
-        "drop_steps": [d.step for d in stairs.drops],
-        "drop_sizes": [d.size for d in stairs.drops],
-        "drop_class_prior": [d.class_prior for d in stairs.drops],
+        **_lists("plateau", stairs.plateaus, ("start", "end", "height")),
+        **_lists("drop", stairs.drops, ("step", "size")),
     }
+
+
+def _lists(
+    kind: str, items: Sequence[Plateau | Drop], names: Sequence[str]
+) -> dict[str, list[float] | list[bool]]:
+    found = {f"{kind}_{name}s": [getattr(item, name) for item in items] for name in names}
+    return found | {f"{kind}_class_prior": [item.class_prior for item in items]}
 
 
 def class_prior_level(facts: Mapping[str, Any]) -> float | None:
@@ -176,9 +181,7 @@ def _alignment(
         then = np.interp(np.log10(leave), np.log10(step), value)
         share = float((then - value[0]) / (value[-1] - value[0]))
     return {
-        f"{prefix}alignment_step": at,
-        f"{prefix}alignment_step_low": low,
-        f"{prefix}alignment_step_high": high,
+        **with_ends(f"{prefix}alignment_step", at, (low, high)),
         f"{prefix}alignment_ratio": None if at is None or fall is None else at / fall,
         f"{prefix}alignment_share": share,
         f"{prefix}silent": silent,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, columns
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.seeds import mean_interval, wilson
 
@@ -29,8 +29,7 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     key = [*SLICE_COLUMNS, "gamma_log10", "measure", "budget", "target"]
-    for shared, group in scores.group_by(key, maintain_order=True):
-        row = dict(zip(key, shared, strict=True))
+    for row, group in grouped(scores, key):
         reached = group.filter(pl.col("value").is_not_null())
         rows.append(
             row

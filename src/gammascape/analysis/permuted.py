@@ -15,7 +15,7 @@ _RANDOM_SEED = 2410_04642
 
 
 @dataclass(frozen=True)
-class Alike:
+class SimilarityWithBaseline:
     """Similarity of all pairs of m vectors."""
 
     values: Floats
@@ -24,7 +24,7 @@ class Alike:
     """(SHUFFLES, m, m), symmetric: the same with the probes of one side in a random order."""
 
 
-def compare_pairs(vectors: Floats, probes: int) -> Alike:
+def compare_pairs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
     """Compare vectors (m, P (P - 1) / 2) over pairs of probes, as `cka.pair_vector` makes them.
 
     With shuffled probes the mean of their product is exactly 0, and its variance 2 / (P (P - 3)).
@@ -32,7 +32,7 @@ def compare_pairs(vectors: Floats, probes: int) -> Alike:
     return _compare(vectors, _orders_of_pairs(probes))
 
 
-def compare_outputs(vectors: Floats, probes: int) -> Alike:
+def compare_outputs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
     """Compare vectors (m, P O) over probes and outputs, probe by probe."""
     outputs = np.arange(vectors.shape[1] // probes)
     width = len(outputs)
@@ -54,7 +54,7 @@ def _orders_of_pairs(probes: int) -> list[Indices]:
     return [place[order[first], order[second]] for order in _orders(probes)]
 
 
-def _compare(vectors: Floats, orders: list[Indices]) -> Alike:
+def _compare(vectors: Floats, orders: list[Indices]) -> SimilarityWithBaseline:
     single = vectors.astype(np.float32)
     # Rows are gathered faster than columns.
     columns = np.ascontiguousarray(single.T)
@@ -64,4 +64,4 @@ def _compare(vectors: Floats, orders: list[Indices]) -> Alike:
         product = single @ columns[order]
         # Shuffling the other side is another draw of the same law; one of the two is taken for both orders.
         shuffled[k] = np.where(upper, product, product.T)
-    return Alike(vectors @ vectors.T, shuffled)
+    return SimilarityWithBaseline(vectors @ vectors.T, shuffled)

@@ -7,14 +7,11 @@ from typing import Any
 import polars as pl
 
 from gammascape.analysis.block import Block, Wanted, always
-from gammascape.analysis.cells import columns
+from gammascape.analysis.cells import columns, grouped
 from gammascape.analysis.snapshots import Network, conditions, read_network
 from gammascape.analysis.thresholds import best_cells
-from gammascape.analysis.trend import SUMMARY_SCHEMA, TREND_SCHEMA, trends
+from gammascape.analysis.trend import GROUP, SUMMARY_SCHEMA, TREND_SCHEMA, trends
 from gammascape.study import Analysis
-
-GROUP = columns("dataset:str loss:str batch_size:int steps:int passes")
-"""Networks are compared within one of these."""
 
 _AT = columns("at:str level")
 _CERTAINTY = columns(
@@ -129,7 +126,7 @@ def _alike_but_for_model(
     thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
 ) -> Iterator[tuple[list[list[Network]], dict[str, Any]]]:
     """Networks that are compared, in a list for each version of the data, and the columns that they share."""
-    for key, group in best_cells(thresholds).group_by(list(GROUP), maintain_order=True):
+    for head, group in grouped(best_cells(thresholds), GROUP):
         cells = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
         folders = [cells_folder / row["cell"] for row in cells]
         for condition in conditions(folders):
@@ -140,9 +137,8 @@ def _alike_but_for_model(
                     parts.setdefault(network.data, []).append(network)
             if parts:
                 networks = list(parts.values())
-                shared = dict(zip(GROUP, key, strict=True)) | condition._asdict()
                 sizes = {"probes": networks[0][0].probes, "confidence": analysis.confidence}
-                yield networks, shared | sizes
+                yield networks, head | condition._asdict() | sizes
 
 
 def _of_equal_data(

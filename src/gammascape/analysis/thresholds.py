@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, columns
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.measure.outcome import Thresholds
 
 THRESHOLD_SCHEMA = SLICE_COLUMNS | columns(
@@ -49,8 +49,8 @@ def threshold_table(
     """
     level = (thresholds or Thresholds()).trained_below
     rows: list[dict[str, Any]] = []
-    for key, line in cells.sort("eta_log10").group_by(LINE, maintain_order=True):
-        shared = dict(zip(LINE, key, strict=True)) | {"depth_exponent": depth_exponent}
+    for shared, line in grouped(cells.sort("eta_log10"), LINE):
+        shared["depth_exponent"] = depth_exponent
         rows += [shared | edge for edge in edges_of_line(line, level)]
     return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA).sort(
         "gamma_log10", "seed", "data_seed", "edge"
@@ -170,9 +170,4 @@ def _interpolated(
 
 
 def _estimate(at: float, low: float, high: float, method: str) -> dict[str, Any]:
-    return {
-        "estimate_log10": at,
-        "estimate_low_log10": low,
-        "estimate_high_log10": high,
-        "method": method,
-    }
+    return with_ends("estimate", at, (low, high), "_log10") | {"method": method}

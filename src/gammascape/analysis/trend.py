@@ -8,17 +8,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import columns
-from gammascape.analysis.jackknife import Interval, jackknife
+from gammascape.analysis.cells import columns, windows, with_ends
+from gammascape.analysis.seeds import Interval, jackknife
 from gammascape.analysis.snapshots import Network
 from gammascape.study import Analysis
 
 Floats = NDArray[np.float64]
 
-_LABELS = columns(
-    "dataset:str loss:str batch_size:int steps:int passes at:str level measure:str layers:str "
-    "compared:str resampled:str"
-)
+GROUP = columns("dataset:str loss:str batch_size:int steps:int passes")
+"""Networks are compared within one of these."""
+
+_LABELS = GROUP | columns("at:str level measure:str layers:str compared:str resampled:str")
 TREND_SCHEMA = _LABELS | columns(
     "gamma_log10 value value_low value_high shuffled_mean shuffled_high p_value model_pairs:int "
     "networks:int probes:int confidence"
@@ -160,9 +160,7 @@ class _Pairs:
             rows.append(
                 {
                     "gamma_log10": float(gamma),
-                    "value": value,
-                    "value_low": interval.low,
-                    "value_high": interval.high,
+                    **with_ends("value", value, interval),
                     "shuffled_mean": float(shuffled.mean()),
                     "shuffled_high": float(np.quantile(shuffled, 0.95)),
                     "p_value": float((1 + (shuffled >= value).sum()) / (1 + len(shuffled))),
@@ -174,20 +172,18 @@ class _Pairs:
 
     def summary_row(self, units: Any, analysis: Analysis) -> dict[str, Any]:
         """Slope, difference of the ends, and the verdict."""
-        windows = [
-            np.array([gamma in span for gamma in self.gammas])
-            for span in (analysis.lazy, analysis.rich)
-        ]
+        spans = [span for _, span in windows(analysis)]
+        inside = [np.array([gamma in span for gamma in self.gammas]) for span in spans]
 
         def difference(matrix: Floats) -> float:
-            lazy, rich = _ends(matrix, windows)
+            lazy, rich = _ends(matrix, inside)
             return _mean(rich - lazy)
 
         def slope(matrix: Floats) -> float:
             return _slope(matrix, self.gammas)
 
         matrix = self._matrix()
-        both = np.array(_ends(matrix, windows))
+        both = np.array(_ends(matrix, inside))
         both = both[:, np.isfinite(both).all(0)]
         found = {"difference": difference, "slope": slope}
         intervals = {
@@ -202,11 +198,7 @@ class _Pairs:
             "verdict": _verdict([i for i in intervals.values() if i.low is not None]),
         }
         for name, function in found.items():
-            row |= {
-                name: _number(function(matrix)),
-                f"{name}_low": intervals[name].low,
-                f"{name}_high": intervals[name].high,
-            }
+            row |= with_ends(name, _number(function(matrix)), intervals[name])
         return row
 
     def _matrix(self, without: Sequence[int] = ()) -> Floats:

@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from gammascape.analysis.cka import debiased_cka, pair_vector
-from gammascape.analysis.jackknife import jackknife, seed_interval
 from gammascape.analysis.permuted import SHUFFLES, compare_outputs, compare_pairs
-from gammascape.analysis.seeds import mean_interval
+from gammascape.analysis.seeds import jackknife, mean_interval, seed_interval
 from gammascape.analysis.similarity import (
     FUNCTION_SCHEMA,
     SIMILARITY_SCHEMA,
