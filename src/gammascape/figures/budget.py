@@ -9,6 +9,7 @@ from altair.typing import ChartType
 from gammascape.figures import theme
 from gammascape.figures.tables import (
     ROW_LIMIT,
+    around,
     budget_line,
     count_of,
     extent,
@@ -37,9 +38,7 @@ _CAPTION = (
 def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     """Chart of one slice from its tables `budget` and `apex`; ValueError when they hold several."""
     if table.is_empty():
-        return theme.nothing(
-            figure="budget", title="No cell was trained", counts="0 cells", caption=_CAPTION
-        )
+        return theme.nothing("budget", "No cell was trained", "0 cells", _CAPTION)
     only_slice(table)
     cells = int(table.filter(pl.col("budget") == pl.col("budget").max())["cells"].sum())
     chart = alt.hconcat(_windows(table), _gammas(table, apex), spacing=36)
@@ -79,10 +78,9 @@ def _windows(table: pl.DataFrame) -> ChartType:
         .sort("budget", "gamma_log10")
         .head(ROW_LIMIT)
     )
-    xs = [extent(table["gamma_log10"])[0] - 0.3, extent(table["gamma_log10"])[1] + 0.3]
+    xs = around(table["gamma_log10"], 0.3)
     steps = sorted(set(mean["budget"]))
-    x = alt.X("gamma_log10:Q").scale(domain=xs, nice=False, zero=False)
-    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
+    x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     y = alt.Y("window_log10:Q", title="log₁₀(largest / smallest trained η) (decades)")
     y = y.scale(zero=True, padding=8)
     colour = alt.Color(
@@ -105,17 +103,11 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     low, high = extent(table["gamma_log10"])
     ys = [low - 0.5, high + 1.5]
     names = list(_SERIES)
-    points = pl.concat(
-        [
-            _points(apex, names[0], "largest_open_log10", None, "smallest_closed_log10"),
-            _points(
-                apex, names[1], "gamma_max_log10", "gamma_max_low_log10", "gamma_max_high_log10"
-            ),
-            _points(
-                apex, names[2], "gamma_best_log10", "gamma_best_low_log10", "gamma_best_high_log10"
-            ),
-        ]
-    ).filter(pl.col("gamma_log10").is_between(ys[0], ys[1]))
+    found = [_points(apex, names[0], "largest_open_log10", None, "smallest_closed_log10")]
+    for name, column in zip(names[1:], ("gamma_max", "gamma_best"), strict=True):
+        ends = (f"{column}{end}_log10" for end in ("", "_low", "_high"))
+        found.append(_points(apex, name, *ends))
+    points = pl.concat(found).filter(pl.col("gamma_log10").is_between(ys[0], ys[1]))
     points = points.with_columns(pl.col("low", "high").clip(*ys))
     budgets = sorted(set(apex["budget"]))
     domain = [0.8 * budgets[0], 1.25 * budgets[-1]]
@@ -123,8 +115,7 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     x = x.axis(
         title="budget T (steps)", values=theme.round_values(*domain), format="~s", labelOverlap=True
     )
-    y = alt.Y("gamma_log10:Q").scale(domain=ys, nice=False, zero=False)
-    y = y.axis(theme.decades_axis("feature learning strength γ (dimensionless)", ys))
+    y = theme.in_decades(alt.Y("gamma_log10:Q"), theme.GAMMA, ys)
     colour = alt.Color(
         "measured:N",
         scale=theme.series_scale(names, [colour for colour, _ in _SERIES.values()]),

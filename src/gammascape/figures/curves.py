@@ -43,13 +43,8 @@ def loss_curves(curves: pl.DataFrame) -> ChartType:
     only_slice(curves)
     shown, thinning = _thin(curves.filter(pl.col("step") >= 1, pl.col("relative_loss") > 0))
     longest = 1.0 if shown.is_empty() else extent(shown["step"])[1]
-    x = (
-        alt.X("step:Q", title="step t")
-        .scale(type="log", domain=[1, max(longest, 2)], nice=False)
-        .axis(values=[float(10**k) for k in range(8) if 10**k <= longest], format=",d")
-    )
     return _finish(
-        _lines(shown, x, "step"),
+        _lines(shown, theme.steps_x(longest), "step"),
         curves,
         figure="curves",
         title=f"{subject(curves)}: {_halving_words(curves)}",
@@ -65,14 +60,8 @@ def collapse(curves: pl.DataFrame) -> ChartType:
     only_slice(curves)
     positive = curves.filter(pl.col("tau") > 0, pl.col("relative_loss") > 0)
     shown, thinning = _thin(positive.with_columns(pl.col("tau").log10().alias("tau_log10")))
-    span = [0.0, 1.0]
-    if not shown.is_empty():
-        span = list(extent(shown["tau_log10"]))
-    x = (
-        alt.X("tau_log10:Q")
-        .scale(domain=span, nice=False, zero=False)
-        .axis(theme.decades_axis("rescaled time τ = ηt/γ (dimensionless)", span))
-    )
+    span = [0.0, 1.0] if shown.is_empty() else list(extent(shown["tau_log10"]))
+    x = theme.in_decades(alt.X("tau_log10:Q"), "rescaled time τ = ηt/γ (dimensionless)", span)
     return _finish(
         _lines(shown, x, "tau_log10"),
         curves,
@@ -162,7 +151,6 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
         highest = max(highest, min(most, 10.0))
         gammas = shown["gamma_log10"].unique().sort().to_list()
     lowest = max(lowest, 1e-12) * 0.9
-    ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
     chart: alt.Chart = (
         alt.Chart(shown.select(*_RUN, field, "relative_loss"))
         .mark_line(strokeWidth=1.6, opacity=0.9, clip=True)
@@ -171,14 +159,7 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
             y=alt.Y("relative_loss:Q", title="relative training loss (dimensionless)")
             .scale(type="log", domain=[lowest, 1.1 * highest], nice=False)
             .axis(values=theme.round_values(lowest, 1.1 * highest), format="~g"),
-            color=alt.Color("gamma_log10:Q")
-            .scale(scheme=alt.SchemeParams(name="viridis", extent=[0, 0.9]), domain=ends)
-            .legend(
-                title="γ",
-                values=theme.decades(ends[0], ends[1]),
-                labelExpr=theme.decades_expr("datum.value"),
-                gradientLength=200,
-            ),
+            color=theme.gamma_colour(gammas, 200),
             detail=["gamma_log10:Q", "seed:N", "data_seed:N"],
         )
         .properties(width=WIDTH, height=HEIGHT)
@@ -188,7 +169,7 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
 
 def _nothing(figure: str, caption: str) -> ChartType:
     title = "No cell of this slice has a loss curve to show"
-    return theme.nothing(figure=figure, title=title, counts="0 cells, 0 seeds", caption=caption)
+    return theme.nothing(figure, title, "0 cells, 0 seeds", caption)
 
 
 def _finish(

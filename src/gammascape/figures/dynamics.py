@@ -9,6 +9,7 @@ from altair.typing import ChartType
 
 from gammascape.figures import theme
 from gammascape.figures.tables import (
+    around,
     count_of,
     extent,
     series_names,
@@ -19,7 +20,6 @@ from gammascape.figures.tables import (
 
 WIDTH, HEIGHT = 320, 230
 _KEYS = ("slice", "series", "cell", "seed", "data_seed")
-_GAMMA = "feature learning strength γ (dimensionless)"
 _CAPTION = (
     "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ^(2/L), "
     "which is the same for all γ if loss curves collapse in τ; peak of the loss over the first loss, of "
@@ -37,7 +37,7 @@ class _Panel:
     title: str
     y_title: str
     points: pl.DataFrame
-    x_title: str = _GAMMA
+    x_title: str = theme.GAMMA
     guides: pl.DataFrame | None = None
 
 
@@ -47,10 +47,10 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     panels = [] if dynamics.is_empty() else _panels(table, scaling)
     if not panels:
         return theme.nothing(
-            figure="dynamics",
-            title="No run at large γ trained, none catapulted, and none was measured",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+            "dynamics",
+            "No run at large γ trained, none catapulted, and none was measured",
+            "0 cells, 0 seeds",
+            _CAPTION,
         )
     names = series_names(table)
     colour = alt.Color("series:N", scale=theme.series_scale(names)).legend(
@@ -81,7 +81,7 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
     level, words = ("half", "1/2")
     if scaled["half_tau"].null_count() > scaled["trained_tau"].null_count():
         level, words = ("trained", "that of a trained cell")
-    both = table.unique("cell").filter(
+    both = table.unique("cell", maintain_order=True).filter(
         pl.col("alignment_step").is_not_null(), pl.col("fall_step").is_not_null()
     )
     found = [
@@ -128,8 +128,7 @@ def _silent(both: pl.DataFrame) -> _Panel:
     )
     guide = None
     if not points.is_empty():
-        low = min(extent(points["x"])[0], extent(points["y"])[0])
-        high = max(extent(points["x"])[1], extent(points["y"])[1])
+        low, high = extent(pl.concat([points["x"], points["y"]]))
         guide = _line("", low, low, high, high)
     return _Panel(
         "Alignment against fall",
@@ -167,15 +166,9 @@ def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFra
 
 
 def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
-    def axis(column: str, title: str, most: int) -> dict[str, Any]:
-        domain = [extent(panel.points[column])[0] - 0.15, extent(panel.points[column])[1] + 0.15]
-        return {
-            "scale": alt.Scale(domain=domain, nice=False, zero=False),
-            "axis": theme.log10_axis(title, domain, most),
-        }
-
-    x = alt.X("x:Q", **axis("x", panel.x_title, 10))
-    y = alt.Y("y:Q", **axis("y", panel.y_title, 7))
+    xs, ys = (around(panel.points[column], 0.15) for column in ("x", "y"))
+    x = theme.spanning(alt.X("x:Q"), xs).axis(theme.log10_axis(panel.x_title, xs, 10))
+    y = theme.spanning(alt.Y("y:Q"), ys).axis(theme.log10_axis(panel.y_title, ys, 7))
     layers: list[Any] = []
     if panel.guides is not None:
         diagonal = panel.guides["series"].unique().to_list() == [""]
@@ -190,7 +183,7 @@ def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
     return alt.layer(*layers).properties(
         width=WIDTH,
         height=HEIGHT,
-        title=alt.TitleParams(text=panel.title, anchor="start", fontSize=11, frame="group"),
+        title=theme.named(panel.title, anchor="start", fontSize=11),
     )
 
 

@@ -34,10 +34,10 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     thresholds = thresholds.filter(pl.col("eta_log10").is_not_null())
     if thresholds.is_empty():
         return theme.nothing(
-            figure="edges",
-            title="No edge of training was found: no cell of the study trained",
-            counts="0 edges, 0 seeds",
-            caption=_CAPTION,
+            "edges",
+            "No edge of training was found: no cell of the study trained",
+            "0 edges, 0 seeds",
+            _CAPTION,
         )
     thresholds = with_series(thresholds)
     names = dict(thresholds.select("slice", "series").unique().iter_rows())
@@ -105,10 +105,8 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
     ys = _span(points["lower_log10"], points["upper_log10"], 0.5)
     if not fits.is_empty():
         ys = [ys[0] - 0.07 * (ys[1] - ys[0]), ys[1] + 0.1 * (ys[1] - ys[0])]  # room for the slopes
-    x = alt.X("x:Q").scale(domain=xs, nice=False, zero=False)
-    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
-    y = alt.Y("eta_log10:Q").scale(domain=ys, nice=False, zero=False)
-    y = y.axis(theme.decades_axis("learning rate η (dimensionless)", ys))
+    x = theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs)
+    y = theme.in_decades(alt.Y("eta_log10:Q"), theme.ETA, ys)
     colour = alt.Color(
         "measured:N",
         scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_COLOURS),
@@ -134,7 +132,7 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
     return alt.layer(*layers).properties(
         width=WIDTH,
         height=HEIGHT,
-        title=alt.TitleParams(text=series, anchor="middle", fontSize=12, frame="group"),
+        title=theme.named(series),
     )
 
 

@@ -31,10 +31,10 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
     fits = scaling.filter(pl.col("edge").is_in(_EDGES))
     if fits.is_empty():
         return theme.nothing(
-            figure="exponents",
-            title="No exponent could be fitted: too few gammas have a bracketed largest η",
-            counts="0 fits",
-            caption=_CAPTION,
+            "exponents",
+            "No exponent could be fitted: too few gammas have a bracketed largest η",
+            "0 fits",
+            _CAPTION,
         )
     fits = with_series(fits)
     names = series_names(fits)
@@ -82,7 +82,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
         pl.col("estimate_slope_low").clip(low, high).alias("low"),
         pl.col("estimate_slope_high").clip(low, high).alias("high"),
     ).sort("series", "measured")
-    x = alt.X("estimate_slope:Q").scale(domain=[low, high], nice=False, zero=False)
+    x = theme.spanning(alt.X("estimate_slope:Q"), (low, high))
     x = x.axis(title="slope d log η / d log γ (dimensionless)", tickCount=6)
     first = window == "lazy"
     y = alt.Y("series:N", sort=names, scale=alt.Scale(domain=names))
@@ -119,7 +119,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
         .properties(
             width=WIDTH,
             height=ROW_HEIGHT * len(names),
-            title=alt.TitleParams(text=title, anchor="middle", fontSize=12, frame="group"),
+            title=theme.named(title),
         )
     )
     return chart

@@ -49,10 +49,10 @@ def observables(
     )
     if found.is_empty():
         return theme.nothing(
-            figure="observables",
-            title="No cell of this slice was measured at its best η",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+            "observables",
+            "No cell of this slice was measured at its best η",
+            "0 cells, 0 seeds",
+            _CAPTION,
         )
     only_slice(found)
     measured = found.group_by("seed", "data_seed").agg(pl.col("observable").n_unique())
@@ -87,33 +87,12 @@ def observables(
 def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> list[ChartType]:
     longest = max(extent(found["step"])[1], 2.0)
     panels: list[ChartType] = []
-    ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
-    colour = (
-        alt.Color("gamma_log10:Q")
-        .scale(scheme=alt.SchemeParams(name="viridis", extent=[0, 0.9]), domain=ends)
-        .legend(
-            title="γ",
-            values=theme.decades(ends[0], ends[1]),
-            labelExpr=theme.decades_expr("datum.value"),
-            gradientLength=160,
-        )
-    )
+    colour = theme.gamma_colour(gammas, 160)
     sharp = found.filter(pl.col("observable") == _SHARPNESS)
     kernels = found.filter(pl.col("observable").is_in(list(_KERNELS))).with_columns(
         pl.col("observable").replace(_KERNELS).alias("kernel")
     )
     last = "kernels" if not kernels.is_empty() else "sharpness"
-
-    def x(title: bool) -> alt.X:
-        return (
-            alt.X("step:Q", title="step t" if title else None)
-            .scale(type="log", domain=[1, longest], nice=False)
-            .axis(
-                values=[float(10**k) for k in range(8) if 10**k <= longest],
-                format=",d",
-                labels=title,
-            )
-        )
 
     if not loss.is_empty():
         low, high = extent(loss["relative_loss"])
@@ -123,7 +102,7 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
             alt.Chart(thinned.select("gamma_log10", "step", "relative_loss"))
             .mark_line(strokeWidth=1.6, clip=True)
             .encode(
-                x=x(title=False),
+                x=theme.steps_x(longest, labels=False),
                 y=alt.Y("relative_loss:Q", title="relative loss (dimensionless)")
                 .scale(type="log", domain=[low, high], nice=False)
                 .axis(values=theme.round_values(low, high), format="~g"),
@@ -133,9 +112,9 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
             .properties(width=WIDTH, height=HEIGHT)
         )
     if not sharp.is_empty():
-        panels.append(_sharpness(sharp, x(title=last == "sharpness"), colour))
+        panels.append(_sharpness(sharp, theme.steps_x(longest, last == "sharpness"), colour))
     if not kernels.is_empty():
-        panels.append(_alignment(kernels, x(title=True), colour))
+        panels.append(_alignment(kernels, theme.steps_x(longest), colour))
     return panels
 
 
@@ -153,25 +132,8 @@ def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
         .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=16), clip=True)
         .encode(x=x, y=y, color=colour, detail="gamma_log10:N")
     )
-    limit = pl.DataFrame({"value": [STABLE_BELOW], "step": [1.0], "words": ["Nηλ = 2"]})
-    rule = (
-        alt.Chart(limit)
-        .mark_rule(color=theme.INK, strokeDash=[5, 3], strokeWidth=1.2)
-        .encode(y="value:Q")
-    )
-    words = (
-        alt.Chart(limit)
-        .mark_text(
-            align="left",
-            baseline="bottom",
-            dx=4,
-            dy=-2,
-            fontSize=theme.SIZES["note"],
-            color=theme.INK,
-        )
-        .encode(x="step:Q", y="value:Q", text="words:N")
-    )
-    return alt.layer(lines, rule, words).properties(width=WIDTH, height=HEIGHT)
+    limit = theme.stable_limit(STABLE_BELOW, baseline="bottom", dy=-2)
+    return alt.layer(lines, *limit).properties(width=WIDTH, height=HEIGHT)
 
 
 def _alignment(kernels: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:

@@ -9,6 +9,7 @@ from altair.typing import ChartType
 from gammascape.figures import theme
 from gammascape.figures.tables import (
     ROW_LIMIT,
+    around,
     count_of,
     extent,
     seed_count,
@@ -84,10 +85,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     used = pooled.filter(pl.col("slice").is_in(best["slice"].unique().to_list()))
     if best.is_empty():
         return theme.nothing(
-            figure="performance",
-            title=f"No cell has a {quantity.name}",
-            counts="0 cells",
-            caption=_caption(quantity, None),
+            "performance", f"No cell has a {quantity.name}", "0 cells", _caption(quantity, None)
         )
     names = series_names(best)
     seeds = scores.filter(last, pl.col("measure") == quantity.measure)
@@ -136,10 +134,8 @@ def _against_gamma(
     legend: alt.Legend | None,
     title: str = "",
 ) -> ChartType:
-    gammas = extent(mean["gamma_log10"])
-    xs = [gammas[0] - 0.3, gammas[1] + 0.3]
-    x = alt.X("gamma_log10:Q").scale(domain=xs, nice=False, zero=False)
-    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
+    xs = around(mean["gamma_log10"], 0.3)
+    x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     every = mean["value"] if seeds is None else pl.concat([mean["value"], seeds["value"]])
     low, high = (quantity.scale * end for end in extent(every.drop_nulls()))
     if quantity.log:
@@ -147,12 +143,11 @@ def _against_gamma(
     else:
         pad = 0.05 * (high - low) or 1.0
         domain = [low - pad, high + pad]
-    y = alt.Y("value:Q", title=title or quantity.axis).scale(domain=domain, nice=False, zero=False)
+    y = theme.spanning(alt.Y("value:Q", title=title or quantity.axis), domain)
     if quantity.log:
         y = y.scale(type="log", domain=domain, nice=False)
         y = y.axis(values=theme.round_values(*domain), format="~g")
-    step = min(_DODGE, 0.3 / len(names))
-    shift = {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
+    shift = theme.side_by_side(names, min(_DODGE, 0.3 / len(names)))
     rows = mean.select(
         "series",
         "gamma_log10",

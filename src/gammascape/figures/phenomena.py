@@ -32,10 +32,10 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
     """Charts of the table `phenomena`, with marks from the table `dynamics`."""
     if curves.is_empty():
         return theme.nothing(
-            figure="phenomena",
-            title="No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+            "phenomena",
+            "No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
+            "0 cells, 0 seeds",
+            _CAPTION,
         )
     curves = _complete(curves)
     drawn = _chosen(curves)
@@ -115,22 +115,14 @@ def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> Chart
         .legend(title=None, symbolType="stroke", orient="bottom", direction="horizontal")
     )
     marks = _marks(part, dynamics)
-
-    def x(labels: bool) -> alt.X:
-        ticks = [float(10**k) for k in range(8) if 10**k <= longest]
-        return (
-            alt.X("step:Q", title="step t" if labels else None)
-            .scale(type="log", domain=[1, longest], nice=False)
-            .axis(values=ticks, format=",d", labels=labels)
-        )
-
+    bare, x = (theme.steps_x(longest, labels) for labels in (False, True))
     loss = part.filter(pl.col("quantity") == "relative_loss", pl.col("value") > 0)
     below = part.filter(pl.col("quantity") != "relative_loss")
-    upper = _loss(loss, x(labels=False), colour, _words(part, marks, phenomenon))
+    upper = _loss(loss, bare, colour, _words(part, marks, phenomenon))
     lower = (
-        _sharpness(below, x(labels=True), colour)
+        _sharpness(below, x, colour)
         if phenomenon == _CATAPULT
-        else _alignment(below, marks, x(labels=True), colour)
+        else _alignment(below, marks, x, colour)
     )
     block: alt.VConcatChart = alt.vconcat(upper, lower, spacing=6).resolve_scale(color="shared")
     return block
@@ -147,11 +139,8 @@ def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartT
     low, high = extent(loss["value"])
     pad = 0.02 + 0.05 * (max(high, 0.0) - low)
     domain = [low - pad, max(high, 0.0) + pad]
-    y = (
-        alt.Y("value:Q")
-        .scale(domain=domain, nice=False, zero=False)
-        .axis(theme.log10_axis("relative loss (dimensionless)", domain, 5))
-    )
+    y = theme.spanning(alt.Y("value:Q"), domain)
+    y = y.axis(theme.log10_axis("relative loss (dimensionless)", domain, 5))
     chart: alt.Chart = (
         alt.Chart(loss.select("name", "step", "value"))
         .mark_line(strokeWidth=1.6, clip=True)
@@ -159,9 +148,7 @@ def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartT
         .properties(
             width=WIDTH,
             height=LOSS_HEIGHT,
-            title=alt.TitleParams(
-                text=words.split("\n"), anchor="start", fontSize=11, frame="group"
-            ),
+            title=theme.named(words.split("\n"), anchor="start", fontSize=11),
         )
     )
     return chart
@@ -173,23 +160,15 @@ def _sharpness(below: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     limit_at = math.log10(STABLE_BELOW)
     low, high = extent(below["value"])
     domain = [min(low, limit_at) - 0.15, max(high, limit_at) + 0.15]
-    y = (
-        alt.Y("value:Q")
-        .scale(domain=domain, nice=False, zero=False)
-        .axis(theme.log10_axis("Nηλ (dimensionless)", domain, 5))
-    )
+    y = theme.spanning(alt.Y("value:Q"), domain)
+    y = y.axis(theme.log10_axis("Nηλ (dimensionless)", domain, 5))
     lines = (
         alt.Chart(below.select("name", "step", "value"))
         .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
         .encode(x=x, y=y, color=colour)
     )
-    limit = pl.DataFrame({"value": [limit_at], "step": [1.0], "words": ["Nηλ = 2"]})
-    base = alt.Chart(limit).encode(y="value:Q")
-    rule = base.mark_rule(color=theme.INK, strokeDash=[5, 3], strokeWidth=1.2)
-    note = base.mark_text(
-        align="left", baseline="top", dx=4, dy=3, fontSize=theme.SIZES["note"], color=theme.INK
-    ).encode(x="step:Q", text="words:N")
-    return alt.layer(lines, rule, note).properties(width=WIDTH, height=BELOW_HEIGHT)
+    limit = theme.stable_limit(limit_at, baseline="top", dy=3)
+    return alt.layer(lines, *limit).properties(width=WIDTH, height=BELOW_HEIGHT)
 
 
 def _alignment(below: pl.DataFrame, marks: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:

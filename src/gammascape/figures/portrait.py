@@ -124,13 +124,9 @@ def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
     xs = list(extent(pl.concat([tiles["x"], tiles["x2"]])))
     ys = list(extent(pl.concat([tiles["y"], tiles["y2"]])))
     sides = {
-        "x": alt.X("x:Q")
-        .scale(domain=xs, nice=False, zero=False)
-        .axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs, grid=False)),
+        "x": theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs, grid=False),
         "x2": alt.X2("x2:Q"),
-        "y": alt.Y("y:Q")
-        .scale(domain=ys, nice=False, zero=False)
-        .axis(theme.decades_axis("learning rate η (dimensionless)", ys, 12, grid=False)),
+        "y": theme.in_decades(alt.Y("y:Q"), theme.ETA, ys, 12, grid=False),
         "y2": alt.Y2("y2:Q"),
         "tooltip": _tooltip(),
     }

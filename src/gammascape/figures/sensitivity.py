@@ -30,10 +30,10 @@ def sensitivity(table: pl.DataFrame) -> ChartType:
     )
     if moved.is_empty():
         return theme.nothing(
-            figure="sensitivity",
-            title="No edge of training was found that a threshold could move",
-            counts="0 edges",
-            caption=_CAPTION,
+            "sensitivity",
+            "No edge of training was found that a threshold could move",
+            "0 edges",
+            _CAPTION,
         )
     moved = with_series(moved).with_columns(
         pl.col("factor").replace_strict(_FACTORS, return_dtype=pl.String).alias("change"),
@@ -104,7 +104,5 @@ def _panel(moved: pl.DataFrame, table: pl.DataFrame, name: str, reach: float) ->
     ).properties(
         width=WIDTH,
         height=ROW_HEIGHT * len(present),
-        title=alt.TitleParams(
-            text=f"{_WORDS[name]}: {label}", anchor="middle", fontSize=12, frame="group"
-        ),
+        title=theme.named(f"{_WORDS[name]}: {label}"),
     )

@@ -11,6 +11,7 @@ from altair.typing import ChartType
 from gammascape.figures import theme
 from gammascape.figures.tables import (
     ROW_LIMIT,
+    around,
     budget_line,
     count_of,
     every_kth,
@@ -45,10 +46,10 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
     pairs = pairs.filter(at="steps", depth_a=1.0, depth_b=1.0)
     if pairs["cka"].null_count() == pairs.height:
         return theme.nothing(
-            figure="similarity",
-            title="There is no pair of trained networks to compare",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+            "similarity",
+            "There is no pair of trained networks to compare",
+            "0 cells, 0 seeds",
+            _CAPTION,
         )
     groups = pairs.select(_GROUP).unique().sort(_GROUP).rows()
     parts = [pairs.filter(**dict(zip(_GROUP, group, strict=True))) for group in groups]
@@ -177,14 +178,11 @@ def _line_chart(lines: pl.DataFrame) -> ChartType:
     colours = {_MEAN: "#222222", _PAIR: "#a89a7d", _SAME: "#0072b2"}
     strokes = {_MEAN: (3.0, [1, 0]), _PAIR: (1.2, [1, 0]), _SAME: (2.0, [6, 3])}
     kinds = [kind for kind in colours if kind in lines["kind"]]
-    low, high = extent(lines["gamma_log10"])
-    xs = [low - 0.3, high + 0.3]
+    xs = around(lines["gamma_log10"], 0.3)
     base = (
         alt.Chart(lines)
         .encode(
-            x=alt.X("gamma_log10:Q")
-            .scale(domain=xs, nice=False, zero=False)
-            .axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs)),
+            x=theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs),
             y=alt.Y("cka:Q", title="CKA (dimensionless)").scale(zero=False),
             color=alt.Color("kind:N", title="pairs of equal γ")
             .scale(domain=kinds, range=[colours[kind] for kind in kinds])

@@ -9,7 +9,7 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures import theme
-from gammascape.figures.tables import budget_line, count_of, extent, study_line
+from gammascape.figures.tables import around, budget_line, count_of, extent, study_line
 
 WIDTH, HEIGHT = 330, 230
 _GROUP = ["dataset", "loss", "batch_size", "steps"]
@@ -46,10 +46,7 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
     summary = _widest(summary.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     if trend.is_empty():
         return theme.nothing(
-            figure="similarity_trend",
-            title="No two networks have the same γ",
-            counts="0 networks",
-            caption=_CAPTION,
+            "similarity_trend", "No two networks have the same γ", "0 networks", _CAPTION
         )
     levels = trend.drop_nulls("level")["level"].unique().sort(descending=True).cast(pl.String)
     # A level looks the same in all groups: the darker, the more has been learned.
@@ -100,8 +97,7 @@ def _row(
     part: pl.DataFrame, measure: str, looks: Mapping[str, tuple[str, str]], last: bool
 ) -> ChartType:
     shown = part.filter(measure=measure)
-    low, high = extent(part["gamma_log10"])
-    xs = [low - 0.3, high + 0.3]
+    xs = around(part["gamma_log10"], 0.3)
     ys = [min(0.0, extent(shown["value"])[0]), 1.0]
     steps = shown.filter(at="steps").with_columns(series=pl.col("compared").replace_strict(_WORDS))
     kinds = {
@@ -133,9 +129,8 @@ def _panel(
     # Bars of several series at one gamma stand beside one another.
     apart = 0.015 * (xs[1] - xs[0])
     names = list(panel.looks)
-    place = {name: (k - (len(names) - 1) / 2) * apart for k, name in enumerate(names)}
     drawn = table.with_columns(
-        x=pl.col("gamma_log10") + pl.col("series").replace_strict(place),
+        x=pl.col("gamma_log10") + pl.col("series").replace_strict(theme.side_by_side(names, apart)),
         low=pl.col("value_low").clip(*ys),
         high=pl.col("value_high").clip(*ys),
         whole=pl.col("model_pairs") == pl.col("model_pairs").max().over("compared"),
@@ -147,8 +142,8 @@ def _panel(
     colour = alt.Color("series:N", title=panel.legend, scale=scales[0])
     shape = alt.Shape("series:N", title=panel.legend, scale=scales[1])
     shown = legend if panel.last else None
-    words = "feature learning strength γ (dimensionless)" if panel.last else ""
-    x = alt.X("x:Q").scale(domain=xs, nice=False, zero=False).axis(theme.decades_axis(words, xs))
+    words = theme.GAMMA if panel.last else ""
+    x = theme.in_decades(alt.X("x:Q"), words, xs)
     y = alt.Y("value:Q", title=f"{value} (dimensionless)").scale(domain=ys, nice=False)
     base: alt.Chart = alt.Chart(drawn).encode(
         x=x,
@@ -205,9 +200,7 @@ def _chance(table: pl.DataFrame, xs: list[float], ys: list[float]) -> tuple[Any,
         fontSize=theme.SIZES["note"],
     )
     return (
-        shaded.encode(
-            x=alt.X("x:Q").scale(domain=xs, nice=False, zero=False), y="reached:Q", y2="floor:Q"
-        ),
+        shaded.encode(x=theme.spanning(alt.X("x:Q"), xs), y="reached:Q", y2="floor:Q"),
         note.encode(x="x:Q", y="reached:Q"),
     )
 

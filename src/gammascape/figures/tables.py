@@ -109,6 +109,12 @@ def extent(values: pl.Series) -> tuple[float, float]:
     return float(cast(float, values.min())), float(cast(float, values.max()))
 
 
+def around(values: pl.Series, margin: float) -> list[float]:
+    """The `extent` of `values`, wider by a margin on both sides."""
+    low, high = extent(values)
+    return [low - margin, high + margin]
+
+
 def every_kth(values: Sequence[float], most: int) -> list[float]:
     """Evenly thinned `values`, at most `most` of them, the first always kept."""
     return list(values)[:: max(1, math.ceil(len(values) / max(1, most)))]

@@ -4,11 +4,16 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
+
+Channel = TypeVar("Channel", alt.X, alt.Y)
+
+GAMMA = "feature learning strength γ (dimensionless)"
+ETA = "learning rate η (dimensionless)"
 
 # DejaVu Sans and Verdana are equally wide, and have the raised digits that axes are labelled with.
 FONT = "'DejaVu Sans', Verdana, sans-serif"
@@ -131,7 +136,7 @@ def finish(
     return cast(ChartType, styled)
 
 
-def nothing(*, figure: str, title: str, counts: str, caption: str) -> ChartType:
+def nothing(figure: str, title: str, counts: str, caption: str) -> ChartType:
     """The figure of an empty table: the words, and a note in place of a drawing."""
     chart: alt.Chart = (
         alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
@@ -270,6 +275,66 @@ def log10_axis(title: str, domain: Sequence[float], most: int = 7, **options: An
         labelFlush=False,
         **options,
     )
+
+
+def spanning(channel: Channel, domain: Sequence[float]) -> Channel:
+    """A position with this domain as it is, neither rounded nor reaching to zero."""
+    return cast(Channel, channel.scale(domain=list(domain), nice=False, zero=False))
+
+
+def in_decades(
+    channel: Channel, title: str, domain: Sequence[float], most: int = 10, **options: Any
+) -> Channel:
+    """A position over log10 values, from end to end of `domain`, with `decades_axis`."""
+    axis = decades_axis(title, domain, most, **options)
+    return cast(Channel, spanning(channel, domain).axis(axis))
+
+
+def steps_x(longest: float, labels: bool = True) -> alt.X:
+    """The axis of steps, counted from 1, on a log scale; without labels above another panel."""
+    values = [float(10**k) for k in range(8) if 10**k <= longest]
+    x = alt.X("step:Q", title="step t" if labels else None)
+    x = x.scale(type="log", domain=[1, max(longest, 2)], nice=False)
+    return cast(alt.X, x.axis(values=values, format=",d", **({} if labels else {"labels": False})))
+
+
+def gamma_colour(gammas: Sequence[float], length: int) -> alt.Color:
+    """Dark to bright from small to large gamma; `length` is that of the legend in pixels."""
+    ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
+    scheme = alt.SchemeParams(name="viridis", extent=[0, 0.9])
+    colour = alt.Color("gamma_log10:Q").scale(scheme=scheme, domain=ends)
+    labels = {"values": decades(*ends), "labelExpr": decades_expr("datum.value")}
+    return cast(alt.Color, colour.legend(title="γ", gradientLength=length, **labels))
+
+
+def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:
+    """Where each of several symbols at one place stands, `step` from the next."""
+    return {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
+
+
+def stable_limit(at: float, **place: Any) -> list[alt.Chart]:
+    """The line Nηλ = 2 at height `at`, up to which gradient descent stays on a quadratic, and its name."""
+    data = pl.DataFrame({"value": [at], "step": [1.0], "words": ["Nηλ = 2"]})
+    base = alt.Chart(data).encode(y="value:Q")
+    note = base.mark_text(align="left", dx=4, fontSize=SIZES["note"], color=INK, **place)
+    return [
+        base.mark_rule(color=INK, strokeDash=[5, 3], strokeWidth=1.2),
+        note.encode(x="step:Q", text="words:N"),
+    ]
+
+
+def named(text: str | list[str], **options: Any) -> alt.TitleParams:
+    """The title of a panel."""
+    shown = {"anchor": "middle", "fontSize": 12, "frame": "group"} | options
+    return alt.TitleParams(text=text, **shown)
+
+
+def intervals(
+    base: alt.Chart, width: float = 1.4, low: str = "low", high: str = "high", **options: Any
+) -> alt.Chart:
+    """Upright bars between two columns; `options` are of the encoding."""
+    rule = base.mark_rule(strokeWidth=width)
+    return cast(alt.Chart, rule.encode(y=alt.Y(f"{low}:Q"), y2=f"{high}:Q", **options))
 
 
 def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) -> alt.Scale:

@@ -51,10 +51,10 @@ def along_factor(
             panels.append(panel.properties(title=heading) if len(groups) > 1 else panel)
     if not panels:
         return theme.nothing(
-            figure=factor,
-            title=_NOTHING["edges" if factor in edges else "data"],
-            counts="0 fits" if factor in edges else "0 cells",
-            caption=_caption(factor),
+            factor,
+            _NOTHING["edges" if factor in edges else "data"],
+            "0 fits" if factor in edges else "0 cells",
+            _caption(factor),
         )
     slices = rows["slice"].n_unique()
     seeds = int(extent(rows["seeds"])[1])

@@ -7,6 +7,8 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from gammascape.figures import theme
+
 MEASURES = {"accuracy": "test accuracy", "test_loss": "test loss"}
 _DODGE = 0.06
 """Share of the distance between two values by which symbols stand beside each other."""
@@ -58,7 +60,7 @@ def dodged(rows: pl.DataFrame, factor: str, by: str, names: Sequence[str]) -> pl
     """Rows with `at`: the factor on its axis, moved a little so that no symbol hides another."""
     places = sorted(rows.select(place(rows, factor)).to_series().unique())
     step = min(np.diff(places), default=1.0) * _DODGE
-    shift = {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
+    shift = theme.side_by_side(names, step)
     return rows.with_columns(
         at=place(rows, factor) + pl.col(by).replace_strict(shift, return_dtype=pl.Float64)
     )

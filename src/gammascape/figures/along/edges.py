@@ -91,8 +91,7 @@ def batch_size(rows: pl.DataFrame) -> ChartType | None:
         domain = [extent(part["estimate"])[0] - 0.5, extent(part["estimate"])[1] + 0.5]
         for window, words in _WINDOWS.items():
             x = axis_of(rows, "batch_size", title=last)
-            y = alt.Y("estimate:Q").scale(domain=domain, nice=False, zero=False)
-            y = y.axis(theme.decades_axis(axis, domain, 6))
+            y = theme.in_decades(alt.Y("estimate:Q"), axis, domain, 6)
             inside = part.filter(window=window)
             layers = _edge_layers(inside, x, y, domain, edges, last and window == "rich")
             if not inside.is_empty():
