@@ -12,7 +12,7 @@ from gammascape.analysis.cells import (
     SLICE_COLUMNS,
     columns,
     grouped,
-    judged,
+    judgement,
     open_arrays,
     with_ends,
 )
@@ -73,8 +73,8 @@ def budget_table(
     frames = [
         pl.DataFrame(
             [
-                {name: row[name] for name in (*LINE, "eta_log10", "cell")} | judgement
-                for judgement in _judge_at_all(row, history, thresholds)
+                {name: row[name] for name in (*LINE, "eta_log10", "cell")} | found
+                for found in _judge_at_all(row, history, thresholds)
             ],
             infer_schema_length=None,
         )
@@ -129,7 +129,7 @@ def judge_history(
             peak_loss=float(peaks[last - 1]) if finite else None,
             active_fraction=None,
         )
-        outcome = judged(facts, thresholds)
+        outcome = judgement(facts, thresholds)
         found.append({"budget": end} | {name: outcome[name] for name in _JUDGED})
     return found
 

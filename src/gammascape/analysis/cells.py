@@ -159,7 +159,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
     return {
         **labels,
         **point_of(folder, record),
-        **judged(facts, thresholds),
+        **judgement(facts, thresholds),
         "dtype": record["dtype"],
         "gamma": 10.0 ** float(record["gamma"]),
         "eta": 10.0 ** float(record["eta"]),
@@ -189,7 +189,7 @@ def point_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def judged(facts: Facts, thresholds: Thresholds) -> dict[str, Any]:
+def judgement(facts: Facts, thresholds: Thresholds) -> dict[str, Any]:
     """Columns of CELL_SCHEMA that follow from the facts of a run: status, flags and losses."""
     found = asdict(facts) | asdict(judge(facts, thresholds))
     return {name: found[name] for name in CELL_SCHEMA if name in found}

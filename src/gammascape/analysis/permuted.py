@@ -6,6 +6,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from gammascape.analysis.cka import debiased_cka
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -29,7 +31,7 @@ def compare_pairs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
 
     With shuffled probes the mean of their product is exactly 0, and its variance 2 / (P (P - 3)).
     """
-    return _compare(vectors, _orders_of_pairs(probes))
+    return _compare(debiased_cka(vectors), vectors, _orders_of_pairs(probes))
 
 
 def compare_outputs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
@@ -37,7 +39,7 @@ def compare_outputs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
     outputs = np.arange(vectors.shape[1] // probes)
     width = len(outputs)
     orders = [(order[:, None] * width + outputs).ravel() for order in _orders(probes)]
-    return _compare(vectors, orders)
+    return _compare(vectors @ vectors.T, vectors, orders)
 
 
 @cache
@@ -54,7 +56,7 @@ def _orders_of_pairs(probes: int) -> list[Indices]:
     return [place[order[first], order[second]] for order in _orders(probes)]
 
 
-def _compare(vectors: Floats, orders: list[Indices]) -> SimilarityWithBaseline:
+def _compare(values: Floats, vectors: Floats, orders: list[Indices]) -> SimilarityWithBaseline:
     single = vectors.astype(np.float32)
     # Rows are gathered faster than columns.
     columns = np.ascontiguousarray(single.T)
@@ -64,4 +66,4 @@ def _compare(vectors: Floats, orders: list[Indices]) -> SimilarityWithBaseline:
         product = single @ columns[order]
         # Shuffling the other side is another draw of the same law; one of the two is taken for both orders.
         shuffled[k] = np.where(upper, product, product.T)
-    return SimilarityWithBaseline(vectors @ vectors.T, shuffled)
+    return SimilarityWithBaseline(values, shuffled)

@@ -8,7 +8,7 @@ import polars as pl
 
 from gammascape.analysis import theory
 from gammascape.analysis.budget import Losses
-from gammascape.analysis.cells import CELL_SCHEMA, judged
+from gammascape.analysis.cells import CELL_SCHEMA, judgement
 from gammascape.analysis.curves import History, curves_of
 from gammascape.analysis.thresholds import best_cells
 from gammascape.measure.outcome import Facts, Thresholds
@@ -52,7 +52,7 @@ def toy_cell_table(
         rows.append(
             {
                 **labels,
-                **judged(facts, thresholds),
+                **judgement(facts, thresholds),
                 "cell": name,
                 "dtype": "float64",
                 "gamma_log10": gamma_log10[k],

@@ -1,22 +1,10 @@
 """What a larger budget of steps opens: the window of learning rates, the largest and the best gamma."""
 
-from typing import Any
-
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    around,
-    budget_line,
-    count_of,
-    extent,
-    only_slice,
-    seed_count,
-    subject,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 330, 300
 _SERIES = {
@@ -39,7 +27,7 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     """Chart of one slice from its tables `budget` and `apex`; ValueError when they hold several."""
     if table.is_empty():
         return theme.nothing("budget", "No cell was trained", "0 cells", _CAPTION)
-    only_slice(table)
+    tables.only_slice(table)
     cells = int(table.filter(pl.col("budget") == pl.col("budget").max())["cells"].sum())
     chart = alt.hconcat(_windows(table), _gammas(table, apex), spacing=36)
     return theme.finish(
@@ -47,9 +35,9 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
         figure="budget",
         title=_title(table, apex),
         subtitle=[
-            f"{count_of(cells, 'cell')}, {count_of(seed_count(table), 'seed')}, judged at "
-            f"{count_of(apex.height, 'budget')} of T steps",
-            budget_line(table),
+            f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(table), 'seed')}, judged at "
+            f"{tables.count_of(apex.height, 'budget')} of T steps",
+            tables.budget_line(table),
         ],
         caption=_CAPTION,
         width=96,
@@ -59,13 +47,13 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
 def _title(table: pl.DataFrame, apex: pl.DataFrame) -> str:
     known = apex.filter(pl.col("largest_open_log10").is_not_null()).sort("budget")
     if known.is_empty():
-        return f"{subject(table)}: nothing trains within the budget"
+        return f"{tables.subject(table)}: nothing trains within the budget"
     first, last = known.row(0, named=True), known.row(-1, named=True)
     ends = [theme.power_of_ten(row["largest_open_log10"]) for row in (first, last)]
     if ends[0] == ends[1]:
-        return f"{subject(table)}: γ up to {ends[1]} trains from {first['budget']} steps on"
+        return f"{tables.subject(table)}: γ up to {ends[1]} trains from {first['budget']} steps on"
     return (
-        f"{subject(table)}: the largest γ that trains rises from {ends[0]} after "
+        f"{tables.subject(table)}: the largest γ that trains rises from {ends[0]} after "
         f"{first['budget']} to {ends[1]} after {last['budget']} steps"
     )
 
@@ -76,9 +64,9 @@ def _windows(table: pl.DataFrame) -> ChartType:
         .group_by("budget", "gamma_log10")
         .agg(pl.col("window_log10").mean())
         .sort("budget", "gamma_log10")
-        .head(ROW_LIMIT)
+        .head(tables.ROW_LIMIT)
     )
-    xs = around(table["gamma_log10"], 0.3)
+    xs = tables.around(table["gamma_log10"], 0.3)
     steps = sorted(set(mean["budget"]))
     x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     y = alt.Y("window_log10:Q", title="log₁₀(largest / smallest trained η) (decades)")
@@ -100,7 +88,7 @@ def _windows(table: pl.DataFrame) -> ChartType:
 
 
 def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
-    low, high = extent(table["gamma_log10"])
+    low, high = tables.extent(table["gamma_log10"])
     ys = [low - 0.5, high + 1.5]
     names = list(_SERIES)
     found = [_points(apex, names[0], "largest_open_log10", None, "smallest_closed_log10")]
@@ -156,12 +144,10 @@ def _theory(apex: pl.DataFrame, ys: list[float]) -> list[alt.Chart]:
         return []
     depth = int(apex["depth_exponent"][0])
     law = "γ = exp(2T)" if depth == 2 else f"γ ∝ T{theme.exponent_text(depth / (depth - 2))}"
-    place: dict[str, Any] = {"align": "left", "dx": 8, "dy": 12, "fontSize": 12}
     base = alt.Chart(line).encode(x=alt.X("budget:Q"), y=alt.Y(f"{column}:Q"))
     text = alt.Chart(line.head(1).with_columns(law=pl.lit(f"toy: {law}")))
     words = text.encode(x=alt.X("budget:Q"), y=alt.Y(f"{column}:Q"), text=alt.Text("law:N"))
     return [
         base.mark_line(color=theme.INK, strokeDash=[6, 4], strokeWidth=1.6),
-        words.mark_text(**place, stroke=theme.HALO, strokeWidth=4),
-        words.mark_text(**place, color=theme.INK),
+        *theme.haloed(words, theme.INK, 4, align="left", dx=8, dy=12, fontSize=12),
     ]

@@ -6,17 +6,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    budget_line,
-    count_of,
-    every_kth,
-    extent,
-    only_slice,
-    seed_count,
-    subject,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 460, 340
 RICH_FROM = 1.0  # log10 gamma from which the collapse is expected
@@ -40,14 +30,14 @@ def loss_curves(curves: pl.DataFrame) -> ChartType:
     """Chart of one slice of `curves`: relative loss against step."""
     if curves.is_empty():
         return _nothing("curves", _LOSS_CAPTION)
-    only_slice(curves)
+    tables.only_slice(curves)
     shown, thinning = _thin(curves.filter(pl.col("step") >= 1, pl.col("relative_loss") > 0))
-    longest = 1.0 if shown.is_empty() else extent(shown["step"])[1]
+    longest = 1.0 if shown.is_empty() else tables.extent(shown["step"])[1]
     return _finish(
         _lines(shown, theme.steps_x(longest), "step"),
         curves,
         figure="curves",
-        title=f"{subject(curves)}: {_halving_words(curves)}",
+        title=f"{tables.subject(curves)}: {_halving_words(curves)}",
         note=thinning,
         caption=_LOSS_CAPTION,
     )
@@ -57,16 +47,16 @@ def collapse(curves: pl.DataFrame) -> ChartType:
     """Chart of one slice of `curves`: relative loss against tau = eta t / gamma."""
     if curves.is_empty():
         return _nothing("collapse", _COLLAPSE_CAPTION)
-    only_slice(curves)
+    tables.only_slice(curves)
     positive = curves.filter(pl.col("tau") > 0, pl.col("relative_loss") > 0)
     shown, thinning = _thin(positive.with_columns(pl.col("tau").log10().alias("tau_log10")))
-    span = [0.0, 1.0] if shown.is_empty() else list(extent(shown["tau_log10"]))
+    span = [0.0, 1.0] if shown.is_empty() else list(tables.extent(shown["tau_log10"]))
     x = theme.in_decades(alt.X("tau_log10:Q"), "rescaled time τ = ηt/γ (dimensionless)", span)
     return _finish(
         _lines(shown, x, "tau_log10"),
         curves,
         figure="collapse",
-        title=f"{subject(curves)}: {_collapse_words(curves)}",
+        title=f"{tables.subject(curves)}: {_collapse_words(curves)}",
         note=thinning,
         caption=_COLLAPSE_CAPTION,
     )
@@ -104,7 +94,7 @@ def _collapse_words(curves: pl.DataFrame) -> str:
     rich = reached.filter(pl.col("gamma_log10") >= RICH_FROM)
     if rich.height < 2:
         return "loss in rescaled time τ = ηt/γ"
-    low, high = extent(rich["tau"])
+    low, high = tables.extent(rich["tau"])
     return (
         f"the loss halves at τ = {_two_digits(low)} to {_two_digits(high)} "
         f"for γ = {_gamma(rich.row(0, named=True))} to {_gamma(rich.row(-1, named=True))}"
@@ -123,7 +113,7 @@ def _gamma(row: dict[str, Any]) -> str:
 def _thin(curves: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     """Few enough rows to draw: fewer seeds, then fewer gammas, then fewer points of each line."""
     notes = ""
-    most_runs = ROW_LIMIT // _FEWEST_POINTS
+    most_runs = tables.ROW_LIMIT // _FEWEST_POINTS
     if curves.select(_RUN).unique().height > most_runs:
         seed, data_seed = (
             curves.select("seed", "data_seed").unique().sort("seed", "data_seed").row(0)
@@ -131,21 +121,20 @@ def _thin(curves: pl.DataFrame) -> tuple[pl.DataFrame, str]:
         curves = curves.filter(seed=seed, data_seed=data_seed)
         notes += " · first seed only"
     gammas = curves["gamma_log10"].unique().sort().to_list()
-    kept = every_kth(gammas, most_runs)
+    kept = tables.every_kth(gammas, most_runs)
     if len(kept) < len(gammas):
         curves = curves.filter(pl.col("gamma_log10").is_in(kept))
         notes += f" · {len(kept)} of {len(gammas)} γ"
     runs = max(1, curves.select(_RUN).unique().height)
     # The last point of a line stays, and the others are dropped evenly.
-    every = (pl.len() / (ROW_LIMIT // runs)).ceil().cast(pl.Int64)
-    from_last = pl.len() - 1 - pl.int_range(pl.len())
-    return curves.sort(*_RUN, "step").filter((from_last % every == 0).over(_RUN)), notes
+    every = (pl.len() / (tables.ROW_LIMIT // runs)).ceil().cast(pl.Int64)
+    return curves.sort(*_RUN, "step").filter(tables.every_nth_from_last(every, _RUN)), notes
 
 
 def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
     lowest, highest, gammas = 0.5, 1.0, [0.0]
     if not shown.is_empty():
-        least, most = extent(shown["relative_loss"])
+        least, most = tables.extent(shown["relative_loss"])
         lowest = min(lowest, least)
         # A catapult may climb far above the baseline; the fall below it is what is compared.
         highest = max(highest, min(most, 10.0))
@@ -181,9 +170,9 @@ def _finish(
         figure=figure,
         title=title,
         subtitle=[
-            f"{count_of(runs, 'cell')} (best η at each of {curves['gamma_log10'].n_unique()} γ), "
-            f"{count_of(seed_count(curves), 'seed')}{note}",
-            budget_line(curves),
+            f"{tables.count_of(runs, 'cell')} (best η at each of {curves['gamma_log10'].n_unique()} γ), "
+            f"{tables.count_of(tables.seed_count(curves), 'seed')}{note}",
+            tables.budget_line(curves),
         ],
         caption=caption,
     )

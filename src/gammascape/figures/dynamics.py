@@ -7,16 +7,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    around,
-    count_of,
-    extent,
-    series_names,
-    series_title,
-    study_line,
-    with_series,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 320, 230
 _KEYS = ("slice", "series", "cell", "seed", "data_seed")
@@ -43,7 +34,7 @@ class _Panel:
 
 def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     """Panels of the tables `dynamics` and `dynamics_scaling` that have something to show, two in a row."""
-    table = with_series(dynamics) if not dynamics.is_empty() else dynamics
+    table = tables.with_series(dynamics) if not dynamics.is_empty() else dynamics
     panels = [] if dynamics.is_empty() else _panels(table, scaling)
     if not panels:
         return theme.nothing(
@@ -52,13 +43,8 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
             "0 cells, 0 seeds",
             _CAPTION,
         )
-    names = series_names(table)
-    colour = alt.Color("series:N", scale=theme.series_scale(names)).legend(
-        title=series_title(table), orient="right"
-    )
-    shape = alt.Shape("series:N", scale=theme.series_scale(names, theme.SERIES_SHAPES)).legend(
-        title=series_title(table), orient="right"
-    )
+    names = tables.series_names(table)
+    colour, shape = theme.series_encodings(names, title=tables.series_title(table), orient="right")
     charts = [_chart(panel, colour, shape) for panel in panels]
     rows = [alt.hconcat(*charts[k : k + 2], spacing=30) for k in range(0, len(charts), 2)]
     cells = table["cell"].n_unique()
@@ -68,8 +54,8 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
         figure="dynamics",
         title=_title(scaling),
         subtitle=[
-            f"{count_of(cells, 'cell')} in {count_of(len(names), 'slice')}, {count_of(seeds, 'seed')}",
-            study_line(dynamics),
+            f"{tables.count_of(cells, 'cell')} in {tables.counts_of(slice=len(names), seed=seeds)}",
+            tables.study_line(dynamics),
         ],
         caption=_CAPTION,
         width=100,
@@ -91,19 +77,15 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
             _points(scaled, f"{level}_tau"),
         ),
         _with_guides(
-            _Panel(
-                "Catapults",
-                "peak / first loss (dimensionless)",
-                _points(table.filter(path="catapult"), "peak_ratio"),
-            ),
+            "Catapults",
+            "peak / first loss (dimensionless)",
+            _points(table.filter(path="catapult"), "peak_ratio"),
             scaling.filter(quantity="catapult_peak"),
         ),
         _with_guides(
-            _Panel(
-                "Sharpening, end over start",
-                "sharpening factor (dimensionless)",
-                _points(scaled, "sharpening_factor"),
-            ),
+            "Sharpening, end over start",
+            "sharpening factor (dimensionless)",
+            _points(scaled, "sharpening_factor"),
             scaling.filter(quantity="sharpening_factor", window="rich"),
         ),
         _silent(both),
@@ -128,7 +110,7 @@ def _silent(both: pl.DataFrame) -> _Panel:
     )
     guide = None
     if not points.is_empty():
-        low, high = extent(pl.concat([points["x"], points["y"]]))
+        low, high = tables.extent(pl.concat([points["x"], points["y"]]))
         guide = _line("", low, low, high, high)
     return _Panel(
         "Alignment against fall",
@@ -139,16 +121,16 @@ def _silent(both: pl.DataFrame) -> _Panel:
     )
 
 
-def _with_guides(panel: _Panel, predicted: pl.DataFrame) -> _Panel:
+def _with_guides(title: str, y_title: str, points: pl.DataFrame, predicted: pl.DataFrame) -> _Panel:
     lines, slopes = [], set()
     for row in predicted.filter(pl.col("predicted_slope").is_not_null()).iter_rows(named=True):
-        part = panel.points.filter(slice=row["slice"])
+        part = points.filter(slice=row["slice"])
         # As in the fit: a run of a seed with one gamma may be of another kind than the others.
         several = part.filter(pl.col("x").n_unique().over("seed", "data_seed") > 1)
         part = part if several.is_empty() else several
         if part["x"].n_unique() < 2:
             continue
-        low, high = extent(part["x"])
+        low, high = tables.extent(part["x"])
         slope = row["predicted_slope"]
         slopes.add(slope)
         x, y = (float(str(part[name].mean())) for name in ("x", "y"))
@@ -157,8 +139,8 @@ def _with_guides(panel: _Panel, predicted: pl.DataFrame) -> _Panel:
         )
     guides = pl.concat(lines) if lines else None
     words = " and ".join(f"γ{theme.exponent_text(s)}" for s in sorted(slopes))
-    title = f"{panel.title}; dashed: {words}" if words else panel.title
-    return _Panel(title, panel.y_title, panel.points, panel.x_title, guides)
+    title = f"{title}; dashed: {words}" if words else title
+    return _Panel(title, y_title, points, guides=guides)
 
 
 def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFrame:
@@ -166,7 +148,7 @@ def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFra
 
 
 def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
-    xs, ys = (around(panel.points[column], 0.15) for column in ("x", "y"))
+    xs, ys = (tables.around(panel.points[column], 0.15) for column in ("x", "y"))
     x = theme.spanning(alt.X("x:Q"), xs).axis(theme.log10_axis(panel.x_title, xs, 10))
     y = theme.spanning(alt.Y("y:Q"), ys).axis(theme.log10_axis(panel.y_title, ys, 7))
     layers: list[Any] = []
@@ -198,7 +180,7 @@ def _title(scaling: pl.DataFrame) -> str:
         fits = scaling.filter(quantity=quantity, window=window).drop_nulls("slope")
         if fits.is_empty():
             continue
-        low, high = extent(fits["slope"])
+        low, high = tables.extent(fits["slope"])
         span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to γ^{high:.2f}"
         parts.append(words.format(span.replace("-", "−")))
     if not parts:

@@ -6,15 +6,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    count_of,
-    extent,
-    seed_count,
-    series_names,
-    study_line,
-    with_series,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 400, 350
 ROW_BUDGET = 4000
@@ -39,7 +31,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
             "0 edges, 0 seeds",
             _CAPTION,
         )
-    thresholds = with_series(thresholds)
+    thresholds = tables.with_series(thresholds)
     names = dict(thresholds.select("slice", "series").unique().iter_rows())
     shown = thresholds
     if thresholds.height > ROW_BUDGET:
@@ -47,14 +39,14 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     # Panels share one legend: each of them names all edges, also those that it lacks.
     order = [edge for edge in theme.EDGE_ORDER if edge in set(shown["edge"])]
     panels = []
-    for series in series_names(shown):
+    for series in tables.series_names(shown):
         points = shown.filter(pl.col("series") == series)
         fits = scaling.filter(pl.col("slice").replace(names) == series)
         panels.append(_panel(series, points, fits, order))
     chart = alt.concat(*panels, columns=2 if len(panels) > 1 else 1, spacing=28)
     interval = ""
     if not scaling.is_empty():
-        interval = f" · intervals: {100 * extent(scaling['confidence'])[1]:g} %"
+        interval = f" · intervals: {100 * tables.extent(scaling['confidence'])[1]:g} %"
     cells = thresholds["cell"].n_unique()
     some = "" if shown.height == thresholds.height else " · symbols: first seed only"
     return theme.finish(
@@ -62,10 +54,10 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
         figure="edges",
         title=_title(scaling, len(panels)),
         subtitle=[
-            f"{count_of(thresholds.height, 'edge')} at {count_of(cells, 'cell')}, "
-            f"{count_of(len(panels), 'slice')}, {count_of(seed_count(thresholds), 'seed')}"
+            f"{tables.count_of(thresholds.height, 'edge')} at {tables.count_of(cells, 'cell')}, "
+            f"{tables.count_of(len(panels), 'slice')}, {tables.count_of(tables.seed_count(thresholds), 'seed')}"
             f"{some}{interval}",
-            study_line(thresholds),
+            tables.study_line(thresholds),
             "hollow: at the end of the sampled range, so only a bound",
         ],
         caption=_CAPTION,
@@ -79,9 +71,9 @@ def _title(scaling: pl.DataFrame, slices: int) -> str:
         pl.col("edge") == "eta_max_trained", pl.col("predicted_slope").is_not_null()
     )
     if tested.is_empty():
-        return f"Edges of the learning rate that trains, in {count_of(slices, 'slice')}"
+        return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"
     inside = tested.filter(pl.col("predicted_slope").is_between("slope_low", "slope_high")).height
-    worst = extent((tested["slope"] - tested["predicted_slope"]).abs())[1]
+    worst = tables.extent((tested["slope"] - tested["predicted_slope"]).abs())[1]
     if tested.height == 1:
         return (
             f"Largest η that trains: the fitted interval {'holds' if inside else 'misses'} "
@@ -107,14 +99,8 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
         ys = [ys[0] - 0.07 * (ys[1] - ys[0]), ys[1] + 0.1 * (ys[1] - ys[0])]  # room for the slopes
     x = theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs)
     y = theme.in_decades(alt.Y("eta_log10:Q"), theme.ETA, ys)
-    colour = alt.Color(
-        "measured:N",
-        scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_COLOURS),
-        legend=alt.Legend(title="measured edge", orient="top", columns=3, labelLimit=300),
-    )
-    shape = alt.Shape(
-        "measured:N", scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_SHAPES)
-    )
+    legend = alt.Legend(title="measured edge", orient="top", columns=3, labelLimit=300)
+    colour, shape = theme.edge_encodings(order, legend)
     base = alt.Chart(points).encode(x=x, color=colour)
     tooltip = ["measured:N", "gamma_log10:Q", "eta_log10:Q", "bounded:N"]
     symbols = base.encode(y=y, shape=shape, tooltip=tooltip)
@@ -204,7 +190,7 @@ def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[
 
 def _window_words(fits: pl.DataFrame, window: str) -> str:
     inside = fits.filter(window=window)
-    low, high = extent(inside["from_log10"])[0], extent(inside["to_log10"])[1]
+    low, high = tables.extent(inside["from_log10"])[0], tables.extent(inside["to_log10"])[1]
     return f"{window}: γ = {theme.power_of_ten(low)} to {theme.power_of_ten(high)}"
 
 
@@ -219,4 +205,4 @@ def _slope_note(fit: dict[str, Any]) -> str:
 
 
 def _span(low: pl.Series, high: pl.Series, margin: float) -> list[float]:
-    return [extent(low)[0] - margin, extent(high)[1] + margin]
+    return [tables.extent(low)[0] - margin, tables.extent(high)[1] + margin]

@@ -4,16 +4,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    budget_line,
-    count_of,
-    every_kth,
-    extent,
-    only_slice,
-    subject,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 460, 175
 MOST_GAMMAS = 7
@@ -54,13 +45,13 @@ def observables(
             "0 cells, 0 seeds",
             _CAPTION,
         )
-    only_slice(found)
+    tables.only_slice(found)
     measured = found.group_by("seed", "data_seed").agg(pl.col("observable").n_unique())
     most = measured.sort("observable", "seed", "data_seed", descending=[True, False, False])
     seed, data_seed = most.select("seed", "data_seed").row(0)
     found = found.filter(seed=seed, data_seed=data_seed)
     gammas = found["gamma_log10"].unique().sort().to_list()
-    kept = every_kth(gammas, MOST_GAMMAS)
+    kept = tables.every_kth(gammas, MOST_GAMMAS)
     note = "" if len(kept) == len(gammas) else f" · {len(kept)} of {len(gammas)} γ"
     found = found.filter(pl.col("gamma_log10").is_in(kept)).with_columns(pl.col("step") + 1)
     loss = curves.filter(
@@ -71,21 +62,20 @@ def observables(
         data_seed=data_seed,
     )
     panels = _panels(found, loss, kept)
-    chart = alt.vconcat(*panels, spacing=14).resolve_scale(color="shared")
     return theme.finish(
-        chart,
+        alt.vconcat(*panels, spacing=14).resolve_scale(color="shared"),
         figure="observables",
-        title=f"{subject(found)}: {_seen(found)}",
+        title=f"{tables.subject(found)}: {_seen(found)}",
         subtitle=[
-            f"{count_of(len(kept), 'cell')} (best η at each of {len(kept)} γ), 1 seed{note}",
-            budget_line(found),
+            f"{tables.count_of(len(kept), 'cell')} (best η at each of {len(kept)} γ), 1 seed{note}",
+            tables.budget_line(found),
         ],
         caption=_CAPTION,
     )
 
 
 def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> list[ChartType]:
-    longest = max(extent(found["step"])[1], 2.0)
+    longest = max(tables.extent(found["step"])[1], 2.0)
     panels: list[ChartType] = []
     colour = theme.gamma_colour(gammas, 160)
     sharp = found.filter(pl.col("observable") == _SHARPNESS)
@@ -95,11 +85,10 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
     last = "kernels" if not kernels.is_empty() else "sharpness"
 
     if not loss.is_empty():
-        low, high = extent(loss["relative_loss"])
+        low, high = tables.extent(loss["relative_loss"])
         low, high = 0.9 * max(low, _FLOOR), 1.1 * max(1.0, min(high, 10.0))
-        thinned = _thin(loss)
         panels.append(
-            alt.Chart(thinned.select("gamma_log10", "step", "relative_loss"))
+            alt.Chart(_thin(loss).select("gamma_log10", "step", "relative_loss"))
             .mark_line(strokeWidth=1.6, clip=True)
             .encode(
                 x=theme.steps_x(longest, labels=False),
@@ -120,7 +109,7 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
 
 def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     sharp = sharp.with_columns(pl.col("value").clip(lower_bound=_FLOOR))
-    low, high = extent(sharp["value"])
+    low, high = tables.extent(sharp["value"])
     low, high = min(low, STABLE_BELOW) / 1.5, max(high, STABLE_BELOW) * 1.5
     y = (
         alt.Y("value:Q", title="Nηλ (dimensionless)")
@@ -138,7 +127,7 @@ def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
 
 def _alignment(kernels: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     present = [words for words in _KERNELS.values() if words in kernels["kernel"].unique()]
-    low = min(0.0, extent(kernels["value"])[0])
+    low = min(0.0, tables.extent(kernels["value"])[0])
     y = alt.Y("value:Q", title="alignment (dimensionless)").scale(domain=[low, 1.0], nice=False)
     base = alt.Chart(kernels.select("gamma_log10", "step", "value", "kernel")).encode(
         x=x, y=y, color=colour, detail="gamma_log10:N"
@@ -155,15 +144,13 @@ def _alignment(kernels: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
 
 def _thin(loss: pl.DataFrame) -> pl.DataFrame:
     """Few enough rows to draw; the last of each line stays."""
-    every = -(-loss.height // (ROW_LIMIT // 2))
-    from_last = pl.len() - 1 - pl.int_range(pl.len())
-    kept = (from_last % every == 0).over("gamma_log10")
-    return loss.sort("gamma_log10", "step").filter(kept)
+    every = -(-loss.height // (tables.ROW_LIMIT // 2))
+    return loss.sort("gamma_log10", "step").filter(tables.every_nth_from_last(every, "gamma_log10"))
 
 
 def _seen(found: pl.DataFrame) -> str:
     """How the measured values moved, at the largest gamma."""
-    gamma = extent(found["gamma_log10"])[1]
+    gamma = tables.extent(found["gamma_log10"])[1]
     words: list[str] = []
     for name, what, digits in (
         (_SHARPNESS, "Nηλ goes from {} to {}", "3g"),

@@ -2,14 +2,13 @@
 
 import math
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import ROW_LIMIT, count_of, every_kth, extent, study_line
+from gammascape.figures import tables, theme
 
 WIDTH, LOSS_HEIGHT, BELOW_HEIGHT = 330, 150, 120
 MOST_GAMMAS, MOST_PAIRS = 5, 4
@@ -55,9 +54,9 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
         figure="phenomena",
         title=_title(curves, dynamics, len(pairs)),
         subtitle=[
-            f"{count_of(cells, 'cell')} of {curves['cell'].n_unique()}, one seed of each pair, at most "
+            f"{tables.count_of(cells, 'cell')} of {curves['cell'].n_unique()}, one seed of each pair, at most "
             f"{MOST_GAMMAS} γ",
-            study_line(curves),
+            tables.study_line(curves),
         ],
         caption=_CAPTION,
         width=108,
@@ -82,15 +81,13 @@ def _chosen(curves: pl.DataFrame) -> pl.DataFrame:
         seeds = part.select("seed", "data_seed").unique().sort("seed", "data_seed")
         seed, data_seed = seeds.row(0)
         part = part.filter(seed=seed, data_seed=data_seed)
-        gammas = every_kth(part["gamma_log10"].unique().sort().to_list(), MOST_GAMMAS)
+        gammas = tables.every_kth(part["gamma_log10"].unique().sort().to_list(), MOST_GAMMAS)
         kept.append(part.filter(pl.col("gamma_log10").is_in(gammas)))
     table = pl.concat(kept)
-    every = -(-table.height // ROW_LIMIT)
-    from_last = pl.len() - 1 - pl.int_range(pl.len())
-    few = (from_last % every == 0).over("cell", "phenomenon", "quantity")
-    return table.sort("cell", "phenomenon", "quantity", "step").filter(
-        few | (pl.col("quantity") != "relative_loss")
-    )
+    every = -(-table.height // tables.ROW_LIMIT)
+    line = ["cell", "phenomenon", "quantity"]
+    few = tables.every_nth_from_last(every, line)
+    return table.sort(*line, "step").filter(few | (pl.col("quantity") != "relative_loss"))
 
 
 def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> ChartType:
@@ -103,7 +100,7 @@ def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> Chart
             .properties(width=WIDTH, height=LOSS_HEIGHT + BELOW_HEIGHT)
         )
         return empty
-    longest = max(extent(part["step"])[1], 2.0)
+    longest = max(tables.extent(part["step"])[1], 2.0)
     gammas = part["gamma_log10"].unique().sort().to_list()
     names = [f"γ = {theme.power_of_ten(gamma)}" for gamma in gammas]
     part = part.with_columns(
@@ -119,11 +116,8 @@ def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> Chart
     loss = part.filter(pl.col("quantity") == "relative_loss", pl.col("value") > 0)
     below = part.filter(pl.col("quantity") != "relative_loss")
     upper = _loss(loss, bare, colour, _words(part, marks, phenomenon))
-    lower = (
-        _sharpness(below, x, colour)
-        if phenomenon == _CATAPULT
-        else _alignment(below, marks, x, colour)
-    )
+    catapult = phenomenon == _CATAPULT
+    lower = _sharpness(below, x, colour) if catapult else _alignment(below, marks, x, colour)
     block: alt.VConcatChart = alt.vconcat(upper, lower, spacing=6).resolve_scale(color="shared")
     return block
 
@@ -136,7 +130,7 @@ def _shades(count: int) -> list[str]:
 
 def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartType:
     loss = loss.with_columns(pl.col("value").log(10))
-    low, high = extent(loss["value"])
+    low, high = tables.extent(loss["value"])
     pad = 0.02 + 0.05 * (max(high, 0.0) - low)
     domain = [low - pad, max(high, 0.0) + pad]
     y = theme.spanning(alt.Y("value:Q"), domain)
@@ -158,54 +152,46 @@ def _sharpness(below: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     below = below.filter(pl.col("value") > 0)
     below = below.with_columns(pl.col("value").log(10))
     limit_at = math.log10(STABLE_BELOW)
-    low, high = extent(below["value"])
+    low, high = tables.extent(below["value"])
     domain = [min(low, limit_at) - 0.15, max(high, limit_at) + 0.15]
     y = theme.spanning(alt.Y("value:Q"), domain)
     y = y.axis(theme.log10_axis("Nηλ (dimensionless)", domain, 5))
-    lines = (
-        alt.Chart(below.select("name", "step", "value"))
-        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
-        .encode(x=x, y=y, color=colour)
-    )
     limit = theme.stable_limit(limit_at, baseline="top", dy=3)
-    return alt.layer(lines, *limit).properties(width=WIDTH, height=BELOW_HEIGHT)
+    return alt.layer(_lines(below, x, y, colour), *limit).properties(
+        width=WIDTH, height=BELOW_HEIGHT
+    )
 
 
 def _alignment(below: pl.DataFrame, marks: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
-    low, high = extent(below["value"])
+    low, high = tables.extent(below["value"])
     y = alt.Y("value:Q", title="alignment (dimensionless)").scale(
         domain=[min(0.0, low), min(1.0, 1.1 * high)], nice=False
     )
     layers: list[Any] = []
     fallen = marks.drop_nulls("fall_step").select("name", pl.col("fall_step").alias("step"))
     if not fallen.is_empty():
-        layers.append(
-            alt.Chart(fallen)
-            .mark_rule(strokeDash=[4, 3], strokeWidth=1.3)
-            .encode(x=x, color=colour)
-        )
-    layers.append(
-        alt.Chart(below.select("name", "step", "value"))
-        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
-        .encode(x=x, y=y, color=colour)
-    )
+        rule = alt.Chart(fallen).mark_rule(strokeDash=[4, 3], strokeWidth=1.3)
+        layers.append(rule.encode(x=x, color=colour))
+    layers.append(_lines(below, x, y, colour))
     return alt.layer(*layers).properties(width=WIDTH, height=BELOW_HEIGHT)
+
+
+def _lines(rows: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> alt.Chart:
+    chart = alt.Chart(rows.select("name", "step", "value"))
+    lines = chart.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
+    return cast(alt.Chart, lines.encode(x=x, y=y, color=colour))
 
 
 def _marks(part: pl.DataFrame, dynamics: pl.DataFrame) -> pl.DataFrame:
     """The rows of dynamics of these cells, one for each, with their names."""
-    return (
-        part.select("cell", "name")
-        .unique()
-        .sort("cell")
-        .join(dynamics.unique("cell"), on="cell", how="left")
-    )
+    cells = part.select("cell", "name").unique().sort("cell")
+    return cells.join(dynamics.unique("cell"), on="cell", how="left")
 
 
 def _words(part: pl.DataFrame, marks: pl.DataFrame, phenomenon: str) -> str:
     pair = f"{part['model'][0]} on {part['dataset'][0]} ({part['loss'][0]})"
     if phenomenon == _CATAPULT:
-        low, high = extent(marks["peak_ratio"].log(10))
+        low, high = tables.extent(marks["peak_ratio"].log(10))
         sharp = part.filter(pl.col("quantity") != "relative_loss").sort("step")
         first, last = (
             median(sharp.group_by("cell").agg(end)["value"].to_list())
@@ -218,7 +204,7 @@ def _words(part: pl.DataFrame, marks: pl.DataFrame, phenomenon: str) -> str:
     ratios = marks["alignment_ratio"].drop_nulls()
     if ratios.is_empty():
         return f"Alignment, {pair}:\nhardly rises, or the loss does not fall"
-    low, high = extent(ratios)
+    low, high = tables.extent(ratios)
     span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
     return f"Alignment, {pair}:\nhalf up at {span} of the step of half the fall of the loss"
 
@@ -236,7 +222,7 @@ def _title(curves: pl.DataFrame, dynamics: pl.DataFrame, pairs: int) -> str:
     )
     early = medians.filter(pl.col("alignment_ratio") < 1).height
     known = medians["alignment_ratio"].drop_nulls().len()
-    words = f"Catapults at small γ in {flown} of {count_of(pairs, 'pair')} of model and data"
+    words = f"Catapults at small γ in {flown} of {tables.count_of(pairs, 'pair')} of model and data"
     if known:
         words += f"; alignment rises ahead of the fall of the loss at large γ in {early} of {known}"
     return words

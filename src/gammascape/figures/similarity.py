@@ -8,16 +8,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    around,
-    budget_line,
-    count_of,
-    every_kth,
-    extent,
-    study_line,
-)
+from gammascape.figures import tables, theme
 
 MAP_SIZE = 480
 LINE_WIDTH, LINE_HEIGHT = 300, 300
@@ -53,10 +44,10 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         )
     groups = pairs.select(_GROUP).unique().sort(_GROUP).rows()
     parts = [pairs.filter(**dict(zip(_GROUP, group, strict=True))) for group in groups]
-    shown = [_thin(part, ROW_LIMIT * 3 // 4 // len(parts)) for part in parts]
+    shown = [_thin(part, tables.ROW_LIMIT * 3 // 4 // len(parts)) for part in parts]
     rows = []
     for full, part in zip(parts, shown, strict=True):
-        name = budget_line(full) if len(parts) > 1 else ""
+        name = tables.budget_line(full) if len(parts) > 1 else ""
         charts: list[Any] = [_heat_map(part)]
         lines = _equal_gamma(part)
         if not lines.is_empty():
@@ -72,7 +63,7 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         alt.vconcat(*rows, spacing=30),
         figure="similarity",
         title=_title(pl.concat([_equal_gamma(part) for part in parts])),
-        subtitle=[_counts(pairs) + note, study_line(pairs), *_blanks(pairs)],
+        subtitle=[_counts(pairs) + note, tables.study_line(pairs), *_blanks(pairs)],
         caption=_CAPTION,
         width=96,
     )
@@ -82,7 +73,7 @@ def _thin(part: pl.DataFrame, most: int) -> pl.DataFrame:
     """Evenly fewer gammas until the pairs fit into `most` rows."""
     gammas = part["gamma_a_log10"].unique().sort().to_list()
     models = max(1, part["model_a"].n_unique())
-    kept = every_kth(gammas, max(1, math.isqrt(most) // models))
+    kept = tables.every_kth(gammas, max(1, math.isqrt(most) // models))
     return part.filter(pl.col("gamma_a_log10").is_in(kept), pl.col("gamma_b_log10").is_in(kept))
 
 
@@ -178,7 +169,7 @@ def _line_chart(lines: pl.DataFrame) -> ChartType:
     colours = {_MEAN: "#222222", _PAIR: "#a89a7d", _SAME: "#0072b2"}
     strokes = {_MEAN: (3.0, [1, 0]), _PAIR: (1.2, [1, 0]), _SAME: (2.0, [6, 3])}
     kinds = [kind for kind in colours if kind in lines["kind"]]
-    xs = around(lines["gamma_log10"], 0.3)
+    xs = tables.around(lines["gamma_log10"], 0.3)
     base = (
         alt.Chart(lines)
         .encode(
@@ -234,12 +225,12 @@ def _title(lines: pl.DataFrame) -> str:
 
 def _counts(pairs: pl.DataFrame) -> str:
     """How many networks, seed pairs and probes."""
-    networks = pairs.select(*_GROUP, "model_a", "gamma_a_log10").unique().height
-    most = int(extent(pairs["seed_pairs"])[1])
-    probes = int(extent(pairs["probes"])[1])
+    networks = pairs.select(*_GROUP, "model_a", "gamma_a_log10").n_unique()
+    most = int(tables.extent(pairs["seed_pairs"])[1])
+    probes = int(tables.extent(pairs["probes"])[1])
     return (
-        f"{count_of(networks, 'pair')} of model and γ, each at its best η · mean over at most "
-        f"{count_of(most, 'pair')} of seeds · {count_of(probes, 'probe input')}"
+        f"{tables.count_of(networks, 'pair')} of model and γ, each at its best η · mean over at most "
+        f"{tables.count_of(most, 'pair')} of seeds · {tables.count_of(probes, 'probe input')}"
     )
 
 

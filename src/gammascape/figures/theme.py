@@ -39,38 +39,18 @@ STATUS_WORDS = {
     "diverged": "diverged (not finite)",
 }
 
-EDGE_ORDER = (
-    "eta_max_finite",
-    "eta_max_trained",
-    "eta_no_spike",
-    "eta_crit",
-    "eta_best",
-    "eta_min",
+_EDGES = {
+    "eta_max_finite": ("largest finite η", "#767676", "square"),
+    "eta_max_trained": ("largest trained η", "#c04a00", "triangle-up"),
+    "eta_no_spike": ("largest η without a spike", "#b0679a", "circle"),
+    "eta_crit": ("η = 2 / sharpness at the start", "#00795a", "cross"),
+    "eta_best": ("best η", "#000000", "diamond"),
+    "eta_min": ("smallest trained η", "#0072b2", "triangle-down"),
+}
+EDGE_ORDER = tuple(_EDGES)
+EDGE_WORDS, EDGE_COLOURS, EDGE_SHAPES = (
+    {edge: looks[k] for edge, looks in _EDGES.items()} for k in range(3)
 )
-EDGE_WORDS = {
-    "eta_max_finite": "largest finite η",
-    "eta_max_trained": "largest trained η",
-    "eta_no_spike": "largest η without a spike",
-    "eta_crit": "η = 2 / sharpness at the start",
-    "eta_best": "best η",
-    "eta_min": "smallest trained η",
-}
-EDGE_COLOURS = {
-    "eta_max_finite": "#767676",
-    "eta_max_trained": "#c04a00",
-    "eta_no_spike": "#b0679a",
-    "eta_crit": "#00795a",
-    "eta_best": "#000000",
-    "eta_min": "#0072b2",
-}
-EDGE_SHAPES = {
-    "eta_max_finite": "square",
-    "eta_max_trained": "triangle-up",
-    "eta_no_spike": "circle",
-    "eta_crit": "cross",
-    "eta_best": "diamond",
-    "eta_min": "triangle-down",
-}
 
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
@@ -329,6 +309,22 @@ def named(text: str | list[str], **options: Any) -> alt.TitleParams:
     return alt.TitleParams(text=text, **shown)
 
 
+def haloed(text: alt.Chart, colour: str, width: float, **place: Any) -> list[alt.Chart]:
+    """Words that show on any ground."""
+    halo = text.mark_text(**place, stroke=HALO, strokeWidth=width)
+    return [halo, text.mark_text(**place, color=colour)]
+
+
+def edge_encodings(
+    edges: Sequence[str], legend: alt.Legend | None, field: str = "measured:N"
+) -> tuple[alt.Color, alt.Shape]:
+    """The colour and the shape that each edge has in every figure."""
+    colour, shape = (named_scale(edges, EDGE_WORDS, look) for look in (EDGE_COLOURS, EDGE_SHAPES))
+    return alt.Color(field, scale=colour, legend=legend), alt.Shape(
+        field, scale=shape, legend=legend
+    )
+
+
 def intervals(
     base: alt.Chart, width: float = 1.4, low: str = "low", high: str = "high", **options: Any
 ) -> alt.Chart:
@@ -340,6 +336,16 @@ def intervals(
 def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) -> alt.Scale:
     """One colour (or shape) of `table` for each name, in order, again from the start if need be."""
     return alt.Scale(domain=list(names), range=[table[i % len(table)] for i in range(len(names))])
+
+
+def series_encodings(names: Sequence[str], **legend: Any) -> tuple[alt.Color, alt.Shape]:
+    """The colour and the shape of each series."""
+    scales = (series_scale(names, table) for table in (SERIES_COLOURS, SERIES_SHAPES))
+    colour, shape = (
+        kind("series:N", scale=scale).legend(**legend)
+        for kind, scale in zip((alt.Color, alt.Shape), scales, strict=True)
+    )
+    return colour, shape
 
 
 def named_scale(
