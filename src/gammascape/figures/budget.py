@@ -12,34 +12,33 @@ _SERIES = {
     "window extrapolated to zero": ("#767676", "square"),
     "γ of the lowest loss": ("#0072b2", "diamond"),
 }
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "budget",
     "Left: decades between the smallest and the largest learning rate η that train, against the "
     "feature learning strength γ, for every budget T of steps that the runs contain (mean over "
     "seeds). Right: the largest γ at which any sampled η trains, with a bar up to the next γ that "
     "was shown not to, or out of the frame where none was; the γ at which the windows on the left "
     "reach zero, with its bootstrap interval; and the γ of the lowest loss, with its range over "
     "seeds; dashed is the closing of the window that the toy model of this depth predicts, "
-    "prefactor included."
+    "prefactor included.",
 )
 
 
 def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     """Chart of one slice from its tables `budget` and `apex`; ValueError when they hold several."""
     if table.is_empty():
-        return theme.nothing("budget", "No cell was trained", "0 cells", _CAPTION)
+        return _FIGURE.nothing("No cell was trained", "0 cells")
     tables.only_slice(table)
     cells = int(table.filter(pl.col("budget") == pl.col("budget").max())["cells"].sum())
     chart = alt.hconcat(_windows(table), _gammas(table, apex), spacing=36)
-    return theme.finish(
+    return _FIGURE.finish(
         chart.resolve_scale(color="independent", shape="independent"),
-        figure="budget",
-        title=_title(table, apex),
-        subtitle=[
+        _title(table, apex),
+        [
             f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(table), 'seed')}, judged at "
             f"{tables.count_of(apex.height, 'budget')} of T steps",
             tables.budget_line(table),
         ],
-        caption=_CAPTION,
         width=96,
     )
 

@@ -12,53 +12,54 @@ WIDTH, HEIGHT = 460, 340
 RICH_FROM = 1.0  # log10 gamma from which the collapse is expected
 _FEWEST_POINTS = 30
 _HALF = 0.5
+_NOTHING = ("No cell of this slice has a loss curve to show", "0 cells, 0 seeds")
 _RUN = ["gamma_log10", "seed", "data_seed"]
-_LOSS_CAPTION = (
+_LOSS = theme.Figure(
+    "curves",
     "Smoothed training loss relative to the loss of the output zero (up) against the step "
     "(across), both on log scales, one line per seed at the learning rate that ended lowest for "
-    "each feature learning strength γ, coloured from small γ (dark) to large γ (bright)."
+    "each feature learning strength γ, coloured from small γ (dark) to large γ (bright).",
 )
-_COLLAPSE_CAPTION = (
+_COLLAPSE = theme.Figure(
+    "collapse",
     "Smoothed training loss relative to the loss of the output zero (up) against the rescaled "
     "time τ = ηt/γ (across), with η the best learning rate and t the step: theory expects that at "
     "large γ (bright) the loss falls at the same τ whatever γ is, while at small γ (dark) it falls "
-    "at a τ proportional to γ."
+    "at a τ proportional to γ.",
 )
 
 
 def loss_curves(curves: pl.DataFrame) -> ChartType:
     """Chart of one slice of `curves`: relative loss against step."""
     if curves.is_empty():
-        return _nothing("curves", _LOSS_CAPTION)
+        return _LOSS.nothing(*_NOTHING)
     tables.only_slice(curves)
     shown, thinning = _thin(curves.filter(pl.col("step") >= 1, pl.col("relative_loss") > 0))
     longest = 1.0 if shown.is_empty() else tables.extent(shown["step"])[1]
     return _finish(
+        _LOSS,
         _lines(shown, theme.steps_x(longest), "step"),
         curves,
-        figure="curves",
-        title=f"{tables.subject(curves)}: {_halving_words(curves)}",
-        note=thinning,
-        caption=_LOSS_CAPTION,
+        f"{tables.subject(curves)}: {_halving_words(curves)}",
+        thinning,
     )
 
 
 def collapse(curves: pl.DataFrame) -> ChartType:
     """Chart of one slice of `curves`: relative loss against tau = eta t / gamma."""
     if curves.is_empty():
-        return _nothing("collapse", _COLLAPSE_CAPTION)
+        return _COLLAPSE.nothing(*_NOTHING)
     tables.only_slice(curves)
     positive = curves.filter(pl.col("tau") > 0, pl.col("relative_loss") > 0)
     shown, thinning = _thin(positive.with_columns(pl.col("tau").log10().alias("tau_log10")))
     span = [0.0, 1.0] if shown.is_empty() else list(tables.extent(shown["tau_log10"]))
     x = theme.in_decades(alt.X("tau_log10:Q"), "rescaled time τ = ηt/γ (dimensionless)", span)
     return _finish(
+        _COLLAPSE,
         _lines(shown, x, "tau_log10"),
         curves,
-        figure="collapse",
-        title=f"{tables.subject(curves)}: {_collapse_words(curves)}",
-        note=thinning,
-        caption=_COLLAPSE_CAPTION,
+        f"{tables.subject(curves)}: {_collapse_words(curves)}",
+        thinning,
     )
 
 
@@ -156,23 +157,16 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
     return chart
 
 
-def _nothing(figure: str, caption: str) -> ChartType:
-    title = "No cell of this slice has a loss curve to show"
-    return theme.nothing(figure, title, "0 cells, 0 seeds", caption)
-
-
 def _finish(
-    chart: ChartType, curves: pl.DataFrame, *, figure: str, title: str, note: str, caption: str
+    figure: theme.Figure, chart: ChartType, curves: pl.DataFrame, title: str, note: str
 ) -> ChartType:
     runs = curves.select(_RUN).unique().height
-    return theme.finish(
+    return figure.finish(
         chart,
-        figure=figure,
-        title=title,
-        subtitle=[
+        title,
+        [
             f"{tables.count_of(runs, 'cell')} (best η at each of {curves['gamma_log10'].n_unique()} γ), "
             f"{tables.count_of(tables.seed_count(curves), 'seed')}{note}",
             tables.budget_line(curves),
         ],
-        caption=caption,
     )

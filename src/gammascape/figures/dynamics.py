@@ -11,13 +11,14 @@ from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 320, 230
 _KEYS = ("slice", "series", "cell", "seed", "data_seed")
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "dynamics",
     "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ^(2/L), "
     "which is the same for all γ if loss curves collapse in τ; peak of the loss over the first loss, of "
     "runs at one ratio η/γ² that catapult; sharpness after over that before training; and the step at "
     "which the alignment of the last hidden kernel has made half of its rise against that at which the "
     "loss has made half of its fall, below the diagonal where alignment is silent. Dashed lines have the "
-    "predicted slopes. Panels without data are left out."
+    "predicted slopes. Panels without data are left out.",
 )
 
 
@@ -37,11 +38,8 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     table = tables.with_series(dynamics) if not dynamics.is_empty() else dynamics
     panels = [] if dynamics.is_empty() else _panels(table, scaling)
     if not panels:
-        return theme.nothing(
-            "dynamics",
-            "No run at large γ trained, none catapulted, and none was measured",
-            "0 cells, 0 seeds",
-            _CAPTION,
+        return _FIGURE.nothing(
+            "No run at large γ trained, none catapulted, and none was measured", "0 cells, 0 seeds"
         )
     names = tables.series_names(table)
     colour, shape = theme.series_encodings(names, title=tables.series_title(table), orient="right")
@@ -49,15 +47,13 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     rows = [alt.hconcat(*charts[k : k + 2], spacing=30) for k in range(0, len(charts), 2)]
     cells = table["cell"].n_unique()
     seeds = table.select("seed", "data_seed").n_unique()
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(*rows, spacing=24),
-        figure="dynamics",
-        title=_title(scaling),
-        subtitle=[
+        _title(scaling),
+        [
             f"{tables.count_of(cells, 'cell')} in {tables.counts_of(slice=len(names), seed=seeds)}",
             tables.study_line(dynamics),
         ],
-        caption=_CAPTION,
         width=100,
     )
 

@@ -12,12 +12,13 @@ WIDTH, HEIGHT = 400, 350
 ROW_BUDGET = 4000
 # Edges of one gamma often share a grid point; they are drawn side by side around it.
 _SHIFTS = dict(zip(theme.EDGE_ORDER, (-0.15, -0.09, -0.03, 0.03, 0.09, 0.15), strict=True))
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "edges",
     "Measured edges of the learning rate η (up) against the feature learning strength γ (across), "
     "one panel per slice and one symbol per seed: filled where the sampled η bracket the edge, "
     "hollow where it lies at the end of the sampled range; bars reach to the neighbouring grid "
     "points, lines are least-squares fits in the lazy and in the rich window, and their slopes "
-    "stand in the corners with an interval and, in round brackets, the slope that theory predicts."
+    "stand in the corners with an interval and, in round brackets, the slope that theory predicts.",
 )
 
 
@@ -25,11 +26,8 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     """Chart of all slices in `thresholds`, with the fits of `scaling`; either may be empty."""
     thresholds = thresholds.filter(pl.col("eta_log10").is_not_null())
     if thresholds.is_empty():
-        return theme.nothing(
-            "edges",
-            "No edge of training was found: no cell of the study trained",
-            "0 edges, 0 seeds",
-            _CAPTION,
+        return _FIGURE.nothing(
+            "No edge of training was found: no cell of the study trained", "0 edges, 0 seeds"
         )
     thresholds = tables.with_series(thresholds)
     names = dict(thresholds.select("slice", "series").unique().iter_rows())
@@ -49,18 +47,16 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
         interval = f" · intervals: {100 * tables.extent(scaling['confidence'])[1]:g} %"
     cells = thresholds["cell"].n_unique()
     some = "" if shown.height == thresholds.height else " · symbols: first seed only"
-    return theme.finish(
+    return _FIGURE.finish(
         chart,
-        figure="edges",
-        title=_title(scaling, len(panels)),
-        subtitle=[
+        _title(scaling, len(panels)),
+        [
             f"{tables.count_of(thresholds.height, 'edge')} at {tables.count_of(cells, 'cell')}, "
             f"{tables.count_of(len(panels), 'slice')}, {tables.count_of(tables.seed_count(thresholds), 'seed')}"
             f"{some}{interval}",
             tables.study_line(thresholds),
             "hollow: at the end of the sampled range, so only a bound",
         ],
-        caption=_CAPTION,
         width=100 if len(panels) > 1 else 66,
     )
 

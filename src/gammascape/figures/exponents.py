@@ -11,11 +11,12 @@ from gammascape.figures import tables, theme
 WIDTH, ROW_HEIGHT = 300, 46
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
 _LAWS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9"}
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "exponents",
     "Slopes of log η against log γ, fitted to the measured largest learning rates, with their "
     "bootstrap intervals, in the lazy and in the ultra-rich window of γ, one row per slice; marks "
     "beside them are the slopes of the laws for the depth L of the model, and percentages at the right are the "
-    "weights of these laws and of a free slope by BIC, for the largest trained η."
+    "weights of these laws and of a free slope by BIC, for the largest trained η.",
 )
 
 
@@ -23,26 +24,21 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
     """Chart of the upper edges in `scaling`, with the comparison of laws in `models`; both may be empty."""
     fits = scaling.filter(pl.col("edge").is_in(_EDGES))
     if fits.is_empty():
-        return theme.nothing(
-            "exponents",
-            "No exponent could be fitted: too few gammas have a bracketed largest η",
-            "0 fits",
-            _CAPTION,
+        return _FIGURE.nothing(
+            "No exponent could be fitted: too few gammas have a bracketed largest η", "0 fits"
         )
     fits = tables.with_series(fits)
     names = tables.series_names(fits)
     panels = [_panel(fits, models, window, names) for window in ("lazy", "rich")]
     level = 100 * tables.extent(fits["confidence"])[1]
-    return theme.finish(
+    return _FIGURE.finish(
         alt.hconcat(*panels, spacing=24),
-        figure="exponents",
-        title=_title(fits, models),
-        subtitle=[
+        _title(fits, models),
+        [
             f"{tables.count_of(fits.height, 'fit')} in {tables.count_of(len(names), 'slice')}, "
             f"{tables.count_of(int(tables.extent(fits['seeds'])[1]), 'seed')} at most · intervals: {level:g} %",
             tables.study_line(fits),
         ],
-        caption=_CAPTION,
         width=100,
     )
 

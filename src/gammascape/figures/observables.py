@@ -14,13 +14,14 @@ STABLE_BELOW = 2.0
 _SHARPNESS = "eta_times_sharpness"
 _KERNELS = {"kernel_alignment": "last hidden kernel", "ntk_alignment": "tangent kernel (NTK)"}
 _FLOOR = 1e-6
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "observables",
     "Networks at the learning rate that ended lowest for each feature learning strength γ, coloured "
     "from small γ (dark) to large γ (bright), against the step on a log scale. Top: smoothed "
     "training loss relative to the loss of the output zero. Below, on the probe set: the learning "
     "rate Nη times the largest eigenvalue λ of the loss's Hessian, above 2 of which plain gradient "
     "descent leaves a quadratic minimum; and the debiased centred alignment of kernels with the "
-    "targets' kernel (0: unrelated, 1: equal)."
+    "targets' kernel (0: unrelated, 1: equal).",
 )
 
 
@@ -39,11 +40,8 @@ def observables(
         pl.col("observable").is_in(names), pl.col("value").is_not_null()
     )
     if found.is_empty():
-        return theme.nothing(
-            "observables",
-            "No cell of this slice was measured at its best η",
-            "0 cells, 0 seeds",
-            _CAPTION,
+        return _FIGURE.nothing(
+            "No cell of this slice was measured at its best η", "0 cells, 0 seeds"
         )
     tables.only_slice(found)
     measured = found.group_by("seed", "data_seed").agg(pl.col("observable").n_unique())
@@ -62,15 +60,13 @@ def observables(
         data_seed=data_seed,
     )
     panels = _panels(found, loss, kept)
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(*panels, spacing=14).resolve_scale(color="shared"),
-        figure="observables",
-        title=f"{tables.subject(found)}: {_seen(found)}",
-        subtitle=[
+        f"{tables.subject(found)}: {_seen(found)}",
+        [
             f"{tables.count_of(len(kept), 'cell')} (best η at each of {len(kept)} γ), 1 seed{note}",
             tables.budget_line(found),
         ],
-        caption=_CAPTION,
     )
 
 

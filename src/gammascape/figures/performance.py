@@ -53,8 +53,8 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     best = pooled.filter(last, pl.col("measure") == quantity.measure, pl.col("value").is_not_null())
     used = pooled.filter(pl.col("slice").is_in(best["slice"].unique().to_list()))
     if best.is_empty():
-        return theme.nothing(
-            "performance", f"No cell has a {quantity.name}", "0 cells", _caption(quantity, None)
+        return theme.Figure("performance", _caption(quantity, None)).nothing(
+            f"No cell has a {quantity.name}", "0 cells"
         )
     names = tables.series_names(best)
     seeds = scores.filter(last, pl.col("measure") == quantity.measure)
@@ -73,17 +73,15 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
         columns.append([steps, *_gains(ratios, _STEPS, names)])
     stacked = [alt.vconcat(*panels, spacing=18) for panels in columns]
     cells = best.select(pl.col("cells").sum()).item()
-    return theme.finish(
+    return theme.Figure("performance", _caption(quantity, target)).finish(
         alt.hconcat(*stacked, spacing=24),
-        figure="performance",
-        title=_title(best, gain.filter(last), quantity, tables.series_title(used)),
-        subtitle=[
+        _title(best, gain.filter(last), quantity, tables.series_title(used)),
+        [
             f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(seeds), 'seed')} at most, "
             f"{tables.count_of(len(names), 'slice')}"
             f" · lines: mean over seeds, bars: {100 * best['confidence'][0]:g} % intervals",
             tables.study_line(used),
         ],
-        caption=_caption(quantity, target),
         width=100,
     )
 

@@ -16,25 +16,24 @@ STABLE_BELOW = 2.0
 _PAIR = ["model", "dataset", "loss"]
 _ORDER = [True, True, False]
 _CATAPULT, _SILENT = "catapult", "silent alignment"
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "phenomena",
     "One column for each pair of model and data, one seed. Upper half: runs at small γ and at one ratio "
     "η/γ² above the edge of stability, Nηλ = 2; the loss relative to that of the output zero climbs, to a "
     "height that goes as γ⁻², the sharpness λ falls, and the run settles once it stays below. Lower half: "
     "runs at large γ and η = c γ^(2/L), loss and alignment of the last hidden layer's kernel with the "
     "targets; dashed lines in the lower panel mark when the loss of that γ has made half of its fall: a "
     "curve that is half way up left of its line aligned silently. Sharpness and alignment are measured "
-    "after 0, 1, 2, 5, 10, ... steps."
+    "after 0, 1, 2, 5, 10, ... steps.",
 )
 
 
 def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
     """Charts of the table `phenomena`, with marks from the table `dynamics`."""
     if curves.is_empty():
-        return theme.nothing(
-            "phenomena",
+        return _FIGURE.nothing(
             "No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
             "0 cells, 0 seeds",
-            _CAPTION,
         )
     curves = _complete(curves)
     drawn = _chosen(curves)
@@ -49,16 +48,14 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
         ]
         columns.append(alt.vconcat(*blocks, spacing=26).resolve_scale(color="independent"))
     cells = drawn["cell"].n_unique()
-    return theme.finish(
+    return _FIGURE.finish(
         alt.hconcat(*columns, spacing=34).resolve_scale(color="independent"),
-        figure="phenomena",
-        title=_title(curves, dynamics, len(pairs)),
-        subtitle=[
+        _title(curves, dynamics, len(pairs)),
+        [
             f"{tables.count_of(cells, 'cell')} of {curves['cell'].n_unique()}, one seed of each pair, at most "
             f"{MOST_GAMMAS} γ",
             tables.study_line(curves),
         ],
-        caption=_CAPTION,
         width=108,
     )
 

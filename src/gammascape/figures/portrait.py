@@ -15,13 +15,14 @@ from gammascape.figures.theory import theory_lines
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
 _LETTER = 9  # pixels of a letter of a label, at most
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "portrait",
     "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
     "coloured by the final training loss of its best seed relative to the loss of the output "
     "zero (brighter is lower); tiles with a mark have no such colour because training diverged, "
     "died or ended above its start, symbols joined by lines are the edges that the sampled η "
     "bracket, and dashed lines are power laws with the exponent that theory predicts and a "
-    "prefactor fitted to those edges."
+    "prefactor fitted to those edges.",
 )
 
 
@@ -55,11 +56,10 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
         .resolve_scale(color="independent", shape="independent", opacity="independent")
         .properties(width=WIDTH, height=HEIGHT)
     )
-    return theme.finish(
+    return _FIGURE.finish(
         chart,
-        figure="portrait",
-        title=_title(cells, scaling),
-        subtitle=[
+        _title(cells, scaling),
+        [
             tables.status_line(cells) + thinning,
             tables.budget_line(cells),
             "colour: best seed · dashed: predicted exponents, fitted prefactors"
@@ -69,7 +69,6 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
                 else ""
             ),
         ],
-        caption=_CAPTION,
     )
 
 

@@ -20,11 +20,12 @@ _MEAN, _PAIR, _SAME = (
     "one pair of architectures",
     "same architecture, other seed",
 )
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "similarity",
     "Left: similarity (linear CKA, from 0 to 1) of the last hidden layers of every two trained "
     "networks at the end of their runs, in blocks by architecture and ordered by feature learning "
     "strength γ inside each block, blank where there is no pair of different networks. Right: the "
-    "same for pairs of equal γ, against γ, which shows whether different architectures become more alike."
+    "same for pairs of equal γ, against γ, which shows whether different architectures become more alike.",
 )
 
 
@@ -36,11 +37,8 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
     """
     pairs = pairs.filter(at="steps", depth_a=1.0, depth_b=1.0)
     if pairs["cka"].null_count() == pairs.height:
-        return theme.nothing(
-            "similarity",
-            "There is no pair of trained networks to compare",
-            "0 cells, 0 seeds",
-            _CAPTION,
+        return _FIGURE.nothing(
+            "There is no pair of trained networks to compare", "0 cells, 0 seeds"
         )
     groups = pairs.select(_GROUP).unique().sort(_GROUP).rows()
     parts = [pairs.filter(**dict(zip(_GROUP, group, strict=True))) for group in groups]
@@ -59,12 +57,10 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         sum(part["gamma_a_log10"].n_unique() for part in tables) for tables in (shown, parts)
     )
     note = f" · {drawn} of {total} γ shown" if drawn < total else ""
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(*rows, spacing=30),
-        figure="similarity",
-        title=_title(pl.concat([_equal_gamma(part) for part in parts])),
-        subtitle=[_counts(pairs) + note, tables.study_line(pairs), *_blanks(pairs)],
-        caption=_CAPTION,
+        _title(pl.concat([_equal_gamma(part) for part in parts])),
+        [_counts(pairs) + note, tables.study_line(pairs), *_blanks(pairs)],
         width=96,
     )
 

@@ -28,12 +28,13 @@ _LEFT_OUT = {
 _SHORT = {"cka": "CKA", "correlation": "the correlation of functions"}
 _ROWS = {"cka": "CKA of last hidden layers", "correlation": "correlation of functions"}
 _LIGHT_TO_DARK = ("#a5a000", "#3fae5a", "#21908d", "#3b528b", "#440154")
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "similarity_trend",
     "How alike two trained networks of the same feature learning strength γ are, against γ. Above: their last "
     "hidden layers (linear CKA, 1 for equal representations); below: their outputs (correlation). Left: at the "
     "end of the runs; right: when the loss first falls to a share of that of f = 0, so that a network that "
     "has learned less does not look less alike for that reason. Bars are intervals by leaving out networks or "
-    "architectures; the grey band is what shuffled inputs give."
+    "architectures; the grey band is what shuffled inputs give.",
 )
 
 
@@ -45,9 +46,7 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
     trend = _widest(trend.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     summary = _widest(summary.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     if trend.is_empty():
-        return theme.nothing(
-            "similarity_trend", "No two networks have the same γ", "0 networks", _CAPTION
-        )
+        return _FIGURE.nothing("No two networks have the same γ", "0 networks")
     levels = trend.drop_nulls("level")["level"].unique().sort(descending=True).cast(pl.String)
     # A level looks the same in all groups: the darker, the more has been learned.
     looks = dict(zip(levels, zip(_LIGHT_TO_DARK, theme.SERIES_SHAPES, strict=False), strict=False))
@@ -61,12 +60,10 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
         chart = alt.vconcat(*drawn, spacing=12)
         heading = f"{group[0]}, {budget_line(part)}"
         charts.append(chart.properties(title=heading) if len(groups) > 1 else chart)
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(*charts, spacing=34),
-        figure="similarity_trend",
-        title=_title(summary),
-        subtitle=[_counts(trend), _intervals(trend), study_line(trend)],
-        caption=_CAPTION,
+        _title(summary),
+        [_counts(trend), _intervals(trend), study_line(trend)],
         width=92,
     )
 

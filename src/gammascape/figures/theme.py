@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeVar, cast
 
@@ -55,76 +56,81 @@ EDGE_WORDS, EDGE_COLOURS, EDGE_SHAPES = (
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
-def finish(
-    chart: ChartType,
-    *,
-    figure: str,
-    title: str,
-    subtitle: Sequence[str],
-    caption: str,
-    width: int = 66,
-) -> ChartType:
-    """Give the outermost chart its words and its style.
+@dataclass(frozen=True)
+class Figure:
+    """Name and caption of a figure, which every chart of it carries."""
 
-    The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
-    text in `usermeta`, where a page can read them. `width` is that of the title in characters.
-    """
-    heading = alt.TitleParams(
-        text=_balanced(title, width),
-        subtitle=[line for text in subtitle for line in _pieced(text, int(1.28 * width))],
-        anchor="start",
-        frame="bounds",
-        fontSize=SIZES["title"],
-        subtitleFontSize=SIZES["subtitle"],
-        subtitleColor=QUIET,
-        color=INK,
-        offset=12,
-    )
-    words = {"figure": figure, "title": title, "subtitle": list(subtitle), "caption": caption}
-    styled = chart.properties(
-        title=heading,
-        description=caption,
-        usermeta={"gammascape": words},
-        background="white",
-        padding=12,
-    ).configure(
-        font=FONT,
-        axis=alt.AxisConfig(
-            labelFontSize=SIZES["label"],
-            titleFontSize=SIZES["label"],
-            titleFontWeight="normal",
-            titleColor=INK,
-            labelColor=INK,
-            gridColor="#e6e6e6",
-            domainColor="#888888",
-            tickColor="#888888",
-        ),
-        legend=alt.LegendConfig(
-            labelFontSize=SIZES["label"],
-            titleFontSize=SIZES["label"],
-            titleFontWeight="normal",
-            labelLimit=260,
-            titleLimit=260,
-            titleColor=INK,
-            labelColor=INK,
-        ),
-        view=alt.ViewConfig(stroke="#bbbbbb"),
-        header=alt.HeaderConfig(
-            labelFontSize=SIZES["label"], titleFontSize=SIZES["label"], titleFontWeight="normal"
-        ),
-    )
-    return cast(ChartType, styled)
+    name: str
+    caption: str
 
+    def finish(
+        self, chart: ChartType, title: str, subtitle: Sequence[str], width: int = 66
+    ) -> ChartType:
+        """Give the outermost chart its words and its style.
 
-def nothing(figure: str, title: str, counts: str, caption: str) -> ChartType:
-    """The figure of an empty table: the words, and a note in place of a drawing."""
-    chart: alt.Chart = (
-        alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
-        .mark_text(fontSize=SIZES["title"], color=QUIET)
-        .encode(text="note:N")
-        .properties(width=400, height=80)
-    )
-    return finish(chart, figure=figure, title=title, subtitle=[counts], caption=caption)
+        The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
+        text in `usermeta`, where a page can read them. `width` is that of the title in characters.
+        """
+        heading = alt.TitleParams(
+            text=_balanced(title, width),
+            subtitle=[line for text in subtitle for line in _pieced(text, int(1.28 * width))],
+            anchor="start",
+            frame="bounds",
+            fontSize=SIZES["title"],
+            subtitleFontSize=SIZES["subtitle"],
+            subtitleColor=QUIET,
+            color=INK,
+            offset=12,
+        )
+        words = {
+            "figure": self.name,
+            "title": title,
+            "subtitle": list(subtitle),
+            "caption": self.caption,
+        }
+        styled = chart.properties(
+            title=heading,
+            description=self.caption,
+            usermeta={"gammascape": words},
+            background="white",
+            padding=12,
+        ).configure(
+            font=FONT,
+            axis=alt.AxisConfig(
+                labelFontSize=SIZES["label"],
+                titleFontSize=SIZES["label"],
+                titleFontWeight="normal",
+                titleColor=INK,
+                labelColor=INK,
+                gridColor="#e6e6e6",
+                domainColor="#888888",
+                tickColor="#888888",
+            ),
+            legend=alt.LegendConfig(
+                labelFontSize=SIZES["label"],
+                titleFontSize=SIZES["label"],
+                titleFontWeight="normal",
+                labelLimit=260,
+                titleLimit=260,
+                titleColor=INK,
+                labelColor=INK,
+            ),
+            view=alt.ViewConfig(stroke="#bbbbbb"),
+            header=alt.HeaderConfig(
+                labelFontSize=SIZES["label"], titleFontSize=SIZES["label"], titleFontWeight="normal"
+            ),
+        )
+        return cast(ChartType, styled)
+
+    def nothing(self, title: str, counts: str) -> ChartType:
+        """The figure of an empty table: the words, and a note in place of a drawing."""
+        chart: alt.Chart = (
+            alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
+            .mark_text(fontSize=SIZES["title"], color=QUIET)
+            .encode(text="note:N")
+            .properties(width=400, height=80)
+        )
+        return self.finish(chart, title, [counts])
 
 
 def _kept(text: str) -> str:
@@ -259,15 +265,14 @@ def log10_axis(title: str, domain: Sequence[float], most: int = 7, **options: An
 
 def spanning(channel: Channel, domain: Sequence[float]) -> Channel:
     """A position with this domain as it is, neither rounded nor reaching to zero."""
-    return cast(Channel, channel.scale(domain=list(domain), nice=False, zero=False))
+    return channel.scale(domain=list(domain), nice=False, zero=False)
 
 
 def in_decades(
     channel: Channel, title: str, domain: Sequence[float], most: int = 10, **options: Any
 ) -> Channel:
     """A position over log10 values, from end to end of `domain`, with `decades_axis`."""
-    axis = decades_axis(title, domain, most, **options)
-    return cast(Channel, spanning(channel, domain).axis(axis))
+    return spanning(channel, domain).axis(decades_axis(title, domain, most, **options))
 
 
 def steps_x(longest: float, labels: bool = True) -> alt.X:
@@ -275,7 +280,7 @@ def steps_x(longest: float, labels: bool = True) -> alt.X:
     values = [float(10**k) for k in range(8) if 10**k <= longest]
     x = alt.X("step:Q", title="step t" if labels else None)
     x = x.scale(type="log", domain=[1, max(longest, 2)], nice=False)
-    return cast(alt.X, x.axis(values=values, format=",d", **({} if labels else {"labels": False})))
+    return x.axis(values=values, format=",d", labels=labels)
 
 
 def gamma_colour(gammas: Sequence[float], length: int) -> alt.Color:
@@ -283,8 +288,8 @@ def gamma_colour(gammas: Sequence[float], length: int) -> alt.Color:
     ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
     scheme = alt.SchemeParams(name="viridis", extent=[0, 0.9])
     colour = alt.Color("gamma_log10:Q").scale(scheme=scheme, domain=ends)
-    labels = {"values": decades(*ends), "labelExpr": decades_expr("datum.value")}
-    return cast(alt.Color, colour.legend(title="γ", gradientLength=length, **labels))
+    expr = decades_expr("datum.value")
+    return colour.legend(title="γ", values=decades(*ends), labelExpr=expr, gradientLength=length)
 
 
 def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:
@@ -305,7 +310,7 @@ def stable_limit(at: float, **place: Any) -> list[alt.Chart]:
 
 def named(text: str | list[str], **options: Any) -> alt.TitleParams:
     """The title of a panel."""
-    shown = {"anchor": "middle", "fontSize": 12, "frame": "group"} | options
+    shown: dict[str, Any] = {"anchor": "middle", "fontSize": 12, "frame": "group"} | options
     return alt.TitleParams(text=text, **shown)
 
 
