@@ -1,4 +1,4 @@
-"""How the budget opens the plane: the gamma at which the window of learning rates closes, and the best gamma."""
+"""The gamma at which the window of learning rates closes, and the best gamma, at each budget."""
 
 from typing import Any
 

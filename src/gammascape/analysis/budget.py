@@ -1,4 +1,4 @@
-"""Every shorter budget that a long run has in it: cells judged at T = 10, 20, 50, ... steps, edges, the apex."""
+"""Edges at every shorter budget that a long run contains: its cells judged at T = 10, 20, 50, ... steps."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

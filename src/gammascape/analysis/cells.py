@@ -156,6 +156,8 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
     summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
     record, facts = summary["cell"], facts_of(summary)
     last = summary["evaluations"][-1] if facts.finite else {}
+    observables = summary.get("observables") or ()
+    sharpness = (taken.get("sharpness") for taken in observables if taken.get("step") == 0)
     return {
         **labels,
         **point_of(folder, record),
@@ -169,7 +171,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
         "shifted_test_loss": last.get("shifted_loss"),
         "shifted_test_accuracy": last.get("shifted_accuracy"),
         "base_width": record["model"]["width"],
-        "sharpness_init": _sharpness_init(summary),
+        "sharpness_init": next(sharpness, None),
         "steps_done": summary["steps_done"],
         "seconds": manifest["cost"]["seconds"],
         "device": manifest["device"]["device"],
@@ -193,12 +195,3 @@ def judgement(facts: Facts, thresholds: Thresholds) -> dict[str, Any]:
     """Columns of CELL_SCHEMA that follow from the facts of a run: status, flags and losses."""
     found = asdict(facts) | asdict(judge(facts, thresholds))
     return {name: found[name] for name in CELL_SCHEMA if name in found}
-
-
-def _sharpness_init(summary: Mapping[str, Any]) -> float | None:
-    """Largest eigenvalue of the Hessian before the first step, if the run measured it."""
-    for entry in summary.get("observables") or ():
-        if entry.get("step") == 0:
-            sharpness: float | None = entry.get("sharpness")
-            return sharpness
-    return None

@@ -1,4 +1,4 @@
-"""What a study says about each claim of the paper: an estimate, how sure it is, and whether it decides."""
+"""Test the paper's claims on a study: estimate, interval and verdict of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""How well loss curves of different gamma collapse when time is measured in tau = eta t / gamma."""
+"""Collapse of the loss curves of different gamma in rescaled time, tau = eta t / gamma."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""Which exponent the edges speak for: 2/L, 3/L, 2/(L+1) or none of them, by information criteria."""
+"""Compare the exponents 2/L, 3/L and 2/(L+1) with a free one by AICc and BIC."""
 
 from typing import Any
 

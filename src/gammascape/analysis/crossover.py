@@ -1,4 +1,4 @@
-"""Where rich begins and ends: the gamma at which an edge bends from its lazy to its ultra-rich slope."""
+"""The gamma at which an edge bends from its lazy to its ultra-rich slope."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How a loss falls: plateaus and drops, catapults, alignment before the fall, sharpening; a row for each run."""
+"""Events of each run: plateaus and drops, catapults, alignment before the fall of the loss, sharpening."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

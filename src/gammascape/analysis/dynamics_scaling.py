@@ -1,4 +1,4 @@
-"""Exponents of what happens during training: log-log slopes of the table dynamics, with intervals."""
+"""Exponents of the dynamics: log-log slopes of the columns of the table dynamics, with intervals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What tuning gamma gains over gamma = 1, with intervals that allow for choosing the best of several gammas."""
+"""Gain of the best gamma over gamma = 1, with intervals that allow for choosing it among several."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The power laws in gamma that arXiv 2410.04642 claims, and what would hold if they did not."""
+"""The power laws in gamma that arXiv 2410.04642 claims, and their alternatives."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What was measured during the runs of a slice: one row for each cell, step, observable and layer."""
+"""Measurements during the runs of a slice: one row for each cell, step, observable and layer."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

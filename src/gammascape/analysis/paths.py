@@ -1,4 +1,4 @@
-"""Which cells are compared across gamma: those of the best eta, and those on paths eta = c gamma^p."""
+"""Choose the cells that are compared across gamma: at the best eta, and on paths eta = c gamma^p."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

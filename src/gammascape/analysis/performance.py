@@ -1,4 +1,4 @@
-"""How well each gamma does, seeds together."""
+"""Performance of each gamma: means over seeds, with intervals."""
 
 from typing import Any
 

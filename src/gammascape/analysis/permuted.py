@@ -1,4 +1,4 @@
-"""Products of unit vectors on the probe set, and what they would be if the probes of one side were shuffled."""
+"""Similarity of unit vectors on the probe set, with a baseline in which the probes of one side are shuffled."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -1,4 +1,4 @@
-"""What each gamma and seed reach at their best eta: test accuracy and loss, steps until a training loss."""
+"""Scores of each gamma and seed at their best eta: test accuracy and loss, steps until a training loss."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How edges and slopes move when a threshold of the study is halved or doubled."""
+"""Vary the thresholds of a study: shifts of edges and slopes when one is halved or doubled."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace

@@ -1,4 +1,4 @@
-"""How alike different networks are: their representations (CKA) and their functions, for all pairs."""
+"""Similarity of the representations (CKA) and of the functions of networks, for all pairs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

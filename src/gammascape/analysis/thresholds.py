@@ -1,4 +1,4 @@
-"""Where training begins and ends along eta, at each gamma and seed: the edges of the phase portrait."""
+"""Edges of training along eta, at each gamma and seed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether different networks of equal gamma grow more alike with gamma: levels, slopes and how sure they are."""
+"""Test whether networks of equal gamma become more similar with gamma: levels, slopes and verdicts."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a larger budget of steps opens: the window of learning rates, the largest and the best gamma."""
+"""Window of learning rates, largest and best gamma, against the budget of steps."""
 
 import altair as alt
 import polars as pl

@@ -1,4 +1,4 @@
-"""What happens during training against gamma: halving time, catapult peaks, sharpening, alignment against loss."""
+"""Dynamics of training against gamma: halving time, catapult peaks, sharpening, alignment against loss."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -92,17 +92,13 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
 
 def _points(table: pl.DataFrame, column: str) -> pl.DataFrame:
     return table.filter(pl.col(column) > 0).select(
-        *_KEYS,
-        pl.col("gamma_log10").alias("x"),
-        pl.col(column).log(10).alias("y"),
+        *_KEYS, pl.col("gamma_log10").alias("x"), pl.col(column).log(10).alias("y")
     )
 
 
 def _silent(both: pl.DataFrame) -> _Panel:
     points = both.select(
-        *_KEYS,
-        pl.col("fall_step").log(10).alias("x"),
-        pl.col("alignment_step").log(10).alias("y"),
+        *_KEYS, pl.col("fall_step").log(10).alias("x"), pl.col("alignment_step").log(10).alias("y")
     )
     guide = None
     if not points.is_empty():
@@ -159,9 +155,7 @@ def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=["series:N", "cell:N"])
     )
     return alt.layer(*layers).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=theme.named(panel.title, anchor="start", fontSize=11),
+        width=WIDTH, height=HEIGHT, title=theme.named(panel.title, anchor="start", fontSize=11)
     )
 
 

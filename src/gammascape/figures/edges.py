@@ -111,11 +111,7 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
             filled=False, size=34, opacity=1, strokeWidth=1.2, fill="white"
         ),
     ]
-    return alt.layer(*layers).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=theme.named(series),
-    )
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=theme.named(series))
 
 
 def _fit_layers(fits: pl.DataFrame) -> list[alt.Chart]:

@@ -104,11 +104,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
     chart: alt.LayerChart = (
         alt.layer(*layers)
         .resolve_scale(color="independent", shape="independent")
-        .properties(
-            width=WIDTH,
-            height=ROW_HEIGHT * len(names),
-            title=theme.named(title),
-        )
+        .properties(width=WIDTH, height=ROW_HEIGHT * len(names), title=theme.named(title))
     )
     return chart
 

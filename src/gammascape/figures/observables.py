@@ -1,4 +1,4 @@
-"""What was measured during training, below the loss and on its time axis: sharpness and alignment."""
+"""Sharpness and alignment during training, below the loss and on its time axis."""
 
 import altair as alt
 import polars as pl

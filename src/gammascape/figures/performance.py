@@ -1,4 +1,4 @@
-"""What each gamma reaches at its best eta, what it costs, and what tuning gamma gains over gamma = 1."""
+"""Performance and cost of each gamma at its best eta, and the gain of tuning gamma over gamma = 1."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The phase portrait of one slice: how every cell of the (gamma, eta) plane ended."""
+"""The phase portrait of one slice: the outcome of every cell of the (gamma, eta) plane."""
 
 from typing import Any, cast
 
@@ -126,7 +126,13 @@ def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
         "x2": alt.X2("x2:Q"),
         "y": theme.in_decades(alt.Y("y:Q"), theme.ETA, ys, 12, grid=False),
         "y2": alt.Y2("y2:Q"),
-        "tooltip": _tooltip(),
+        "tooltip": [
+            alt.Tooltip("gamma_log10:Q", title="log₁₀ γ"),
+            alt.Tooltip("eta_log10:Q", title="log₁₀ η"),
+            alt.Tooltip("status:N", title="best seed"),
+            alt.Tooltip("relative_loss:Q", title="relative final loss", format=".3~g"),
+            alt.Tooltip("seeds:N", title="all seeds"),
+        ],
     }
     layers = []
     flat, present = _off_scale(tiles)
@@ -182,16 +188,6 @@ def _off_scale(tiles: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     flat = tiles.filter(pl.col("status").is_in(list(theme.STATUS_TILES)))
     present = [status for status in theme.STATUS_TILES if status in flat["status"]]
     return flat.with_columns(pl.col("status").replace(theme.STATUS_WORDS).alias("ending")), present
-
-
-def _tooltip() -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("gamma_log10:Q", title="log₁₀ γ"),
-        alt.Tooltip("eta_log10:Q", title="log₁₀ η"),
-        alt.Tooltip("status:N", title="best seed"),
-        alt.Tooltip("relative_loss:Q", title="relative final loss", format=".3~g"),
-        alt.Tooltip("seeds:N", title="all seeds"),
-    ]
 
 
 def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Chart]]:

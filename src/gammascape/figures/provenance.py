@@ -1,4 +1,4 @@
-"""A page that says where the results of a study come from, summed up from the manifests."""
+"""The page of the provenance of a study, summed up from its manifests."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

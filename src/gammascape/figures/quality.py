@@ -1,4 +1,4 @@
-"""How generated digits compare with those of MNIST's test set: looks, legibility, newness."""
+"""Generated digits beside those of MNIST's test set: looks, legibility, newness."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""How far the edges move when the thresholds of the study are halved or doubled."""
+"""Shifts of the edges when the thresholds of the study are halved or doubled."""
 
 import altair as alt
 import polars as pl
@@ -98,7 +98,5 @@ def _panel(moved: pl.DataFrame, table: pl.DataFrame, name: str, reach: float) ->
             tooltip=["series:N", "measured:N", "change:N", "shift_log10:Q"],
         ),
     ).properties(
-        width=WIDTH,
-        height=ROW_HEIGHT * len(present),
-        title=theme.named(f"{_WORDS[name]}: {label}"),
+        width=WIDTH, height=ROW_HEIGHT * len(present), title=theme.named(f"{_WORDS[name]}: {label}")
     )

@@ -1,4 +1,4 @@
-"""How alike the representations of trained networks are: across architectures and across gamma."""
+"""Similarity of the representations of trained networks, across architectures and across gamma."""
 
 import math
 from itertools import product

@@ -1,4 +1,4 @@
-"""Whether networks of equal gamma grow more alike with gamma, at equal steps and at equal loss."""
+"""Similarity of networks of equal gamma against gamma, at equal steps and at equal loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +20,7 @@ _WORDS = {
     "seeds": "one model, other seed",
 }
 _COLOURS = {"architectures": "#222222", "models": "#d55e00", "seeds": "#0072b2"}
-_LEFT_OUT = {
-    "architectures": "one architecture",
-    "models": "one model",
-    "seeds": "one network",
-}
+_LEFT_OUT = {"architectures": "one architecture", "models": "one model", "seeds": "one network"}
 _SHORT = {"cka": "CKA", "correlation": "the correlation of functions"}
 _ROWS = {"cka": "CKA of last hidden layers", "correlation": "correlation of functions"}
 _LIGHT_TO_DARK = ("#a5a000", "#3fae5a", "#21908d", "#3b528b", "#440154")

@@ -1,4 +1,4 @@
-"""What figures ask of a table: which slice it is, how its series are called, counts, thinning."""
+"""Facts about a table for the words of a figure: its slice, names of its series, counts; and thinning."""
 
 import itertools
 import math

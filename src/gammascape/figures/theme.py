@@ -1,4 +1,4 @@
-"""How figures look: fonts, sizes, colours, names in words, and axes that count in powers of ten."""
+"""Looks of figures: fonts, sizes, colours, names in words, axes in powers of ten, and layers that recur."""
 
 import math
 import textwrap

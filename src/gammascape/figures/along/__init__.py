@@ -1,4 +1,4 @@
-"""What changes along one factor: exponents with depth, prefactors with batch size, the best gamma with data."""
+"""Exponents against depth, prefactors against batch size, and the best gamma against the data."""
 
 from typing import Any
 

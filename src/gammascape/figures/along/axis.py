@@ -19,23 +19,17 @@ class Factor:
     """How a factor is written on an axis."""
 
     title: str
-    word: str
     log: bool
     expr: str
     """Vega expression of the label at `datum.value`."""
 
 
+_COUNT = "format(round(pow(10, datum.value)), ',')"
 FACTORS = {
-    "depth": Factor("depth L (weight matrices)", "L", False, "datum.label"),
-    "batch_size": Factor(
-        "batch size B (samples)", "B", True, "format(round(pow(10, datum.value)), ',')"
-    ),
-    "label_noise": Factor(
-        "wrong training labels (%)", "wrong labels", False, "format(100 * datum.value, '.3~g')"
-    ),
-    "training_samples": Factor(
-        "different training samples", "samples", True, "format(round(pow(10, datum.value)), ',')"
-    ),
+    "depth": Factor("depth L (weight matrices)", False, "datum.label"),
+    "batch_size": Factor("batch size B (samples)", True, _COUNT),
+    "label_noise": Factor("wrong training labels (%)", False, "format(100 * datum.value, '.3~g')"),
+    "training_samples": Factor("different training samples", True, _COUNT),
 }
 
 
