@@ -209,7 +209,7 @@ def _depths(trends: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
     rows = trends.filter(factor="depth", quantity="slope", edge="eta_max_trained", window="rich")
     for row in rows.filter(pl.col("values") > 2).iter_rows(named=True):
         yield _row(
-            {"slice": row["group"], "confidence": row["confidence"]},
+            row | {"slice": row["group"]},
             (
                 "exponents follow the depth",
                 "Against 2/L the exponents of the largest learning rate lie on a line of slope 1.",
