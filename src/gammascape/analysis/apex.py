@@ -1,38 +1,22 @@
-"""How the budget opens the plane: the gamma at which the window of learning rates closes, and the best gamma."""
+"""The gamma at which the window of learning rates closes, and the best gamma, at each budget."""
 
-import zlib
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
-from gammascape.analysis.lines import draws, fit_lines, gather, interval
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends, within
+from gammascape.analysis.lines import draws, fit_lines, gather, interval, seeded
 from gammascape.analysis.theory import gamma_max_log10
 from gammascape.study import Analysis
 
-APEX_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "budget": pl.Int64,
-    "largest_open_log10": pl.Float64,
-    "smallest_closed_log10": pl.Float64,
-    "window_slope": pl.Float64,
-    "window_slope_low": pl.Float64,
-    "window_slope_high": pl.Float64,
-    "predicted_window_slope": pl.Float64,
-    "gamma_max_log10": pl.Float64,
-    "gamma_max_low_log10": pl.Float64,
-    "gamma_max_high_log10": pl.Float64,
-    "predicted_gamma_max_log10": pl.Float64,
-    "gamma_best_log10": pl.Float64,
-    "gamma_best_low_log10": pl.Float64,
-    "gamma_best_high_log10": pl.Float64,
-    "best_relative_loss": pl.Float64,
-    "gammas": pl.Int64,
-    "seeds": pl.Int64,
-    "confidence": pl.Float64,
-}
+APEX_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int budget:int largest_open_log10 smallest_closed_log10 window_slope "
+    "window_slope_low window_slope_high predicted_window_slope gamma_max_log10 "
+    "gamma_max_low_log10 gamma_max_high_log10 predicted_gamma_max_log10 gamma_best_log10 "
+    "gamma_best_low_log10 gamma_best_high_log10 best_relative_loss gammas:int seeds:int "
+    "confidence"
+)
 
 
 def apex_table(budget: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
@@ -48,19 +32,10 @@ def apex_table(budget: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
         analysis: the ultra-rich window, number of resamples and confidence level.
     """
     rows: list[dict[str, Any]] = []
-    key = [*SLICE_COLUMNS, "depth_exponent", "budget"]
-    for values, group in budget.group_by(key, maintain_order=True):
-        shared = dict(zip(key, values, strict=True))
-        rows.append(
-            shared
-            | _open(group)
-            | _closing(group, analysis, shared)
-            | _best(group)
-            | {
-                "seeds": group.select("seed", "data_seed").n_unique(),
-                "confidence": analysis.confidence,
-            }
-        )
+    for shared, group in grouped(budget, [*SLICE_COLUMNS, "depth_exponent", "budget"]):
+        found = _open(group) | _closing(group, analysis, shared) | _best(group)
+        found["seeds"] = group.select("seed", "data_seed").n_unique()
+        rows.append(shared | found | {"confidence": analysis.confidence})
     return pl.DataFrame(rows, schema=APEX_SCHEMA, infer_schema_length=None)
 
 
@@ -85,8 +60,7 @@ def _open(group: pl.DataFrame) -> dict[str, Any]:
 
 def _closing(group: pl.DataFrame, analysis: Analysis, shared: dict[str, Any]) -> dict[str, Any]:
     depth = shared["depth_exponent"]
-    inside = [gamma in analysis.rich for gamma in group["gamma_log10"]]
-    known = group.filter(pl.Series(inside, dtype=pl.Boolean), pl.col("window_log10").is_not_null())
+    known = group.filter(within(analysis.rich), pl.col("window_log10").is_not_null())
     row: dict[str, Any] = {"gammas": known["gamma_log10"].n_unique()}
     if depth is not None:
         row["predicted_window_slope"] = -(depth - 2) / depth
@@ -100,21 +74,18 @@ def _closing(group: pl.DataFrame, analysis: Analysis, shared: dict[str, Any]) ->
     )
     slopes, intercepts = fit_lines(points, points.middle[None])
     fitted = slopes[0] * points.gamma + intercepts[0]
-    seed = zlib.crc32(f"{shared['slice']} apex {shared['budget']}".encode())
-    drawn = draws(points, fitted, 2, analysis.bootstrap, np.random.default_rng(seed))
+    rng = seeded(f"{shared['slice']} apex {shared['budget']}")
+    drawn = draws(points, fitted, 2, analysis.bootstrap, rng)
     drawn_slopes, drawn_intercepts = fit_lines(points, drawn)
-    low, high = interval(drawn_slopes, analysis.confidence)
-    row |= {"window_slope": float(slopes[0]), "window_slope_low": low, "window_slope_high": high}
+    row |= with_ends("window_slope", float(slopes[0]), interval(drawn_slopes, analysis.confidence))
     if slopes[0] < 0:
-        row["gamma_max_log10"] = float(-intercepts[0] / slopes[0])
         # A draw that does not narrow closes nowhere.
         with np.errstate(divide="ignore"):
             closing = np.where(drawn_slopes < 0, -drawn_intercepts / drawn_slopes, np.inf)
         tail = (1 - analysis.confidence) / 2
         ends = np.quantile(closing, [tail, 1 - tail], method="nearest")
-        row["gamma_max_low_log10"], row["gamma_max_high_log10"] = (
-            float(end) if np.isfinite(end) else None for end in ends
-        )
+        known_ends = [float(end) if np.isfinite(end) else None for end in ends]
+        row |= with_ends("gamma_max", float(-intercepts[0] / slopes[0]), known_ends, "_log10")
     return row
 
 
@@ -126,9 +97,6 @@ def _best(group: pl.DataFrame) -> dict[str, Any]:
         .group_by("seed", "data_seed", maintain_order=True)
         .first()
     )
-    return {
-        "gamma_best_log10": best["gamma_log10"].median(),
-        "gamma_best_low_log10": best["gamma_log10"].min(),
-        "gamma_best_high_log10": best["gamma_log10"].max(),
-        "best_relative_loss": best["best_relative_loss"].mean(),
-    }
+    gamma = best["gamma_log10"]
+    found = with_ends("gamma_best", gamma.median(), (gamma.min(), gamma.max()), "_log10")
+    return found | {"best_relative_loss": best["best_relative_loss"].mean()}

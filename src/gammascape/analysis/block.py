@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.analysis.jackknife import Interval, seed_interval
-from gammascape.analysis.permuted import Alike, compare_outputs, compare_pairs
+from gammascape.analysis.cells import with_ends
+from gammascape.analysis.permuted import SimilarityWithBaseline, compare_outputs, compare_pairs
+from gammascape.analysis.seeds import Interval, seed_interval
 from gammascape.analysis.snapshots import Network
 from gammascape.analysis.trend import EqualGamma
 from gammascape.study import Analysis
@@ -31,7 +33,7 @@ class Block:
     """Networks, or layers of networks, each of which is compared with each."""
 
     members: Sequence[tuple[Network, str | None]]
-    alike: Alike
+    alike: SimilarityWithBaseline
     r2: Floats | None = None
     """(m, m): of the outputs of the row as a prediction of those of the column."""
 
@@ -58,19 +60,14 @@ class Block:
         return cls([(n, None) for n in kept], compare_outputs(flat / sizes, networks[0].probes), r2)
 
     def rows(
-        self,
-        name: str,
-        analysis: Analysis,
-        wanted: Wanted = always,
+        self, name: str, analysis: Analysis, wanted: Wanted = always
     ) -> Iterator[dict[str, Any]]:
         """A row for each pair of groups, in both orders."""
         groups = self._groups()
         places = list(groups.values())
         mean, shuffled = self._means(places)
         high = np.quantile(shuffled, 0.95, axis=0) if places else shuffled
-        for (a, group_a), (b, group_b) in (
-            (first, second) for first in enumerate(groups) for second in enumerate(groups)
-        ):
+        for (a, group_a), (b, group_b) in product(enumerate(groups), repeat=2):
             one, other = self.members[places[a][0]], self.members[places[b][0]]
             if not wanted(*one, *other):
                 continue
@@ -83,24 +80,17 @@ class Block:
                 name: None,
             }
             if pairs:
-                of_pair = self._interval(self.alike.values, places[a], places[b], analysis)
+                ends = self._interval(self.alike.values, places[a], places[b], analysis)
                 as_high = int((shuffled[:, a, b] >= mean[a, b]).sum())
-                row |= {
-                    name: mean[a, b],
-                    f"{name}_low": of_pair.low,
-                    f"{name}_high": of_pair.high,
+                row |= with_ends(name, mean[a, b], ends) | {
                     "shuffled_mean": float(shuffled[:, a, b].mean()),
                     "shuffled_high": float(high[a, b]),
                     "p_value": (1 + as_high) / (1 + len(shuffled)),
                 }
             if pairs and self.r2 is not None:
                 part = _without_itself(self.r2, places[a], places[b])
-                of_pair = self._interval(self.r2, places[a], places[b], analysis)
-                row |= {
-                    "r2": float(np.nanmean(part)),
-                    "r2_low": of_pair.low,
-                    "r2_high": of_pair.high,
-                }
+                ends = self._interval(self.r2, places[a], places[b], analysis)
+                row |= with_ends("r2", float(np.nanmean(part)), ends)
             yield row
 
     def at_equal_gamma(self) -> list[EqualGamma]:

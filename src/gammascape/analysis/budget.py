@@ -1,4 +1,4 @@
-"""Every shorter budget that a long run has in it: cells judged at T = 10, 20, 50, ... steps, edges, the apex."""
+"""Edges at every shorter budget that a long run contains: its cells judged at T = 10, 20, 50, ... steps."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,37 +8,30 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
+from gammascape.analysis.cells import (
+    SLICE_COLUMNS,
+    columns,
+    grouped,
+    judgement,
+    open_arrays,
+    with_ends,
+)
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.thresholds import LINE, edges_of_line
-from gammascape.measure.outcome import Facts, Thresholds, judge
+from gammascape.measure.outcome import Facts, Thresholds
 from gammascape.training.history import final_window
 
-BUDGET_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "budget": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "trained": pl.Int64,
-    "cells": pl.Int64,
-    "spanned": pl.Boolean,
-    "eta_min_log10": pl.Float64,
-    "eta_min_low_log10": pl.Float64,
-    "eta_min_high_log10": pl.Float64,
-    "eta_max_log10": pl.Float64,
-    "eta_max_low_log10": pl.Float64,
-    "eta_max_high_log10": pl.Float64,
-    "window_log10": pl.Float64,
-    "eta_best_log10": pl.Float64,
-    "best_relative_loss": pl.Float64,
-}
+BUDGET_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int budget:int gamma_log10 seed:int data_seed:int trained:int cells:int "
+    "spanned:bool eta_min_log10 eta_min_low_log10 eta_min_high_log10 eta_max_log10 "
+    "eta_max_low_log10 eta_max_high_log10 window_log10 eta_best_log10 best_relative_loss"
+)
 
 Losses = Mapping[str, NDArray[Any]]
 """A loss history: step, loss, loss_max and zero_loss, (n,) each."""
 
 _LEAST = 10
+_JUDGED = ("status", "catapulted", "relative_loss")
 _ARRAYS = ("step", "loss", "loss_max", "zero_loss")
 
 
@@ -80,8 +73,8 @@ def budget_table(
     frames = [
         pl.DataFrame(
             [
-                {name: row[name] for name in (*LINE, "eta_log10", "cell")} | judgement
-                for judgement in _judge_at_all(row, history, thresholds)
+                {name: row[name] for name in (*LINE, "eta_log10", "cell")} | found
+                for found in _judge_at_all(row, history, thresholds)
             ],
             infer_schema_length=None,
         )
@@ -89,12 +82,10 @@ def budget_table(
     ]
     rows = []
     if frames:
-        judged = pl.concat(frames, how="vertical_relaxed").sort("eta_log10")
-        for key, line in judged.group_by([*LINE, "budget"], maintain_order=True):
-            shared = dict(zip([*LINE, "budget"], key, strict=True))
-            rows.append(
-                shared | {"depth_exponent": depth_exponent} | _row(line, thresholds.trained_below)
-            )
+        table = pl.concat(frames, how="vertical_relaxed").sort("eta_log10")
+        for shared, line in grouped(table, [*LINE, "budget"]):
+            shared["depth_exponent"] = depth_exponent
+            rows.append(shared | _row(line, thresholds.trained_below))
     table = pl.DataFrame(rows, schema=BUDGET_SCHEMA, infer_schema_length=None)
     return table.sort("budget", "gamma_log10", "seed", "data_seed")
 
@@ -138,15 +129,8 @@ def judge_history(
             peak_loss=float(peaks[last - 1]) if finite else None,
             active_fraction=None,
         )
-        outcome = judge(facts, thresholds)
-        found.append(
-            {
-                "budget": end,
-                "status": outcome.status,
-                "catapulted": outcome.catapulted,
-                "relative_loss": outcome.relative_loss,
-            }
-        )
+        outcome = judgement(facts, thresholds)
+        found.append({"budget": end} | {name: outcome[name] for name in _JUDGED})
     return found
 
 
@@ -154,7 +138,7 @@ def _judge_at_all(
     row: dict[str, Any], history: Losses, thresholds: Thresholds
 ) -> list[dict[str, Any]]:
     found = judge_history(history, row["steps_done"], budgets(row["steps"]), thresholds)
-    found[-1] |= {name: row[name] for name in ("status", "catapulted", "relative_loss")}
+    found[-1] |= {name: row[name] for name in _JUDGED}
     return found
 
 
@@ -175,11 +159,8 @@ def _row(line: pl.DataFrame, trained_below: float) -> dict[str, Any]:
     }
     for name, edge in (("eta_min", "eta_min"), ("eta_max", "eta_max_trained")):
         found = edges.get(edge, {})
-        row |= {
-            f"{name}_log10": found.get("estimate_log10"),
-            f"{name}_low_log10": found.get("estimate_low_log10"),
-            f"{name}_high_log10": found.get("estimate_high_log10"),
-        }
+        at, *ends = (found.get(f"estimate{end}_log10") for end in ("", "_low", "_high"))
+        row |= with_ends(name, at, ends, "_log10")
     if row["eta_min_log10"] is not None and row["eta_max_log10"] is not None:
         row["window_log10"] = row["eta_max_log10"] - row["eta_min_log10"]
     best = edges.get("eta_best")

@@ -1,8 +1,9 @@
 """One row for each cell of a slice: parameters, status, losses."""
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,58 +12,71 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gammascape.command import UserError
-from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.measure.outcome import Facts, Thresholds, facts_of, judge
 from gammascape.origin.inside import OutsideError, inside, read_object, short
+from gammascape.study import Analysis, Regime, Span
 from gammascape.terminal import visible
 
-SLICE_COLUMNS = {
-    "slice": pl.String,
-    "model": pl.String,
-    "dataset": pl.String,
-    "loss": pl.String,
-    "batch_size": pl.Int64,
-    "steps": pl.Int64,
-    "passes": pl.Float64,
+Schema = dict[str, pl.DataType | type[pl.DataType]]
+_KINDS: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "": pl.Float64,
+    "int": pl.Int64,
+    "str": pl.String,
+    "bool": pl.Boolean,
+    "floats": pl.List(pl.Float64),
+    "bools": pl.List(pl.Boolean),
 }
+
+
+def columns(names: str) -> Schema:
+    """Names and types of columns, written `name:int`; Float64 without a type, the others as in _KINDS."""
+    words = (word.partition(":") for word in names.split())
+    return {name: _KINDS[kind] for name, _, kind in words}
+
+
+SLICE_COLUMNS = columns("slice:str model:str dataset:str loss:str batch_size:int steps:int passes")
 """Columns that every table about slices begins with; model and dataset are the study's names.
 
 `passes` is how often each training sample is used, null where all samples are new."""
 
-CELL_SCHEMA = {
-    **SLICE_COLUMNS,
-    "cell": pl.String,
-    "dtype": pl.String,
-    "gamma_log10": pl.Float64,
-    "gamma": pl.Float64,
-    "eta_log10": pl.Float64,
-    "eta": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "status": pl.String,
-    "catapulted": pl.Boolean,
-    "kept_by_nan_rule": pl.Boolean,
-    "initial_loss": pl.Float64,
-    "baseline_loss": pl.Float64,
-    "final_loss": pl.Float64,
-    "relative_loss": pl.Float64,
-    "peak_loss": pl.Float64,
-    "peak_step": pl.Int64,
-    "test_loss": pl.Float64,
-    "test_accuracy": pl.Float64,
-    "shifted_test_loss": pl.Float64,
-    "shifted_test_accuracy": pl.Float64,
-    "active_fraction": pl.Float64,
-    "base_width": pl.Int64,
-    "sharpness_init": pl.Float64,
-    "steps_done": pl.Int64,
-    "seconds": pl.Float64,
-    "device": pl.String,
-    "data_digest": pl.String,
-}
+CELL_SCHEMA = SLICE_COLUMNS | columns(
+    "cell:str dtype:str gamma_log10 gamma eta_log10 eta seed:int data_seed:int status:str "
+    "catapulted:bool kept_by_nan_rule:bool initial_loss baseline_loss final_loss relative_loss "
+    "peak_loss peak_step:int test_loss test_accuracy shifted_test_loss shifted_test_accuracy "
+    "active_fraction base_width:int sharpness_init steps_done:int seconds device:str "
+    "data_digest:str"
+)
 
 
 MEASURED = ("seconds", "device")
 """Columns that say how a cell was computed; what came out is in the others."""
+
+
+def grouped(
+    table: pl.DataFrame, key: Iterable[str]
+) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
+    """Rows of equal `key` in the order of their first ones, with the values that they share."""
+    names = list(key)
+    for values, group in table.group_by(names, maintain_order=True):
+        yield dict(zip(names, values, strict=True)), group
+
+
+def with_ends(name: str, value: Any, ends: Sequence[Any], unit: str = "") -> dict[str, Any]:
+    """Columns of a value and of the ends of its interval: name, name_low and name_high, before a unit."""
+    return {f"{name}{unit}": value, f"{name}_low{unit}": ends[0], f"{name}_high{unit}": ends[1]}
+
+
+def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
+    """The study's windows of gamma."""
+    return (("lazy", analysis.lazy), ("rich", analysis.rich))
+
+
+def within(span: Span | None) -> pl.Expr:
+    """Whether `gamma_log10` lies in a window; None is all of them."""
+    start, stop = (None, None) if span is None else (span.start, span.stop)
+    return pl.col("gamma_log10").is_between(
+        -np.inf if start is None else float(start), np.inf if stop is None else float(stop)
+    )
 
 
 class TableError(UserError):
@@ -154,15 +168,15 @@ def cell_table(
 
 def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
     summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
+    observables = summary.get("observables") or ()
+    sharpness = (taken.get("sharpness") for taken in observables if taken.get("step") == 0)
     record = summary["cell"]
     return {
         **labels,
         **measured(folder, summary, thresholds),
         "dtype": record["dtype"],
-        "seed": record["seed"],
-        "data_seed": record["data_seed"],
         "base_width": record["model"]["width"],
-        "sharpness_init": _sharpness_init(summary),
+        "sharpness_init": next(sharpness, None),
         "seconds": manifest["cost"]["seconds"],
         "device": manifest["device"]["device"],
         "constants": summary.get("constants"),
@@ -171,24 +185,14 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
 
 def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
     """Name and place of a cell on the axes, what became of it, and its losses, from its summary."""
-    facts = facts_of(summary)
-    outcome = judge(facts, thresholds)
-    place = {name: float(summary["cell"][name]) for name in ("gamma", "eta")}
+    record, facts = summary["cell"], facts_of(summary)
     return {
-        "cell": f"{folder.parent.name}/{folder.name}",
-        **{f"{name}_log10": value for name, value in place.items()},
-        **{name: 10.0**value for name, value in place.items()},
-        "status": outcome.status,
-        "catapulted": outcome.catapulted,
-        "kept_by_nan_rule": outcome.kept_by_nan_rule,
-        "initial_loss": facts.initial_loss,
-        "baseline_loss": facts.baseline_loss,
-        "final_loss": facts.final_loss,
-        "relative_loss": outcome.relative_loss,
-        "peak_loss": facts.peak_loss,
+        **point_of(folder, record),
+        **judgement(facts, thresholds),
+        "gamma": 10.0 ** float(record["gamma"]),
+        "eta": 10.0 ** float(record["eta"]),
         "peak_step": summary["peak_step"],
         **tested(summary["evaluations"][-1] if facts.finite else {}),
-        "active_fraction": facts.active_fraction,
         "steps_done": summary["steps_done"],
         "data_digest": summary["data"]["digest"],
     }
@@ -203,10 +207,18 @@ def tested(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
-def _sharpness_init(summary: Mapping[str, Any]) -> float | None:
-    """Largest eigenvalue of the Hessian before the first step, if the run measured it."""
-    for entry in summary.get("observables") or ():
-        if entry.get("step") == 0:
-            sharpness: float | None = entry.get("sharpness")
-            return sharpness
-    return None
+def point_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Name of a cell and its point in the plane, from the record in its summary."""
+    return {
+        "cell": f"{folder.parent.name}/{folder.name}",
+        "gamma_log10": float(record["gamma"]),
+        "eta_log10": float(record["eta"]),
+        "seed": record["seed"],
+        "data_seed": record["data_seed"],
+    }
+
+
+def judgement(facts: Facts, thresholds: Thresholds) -> dict[str, Any]:
+    """Columns of CELL_SCHEMA that follow from the facts of a run: status, flags and losses."""
+    found = asdict(facts) | asdict(judge(facts, thresholds))
+    return {name: found[name] for name in CELL_SCHEMA if name in found}

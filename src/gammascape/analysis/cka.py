@@ -1,7 +1,5 @@
 """Centred kernel alignment between representations, from Gram matrices on a common probe set."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,8 +35,7 @@ def u_centre(gram: Floats) -> Floats:
 def pair_vector(gram: Floats) -> Floats:
     """The U-centred Gram matrix as a unit vector: (P, P) -> (P (P - 1) / 2,), pair by pair of probes.
 
-    The debiased CKA of two representations is the product of their vectors. NaN for a representation without
-    variation.
+    The product of two is the debiased CKA of their representations. NaN for a representation without variation.
     """
     vector = u_centre(gram)[np.triu_indices(len(gram), 1)]
     size = float(np.linalg.norm(vector))
@@ -46,7 +43,7 @@ def pair_vector(gram: Floats) -> Floats:
     return vector / size if size > 1e-12 * float(np.linalg.norm(gram)) else vector * np.nan
 
 
-def debiased_cka(grams: Sequence[Floats]) -> Floats:
+def debiased_cka(vectors: Floats) -> Floats:
     """Debiased linear CKA between all pairs of representations.
 
     CKA is that of Kornblith et al. (arXiv 1905.00414) with HSIC replaced by its unbiased estimator (Nguyen,
@@ -54,11 +51,10 @@ def debiased_cka(grams: Sequence[Floats]) -> Floats:
     dimension; single values may be slightly negative.
 
     Args:
-        grams: m Gram matrices (P, P) on the same probes in the same order.
+        vectors: (m, P (P - 1) / 2), `pair_vector` of each Gram matrix, of the same probes in the same order.
 
     Returns:
         (m, m), symmetric, diagonal 1; NaN for a representation without variation.
     """
-    vectors = np.stack([pair_vector(gram) for gram in grams])
     cka: Floats = vectors @ vectors.T
     return cka

@@ -1,33 +1,23 @@
-"""What a study says about each claim of the paper: an estimate, how sure it is, and whether it decides."""
+"""Test the paper's claims on a study: estimate, interval and verdict of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.laws import DYNAMICS, EDGES, Slope
 from gammascape.analysis.seeds import wilson
+from gammascape.analysis.trend import GROUP
 from gammascape.study import predicted_slope
 
 Verdict = Literal["agrees", "differs", "undecided"]
 Row = Mapping[str, Any]
 
-CLAIM_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
-    **SLICE_COLUMNS,
-    "claim": pl.String,
-    "statement": pl.String,
-    "quantity": pl.String,
-    "predicted": pl.Float64,
-    "alternatives": pl.List(pl.Float64),
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "confidence": pl.Float64,
-    "verdict": pl.String,
-    "points": pl.Int64,
-    "source": pl.String,
-}
+CLAIM_SCHEMA = SLICE_COLUMNS | columns(
+    "claim:str statement:str quantity:str predicted alternatives:floats estimate low high "
+    "confidence verdict:str points:int source:str"
+)
 
 
 LEADING_ORDER = 0.03
@@ -110,18 +100,16 @@ def _slope(row: Row, slope: Slope, source: str) -> Iterator[dict[str, Any]]:
     if predicted is None:
         return
     # Two laws can be one: for L = 2 the exponents 2/L and 1 are.
-    alternatives = [
-        value for value in slope.alternatives(row["depth_exponent"]) if value != predicted
-    ]
+    alternatives = [law for law in slope.alternatives(row["depth_exponent"]) if law != predicted]
     yield _row(
         row,
         (slope.claim, slope.statement, slope.quantity),
-        (row["slope"], row["slope_low"], row["slope_high"]),
+        "slope",
         judge_value(predicted, alternatives, row["slope_low"], row["slope_high"]),
         source,
         row["points"],
-        predicted=predicted,
-        alternatives=alternatives,
+        predicted,
+        alternatives,
     )
 
 
@@ -137,7 +125,7 @@ def _collapse(collapse: pl.DataFrame) -> Iterator[dict[str, Any]]:
                     "At depth 2 the rescaled time ηt/γ at which the loss halves grows with γ.",
                     "drift of tau in a decade of gamma",
                 ),
-                (row["tau_drift"], row["tau_drift_low"], row["tau_drift_high"]),
+                "tau_drift",
                 judge_sign(row["tau_drift_low"], row["tau_drift_high"]),
                 "collapse",
                 row["points"],
@@ -151,12 +139,12 @@ def _collapse(collapse: pl.DataFrame) -> Iterator[dict[str, Any]]:
                 "Large γ halve their loss at the same rescaled time ηt/γ.",
                 "exponent of tau at half of the loss",
             ),
-            (row["tau_slope"], row["tau_slope_low"], row["tau_slope_high"]),
+            "tau_slope",
             judge_value(0.0, [steps], row["tau_slope_low"], row["tau_slope_high"]),
             "collapse",
             row["points"],
-            predicted=0.0,
-            alternatives=[steps],
+            0.0,
+            [steps],
         )
 
 
@@ -207,7 +195,7 @@ def _gain(gain: pl.DataFrame) -> Iterator[dict[str, Any]]:
                 "At equal steps some γ above 1 reaches the best test accuracy.",
                 "gain over gamma = 1, points of accuracy",
             ),
-            (row["gain"], row["gain_low"], row["gain_high"]),
+            "gain",
             verdict,
             "gain",
             row["gammas"],
@@ -221,18 +209,18 @@ def _depths(trends: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
     rows = trends.filter(factor="depth", quantity="slope", edge="eta_max_trained", window="rich")
     for row in rows.filter(pl.col("values") > 2).iter_rows(named=True):
         yield _row(
-            {"slice": row["group"], "confidence": row["confidence"]},
+            row | {"slice": row["group"]},
             (
                 "exponents follow the depth",
                 "Against 2/L the exponents of the largest learning rate lie on a line of slope 1.",
                 "slope of exponents of eta_max_trained against 2/L",
             ),
-            (row["slope"], row["slope_low"], row["slope_high"]),
+            "slope",
             judge_value(1.0, [0.0], row["slope_low"], row["slope_high"]),
             "trends",
             row["values"],
-            predicted=1.0,
-            alternatives=[0.0],
+            1.0,
+            [0.0],
         )
 
 
@@ -249,21 +237,20 @@ def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
     known = summary.filter(pl.col("slope_low").is_not_null(), pl.col("gammas") > 2)
     # Functions have no layers.
     known = known.filter(pl.col("layers").is_null() | (pl.col("layers") == "last"))
-    shared = ["dataset", "loss", "batch_size", "steps", "passes"]
-    for _, part in known.group_by([*shared, "measure", "compared", "at"], maintain_order=True):
+    for _, part in known.group_by([*GROUP, "measure", "compared", "at"], maintain_order=True):
         # Of the levels of loss that the most gammas reach, the lowest.
         row = part.sort("gammas", "level", descending=[True, False]).row(0, named=True)
         at = "steps" if row["at"] == "steps" else f"loss ({row['level']:g} of that of f = 0)"
         place = f"{row['dataset']}-{row['loss']}-B{row['batch_size']}-T{row['steps']}"
         verdicts: dict[str, Verdict] = {"grows": "agrees", "falls": "differs"}
         yield _row(
-            {name: row[name] for name in shared} | {"slice": f"all models on {place}"} | row,
+            {name: row[name] for name in GROUP} | {"slice": f"all models on {place}"} | row,
             (
                 f"{row['measure']} of {row['compared']} at equal {row['at']}",
                 f"{_WHAT[row['measure']]} of {_ALIKE[row['compared']]} grow more alike with γ, at equal {at}.",
                 f"change of {row['measure']} per decade of gamma",
             ),
-            (row["slope"], row["slope_low"], row["slope_high"]),
+            "slope",
             verdicts.get(row["verdict"], "undecided"),
             "similarity_summary",
             row["networks"],
@@ -273,25 +260,19 @@ def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
 def _row(
     row: Row,
     claim: tuple[str, str, str],
-    value: tuple[float, float | None, float | None],
+    value: str | tuple[float, float | None, float | None],
     verdict: Verdict,
     source: str,
     points: int,
-    *,
     predicted: float | None = None,
     alternatives: Sequence[float] = (),
 ) -> dict[str, Any]:
-    return {name: row.get(name) for name in SLICE_COLUMNS} | {
-        "claim": claim[0],
-        "statement": claim[1],
-        "quantity": claim[2],
-        "predicted": predicted,
-        "alternatives": list(alternatives),
-        "estimate": value[0],
-        "low": value[1],
-        "high": value[2],
-        "confidence": row["confidence"],
-        "verdict": verdict,
-        "points": points,
-        "source": source,
+    """A row of the table; `value` is estimate and interval, or the name of their columns in `row`."""
+    if isinstance(value, str):
+        value = (row[value], row[f"{value}_low"], row[f"{value}_high"])
+    return {name: row.get(name) for name in (*SLICE_COLUMNS, "confidence")} | {
+        **dict(zip(("claim", "statement", "quantity"), claim, strict=True)),
+        **dict(zip(("estimate", "low", "high"), value, strict=True)),
+        **{"predicted": predicted, "alternatives": list(alternatives)},
+        **{"verdict": verdict, "points": points, "source": source},
     }

@@ -1,6 +1,5 @@
-"""How well loss curves of different gamma collapse when time is measured in tau = eta t / gamma."""
+"""Collapse of the loss curves of different gamma in rescaled time, tau = eta t / gamma."""
 
-import zlib
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -9,40 +8,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
-from gammascape.analysis.curves import smooth
-from gammascape.analysis.lines import Floats, gather
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends
+from gammascape.analysis.curves import History
+from gammascape.analysis.lines import Floats, gather, seeded
 from gammascape.analysis.plateaus import TOLERANCE, first_passage
 from gammascape.analysis.scaling import fit_slope
 from gammascape.study import Analysis
 
-COLLAPSE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "path": pl.String,
-    "constant_log10": pl.Float64,
-    "level": pl.Float64,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "gammas": pl.Int64,
-    "points": pl.Int64,
-    "spread_step_log10": pl.Float64,
-    "spread_tau_log10": pl.Float64,
-    "tau_slope": pl.Float64,
-    "tau_slope_low": pl.Float64,
-    "tau_slope_high": pl.Float64,
-    "tau_drift": pl.Float64,
-    "tau_drift_low": pl.Float64,
-    "tau_drift_high": pl.Float64,
-    "expected": pl.String,
-    "distance_step_log10": pl.Float64,
-    "distance_tau_log10": pl.Float64,
-    "distance_ratio": pl.Float64,
-    "distance_ratio_error": pl.Float64,
-    "deepest_level": pl.Float64,
-    "confidence": pl.Float64,
-    "reason": pl.String,
-}
+COLLAPSE_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int path:str constant_log10 level from_log10 to_log10 gammas:int points:int "
+    "spread_step_log10 spread_tau_log10 tau_slope tau_slope_low tau_slope_high tau_drift "
+    "tau_drift_low tau_drift_high expected:str distance_step_log10 distance_tau_log10 "
+    "distance_ratio distance_ratio_error deepest_level confidence reason:str"
+)
 
 _LEVELS = 20
 _BELOW_START, _DEEPEST = 0.95, 0.1
@@ -58,10 +36,8 @@ def collapse_table(dynamics: pl.DataFrame, analysis: Analysis, cells_folder: Pat
         cells_folder: folder of all artifacts.
     """
     rich = compared(dynamics)
-    runs: dict[str, tuple[Floats, Floats]] = {}
-    for cell in rich["cell"].unique().sort():
-        with open_arrays(cells_folder / cell) as arrays:
-            runs[cell] = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
+    cells = rich["cell"].unique().sort()
+    runs = {cell: History.of(cells_folder / cell).smooth() for cell in cells}
     return collapse_of(rich, runs, analysis)
 
 
@@ -82,24 +58,14 @@ def collapse_of(
     """
     rows: list[dict[str, Any]] = []
     shared = [*SLICE_COLUMNS, "depth_exponent", "path"]
-    columns = {"half": _HALF}
+    levels = {"half": _HALF}
     if analysis.trained_below != _HALF:
-        columns["trained"] = analysis.trained_below
-    for key, part in rich.sort("slice", "path", maintain_order=True).group_by(
-        shared, maintain_order=True
-    ):
-        curves = _distances(part, runs)
-        for column, level in columns.items():
-            rows.append(
-                dict(zip(shared, key, strict=True))
-                | {
-                    "constant_log10": part["constant_log10"][0],
-                    "level": level,
-                    "confidence": analysis.confidence,
-                    **curves,
-                }
-                | _passage(part, column, analysis)
-            )
+        levels["trained"] = analysis.trained_below
+    for head, part in grouped(rich.sort("slice", "path", maintain_order=True), shared):
+        head |= {"constant_log10": part["constant_log10"][0], "confidence": analysis.confidence}
+        head |= _distances(part, runs)
+        for column, level in levels.items():
+            rows.append(head | {"level": level} | _passage(part, column, analysis))
     return pl.DataFrame(rows, schema=COLLAPSE_SCHEMA)
 
 
@@ -125,11 +91,8 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
     tau = known[f"{column}_tau"].to_numpy()
     for name, value in (("tau_slope", np.log10(tau)), ("tau_drift", tau)):
         text = f"{known['slice'][0]} {known['path'][0]} {column} {name}"
-        rng = np.random.default_rng(zlib.crc32(text.encode()))
-        slope, _, ends = fit_slope(gather(gamma, value, value), analysis, rng)
-        found[name] = slope
-        if gammas > 2:
-            found |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        slope, _, ends = fit_slope(gather(gamma, value, value), analysis, seeded(text))
+        found |= with_ends(name, slope, ends) if gammas > 2 else {name: slope}
     if gammas == 2:
         found["reason"] = "two gammas leave no scatter to tell an interval from"
     return found

@@ -1,33 +1,19 @@
-"""Which exponent the edges speak for: 2/L, 3/L, 2/(L+1) or none of them, by information criteria."""
+"""Compare the exponents 2/L, 3/L and 2/(L+1) with a free one by AICc and BIC."""
 
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns
 from gammascape.analysis.lines import Floats, Points, fit_lines
 from gammascape.analysis.scaling import shared_of, windows
 from gammascape.study import Analysis
 
-EXPONENT_MODEL_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "edge": pl.String,
-    "window": pl.String,
-    "law": pl.String,
-    "slope": pl.Float64,
-    "parameters": pl.Int64,
-    "gammas": pl.Int64,
-    "rms": pl.Float64,
-    "log_likelihood": pl.Float64,
-    "aicc": pl.Float64,
-    "bic": pl.Float64,
-    "aicc_weight": pl.Float64,
-    "bic_weight": pl.Float64,
-    "best_by_aicc": pl.Boolean,
-    "best_by_bic": pl.Boolean,
-}
+EXPONENT_MODEL_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int edge:str window:str law:str slope parameters:int gammas:int rms "
+    "log_likelihood aicc bic aicc_weight bic_weight best_by_aicc:bool best_by_bic:bool"
+)
 
 COMPARED = ("eta_no_spike", "eta_max_trained", "eta_max_finite")
 """Upper edges: the exponents are claims about the largest eta, never about the best one."""

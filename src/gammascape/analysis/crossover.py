@@ -1,12 +1,11 @@
-"""Where rich begins and ends: the gamma at which an edge bends from its lazy to its ultra-rich slope."""
+"""The gamma at which an edge bends from its lazy to its ultra-rich slope."""
 
-import zlib
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, with_ends
 from gammascape.analysis.comparison import noise_floor
 from gammascape.analysis.lines import (
     Floats,
@@ -16,32 +15,16 @@ from gammascape.analysis.lines import (
     fit_broken,
     fit_lines,
     interval,
+    seeded,
 )
 from gammascape.analysis.scaling import points_of, shared_of
 from gammascape.study import EDGES, Analysis
 
-CROSSOVER_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "edge": pl.String,
-    "crossover_log10": pl.Float64,
-    "crossover_low_log10": pl.Float64,
-    "crossover_high_log10": pl.Float64,
-    "height_log10": pl.Float64,
-    "slope_before": pl.Float64,
-    "slope_before_low": pl.Float64,
-    "slope_before_high": pl.Float64,
-    "slope_after": pl.Float64,
-    "slope_after_low": pl.Float64,
-    "slope_after_high": pl.Float64,
-    "bend_bic": pl.Float64,
-    "bends": pl.Boolean,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "gammas": pl.Int64,
-    "points": pl.Int64,
-    "confidence": pl.Float64,
-}
+CROSSOVER_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int edge:str crossover_log10 crossover_low_log10 crossover_high_log10 "
+    "height_log10 slope_before slope_before_low slope_before_high slope_after slope_after_low "
+    "slope_after_high bend_bic bends:bool from_log10 to_log10 gammas:int points:int confidence"
+)
 
 _LEAST_GAMMAS = 5
 """One more than the parameters: two slopes, a height and a place."""
@@ -63,7 +46,7 @@ def crossover_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFram
         if bounded["gamma_log10"].n_unique() < _LEAST_GAMMAS:
             continue
         shared, points = shared_of(bounded), points_of(bounded, "estimate")
-        rng = np.random.default_rng(zlib.crc32(f"{shared['slice']} {edge} crossover".encode()))
+        rng = seeded(f"{shared['slice']} {edge} crossover")
         rows.append(
             shared
             | crossover(points, analysis, rng)
@@ -91,13 +74,8 @@ def crossover(points: Points, analysis: Analysis, rng: np.random.Generator) -> d
         ("slope_before", fit.before, drawn.before),
         ("slope_after", fit.after, drawn.after),
     ):
-        low, high = interval(spread, analysis.confidence)
-        unit = "_log10" if name == "crossover" else ""
-        result |= {
-            f"{name}{unit}": float(value[0]),
-            f"{name}_low{unit}": low,
-            f"{name}_high{unit}": high,
-        }
+        ends, unit = interval(spread, analysis.confidence), "_log10" if name == "crossover" else ""
+        result |= with_ends(name, float(value[0]), ends, unit)
     return result | {"bend_bic": bend, "bends": bend > 0}
 
 

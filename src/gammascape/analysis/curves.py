@@ -8,20 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, open_arrays
 from gammascape.analysis.thresholds import best_cells
 
-CURVE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "eta": pl.Float64,
-    "step": pl.Float64,
-    "tau": pl.Float64,
-    "relative_loss": pl.Float64,
-}
+CURVE_SCHEMA = SLICE_COLUMNS | columns(
+    "seed:int data_seed:int gamma_log10 eta_log10 eta step tau relative_loss"
+)
 
 _BINS_PER_DECADE = 24
 
@@ -33,6 +25,16 @@ class History(NamedTuple):
     loss: NDArray[np.float64]
     zero_loss: NDArray[np.float64]
 
+    @classmethod
+    def of(cls, folder: Path) -> "History":
+        """The history of one cell. Raises as `cells.open_arrays`."""
+        with open_arrays(folder) as arrays:
+            return cls(*(arrays[name] for name in cls._fields))
+
+    def smooth(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Step, counted from 1, and relative loss as `smooth` makes them."""
+        return smooth(self.step + 1.0, self.loss, self.zero_loss)
+
 
 def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
     """Smoothed training loss over that of f = 0, for the best eta of each gamma and seed of one slice.
@@ -41,12 +43,8 @@ def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         thresholds: the table of `analysis.thresholds.threshold_table`.
         cells_folder: folder of all artifacts.
     """
-
-    def history(row: Mapping[str, Any]) -> History:
-        with open_arrays(cells_folder / row["cell"]) as arrays:
-            return History(arrays["step"], arrays["loss"], arrays["zero_loss"])
-
-    return curves_of((row, history(row)) for row in best_cells(thresholds).iter_rows(named=True))
+    best = best_cells(thresholds).rows(named=True)
+    return curves_of((row, History.of(cells_folder / row["cell"])) for row in best)
 
 
 def curves_of(runs: Iterable[tuple[Mapping[str, Any], History]]) -> pl.DataFrame:
@@ -57,7 +55,7 @@ def curves_of(runs: Iterable[tuple[Mapping[str, Any], History]]) -> pl.DataFrame
     """
     frames = []
     for row, history in runs:
-        step, relative = smooth(history.step + 1.0, history.loss, history.zero_loss)
+        step, relative = history.smooth()
         eta, gamma = 10.0 ** row["eta_log10"], 10.0 ** row["gamma_log10"]
         fixed: dict[str, Any] = {name: row[name] for name in CURVE_SCHEMA if name in row}
         frames.append(

@@ -1,4 +1,4 @@
-"""How a loss falls: plateaus and drops, catapults, alignment before the fall, sharpening; a row for each run."""
+"""Events of each run: plateaus and drops, catapults, alignment before the fall of the loss, sharpening."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,63 +7,32 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import open_arrays, read_json
-from gammascape.analysis.curves import History, smooth
+from gammascape.analysis.cells import columns, read_json, with_ends
+from gammascape.analysis.curves import History
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.paths import PATH_SCHEMA, path_table
-from gammascape.analysis.plateaus import TOLERANCE, escape_of, find_stairs, first_passage
+from gammascape.analysis.plateaus import (
+    TOLERANCE,
+    Drop,
+    Plateau,
+    escape_of,
+    find_stairs,
+    first_passage,
+)
 from gammascape.study import Analysis
 
-DYNAMICS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    **PATH_SCHEMA,
-    "class_prior_level": pl.Float64,
-    "final_level": pl.Float64,
-    "plateaus": pl.Int64,
-    "plateau_start": pl.Float64,
-    "plateau_end": pl.Float64,
-    "plateau_height": pl.Float64,
-    "escape_step": pl.Float64,
-    "drops": pl.Int64,
-    "largest_drop": pl.Float64,
-    "largest_drop_step": pl.Float64,
-    "class_prior_step": pl.Float64,
-    "half_step": pl.Float64,
-    "half_tau": pl.Float64,
-    "trained_step": pl.Float64,
-    "trained_tau": pl.Float64,
-    "leave_step": pl.Float64,
-    "fall_step": pl.Float64,
-    "peak_ratio": pl.Float64,
-    "peak_step": pl.Int64,
-    "sharpness_init": pl.Float64,
-    "sharpness_end": pl.Float64,
-    "sharpening_factor": pl.Float64,
-    "eta_times_sharpness_init": pl.Float64,
-    "eta_times_sharpness_largest": pl.Float64,
-    "eta_times_sharpness_end": pl.Float64,
-    "alignment_init": pl.Float64,
-    "alignment_end": pl.Float64,
-    "alignment_step": pl.Float64,
-    "alignment_step_low": pl.Float64,
-    "alignment_step_high": pl.Float64,
-    "alignment_ratio": pl.Float64,
-    "alignment_share": pl.Float64,
-    "silent": pl.Boolean,
-    "ntk_alignment_step": pl.Float64,
-    "ntk_alignment_step_low": pl.Float64,
-    "ntk_alignment_step_high": pl.Float64,
-    "ntk_alignment_ratio": pl.Float64,
-    "ntk_alignment_share": pl.Float64,
-    "ntk_silent": pl.Boolean,
-    "relative_change": pl.Float64,
-    "plateau_starts": pl.List(pl.Float64),
-    "plateau_ends": pl.List(pl.Float64),
-    "plateau_heights": pl.List(pl.Float64),
-    "plateau_class_prior": pl.List(pl.Boolean),
-    "drop_steps": pl.List(pl.Float64),
-    "drop_sizes": pl.List(pl.Float64),
-    "drop_class_prior": pl.List(pl.Boolean),
-}
+DYNAMICS_SCHEMA = PATH_SCHEMA | columns(
+    "class_prior_level final_level plateaus:int plateau_start plateau_end plateau_height "
+    "escape_step drops:int largest_drop largest_drop_step class_prior_step half_step half_tau "
+    "trained_step trained_tau leave_step fall_step peak_ratio peak_step:int sharpness_init "
+    "sharpness_end sharpening_factor eta_times_sharpness_init eta_times_sharpness_largest "
+    "eta_times_sharpness_end alignment_init alignment_end alignment_step alignment_step_low "
+    "alignment_step_high alignment_ratio alignment_share silent:bool ntk_alignment_step "
+    "ntk_alignment_step_low ntk_alignment_step_high ntk_alignment_ratio ntk_alignment_share "
+    "ntk_silent:bool relative_change plateau_starts:floats plateau_ends:floats "
+    "plateau_heights:floats plateau_class_prior:bools drop_steps:floats drop_sizes:floats "
+    "drop_class_prior:bools"
+)
 
 LEAST_RISE = 0.05
 """Rise of kernel alignment below which no time of alignment is stated."""
@@ -88,10 +57,8 @@ def dynamics_table(
     seen: dict[str, dict[str, Any]] = {}
     for row in facts.join(paths, on="cell", how="semi").iter_rows(named=True):
         folder = cells_folder / row["cell"]
-        with open_arrays(folder) as arrays:
-            history = History(arrays["step"], arrays["loss"], arrays["zero_loss"])
         summary = read_json(folder / "summary.json")
-        seen[row["cell"]] = events(row, history, summary, analysis.trained_below)
+        seen[row["cell"]] = events(row, History.of(folder), summary, analysis.trained_below)
     rows = []
     for row in paths.iter_rows(named=True):
         tau = 10.0 ** (row["eta_log10"] - row["gamma_log10"])
@@ -115,7 +82,7 @@ def events(
         summary: `summary.json` of the cell.
         trained_below: relative loss at which the study calls a cell trained.
     """
-    step, relative = smooth(history.step + 1.0, history.loss, history.zero_loss)
+    step, relative = history.smooth()
     prior = class_prior_level(facts)
     stairs = find_stairs(step, relative, prior)
     final = float(np.median(relative[-3:]))
@@ -132,14 +99,12 @@ def events(
         "class_prior_level": prior,
         "final_level": final,
         "plateaus": len(stairs.plateaus),
-        "plateau_start": None if first is None else first.start,
-        "plateau_end": None if first is None else first.end,
-        "plateau_height": None if first is None else first.height,
+        **{f"plateau_{name}": getattr(first, name, None) for name in ("start", "end", "height")},
         # A run that never left has no step of leaving.
         "escape_step": escape_of(stairs, prior) if fallen else None,
         "drops": len(features),
-        "largest_drop": None if largest is None else largest.size,
-        "largest_drop_step": None if largest is None else largest.step,
+        "largest_drop": getattr(largest, "size", None),
+        "largest_drop_step": getattr(largest, "step", None),
         "class_prior_step": next((d.step for d in stairs.drops if d.class_prior), None),
         "half_step": first_passage(step, relative, _HALF),
         "trained_step": first_passage(step, relative, trained_below),
@@ -153,14 +118,16 @@ def events(
         **_alignment(summary, "kernel_alignment", "", leave, fall),
         **_alignment(summary, "ntk_alignment", "ntk_", leave, fall),
         "relative_change": next(iter(summary["relative_change"].values()), None),
-        "plateau_starts": [p.start for p in stairs.plateaus],
-        "plateau_ends": [p.end for p in stairs.plateaus],
-        "plateau_heights": [p.height for p in stairs.plateaus],
-        "plateau_class_prior": [p.class_prior for p in stairs.plateaus],
-        "drop_steps": [d.step for d in stairs.drops],
-        "drop_sizes": [d.size for d in stairs.drops],
-        "drop_class_prior": [d.class_prior for d in stairs.drops],
+        **_lists("plateau", stairs.plateaus, ("start", "end", "height")),
+        **_lists("drop", stairs.drops, ("step", "size")),
     }
+
+
+def _lists(
+    kind: str, items: Sequence[Plateau | Drop], names: Sequence[str]
+) -> dict[str, list[float] | list[bool]]:
+    found = {f"{kind}_{name}s": [getattr(item, name) for item in items] for name in names}
+    return found | {f"{kind}_class_prior": [item.class_prior for item in items]}
 
 
 def class_prior_level(facts: Mapping[str, Any]) -> float | None:
@@ -214,9 +181,7 @@ def _alignment(
         then = np.interp(np.log10(leave), np.log10(step), value)
         share = float((then - value[0]) / (value[-1] - value[0]))
     return {
-        f"{prefix}alignment_step": at,
-        f"{prefix}alignment_step_low": low,
-        f"{prefix}alignment_step_high": high,
+        **with_ends(f"{prefix}alignment_step", at, (low, high)),
         f"{prefix}alignment_ratio": None if at is None or fall is None else at / fall,
         f"{prefix}alignment_share": share,
         f"{prefix}silent": silent,

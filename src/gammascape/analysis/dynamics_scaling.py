@@ -1,6 +1,5 @@
-"""Exponents of what happens during training: log-log slopes of the table dynamics, with intervals."""
+"""Exponents of the dynamics: log-log slopes of the columns of the table dynamics, with intervals."""
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,32 +9,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS
-from gammascape.analysis.lines import Floats, gather
-from gammascape.analysis.paths import Path
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends
+from gammascape.analysis.lines import Floats, gather, seeded
+from gammascape.analysis.paths import EtaPath
 from gammascape.analysis.scaling import fit_slope
 from gammascape.study import Analysis, Regime
 
-DYNAMICS_SCALING_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "quantity": pl.String,
-    "path": pl.String,
-    "window": pl.String,
-    "unit": pl.String,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "prefactor_log10": pl.Float64,
-    "predicted_slope": pl.Float64,
-    "gammas": pl.Int64,
-    "points": pl.Int64,
-    "seeds": pl.Int64,
-    "confidence": pl.Float64,
-    "reason": pl.String,
-}
+DYNAMICS_SCALING_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int quantity:str path:str window:str unit:str from_log10 to_log10 slope "
+    "slope_low slope_high prefactor_log10 predicted_slope gammas:int points:int seeds:int "
+    "confidence reason:str"
+)
 
 Unit = Literal["log10", "steps"]
 Exponent = Callable[[pl.DataFrame], float | None]
@@ -46,26 +30,27 @@ class Quantity:
     """A column of the table dynamics that follows a law in gamma."""
 
     name: str
-    column: str
-    path: Path
+    path: EtaPath
     window: Regime
     predicted: Exponent
+    column: str = ""
+    """Of the table; the name if empty."""
     unit: Unit = "log10"
     """Whether log10 of the column, or the column itself, is linear in log10 gamma."""
     is_time: bool = False
     """A time in steps is carried from the sampled eta to that of the path: eta times steps stays the same."""
-    ends: tuple[str, str] | None = None
-    """Columns between which the value is known to lie."""
+    between: bool = False
+    """Whether the value is known to lie between the columns with _low and _high in their names."""
 
-
-def _depth(rows: pl.DataFrame) -> int | None:
-    depth: int | None = rows["depth_exponent"][0]
-    return depth
+    @property
+    def read(self) -> str:
+        """Name of the column."""
+        return self.column or self.name
 
 
 def _of_depth(law: Callable[[int], Fraction]) -> Exponent:
     def exponent(rows: pl.DataFrame) -> float | None:
-        depth = _depth(rows)
+        depth = rows["depth_exponent"][0]
         return None if depth is None else float(law(depth))
 
     return exponent
@@ -89,42 +74,26 @@ def _peak_time(rows: pl.DataFrame) -> float | None:
 
 
 _ESCAPE = _of_depth(lambda depth: 1 - Fraction(2, depth))
+_END = _of_depth(lambda depth: -Fraction(2, depth))
+_MOVED = _of_depth(lambda depth: Fraction(1, depth))
 
 QUANTITIES: tuple[Quantity, ...] = (
-    Quantity("catapult_peak", "peak_ratio", "catapult", "lazy", _peak),
-    Quantity("catapult_peak_step", "peak_step", "catapult", "lazy", _peak_time, unit="steps"),
-    Quantity("sharpness_init", "sharpness_init", "scaled", "lazy", _fixed(-2)),
-    Quantity("sharpness_init", "sharpness_init", "scaled", "rich", _fixed(-1)),
-    Quantity("sharpness_end", "sharpness_end", "scaled", "lazy", _fixed(-2)),
+    Quantity("catapult_peak", "catapult", "lazy", _peak, column="peak_ratio"),
     Quantity(
-        "sharpness_end",
-        "sharpness_end",
-        "scaled",
-        "rich",
-        _of_depth(lambda depth: -Fraction(2, depth)),
+        "catapult_peak_step", "catapult", "lazy", _peak_time, column="peak_step", unit="steps"
     ),
-    Quantity("sharpening_factor", "sharpening_factor", "scaled", "lazy", _fixed(0)),
-    Quantity("sharpening_factor", "sharpening_factor", "scaled", "rich", _ESCAPE),
-    Quantity("relative_change", "relative_change", "scaled", "lazy", _fixed(1)),
-    Quantity(
-        "relative_change",
-        "relative_change",
-        "scaled",
-        "rich",
-        _of_depth(lambda depth: Fraction(1, depth)),
-    ),
-    Quantity("escape_step", "escape_step", "scaled", "rich", _ESCAPE, is_time=True),
-    Quantity("half_step", "half_step", "scaled", "rich", _ESCAPE, is_time=True),
-    Quantity("trained_step", "trained_step", "scaled", "rich", _ESCAPE, is_time=True),
-    Quantity(
-        "alignment_step",
-        "alignment_step",
-        "scaled",
-        "rich",
-        _ESCAPE,
-        is_time=True,
-        ends=("alignment_step_low", "alignment_step_high"),
-    ),
+    Quantity("sharpness_init", "scaled", "lazy", _fixed(-2)),
+    Quantity("sharpness_init", "scaled", "rich", _fixed(-1)),
+    Quantity("sharpness_end", "scaled", "lazy", _fixed(-2)),
+    Quantity("sharpness_end", "scaled", "rich", _END),
+    Quantity("sharpening_factor", "scaled", "lazy", _fixed(0)),
+    Quantity("sharpening_factor", "scaled", "rich", _ESCAPE),
+    Quantity("relative_change", "scaled", "lazy", _fixed(1)),
+    Quantity("relative_change", "scaled", "rich", _MOVED),
+    Quantity("escape_step", "scaled", "rich", _ESCAPE, is_time=True),
+    Quantity("half_step", "scaled", "rich", _ESCAPE, is_time=True),
+    Quantity("trained_step", "scaled", "rich", _ESCAPE, is_time=True),
+    Quantity("alignment_step", "scaled", "rich", _ESCAPE, is_time=True, between=True),
 )
 """What is fitted. The exponents follow from a network homogeneous of degree L (docs/explanation/theory.md)."""
 
@@ -142,29 +111,19 @@ def dynamics_scaling_table(dynamics: pl.DataFrame, analysis: Analysis) -> pl.Dat
     """
     rows: list[dict[str, Any]] = []
     shared = [*SLICE_COLUMNS, "depth_exponent"]
-    for key, part in dynamics.sort("slice", maintain_order=True).group_by(
-        shared, maintain_order=True
-    ):
+    for head, part in grouped(dynamics.sort("slice", maintain_order=True), shared):
+        head["confidence"] = analysis.confidence
         for quantity in QUANTITIES:
-            inside = part.filter(path=quantity.path, window=quantity.window)
-            rows.append(
-                dict(zip(shared, key, strict=True))
-                | {
-                    "quantity": quantity.name,
-                    "path": quantity.path,
-                    "window": quantity.window,
-                    "unit": quantity.unit,
-                    "confidence": analysis.confidence,
-                }
-                | _fit(inside, quantity, analysis)
-            )
+            place = {"path": quantity.path, "window": quantity.window}
+            labels = place | {"quantity": quantity.name, "unit": quantity.unit}
+            rows.append(head | labels | _fit(part.filter(**place), quantity, analysis))
     return pl.DataFrame(rows, schema=DYNAMICS_SCALING_SCHEMA)
 
 
 def values_of(rows: pl.DataFrame, quantity: Quantity) -> pl.DataFrame:
     """Rows that have the quantity, with its value `at` and its ends `low` and `high`, as fitted."""
-    low, high = quantity.ends or (quantity.column, quantity.column)
-    wanted = {"at": quantity.column, "low": low, "high": high}
+    at, ends = quantity.read, ("_low", "_high") if quantity.between else ("", "")
+    wanted = {"at": at, "low": f"{at}{ends[0]}", "high": f"{at}{ends[1]}"}
     # Steps at the sampled eta, times sampled over exact eta, are steps at the exact one.
     shift = pl.col("offset_log10").fill_null(0) if quantity.is_time else pl.lit(0.0)
     read = {
@@ -173,7 +132,7 @@ def values_of(rows: pl.DataFrame, quantity: Quantity) -> pl.DataFrame:
         else pl.col(column).cast(pl.Float64).log(10) + shift
         for name, column in wanted.items()
     }
-    known = rows.filter(pl.col(quantity.column) > 0) if quantity.unit == "log10" else rows
+    known = rows.filter(pl.col(at) > 0) if quantity.unit == "log10" else rows
     known = known.with_columns(**read).filter(pl.col("at").is_finite())
     several = pl.col("gamma_log10").n_unique().over("seed", "data_seed") > 1
     return known.filter(several) if known.select(several.any()).item() else known
@@ -191,10 +150,10 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
         "seeds": known.select("seed", "data_seed").n_unique() if known.height else 0,
     }
     if gammas < 2:
-        what = f"{quantity.column} is known at {gammas} of {rows['gamma_log10'].n_unique()} gammas"
+        what = f"{quantity.read} is known at {gammas} of {rows['gamma_log10'].n_unique()} gammas"
         return found | {"reason": what}
     gamma, low, high = (known[name].to_numpy() for name in ("gamma_log10", "low", "high"))
-    if quantity.ends is not None:
+    if quantity.between:
         # The estimate, not the middle of its ends, is the value; the width is that of the ends.
         half: Floats = (high - low) / 2
         at = known["at"].to_numpy()
@@ -203,16 +162,13 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
     level = _levels(gamma, seed, (low + high) / 2)
     points = gather(gamma, low - level, high - level)
     text = f"{known['slice'][0]} {quantity.name} {quantity.path} {quantity.window}"
-    rng = np.random.default_rng(zlib.crc32(text.encode()))
-    slope, prefactor, ends = fit_slope(points, analysis, rng)
+    slope, prefactor, ends = fit_slope(points, analysis, seeded(text))
     # Two gammas leave no residual: the interval would be that of the ends alone.
     certain = gammas > 2
     return found | {
         "from_log10": float(points.gamma[0]),
         "to_log10": float(points.gamma[-1]),
-        "slope": slope,
-        "slope_low": ends[0] if certain else None,
-        "slope_high": ends[1] if certain else None,
+        **with_ends("slope", slope, ends if certain else (None, None)),
         "prefactor_log10": prefactor,
         "reason": None if certain else "two gammas leave no scatter to tell an interval from",
     }

@@ -1,37 +1,22 @@
-"""What tuning gamma gains over gamma = 1, with intervals that allow for choosing the best of several gammas."""
+"""Gain of the best gamma over gamma = 1, with intervals that allow for choosing it among several."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.performance import from_linear, to_linear
 from gammascape.analysis.scores import HIGHER_IS_BETTER
-from gammascape.analysis.seeds import Levels, fit_levels, student
+from gammascape.analysis.seeds import Levels, fit_levels, normal, student
 
-GAIN_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
-    **SLICE_COLUMNS,
-    "measure": pl.String,
-    "budget": pl.Int64,
-    "target": pl.Float64,
-    "value_at_one": pl.Float64,
-    "best_gamma_log10": pl.Float64,
-    "best_value": pl.Float64,
-    "gain": pl.Float64,
-    "gain_low": pl.Float64,
-    "gain_high": pl.Float64,
-    "gain_held_out": pl.Float64,
-    "best_gammas_log10": pl.List(pl.Float64),
-    "interval": pl.String,
-    "confidence": pl.Float64,
-    "gammas": pl.Int64,
-    "seeds": pl.Int64,
-}
+GAIN_SCHEMA = SLICE_COLUMNS | columns(
+    "measure:str budget:int target value_at_one best_gamma_log10 best_value gain gain_low "
+    "gain_high gain_held_out best_gammas_log10:floats interval:str confidence gammas:int "
+    "seeds:int"
+)
 
 _AT = [*SLICE_COLUMNS, "measure", "budget", "target"]
 _REFERENCE = 0.0
@@ -64,12 +49,8 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
         scores: the table of `analysis.scores.score_table`.
         confidence: level of the intervals.
     """
-    rows = [
-        dict(zip(_AT, key, strict=True)) | _gain(str(key[-3]), group, confidence)
-        for key, group in scores.filter(pl.col("value").is_not_null()).group_by(
-            _AT, maintain_order=True
-        )
-    ]
+    known = scores.filter(pl.col("value").is_not_null())
+    rows = [at | _gain(at["measure"], part, confidence) for at, part in grouped(known, _AT)]
     return pl.DataFrame(rows, schema=GAIN_SCHEMA).sort(_AT)
 
 
@@ -144,8 +125,7 @@ def _errors(
     variance = levels.mean * (1 - levels.mean) / samples
     error = np.sqrt(variance[:, None] + variance[None])
     np.fill_diagonal(error, 0)
-    width = NormalDist().inv_cdf((1 + joint) / 2)
-    return _Errors("test set", Levels(levels.gamma, levels.mean, error, 0), width)
+    return _Errors("test set", Levels(levels.gamma, levels.mean, error, 0), normal(joint))
 
 
 def _better_half(levels: Levels) -> Floats:

@@ -1,5 +1,6 @@
 """Straight and broken lines through edges that are known to lie in intervals, with their uncertainty."""
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,10 @@ class Points:
     """(n,) mean width of the intervals."""
     deviations: Floats
     """(points,) middles less the mean of their gamma, scaled so that their mean square is the variance."""
+
+    def height(self, slope: float) -> float:
+        """Intercept of the line of this slope that is nearest to the middles."""
+        return float(np.average(self.middle - slope * self.gamma, weights=self.seeds))
 
 
 def gather(gamma: Floats, lower: Floats, upper: Floats) -> Points:
@@ -140,6 +145,11 @@ def broken_values(broken: Broken, gamma: Floats) -> Floats:
         + broken.after[:, None] * np.maximum(away, 0)
     )
     return values
+
+
+def seeded(text: str) -> np.random.Generator:
+    """Random numbers that depend on what is fitted alone, so that the same table gives the same intervals."""
+    return np.random.default_rng(zlib.crc32(text.encode()))
 
 
 def interval(values: Floats, confidence: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What was measured during the runs of a slice: one row for each cell, step, observable and layer."""
+"""Measurements during the runs of a slice: one row for each cell, step, observable and layer."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -6,20 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, read_json
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, point_of, read_json
 
-OBSERVABLE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "cell": pl.String,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "step": pl.Int64,
-    "observable": pl.String,
-    "layer": pl.String,
-    "value": pl.Float64,
-}
+OBSERVABLE_SCHEMA = SLICE_COLUMNS | columns(
+    "cell:str gamma_log10 eta_log10 seed:int data_seed:int step:int observable:str layer:str value"
+)
 
 
 def observable_table(folders: Iterable[Path], labels: Mapping[str, Any]) -> pl.DataFrame:
@@ -42,24 +33,11 @@ def observable_table(folders: Iterable[Path], labels: Mapping[str, Any]) -> pl.D
 
 def _rows_of(folder: Path) -> Iterator[dict[str, Any]]:
     summary = read_json(folder / "summary.json")
-    record = summary["cell"]
-    fixed = {
-        "cell": f"{folder.parent.name}/{folder.name}",
-        "gamma_log10": float(record["gamma"]),
-        "eta_log10": float(record["eta"]),
-        "seed": record["seed"],
-        "data_seed": record["data_seed"],
-    }
+    fixed = point_of(folder, summary["cell"])
     for taken in summary.get("observables", ()):
         for name, found in taken.items():
             if name == "step":
                 continue
-            layers = found if isinstance(found, dict) else {None: found}
-            for layer, value in layers.items():
-                yield {
-                    **fixed,
-                    "step": taken["step"],
-                    "observable": name,
-                    "layer": layer,
-                    "value": value,
-                }
+            shared = fixed | {"step": taken["step"], "observable": name}
+            for layer, value in (found if isinstance(found, dict) else {None: found}).items():
+                yield shared | {"layer": layer, "value": value}

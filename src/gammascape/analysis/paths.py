@@ -1,34 +1,21 @@
-"""Which cells are compared across gamma: those of the best eta, and those on paths eta = c gamma^p."""
+"""Choose the cells that are compared across gamma: at the best eta, and on paths eta = c gamma^p."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, windows, within
 from gammascape.analysis.thresholds import best_cells
-from gammascape.study import Analysis, Regime, Span, predicted_slope
+from gammascape.study import Analysis, predicted_slope
 
-Path = Literal["best", "scaled", "catapult"]
-PATHS: tuple[Path, ...] = ("best", "scaled", "catapult")
+EtaPath = Literal["best", "scaled", "catapult"]
 
-PATH_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "path": pl.String,
-    "window": pl.String,
-    "exponent": pl.Float64,
-    "constant_log10": pl.Float64,
-    "offset_log10": pl.Float64,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "cell": pl.String,
-    "status": pl.String,
-}
+PATH_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int path:str window:str exponent constant_log10 offset_log10 gamma_log10 "
+    "eta_log10 seed:int data_seed:int cell:str status:str"
+)
 
 _CALM = ("trained", "untrained")
 _EPSILON = 1e-6
@@ -90,26 +77,10 @@ def _measured(trained: pl.DataFrame) -> pl.DataFrame:
     return measured if complete else trained
 
 
-def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
-    """The study's windows of gamma."""
-    return (("lazy", analysis.lazy), ("rich", analysis.rich))
-
-
-def within(span: Span) -> pl.Expr:
-    """Whether `gamma_log10` lies in a window."""
-    return pl.col("gamma_log10").is_between(*_ends(span))
-
-
-def _ends(span: Span) -> tuple[float, float]:
-    low = -np.inf if span.start is None else float(span.start)
-    high = np.inf if span.stop is None else float(span.stop)
-    return low, high
-
-
 def _along(
     candidates: pl.DataFrame,
     counted: pl.DataFrame,
-    law: tuple[Path, float, float],
+    law: tuple[EtaPath, float, float],
     analysis: Analysis,
 ) -> Iterator[dict[str, Any]]:
     """The rows of the path that passes most of the cells in `counted`; law: its name, exponent and grid step."""
@@ -148,21 +119,14 @@ def _grid_step(cells: pl.DataFrame) -> float:
 
 
 def _rows(
-    cells: pl.DataFrame, path: Path, law: _Law | None, analysis: Analysis
+    cells: pl.DataFrame, path: EtaPath, law: _Law | None, analysis: Analysis
 ) -> Iterator[dict[str, Any]]:
     for row in cells.iter_rows(named=True):
         expected = None if law is None else law.constant + law.exponent * row["gamma_log10"]
         yield {name: row[name] for name in PATH_SCHEMA if name in row} | {
             "path": path,
-            "window": next(
-                (w for w, s in windows(analysis) if _inside(row["gamma_log10"], s)), None
-            ),
+            "window": next((w for w, s in windows(analysis) if row["gamma_log10"] in s), None),
             "exponent": None if law is None else law.exponent,
             "constant_log10": None if law is None else law.constant,
             "offset_log10": None if expected is None else row["eta_log10"] - expected,
         }
-
-
-def _inside(gamma: float, span: Span) -> bool:
-    low, high = _ends(span)
-    return low <= gamma <= high

@@ -1,31 +1,18 @@
-"""How well each gamma does, seeds together."""
+"""Performance of each gamma: means over seeds, with intervals."""
 
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.seeds import mean_interval, wilson
 
-PERFORMANCE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "gamma_log10": pl.Float64,
-    "measure": pl.String,
-    "budget": pl.Int64,
-    "target": pl.Float64,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "interval": pl.String,
-    "confidence": pl.Float64,
-    "eta_log10": pl.Float64,
-    "seeds": pl.Int64,
-    "seeds_without": pl.Int64,
-    "reached": pl.Int64,
-    "cells": pl.Int64,
-}
+PERFORMANCE_SCHEMA = SLICE_COLUMNS | columns(
+    "gamma_log10 measure:str budget:int target value low high interval:str confidence eta_log10 "
+    "seeds:int seeds_without:int reached:int cells:int"
+)
 
 
 def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
@@ -42,8 +29,7 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     key = [*SLICE_COLUMNS, "gamma_log10", "measure", "budget", "target"]
-    for shared, group in scores.group_by(key, maintain_order=True):
-        row = dict(zip(key, shared, strict=True))
+    for row, group in grouped(scores, key):
         reached = group.filter(pl.col("value").is_not_null())
         rows.append(
             row

@@ -1,10 +1,12 @@
-"""Products of unit vectors on the probe set, and what they would be if the probes of one side were shuffled."""
+"""Similarity of unit vectors on the probe set, with a baseline in which the probes of one side are shuffled."""
 
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gammascape.analysis.cka import debiased_cka
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -15,7 +17,7 @@ _RANDOM_SEED = 2410_04642
 
 
 @dataclass(frozen=True)
-class Alike:
+class SimilarityWithBaseline:
     """Similarity of all pairs of m vectors."""
 
     values: Floats
@@ -24,20 +26,20 @@ class Alike:
     """(SHUFFLES, m, m), symmetric: the same with the probes of one side in a random order."""
 
 
-def compare_pairs(vectors: Floats, probes: int) -> Alike:
+def compare_pairs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
     """Compare vectors (m, P (P - 1) / 2) over pairs of probes, as `cka.pair_vector` makes them.
 
     With shuffled probes the mean of their product is exactly 0, and its variance 2 / (P (P - 3)).
     """
-    return _compare(vectors, _orders_of_pairs(probes))
+    return _compare(debiased_cka(vectors), vectors, _orders_of_pairs(probes))
 
 
-def compare_outputs(vectors: Floats, probes: int) -> Alike:
+def compare_outputs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
     """Compare vectors (m, P O) over probes and outputs, probe by probe."""
     outputs = np.arange(vectors.shape[1] // probes)
     width = len(outputs)
     orders = [(order[:, None] * width + outputs).ravel() for order in _orders(probes)]
-    return _compare(vectors, orders)
+    return _compare(vectors @ vectors.T, vectors, orders)
 
 
 @cache
@@ -54,7 +56,7 @@ def _orders_of_pairs(probes: int) -> list[Indices]:
     return [place[order[first], order[second]] for order in _orders(probes)]
 
 
-def _compare(vectors: Floats, orders: list[Indices]) -> Alike:
+def _compare(values: Floats, vectors: Floats, orders: list[Indices]) -> SimilarityWithBaseline:
     single = vectors.astype(np.float32)
     # Rows are gathered faster than columns.
     columns = np.ascontiguousarray(single.T)
@@ -64,4 +66,4 @@ def _compare(vectors: Floats, orders: list[Indices]) -> Alike:
         product = single @ columns[order]
         # Shuffling the other side is another draw of the same law; one of the two is taken for both orders.
         shuffled[k] = np.where(upper, product, product.T)
-    return Alike(vectors @ vectors.T, shuffled)
+    return SimilarityWithBaseline(values, shuffled)

@@ -6,22 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays, read_json
-from gammascape.analysis.curves import smooth
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, read_json
+from gammascape.analysis.curves import History
 from gammascape.analysis.dynamics import observed
 
-PHENOMENA_SCHEMA = {
-    **SLICE_COLUMNS,
-    "phenomenon": pl.String,
-    "cell": pl.String,
-    "gamma_log10": pl.Float64,
-    "eta_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "quantity": pl.String,
-    "step": pl.Float64,
-    "value": pl.Float64,
-}
+PHENOMENA_SCHEMA = SLICE_COLUMNS | columns(
+    "phenomenon:str cell:str gamma_log10 eta_log10 seed:int data_seed:int quantity:str step value"
+)
 
 SHOWN = {"catapult": "eta_times_sharpness", "silent alignment": "kernel_alignment"}
 """The observable beside the loss."""
@@ -64,12 +55,8 @@ def phenomena_table(dynamics: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
 
 def _points(folder: Path, observable: str) -> Iterator[dict[str, Any]]:
-    with open_arrays(folder) as arrays:
-        loss = smooth(arrays["step"] + 1.0, arrays["loss"], arrays["zero_loss"])
-    summary = read_json(folder / "summary.json")
-    for name, (steps, values) in (
-        ("relative_loss", loss),
-        (observable, observed(summary, observable)),
-    ):
+    measured = observed(read_json(folder / "summary.json"), observable)
+    loss = History.of(folder).smooth()
+    for name, (steps, values) in (("relative_loss", loss), (observable, measured)):
         for step, value in zip(steps, values, strict=True):
             yield {"quantity": name, "step": float(step), "value": float(value)}

@@ -1,29 +1,19 @@
 """One edge for each gamma, from all seeds together."""
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.special import chdtri
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.thresholds import bracket
 
-POOLED_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "edge": pl.String,
-    "estimate_log10": pl.Float64,
-    "estimate_low_log10": pl.Float64,
-    "estimate_high_log10": pl.Float64,
-    "method": pl.String,
-    "seeds": pl.Int64,
-    "unbounded": pl.Int64,
-    "scale_log10": pl.Float64,
-    "confidence": pl.Float64,
-}
+POOLED_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int gamma_log10 edge:str estimate_log10 estimate_low_log10 "
+    "estimate_high_log10 method:str seeds:int unbounded:int scale_log10 confidence"
+)
 
 _KEY = [*SLICE_COLUMNS, "depth_exponent", "gamma_log10", "edge"]
 _CENTRES, _SCALES = 161, 40
@@ -43,19 +33,12 @@ def pooled_table(thresholds: pl.DataFrame, confidence: float) -> pl.DataFrame:
         confidence: level of the bounds of logistic fits.
     """
     rows: list[dict[str, Any]] = []
-    for key, group in thresholds.group_by(_KEY, maintain_order=True):
+    for shared, group in grouped(thresholds, _KEY):
         bounded = group.filter("bounded")
         if bounded.is_empty():
             continue
-        rows.append(
-            dict(zip(_KEY, key, strict=True))
-            | _pool(bounded, confidence)
-            | {
-                "seeds": bounded.height,
-                "unbounded": group.height - bounded.height,
-                "confidence": confidence,
-            }
-        )
+        counts = {"seeds": bounded.height, "unbounded": group.height - bounded.height}
+        rows.append(shared | _pool(bounded, confidence) | counts | {"confidence": confidence})
     return pl.DataFrame(rows, schema=POOLED_SCHEMA).sort("gamma_log10", "edge")
 
 
@@ -64,19 +47,12 @@ def _pool(bounded: pl.DataFrame, confidence: float) -> dict[str, Any]:
     lower, upper = np.array([bracket(*row) for row in bounded.select(columns).iter_rows()]).T
     methods = set(bounded["method"])
     if "measured" not in methods and (np.ptp(lower) > 0 or np.ptp(upper) > 0):
-        centre, low, high, scale = logistic(lower, upper, confidence)
-        return {
-            "estimate_log10": centre,
-            "estimate_low_log10": low,
-            "estimate_high_log10": high,
-            "method": "logistic",
-            "scale_log10": scale,
-        }
+        centre, *ends, scale = logistic(lower, upper, confidence)
+        found = with_ends("estimate", centre, ends, "_log10")
+        return found | {"method": "logistic", "scale_log10": scale}
     names = ("estimate_log10", "estimate_low_log10", "estimate_high_log10")
-    return {name: bounded[name].mean() for name in names} | {
-        "method": methods.pop() if len(methods) == 1 else "grid",
-        "scale_log10": None,
-    }
+    method = methods.pop() if len(methods) == 1 else "grid"
+    return {name: bounded[name].mean() for name in names} | {"method": method}
 
 
 def logistic(lower: Floats, upper: Floats, confidence: float) -> tuple[float, float, float, float]:
@@ -104,12 +80,7 @@ def logistic(lower: Floats, upper: Floats, confidence: float) -> tuple[float, fl
     top = float(profile.max())
     # Centres of equal likelihood are equally good; the middle of them is taken.
     best = np.flatnonzero(profile >= top - 1e-9)
-    inside = centres[profile >= top - _half_chi_square(confidence)]
+    inside = centres[profile >= top - chdtri(1, 1 - confidence) / 2]
     centre = float(centres[best].mean())
     width = float(scales[likelihood[best[len(best) // 2]].argmax(), 0])
     return centre, float(inside[0]), float(inside[-1]), width
-
-
-def _half_chi_square(confidence: float) -> float:
-    """Half the quantile of chi-square with one degree of freedom."""
-    return NormalDist().inv_cdf((1 + confidence) / 2) ** 2 / 2

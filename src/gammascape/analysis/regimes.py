@@ -6,43 +6,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.analysis.lines import draws, interval
 from gammascape.analysis.scaling import Window, rng_of, windows
 from gammascape.study import Analysis
 
-REGIME_SCHEMA = {
-    "factor": pl.String,
-    "group": pl.String,
-    "factor_value": pl.Float64,
-    **SLICE_COLUMNS,
-    "quantity": pl.String,
-    "edge": pl.String,
-    "window": pl.String,
-    "measure": pl.String,
-    "estimate": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "predicted": pl.Float64,
-    "confidence": pl.Float64,
-    "gammas": pl.Int64,
-    "seeds": pl.Int64,
-}
+REGIME_SCHEMA = (
+    columns("factor:str group:str factor_value")
+    | SLICE_COLUMNS
+    | columns(
+        "quantity:str edge:str window:str measure:str estimate low high predicted confidence "
+        "gammas:int seeds:int"
+    )
+)
 
-TREND_SCHEMA = {
-    "factor": pl.String,
-    "group": pl.String,
-    "quantity": pl.String,
-    "edge": pl.String,
-    "window": pl.String,
-    "against": pl.String,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "predicted": pl.Float64,
-    "values": pl.Int64,
-    "confidence": pl.Float64,
-}
+TREND_SCHEMA = columns(
+    "factor:str group:str quantity:str edge:str window:str against:str slope slope_low "
+    "slope_high predicted values:int confidence"
+)
 
 SLOPE, PREFACTOR, PER_SAMPLE = "slope", "prefactor_log10", "prefactor_per_sample_log10"
 BEST_GAMMA, GAIN = "best_gamma_log10", "gain"
@@ -125,60 +106,38 @@ def _of_other_data(
 def _edge_rows(
     window: Window, scaling: pl.DataFrame, analysis: Analysis, factor: str
 ) -> Iterable[dict[str, Any]]:
-    fit = scaling.filter(slice=window.rows["slice"][0], edge=window.edge, window=window.window).row(
-        0, named=True
-    )
-    shared = {
-        "edge": window.edge,
-        "window": window.window,
-        "gammas": fit["gammas"],
-        "seeds": fit["seeds"],
-    }
+    place = {"edge": window.edge, "window": window.window}
+    fit = scaling.filter(slice=window.rows["slice"][0], **place).row(0, named=True)
+    shared = place | {name: fit[name] for name in ("gammas", "seeds")}
     predicted = fit["predicted_slope"]
-    yield shared | {
-        "quantity": SLOPE,
-        "estimate": fit["estimate_slope"],
-        "low": fit["estimate_slope_low"],
-        "high": fit["estimate_slope_high"],
-        "predicted": predicted,
-    }
+    slope = (fit[f"estimate_slope{end}"] for end in ("", "_low", "_high"))
+    yield shared | _estimate(SLOPE, *slope) | {"predicted": predicted}
     if predicted is None:
         return
     points = window.points("estimate")
     line = predicted * points.gamma
-    height = float(np.average(points.middle - line, weights=points.seeds))
+    height = points.height(predicted)
     drawn = draws(points, line + height, 1, analysis.bootstrap, rng_of(window, PREFACTOR))
     low, high = interval(
         np.average(drawn - line, axis=1, weights=points.seeds), analysis.confidence
     )
-    yield shared | {"quantity": PREFACTOR, "estimate": height, "low": low, "high": high}
+    yield shared | _estimate(PREFACTOR, height, low, high)
     if factor == "batch_size":
         size = float(np.log10(window.rows["batch_size"][0]))
-        yield shared | {
-            "quantity": PER_SAMPLE,
-            "estimate": height - size,
-            "low": low - size,
-            "high": high - size,
-        }
+        yield shared | _estimate(PER_SAMPLE, height - size, low - size, high - size)
+
+
+def _estimate(quantity: str, value: float, low: Any, high: Any) -> dict[str, Any]:
+    return {"quantity": quantity, "estimate": value, "low": low, "high": high}
 
 
 def _gain_rows(gain: pl.DataFrame) -> Iterable[dict[str, Any]]:
     for row in gain.iter_rows(named=True):
         shared = {name: row[name] for name in ("measure", "gammas", "seeds")}
-        equal = row["best_gammas_log10"] or []
-        yield shared | {
-            "quantity": BEST_GAMMA,
-            "estimate": row["best_gamma_log10"],
-            "low": min(equal, default=None),
-            "high": max(equal, default=None),
-        }
+        equal = row["best_gammas_log10"] or [None]
+        yield shared | _estimate(BEST_GAMMA, row["best_gamma_log10"], min(equal), max(equal))
         if row["gain"] is not None:
-            yield shared | {
-                "quantity": GAIN,
-                "estimate": row["gain"],
-                "low": row["gain_low"],
-                "high": row["gain_high"],
-            }
+            yield shared | _estimate(GAIN, row["gain"], row["gain_low"], row["gain_high"])
 
 
 def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
@@ -198,8 +157,7 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
     fitted = regimes.filter(
         pl.col("quantity").is_in([SLOPE, PREFACTOR]), pl.col("low").is_not_null()
     )
-    for shared, group in fitted.group_by(key, maintain_order=True):
-        row: dict[str, Any] = dict(zip(key, shared, strict=True))
+    for row, group in grouped(fitted, key):
         against, x = _abscissa(row["factor"], row["quantity"], group["factor_value"])
         if len(np.unique(x)) < 2:
             continue
@@ -211,18 +169,9 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
         if row["quantity"] == SLOPE and group["predicted"].null_count() == 0:
             theory = group["predicted"].to_numpy()
             predicted = round(float(lever @ theory), 9) + 0.0
-        rows.append(
-            row
-            | {
-                "against": against,
-                "slope": slope,
-                "slope_low": slope - half,
-                "slope_high": slope + half,
-                "predicted": predicted,
-                "values": len(x),
-                "confidence": group["confidence"][0],
-            }
-        )
+        row |= {"against": against, "predicted": predicted, "values": len(x)}
+        row |= with_ends("slope", slope, (slope - half, slope + half))
+        rows.append(row | {"confidence": group["confidence"][0]})
     return pl.DataFrame(rows, schema=TREND_SCHEMA)
 
 

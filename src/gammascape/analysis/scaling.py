@@ -1,6 +1,5 @@
 """Exponents: log-log slopes of the edges against gamma in declared windows, with intervals."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,33 +7,18 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
-from gammascape.analysis.lines import Points, draws, fit_lines, gather, interval
+from gammascape.analysis import cells
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, with_ends
+from gammascape.analysis.lines import Points, draws, fit_lines, gather, interval, seeded
 from gammascape.analysis.thresholds import bracket
-from gammascape.study import EDGES, Analysis, Edge, Regime, Span, predicted_slope
+from gammascape.study import EDGES, Analysis, Edge, Regime, predicted_slope
 
-SCALING_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "edge": pl.String,
-    "window": pl.String,
-    "from_log10": pl.Float64,
-    "to_log10": pl.Float64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "prefactor_log10": pl.Float64,
-    "predicted_slope": pl.Float64,
-    "prefactor_at_predicted_log10": pl.Float64,
-    "points": pl.Int64,
-    "seeds": pl.Int64,
-    "confidence": pl.Float64,
-    "gammas": pl.Int64,
-    "estimate_slope": pl.Float64,
-    "estimate_slope_low": pl.Float64,
-    "estimate_slope_high": pl.Float64,
-    "interpolated": pl.Int64,
-}
+SCALING_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int edge:str window:str from_log10 to_log10 slope slope_low slope_high "
+    "prefactor_log10 predicted_slope prefactor_at_predicted_log10 points:int seeds:int "
+    "confidence gammas:int estimate_slope estimate_slope_low estimate_slope_high "
+    "interpolated:int"
+)
 
 Place = Literal["grid", "estimate"]
 """Where an edge is taken to be: anywhere between two sampled etas, or in the interval of its estimate."""
@@ -84,25 +68,17 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
                 "window": part.window,
                 "from_log10": float(points.gamma[0]),
                 "to_log10": float(points.gamma[-1]),
-                "slope": slope,
-                "slope_low": ends[0],
-                "slope_high": ends[1],
+                **with_ends("slope", slope, ends),
                 "prefactor_log10": prefactor,
                 "predicted_slope": predicted,
-                "prefactor_at_predicted_log10": (
-                    None
-                    if predicted is None
-                    else float(
-                        np.average(points.middle - predicted * points.gamma, weights=points.seeds)
-                    )
-                ),
+                "prefactor_at_predicted_log10": None
+                if predicted is None
+                else points.height(predicted),
                 "points": part.rows.height,
                 "seeds": part.rows.select("seed", "data_seed").n_unique(),
                 "confidence": analysis.confidence,
                 "gammas": len(points.gamma),
-                "estimate_slope": estimate,
-                "estimate_slope_low": estimate_ends[0],
-                "estimate_slope_high": estimate_ends[1],
+                **with_ends("estimate_slope", estimate, estimate_ends),
                 "interpolated": int((part.rows["method"] == "interpolated").sum()),
             }
         )
@@ -111,11 +87,10 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
 
 def windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Window]:
     """The edges of one slice that can be fitted: bounded, at two or more gammas of a window."""
-    spans: tuple[tuple[Regime, Span], ...] = (("lazy", analysis.lazy), ("rich", analysis.rich))
     for edge in EDGES:
-        bounded = thresholds.filter(pl.col("edge") == edge, pl.col("bounded"))
-        for window, span in spans:
-            rows = bounded.filter(pl.col("gamma_log10").is_between(*_bounds(span)))
+        bounded = thresholds.filter("bounded", edge=edge)
+        for window, span in cells.windows(analysis):
+            rows = bounded.filter(cells.within(span))
             if rows["gamma_log10"].n_unique() >= 2:
                 yield Window(edge, window, rows)
 
@@ -151,12 +126,5 @@ def fit_slope(
 
 
 def rng_of(part: Window, purpose: str) -> np.random.Generator:
-    """Random numbers that depend on what is fitted alone, so that the same table gives the same intervals."""
-    text = f"{part.rows['slice'][0]} {part.edge} {part.window} {purpose}"
-    return np.random.default_rng(zlib.crc32(text.encode()))
-
-
-def _bounds(span: Span) -> tuple[float, float]:
-    low = -np.inf if span.start is None else float(span.start)
-    high = np.inf if span.stop is None else float(span.stop)
-    return low, high
+    """Random numbers of one fit to a window."""
+    return seeded(f"{part.rows['slice'][0]} {part.edge} {part.window} {purpose}")

@@ -1,4 +1,4 @@
-"""What each gamma and seed reach at their best eta: test accuracy and loss, steps until a training loss."""
+"""Scores of each gamma and seed at their best eta: test accuracy and loss, steps until a training loss."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,24 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import SLICE_COLUMNS, open_arrays, read_json
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, read_json
+from gammascape.analysis.curves import History
 from gammascape.training.history import final_window
 
-SCORE_SCHEMA = {
-    **SLICE_COLUMNS,
-    "gamma_log10": pl.Float64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "measure": pl.String,
-    "budget": pl.Int64,
-    "target": pl.Float64,
-    "value": pl.Float64,
-    "eta_log10": pl.Float64,
-    "cell": pl.String,
-    "reached": pl.Int64,
-    "cells": pl.Int64,
-    "test_samples": pl.Int64,
-}
+SCORE_SCHEMA = SLICE_COLUMNS | columns(
+    "gamma_log10 seed:int data_seed:int measure:str budget:int target value eta_log10 cell:str "
+    "reached:int cells:int test_samples:int"
+)
 
 TARGETS = (0.85, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 """Training losses, relative to that of f = 0, until which steps are counted."""
@@ -58,15 +48,11 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         folder = cells_folder / cell["cell"]
         shared = {name: cell[name] for name in (*_GROUP[:-3], "eta_log10", "cell")}
         rows += [shared | score for score in _scores(folder, cell["steps_done"])]
-    schema = {
-        name: kind
-        for name, kind in SCORE_SCHEMA.items()
-        if name in (*_GROUP, "value", "eta_log10", "cell")
-    }
-    scores = pl.DataFrame(rows, schema=schema)
+    given = (*_GROUP, "value", "eta_log10", "cell")
+    scores = pl.DataFrame(rows, schema={name: SCORE_SCHEMA[name] for name in given})
     samples = {
-        key: test_set_size(group["value"].to_numpy())
-        for (key,), group in scores.filter(measure="accuracy").group_by("slice")
+        shared["slice"]: test_set_size(group["value"].to_numpy())
+        for shared, group in grouped(scores.filter(measure="accuracy"), ["slice"])
     }
     # Of equal values that of the smaller eta is taken.
     worse = pl.when(pl.col("measure") == "accuracy").then(-pl.col("value")).otherwise("value")
@@ -101,8 +87,7 @@ def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
             # A test loss of exactly zero has no logarithm; a network has none.
             if value is not None and np.isfinite(value) and (measure == "accuracy" or value > 0):
                 yield {"measure": measure, "budget": evaluation["step"], "value": value}
-    with open_arrays(folder) as arrays:
-        history = {name: arrays[name] for name in ("step", "loss", "zero_loss")}
+    history = History.of(folder)._asdict()
     for target, steps in zip(TARGETS, steps_until(history, steps_done, TARGETS), strict=True):
         yield {"measure": "steps", "target": target, "value": steps}
 

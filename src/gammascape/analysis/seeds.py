@@ -1,25 +1,27 @@
-"""Means over seeds and differences between gammas, with intervals that hold for few seeds."""
+"""Intervals that hold for few seeds: of means, shares, differences between gammas, and of means over pairs.
 
+A similarity belongs to a pair, and a mean over pairs counts each network many times. Leaving out a network, or a
+seed, takes all its pairs away, so the spread of what is left knows of that; pairs are never units of their own.
+"""
+
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from gammascape.analysis.lines import Floats
 
 
-@cache
 def student(freedom: int, confidence: float) -> float:
-    """Half-width, in standard errors, of the central interval of Student's t with `freedom` >= 1 degrees.
+    """Half-width, in standard errors, of the central interval of Student's t with `freedom` degrees."""
+    return float(stdtrit(freedom, (1 + confidence) / 2))
 
-    With t = sqrt(freedom) tan(angle) the density is that of the angle, cos(angle)^(freedom - 1), which is
-    integrated by the trapezoid rule to about five digits.
-    """
-    angle = np.linspace(0, np.pi / 2, 20_001)
-    density = np.cos(angle) ** (freedom - 1)
-    mass = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2)))
-    return float(np.sqrt(freedom) * np.tan(np.interp(confidence, mass / mass[-1], angle)))
+
+def normal(confidence: float) -> float:
+    """Half-width, in standard errors, of the central interval of a normal distribution."""
+    return float(ndtri((1 + confidence) / 2))
 
 
 def mean_interval(values: Floats, confidence: float) -> tuple[float, float] | None:
@@ -32,7 +34,7 @@ def mean_interval(values: Floats, confidence: float) -> tuple[float, float] | No
 
 def wilson(share: float, samples: int, confidence: float) -> tuple[float, float]:
     """Wilson's interval of the share of a class of which `samples` draws are known."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = normal(confidence)
     centre = (share + z**2 / (2 * samples)) / (1 + z**2 / samples)
     half = (
         z / (1 + z**2 / samples) * np.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))
@@ -81,3 +83,71 @@ def fit_levels(gamma: Floats, seed: Floats, value: Floats) -> Levels:
     padded = np.concatenate((differences, np.zeros((*error.shape, len(seeds)))), -1)
     error[np.abs(padded @ known - padded).max(-1) > 1e-8] = np.nan
     return Levels(gammas, mean, error, freedom)
+
+
+class Interval(NamedTuple):
+    """Two ends, or none where the units are too few."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+def jackknife(value: float, strata: Sequence[Floats], confidence: float) -> Interval:
+    """Student's interval around `value`, from its values with one unit left out at a time.
+
+    The variance is the stratified one of Efron and Stein (Annals of Statistics 9, 1981) and Jones (1974),
+    sum_h (n_h - 1) / n_h sum_i (value_hi - mean_h)^2, its degrees of freedom are those of Satterthwaite
+    (Biometrics Bulletin 2, 1946), rounded down.
+
+    Args:
+        value: with all units.
+        strata: for each group of exchangeable units, the value without each of them in turn, (n_h,).
+        confidence: share of intervals that should hold the truth.
+
+    Returns:
+        No ends where a stratum has fewer than two units or leaving one out leaves nothing.
+    """
+    if not strata or any(len(part) < 2 or not np.isfinite(part).all() for part in strata):
+        return Interval()
+    parts = [(len(p) - 1) / len(p) * float(((p - p.mean()) ** 2).sum()) for p in strata]
+    variance = sum(parts)
+    freedom = min(len(p) for p in strata) - 1
+    if variance > 0:
+        shares = sum(v**2 / (len(p) - 1) for v, p in zip(parts, strata, strict=True))
+        freedom = max(freedom, int(variance**2 / shares + 1e-9))
+    half = student(freedom, confidence) * float(np.sqrt(variance))
+    return Interval(value - half, value + half)
+
+
+def seed_interval(
+    values: Floats,
+    seeds_a: Sequence[Hashable],
+    seeds_b: Sequence[Hashable],
+    same: bool,
+    confidence: float,
+) -> Interval:
+    """Interval of the mean over pairs of seeds.
+
+    Args:
+        values: (a, b) similarities; NaN where a network would be compared with itself.
+        seeds_a: (a,) seeds of the rows.
+        seeds_b: (b,) of the columns.
+        same: rows and columns are one model: a seed is left out on both sides, because it has one
+            initialization at all gammas. Needs three seeds.
+        confidence: of the interval.
+    """
+    mean = float(np.nanmean(values))
+    if not same:
+        if min(values.shape) < 2:
+            return Interval()
+        rows = np.array([np.delete(values, k, 0).mean() for k in range(len(values))])
+        columns = np.array([np.delete(values, k, 1).mean() for k in range(values.shape[1])])
+        return jackknife(mean, [rows, columns], confidence)
+    seeds = sorted({*seeds_a, *seeds_b}, key=repr)
+    if len(seeds) < 3:
+        return Interval()
+    left = []
+    for seed in seeds:
+        rest = values[[s != seed for s in seeds_a]][:, [s != seed for s in seeds_b]]
+        left.append(np.nanmean(rest) if np.isfinite(rest).any() else np.nan)
+    return jackknife(mean, [np.array(left)], confidence)

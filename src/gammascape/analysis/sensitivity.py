@@ -1,4 +1,4 @@
-"""How edges and slopes move when a threshold of the study is halved or doubled."""
+"""Vary the thresholds of a study: shifts of edges and slopes when one is halved or doubled."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -6,30 +6,16 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, windows, within
 from gammascape.analysis.scaling import scaling_table, shared_of
 from gammascape.analysis.thresholds import threshold_table
 from gammascape.measure.outcome import Facts, Thresholds, judge
 from gammascape.study import EDGES, Analysis
 
-SENSITIVITY_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "threshold": pl.String,
-    "factor": pl.Float64,
-    "value": pl.Float64,
-    "edge": pl.String,
-    "window": pl.String,
-    "shift_log10": pl.Float64,
-    "largest_shift_log10": pl.Float64,
-    "common": pl.Int64,
-    "lost": pl.Int64,
-    "won": pl.Int64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "change": pl.Float64,
-}
+SENSITIVITY_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int threshold:str factor value edge:str window:str shift_log10 "
+    "largest_shift_log10 common:int lost:int won:int slope slope_low slope_high change"
+)
 
 _POINT = ["edge", "seed", "data_seed", "gamma_log10"]
 
@@ -93,16 +79,12 @@ def variations(thresholds: Thresholds) -> Iterator[tuple[str, float, Thresholds]
     `runaway_above` and `catapult_above` are ratios to a start, of which the part above 1 is varied.
     `trained_below` doubled is at most its square root, so that it stays below 1.
     """
-    for factor in (0.5, 1.0, 2.0):
-        trained = min(factor * thresholds.trained_below, thresholds.trained_below**0.5)
-        value = thresholds.trained_below if factor == 1 else trained
-        yield "trained_below", factor, replace(thresholds, trained_below=value)
-    for factor in (0.5, 1.0, 2.0):
-        value = 1 + factor * (thresholds.runaway_above - 1)
-        yield "runaway_above", factor, replace(thresholds, runaway_above=value)
-    for factor in (0.5, 1.0, 2.0):
-        value = 1 + factor * (thresholds.catapult_above - 1)
-        yield "catapult_above", factor, replace(thresholds, catapult_above=value)
+    for name, value in asdict(thresholds).items():
+        for factor in (0.5, 1.0, 2.0):
+            varied = 1 + factor * (value - 1)
+            if name == "trained_below":
+                varied = value if factor == 1 else min(factor * value, value**0.5)
+            yield name, factor, replace(thresholds, **{name: varied})
 
 
 def _differences(
@@ -119,18 +101,13 @@ def _differences(
         .join(after.filter("bounded").select(columns), on=_POINT, how="full", coalesce=True)
         .with_columns(shift=pl.col("estimate_log10_right") - pl.col("estimate_log10"))
     )
-    spans = {"lazy": analysis.lazy, "rich": analysis.rich, "all": None}
     for edge in EDGES:
-        for window, span in spans.items():
-            part = both.filter(pl.col("edge") == edge)
-            if span is not None:
-                inside = [gamma in span for gamma in part["gamma_log10"]]
-                part = part.filter(pl.Series(inside, dtype=pl.Boolean))
+        for window, span in (*windows(analysis), ("all", None)):
+            part = both.filter(within(span), edge=edge)
             if part.is_empty():
                 continue
-            old = slopes.filter(edge=edge, window=window)
-            new = fits.filter(edge=edge, window=window)
-            slope = new["slope"][0] if new.height else None
+            old, new = (table.filter(edge=edge, window=window) for table in (slopes, fits))
+            fit = new.row(0, named=True) if new.height else {}
             yield {
                 "edge": edge,
                 "window": window,
@@ -139,8 +116,6 @@ def _differences(
                 "common": part["shift"].count(),
                 "lost": part["estimate_log10_right"].null_count(),
                 "won": part["estimate_log10"].null_count(),
-                "slope": slope,
-                "slope_low": new["slope_low"][0] if new.height else None,
-                "slope_high": new["slope_high"][0] if new.height else None,
-                "change": slope - old["slope"][0] if new.height and old.height else None,
+                **{name: fit.get(name) for name in ("slope", "slope_low", "slope_high")},
+                "change": fit["slope"] - old["slope"][0] if fit and old.height else None,
             }

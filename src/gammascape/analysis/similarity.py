@@ -1,4 +1,4 @@
-"""How alike different networks are: their representations (CKA) and their functions, for all pairs."""
+"""Similarity of the representations (CKA) and of the functions of networks, for all pairs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -7,64 +7,35 @@ from typing import Any
 import polars as pl
 
 from gammascape.analysis.block import Block, Wanted, always
+from gammascape.analysis.cells import columns, grouped
 from gammascape.analysis.snapshots import Network, conditions, read_network
 from gammascape.analysis.thresholds import best_cells
-from gammascape.analysis.trend import SUMMARY_SCHEMA, TREND_SCHEMA, trends
+from gammascape.analysis.trend import GROUP, SUMMARY_SCHEMA, TREND_SCHEMA, trends
 from gammascape.study import Analysis
 
-GROUP = {
-    "dataset": pl.String,
-    "loss": pl.String,
-    "batch_size": pl.Int64,
-    "steps": pl.Int64,
-    "passes": pl.Float64,
-}
-"""Networks are compared within one of these."""
-
-_AT = {"at": pl.String, "level": pl.Float64}
-_CERTAINTY = {
-    "shuffled_mean": pl.Float64,
-    "shuffled_high": pl.Float64,
-    "p_value": pl.Float64,
-    "seed_pairs": pl.Int64,
-    "seeds_a": pl.Int64,
-    "seeds_b": pl.Int64,
-    "relative_loss_a": pl.Float64,
-    "relative_loss_b": pl.Float64,
-    "probes": pl.Int64,
-    "confidence": pl.Float64,
-}
-SIMILARITY_SCHEMA = {
-    **GROUP,
-    **_AT,
-    "model_a": pl.String,
-    "gamma_a_log10": pl.Float64,
-    "layer_a": pl.String,
-    "depth_a": pl.Float64,
-    "model_b": pl.String,
-    "gamma_b_log10": pl.Float64,
-    "layer_b": pl.String,
-    "depth_b": pl.Float64,
-    "cka": pl.Float64,
-    "cka_low": pl.Float64,
-    "cka_high": pl.Float64,
-    **_CERTAINTY,
-}
-FUNCTION_SCHEMA = {
-    **GROUP,
-    **_AT,
-    "model_a": pl.String,
-    "gamma_a_log10": pl.Float64,
-    "model_b": pl.String,
-    "gamma_b_log10": pl.Float64,
-    "correlation": pl.Float64,
-    "correlation_low": pl.Float64,
-    "correlation_high": pl.Float64,
-    "r2": pl.Float64,
-    "r2_low": pl.Float64,
-    "r2_high": pl.Float64,
-    **_CERTAINTY,
-}
+_AT = columns("at:str level")
+_CERTAINTY = columns(
+    "shuffled_mean shuffled_high p_value seed_pairs:int seeds_a:int seeds_b:int relative_loss_a "
+    "relative_loss_b probes:int confidence"
+)
+SIMILARITY_SCHEMA = (
+    GROUP
+    | _AT
+    | columns(
+        "model_a:str gamma_a_log10 layer_a:str depth_a model_b:str gamma_b_log10 layer_b:str "
+        "depth_b cka cka_low cka_high"
+    )
+    | _CERTAINTY
+)
+FUNCTION_SCHEMA = (
+    GROUP
+    | _AT
+    | columns(
+        "model_a:str gamma_a_log10 model_b:str gamma_b_log10 correlation correlation_low "
+        "correlation_high r2 r2_low r2_high"
+    )
+    | _CERTAINTY
+)
 
 
 def best_of_trained(thresholds: Path, arrays: Iterable[Path]) -> pl.DataFrame:
@@ -155,7 +126,7 @@ def _alike_but_for_model(
     thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
 ) -> Iterator[tuple[list[list[Network]], dict[str, Any]]]:
     """Networks that are compared, in a list for each version of the data, and the columns that they share."""
-    for key, group in best_cells(thresholds).group_by(list(GROUP), maintain_order=True):
+    for head, group in grouped(best_cells(thresholds), GROUP):
         cells = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
         folders = [cells_folder / row["cell"] for row in cells]
         for condition in conditions(folders):
@@ -166,9 +137,8 @@ def _alike_but_for_model(
                     parts.setdefault(network.data, []).append(network)
             if parts:
                 networks = list(parts.values())
-                shared = dict(zip(GROUP, key, strict=True)) | condition._asdict()
                 sizes = {"probes": networks[0][0].probes, "confidence": analysis.confidence}
-                yield networks, shared | sizes
+                yield networks, head | condition._asdict() | sizes
 
 
 def _of_equal_data(

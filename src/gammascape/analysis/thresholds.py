@@ -1,30 +1,18 @@
-"""Where training begins and ends along eta, at each gamma and seed: the edges of the phase portrait."""
+"""Edges of training along eta, at each gamma and seed."""
 
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.cells import SLICE_COLUMNS
+from gammascape.analysis.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.measure.outcome import Thresholds
 
-THRESHOLD_SCHEMA = {
-    **SLICE_COLUMNS,
-    "depth_exponent": pl.Int64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "gamma_log10": pl.Float64,
-    "edge": pl.String,
-    "eta_log10": pl.Float64,
-    "lower_log10": pl.Float64,
-    "upper_log10": pl.Float64,
-    "bounded": pl.Boolean,
-    "estimate_log10": pl.Float64,
-    "estimate_low_log10": pl.Float64,
-    "estimate_high_log10": pl.Float64,
-    "method": pl.String,
-    "cell": pl.String,
-}
+THRESHOLD_SCHEMA = SLICE_COLUMNS | columns(
+    "depth_exponent:int seed:int data_seed:int gamma_log10 edge:str eta_log10 lower_log10 "
+    "upper_log10 bounded:bool estimate_log10 estimate_low_log10 estimate_high_log10 method:str "
+    "cell:str"
+)
 
 LINE = [*SLICE_COLUMNS, "seed", "data_seed", "gamma_log10"]
 """Cells that differ in eta alone."""
@@ -61,8 +49,8 @@ def threshold_table(
     """
     level = (thresholds or Thresholds()).trained_below
     rows: list[dict[str, Any]] = []
-    for key, line in cells.sort("eta_log10").group_by(LINE, maintain_order=True):
-        shared = dict(zip(LINE, key, strict=True)) | {"depth_exponent": depth_exponent}
+    for shared, line in grouped(cells.sort("eta_log10"), LINE):
+        shared["depth_exponent"] = depth_exponent
         rows += [shared | edge for edge in edges_of_line(line, level)]
     return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA).sort(
         "gamma_log10", "seed", "data_seed", "edge"
@@ -182,9 +170,4 @@ def _interpolated(
 
 
 def _estimate(at: float, low: float, high: float, method: str) -> dict[str, Any]:
-    return {
-        "estimate_log10": at,
-        "estimate_low_log10": low,
-        "estimate_high_log10": high,
-        "method": method,
-    }
+    return with_ends("estimate", at, (low, high), "_log10") | {"method": method}

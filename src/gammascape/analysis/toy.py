@@ -8,10 +8,10 @@ import polars as pl
 
 from gammascape.analysis import theory
 from gammascape.analysis.budget import Losses
-from gammascape.analysis.cells import CELL_SCHEMA
+from gammascape.analysis.cells import CELL_SCHEMA, judgement
 from gammascape.analysis.curves import History, curves_of
 from gammascape.analysis.thresholds import best_cells
-from gammascape.measure.outcome import Facts, Thresholds, judge
+from gammascape.measure.outcome import Facts, Thresholds
 from gammascape.training.history import final_window, thin
 
 DATA = "one example: x = 1, y = 1"
@@ -49,10 +49,10 @@ def toy_cell_table(
             peak_loss=float(run.peak_loss[k]) if finite else None,
             active_fraction=None,
         )
-        outcome = judge(facts, thresholds)
         rows.append(
             {
                 **labels,
+                **judgement(facts, thresholds),
                 "cell": name,
                 "dtype": "float64",
                 "gamma_log10": gamma_log10[k],
@@ -61,14 +61,6 @@ def toy_cell_table(
                 "eta": eta[k],
                 "seed": 0,
                 "data_seed": 0,
-                "status": outcome.status,
-                "catapulted": outcome.catapulted,
-                "kept_by_nan_rule": outcome.kept_by_nan_rule,
-                "initial_loss": baseline,
-                "baseline_loss": baseline,
-                "final_loss": facts.final_loss,
-                "relative_loss": outcome.relative_loss,
-                "peak_loss": facts.peak_loss,
                 "peak_step": int(run.peak_step[k]) if finite else None,
                 "test_loss": _finite(run.last_loss[k]) if finite else None,
                 "base_width": 1,

@@ -1,4 +1,4 @@
-"""Whether different networks of equal gamma grow more alike with gamma: levels, slopes and how sure they are."""
+"""Test whether networks of equal gamma become more similar with gamma: levels, slopes and verdicts."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -6,59 +6,27 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.analysis.jackknife import Interval, jackknife
+from gammascape.analysis.cells import columns, windows, with_ends
+from gammascape.analysis.seeds import Interval, jackknife
 from gammascape.analysis.snapshots import Network
 from gammascape.study import Analysis
 
 Floats = NDArray[np.float64]
 
-_LABELS = {
-    "dataset": pl.String,
-    "loss": pl.String,
-    "batch_size": pl.Int64,
-    "steps": pl.Int64,
-    "passes": pl.Float64,
-    "at": pl.String,
-    "level": pl.Float64,
-    "measure": pl.String,
-    "layers": pl.String,
-    "compared": pl.String,
-    "resampled": pl.String,
-}
-TREND_SCHEMA = {
-    **_LABELS,
-    "gamma_log10": pl.Float64,
-    "value": pl.Float64,
-    "value_low": pl.Float64,
-    "value_high": pl.Float64,
-    "shuffled_mean": pl.Float64,
-    "shuffled_high": pl.Float64,
-    "p_value": pl.Float64,
-    "model_pairs": pl.Int64,
-    "networks": pl.Int64,
-    "probes": pl.Int64,
-    "confidence": pl.Float64,
-}
-SUMMARY_SCHEMA = {
-    **_LABELS,
-    "gammas": pl.Int64,
-    "model_pairs": pl.Int64,
-    "networks": pl.Int64,
-    "lazy": pl.Float64,
-    "rich": pl.Float64,
-    "difference": pl.Float64,
-    "difference_low": pl.Float64,
-    "difference_high": pl.Float64,
-    "slope": pl.Float64,
-    "slope_low": pl.Float64,
-    "slope_high": pl.Float64,
-    "verdict": pl.String,
-    "probes": pl.Int64,
-    "confidence": pl.Float64,
-}
+GROUP = columns("dataset:str loss:str batch_size:int steps:int passes")
+"""Networks are compared within one of these."""
+
+_LABELS = GROUP | columns("at:str level measure:str layers:str compared:str resampled:str")
+TREND_SCHEMA = _LABELS | columns(
+    "gamma_log10 value value_low value_high shuffled_mean shuffled_high p_value model_pairs:int "
+    "networks:int probes:int confidence"
+)
+SUMMARY_SCHEMA = _LABELS | columns(
+    "gammas:int model_pairs:int networks:int lazy rich difference difference_low "
+    "difference_high slope slope_low slope_high verdict:str probes:int confidence"
+)
 
 Compared = Literal["architectures", "models", "seeds"]
 
@@ -192,9 +160,7 @@ class _Pairs:
             rows.append(
                 {
                     "gamma_log10": float(gamma),
-                    "value": value,
-                    "value_low": interval.low,
-                    "value_high": interval.high,
+                    **with_ends("value", value, interval),
                     "shuffled_mean": float(shuffled.mean()),
                     "shuffled_high": float(np.quantile(shuffled, 0.95)),
                     "p_value": float((1 + (shuffled >= value).sum()) / (1 + len(shuffled))),
@@ -206,20 +172,18 @@ class _Pairs:
 
     def summary_row(self, units: Any, analysis: Analysis) -> dict[str, Any]:
         """Slope, difference of the ends, and the verdict."""
-        windows = [
-            np.array([gamma in span for gamma in self.gammas])
-            for span in (analysis.lazy, analysis.rich)
-        ]
+        spans = [span for _, span in windows(analysis)]
+        inside = [np.array([gamma in span for gamma in self.gammas]) for span in spans]
 
         def difference(matrix: Floats) -> float:
-            lazy, rich = _ends(matrix, windows)
+            lazy, rich = _ends(matrix, inside)
             return _mean(rich - lazy)
 
         def slope(matrix: Floats) -> float:
             return _slope(matrix, self.gammas)
 
         matrix = self._matrix()
-        both = np.array(_ends(matrix, windows))
+        both = np.array(_ends(matrix, inside))
         both = both[:, np.isfinite(both).all(0)]
         found = {"difference": difference, "slope": slope}
         intervals = {
@@ -234,11 +198,7 @@ class _Pairs:
             "verdict": _verdict([i for i in intervals.values() if i.low is not None]),
         }
         for name, function in found.items():
-            row |= {
-                name: _number(function(matrix)),
-                f"{name}_low": intervals[name].low,
-                f"{name}_high": intervals[name].high,
-            }
+            row |= with_ends(name, _number(function(matrix)), intervals[name])
         return row
 
     def _matrix(self, without: Sequence[int] = ()) -> Floats:

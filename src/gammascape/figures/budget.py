@@ -1,21 +1,10 @@
-"""What a larger budget of steps opens: the window of learning rates, the largest and the best gamma."""
-
-from typing import Any
+"""Window of learning rates, largest and best gamma, against the budget of steps."""
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    budget_line,
-    count_of,
-    extent,
-    only_slice,
-    seed_count,
-    subject,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 330, 300
 _SERIES = {
@@ -23,36 +12,33 @@ _SERIES = {
     "window extrapolated to zero": ("#767676", "square"),
     "γ of the lowest loss": ("#0072b2", "diamond"),
 }
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "budget",
     "Left: decades between the smallest and the largest learning rate η that train, against the "
     "feature learning strength γ, for every budget T of steps that the runs contain (mean over "
     "seeds). Right: the largest γ at which any sampled η trains, with a bar up to the next γ that "
     "was shown not to, or out of the frame where none was; the γ at which the windows on the left "
     "reach zero, with its bootstrap interval; and the γ of the lowest loss, with its range over "
     "seeds; dashed is the closing of the window that the toy model of this depth predicts, "
-    "prefactor included."
+    "prefactor included.",
 )
 
 
 def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     """Chart of one slice from its tables `budget` and `apex`; ValueError when they hold several."""
     if table.is_empty():
-        return theme.nothing(
-            figure="budget", title="No cell was trained", counts="0 cells", caption=_CAPTION
-        )
-    only_slice(table)
+        return _FIGURE.nothing("No cell was trained", "0 cells")
+    tables.only_slice(table)
     cells = int(table.filter(pl.col("budget") == pl.col("budget").max())["cells"].sum())
     chart = alt.hconcat(_windows(table), _gammas(table, apex), spacing=36)
-    return theme.finish(
+    return _FIGURE.finish(
         chart.resolve_scale(color="independent", shape="independent"),
-        figure="budget",
-        title=_title(table, apex),
-        subtitle=[
-            f"{count_of(cells, 'cell')}, {count_of(seed_count(table), 'seed')}, judged at "
-            f"{count_of(apex.height, 'budget')} of T steps",
-            budget_line(table),
+        _title(table, apex),
+        [
+            f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(table), 'seed')}, judged at "
+            f"{tables.count_of(apex.height, 'budget')} of T steps",
+            tables.budget_line(table),
         ],
-        caption=_CAPTION,
         width=96,
     )
 
@@ -60,13 +46,13 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
 def _title(table: pl.DataFrame, apex: pl.DataFrame) -> str:
     known = apex.filter(pl.col("largest_open_log10").is_not_null()).sort("budget")
     if known.is_empty():
-        return f"{subject(table)}: nothing trains within the budget"
+        return f"{tables.subject(table)}: nothing trains within the budget"
     first, last = known.row(0, named=True), known.row(-1, named=True)
     ends = [theme.power_of_ten(row["largest_open_log10"]) for row in (first, last)]
     if ends[0] == ends[1]:
-        return f"{subject(table)}: γ up to {ends[1]} trains from {first['budget']} steps on"
+        return f"{tables.subject(table)}: γ up to {ends[1]} trains from {first['budget']} steps on"
     return (
-        f"{subject(table)}: the largest γ that trains rises from {ends[0]} after "
+        f"{tables.subject(table)}: the largest γ that trains rises from {ends[0]} after "
         f"{first['budget']} to {ends[1]} after {last['budget']} steps"
     )
 
@@ -77,12 +63,11 @@ def _windows(table: pl.DataFrame) -> ChartType:
         .group_by("budget", "gamma_log10")
         .agg(pl.col("window_log10").mean())
         .sort("budget", "gamma_log10")
-        .head(ROW_LIMIT)
+        .head(tables.ROW_LIMIT)
     )
-    xs = [extent(table["gamma_log10"])[0] - 0.3, extent(table["gamma_log10"])[1] + 0.3]
+    xs = tables.around(table["gamma_log10"], 0.3)
     steps = sorted(set(mean["budget"]))
-    x = alt.X("gamma_log10:Q").scale(domain=xs, nice=False, zero=False)
-    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
+    x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     y = alt.Y("window_log10:Q", title="log₁₀(largest / smallest trained η) (decades)")
     y = y.scale(zero=True, padding=8)
     colour = alt.Color(
@@ -102,20 +87,14 @@ def _windows(table: pl.DataFrame) -> ChartType:
 
 
 def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
-    low, high = extent(table["gamma_log10"])
+    low, high = tables.extent(table["gamma_log10"])
     ys = [low - 0.5, high + 1.5]
     names = list(_SERIES)
-    points = pl.concat(
-        [
-            _points(apex, names[0], "largest_open_log10", None, "smallest_closed_log10"),
-            _points(
-                apex, names[1], "gamma_max_log10", "gamma_max_low_log10", "gamma_max_high_log10"
-            ),
-            _points(
-                apex, names[2], "gamma_best_log10", "gamma_best_low_log10", "gamma_best_high_log10"
-            ),
-        ]
-    ).filter(pl.col("gamma_log10").is_between(ys[0], ys[1]))
+    found = [_points(apex, names[0], "largest_open_log10", None, "smallest_closed_log10")]
+    for name, column in zip(names[1:], ("gamma_max", "gamma_best"), strict=True):
+        ends = (f"{column}{end}_log10" for end in ("", "_low", "_high"))
+        found.append(_points(apex, name, *ends))
+    points = pl.concat(found).filter(pl.col("gamma_log10").is_between(ys[0], ys[1]))
     points = points.with_columns(pl.col("low", "high").clip(*ys))
     budgets = sorted(set(apex["budget"]))
     domain = [0.8 * budgets[0], 1.25 * budgets[-1]]
@@ -123,8 +102,7 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     x = x.axis(
         title="budget T (steps)", values=theme.round_values(*domain), format="~s", labelOverlap=True
     )
-    y = alt.Y("gamma_log10:Q").scale(domain=ys, nice=False, zero=False)
-    y = y.axis(theme.decades_axis("feature learning strength γ (dimensionless)", ys))
+    y = theme.in_decades(alt.Y("gamma_log10:Q"), theme.GAMMA, ys)
     colour = alt.Color(
         "measured:N",
         scale=theme.series_scale(names, [colour for colour, _ in _SERIES.values()]),
@@ -165,12 +143,10 @@ def _theory(apex: pl.DataFrame, ys: list[float]) -> list[alt.Chart]:
         return []
     depth = int(apex["depth_exponent"][0])
     law = "γ = exp(2T)" if depth == 2 else f"γ ∝ T{theme.exponent_text(depth / (depth - 2))}"
-    place: dict[str, Any] = {"align": "left", "dx": 8, "dy": 12, "fontSize": 12}
     base = alt.Chart(line).encode(x=alt.X("budget:Q"), y=alt.Y(f"{column}:Q"))
     text = alt.Chart(line.head(1).with_columns(law=pl.lit(f"toy: {law}")))
     words = text.encode(x=alt.X("budget:Q"), y=alt.Y(f"{column}:Q"), text=alt.Text("law:N"))
     return [
         base.mark_line(color=theme.INK, strokeDash=[6, 4], strokeWidth=1.6),
-        words.mark_text(**place, stroke=theme.HALO, strokeWidth=4),
-        words.mark_text(**place, color=theme.INK),
+        *theme.haloed(words, theme.INK, 4, align="left", dx=8, dy=12, fontSize=12),
     ]

@@ -1,9 +1,10 @@
 """The table of claims in words: as HTML for the page, as Markdown for documents."""
 
-import html
 from collections.abc import Iterator
 
 import polars as pl
+
+from gammascape.figures.templates import render
 
 VERDICTS = {"agrees": "agrees", "differs": "differs", "undecided": "not decided"}
 _COUNTED = {"agrees": "agree", "differs": "differ", "undecided": "not decided"}
@@ -13,20 +14,12 @@ def claims_html(claims: pl.DataFrame) -> str:
     """A table with one row for each claim and slice; empty if there is no row."""
     if claims.is_empty():
         return ""
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in cells) + "</tr>\n"
-        for cells in claim_rows(claims)
-    )
-    head = "".join(f"<th>{name}</th>" for name in HEAD)
     counts = ", ".join(
         f"{number} {words}"
         for verdict, words in _COUNTED.items()
         if (number := claims.filter(verdict=verdict).height)
     )
-    return (
-        f"<details><summary>What this says about the claims of arXiv 2410.04642: {counts}</summary>\n"
-        f"<table class=claims>\n<tr>{head}</tr>\n{rows}</table></details>"
-    )
+    return render("claims", counts=counts, head=HEAD, rows=claim_rows(claims))
 
 
 def claims_markdown(claims: pl.DataFrame) -> str:
@@ -46,13 +39,7 @@ def claim_rows(claims: pl.DataFrame) -> Iterator[tuple[str, ...]]:
         if row["low"] is not None:
             measured += f" [{_number(row['low'])}, {_number(row['high'])}]"
         predicted = "" if row["predicted"] is None else _number(row["predicted"])
-        yield (
-            row["slice"],
-            row["statement"],
-            measured,
-            predicted,
-            VERDICTS[row["verdict"]],
-        )
+        yield row["slice"], row["statement"], measured, predicted, VERDICTS[row["verdict"]]
 
 
 def _number(value: float) -> str:

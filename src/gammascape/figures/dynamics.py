@@ -1,4 +1,4 @@
-"""What happens during training against gamma: halving time, catapult peaks, sharpening, alignment against loss."""
+"""Dynamics of training against gamma: halving time, catapult peaks, sharpening, alignment against loss."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,26 +7,18 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    count_of,
-    extent,
-    series_names,
-    series_title,
-    study_line,
-    with_series,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 320, 230
 _KEYS = ("slice", "series", "cell", "seed", "data_seed")
-_GAMMA = "feature learning strength γ (dimensionless)"
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "dynamics",
     "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ^(2/L), "
     "which is the same for all γ if loss curves collapse in τ; peak of the loss over the first loss, of "
     "runs at one ratio η/γ² that catapult; sharpness after over that before training; and the step at "
     "which the alignment of the last hidden kernel has made half of its rise against that at which the "
     "loss has made half of its fall, below the diagonal where alignment is silent. Dashed lines have the "
-    "predicted slopes. Panels without data are left out."
+    "predicted slopes. Panels without data are left out.",
 )
 
 
@@ -37,41 +29,31 @@ class _Panel:
     title: str
     y_title: str
     points: pl.DataFrame
-    x_title: str = _GAMMA
+    x_title: str = theme.GAMMA
     guides: pl.DataFrame | None = None
 
 
 def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     """Panels of the tables `dynamics` and `dynamics_scaling` that have something to show, two in a row."""
-    table = with_series(dynamics) if not dynamics.is_empty() else dynamics
+    table = tables.with_series(dynamics) if not dynamics.is_empty() else dynamics
     panels = [] if dynamics.is_empty() else _panels(table, scaling)
     if not panels:
-        return theme.nothing(
-            figure="dynamics",
-            title="No run at large γ trained, none catapulted, and none was measured",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+        return _FIGURE.nothing(
+            "No run at large γ trained, none catapulted, and none was measured", "0 cells, 0 seeds"
         )
-    names = series_names(table)
-    colour = alt.Color("series:N", scale=theme.series_scale(names)).legend(
-        title=series_title(table), orient="right"
-    )
-    shape = alt.Shape("series:N", scale=theme.series_scale(names, theme.SERIES_SHAPES)).legend(
-        title=series_title(table), orient="right"
-    )
+    names = tables.series_names(table)
+    colour, shape = theme.series_encodings(names, title=tables.series_title(table), orient="right")
     charts = [_chart(panel, colour, shape) for panel in panels]
     rows = [alt.hconcat(*charts[k : k + 2], spacing=30) for k in range(0, len(charts), 2)]
     cells = table["cell"].n_unique()
     seeds = table.select("seed", "data_seed").n_unique()
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(*rows, spacing=24),
-        figure="dynamics",
-        title=_title(scaling),
-        subtitle=[
-            f"{count_of(cells, 'cell')} in {count_of(len(names), 'slice')}, {count_of(seeds, 'seed')}",
-            study_line(dynamics),
+        _title(scaling),
+        [
+            f"{tables.count_of(cells, 'cell')} in {tables.counts_of(slice=len(names), seed=seeds)}",
+            tables.study_line(dynamics),
         ],
-        caption=_CAPTION,
         width=100,
     )
 
@@ -81,7 +63,7 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
     level, words = ("half", "1/2")
     if scaled["half_tau"].null_count() > scaled["trained_tau"].null_count():
         level, words = ("trained", "that of a trained cell")
-    both = table.unique("cell").filter(
+    both = table.unique("cell", maintain_order=True).filter(
         pl.col("alignment_step").is_not_null(), pl.col("fall_step").is_not_null()
     )
     found = [
@@ -91,19 +73,15 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
             _points(scaled, f"{level}_tau"),
         ),
         _with_guides(
-            _Panel(
-                "Catapults",
-                "peak / first loss (dimensionless)",
-                _points(table.filter(path="catapult"), "peak_ratio"),
-            ),
+            "Catapults",
+            "peak / first loss (dimensionless)",
+            _points(table.filter(path="catapult"), "peak_ratio"),
             scaling.filter(quantity="catapult_peak"),
         ),
         _with_guides(
-            _Panel(
-                "Sharpening, end over start",
-                "sharpening factor (dimensionless)",
-                _points(scaled, "sharpening_factor"),
-            ),
+            "Sharpening, end over start",
+            "sharpening factor (dimensionless)",
+            _points(scaled, "sharpening_factor"),
             scaling.filter(quantity="sharpening_factor", window="rich"),
         ),
         _silent(both),
@@ -114,22 +92,17 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
 
 def _points(table: pl.DataFrame, column: str) -> pl.DataFrame:
     return table.filter(pl.col(column) > 0).select(
-        *_KEYS,
-        pl.col("gamma_log10").alias("x"),
-        pl.col(column).log(10).alias("y"),
+        *_KEYS, pl.col("gamma_log10").alias("x"), pl.col(column).log(10).alias("y")
     )
 
 
 def _silent(both: pl.DataFrame) -> _Panel:
     points = both.select(
-        *_KEYS,
-        pl.col("fall_step").log(10).alias("x"),
-        pl.col("alignment_step").log(10).alias("y"),
+        *_KEYS, pl.col("fall_step").log(10).alias("x"), pl.col("alignment_step").log(10).alias("y")
     )
     guide = None
     if not points.is_empty():
-        low = min(extent(points["x"])[0], extent(points["y"])[0])
-        high = max(extent(points["x"])[1], extent(points["y"])[1])
+        low, high = tables.extent(pl.concat([points["x"], points["y"]]))
         guide = _line("", low, low, high, high)
     return _Panel(
         "Alignment against fall",
@@ -140,16 +113,16 @@ def _silent(both: pl.DataFrame) -> _Panel:
     )
 
 
-def _with_guides(panel: _Panel, predicted: pl.DataFrame) -> _Panel:
+def _with_guides(title: str, y_title: str, points: pl.DataFrame, predicted: pl.DataFrame) -> _Panel:
     lines, slopes = [], set()
     for row in predicted.filter(pl.col("predicted_slope").is_not_null()).iter_rows(named=True):
-        part = panel.points.filter(slice=row["slice"])
+        part = points.filter(slice=row["slice"])
         # As in the fit: a run of a seed with one gamma may be of another kind than the others.
         several = part.filter(pl.col("x").n_unique().over("seed", "data_seed") > 1)
         part = part if several.is_empty() else several
         if part["x"].n_unique() < 2:
             continue
-        low, high = extent(part["x"])
+        low, high = tables.extent(part["x"])
         slope = row["predicted_slope"]
         slopes.add(slope)
         x, y = (float(str(part[name].mean())) for name in ("x", "y"))
@@ -158,8 +131,8 @@ def _with_guides(panel: _Panel, predicted: pl.DataFrame) -> _Panel:
         )
     guides = pl.concat(lines) if lines else None
     words = " and ".join(f"γ{theme.exponent_text(s)}" for s in sorted(slopes))
-    title = f"{panel.title}; dashed: {words}" if words else panel.title
-    return _Panel(title, panel.y_title, panel.points, panel.x_title, guides)
+    title = f"{title}; dashed: {words}" if words else title
+    return _Panel(title, y_title, points, guides=guides)
 
 
 def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFrame:
@@ -167,15 +140,9 @@ def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFra
 
 
 def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
-    def axis(column: str, title: str, most: int) -> dict[str, Any]:
-        domain = [extent(panel.points[column])[0] - 0.15, extent(panel.points[column])[1] + 0.15]
-        return {
-            "scale": alt.Scale(domain=domain, nice=False, zero=False),
-            "axis": theme.log10_axis(title, domain, most),
-        }
-
-    x = alt.X("x:Q", **axis("x", panel.x_title, 10))
-    y = alt.Y("y:Q", **axis("y", panel.y_title, 7))
+    xs, ys = (tables.around(panel.points[column], 0.15) for column in ("x", "y"))
+    x = theme.spanning(alt.X("x:Q"), xs).axis(theme.log10_axis(panel.x_title, xs, 10))
+    y = theme.spanning(alt.Y("y:Q"), ys).axis(theme.log10_axis(panel.y_title, ys, 7))
     layers: list[Any] = []
     if panel.guides is not None:
         diagonal = panel.guides["series"].unique().to_list() == [""]
@@ -188,9 +155,7 @@ def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=["series:N", "cell:N"])
     )
     return alt.layer(*layers).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=alt.TitleParams(text=panel.title, anchor="start", fontSize=11, frame="group"),
+        width=WIDTH, height=HEIGHT, title=theme.named(panel.title, anchor="start", fontSize=11)
     )
 
 
@@ -205,7 +170,7 @@ def _title(scaling: pl.DataFrame) -> str:
         fits = scaling.filter(quantity=quantity, window=window).drop_nulls("slope")
         if fits.is_empty():
             continue
-        low, high = extent(fits["slope"])
+        low, high = tables.extent(fits["slope"])
         span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to γ^{high:.2f}"
         parts.append(words.format(span.replace("-", "−")))
     if not parts:

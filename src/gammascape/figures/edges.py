@@ -6,26 +6,19 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    count_of,
-    extent,
-    seed_count,
-    series_names,
-    study_line,
-    with_series,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 400, 350
 ROW_BUDGET = 4000
 # Edges of one gamma often share a grid point; they are drawn side by side around it.
 _SHIFTS = dict(zip(theme.EDGE_ORDER, (-0.15, -0.09, -0.03, 0.03, 0.09, 0.15), strict=True))
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "edges",
     "Measured edges of the learning rate η (up) against the feature learning strength γ (across), "
     "one panel per slice and one symbol per seed: filled where the sampled η bracket the edge, "
     "hollow where it lies at the end of the sampled range; bars reach to the neighbouring grid "
     "points, lines are least-squares fits in the lazy and in the rich window, and their slopes "
-    "stand in the corners with an interval and, in round brackets, the slope that theory predicts."
+    "stand in the corners with an interval and, in round brackets, the slope that theory predicts.",
 )
 
 
@@ -33,13 +26,10 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     """Chart of all slices in `thresholds`, with the fits of `scaling`; either may be empty."""
     thresholds = thresholds.filter(pl.col("eta_log10").is_not_null())
     if thresholds.is_empty():
-        return theme.nothing(
-            figure="edges",
-            title="No edge of training was found: no cell of the study trained",
-            counts="0 edges, 0 seeds",
-            caption=_CAPTION,
+        return _FIGURE.nothing(
+            "No edge of training was found: no cell of the study trained", "0 edges, 0 seeds"
         )
-    thresholds = with_series(thresholds)
+    thresholds = tables.with_series(thresholds)
     names = dict(thresholds.select("slice", "series").unique().iter_rows())
     shown = thresholds
     if thresholds.height > ROW_BUDGET:
@@ -47,28 +37,26 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     # Panels share one legend: each of them names all edges, also those that it lacks.
     order = [edge for edge in theme.EDGE_ORDER if edge in set(shown["edge"])]
     panels = []
-    for series in series_names(shown):
+    for series in tables.series_names(shown):
         points = shown.filter(pl.col("series") == series)
         fits = scaling.filter(pl.col("slice").replace(names) == series)
         panels.append(_panel(series, points, fits, order))
     chart = alt.concat(*panels, columns=2 if len(panels) > 1 else 1, spacing=28)
     interval = ""
     if not scaling.is_empty():
-        interval = f" · intervals: {100 * extent(scaling['confidence'])[1]:g} %"
+        interval = f" · intervals: {100 * tables.extent(scaling['confidence'])[1]:g} %"
     cells = thresholds["cell"].n_unique()
     some = "" if shown.height == thresholds.height else " · symbols: first seed only"
-    return theme.finish(
+    return _FIGURE.finish(
         chart,
-        figure="edges",
-        title=_title(scaling, len(panels)),
-        subtitle=[
-            f"{count_of(thresholds.height, 'edge')} at {count_of(cells, 'cell')}, "
-            f"{count_of(len(panels), 'slice')}, {count_of(seed_count(thresholds), 'seed')}"
+        _title(scaling, len(panels)),
+        [
+            f"{tables.count_of(thresholds.height, 'edge')} at {tables.count_of(cells, 'cell')}, "
+            f"{tables.count_of(len(panels), 'slice')}, {tables.count_of(tables.seed_count(thresholds), 'seed')}"
             f"{some}{interval}",
-            study_line(thresholds),
+            tables.study_line(thresholds),
             "hollow: at the end of the sampled range, so only a bound",
         ],
-        caption=_CAPTION,
         width=100 if len(panels) > 1 else 66,
     )
 
@@ -79,9 +67,9 @@ def _title(scaling: pl.DataFrame, slices: int) -> str:
         pl.col("edge") == "eta_max_trained", pl.col("predicted_slope").is_not_null()
     )
     if tested.is_empty():
-        return f"Edges of the learning rate that trains, in {count_of(slices, 'slice')}"
+        return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"
     inside = tested.filter(pl.col("predicted_slope").is_between("slope_low", "slope_high")).height
-    worst = extent((tested["slope"] - tested["predicted_slope"]).abs())[1]
+    worst = tables.extent((tested["slope"] - tested["predicted_slope"]).abs())[1]
     if tested.height == 1:
         return (
             f"Largest η that trains: the fitted interval {'holds' if inside else 'misses'} "
@@ -105,18 +93,10 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
     ys = _span(points["lower_log10"], points["upper_log10"], 0.5)
     if not fits.is_empty():
         ys = [ys[0] - 0.07 * (ys[1] - ys[0]), ys[1] + 0.1 * (ys[1] - ys[0])]  # room for the slopes
-    x = alt.X("x:Q").scale(domain=xs, nice=False, zero=False)
-    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
-    y = alt.Y("eta_log10:Q").scale(domain=ys, nice=False, zero=False)
-    y = y.axis(theme.decades_axis("learning rate η (dimensionless)", ys))
-    colour = alt.Color(
-        "measured:N",
-        scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_COLOURS),
-        legend=alt.Legend(title="measured edge", orient="top", columns=3, labelLimit=300),
-    )
-    shape = alt.Shape(
-        "measured:N", scale=theme.named_scale(order, theme.EDGE_WORDS, theme.EDGE_SHAPES)
-    )
+    x = theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs)
+    y = theme.in_decades(alt.Y("eta_log10:Q"), theme.ETA, ys)
+    legend = alt.Legend(title="measured edge", orient="top", columns=3, labelLimit=300)
+    colour, shape = theme.edge_encodings(order, legend)
     base = alt.Chart(points).encode(x=x, color=colour)
     tooltip = ["measured:N", "gamma_log10:Q", "eta_log10:Q", "bounded:N"]
     symbols = base.encode(y=y, shape=shape, tooltip=tooltip)
@@ -131,11 +111,7 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
             filled=False, size=34, opacity=1, strokeWidth=1.2, fill="white"
         ),
     ]
-    return alt.layer(*layers).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=alt.TitleParams(text=series, anchor="middle", fontSize=12, frame="group"),
-    )
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=theme.named(series))
 
 
 def _fit_layers(fits: pl.DataFrame) -> list[alt.Chart]:
@@ -206,7 +182,7 @@ def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[
 
 def _window_words(fits: pl.DataFrame, window: str) -> str:
     inside = fits.filter(window=window)
-    low, high = extent(inside["from_log10"])[0], extent(inside["to_log10"])[1]
+    low, high = tables.extent(inside["from_log10"])[0], tables.extent(inside["to_log10"])[1]
     return f"{window}: γ = {theme.power_of_ten(low)} to {theme.power_of_ten(high)}"
 
 
@@ -221,4 +197,4 @@ def _slope_note(fit: dict[str, Any]) -> str:
 
 
 def _span(low: pl.Series, high: pl.Series, margin: float) -> list[float]:
-    return [extent(low)[0] - margin, extent(high)[1] + margin]
+    return [tables.extent(low)[0] - margin, tables.extent(high)[1] + margin]

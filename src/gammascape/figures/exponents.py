@@ -6,23 +6,17 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    count_of,
-    extent,
-    series_names,
-    study_line,
-    with_series,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, ROW_HEIGHT = 300, 46
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
 _LAWS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9"}
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "exponents",
     "Slopes of log η against log γ, fitted to the measured largest learning rates, with their "
     "bootstrap intervals, in the lazy and in the ultra-rich window of γ, one row per slice; marks "
     "beside them are the slopes of the laws for the depth L of the model, and percentages at the right are the "
-    "weights of these laws and of a free slope by BIC, for the largest trained η."
+    "weights of these laws and of a free slope by BIC, for the largest trained η.",
 )
 
 
@@ -30,26 +24,21 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
     """Chart of the upper edges in `scaling`, with the comparison of laws in `models`; both may be empty."""
     fits = scaling.filter(pl.col("edge").is_in(_EDGES))
     if fits.is_empty():
-        return theme.nothing(
-            figure="exponents",
-            title="No exponent could be fitted: too few gammas have a bracketed largest η",
-            counts="0 fits",
-            caption=_CAPTION,
+        return _FIGURE.nothing(
+            "No exponent could be fitted: too few gammas have a bracketed largest η", "0 fits"
         )
-    fits = with_series(fits)
-    names = series_names(fits)
+    fits = tables.with_series(fits)
+    names = tables.series_names(fits)
     panels = [_panel(fits, models, window, names) for window in ("lazy", "rich")]
-    level = 100 * extent(fits["confidence"])[1]
-    return theme.finish(
+    level = 100 * tables.extent(fits["confidence"])[1]
+    return _FIGURE.finish(
         alt.hconcat(*panels, spacing=24),
-        figure="exponents",
-        title=_title(fits, models),
-        subtitle=[
-            f"{count_of(fits.height, 'fit')} in {count_of(len(names), 'slice')}, "
-            f"{count_of(int(extent(fits['seeds'])[1]), 'seed')} at most · intervals: {level:g} %",
-            study_line(fits),
+        _title(fits, models),
+        [
+            f"{tables.count_of(fits.height, 'fit')} in {tables.count_of(len(names), 'slice')}, "
+            f"{tables.count_of(int(tables.extent(fits['seeds'])[1]), 'seed')} at most · intervals: {level:g} %",
+            tables.study_line(fits),
         ],
-        caption=_CAPTION,
         width=100,
     )
 
@@ -59,11 +48,11 @@ def _title(fits: pl.DataFrame, models: pl.DataFrame) -> str:
     compared = models.filter(pl.col("edge") == "eta_max_trained")
     slices = compared["slice"].n_unique()
     if slices == 0:
-        return f"Exponents of the largest learning rates in {count_of(fits['slice'].n_unique(), 'slice')}"
+        return f"Exponents of the largest learning rates in {tables.count_of(fits['slice'].n_unique(), 'slice')}"
     best = compared.filter("best_by_bic", law="2/L").height
     return (
         f"Largest η that trains at large γ: of 2/L, 3/L, 2/(L+1) and a free exponent, "
-        f"2/L is the best by BIC in {best} of {count_of(slices, 'slice')}"
+        f"2/L is the best by BIC in {best} of {tables.count_of(slices, 'slice')}"
     )
 
 
@@ -82,7 +71,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
         pl.col("estimate_slope_low").clip(low, high).alias("low"),
         pl.col("estimate_slope_high").clip(low, high).alias("high"),
     ).sort("series", "measured")
-    x = alt.X("estimate_slope:Q").scale(domain=[low, high], nice=False, zero=False)
+    x = theme.spanning(alt.X("estimate_slope:Q"), (low, high))
     x = x.axis(title="slope d log η / d log γ (dimensionless)", tickCount=6)
     first = window == "lazy"
     y = alt.Y("series:N", sort=names, scale=alt.Scale(domain=names))
@@ -91,18 +80,17 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
     offset = alt.YOffset("measured:N", scale=alt.Scale(domain=words, paddingOuter=0.3))
     # One legend for both panels, below the second.
     legend = None if first else alt.Legend(title="measured edge", orient="bottom")
-    scale = theme.named_scale(_EDGES, theme.EDGE_WORDS, theme.EDGE_COLOURS)
-    shapes = theme.named_scale(_EDGES, theme.EDGE_WORDS, theme.EDGE_SHAPES)
+    colour, shape = theme.edge_encodings(_EDGES, legend)
     base = alt.Chart(bars).encode(y=y, yOffset=offset)
     layers: list[Any] = [
         *_law_layers(laws, names),
         base.mark_rule(strokeWidth=1.6).encode(
-            x=alt.X("low:Q"), x2="high:Q", color=alt.Color("measured:N", scale=scale, legend=None)
+            x=alt.X("low:Q"), x2="high:Q", color=colour.legend(None)
         ),
         base.mark_point(filled=True, size=46, opacity=1).encode(
             x=x,
-            color=alt.Color("measured:N", scale=scale, legend=legend),
-            shape=alt.Shape("measured:N", scale=shapes, legend=legend),
+            color=colour,
+            shape=shape,
             tooltip=["series:N", "measured:N", alt.Tooltip("estimate_slope:Q", format=".3f")],
         ),
     ]
@@ -116,17 +104,13 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
     chart: alt.LayerChart = (
         alt.layer(*layers)
         .resolve_scale(color="independent", shape="independent")
-        .properties(
-            width=WIDTH,
-            height=ROW_HEIGHT * len(names),
-            title=alt.TitleParams(text=title, anchor="middle", fontSize=12, frame="group"),
-        )
+        .properties(width=WIDTH, height=ROW_HEIGHT * len(names), title=theme.named(title))
     )
     return chart
 
 
 def _reach(part: pl.DataFrame) -> str:
-    low, high = extent(part["from_log10"])[0], extent(part["to_log10"])[1]
+    low, high = tables.extent(part["from_log10"])[0], tables.extent(part["to_log10"])[1]
     return f"γ = {theme.power_of_ten(low)} to {theme.power_of_ten(high)}"
 
 

@@ -1,19 +1,10 @@
-"""What was measured during training, below the loss and on its time axis: sharpness and alignment."""
+"""Sharpness and alignment during training, below the loss and on its time axis."""
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    budget_line,
-    count_of,
-    every_kth,
-    extent,
-    only_slice,
-    subject,
-)
+from gammascape.figures import tables, theme
 
 WIDTH, HEIGHT = 460, 175
 MOST_GAMMAS = 7
@@ -23,13 +14,14 @@ STABLE_BELOW = 2.0
 _SHARPNESS = "eta_times_sharpness"
 _KERNELS = {"kernel_alignment": "last hidden kernel", "ntk_alignment": "tangent kernel (NTK)"}
 _FLOOR = 1e-6
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "observables",
     "Networks at the learning rate that ended lowest for each feature learning strength γ, coloured "
     "from small γ (dark) to large γ (bright), against the step on a log scale. Top: smoothed "
     "training loss relative to the loss of the output zero. Below, on the probe set: the learning "
     "rate Nη times the largest eigenvalue λ of the loss's Hessian, above 2 of which plain gradient "
     "descent leaves a quadratic minimum; and the debiased centred alignment of kernels with the "
-    "targets' kernel (0: unrelated, 1: equal)."
+    "targets' kernel (0: unrelated, 1: equal).",
 )
 
 
@@ -48,19 +40,16 @@ def observables(
         pl.col("observable").is_in(names), pl.col("value").is_not_null()
     )
     if found.is_empty():
-        return theme.nothing(
-            figure="observables",
-            title="No cell of this slice was measured at its best η",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+        return _FIGURE.nothing(
+            "No cell of this slice was measured at its best η", "0 cells, 0 seeds"
         )
-    only_slice(found)
+    tables.only_slice(found)
     measured = found.group_by("seed", "data_seed").agg(pl.col("observable").n_unique())
     most = measured.sort("observable", "seed", "data_seed", descending=[True, False, False])
     seed, data_seed = most.select("seed", "data_seed").row(0)
     found = found.filter(seed=seed, data_seed=data_seed)
     gammas = found["gamma_log10"].unique().sort().to_list()
-    kept = every_kth(gammas, MOST_GAMMAS)
+    kept = tables.every_kth(gammas, MOST_GAMMAS)
     note = "" if len(kept) == len(gammas) else f" · {len(kept)} of {len(gammas)} γ"
     found = found.filter(pl.col("gamma_log10").is_in(kept)).with_columns(pl.col("step") + 1)
     loss = curves.filter(
@@ -71,59 +60,34 @@ def observables(
         data_seed=data_seed,
     )
     panels = _panels(found, loss, kept)
-    chart = alt.vconcat(*panels, spacing=14).resolve_scale(color="shared")
-    return theme.finish(
-        chart,
-        figure="observables",
-        title=f"{subject(found)}: {_seen(found)}",
-        subtitle=[
-            f"{count_of(len(kept), 'cell')} (best η at each of {len(kept)} γ), 1 seed{note}",
-            budget_line(found),
+    return _FIGURE.finish(
+        alt.vconcat(*panels, spacing=14).resolve_scale(color="shared"),
+        f"{tables.subject(found)}: {_seen(found)}",
+        [
+            f"{tables.count_of(len(kept), 'cell')} (best η at each of {len(kept)} γ), 1 seed{note}",
+            tables.budget_line(found),
         ],
-        caption=_CAPTION,
     )
 
 
 def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> list[ChartType]:
-    longest = max(extent(found["step"])[1], 2.0)
+    longest = max(tables.extent(found["step"])[1], 2.0)
     panels: list[ChartType] = []
-    ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
-    colour = (
-        alt.Color("gamma_log10:Q")
-        .scale(scheme=alt.SchemeParams(name="viridis", extent=[0, 0.9]), domain=ends)
-        .legend(
-            title="γ",
-            values=theme.decades(ends[0], ends[1]),
-            labelExpr=theme.decades_expr("datum.value"),
-            gradientLength=160,
-        )
-    )
+    colour = theme.gamma_colour(gammas, 160)
     sharp = found.filter(pl.col("observable") == _SHARPNESS)
     kernels = found.filter(pl.col("observable").is_in(list(_KERNELS))).with_columns(
         pl.col("observable").replace(_KERNELS).alias("kernel")
     )
     last = "kernels" if not kernels.is_empty() else "sharpness"
 
-    def x(title: bool) -> alt.X:
-        return (
-            alt.X("step:Q", title="step t" if title else None)
-            .scale(type="log", domain=[1, longest], nice=False)
-            .axis(
-                values=[float(10**k) for k in range(8) if 10**k <= longest],
-                format=",d",
-                labels=title,
-            )
-        )
-
     if not loss.is_empty():
-        low, high = extent(loss["relative_loss"])
+        low, high = tables.extent(loss["relative_loss"])
         low, high = 0.9 * max(low, _FLOOR), 1.1 * max(1.0, min(high, 10.0))
-        thinned = _thin(loss)
         panels.append(
-            alt.Chart(thinned.select("gamma_log10", "step", "relative_loss"))
+            alt.Chart(_thin(loss).select("gamma_log10", "step", "relative_loss"))
             .mark_line(strokeWidth=1.6, clip=True)
             .encode(
-                x=x(title=False),
+                x=theme.steps_x(longest, labels=False),
                 y=alt.Y("relative_loss:Q", title="relative loss (dimensionless)")
                 .scale(type="log", domain=[low, high], nice=False)
                 .axis(values=theme.round_values(low, high), format="~g"),
@@ -133,15 +97,15 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
             .properties(width=WIDTH, height=HEIGHT)
         )
     if not sharp.is_empty():
-        panels.append(_sharpness(sharp, x(title=last == "sharpness"), colour))
+        panels.append(_sharpness(sharp, theme.steps_x(longest, last == "sharpness"), colour))
     if not kernels.is_empty():
-        panels.append(_alignment(kernels, x(title=True), colour))
+        panels.append(_alignment(kernels, theme.steps_x(longest), colour))
     return panels
 
 
 def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     sharp = sharp.with_columns(pl.col("value").clip(lower_bound=_FLOOR))
-    low, high = extent(sharp["value"])
+    low, high = tables.extent(sharp["value"])
     low, high = min(low, STABLE_BELOW) / 1.5, max(high, STABLE_BELOW) * 1.5
     y = (
         alt.Y("value:Q", title="Nηλ (dimensionless)")
@@ -153,30 +117,13 @@ def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
         .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=16), clip=True)
         .encode(x=x, y=y, color=colour, detail="gamma_log10:N")
     )
-    limit = pl.DataFrame({"value": [STABLE_BELOW], "step": [1.0], "words": ["Nηλ = 2"]})
-    rule = (
-        alt.Chart(limit)
-        .mark_rule(color=theme.INK, strokeDash=[5, 3], strokeWidth=1.2)
-        .encode(y="value:Q")
-    )
-    words = (
-        alt.Chart(limit)
-        .mark_text(
-            align="left",
-            baseline="bottom",
-            dx=4,
-            dy=-2,
-            fontSize=theme.SIZES["note"],
-            color=theme.INK,
-        )
-        .encode(x="step:Q", y="value:Q", text="words:N")
-    )
-    return alt.layer(lines, rule, words).properties(width=WIDTH, height=HEIGHT)
+    limit = theme.stable_limit(STABLE_BELOW, baseline="bottom", dy=-2)
+    return alt.layer(lines, *limit).properties(width=WIDTH, height=HEIGHT)
 
 
 def _alignment(kernels: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     present = [words for words in _KERNELS.values() if words in kernels["kernel"].unique()]
-    low = min(0.0, extent(kernels["value"])[0])
+    low = min(0.0, tables.extent(kernels["value"])[0])
     y = alt.Y("value:Q", title="alignment (dimensionless)").scale(domain=[low, 1.0], nice=False)
     base = alt.Chart(kernels.select("gamma_log10", "step", "value", "kernel")).encode(
         x=x, y=y, color=colour, detail="gamma_log10:N"
@@ -193,15 +140,13 @@ def _alignment(kernels: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
 
 def _thin(loss: pl.DataFrame) -> pl.DataFrame:
     """Few enough rows to draw; the last of each line stays."""
-    every = -(-loss.height // (ROW_LIMIT // 2))
-    from_last = pl.len() - 1 - pl.int_range(pl.len())
-    kept = (from_last % every == 0).over("gamma_log10")
-    return loss.sort("gamma_log10", "step").filter(kept)
+    every = -(-loss.height // (tables.ROW_LIMIT // 2))
+    return loss.sort("gamma_log10", "step").filter(tables.every_nth_from_last(every, "gamma_log10"))
 
 
 def _seen(found: pl.DataFrame) -> str:
     """How the measured values moved, at the largest gamma."""
-    gamma = extent(found["gamma_log10"])[1]
+    gamma = tables.extent(found["gamma_log10"])[1]
     words: list[str] = []
     for name, what, digits in (
         (_SHARPNESS, "Nηλ goes from {} to {}", "3g"),

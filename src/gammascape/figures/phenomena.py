@@ -2,14 +2,13 @@
 
 import math
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import ROW_LIMIT, count_of, every_kth, extent, study_line
+from gammascape.figures import tables, theme
 
 WIDTH, LOSS_HEIGHT, BELOW_HEIGHT = 330, 150, 120
 MOST_GAMMAS, MOST_PAIRS = 5, 4
@@ -17,25 +16,24 @@ STABLE_BELOW = 2.0
 _PAIR = ["model", "dataset", "loss"]
 _ORDER = [True, True, False]
 _CATAPULT, _SILENT = "catapult", "silent alignment"
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "phenomena",
     "One column for each pair of model and data, one seed. Upper half: runs at small γ and at one ratio "
     "η/γ² above the edge of stability, Nηλ = 2; the loss relative to that of the output zero climbs, to a "
     "height that goes as γ⁻², the sharpness λ falls, and the run settles once it stays below. Lower half: "
     "runs at large γ and η = c γ^(2/L), loss and alignment of the last hidden layer's kernel with the "
     "targets; dashed lines in the lower panel mark when the loss of that γ has made half of its fall: a "
     "curve that is half way up left of its line aligned silently. Sharpness and alignment are measured "
-    "after 0, 1, 2, 5, 10, ... steps."
+    "after 0, 1, 2, 5, 10, ... steps.",
 )
 
 
 def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
     """Charts of the table `phenomena`, with marks from the table `dynamics`."""
     if curves.is_empty():
-        return theme.nothing(
-            figure="phenomena",
-            title="No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+        return _FIGURE.nothing(
+            "No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
+            "0 cells, 0 seeds",
         )
     curves = _complete(curves)
     drawn = _chosen(curves)
@@ -50,16 +48,14 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
         ]
         columns.append(alt.vconcat(*blocks, spacing=26).resolve_scale(color="independent"))
     cells = drawn["cell"].n_unique()
-    return theme.finish(
+    return _FIGURE.finish(
         alt.hconcat(*columns, spacing=34).resolve_scale(color="independent"),
-        figure="phenomena",
-        title=_title(curves, dynamics, len(pairs)),
-        subtitle=[
-            f"{count_of(cells, 'cell')} of {curves['cell'].n_unique()}, one seed of each pair, at most "
+        _title(curves, dynamics, len(pairs)),
+        [
+            f"{tables.count_of(cells, 'cell')} of {curves['cell'].n_unique()}, one seed of each pair, at most "
             f"{MOST_GAMMAS} γ",
-            study_line(curves),
+            tables.study_line(curves),
         ],
-        caption=_CAPTION,
         width=108,
     )
 
@@ -82,15 +78,13 @@ def _chosen(curves: pl.DataFrame) -> pl.DataFrame:
         seeds = part.select("seed", "data_seed").unique().sort("seed", "data_seed")
         seed, data_seed = seeds.row(0)
         part = part.filter(seed=seed, data_seed=data_seed)
-        gammas = every_kth(part["gamma_log10"].unique().sort().to_list(), MOST_GAMMAS)
+        gammas = tables.every_kth(part["gamma_log10"].unique().sort().to_list(), MOST_GAMMAS)
         kept.append(part.filter(pl.col("gamma_log10").is_in(gammas)))
     table = pl.concat(kept)
-    every = -(-table.height // ROW_LIMIT)
-    from_last = pl.len() - 1 - pl.int_range(pl.len())
-    few = (from_last % every == 0).over("cell", "phenomenon", "quantity")
-    return table.sort("cell", "phenomenon", "quantity", "step").filter(
-        few | (pl.col("quantity") != "relative_loss")
-    )
+    every = -(-table.height // tables.ROW_LIMIT)
+    line = ["cell", "phenomenon", "quantity"]
+    few = tables.every_nth_from_last(every, line)
+    return table.sort(*line, "step").filter(few | (pl.col("quantity") != "relative_loss"))
 
 
 def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> ChartType:
@@ -103,7 +97,7 @@ def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> Chart
             .properties(width=WIDTH, height=LOSS_HEIGHT + BELOW_HEIGHT)
         )
         return empty
-    longest = max(extent(part["step"])[1], 2.0)
+    longest = max(tables.extent(part["step"])[1], 2.0)
     gammas = part["gamma_log10"].unique().sort().to_list()
     names = [f"γ = {theme.power_of_ten(gamma)}" for gamma in gammas]
     part = part.with_columns(
@@ -115,23 +109,12 @@ def _block(part: pl.DataFrame, dynamics: pl.DataFrame, phenomenon: str) -> Chart
         .legend(title=None, symbolType="stroke", orient="bottom", direction="horizontal")
     )
     marks = _marks(part, dynamics)
-
-    def x(labels: bool) -> alt.X:
-        ticks = [float(10**k) for k in range(8) if 10**k <= longest]
-        return (
-            alt.X("step:Q", title="step t" if labels else None)
-            .scale(type="log", domain=[1, longest], nice=False)
-            .axis(values=ticks, format=",d", labels=labels)
-        )
-
+    bare, x = (theme.steps_x(longest, labels) for labels in (False, True))
     loss = part.filter(pl.col("quantity") == "relative_loss", pl.col("value") > 0)
     below = part.filter(pl.col("quantity") != "relative_loss")
-    upper = _loss(loss, x(labels=False), colour, _words(part, marks, phenomenon))
-    lower = (
-        _sharpness(below, x(labels=True), colour)
-        if phenomenon == _CATAPULT
-        else _alignment(below, marks, x(labels=True), colour)
-    )
+    upper = _loss(loss, bare, colour, _words(part, marks, phenomenon))
+    catapult = phenomenon == _CATAPULT
+    lower = _sharpness(below, x, colour) if catapult else _alignment(below, marks, x, colour)
     block: alt.VConcatChart = alt.vconcat(upper, lower, spacing=6).resolve_scale(color="shared")
     return block
 
@@ -144,14 +127,11 @@ def _shades(count: int) -> list[str]:
 
 def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartType:
     loss = loss.with_columns(pl.col("value").log(10))
-    low, high = extent(loss["value"])
+    low, high = tables.extent(loss["value"])
     pad = 0.02 + 0.05 * (max(high, 0.0) - low)
     domain = [low - pad, max(high, 0.0) + pad]
-    y = (
-        alt.Y("value:Q")
-        .scale(domain=domain, nice=False, zero=False)
-        .axis(theme.log10_axis("relative loss (dimensionless)", domain, 5))
-    )
+    y = theme.spanning(alt.Y("value:Q"), domain)
+    y = y.axis(theme.log10_axis("relative loss (dimensionless)", domain, 5))
     chart: alt.Chart = (
         alt.Chart(loss.select("name", "step", "value"))
         .mark_line(strokeWidth=1.6, clip=True)
@@ -159,9 +139,7 @@ def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartT
         .properties(
             width=WIDTH,
             height=LOSS_HEIGHT,
-            title=alt.TitleParams(
-                text=words.split("\n"), anchor="start", fontSize=11, frame="group"
-            ),
+            title=theme.named(words.split("\n"), anchor="start", fontSize=11),
         )
     )
     return chart
@@ -171,62 +149,46 @@ def _sharpness(below: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     below = below.filter(pl.col("value") > 0)
     below = below.with_columns(pl.col("value").log(10))
     limit_at = math.log10(STABLE_BELOW)
-    low, high = extent(below["value"])
+    low, high = tables.extent(below["value"])
     domain = [min(low, limit_at) - 0.15, max(high, limit_at) + 0.15]
-    y = (
-        alt.Y("value:Q")
-        .scale(domain=domain, nice=False, zero=False)
-        .axis(theme.log10_axis("Nηλ (dimensionless)", domain, 5))
+    y = theme.spanning(alt.Y("value:Q"), domain)
+    y = y.axis(theme.log10_axis("Nηλ (dimensionless)", domain, 5))
+    limit = theme.stable_limit(limit_at, baseline="top", dy=3)
+    return alt.layer(_lines(below, x, y, colour), *limit).properties(
+        width=WIDTH, height=BELOW_HEIGHT
     )
-    lines = (
-        alt.Chart(below.select("name", "step", "value"))
-        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
-        .encode(x=x, y=y, color=colour)
-    )
-    limit = pl.DataFrame({"value": [limit_at], "step": [1.0], "words": ["Nηλ = 2"]})
-    base = alt.Chart(limit).encode(y="value:Q")
-    rule = base.mark_rule(color=theme.INK, strokeDash=[5, 3], strokeWidth=1.2)
-    note = base.mark_text(
-        align="left", baseline="top", dx=4, dy=3, fontSize=theme.SIZES["note"], color=theme.INK
-    ).encode(x="step:Q", text="words:N")
-    return alt.layer(lines, rule, note).properties(width=WIDTH, height=BELOW_HEIGHT)
 
 
 def _alignment(below: pl.DataFrame, marks: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
-    low, high = extent(below["value"])
+    low, high = tables.extent(below["value"])
     y = alt.Y("value:Q", title="alignment (dimensionless)").scale(
         domain=[min(0.0, low), min(1.0, 1.1 * high)], nice=False
     )
     layers: list[Any] = []
     fallen = marks.drop_nulls("fall_step").select("name", pl.col("fall_step").alias("step"))
     if not fallen.is_empty():
-        layers.append(
-            alt.Chart(fallen)
-            .mark_rule(strokeDash=[4, 3], strokeWidth=1.3)
-            .encode(x=x, color=colour)
-        )
-    layers.append(
-        alt.Chart(below.select("name", "step", "value"))
-        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
-        .encode(x=x, y=y, color=colour)
-    )
+        rule = alt.Chart(fallen).mark_rule(strokeDash=[4, 3], strokeWidth=1.3)
+        layers.append(rule.encode(x=x, color=colour))
+    layers.append(_lines(below, x, y, colour))
     return alt.layer(*layers).properties(width=WIDTH, height=BELOW_HEIGHT)
+
+
+def _lines(rows: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> alt.Chart:
+    chart = alt.Chart(rows.select("name", "step", "value"))
+    lines = chart.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
+    return cast(alt.Chart, lines.encode(x=x, y=y, color=colour))
 
 
 def _marks(part: pl.DataFrame, dynamics: pl.DataFrame) -> pl.DataFrame:
     """The rows of dynamics of these cells, one for each, with their names."""
-    return (
-        part.select("cell", "name")
-        .unique()
-        .sort("cell")
-        .join(dynamics.unique("cell"), on="cell", how="left")
-    )
+    cells = part.select("cell", "name").unique().sort("cell")
+    return cells.join(dynamics.unique("cell"), on="cell", how="left")
 
 
 def _words(part: pl.DataFrame, marks: pl.DataFrame, phenomenon: str) -> str:
     pair = f"{part['model'][0]} on {part['dataset'][0]} ({part['loss'][0]})"
     if phenomenon == _CATAPULT:
-        low, high = extent(marks["peak_ratio"].log(10))
+        low, high = tables.extent(marks["peak_ratio"].log(10))
         sharp = part.filter(pl.col("quantity") != "relative_loss").sort("step")
         first, last = (
             median(sharp.group_by("cell").agg(end)["value"].to_list())
@@ -239,7 +201,7 @@ def _words(part: pl.DataFrame, marks: pl.DataFrame, phenomenon: str) -> str:
     ratios = marks["alignment_ratio"].drop_nulls()
     if ratios.is_empty():
         return f"Alignment, {pair}:\nhardly rises, or the loss does not fall"
-    low, high = extent(ratios)
+    low, high = tables.extent(ratios)
     span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
     return f"Alignment, {pair}:\nhalf up at {span} of the step of half the fall of the loss"
 
@@ -257,7 +219,7 @@ def _title(curves: pl.DataFrame, dynamics: pl.DataFrame, pairs: int) -> str:
     )
     early = medians.filter(pl.col("alignment_ratio") < 1).height
     known = medians["alignment_ratio"].drop_nulls().len()
-    words = f"Catapults at small γ in {flown} of {count_of(pairs, 'pair')} of model and data"
+    words = f"Catapults at small γ in {flown} of {tables.count_of(pairs, 'pair')} of model and data"
     if known:
         words += f"; alignment rises ahead of the fall of the loss at large γ in {early} of {known}"
     return words

@@ -1,34 +1,28 @@
-"""The phase portrait of one slice: how every cell of the (gamma, eta) plane ended."""
+"""The phase portrait of one slice: the outcome of every cell of the (gamma, eta) plane."""
 
 from typing import Any, cast
 
 import altair as alt
+import numpy as np
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    budget_line,
-    every_kth,
-    extent,
-    only_slice,
-    status_line,
-    subject,
-    tile_sides,
-)
+from gammascape.analysis import theory
+from gammascape.analysis.toy import DATA
+from gammascape.figures import tables, theme
 from gammascape.figures.theory import theory_lines
 
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
 _LETTER = 9  # pixels of a letter of a label, at most
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "portrait",
     "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
     "coloured by the final training loss of its best seed relative to the loss of the output "
     "zero (brighter is lower); tiles with a mark have no such colour because training diverged, "
     "died or ended above its start, symbols joined by lines are the edges that the sampled η "
     "bracket, and dashed lines are power laws with the exponent that theory predicts and a "
-    "prefactor fitted to those edges."
+    "prefactor fitted to those edges.",
 )
 
 
@@ -38,7 +32,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     `thresholds` and `scaling` may be those of a whole study or empty. Raises ValueError when
     `cells` holds no or several slices.
     """
-    key = only_slice(cells)
+    key = tables.only_slice(cells)
     # An edge at the end of the sampled range is a bound, and a portrait shows what was measured.
     thresholds = thresholds.filter(
         pl.col("edge").is_in(_EDGES),
@@ -53,7 +47,8 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
         thresholds = thresholds.filter(pl.col("gamma_log10").is_in(gammas))
     lines = theory_lines(scaling)
     edge_lines, edge_points = _edge_layers(thresholds)
-    layers = _tile_layers(shown) + edge_lines + _theory_layers(lines)
+    exact = _exact_layers(cells, thresholds)
+    layers = _tile_layers(shown) + edge_lines + exact + _theory_layers(lines)
     layers += _mark_layers(shown) + edge_points
     layers += _label_layers(lines, thresholds, shown)
     chart = (
@@ -61,16 +56,19 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
         .resolve_scale(color="independent", shape="independent", opacity="independent")
         .properties(width=WIDTH, height=HEIGHT)
     )
-    return theme.finish(
+    return _FIGURE.finish(
         chart,
-        figure="portrait",
-        title=_title(cells, scaling),
-        subtitle=[
-            status_line(cells) + thinning,
-            budget_line(cells),
-            "colour: best seed · dashed: predicted exponents, fitted prefactors",
+        _title(cells, scaling),
+        [
+            tables.status_line(cells) + thinning,
+            tables.budget_line(cells),
+            "colour: best seed · dashed: predicted exponents, fitted prefactors"
+            + (
+                " · dotted: exact edge of stability, and exact η that halves the loss"
+                if exact
+                else ""
+            ),
         ],
-        caption=_CAPTION,
     )
 
 
@@ -80,7 +78,7 @@ def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
     slopes = dict(upper.select("window", "slope").iter_rows())
     if "lazy" in slopes and "rich" in slopes:
         return (
-            f"{subject(cells)}: the largest η that trains grows as γ^{slopes['lazy']:.2f} at "
+            f"{tables.subject(cells)}: the largest η that trains grows as γ^{slopes['lazy']:.2f} at "
             f"small γ and as γ^{slopes['rich']:.2f} at large γ"
         )
     points = cells.group_by("gamma_log10", "eta_log10").agg(
@@ -88,8 +86,8 @@ def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
     )
     trained = int(points["trained"].sum())
     if trained == 0:
-        return f"{subject(cells)}: nothing trains on this part of the plane"
-    return f"{subject(cells)}: {trained} of {points.height} pairs of γ and η train"
+        return f"{tables.subject(cells)}: nothing trains on this part of the plane"
+    return f"{tables.subject(cells)}: {trained} of {points.height} pairs of γ and η train"
 
 
 def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:
@@ -104,16 +102,16 @@ def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:
         .sort("gamma_log10", "eta_log10")
     )
     gammas = best["gamma_log10"].unique().sort().to_list()
-    kept = every_kth(gammas, ROW_LIMIT * len(gammas) // max(best.height, 1))
+    kept = tables.every_kth(gammas, tables.ROW_LIMIT * len(gammas) // max(best.height, 1))
     best = best.filter(pl.col("gamma_log10").is_in(kept))
     note = f" (showing {len(kept)} of {len(gammas)} γ)" if len(kept) < len(gammas) else ""
-    columns = dict(zip(kept, tile_sides(kept), strict=True))
+    columns = dict(zip(kept, tables.tile_sides(kept), strict=True))
     spacing = best.select(pl.col("eta_log10").diff().over("gamma_log10")).to_series().median()
     hole = max(1.0, 3 * cast(float, spacing or 0.0))
     rows: list[dict[str, Any]] = []
     for (gamma,), column in best.group_by("gamma_log10", maintain_order=True):
         left, right = columns[gamma]
-        sides = tile_sides(column["eta_log10"].to_list(), hole)
+        sides = tables.tile_sides(column["eta_log10"].to_list(), hole)
         for row, (low, high) in zip(column.iter_rows(named=True), sides, strict=True):
             rows.append(row | {"x": left, "x2": right, "y": low, "y2": high})
     return pl.DataFrame(rows, infer_schema_length=None), note
@@ -121,18 +119,20 @@ def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:
 
 def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
     """Tiles on the loss scale, and flat ones for the statuses that have no place on it."""
-    xs = list(extent(pl.concat([tiles["x"], tiles["x2"]])))
-    ys = list(extent(pl.concat([tiles["y"], tiles["y2"]])))
+    xs = list(tables.extent(pl.concat([tiles["x"], tiles["x2"]])))
+    ys = list(tables.extent(pl.concat([tiles["y"], tiles["y2"]])))
     sides = {
-        "x": alt.X("x:Q")
-        .scale(domain=xs, nice=False, zero=False)
-        .axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs, grid=False)),
+        "x": theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs, grid=False),
         "x2": alt.X2("x2:Q"),
-        "y": alt.Y("y:Q")
-        .scale(domain=ys, nice=False, zero=False)
-        .axis(theme.decades_axis("learning rate η (dimensionless)", ys, 12, grid=False)),
+        "y": theme.in_decades(alt.Y("y:Q"), theme.ETA, ys, 12, grid=False),
         "y2": alt.Y2("y2:Q"),
-        "tooltip": _tooltip(),
+        "tooltip": [
+            alt.Tooltip("gamma_log10:Q", title="log₁₀ γ"),
+            alt.Tooltip("eta_log10:Q", title="log₁₀ η"),
+            alt.Tooltip("status:N", title="best seed"),
+            alt.Tooltip("relative_loss:Q", title="relative final loss", format=".3~g"),
+            alt.Tooltip("seeds:N", title="all seeds"),
+        ],
     }
     layers = []
     flat, present = _off_scale(tiles)
@@ -143,7 +143,7 @@ def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
         layers.append(base.encode(color=colour, **sides))
     loss = tiles.filter(pl.col("status").is_in(["trained", "untrained"]))
     if not loss.is_empty():
-        low = max(min(extent(loss["relative_loss"])[0], 0.5), 1e-12)
+        low = max(min(tables.extent(loss["relative_loss"])[0], 0.5), 1e-12)
         scale = alt.Scale(
             type="log", scheme=theme.LOSS_SCHEME, reverse=True, domain=[low, 1.0], clamp=True
         )
@@ -190,16 +190,6 @@ def _off_scale(tiles: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     return flat.with_columns(pl.col("status").replace(theme.STATUS_WORDS).alias("ending")), present
 
 
-def _tooltip() -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("gamma_log10:Q", title="log₁₀ γ"),
-        alt.Tooltip("eta_log10:Q", title="log₁₀ η"),
-        alt.Tooltip("status:N", title="best seed"),
-        alt.Tooltip("relative_loss:Q", title="relative final loss", format=".3~g"),
-        alt.Tooltip("seeds:N", title="all seeds"),
-    ]
-
-
 def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Chart]]:
     """The line and the symbols of each edge, black and white so that they show on any tile."""
     if thresholds.is_empty():
@@ -229,6 +219,23 @@ def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Ch
     return lines, [points]
 
 
+def _exact_layers(cells: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Chart]:
+    """Of a toy: the eta at which its minimum turns unstable, and the one that halves its loss in T steps."""
+    if cells["data_digest"][0] != DATA or thresholds.is_empty():
+        return []
+    depth, loss, steps = thresholds.select("depth_exponent", "loss", "steps").row(0)
+    at = np.linspace(*tables.extent(cells["gamma_log10"]), 100)
+    edges = (theory.eta_critical(10**at, depth, loss), theory.eta_min(10**at, depth, loss, steps))
+    layers: list[alt.Chart] = []
+    for eta in edges:
+        line = pl.DataFrame({"gamma_log10": at, "eta_log10": np.log10(eta)})
+        line = line.filter(pl.col("eta_log10").is_between(*tables.extent(cells["eta_log10"])))
+        base = alt.Chart(line).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
+        layers.append(base.mark_line(color=theme.HALO, strokeWidth=4, opacity=0.8))
+        layers.append(base.mark_line(color=theme.INK, strokeWidth=1.6, strokeDash=[1.5, 3]))
+    return layers
+
+
 def _theory_layers(lines: pl.DataFrame) -> list[alt.Chart]:
     """Dashed guide lines over their windows."""
     layers: list[alt.Chart] = []
@@ -253,7 +260,7 @@ def _label_layers(
 ) -> list[alt.Chart]:
     """Each law in words beside its line, clear of the measured edges around it and of the axis."""
     layers: list[alt.Chart] = []
-    left, right = extent(tiles["x"])[0], extent(tiles["x2"])[1]
+    left, right = tables.extent(tiles["x"])[0], tables.extent(tiles["x2"])[1]
     for line in lines.iter_rows(named=True):
         law = theme.power_law(line["predicted_slope"], line["prefactor_at_predicted_log10"])
         steep = line["window"] == "lazy"
@@ -272,13 +279,8 @@ def _label_layers(
         base = alt.Chart(text).encode(
             x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"), text=alt.Text("law:N")
         )
-        place: dict[str, Any] = {
-            "align": ("right" if above else "left") if steep else "center",
-            "dy": -15 if above else 15,
-            "baseline": "middle",
-            "fontSize": 13,
-            "fontWeight": "bold",
-        }
-        layers.append(base.mark_text(**place, stroke=theme.HALO, strokeWidth=5))
-        layers.append(base.mark_text(**place, color=theme.EDGE_COLOURS[line["edge"]]))
+        place = {"dy": -15 if above else 15, "baseline": "middle", "fontSize": 13}
+        align = ("right" if above else "left") if steep else "center"
+        colour = theme.EDGE_COLOURS[line["edge"]]
+        layers += theme.haloed(base, colour, 5, **place, align=align, fontWeight="bold")
     return layers

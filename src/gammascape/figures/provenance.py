@@ -1,20 +1,18 @@
-"""A page that says where the results of a study come from, summed up from the manifests."""
+"""The page of the provenance of a study, summed up from its manifests."""
 
-import html
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from gammascape.durations import duration
+from gammascape.figures.templates import render
 from gammascape.layout import whole
 from gammascape.origin import Manifest, manifest_path, read_manifest
 from gammascape.origin.inside import inside_project
 from gammascape.origin.manifest import FILE_NAME, KINDS
-from gammascape.terminal import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +35,7 @@ def write_provenance(study: str, inputs: Iterable[Path], path: Path) -> None:
         ManifestError: if one of them has no manifest, or a damaged one.
     """
     found = _manifests(inputs)
-    rows = "\n".join(
-        f"<tr><td>{_text(row.subject)}</td><td>{_text(row.value)}</td>"
-        f"<td class=number>{row.artifacts:,}</td></tr>"
-        for row in summary(found)
-    )
-    accepted = "\n".join(f"<li>{_text(line)}</li>" for line in declarations(found))
-    page = _PAGE.substitute(
-        study=_text(study),
-        rows=rows,
-        accepted=f"<ul>{accepted}</ul>" if accepted else "<p>None.</p>",
-    )
+    page = render("provenance", study=study, rows=summary(found), accepted=declarations(found))
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -68,18 +56,19 @@ def summary(manifests: Sequence[Manifest]) -> list[Row]:
     rows.append(Row("time on the device", duration(seconds), len(cells)))
     resumed = sum(len(manifest.attempts) > 1 for manifest in cells)
     rows.append(Row("cells with more than one attempt", "resumed or retried", resumed))
-    rows += _counted("device", (_device(manifest) for manifest in cells))
+    rows += _counted("device", map(_device, cells))
     rows += _counted("executor", (manifest.executor or "unknown" for manifest in cells))
     rows += _counted("commit", (_commit(manifest.code) for manifest in manifests))
-    rows += _counted(
-        "machine", (manifest.environment["host"] or "not recorded" for manifest in manifests)
-    )
-    rows += _counted("system", (manifest.environment["system"] for manifest in manifests))
-    rows += _counted("Python", (manifest.environment["python"] for manifest in manifests))
-    packages = sorted({name for m in manifests for name in m.environment["packages"]})
-    for name in packages:
-        versions = (manifest.environment["packages"].get(name) for manifest in manifests)
-        rows += _counted(name, (version for version in versions if version))
+    machines = [manifest.environment for manifest in manifests]
+    rows += _counted("machine", (machine["host"] or "not recorded" for machine in machines))
+    rows += _counted("system", (machine["system"] for machine in machines))
+    rows += _counted("Python", (machine["python"] for machine in machines))
+    packages = Counter(
+        package for m in machines for package in m["packages"].items() if package[1]
+    ).most_common()
+    # The stable sort leaves the most frequent version of each package first.
+    for (name, version), count in sorted(packages, key=lambda package: package[0][0]):
+        rows.append(Row(name, version, count))
     return rows
 
 
@@ -121,43 +110,3 @@ def _commit(code: Mapping[str, Any]) -> str:
     if code["commit"] is None:
         return "not in a git repository"
     return f"{code['commit']}{' with uncommitted changes' if code['dirty'] else ''}"
-
-
-def _text(text: str) -> str:
-    return html.escape(visible(text), quote=True)
-
-
-_PAGE = Template("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Provenance of $study</title>
-<style>
-:root { --page: #fafafa; --ink: #1c1c1c; --line: #d8d8d8; }
-@media (prefers-color-scheme: dark) { :root { --page: #16181b; --ink: #e6e6e6; --line: #3a3d42; } }
-body { max-width: 66rem; margin: 0 auto; padding: 1rem; background: var(--page); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-.number { text-align: right; }
-</style>
-</head>
-<body>
-<h1>Provenance of $study</h1>
-<p>Summed up from the manifests when this page was made. <code>gammascape audit</code> checks whether they still
-hold, <code>gammascape why</code> traces one figure or cell.</p>
-<table>
-<thead><tr><th>what</th><th>value</th><th class=number>artifacts</th></tr></thead>
-<tbody>
-$rows
-</tbody>
-</table>
-<h2>Declared current after a change of code</h2>
-$accepted
-</body>
-</html>
-""")

@@ -1,4 +1,4 @@
-"""How far the edges move when the thresholds of the study are halved or doubled."""
+"""Shifts of the edges when the thresholds of the study are halved or doubled."""
 
 import altair as alt
 import polars as pl
@@ -16,10 +16,11 @@ _WORDS = {
 _FACTORS = {0.5: "halved", 2.0: "doubled"}
 _COLOURS = {"halved": "#0072b2", "doubled": "#d55e00"}
 _SHAPES = {"halved": "triangle-left", "doubled": "triangle-right"}
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "sensitivity",
     "Mean shift of each measured edge of the learning rate, in decades of η, when one threshold of "
     "the study is halved or doubled and all cells are judged again, one symbol per slice; for "
-    "thresholds that are ratios to the start, it is the part above 1 that is halved or doubled."
+    "thresholds that are ratios to the start, it is the part above 1 that is halved or doubled.",
 )
 
 
@@ -29,11 +30,8 @@ def sensitivity(table: pl.DataFrame) -> ChartType:
         pl.col("window") == "all", pl.col("factor") != 1, pl.col("shift_log10").is_not_null()
     )
     if moved.is_empty():
-        return theme.nothing(
-            figure="sensitivity",
-            title="No edge of training was found that a threshold could move",
-            counts="0 edges",
-            caption=_CAPTION,
+        return _FIGURE.nothing(
+            "No edge of training was found that a threshold could move", "0 edges"
         )
     moved = with_series(moved).with_columns(
         pl.col("factor").replace_strict(_FACTORS, return_dtype=pl.String).alias("change"),
@@ -46,17 +44,15 @@ def sensitivity(table: pl.DataFrame) -> ChartType:
     if slopes.height:
         changes = f"largest change of a slope: {extent(slopes['change'].abs())[1]:.2f}"
     lost, won = int(moved["lost"].sum()), int(moved["won"].sum())
-    return theme.finish(
+    return _FIGURE.finish(
         alt.hconcat(*panels, spacing=18),
-        figure="sensitivity",
-        title=_title(moved),
-        subtitle=[
+        _title(moved),
+        [
             f"{count_of(int(moved['common'].sum()), 'shift')} in "
             f"{count_of(moved['slice'].n_unique(), 'slice')} · {changes} · "
             f"{count_of(lost, 'edge')} no longer bracketed, {won} more than before",
             study_line(moved),
         ],
-        caption=_CAPTION,
         width=100,
     )
 
@@ -102,9 +98,5 @@ def _panel(moved: pl.DataFrame, table: pl.DataFrame, name: str, reach: float) ->
             tooltip=["series:N", "measured:N", "change:N", "shift_log10:Q"],
         ),
     ).properties(
-        width=WIDTH,
-        height=ROW_HEIGHT * len(present),
-        title=alt.TitleParams(
-            text=f"{_WORDS[name]}: {label}", anchor="middle", fontSize=12, frame="group"
-        ),
+        width=WIDTH, height=ROW_HEIGHT * len(present), title=theme.named(f"{_WORDS[name]}: {label}")
     )

@@ -1,4 +1,4 @@
-"""How alike the representations of trained networks are: across architectures and across gamma."""
+"""Similarity of the representations of trained networks, across architectures and across gamma."""
 
 import math
 from itertools import product
@@ -8,15 +8,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    budget_line,
-    count_of,
-    every_kth,
-    extent,
-    study_line,
-)
+from gammascape.figures import tables, theme
 
 MAP_SIZE = 480
 LINE_WIDTH, LINE_HEIGHT = 300, 300
@@ -28,11 +20,12 @@ _MEAN, _PAIR, _SAME = (
     "one pair of architectures",
     "same architecture, other seed",
 )
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "similarity",
     "Left: similarity (linear CKA, from 0 to 1) of the last hidden layers of every two trained "
     "networks at the end of their runs, in blocks by architecture and ordered by feature learning "
     "strength γ inside each block, blank where there is no pair of different networks. Right: the "
-    "same for pairs of equal γ, against γ, which shows whether different architectures become more alike."
+    "same for pairs of equal γ, against γ, which shows whether different architectures become more alike.",
 )
 
 
@@ -44,18 +37,15 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
     """
     pairs = pairs.filter(at="steps", depth_a=1.0, depth_b=1.0)
     if pairs["cka"].null_count() == pairs.height:
-        return theme.nothing(
-            figure="similarity",
-            title="There is no pair of trained networks to compare",
-            counts="0 cells, 0 seeds",
-            caption=_CAPTION,
+        return _FIGURE.nothing(
+            "There is no pair of trained networks to compare", "0 cells, 0 seeds"
         )
     groups = pairs.select(_GROUP).unique().sort(_GROUP).rows()
     parts = [pairs.filter(**dict(zip(_GROUP, group, strict=True))) for group in groups]
-    shown = [_thin(part, ROW_LIMIT * 3 // 4 // len(parts)) for part in parts]
+    shown = [_thin(part, tables.ROW_LIMIT * 3 // 4 // len(parts)) for part in parts]
     rows = []
     for full, part in zip(parts, shown, strict=True):
-        name = budget_line(full) if len(parts) > 1 else ""
+        name = tables.budget_line(full) if len(parts) > 1 else ""
         charts: list[Any] = [_heat_map(part)]
         lines = _equal_gamma(part)
         if not lines.is_empty():
@@ -67,12 +57,10 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         sum(part["gamma_a_log10"].n_unique() for part in tables) for tables in (shown, parts)
     )
     note = f" · {drawn} of {total} γ shown" if drawn < total else ""
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(*rows, spacing=30),
-        figure="similarity",
-        title=_title(pl.concat([_equal_gamma(part) for part in parts])),
-        subtitle=[_counts(pairs) + note, study_line(pairs), *_blanks(pairs)],
-        caption=_CAPTION,
+        _title(pl.concat([_equal_gamma(part) for part in parts])),
+        [_counts(pairs) + note, tables.study_line(pairs), *_blanks(pairs)],
         width=96,
     )
 
@@ -81,7 +69,7 @@ def _thin(part: pl.DataFrame, most: int) -> pl.DataFrame:
     """Evenly fewer gammas until the pairs fit into `most` rows."""
     gammas = part["gamma_a_log10"].unique().sort().to_list()
     models = max(1, part["model_a"].n_unique())
-    kept = every_kth(gammas, max(1, math.isqrt(most) // models))
+    kept = tables.every_kth(gammas, max(1, math.isqrt(most) // models))
     return part.filter(pl.col("gamma_a_log10").is_in(kept), pl.col("gamma_b_log10").is_in(kept))
 
 
@@ -177,14 +165,11 @@ def _line_chart(lines: pl.DataFrame) -> ChartType:
     colours = {_MEAN: "#222222", _PAIR: "#a89a7d", _SAME: "#0072b2"}
     strokes = {_MEAN: (3.0, [1, 0]), _PAIR: (1.2, [1, 0]), _SAME: (2.0, [6, 3])}
     kinds = [kind for kind in colours if kind in lines["kind"]]
-    low, high = extent(lines["gamma_log10"])
-    xs = [low - 0.3, high + 0.3]
+    xs = tables.around(lines["gamma_log10"], 0.3)
     base = (
         alt.Chart(lines)
         .encode(
-            x=alt.X("gamma_log10:Q")
-            .scale(domain=xs, nice=False, zero=False)
-            .axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs)),
+            x=theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs),
             y=alt.Y("cka:Q", title="CKA (dimensionless)").scale(zero=False),
             color=alt.Color("kind:N", title="pairs of equal γ")
             .scale(domain=kinds, range=[colours[kind] for kind in kinds])
@@ -236,12 +221,12 @@ def _title(lines: pl.DataFrame) -> str:
 
 def _counts(pairs: pl.DataFrame) -> str:
     """How many networks, seed pairs and probes."""
-    networks = pairs.select(*_GROUP, "model_a", "gamma_a_log10").unique().height
-    most = int(extent(pairs["seed_pairs"])[1])
-    probes = int(extent(pairs["probes"])[1])
+    networks = pairs.select(*_GROUP, "model_a", "gamma_a_log10").n_unique()
+    most = int(tables.extent(pairs["seed_pairs"])[1])
+    probes = int(tables.extent(pairs["probes"])[1])
     return (
-        f"{count_of(networks, 'pair')} of model and γ, each at its best η · mean over at most "
-        f"{count_of(most, 'pair')} of seeds · {count_of(probes, 'probe input')}"
+        f"{tables.count_of(networks, 'pair')} of model and γ, each at its best η · mean over at most "
+        f"{tables.count_of(most, 'pair')} of seeds · {tables.count_of(probes, 'probe input')}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether networks of equal gamma grow more alike with gamma, at equal steps and at equal loss."""
+"""Similarity of networks of equal gamma against gamma, at equal steps and at equal loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures import theme
-from gammascape.figures.tables import budget_line, count_of, extent, study_line
+from gammascape.figures.tables import around, budget_line, count_of, extent, study_line
 
 WIDTH, HEIGHT = 330, 230
 _GROUP = ["dataset", "loss", "batch_size", "steps"]
@@ -20,20 +20,17 @@ _WORDS = {
     "seeds": "one model, other seed",
 }
 _COLOURS = {"architectures": "#222222", "models": "#d55e00", "seeds": "#0072b2"}
-_LEFT_OUT = {
-    "architectures": "one architecture",
-    "models": "one model",
-    "seeds": "one network",
-}
+_LEFT_OUT = {"architectures": "one architecture", "models": "one model", "seeds": "one network"}
 _SHORT = {"cka": "CKA", "correlation": "the correlation of functions"}
 _ROWS = {"cka": "CKA of last hidden layers", "correlation": "correlation of functions"}
 _LIGHT_TO_DARK = ("#a5a000", "#3fae5a", "#21908d", "#3b528b", "#440154")
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "similarity_trend",
     "How alike two trained networks of the same feature learning strength γ are, against γ. Above: their last "
     "hidden layers (linear CKA, 1 for equal representations); below: their outputs (correlation). Left: at the "
     "end of the runs; right: when the loss first falls to a share of that of f = 0, so that a network that "
     "has learned less does not look less alike for that reason. Bars are intervals by leaving out networks or "
-    "architectures; the grey band is what shuffled inputs give."
+    "architectures; the grey band is what shuffled inputs give.",
 )
 
 
@@ -45,12 +42,7 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
     trend = _widest(trend.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     summary = _widest(summary.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     if trend.is_empty():
-        return theme.nothing(
-            figure="similarity_trend",
-            title="No two networks have the same γ",
-            counts="0 networks",
-            caption=_CAPTION,
-        )
+        return _FIGURE.nothing("No two networks have the same γ", "0 networks")
     levels = trend.drop_nulls("level")["level"].unique().sort(descending=True).cast(pl.String)
     # A level looks the same in all groups: the darker, the more has been learned.
     looks = dict(zip(levels, zip(_LIGHT_TO_DARK, theme.SERIES_SHAPES, strict=False), strict=False))
@@ -64,12 +56,10 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
         chart = alt.vconcat(*drawn, spacing=12)
         heading = f"{group[0]}, {budget_line(part)}"
         charts.append(chart.properties(title=heading) if len(groups) > 1 else chart)
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(*charts, spacing=34),
-        figure="similarity_trend",
-        title=_title(summary),
-        subtitle=[_counts(trend), _intervals(trend), study_line(trend)],
-        caption=_CAPTION,
+        _title(summary),
+        [_counts(trend), _intervals(trend), study_line(trend)],
         width=92,
     )
 
@@ -100,8 +90,7 @@ def _row(
     part: pl.DataFrame, measure: str, looks: Mapping[str, tuple[str, str]], last: bool
 ) -> ChartType:
     shown = part.filter(measure=measure)
-    low, high = extent(part["gamma_log10"])
-    xs = [low - 0.3, high + 0.3]
+    xs = around(part["gamma_log10"], 0.3)
     ys = [min(0.0, extent(shown["value"])[0]), 1.0]
     steps = shown.filter(at="steps").with_columns(series=pl.col("compared").replace_strict(_WORDS))
     kinds = {
@@ -133,9 +122,8 @@ def _panel(
     # Bars of several series at one gamma stand beside one another.
     apart = 0.015 * (xs[1] - xs[0])
     names = list(panel.looks)
-    place = {name: (k - (len(names) - 1) / 2) * apart for k, name in enumerate(names)}
     drawn = table.with_columns(
-        x=pl.col("gamma_log10") + pl.col("series").replace_strict(place),
+        x=pl.col("gamma_log10") + pl.col("series").replace_strict(theme.side_by_side(names, apart)),
         low=pl.col("value_low").clip(*ys),
         high=pl.col("value_high").clip(*ys),
         whole=pl.col("model_pairs") == pl.col("model_pairs").max().over("compared"),
@@ -147,8 +135,8 @@ def _panel(
     colour = alt.Color("series:N", title=panel.legend, scale=scales[0])
     shape = alt.Shape("series:N", title=panel.legend, scale=scales[1])
     shown = legend if panel.last else None
-    words = "feature learning strength γ (dimensionless)" if panel.last else ""
-    x = alt.X("x:Q").scale(domain=xs, nice=False, zero=False).axis(theme.decades_axis(words, xs))
+    words = theme.GAMMA if panel.last else ""
+    x = theme.in_decades(alt.X("x:Q"), words, xs)
     y = alt.Y("value:Q", title=f"{value} (dimensionless)").scale(domain=ys, nice=False)
     base: alt.Chart = alt.Chart(drawn).encode(
         x=x,
@@ -205,9 +193,7 @@ def _chance(table: pl.DataFrame, xs: list[float], ys: list[float]) -> tuple[Any,
         fontSize=theme.SIZES["note"],
     )
     return (
-        shaded.encode(
-            x=alt.X("x:Q").scale(domain=xs, nice=False, zero=False), y="reached:Q", y2="floor:Q"
-        ),
+        shaded.encode(x=theme.spanning(alt.X("x:Q"), xs), y="reached:Q", y2="floor:Q"),
         note.encode(x="x:Q", y="reached:Q"),
     )
 

@@ -1,4 +1,4 @@
-"""What figures ask of a table: which slice it is, how its series are called, counts, thinning."""
+"""Facts about a table for the words of a figure: its slice, names of its series, counts; and thinning."""
 
 import itertools
 import math
@@ -64,6 +64,11 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def counts_of(**numbers: int) -> str:
+    """'2 cells, 1 seed'."""
+    return ", ".join(count_of(number, noun) for noun, number in numbers.items())
+
+
 def status_counts(cells: pl.DataFrame) -> dict[str, int]:
     """Cells of each status that occurs, in the order from trained to diverged."""
     counts = dict(cells["status"].value_counts().iter_rows())
@@ -109,9 +114,21 @@ def extent(values: pl.Series) -> tuple[float, float]:
     return float(cast(float, values.min())), float(cast(float, values.max()))
 
 
+def around(values: pl.Series, margin: float) -> list[float]:
+    """The `extent` of `values`, wider by a margin on both sides."""
+    low, high = extent(values)
+    return [low - margin, high + margin]
+
+
 def every_kth(values: Sequence[float], most: int) -> list[float]:
     """Evenly thinned `values`, at most `most` of them, the first always kept."""
     return list(values)[:: max(1, math.ceil(len(values) / max(1, most)))]
+
+
+def every_nth_from_last(every: int | pl.Expr, line: str | Sequence[str]) -> pl.Expr:
+    """Whether a row is one of evenly thinned rows of its line, in the order of the table; the last one stays."""
+    from_last = pl.len() - 1 - pl.int_range(pl.len())
+    return (from_last % every == 0).over(line)
 
 
 def tile_sides(points: Sequence[float], hole: float = math.inf) -> list[tuple[float, float]]:

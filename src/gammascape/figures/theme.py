@@ -1,14 +1,20 @@
-"""How figures look: fonts, sizes, colours, names in words, and axes that count in powers of ten."""
+"""Looks of figures: fonts, sizes, colours, names in words, axes in powers of ten, and layers that recur."""
 
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
+
+Channel = TypeVar("Channel", alt.X, alt.Y)
+
+GAMMA = "feature learning strength γ (dimensionless)"
+ETA = "learning rate η (dimensionless)"
 
 # DejaVu Sans and Verdana are equally wide, and have the raised digits that axes are labelled with.
 FONT = "'DejaVu Sans', Verdana, sans-serif"
@@ -34,112 +40,97 @@ STATUS_WORDS = {
     "diverged": "diverged (not finite)",
 }
 
-EDGE_ORDER = (
-    "eta_max_finite",
-    "eta_max_trained",
-    "eta_no_spike",
-    "eta_crit",
-    "eta_best",
-    "eta_min",
+_EDGES = {
+    "eta_max_finite": ("largest finite η", "#767676", "square"),
+    "eta_max_trained": ("largest trained η", "#c04a00", "triangle-up"),
+    "eta_no_spike": ("largest η without a spike", "#b0679a", "circle"),
+    "eta_crit": ("η = 2 / sharpness at the start", "#00795a", "cross"),
+    "eta_best": ("best η", "#000000", "diamond"),
+    "eta_min": ("smallest trained η", "#0072b2", "triangle-down"),
+}
+EDGE_ORDER = tuple(_EDGES)
+EDGE_WORDS, EDGE_COLOURS, EDGE_SHAPES = (
+    {edge: looks[k] for edge, looks in _EDGES.items()} for k in range(3)
 )
-EDGE_WORDS = {
-    "eta_max_finite": "largest finite η",
-    "eta_max_trained": "largest trained η",
-    "eta_no_spike": "largest η without a spike",
-    "eta_crit": "η = 2 / sharpness at the start",
-    "eta_best": "best η",
-    "eta_min": "smallest trained η",
-}
-EDGE_COLOURS = {
-    "eta_max_finite": "#767676",
-    "eta_max_trained": "#c04a00",
-    "eta_no_spike": "#b0679a",
-    "eta_crit": "#00795a",
-    "eta_best": "#000000",
-    "eta_min": "#0072b2",
-}
-EDGE_SHAPES = {
-    "eta_max_finite": "square",
-    "eta_max_trained": "triangle-up",
-    "eta_no_spike": "circle",
-    "eta_crit": "cross",
-    "eta_best": "diamond",
-    "eta_min": "triangle-down",
-}
 
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
-def finish(
-    chart: ChartType,
-    *,
-    figure: str,
-    title: str,
-    subtitle: Sequence[str],
-    caption: str,
-    width: int = 66,
-) -> ChartType:
-    """Give the outermost chart its words and its style.
+@dataclass(frozen=True)
+class Figure:
+    """Name and caption of a figure, which every chart of it carries."""
 
-    The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
-    text in `usermeta`, where a page can read them. `width` is that of the title in characters.
-    """
-    heading = alt.TitleParams(
-        text=_balanced(title, width),
-        subtitle=[line for text in subtitle for line in _pieced(text, int(1.28 * width))],
-        anchor="start",
-        frame="bounds",
-        fontSize=SIZES["title"],
-        subtitleFontSize=SIZES["subtitle"],
-        subtitleColor=QUIET,
-        color=INK,
-        offset=12,
-    )
-    words = {"figure": figure, "title": title, "subtitle": list(subtitle), "caption": caption}
-    styled = chart.properties(
-        title=heading,
-        description=caption,
-        usermeta={"gammascape": words},
-        background="white",
-        padding=12,
-    ).configure(
-        font=FONT,
-        axis=alt.AxisConfig(
-            labelFontSize=SIZES["label"],
-            titleFontSize=SIZES["label"],
-            titleFontWeight="normal",
-            titleColor=INK,
-            labelColor=INK,
-            gridColor="#e6e6e6",
-            domainColor="#888888",
-            tickColor="#888888",
-        ),
-        legend=alt.LegendConfig(
-            labelFontSize=SIZES["label"],
-            titleFontSize=SIZES["label"],
-            titleFontWeight="normal",
-            labelLimit=260,
-            titleLimit=260,
-            titleColor=INK,
-            labelColor=INK,
-        ),
-        view=alt.ViewConfig(stroke="#bbbbbb"),
-        header=alt.HeaderConfig(
-            labelFontSize=SIZES["label"], titleFontSize=SIZES["label"], titleFontWeight="normal"
-        ),
-    )
-    return cast(ChartType, styled)
+    name: str
+    caption: str
 
+    def finish(
+        self, chart: ChartType, title: str, subtitle: Sequence[str], width: int = 66
+    ) -> ChartType:
+        """Give the outermost chart its words and its style.
 
-def nothing(*, figure: str, title: str, counts: str, caption: str) -> ChartType:
-    """The figure of an empty table: the words, and a note in place of a drawing."""
-    chart: alt.Chart = (
-        alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
-        .mark_text(fontSize=SIZES["title"], color=QUIET)
-        .encode(text="note:N")
-        .properties(width=400, height=80)
-    )
-    return finish(chart, figure=figure, title=title, subtitle=[counts], caption=caption)
+        The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
+        text in `usermeta`, where a page can read them. `width` is that of the title in characters.
+        """
+        heading = alt.TitleParams(
+            text=_balanced(title, width),
+            subtitle=[line for text in subtitle for line in _pieced(text, int(1.28 * width))],
+            anchor="start",
+            frame="bounds",
+            fontSize=SIZES["title"],
+            subtitleFontSize=SIZES["subtitle"],
+            subtitleColor=QUIET,
+            color=INK,
+            offset=12,
+        )
+        words = {
+            "figure": self.name,
+            "title": title,
+            "subtitle": list(subtitle),
+            "caption": self.caption,
+        }
+        styled = chart.properties(
+            title=heading,
+            description=self.caption,
+            usermeta={"gammascape": words},
+            background="white",
+            padding=12,
+        ).configure(
+            font=FONT,
+            axis=alt.AxisConfig(
+                labelFontSize=SIZES["label"],
+                titleFontSize=SIZES["label"],
+                titleFontWeight="normal",
+                titleColor=INK,
+                labelColor=INK,
+                gridColor="#e6e6e6",
+                domainColor="#888888",
+                tickColor="#888888",
+            ),
+            legend=alt.LegendConfig(
+                labelFontSize=SIZES["label"],
+                titleFontSize=SIZES["label"],
+                titleFontWeight="normal",
+                labelLimit=260,
+                titleLimit=260,
+                titleColor=INK,
+                labelColor=INK,
+            ),
+            view=alt.ViewConfig(stroke="#bbbbbb"),
+            header=alt.HeaderConfig(
+                labelFontSize=SIZES["label"], titleFontSize=SIZES["label"], titleFontWeight="normal"
+            ),
+        )
+        return cast(ChartType, styled)
+
+    def nothing(self, title: str, counts: str) -> ChartType:
+        """The figure of an empty table: the words, and a note in place of a drawing."""
+        chart: alt.Chart = (
+            alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
+            .mark_text(fontSize=SIZES["title"], color=QUIET)
+            .encode(text="note:N")
+            .properties(width=400, height=80)
+        )
+        return self.finish(chart, title, [counts])
 
 
 def _kept(text: str) -> str:
@@ -272,9 +263,94 @@ def log10_axis(title: str, domain: Sequence[float], most: int = 7, **options: An
     )
 
 
+def spanning(channel: Channel, domain: Sequence[float]) -> Channel:
+    """A position with this domain as it is, neither rounded nor reaching to zero."""
+    return channel.scale(domain=list(domain), nice=False, zero=False)
+
+
+def in_decades(
+    channel: Channel, title: str, domain: Sequence[float], most: int = 10, **options: Any
+) -> Channel:
+    """A position over log10 values, from end to end of `domain`, with `decades_axis`."""
+    return spanning(channel, domain).axis(decades_axis(title, domain, most, **options))
+
+
+def steps_x(longest: float, labels: bool = True) -> alt.X:
+    """The axis of steps, counted from 1, on a log scale; without labels above another panel."""
+    values = [float(10**k) for k in range(8) if 10**k <= longest]
+    x = alt.X("step:Q", title="step t" if labels else None)
+    x = x.scale(type="log", domain=[1, max(longest, 2)], nice=False)
+    return x.axis(values=values, format=",d", labels=labels)
+
+
+def gamma_colour(gammas: Sequence[float], length: int) -> alt.Color:
+    """Dark to bright from small to large gamma; `length` is that of the legend in pixels."""
+    ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
+    scheme = alt.SchemeParams(name="viridis", extent=[0, 0.9])
+    colour = alt.Color("gamma_log10:Q").scale(scheme=scheme, domain=ends)
+    expr = decades_expr("datum.value")
+    return colour.legend(title="γ", values=decades(*ends), labelExpr=expr, gradientLength=length)
+
+
+def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:
+    """Where each of several symbols at one place stands, `step` from the next."""
+    return {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
+
+
+def stable_limit(at: float, **place: Any) -> list[alt.Chart]:
+    """The line Nηλ = 2 at height `at`, up to which gradient descent stays on a quadratic, and its name."""
+    data = pl.DataFrame({"value": [at], "step": [1.0], "words": ["Nηλ = 2"]})
+    base = alt.Chart(data).encode(y="value:Q")
+    note = base.mark_text(align="left", dx=4, fontSize=SIZES["note"], color=INK, **place)
+    return [
+        base.mark_rule(color=INK, strokeDash=[5, 3], strokeWidth=1.2),
+        note.encode(x="step:Q", text="words:N"),
+    ]
+
+
+def named(text: str | list[str], **options: Any) -> alt.TitleParams:
+    """The title of a panel."""
+    shown: dict[str, Any] = {"anchor": "middle", "fontSize": 12, "frame": "group"} | options
+    return alt.TitleParams(text=text, **shown)
+
+
+def haloed(text: alt.Chart, colour: str, width: float, **place: Any) -> list[alt.Chart]:
+    """Words that show on any ground."""
+    halo = text.mark_text(**place, stroke=HALO, strokeWidth=width)
+    return [halo, text.mark_text(**place, color=colour)]
+
+
+def edge_encodings(
+    edges: Sequence[str], legend: alt.Legend | None, field: str = "measured:N"
+) -> tuple[alt.Color, alt.Shape]:
+    """The colour and the shape that each edge has in every figure."""
+    colour, shape = (named_scale(edges, EDGE_WORDS, look) for look in (EDGE_COLOURS, EDGE_SHAPES))
+    return alt.Color(field, scale=colour, legend=legend), alt.Shape(
+        field, scale=shape, legend=legend
+    )
+
+
+def intervals(
+    base: alt.Chart, width: float = 1.4, low: str = "low", high: str = "high", **options: Any
+) -> alt.Chart:
+    """Upright bars between two columns; `options` are of the encoding."""
+    rule = base.mark_rule(strokeWidth=width)
+    return cast(alt.Chart, rule.encode(y=alt.Y(f"{low}:Q"), y2=f"{high}:Q", **options))
+
+
 def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) -> alt.Scale:
     """One colour (or shape) of `table` for each name, in order, again from the start if need be."""
     return alt.Scale(domain=list(names), range=[table[i % len(table)] for i in range(len(names))])
+
+
+def series_encodings(names: Sequence[str], **legend: Any) -> tuple[alt.Color, alt.Shape]:
+    """The colour and the shape of each series."""
+    scales = (series_scale(names, table) for table in (SERIES_COLOURS, SERIES_SHAPES))
+    colour, shape = (
+        kind("series:N", scale=scale).legend(**legend)
+        for kind, scale in zip((alt.Color, alt.Shape), scales, strict=True)
+    )
+    return colour, shape
 
 
 def named_scale(

@@ -42,7 +42,7 @@ def modules_of(*parts: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for part in parts:
         path = PACKAGE / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in sorted(filter(_has_code, path.rglob("*"))) if path.is_dir() else [path]:
             name = file.relative_to(PACKAGE).as_posix()
             if part not in _APART or not name.startswith(_APART[part]):
                 found[name] = meaning(file)
@@ -50,9 +50,15 @@ def modules_of(*parts: str) -> Mapping[str, str]:
 
 
 def meaning(file: Path) -> str:
-    """First digits of the sha256 of the syntax tree of a file of Python."""
-    tree = ast.dump(ast.parse(file.read_bytes()))
-    return hashlib.sha256(tree.encode()).hexdigest()[:_DIGITS]
+    """First digits of the sha256 of the syntax tree of a file of Python, or of the text of a template."""
+    content = file.read_bytes()
+    if file.suffix == ".py":
+        content = ast.dump(ast.parse(content)).encode()
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
+def _has_code(file: Path) -> bool:
+    return file.suffix in (".py", ".j2")
 
 
 def fingerprint(*parts: str) -> str:

@@ -1,11 +1,13 @@
 """Tables of edges whose exponents are known, many at a time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from gammascape.analysis.cells import CELL_SCHEMA
+from gammascape.analysis.cka import debiased_cka, pair_vector
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.thresholds import THRESHOLD_SCHEMA
 
@@ -75,3 +77,8 @@ def threshold_rows(
         for seed in range(y.shape[1])
     ]
     return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA)
+
+
+def cka_matrix(grams: Sequence[Floats]) -> Floats:
+    """Debiased CKA (m, m) of Gram matrices (P, P)."""
+    return debiased_cka(np.stack([pair_vector(gram) for gram in grams]))

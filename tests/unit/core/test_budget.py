@@ -17,7 +17,6 @@ from gammascape.analysis.theory import (
     initial_sharpness,
     loss_of,
     outputs,
-    window,
 )
 from gammascape.analysis.theory import gamma_max_log10 as toy_gamma_max
 from gammascape.analysis.thresholds import threshold_table
@@ -27,6 +26,7 @@ from gammascape.study import Analysis
 from gammascape.training.history import final_window, thin
 
 from .planted import LABELS, line
+from .toys import window
 
 DEPTH, STEPS = 3, 100
 LIMITS = Thresholds()

@@ -22,11 +22,12 @@ from gammascape.analysis.dynamics_scaling import dynamics_scaling_table
 from gammascape.analysis.lines import Floats
 from gammascape.analysis.paths import path_table
 from gammascape.analysis.phenomena import shown
-from gammascape.analysis.theory.catapult import Start, fly
 from gammascape.analysis.thresholds import threshold_table
 from gammascape.study import Analysis
 
+from . import toys
 from .planted import LABELS, line
+from .toys import Start, fly
 
 ANALYSIS = Analysis()
 RICH = (2.0, 3.0, 4.0, 5.0)
@@ -84,7 +85,7 @@ def toy_runs(depth: int) -> tuple[pl.DataFrame, dict[str, tuple[Floats, Floats]]
     """The toy at eta well below its upper edge, for each gamma of RICH."""
     gamma = 10.0 ** np.array(RICH)
     eta = 0.02 * theory.eta_critical(gamma, depth, "mse")
-    steps = int(1.2 * theory.escape_steps(gamma[-1], depth, "mse", 0.02))
+    steps = int(1.2 * toys.escape_steps(gamma[-1], depth, "mse", 0.02))
     losses = [theory.loss_of(f, "mse") for f in theory.outputs(gamma, eta, depth, "mse", steps)]
     step = np.arange(steps) + 1.0
     columns = np.array(losses)[:-1].T
@@ -107,7 +108,7 @@ def _half(run: tuple[Floats, Floats]) -> float:
 
 def test_tau_drifts_by_a_constant_per_decade_at_depth_two() -> None:
     [row] = collapse_of(*toy_runs(2), ANALYSIS).to_dicts()
-    # log(10) / 4 of theory.escape_tau; a bin of the smoothed curve is 10 % wide.
+    # log(10) / 4 of toys.escape_tau; a bin of the smoothed curve is 10 % wide.
     assert row["tau_drift"] == pytest.approx(np.log(10) / 4, rel=0.15)
     assert row["expected"] == "drift > 0"
     assert row["tau_drift_low"] > 0

@@ -5,11 +5,12 @@ import polars as pl
 import pytest
 
 from gammascape.analysis.pooled import logistic, pooled_table
-from gammascape.analysis.theory import descend, edge_log10, eta_critical, eta_min, loss_of
+from gammascape.analysis.theory import descend, eta_critical, eta_min, loss_of
 from gammascape.analysis.thresholds import edges_of_line, threshold_table
 from gammascape.measure.outcome import Thresholds
 
 from .planted import line, on_grid, threshold_rows
+from .toys import edge_log10
 
 
 def found(table: pl.DataFrame, edge: str) -> dict[str, object]:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gammascape.analysis.cka import debiased_cka
 from gammascape.data import Dataset
 from gammascape.measure.curvature import TRACE_PROBES, Curvature, largest_eigenvalue
 from gammascape.measure.kernels import (
@@ -24,6 +23,8 @@ from gammascape.measure.spectra import effective_rank, singular_values
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import difference_form, subtraction
 from gammascape.training.losses import lane_losses
+
+from .planted import cka_matrix
 
 CPU = torch.device("cpu")
 KINDS: dict[str, dict[str, Any]] = {
@@ -229,7 +230,7 @@ def test_similarity_in_torch_is_that_of_the_tables() -> None:
     features = [torch.randn((1, 20, n), generator=generator).double() for n in (3, 40)]
     features.append(features[0] * 2 + 0.5 * torch.randn((1, 20, 3), generator=generator) + 7)
     grams = [gram(value) for value in features]
-    table = debiased_cka([value[0].numpy() for value in grams])
+    table = cka_matrix([value[0].numpy() for value in grams])
     for i in range(3):
         for j in range(3):
             found = debiased_similarity(grams[i], grams[j]).item()

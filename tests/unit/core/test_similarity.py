@@ -11,10 +11,9 @@ import polars as pl
 import pytest
 import torch
 
-from gammascape.analysis.cka import debiased_cka, pair_vector
-from gammascape.analysis.jackknife import jackknife, seed_interval
+from gammascape.analysis.cka import pair_vector
 from gammascape.analysis.permuted import SHUFFLES, compare_outputs, compare_pairs
-from gammascape.analysis.seeds import mean_interval
+from gammascape.analysis.seeds import jackknife, mean_interval, seed_interval
 from gammascape.analysis.similarity import (
     FUNCTION_SCHEMA,
     SIMILARITY_SCHEMA,
@@ -27,7 +26,7 @@ from gammascape.analysis.trend import EqualGamma, trends
 from gammascape.measure.kernels import debiased_similarity
 from gammascape.study import Analysis
 
-from .planted import LABELS
+from .planted import LABELS, cka_matrix
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 CONFIDENCE = 0.95
@@ -52,7 +51,7 @@ def features(seed: int, probes: int = 12, units: int = 5) -> Floats:
 
 
 def cka_of(a: Floats, b: Floats) -> float:
-    return float(debiased_cka([a @ a.T, b @ b.T])[0, 1])
+    return float(cka_matrix([a @ a.T, b @ b.T])[0, 1])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -89,7 +88,7 @@ def test_shuffled_probes_have_mean_zero_and_a_variance_that_depends_on_their_num
     a, b = features(1, n), features(2, n)
     k, m = a @ a.T, b @ b.T
     orders = [list(order) for order in itertools.permutations(range(n))]
-    values = [float(debiased_cka([k, m[order][:, order]])[0, 1]) for order in orders]
+    values = [float(cka_matrix([k, m[order][:, order]])[0, 1]) for order in orders]
     assert np.mean(values) == pytest.approx(0.0, abs=1e-12)
     assert np.var(values) == pytest.approx(2 / (n * (n - 3)), rel=1e-10)
 
@@ -100,11 +99,11 @@ def test_the_baseline_shuffles_the_probes_of_one_side() -> None:
     grams = [a @ a.T, b @ b.T]
     alike = compare_pairs(np.stack([pair_vector(gram) for gram in grams]), 20)
     order = np.random.default_rng(2410_04642).permutation(20)
-    expected = debiased_cka([grams[0], grams[1][order][:, order]])[0, 1]
+    expected = cka_matrix([grams[0], grams[1][order][:, order]])[0, 1]
     # Products are summed in float32.
     assert alike.shuffled[0, 0, 1] == pytest.approx(expected, abs=1e-5)
     assert alike.shuffled[0, 1, 0] == alike.shuffled[0, 0, 1]
-    assert alike.values[0, 1] == pytest.approx(debiased_cka(grams)[0, 1], abs=1e-12)
+    assert alike.values[0, 1] == pytest.approx(cka_matrix(grams)[0, 1], abs=1e-12)
 
 
 def test_unrelated_representations_lie_in_their_baseline() -> None:
@@ -362,9 +361,7 @@ def test_values_are_means_over_pairs_of_seeds(study: tuple[pl.DataFrame, Path]) 
             gram = np.zeros((40, 40))
             gram[np.triu_indices(40)] = arrays["gram.two"]
         grams[row["model"], row["seed"]] = gram + np.triu(gram, 1).T
-    pairs = [
-        debiased_cka([grams["deep", i], grams["conv", j]])[0, 1] for i in (0, 1) for j in (0, 1)
-    ]
+    pairs = [cka_matrix([grams["deep", i], grams["conv", j]])[0, 1] for i in (0, 1) for j in (0, 1)]
     at = {"gamma_a_log10": 0.0, "gamma_b_log10": 0.0}
     [row] = table.filter(model_a="deep", model_b="conv", **at).to_dicts()
     assert row["cka"] == pytest.approx(np.mean(pairs), abs=1e-12)
@@ -376,7 +373,7 @@ def test_values_are_means_over_pairs_of_seeds(study: tuple[pl.DataFrame, Path]) 
     assert (back["cka"], back["p_value"]) == (pytest.approx(row["cka"]), row["p_value"])
     # A network is not compared with itself: two seeds are one pair, counted in both orders.
     [itself] = table.filter(model_a="deep", model_b="deep", **at).to_dicts()
-    expected = debiased_cka([grams["deep", 0], grams["deep", 1]])[0, 1]
+    expected = cka_matrix([grams["deep", 0], grams["deep", 1]])[0, 1]
     assert itself["cka"] == pytest.approx(expected, abs=1e-12)
     assert itself["cka_low"] is None
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from gammascape.analysis import theory
-from gammascape.analysis.theory import catapult, signsgd
-from gammascape.analysis.theory.catapult import Start, fly
 from gammascape.analysis.theory.toy import Loss
+
+from . import toys
+from .toys import Start, fly
 
 LAZY = 10.0 ** np.array([-6.0, -5.0])
 RICH = 10.0 ** np.array([9.0, 10.0])
@@ -99,7 +100,7 @@ def test_a_network_begins_as_sharp_as_gamma_to_minus_two_and_minus_one() -> None
         start = np.abs(theory.initial_sharpness(np.stack([LAZY, RICH]), depth, "mse"))
         assert slope(LAZY, start[0]) == pytest.approx(-2, abs=1e-4)
         assert slope(RICH, start[1]) == pytest.approx(-1, abs=1e-4)
-        grown = slope(RICH, theory.sharpening(RICH, depth, "mse"))
+        grown = slope(RICH, toys.sharpening(RICH, depth, "mse"))
         assert grown == pytest.approx(1 - 2 / depth, abs=1e-4)
 
 
@@ -111,7 +112,7 @@ def test_a_network_begins_as_sharp_as_gamma_to_minus_two_and_minus_one() -> None
 def test_the_largest_eta_that_converges_is_two_over_the_sharpness(depth: int, loss: Loss) -> None:
     gamma = 10.0 ** np.arange(-4, 4)
     critical = np.log10(theory.eta_critical(gamma, depth, loss))
-    found = theory.edge_log10(
+    found = toys.edge_log10(
         "eta_max_trained", gamma, depth, loss, 2 * STEPS, critical - 0.2, level=1e-3, reach=0.3
     )
     # Within d ln(10) of the edge the error shrinks by 1 - 2.3 d a step: after 800 steps 0.01 decades are
@@ -125,7 +126,7 @@ def test_training_in_a_cycle_is_possible_up_to_twice_eta_critical(depth: int) ->
     # A loss under one half does not need a minimum that is stable: 1.6 was simulated at L = 3, gamma = 1000.
     gamma = np.array([1e3])
     critical = np.log10(theory.eta_critical(gamma, depth, "mse"))
-    found = theory.edge_log10(
+    found = toys.edge_log10(
         "eta_max_trained", gamma, depth, "mse", STEPS, critical - 0.2, reach=1.0
     )
     assert 1.4 < 10 ** (found - critical)[0] < 2.1
@@ -135,14 +136,14 @@ def test_training_in_a_cycle_is_possible_up_to_twice_eta_critical(depth: int) ->
 def test_cross_entropy_stays_finite_up_to_eta_of_order_gamma_in_the_lazy_regime(depth: int) -> None:
     gamma = 10.0 ** np.array([-5.0, -3.0, -1.0])
     critical = np.log10(theory.eta_critical(gamma, depth, "xent"))
-    edge = theory.edge_log10("eta_max_finite", gamma, depth, "xent", STEPS, critical, reach=8.0)
+    edge = toys.edge_log10("eta_max_finite", gamma, depth, "xent", STEPS, critical, reach=8.0)
     # Above eta_critical the outputs are chaotic, so an edge is blurred by about 0.2 decades: 0.1 in a slope
     # over four decades. The squared loss would give 2.
     assert np.polyfit(np.log10(gamma), edge, 1)[0] == pytest.approx(1, abs=0.1)
     # Beyond the apex, 1e5 for L = 4 and this budget, a run would stay finite on its plateau.
     rich = 10.0 ** np.array([1.0, 2.5, 4.0])
     critical = np.log10(theory.eta_critical(rich, depth, "xent"))
-    edge = theory.edge_log10("eta_max_finite", rich, depth, "xent", STEPS, critical - 0.2)
+    edge = toys.edge_log10("eta_max_finite", rich, depth, "xent", STEPS, critical - 0.2)
     assert np.polyfit(np.log10(rich), edge, 1)[0] == pytest.approx(2 / depth, abs=0.1)
 
 
@@ -151,7 +152,7 @@ def test_the_squared_loss_has_a_fixed_ratio_of_divergence_to_instability(depth: 
     gamma = 10.0 ** np.array([-5.0, -3.0, 3.0, 5.0])
     critical = np.log10(theory.eta_critical(gamma, depth, "mse"))
     ratio = 10 ** (
-        theory.edge_log10("eta_max_finite", gamma, depth, "mse", STEPS, critical - 0.2) - critical
+        toys.edge_log10("eta_max_finite", gamma, depth, "mse", STEPS, critical - 0.2) - critical
     )
     # For L = 2 it is 2 at every gamma; the chaos above the edge blurs it for greater depths.
     assert ratio.min() > 1.9
@@ -166,7 +167,7 @@ def test_the_squared_loss_has_a_fixed_ratio_of_divergence_to_instability(depth: 
 def test_eta_min_of_the_flow_is_that_of_gradient_descent(depth: int, loss: Loss) -> None:
     gamma = 10.0 ** np.arange(-4, 4)
     predicted = np.log10(theory.eta_min(gamma, depth, loss, 600))
-    found = theory.edge_log10("eta_min", gamma, depth, loss, 600, predicted + 0.1, reach=0.2)
+    found = toys.edge_log10("eta_min", gamma, depth, loss, 600, predicted + 0.1, reach=0.2)
     # Steps of finite size differ from the flow by about 1/T x the decades of growth: 0.002 decades here.
     np.testing.assert_allclose(found, predicted, atol=0.01)
 
@@ -194,14 +195,14 @@ def test_loss_falls_at_one_tau_whatever_gamma_and_level(depth: int, loss: Loss) 
     gamma = 10.0 ** np.arange(6, 12)[:, None]
     tau = theory.collapse_tau(gamma, depth, loss, np.array([0.9, 0.5, 0.1]))
     # Corrections are of order gamma^-((L - 2) / L) <= 1e-2.
-    np.testing.assert_allclose(tau, theory.escape_tau(1.0, depth, loss), rtol=0.05)
+    np.testing.assert_allclose(tau, toys.escape_tau(1.0, depth, loss), rtol=0.05)
 
 
 def test_at_depth_two_the_fall_moves_by_a_constant_per_decade() -> None:
     gamma = 10.0 ** np.arange(4, 10)
     moves = np.diff(theory.collapse_tau(gamma, 2, "mse"))
     np.testing.assert_allclose(moves, np.log(10) / 4, rtol=1e-3)
-    np.testing.assert_allclose(np.diff(theory.escape_tau(gamma, 2, "mse")), np.log(10) / 4)
+    np.testing.assert_allclose(np.diff(toys.escape_tau(gamma, 2, "mse")), np.log(10) / 4)
 
 
 @pytest.mark.parametrize("depth", [3, 4, 5])
@@ -226,13 +227,13 @@ def test_tau_follows_gradient_descent_at_small_eta() -> None:
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_steps_to_escape_grow_with_gamma_at_a_fixed_share_of_the_edge(depth: int) -> None:
     gamma = 10.0 ** np.array([11.0, 12.0])
-    steps = theory.escape_steps(gamma, depth, "mse", 0.5)
+    steps = toys.escape_steps(gamma, depth, "mse", 0.5)
     if depth > 2:
         assert slope(gamma, steps) == pytest.approx(1 - 2 / depth, abs=0.01)
     else:
         # tau gamma / eta at eta = 0.5 gamma / 2: four times the tau's growth by ln(10) / 4.
         assert steps[1] - steps[0] == pytest.approx(np.log(10), rel=1e-3)
-    count = theory.escape_steps(100.0, depth, "mse", 0.1)
+    count = toys.escape_steps(100.0, depth, "mse", 0.1)
     eta = 0.1 * theory.eta_critical(100.0, depth, "mse")
     losses = [
         float(theory.loss_of(f, "mse")) for f in theory.outputs(100.0, eta, depth, "mse", 500)
@@ -245,9 +246,9 @@ def test_steps_to_escape_grow_with_gamma_at_a_fixed_share_of_the_edge(depth: int
 def test_the_window_narrows_with_gamma_and_widens_with_the_budget(depth: int) -> None:
     gamma, steps = 1e12, 1000
     expected = 2 * (depth - 2) / depth * steps * gamma ** (-(depth - 2) / depth)
-    assert theory.window(gamma, depth, "mse", steps) == pytest.approx(expected, rel=1e-3)
-    twice = theory.window(gamma, depth, "mse", 2 * steps)
-    assert twice == pytest.approx(2 * float(theory.window(gamma, depth, "mse", steps)), rel=1e-12)
+    assert toys.window(gamma, depth, "mse", steps) == pytest.approx(expected, rel=1e-3)
+    twice = toys.window(gamma, depth, "mse", 2 * steps)
+    assert twice == pytest.approx(2 * float(toys.window(gamma, depth, "mse", steps)), rel=1e-12)
 
 
 @pytest.mark.parametrize(("depth", "power"), [(3, 3), (4, 2), (5, 5 / 3)])
@@ -257,14 +258,14 @@ def test_the_window_closes_at_a_power_of_the_budget(depth: int, power: float) ->
     np.testing.assert_allclose(apex, power * np.log10(2 * (depth - 2) * steps / depth), rtol=1e-12)
     assert apex[1] - apex[0] == pytest.approx(power)
     # There the edges meet; the plateau has lost gamma^-((L - 2)/L) ~ 1/T of its length.
-    np.testing.assert_allclose(theory.window(10**apex, depth, "mse", steps), 1, rtol=0.01)
+    np.testing.assert_allclose(toys.window(10**apex, depth, "mse", steps), 1, rtol=0.01)
 
 
 def test_at_depth_two_the_window_closes_exponentially_late() -> None:
     assert theory.gamma_max_log10(2, 5) == pytest.approx(np.log10(np.exp(10)))
     # ln(gamma) gains the constant of the level: 10 - 0.9, as a share of 10.
     apex = 10 ** float(theory.gamma_max_log10(2, 150))
-    assert theory.window(apex, 2, "mse", 150) == pytest.approx(1, rel=0.01)
+    assert toys.window(apex, 2, "mse", 150) == pytest.approx(1, rel=0.01)
 
 
 @pytest.mark.parametrize("depth", [3, 4])
@@ -291,11 +292,11 @@ def test_two_parameters_stay_finite_up_to_four_over_the_sharpness() -> None:
     start = Start(1.0, 0.0)
 
     def finite(log10: np.ndarray) -> np.ndarray:
-        return fly(SMALL, 10.0**log10 / catapult.sharpness(SMALL, start), start, 400).finite
+        return fly(SMALL, 10.0**log10 / toys.catapult_sharpness(SMALL, start), start, 400).finite
 
-    found = 10 ** theory.bisect(finite, np.full(4, np.log10(2.0)), np.full(4, np.log10(8.0)))
+    found = 10 ** toys.bisect(finite, np.full(4, np.log10(2.0)), np.full(4, np.log10(8.0)))
     # Simulated elsewhere: 3.85 to 4.0 for these gammas; 400 steps let a run 0.1 % above 4 stay finite.
-    assert catapult.divergence_edge(start) == 4
+    assert toys.divergence_edge(start) == 4
     assert found.min() > 3.8
     assert found.max() < 4.01
 
@@ -309,9 +310,9 @@ def test_a_catapult_needs_unequal_weights() -> None:
         (Start(1, 0.3), 1.09 / 0.3),
         (Start(1, 0), 4),
     ):
-        assert catapult.settling_edge(start) == pytest.approx(edge)
+        assert toys.settling_edge(start) == pytest.approx(edge)
         for share, settles in ((0.93, True), (1.07, False)):
-            eta = share * edge / catapult.sharpness(gamma, start)
+            eta = share * edge / toys.catapult_sharpness(gamma, start)
             flight = fly(gamma, eta, start, 3000)
             with np.errstate(invalid="ignore"):
                 assert (flight.finite & (flight.last_loss < 1e-6)).tolist() == [settles] * 3
@@ -319,17 +320,17 @@ def test_a_catapult_needs_unequal_weights() -> None:
 
 def test_a_catapult_ends_flatter_than_two_over_eta_after_beginning_sharper() -> None:
     start = Start(1.0, 0.0)
-    eta = 3 / catapult.sharpness(SMALL, start)
+    eta = 3 / toys.catapult_sharpness(SMALL, start)
     flight = fly(SMALL, eta, start, 400)
     assert (flight.last_loss < 1e-12).all()
-    assert (eta * catapult.sharpness(SMALL, start) > 2).all()
+    assert (eta * toys.catapult_sharpness(SMALL, start) > 2).all()
     assert (eta * flight.sharpness < 2).all()
     assert (flight.peak_loss[:3] > 100).all()
 
 
 def test_the_peak_of_a_catapult_is_as_high_as_gamma_to_minus_two() -> None:
     start = Start(1.0, 0.9)
-    flight = fly(SMALL, 3.5 / catapult.sharpness(SMALL, start), start, 300)
+    flight = fly(SMALL, 3.5 / toys.catapult_sharpness(SMALL, start), start, 300)
     # At the peak u v passes zero: f = -u0 v0 / gamma, give or take one step of the oscillation.
     np.testing.assert_allclose(flight.peak_loss, 0.5 * 0.9**2 / SMALL**2, rtol=0.3)
     # Simulated elsewhere, at one eta and another start: 4e7, 6e5, 4e3, 41.
@@ -339,7 +340,7 @@ def test_the_peak_of_a_catapult_is_as_high_as_gamma_to_minus_two() -> None:
 def test_the_peak_of_a_catapult_comes_as_late_as_log_of_one_over_gamma() -> None:
     start = Start(1.0, 0.0)
     gamma = 10.0 ** np.arange(-7.0, -1.0)
-    steps = fly(gamma, 3 / catapult.sharpness(gamma, start), start, 200).peak_step
+    steps = fly(gamma, 3 / toys.catapult_sharpness(gamma, start), start, 200).peak_step
     # The residual doubles in each step (1 - 3 = -2) until it reaches 1/gamma: log2(10) = 3.3 a decade.
     assert np.polyfit(-np.log10(gamma), steps, 1)[0] == pytest.approx(np.log2(10), abs=0.3)
 
@@ -349,8 +350,8 @@ def test_the_peak_of_a_catapult_comes_as_late_as_log_of_one_over_gamma() -> None
 
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_both_edges_of_sign_sgd_have_the_exponents_one_and_one_over_l(depth: int) -> None:
-    lower = signsgd.eta_min(np.stack([LAZY, RICH]), depth, "mse", 200)
-    upper = signsgd.eta_max(np.stack([LAZY, RICH]), depth)
+    lower = toys.sign_eta_min(np.stack([LAZY, RICH]), depth, "mse", 200)
+    upper = toys.sign_eta_max(np.stack([LAZY, RICH]), depth)
     for edge in (lower, upper):
         # Corrections: gamma when lazy, gamma^(-1/L) >= 5e-3 when rich.
         assert slope(LAZY, edge[0]) == pytest.approx(1, abs=1e-4)
@@ -360,13 +361,11 @@ def test_both_edges_of_sign_sgd_have_the_exponents_one_and_one_over_l(depth: int
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_the_edges_of_sign_sgd_are_those_of_its_dynamics(depth: int) -> None:
     gamma = 10.0 ** np.arange(-4, 9)
-    safe = np.log10(signsgd.eta_max(gamma, depth))
-    lowest = theory.edge_log10("eta_min", gamma, depth, "mse", 200, safe - 0.3, update="sign")
-    predicted = np.log10(signsgd.eta_min(gamma, depth, "mse", 200))
+    safe = np.log10(toys.sign_eta_max(gamma, depth))
+    lowest = toys.edge_log10("eta_min", gamma, depth, "mse", 200, safe - 0.3, update="sign")
+    predicted = np.log10(toys.sign_eta_min(gamma, depth, "mse", 200))
     np.testing.assert_allclose(lowest, predicted, atol=2e-4)  # bisection gives 1e-4
-    found = theory.edge_log10(
-        "eta_max_trained", gamma, depth, "mse", 200, safe - 0.3, update="sign"
-    )
+    found = toys.edge_log10("eta_max_trained", gamma, depth, "mse", 200, safe - 0.3, update="sign")
     # `safe` holds wherever the jumps fall; a lucky place allows less than a factor of five more.
     assert (found >= safe - 1e-3).all()
     assert (found < safe + 0.7).all()
@@ -389,7 +388,7 @@ def test_bisection_says_when_the_edge_is_not_between() -> None:
     def below(x: np.ndarray) -> np.ndarray:
         return np.asarray(x < np.array([0.5, 3.0, -3.0]))
 
-    found = theory.bisect(below, np.zeros(3), np.ones(3))
+    found = toys.bisect(below, np.zeros(3), np.ones(3))
     assert found[0] == pytest.approx(0.5, abs=1e-4)
     assert np.isnan(found[1:]).all()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from gammascape.analysis.toy import DATA
 from gammascape.figures import portrait, theme
 from gammascape.figures.tables import tile_sides
 from gammascape.figures.theory import theory_lines
@@ -242,3 +243,18 @@ def test_a_slice_with_too_many_cells_is_thinned_and_says_so():
 )
 def test_powers_of_ten_are_written_with_raised_digits(log10, text):
     assert theme.power_of_ten(log10) == text
+
+
+def test_the_portrait_of_a_toy_shows_its_exact_edges(mlp3):
+    cells, thresholds, scaling = mlp3
+    toy = cells.with_columns(data_digest=pl.lit(DATA))
+    dotted = [
+        [
+            mark
+            for mark in marks(portrait(table, thresholds, scaling))
+            if mark.get("strokeDash") == [1.5, 3]
+        ]
+        for table in (cells, toy)
+    ]
+    assert [len(found) for found in dotted] == [0, 2]
+    assert "dotted: exact" in subtitle(portrait(toy, thresholds, scaling))

@@ -4,16 +4,13 @@ Nothing here trains a network or needs more than numpy. gamma, eta, tau = eta t 
 arrays of them broadcast.
 """
 
-from gammascape.analysis.theory.descent import Descent, bisect, descend, edge_log10, outputs
+from gammascape.analysis.theory.descent import Descent, descend, outputs
 from gammascape.analysis.theory.flow import (
     collapse_tau,
-    escape_steps,
-    escape_tau,
     eta_min,
     gamma_max_log10,
     output_at,
     tau_at,
-    window,
 )
 from gammascape.analysis.theory.toy import (
     P0,
@@ -24,7 +21,6 @@ from gammascape.analysis.theory.toy import (
     loss_of,
     minimum,
     output,
-    sharpening,
     sharpness,
 )
 
@@ -33,12 +29,8 @@ __all__ = [
     "P1",
     "Descent",
     "Loss",
-    "bisect",
     "collapse_tau",
     "descend",
-    "edge_log10",
-    "escape_steps",
-    "escape_tau",
     "eta_critical",
     "eta_min",
     "gamma_max_log10",
@@ -48,8 +40,6 @@ __all__ = [
     "output",
     "output_at",
     "outputs",
-    "sharpening",
     "sharpness",
     "tau_at",
-    "window",
 ]

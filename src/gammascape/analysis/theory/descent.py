@@ -1,6 +1,6 @@
-"""The toy under gradient descent, step by step, for many (gamma, eta) at once; and its edges by bisection."""
+"""The toy under gradient descent, step by step, for many (gamma, eta) at once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,6 @@ from gammascape.analysis.theory.toy import Floats, Loss, loss_of, loss_slope, ou
 
 Update = Literal["gradient", "sign"]
 Bools = NDArray[np.bool_]
-
-_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -79,49 +77,3 @@ def descend(
             if step >= steps - window:
                 final = final + last / window
     return Descent(final, last, peak, peak_step, finite, seen_nan)
-
-
-def bisect(holds: Callable[[Floats], Bools], low: ArrayLike, high: ArrayLike) -> Floats:
-    """Where a statement that holds at `low` and not at `high` stops to hold, to 1e-4 (log10 values).
-
-    Of several such places it finds one. Where the statement fails at `low` or holds at `high` the result
-    is nan: the edge is not between them.
-    """
-    low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
-    bracketed = holds(low) & ~holds(high)
-    span = float(np.max(np.abs(high - low)))
-    for _ in range(int(np.ceil(np.log2(max(span, 2 * _TOLERANCE) / _TOLERANCE)))):
-        middle = (low + high) / 2
-        good = holds(middle)
-        low, high = np.where(good, middle, low), np.where(good, high, middle)
-    return np.where(bracketed, (low + high) / 2, np.nan)
-
-
-def edge_log10(
-    edge: Literal["eta_min", "eta_max_trained", "eta_max_finite"],
-    gamma: ArrayLike,
-    depth: int,
-    loss: Loss,
-    steps: int,
-    inside_log10: ArrayLike,
-    level: float = 0.5,
-    update: Update = "gradient",
-    reach: float = 6.0,
-) -> Floats:
-    """An edge of training of the toy, by bisection of its exact dynamics: log10 eta, shape of `gamma`.
-
-    Args:
-        inside_log10: log10 of etas that train; the edge is sought within `reach` decades of them.
-        level: a run is trained when its last loss is at most this share of that of f = 0.
-    """
-    gamma = np.asarray(gamma, float)
-    inside = np.asarray(inside_log10, float)
-
-    def holds(log10: Floats) -> Bools:
-        run = descend(gamma, 10.0**log10, depth, loss, steps, update=update)
-        if edge == "eta_max_finite":
-            return run.finite
-        with np.errstate(invalid="ignore"):
-            return run.finite & (run.last_loss <= level * loss_of(0.0, loss))
-
-    return bisect(holds, inside, inside + (-reach if edge == "eta_min" else reach))

@@ -1,15 +1,9 @@
-"""The toy under gradient flow: escape from the plateau, collapse in tau, eta_min, and where the window closes."""
+"""The toy under gradient flow: collapse in tau, eta_min, and the gamma at which the window closes."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gammascape.analysis.theory.toy import (
-    Floats,
-    Loss,
-    eta_critical,
-    loss_of,
-    loss_slope,
-)
+from gammascape.analysis.theory.toy import Floats, Loss, loss_of, loss_slope
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
@@ -48,20 +42,9 @@ def collapse_tau(gamma: ArrayLike, depth: int, loss: Loss, level: ArrayLike = 0.
     """tau at which the loss has fallen to `level` times its initial value.
 
     Proportional to gamma in the lazy limit. In the ultra-rich limit independent of gamma and level for
-    L > 2 (`escape_tau`), and larger by log(10)/(4 x force) for each decade of gamma for L = 2.
+    L > 2: 1 / (L (L - 2)) / -l'(0), and larger by log(10)/(4 x force) for each decade of gamma for L = 2.
     """
     return tau_at(output_at(level, loss), gamma, depth, loss)
-
-
-def escape_tau(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
-    """tau of leaving the plateau at gamma >> 1: 1 / (L (L - 2)) for L > 2, log(gamma) / 4 for L = 2.
-
-    While f << 1 the force is that of f = 0: 1 for `mse`, and P1 - 1/2 for `xent`, which slows it down.
-    """
-    gamma = np.asarray(gamma, float)
-    fixed = np.log(gamma) / 4 if depth == 2 else np.full_like(gamma, 1 / (depth * (depth - 2)))
-    slowed: Floats = fixed / -loss_slope(0.0, loss)
-    return slowed
 
 
 def eta_min(
@@ -77,12 +60,6 @@ def eta_min(
     return edge
 
 
-def window(gamma: ArrayLike, depth: int, loss: Loss, steps: ArrayLike) -> Floats:
-    """eta_critical / eta_min: how far apart the edges are. Proportional to T."""
-    ratio: Floats = eta_critical(gamma, depth, loss) / eta_min(gamma, depth, loss, steps)
-    return ratio
-
-
 def gamma_max_log10(depth: int, steps: ArrayLike) -> Floats:
     """log10 of the gamma at which eta_min meets eta_critical after T = `steps`, for `mse`.
 
@@ -94,11 +71,3 @@ def gamma_max_log10(depth: int, steps: ArrayLike) -> Floats:
         return np.asarray(2 * steps / np.log(10))
     apex: Floats = depth / (depth - 2) * np.log10(2 * (depth - 2) * steps / depth)
     return apex
-
-
-def escape_steps(gamma: ArrayLike, depth: int, loss: Loss, share: ArrayLike) -> Floats:
-    """Steps until the loss has halved at eta = `share` x eta_critical: gamma^(1 - 2/L), log(gamma) for L = 2."""
-    gamma = np.asarray(gamma, float)
-    eta = np.asarray(share, float) * eta_critical(gamma, depth, loss)
-    count: Floats = collapse_tau(gamma, depth, loss) * gamma / eta
-    return count

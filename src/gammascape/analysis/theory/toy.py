@@ -100,9 +100,3 @@ def eta_critical(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     """
     edge: Floats = 2 / sharpness(gamma, depth, loss)
     return edge
-
-
-def sharpening(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
-    """|curvature| at the minimum over that at the start: gamma^(1 - 2/L) in the ultra-rich limit."""
-    ratio: Floats = sharpness(gamma, depth, loss) / np.abs(initial_sharpness(gamma, depth, loss))
-    return ratio

@@ -1,4 +1,4 @@
-"""What changes along one factor: exponents with depth, prefactors with batch size, the best gamma with data."""
+"""Exponents against depth, prefactors against batch size, and the best gamma against the data."""
 
 from typing import Any
 
@@ -49,20 +49,16 @@ def along_factor(
         if panel is not None:
             heading = alt.TitleParams(text=group, anchor="start", fontSize=12)
             panels.append(panel.properties(title=heading) if len(groups) > 1 else panel)
+    figure = theme.Figure(factor, _caption(factor))
     if not panels:
-        return theme.nothing(
-            figure=factor,
-            title=_NOTHING["edges" if factor in edges else "data"],
-            counts="0 fits" if factor in edges else "0 cells",
-            caption=_caption(factor),
-        )
+        counts = "0 fits" if factor in edges else "0 cells"
+        return figure.nothing(_NOTHING["edges" if factor in edges else "data"], counts)
     slices = rows["slice"].n_unique()
     seeds = int(extent(rows["seeds"])[1])
-    return theme.finish(
+    return figure.finish(
         alt.vconcat(*panels, spacing=28) if len(panels) > 1 else panels[0],
-        figure=factor,
-        title=_title(factor, rows, trends.filter(factor=factor)),
-        subtitle=[
+        _title(factor, rows, trends.filter(factor=factor)),
+        [
             f"{count_of(slices, 'slice')}, {count_of(seeds, 'seed')} at most"
             f" · intervals: {100 * rows['confidence'][0]:g} %",
             study_line(rows),
@@ -72,7 +68,6 @@ def along_factor(
                 else []
             ),
         ],
-        caption=_caption(factor),
         width=96,
     )
 

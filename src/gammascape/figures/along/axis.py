@@ -7,6 +7,8 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from gammascape.figures import theme
+
 MEASURES = {"accuracy": "test accuracy", "test_loss": "test loss"}
 _DODGE = 0.06
 """Share of the distance between two values by which symbols stand beside each other."""
@@ -17,23 +19,17 @@ class Factor:
     """How a factor is written on an axis."""
 
     title: str
-    word: str
     log: bool
     expr: str
     """Vega expression of the label at `datum.value`."""
 
 
+_COUNT = "format(round(pow(10, datum.value)), ',')"
 FACTORS = {
-    "depth": Factor("depth L (weight matrices)", "L", False, "datum.label"),
-    "batch_size": Factor(
-        "batch size B (samples)", "B", True, "format(round(pow(10, datum.value)), ',')"
-    ),
-    "label_noise": Factor(
-        "wrong training labels (%)", "wrong labels", False, "format(100 * datum.value, '.3~g')"
-    ),
-    "training_samples": Factor(
-        "different training samples", "samples", True, "format(round(pow(10, datum.value)), ',')"
-    ),
+    "depth": Factor("depth L (weight matrices)", False, "datum.label"),
+    "batch_size": Factor("batch size B (samples)", True, _COUNT),
+    "label_noise": Factor("wrong training labels (%)", False, "format(100 * datum.value, '.3~g')"),
+    "training_samples": Factor("different training samples", True, _COUNT),
 }
 
 
@@ -58,7 +54,7 @@ def dodged(rows: pl.DataFrame, factor: str, by: str, names: Sequence[str]) -> pl
     """Rows with `at`: the factor on its axis, moved a little so that no symbol hides another."""
     places = sorted(rows.select(place(rows, factor)).to_series().unique())
     step = min(np.diff(places), default=1.0) * _DODGE
-    shift = {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
+    shift = theme.side_by_side(names, step)
     return rows.with_columns(
         at=place(rows, factor) + pl.col(by).replace_strict(shift, return_dtype=pl.Float64)
     )

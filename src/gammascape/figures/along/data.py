@@ -6,7 +6,7 @@ from altair.typing import ChartType
 
 from gammascape.figures import theme
 from gammascape.figures.along.axis import FACTORS, MEASURES, axis_of, dodged, name_of, place
-from gammascape.figures.tables import extent
+from gammascape.figures.tables import around, extent
 
 
 def data(factor: str, rows: pl.DataFrame, performance: pl.DataFrame) -> ChartType | None:
@@ -32,8 +32,7 @@ def _reached(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
     values = sorted(rows["factor_value"].unique())
     names = {value: name_of(factor, value) for value in values}
     scale = 100.0 if measure == "accuracy" else 1.0
-    step = 0.06
-    shift = {value: (k - (len(values) - 1) / 2) * step for k, value in enumerate(values)}
+    shift = theme.side_by_side(values, 0.06)
     low, high = extent(scale * rows["value"])
     span = high - low
     shown = [scale * v for v in (*rows["low"], *rows["high"]) if v is not None]
@@ -51,18 +50,17 @@ def _reached(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
         (scale * pl.col("high")).clip(*domain).alias("high"),
         "seeds",
     ).sort("series", "gamma_log10")
-    xs = [extent(data["gamma_log10"])[0] - 0.3, extent(data["gamma_log10"])[1] + 0.3]
-    x = alt.X("gamma_log10:Q").scale(domain=xs, nice=False, zero=False)
-    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
+    xs = around(data["gamma_log10"], 0.3)
+    x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     title = "best test accuracy (%)" if measure == "accuracy" else "lowest test loss"
-    y = alt.Y("value:Q", title=title).scale(domain=domain, nice=False, zero=False)
+    y = theme.spanning(alt.Y("value:Q", title=title), domain)
     order = list(names.values())
     legend = alt.Legend(title=FACTORS[factor].title, orient="bottom")
     colour = alt.Color("series:N", scale=theme.series_scale(order), legend=legend)
     base = alt.Chart(data).encode(x=x)
     shapes = theme.series_scale(order, theme.SERIES_SHAPES)
     return alt.layer(
-        base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q"), y2="high:Q", color=colour),
+        theme.intervals(base, 1.2, color=colour),
         base.mark_line(strokeWidth=2).encode(y=y, color=colour),
         base.mark_point(filled=True, size=45, opacity=1).encode(
             y=y,
@@ -81,8 +79,7 @@ def _best_gamma(factor: str, rows: pl.DataFrame) -> ChartType:
     data = best.with_columns(by=pl.col("measure").replace(MEASURES))
     shown = [v for v in (*data["estimate"], *data["low"], *data["high"]) if v is not None]
     domain = [min(shown) - 0.5, max(shown) + 0.5]
-    y = alt.Y("estimate:Q").scale(domain=domain, nice=False, zero=False)
-    y = y.axis(theme.decades_axis("best γ", domain, 6, tickCount=10))
+    y = theme.in_decades(alt.Y("estimate:Q"), "best γ", domain, 6, tickCount=10)
     words = [MEASURES[measure] for measure in measures]
     legend = alt.Legend(title="best by", orient="right")
     colour = alt.Scale(domain=words, range=["#222222", "#d55e00"][: len(words)])
@@ -91,7 +88,7 @@ def _best_gamma(factor: str, rows: pl.DataFrame) -> ChartType:
     )
     shape = alt.Scale(domain=words, range=["circle", "square"][: len(words)])
     return alt.layer(
-        base.mark_rule(strokeWidth=1.4).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        theme.intervals(base),
         base.mark_point(filled=True, size=60, opacity=1).encode(
             y=y, shape=alt.Shape("by:N", scale=shape, legend=legend), tooltip=["slice:N", "by:N"]
         ),
@@ -105,7 +102,7 @@ def _gain(factor: str, rows: pl.DataFrame, gain: pl.DataFrame, measure: str) -> 
     shown = [v for v in (*data["estimate"], *data["high"], nothing) if v is not None]
     domain = [nothing, 1.1 * max(shown) if max(shown) > nothing else nothing + 1]
     title = "gain over γ = 1 (points)" if measure == "accuracy" else "gain over γ = 1 (ratio)"
-    y = alt.Y("estimate:Q", title=title).scale(domain=domain, nice=False, zero=False)
+    y = theme.spanning(alt.Y("estimate:Q", title=title), domain)
     base = alt.Chart(data.select("at", "estimate", "low", "high", "slice")).encode(
         x=axis_of(rows, factor)
     )

@@ -1,6 +1,7 @@
 """Exponents against depth, and prefactors against batch size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -9,9 +10,10 @@ from altair.typing import ChartType
 
 from gammascape.figures import theme
 from gammascape.figures.along.axis import axis_of, dodged
-from gammascape.figures.tables import extent
+from gammascape.figures.tables import around, extent
 
 WIDTH, HEIGHT = 300, 230
+_NOTE: Mapping[str, Any] = {"align": "left", "fontSize": theme.SIZES["note"]}
 _UPPER = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
 _EDGES = ("eta_max_trained", "eta_no_spike", "eta_best", "eta_min")
 _WINDOWS = {"lazy": "lazy (small γ)", "rich": "ultra-rich (large γ)"}
@@ -32,24 +34,15 @@ def depth(rows: pl.DataFrame) -> ChartType | None:
         domain = [min(shown) - 0.3, max(shown) + 0.3]
         x = axis_of(rows, "depth", margin=0.27)
         y = alt.Y("estimate:Q", title="exponent d log η / d log γ (dimensionless)")
-        y = y.scale(domain=domain, nice=False, zero=False)
-        line = (
-            alt.Chart(laws)
-            .mark_line(strokeWidth=1.8)
-            .encode(
-                x=x,
-                y=alt.Y("slope:Q").scale(domain=domain, nice=False, zero=False),
-                color=alt.Color(
-                    "law:N",
-                    scale=alt.Scale(domain=list(_LAWS), range=list(_LAWS.values())),
-                    legend=None,
-                ),
-                strokeDash=alt.StrokeDash(
-                    "law:N",
-                    scale=alt.Scale(domain=list(_LAWS), range=[[1, 0], [6, 3], [2, 2], [1, 0]]),
-                    legend=None,
-                ),
-            )
+        y = theme.spanning(y, domain)
+        colours = theme.series_scale(list(_LAWS), list(_LAWS.values()))
+        dashes = alt.Scale(domain=list(_LAWS), range=[[1, 0], [6, 3], [2, 2], [1, 0]])
+        line = alt.Chart(laws).mark_line(strokeWidth=1.8)
+        line = line.encode(
+            x=x,
+            y=theme.spanning(alt.Y("slope:Q"), domain),
+            color=alt.Color("law:N", scale=colours, legend=None),
+            strokeDash=alt.StrokeDash("law:N", scale=dashes, legend=None),
         )
         # The laws are named where they begin, at the smallest depth.
         names = laws.filter(pl.col("at") == laws["at"].min())
@@ -88,11 +81,10 @@ def batch_size(rows: pl.DataFrame) -> ChartType | None:
     for quantity, axis in names.items():
         last = quantity == "prefactor_per_sample_log10"
         part = fits.filter(quantity=quantity)
-        domain = [extent(part["estimate"])[0] - 0.5, extent(part["estimate"])[1] + 0.5]
+        domain = around(part["estimate"], 0.5)
         for window, words in _WINDOWS.items():
             x = axis_of(rows, "batch_size", title=last)
-            y = alt.Y("estimate:Q").scale(domain=domain, nice=False, zero=False)
-            y = y.axis(theme.decades_axis(axis, domain, 6))
+            y = theme.in_decades(alt.Y("estimate:Q"), axis, domain, 6)
             inside = part.filter(window=window)
             layers = _edge_layers(inside, x, y, domain, edges, last and window == "rich")
             if not inside.is_empty():
@@ -113,18 +105,11 @@ def _proportional(
         y=line["estimate"][0] + slope * (pl.col("at") - start),
         note=pl.lit("η ∝ B" if slope > 0 else "η constant"),
     )
-    scale = alt.Scale(domain=list(domain), nice=False, zero=False)
-    base = alt.Chart(ends).encode(x=x, y=alt.Y("y:Q", scale=scale))
+    base = alt.Chart(ends).encode(x=x, y=theme.spanning(alt.Y("y:Q"), domain))
     label = base.transform_filter(alt.datum.at == start).encode(text="note:N")
     return [
         base.mark_line(strokeDash=[4, 3], color=theme.QUIET, strokeWidth=1.2, clip=True),
-        label.mark_text(
-            align="left",
-            dx=34,
-            dy=-24 if slope > 0 else 4,
-            color=theme.QUIET,
-            fontSize=theme.SIZES["note"],
-        ),
+        label.mark_text(dx=34, dy=-24 if slope > 0 else 4, color=theme.QUIET, **_NOTE),
     ]
 
 
@@ -139,19 +124,16 @@ def _edge_layers(
         pl.col("high").clip(low, high).alias("high"),
     ).select("at", "measured", "estimate", "low", "high", "factor_value", "slice")
     shown = alt.Legend(title="edge", orient="bottom", columns=2) if legend else None
-    colour = theme.named_scale(edges, theme.EDGE_WORDS, theme.EDGE_COLOURS)
-    shape = theme.named_scale(edges, theme.EDGE_WORDS, theme.EDGE_SHAPES)
+    colour, shape = theme.edge_encodings(edges, shown)
     base = alt.Chart(data).encode(x=x)
     return [
         base.mark_rule(strokeWidth=1.4).encode(
-            y=alt.Y("low:Q").scale(domain=domain, nice=False, zero=False),
-            y2="high:Q",
-            color=alt.Color("measured:N", scale=colour, legend=None),
+            y=theme.spanning(alt.Y("low:Q"), domain), y2="high:Q", color=colour.legend(None)
         ),
         base.mark_point(filled=True, size=55, opacity=1).encode(
             y=y,
-            color=alt.Color("measured:N", scale=colour, legend=shown),
-            shape=alt.Shape("measured:N", scale=shape, legend=shown),
+            color=colour,
+            shape=shape,
             tooltip=["slice:N", "measured:N", alt.Tooltip("estimate:Q", format=".3f")],
         ),
     ]
