@@ -1,6 +1,6 @@
 """How alike different networks are: their representations (CKA) and their functions, for all pairs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,6 @@ FUNCTION_SCHEMA = {
     "r2_high": pl.Float64,
     **_CERTAINTY,
 }
-
-
-def best_of_trained(thresholds: Path, arrays: Iterable[Path]) -> pl.DataFrame:
-    """The rows of the best eta of a study that have artifacts, which the cells of a toy have not.
-
-    Args:
-        thresholds: the table's file.
-        arrays: files of the cells that are artifacts.
-    """
-    trained = {"/".join(Path(path).parts[-3:-1]) for path in arrays}
-    return best_cells(pl.read_parquet(thresholds)).filter(pl.col("cell").is_in(trained))
 
 
 def similarity_table(

@@ -307,7 +307,7 @@ def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> En
         hasPart=members,
     )
     builder.crate.root_dataset.append_to("mentions", collection)
-    if table.rule == "cells":
+    if "/tables/cells/" in table.name:
         data = _data(builder, manifests.values())
         times = (
             min(manifest.started for manifest in manifests.values()),
