@@ -1,7 +1,8 @@
 """Every table, figure and page as data: its stage, its function, what it reads, and a sentence about it.
 
 A stage is a rule of the workflow, and makes its tables or figures in one process. Rules, `plan`, `audit`, the page
-and the tests read this catalogue. A new table needs its function, its entry here, and its section in docs/tables.md.
+and the tests read this catalogue. A new table needs its function, its entry here, its section in docs/tables.md
+and its test.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,7 +45,8 @@ class Entry:
     reads: str
     """Tables of the same slice or study, and CELL_FILES: `parameter=table` where the two have different names,
     `table?` where a study may lack it. Of files of cells a function gets the folders: `cells_folder`, which holds
-    all of them, if it reads arrays, else `folders`, those of its cells. `itself` are its own tables of all slices."""
+    all of them, if it reads arrays, else `folders`, those of its cells. `itself` stands for its own tables of all
+    slices."""
     params: str = ""
     """What it reads of the study, see `_value`; of the keys of `analysis` it gets those that are named."""
     sentence: str = ""

@@ -105,7 +105,7 @@ def _one(snakemake: Any, item: Artifact, file: Path) -> Iterator[Script]:
 
 @contextmanager
 def run_stage(snakemake: Any) -> Iterator["Stage"]:
-    """Run the body of the script of a stage, which makes the artifacts of `Stage.due`; errors as in `run_script`."""
+    """Run the body of the script of a stage, which makes what is `Stage.due`; errors as in `run_script`."""
     file = Path(sys._getframe(2).f_globals["__file__"])
     with _logged(snakemake):
         given = {name: value for name, value in snakemake.input.items() if name != "code"}

@@ -21,7 +21,7 @@ COMPOSING = (
     "training/history.py",
     "origin/mark.py",
 )
-"""What may decide the content of a table, a figure or a page: does so where its function imports it, see `closure`."""
+"""What decides the content of a table, a figure or a page if its function imports it, see `closure`."""
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cell": CELL_MODULES,
