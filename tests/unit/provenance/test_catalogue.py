@@ -1,5 +1,7 @@
 """The catalogue of all that is made of a study against what Snakemake itself resolves from the rules."""
 
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,17 @@ import pytest
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
-from gammascape.catalogue import everything
+from gammascape.analysis.script import Stage
+from gammascape.catalogue import (
+    CELL_FILES,
+    FIGURES,
+    TABLES,
+    Artifact,
+    Entry,
+    artifacts_of_job,
+    everything,
+    jobs_of,
+)
 from gammascape.provenance.remake import SCRIPTS
 from gammascape.workflow import load_plan
 
@@ -75,7 +87,8 @@ def jobs_of_snakemake(project: Path) -> dict[str, Any]:
         dag = workflow.dag(DAGSettings(forceall=True))
         dag.execute_workflow(executor="dryrun")
         jobs = list(workflow._workflow.dag.jobs)
-    return {str(job.output.manifest): job for job in jobs if job.rule.script}
+    files = [(str(file), job) for job in jobs if job.rule.script for file in job.output]
+    return {file: job for file, job in files if file.endswith(".manifest.json")}
 
 
 def test_the_catalogue_says_what_the_rules_say(
@@ -89,23 +102,69 @@ def test_the_catalogue_says_what_the_rules_say(
     catalogue = everything(load_plan({"study": names}))
     jobs = jobs_of_snakemake(project)
     assert set(catalogue) == set(jobs)
-    assert {item.rule for item in catalogue.values()} == {
-        path.stem for path in SCRIPTS.glob("*.py")
-    }
+    assert {item.script for item in catalogue.values()} == {p.name for p in SCRIPTS.glob("*.py")}
     made: set[str] = set()
-    for path, item in catalogue.items():
-        job = jobs[path]
-        assert Path(job.rule.script).stem == job.rule.name == item.rule
-        assert dict(job.wildcards_dict) == item.wildcards
+    for (stage, wildcards), items in jobs_of(catalogue.values()).items():
+        (job,) = {jobs[item.manifest] for item in items}
+        assert job.rule.name.startswith(stage)
+        assert {Path(job.rule.script).name} == {item.script for item in items}
+        assert frozenset(job.wildcards_dict.items()) == wildcards
+        files = {name for item in items for name in (*item.outputs, item.manifest)}
+        assert set(map(str, job.output)) == files
         named = {
             name: value if isinstance(value, str) else list(value)
             for name, value in job.input.items()
             if name != "code"
         }
-        assert named == item.inputs, path
-        assert [str(file) for file in job.output] == [*item.outputs, item.manifest]
-        assert dict(job.params.items()) == item.params, path
+        # The script finds the same from what Snakemake gives to it, as far as it makes tables and figures.
+        if items[0].script in ("tables.py", "figures.py"):
+            found = artifacts_of_job(map(str, job.output), named, job.params.get("given") or {})
+            assert {item.manifest: item for item in found} == {
+                item.manifest: item for item in items
+            }
+        else:
+            assert named == items[0].inputs
+            assert dict(job.params.items()) == items[0].params
+    for item in catalogue.values():
         # Each stands after what it is made from; cells, data and measures are made by other rules.
         tables = {file for file in item.files if "/tables/" in file or "/figures/" in file}
         assert tables <= made
         made |= set(item.outputs)
+
+
+def functions() -> list[tuple[str, Entry]]:
+    """All tables and figures, also those of toys, by name."""
+    entries = [*TABLES.items(), *FIGURES.items()]
+    toys = [(f"{name} of a toy", entry.toy) for name, entry in entries if entry.toy]
+    return [*entries, *toys]
+
+
+@pytest.mark.parametrize(("name", "entry"), functions())
+def test_a_function_takes_what_its_table_or_figure_declares(name: str, entry: Entry) -> None:
+    module, _, function = entry.function.partition(":")
+    taken = set(signature(getattr(import_module(f"gammascape.{module}"), function)).parameters)
+    read = {source for _, source, _ in entry.words}
+    given = {parameter for parameter, source, _ in entry.words if source not in CELL_FILES}
+    given |= {word.partition(".")[0] for word in entry.params.split()}
+    if "arrays" in read:
+        given.add("cells_folder")
+    elif "summaries" in read:
+        given.add("folders")
+    assert taken == given
+
+
+def test_every_table_and_figure_is_described() -> None:
+    text = (Path(__file__).parents[3] / "docs/tables.md").read_text()
+    sections = {line.split()[1] for line in text.splitlines() if line.startswith("## ")}
+    assert {name for name in TABLES if f"{name}.parquet" not in sections} == {"curves"}
+    assert "curves/*.parquet" in sections
+    assert all(entry.sentence.endswith(".") for _, entry in [*TABLES.items(), *FIGURES.items()])
+
+
+def test_what_is_read_of_the_analysis_is_declared() -> None:
+    given = Stage(None, Path(), ())._given(
+        Artifact(TABLES["apex"], "table", "", {}, {"budget": []}, {"analysis": {"bootstrap": 200}})
+    )[0]
+    assert given["analysis"].bootstrap == 200
+    with pytest.raises(AttributeError):
+        _ = given["analysis"].confidence
