@@ -1,15 +1,18 @@
 """The catalogue of all that is made of a study against what Snakemake itself resolves from the rules."""
 
+import json
+import runpy
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
-from gammascape.analysis.script import Stage
+from gammascape.analysis.script import AGAIN, Stage
 from gammascape.catalogue import (
     CELL_FILES,
     FIGURES,
@@ -20,6 +23,8 @@ from gammascape.catalogue import (
     everything,
     jobs_of,
 )
+from gammascape.provenance.current import Results
+from gammascape.provenance.project import open_project
 from gammascape.provenance.remake import SCRIPTS
 from gammascape.workflow import load_plan
 
@@ -168,3 +173,75 @@ def test_what_is_read_of_the_analysis_is_declared() -> None:
     assert given["analysis"].bootstrap == 200
     with pytest.raises(AttributeError):
         _ = given["analysis"].confidence
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("figures/similarity.py", {"draw_similarity"}),
+        ("figures/portrait.py", {"draw_slice"}),
+        ("analysis/cka.py", {"similarity"}),
+        ("analysis/toy.py", {"cells", "edges"}),
+        ("analysis/gain.py", {"performance"}),
+    ],
+)
+def test_a_stage_depends_on_the_code_that_its_functions_import(
+    module: str, stages: set[str]
+) -> None:
+    made = [*((e, "table") for e in TABLES.values()), *((e, "figure") for e in FIGURES.values())]
+    entries = [(e, kind) for entry, kind in made for e in (entry, entry.toy) if e is not None]
+    found = {
+        entry.stage
+        for entry, kind in entries
+        if module in Artifact(entry, kind, "", {}, {}, {}).modules
+    }
+    assert found == stages
+
+
+def run_job(items: list[Artifact]) -> None:
+    """Run the script of a stage, which keeps what is current."""
+    named = {name: paths for item in items for name, paths in item.inputs.items()}
+    own = {path for item in items for path in item.outputs}
+    given: dict[str, Any] = {}
+    for item in items:
+        for name, value in item.params.items():
+            given[name] = given.get(name, {}) | value if isinstance(value, dict) else value
+    job = SimpleNamespace(
+        rule=items[0].rule,
+        input={n: paths for n, paths in named.items() if not own.intersection([str(paths)])},
+        output=[path for item in items for path in (*item.outputs, item.manifest)],
+        params={"given": given},
+        log=["results/logs/stage.log"],
+    )
+    runpy.run_path(str(SCRIPTS / items[0].script), {"snakemake": job})
+
+
+def test_a_stage_makes_again_what_differs_and_keeps_the_rest(project: Path) -> None:
+    with Path("config/studies/tiny.yaml").open("a") as file:
+        file.write("analysis: {bootstrap: 500}\n")
+    found = Results(open_project(), SCRIPTS)
+    jobs = jobs_of(found.catalogue.values())
+    stages = {found.catalogue[path].rule for path in found.differing}
+    assert stages == {"edges", "dynamics", "factors"}
+    items = next(items for job, items in jobs.items() if job[0] == "edges")
+    before = {item.stem.split("/")[3]: Path(item.manifest).read_text() for item in items}
+    run_job(items)
+    after = {item.stem.split("/")[3]: Path(item.manifest).read_text() for item in items}
+    again = {name for name, text in before.items() if after[name] != text}
+    assert again == {"scaling", "crossover", "sensitivity", "apex"}
+    left = Results(open_project(), SCRIPTS).differing
+    assert not {item.manifest for item in items} & {*left}
+
+
+def test_what_a_person_forces_is_made_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_of(everything(open_project()).values())
+    (item,) = next(items for job, items in jobs.items() if job[0] == "claims")
+    run_job([item])
+    path = Path(item.manifest)
+    old = json.loads(path.read_text()) | {"started": "2020-01-01T00:00:00+00:00"}
+    path.write_text(json.dumps(old))
+    run_job([item])
+    assert json.loads(path.read_text()) == old
+    monkeypatch.setenv(AGAIN, "cells claims")
+    run_job([item])
+    assert json.loads(path.read_text())["started"] > old["started"]
