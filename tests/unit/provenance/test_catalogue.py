@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
@@ -245,3 +246,18 @@ def test_what_a_person_forces_is_made_again(project: Path, monkeypatch: pytest.M
     monkeypatch.setenv(AGAIN, "cells claims")
     run_job([item])
     assert json.loads(path.read_text())["started"] > old["started"]
+
+
+def test_empty_tables_give_empty_tables_of_the_same_columns(project: Path) -> None:
+    checked = set()
+    for item in everything(open_project()).values():
+        files = [path for path in item.files if path.endswith(".parquet")]
+        if item.kind != "table" or not files:
+            continue
+        tables = {path: pl.read_parquet(path).clear() for path in files}
+        table, _ = Stage(None, Path(), (), tables)._call(item)
+        assert table.schema == pl.read_parquet_schema(item.outputs[0]), item.stem
+        assert table.is_empty(), item.stem
+        checked.add(item.stem.split("/")[3])
+    # The study has no measurements, which these are made of.
+    assert set(TABLES) - checked == {"phenomena", "observables"}
