@@ -1,11 +1,11 @@
 """What the Snakefile needs to know about studies: cells by path, slices by name, parameters of rules."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from gammascape.layout import whole
 from gammascape.sources import copy_sources, folder_of
@@ -19,39 +19,10 @@ from gammascape.study.samples import Images
 SOURCES = "results/.sources"
 """Where copies of the users' source files are."""
 
-FINGERPRINTS: Mapping[str, str] = {
-    "table": "results/.fingerprints/analysis.sha256",
-    "figure": "results/.fingerprints/figures.sha256",
-}
-"""Files that change when the meaning of the code does that makes tables, or figures and pages."""
-
-DRAWN = ("sharpness", "kernel_alignment", "ntk_alignment")
-"""Observables that the figure `observables` shows."""
-
 
 @dataclass(frozen=True)
 class Plan:
     """The studies of one call of Snakemake."""
-
-    slice_tables: ClassVar[tuple[str, ...]] = (
-        "cells",
-        "thresholds",
-        "pooled_edges",
-        "scaling",
-        "exponent_models",
-        "crossover",
-        "sensitivity",
-        "budget",
-        "apex",
-    )
-    """Tables made slice by slice and then put into one for the study."""
-    likeness_tables: ClassVar[tuple[str, ...]] = (
-        "similarity",
-        "function_similarity",
-        "similarity_trend",
-        "similarity_summary",
-    )
-    """Tables that compare the networks of a study, each made by the rule of its name."""
 
     config: Config
     studies: Mapping[str, Study]
@@ -105,7 +76,7 @@ class Plan:
     @cached_property
     def generators(self) -> Mapping[str, Generated]:
         """How the generated sets of digits that the studies use are made, by the keys of their files."""
-        return {spec.key: spec for study in self.studies for spec in self._generators(study)}
+        return {k: v for study in self.studies for k, v in self.generators_of(study).items()}
 
     @cached_property
     def models(self) -> Mapping[str, DiffusionSpec]:
@@ -135,11 +106,10 @@ class Plan:
         made = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
         return ["--chunks", str(spec.chunks), "--generator", made]
 
-    def _generators(self, study: str) -> Iterator[Generated]:
-        for part in self.studies[study].slices:
-            generator = getattr(part.dataset_spec, "generator", None)
-            if isinstance(generator, Generated):
-                yield generator
+    def generators_of(self, study: str) -> dict[str, Generated]:
+        """The same of one study."""
+        found = (getattr(p.dataset_spec, "generator", None) for p in self.studies[study].slices)
+        return {spec.key: spec for spec in found if isinstance(spec, Generated)}
 
     def labels(self, study: str, key: str) -> dict[str, Any]:
         """The columns that every table about a slice begins with."""
@@ -154,68 +124,25 @@ class Plan:
             "passes": part.passes,
         }
 
-    def cells_params(self, study: str, key: str) -> dict[str, Any]:
-        """Parameters of the rule `cells`: how the slice is named and how its cells are judged."""
-        analysis = self.studies[study].analysis
-        return {
-            "labels": self.labels(study, key),
-            "thresholds": {
-                "trained_below": analysis.trained_below,
-                "runaway_above": analysis.runaway_above,
-                "catapult_above": analysis.catapult_above,
-            },
-        }
+    def points(self, study: str, key: str) -> str:
+        """A line for each cell of a slice: log10 gamma, log10 eta, name."""
+        cells = self.slice(study, key).cells
+        return "\n".join(f"{cell.gamma} {cell.eta} {cell.path}" for cell in cells)
 
-    def toy_params(self, study: str, key: str) -> dict[str, Any]:
-        """Parameters of the rule `toy_cells`: depth, and a line for each cell: log10 gamma, log10 eta, name."""
-        part = self.slice(study, key)
-        lines = [f"{cell.gamma} {cell.eta} {cell.path}" for cell in part.cells]
-        return {"depth": part.depth_exponent, "points": "\n".join(lines)}
-
-    def judged_params(self, study: str, key: str) -> dict[str, Any]:
-        """Parameters of rules that judge cells again: L of the slice, and the thresholds."""
-        return {
-            "depth_exponent": self.slice(study, key).depth_exponent,
-            "thresholds": self.cells_params(study, key)["thresholds"],
-        }
-
-    def scaling_params(self, study: str) -> dict[str, Any]:
-        """Parameters of the rule `scaling`: windows, resamples and confidence level."""
+    def analysis(self, study: str) -> dict[str, Any]:
+        """How the study's cells are judged and its edges fitted."""
         content: dict[str, Any] = self.studies[study].analysis.model_dump(
             mode="json", by_alias=True
         )
         return content
 
+    def members(self, study: str) -> list[dict[str, Any]]:
+        """Slices that differ in one factor from others, by factor, group and value."""
+        return [asdict(member) for member in members(self.studies[study])]
+
     def factors(self, study: str) -> list[Factor]:
         """Factors in which slices differ that are otherwise equal."""
         return list(dict.fromkeys(member.factor for member in members(self.studies[study])))
-
-    def compared_params(self, study: str) -> dict[str, Any]:
-        """Parameters of the rule `regimes`: which slices are compared, and how lines are fitted."""
-        compared = [asdict(member) for member in members(self.studies[study])]
-        return {"members": compared, "analysis": self.scaling_params(study)}
-
-    def figures(self, study: str) -> list[str]:
-        """Stems of a study's figures in the order of the page."""
-        keys = [part.key for part in self.studies[study].slices]
-        names = [f"portrait/{key}" for key in keys] + ["edges", "exponents", "sensitivity"]
-        names += [f"budget/{key}" for key in keys]
-        # A toy has no test set and no representations.
-        names += ["performance", "dynamics"] if self.trained(study) else []
-        names += ["phenomena"] if self.shows_phenomena(study) else []
-        names += ["similarity"] if self.trained(study) else []
-        names += ["similarity_trend"] if self.has_equal_gammas(study) else []
-        names += self.factors(study)
-        names += [f"{kind}/{key}" for key in keys for kind in ("loss_curves", "collapse")]
-        names += [
-            f"observables/{part.key}"
-            for part in self.studies[study].slices
-            if set(DRAWN) & set(part.observables)
-        ]
-        generated = dict.fromkeys(spec.key for spec in self._generators(study))
-        return [f"results/{study}/figures/{name}" for name in names] + [
-            f"results/generated/mnist1m-{key}/quality" for key in generated
-        ]
 
     def has_equal_gammas(self, study: str) -> bool:
         """Whether two networks of one gamma, data, loss and budget are trained, so that they can be compared."""
@@ -232,18 +159,6 @@ class Plan:
         """Whether a study measures what catapults and silent alignment are seen by."""
         parts = self.studies[study].slices
         return {"sharpness", "kernel_alignment"} <= {name for p in parts for name in p.observables}
-
-    def tables(self, study: str) -> list[str]:
-        """Names of a study's tables in the order of the page; a toy has no test set, runs or representations."""
-        tables = [*self.slice_tables]
-        if self.trained(study):
-            tables += ["scores", "performance", "gain"]
-            tables += ["dynamics", "dynamics_scaling", "collapse"]
-            tables += ["phenomena"] if self.shows_phenomena(study) else []
-            tables += [*self.likeness_tables, "claims"]
-        tables += ["regimes", "trends"] if self.factors(study) else []
-        measured = any(part.observables for part in self.studies[study].slices)
-        return tables + (["observables"] if measured else [])
 
 
 def load_plan(config: Mapping[str, Any]) -> Plan:

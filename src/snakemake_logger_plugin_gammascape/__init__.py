@@ -103,7 +103,8 @@ class LogHandler(LogHandlerBase):
             "rule": given["rule_name"],
             "wildcards": dict(given["wildcards"]),
             "input": [str(file) for file in given["input"]],
-            "output": [str(file) for file in given["output"]],
+            # Snakemake writes behind a file that its job may keep it.
+            "output": [str(file).removesuffix(" (update)") for file in given["output"]],
             "reason": given["reason"],
         }
         with Path(path).open("a", encoding="utf-8") as file:

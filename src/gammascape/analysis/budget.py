@@ -48,6 +48,13 @@ def read_histories(cells: pl.DataFrame, cells_folder: Path) -> Iterator[Losses]:
             yield {name: arrays[name] for name in _ARRAYS}
 
 
+def budget_of_cells(
+    cells: pl.DataFrame, cells_folder: Path, depth_exponent: int | None, thresholds: Thresholds
+) -> pl.DataFrame:
+    """The table of `budget_table` for a slice whose artifacts are in a folder."""
+    return budget_table(cells, read_histories(cells, cells_folder), depth_exponent, thresholds)
+
+
 def budget_table(
     cells: pl.DataFrame,
     histories: Iterable[Losses],

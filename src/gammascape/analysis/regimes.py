@@ -86,6 +86,19 @@ def regime_table(
     return pl.DataFrame(rows, schema=REGIME_SCHEMA)
 
 
+def regimes_of_study(
+    cells: pl.DataFrame,
+    thresholds: pl.DataFrame,
+    scaling: pl.DataFrame,
+    gain: pl.DataFrame | None,
+    members: Iterable[Mapping[str, Any]],
+    analysis: Analysis,
+) -> pl.DataFrame:
+    """The table of `regime_table`, with the digests of the data from the table of cells."""
+    digests = dict(cells.select("slice", "data_digest").unique().iter_rows())
+    return regime_table(members, thresholds, scaling, gain, analysis, digests)
+
+
 def _of_other_data(
     members: Iterable[Mapping[str, Any]], digests: Mapping[str, str]
 ) -> set[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """Similarity of the representations (CKA) and of the functions of networks, for all pairs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,6 @@ FUNCTION_SCHEMA = (
     )
     | _CERTAINTY
 )
-
-
-def best_of_trained(thresholds: Path, arrays: Iterable[Path]) -> pl.DataFrame:
-    """The rows of the best eta of a study that have artifacts, which the cells of a toy have not.
-
-    Args:
-        thresholds: the table's file.
-        arrays: files of the cells that are artifacts.
-    """
-    trained = {"/".join(Path(path).parts[-3:-1]) for path in arrays}
-    return best_cells(pl.read_parquet(thresholds)).filter(pl.col("cell").is_in(trained))
 
 
 def similarity_table(

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.analysis import theory
-from gammascape.analysis.budget import Losses
+from gammascape.analysis.budget import Losses, budget_table
 from gammascape.analysis.cells import CELL_SCHEMA, judgement
 from gammascape.analysis.curves import History, curves_of
 from gammascape.analysis.thresholds import best_cells
@@ -89,6 +89,13 @@ def toy_histories(cells: pl.DataFrame, depth: int) -> Iterator[Losses]:
             zero = thin(np.full(steps, float(theory.loss_of(0.0, loss))))["loss"]
             for history in map(thin, losses):
                 yield {**history, "zero_loss": zero}
+
+
+def toy_budget_table(
+    cells: pl.DataFrame, depth_exponent: int, thresholds: Thresholds
+) -> pl.DataFrame:
+    """The table of `analysis.budget.budget_table` for a slice of a toy."""
+    return budget_table(cells, toy_histories(cells, depth_exponent), depth_exponent, thresholds)
 
 
 def toy_curve_table(thresholds: pl.DataFrame) -> pl.DataFrame:

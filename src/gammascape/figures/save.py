@@ -51,8 +51,9 @@ def save(
     page = offline_html(spec, _VEGA_LITE)
     heading = f"<title>{escape(visible(words.get('title', 'Chart')))}</title>"
     page = page.replace("<title>Chart</title>", heading, 1)
-    svg = _renumbered(vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE))
-    png = vl_convert.vegalite_to_png(spec, vl_version=_VEGA_LITE, ppi=PIXELS_PER_INCH)
+    # Vega lays out the figure once; the PNG has the bytes that `vegalite_to_png` gives.
+    drawn = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
+    svg, png = _renumbered(drawn), vl_convert.svg_to_png(drawn, ppi=PIXELS_PER_INCH)
     if usermeta:
         page, svg, png = (
             mark_html(page, usermeta),

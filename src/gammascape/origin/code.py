@@ -13,17 +13,24 @@ import gammascape
 PACKAGE = Path(gammascape.__file__).parent
 CELL_MODULES = ("numerics.py", "usercode.py", "data", "models", "measure", "training")
 """What decides the numbers of a cell, and how it is written."""
-TABLE_MODULES = ("analysis", "measure/outcome.py", "study/edges.py", "training/history.py")
-FIGURE_MODULES = ("figures", "origin/mark.py")
+COMPOSING = (
+    "analysis",
+    "figures",
+    "measure",
+    "study/edges.py",
+    "training/history.py",
+    "origin/mark.py",
+)
+"""What decides the content of a table, a figure or a page if its function imports it, see `closure`."""
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cell": CELL_MODULES,
     "data": DATA_MODULES,
-    "table": TABLE_MODULES,
-    "figure": FIGURE_MODULES,
-    "page": FIGURE_MODULES,
+    "table": COMPOSING,
+    "figure": COMPOSING,
+    "page": COMPOSING,
 }
-"""What decides the content of an artifact, by its kind."""
+"""What may decide the content of an artifact, by its kind."""
 _APART = {"data": ("data/prepare", "data/writer.py")}
 """Within the first, the others make data and no cells."""
 _DIGITS = 12
@@ -51,14 +58,62 @@ def modules_of(*parts: str) -> Mapping[str, str]:
 
 def meaning(file: Path) -> str:
     """First digits of the sha256 of the syntax tree of a file of Python, or of the text of a template."""
-    content = file.read_bytes()
-    if file.suffix == ".py":
-        content = ast.dump(ast.parse(content)).encode()
+    content = ast.dump(_tree(file)).encode() if file.suffix == ".py" else file.read_bytes()
     return hashlib.sha256(content).hexdigest()[:_DIGITS]
 
 
 def _has_code(file: Path) -> bool:
     return file.suffix in (".py", ".j2")
+
+
+@cache
+def closure(*names: str) -> tuple[str, ...]:
+    """Modules, named as in an import, and all modules of COMPOSING that they import, relative to the library.
+
+    Imports are read, not run. A package counts where something is imported from it that is no module of it, and
+    with it its templates.
+    """
+    found: set[str] = set()
+    pending = [path for name in names if (path := _place(name))]
+    while pending:
+        path = pending.pop()
+        if path not in found and path.startswith(COMPOSING):
+            file = PACKAGE / path
+            found.add(path)
+            pending += _imported(file)
+            if file.name == "__init__.py":
+                found |= {t.relative_to(PACKAGE).as_posix() for t in file.parent.glob("*.j2")}
+    return tuple(sorted(found))
+
+
+def _imported(file: Path) -> list[str]:
+    names: list[str | None] = []
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Import):
+            names += [_place(alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            package = _place(node.module)
+            names += [_place(f"{node.module}.{alias.name}") or package for alias in node.names]
+    return [name for name in names if name]
+
+
+def _place(name: str) -> str | None:
+    """Path of a module of the library, relative to it; None for anything else."""
+    first, *parts = name.split(".")
+    if first != PACKAGE.name or not parts:
+        return None
+    path = PACKAGE.joinpath(*parts)
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file.relative_to(PACKAGE).as_posix() if file.is_file() else None
+
+
+@cache
+def _parsed(file: Path, changed: int) -> ast.Module:
+    return ast.parse(file.read_bytes())
+
+
+def _tree(file: Path) -> ast.Module:
+    return _parsed(file, file.stat().st_mtime_ns)
 
 
 def fingerprint(*parts: str) -> str:

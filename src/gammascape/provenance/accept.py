@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gammascape.catalogue import modules_behind
 from gammascape.origin import Manifest, fingerprint, read_manifest, utc_now, write_manifest
-from gammascape.origin.code import MODULES
 from gammascape.provenance.current import BY_CODE, SCRIPTS, Results
 from gammascape.provenance.locate import NAMES, find_here
 from gammascape.provenance.project import (
@@ -101,7 +101,7 @@ def accept(path: Path, reason: str, script: str | None = None) -> bool:
     entry = {
         "at": utc_now(),
         "reason": reason.strip(),
-        "source_sha256": fingerprint(*MODULES[manifest.kind]),
+        "source_sha256": fingerprint(*modules_behind(manifest)),
     }
     entry |= {"script": script} if script is not None else {}
     before = path.stat()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammascape.catalogue import Artifact, index_page, outputs_of, rules_of
+from gammascape.catalogue import Artifact, index_page, outputs_of, place_of
 from gammascape.catalogue import everything as catalogue_of
 from gammascape.origin import Manifest
 from gammascape.provenance.artifact import CELLS
@@ -29,8 +29,6 @@ _DEVICE_KEYS = (
 )
 _MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")
-_OF_THE_STUDY = ("combine", "regimes", "claims", "along_factor", "provenance", "index")
-"""Rules whose inputs, and not their cells alone, follow from what the study asks for."""
 _NAMED = 3
 """Inputs that are named in a finding."""
 
@@ -113,20 +111,20 @@ def _against_rules(
     link: Link, manifest: Manifest, plan: Plan | None, catalogue: Mapping[str, Artifact]
 ) -> Iterator[tuple[str, Finding]]:
     """Hold what a manifest says against what makes an artifact of its name, and against the study."""
-    place = rules_of(link.name)
+    place = place_of(link.name)
     if place is None:
         yield link.path, Finding("unknown origin", "no rule makes an artifact of this name")
         return
-    kind, rules = place
+    kind, entry = place
     outputs = {Path(path).name for path in outputs_of(kind, link.name)}
-    if manifest.kind != kind or manifest.rule not in rules:
+    if manifest.kind != kind or manifest.rule != entry.stage:
         text = f"its manifest says {manifest.kind} of rule {manifest.rule}, "
-        text += f"what stands here is a {kind} of {' or '.join(sorted(rules))}"
+        text += f"what stands here is a {kind} of {entry.stage}"
         yield link.path, Finding("misplaced", text)
     elif {file.path for file in manifest.outputs} != outputs:
         text = f"its manifest does not name its files, {', '.join(sorted(outputs))}"
         yield link.path, Finding("altered", text)
-    if not manifest.inputs and manifest.rule != "toy_cells":
+    if not manifest.inputs and "points" not in manifest.params:
         yield link.path, Finding("unknown origin", "its manifest says that it is made from nothing")
     if plan is not None:
         yield from _against_study(link, manifest, plan, catalogue)
@@ -152,8 +150,6 @@ def _against_study(
     if dict(item.wildcards) != wildcards:
         text = f"its manifest says {_listed(wildcards)}, its place {_listed(item.wildcards)}"
         yield link.path, Finding("misplaced", text)
-    if item.rule != manifest.rule:
-        yield link.path, Finding("study changed", f"{said} makes it by the rule {item.rule}")
     # What a manifest holds has been JSON, which has no tuples.
     for changed in _differences(params, json.loads(json.dumps(dict(item.params)))):
         yield link.path, Finding("study changed", f"{said} has another value of {changed}")
@@ -165,10 +161,12 @@ def _against_study(
         else:
             yield link.path, Finding("study changed", f"{said} does not make it from {path}")
     lacking = wanted - had
-    if not item.chooses and (cells := sorted(_short(path) for path in filter(_is_cell, lacking))):
+    if not item.entry.chooses and (
+        cells := sorted(_short(path) for path in filter(_is_cell, lacking))
+    ):
         text = f"{said} has {len(cells):,} more cells for it, like {cells[0]}"
         yield link.path, Finding("study changed", text)
-    kind: FindingKind = "study changed" if item.rule in _OF_THE_STUDY else "altered"
+    kind: FindingKind = "study changed" if item.entry.follows_study else "altered"
     for words, paths in (("makes it from", lacking), ("does not make it from", had - wanted)):
         if others := sorted(path for path in paths if not _is_cell(path)):
             yield link.path, Finding(kind, f"{said} {words} {', '.join(others[:_NAMED])}")

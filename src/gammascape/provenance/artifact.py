@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from gammascape.analysis.cells import TableError, open_arrays, read_table
+from gammascape.catalogue import modules_behind
 from gammascape.measure.outcome import Thresholds, facts_of, judge
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.origin import Manifest, fingerprint, modules_of
-from gammascape.origin.code import MODULES
 from gammascape.origin.inside import OutsideError, inside, read_object, short
 from gammascape.origin.manifest import FILE_NAME
 from gammascape.origin.mark import read_mark
@@ -95,7 +95,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
         # To read all arrays would take as long as to hash them.
         read = not wrong and not hashes.trusting
         yield from _cell_findings(place, manifest, folder, with_arrays=read)
-    if manifest.rule == "cells" and whole:
+    if "/tables/cells/" in manifest.name and "points" not in manifest.params and whole:
         yield from _table_findings(manifest, folder / whole[0])
     if manifest.kind == "figure":
         yield from _figure_findings(manifest, folder, whole)
@@ -217,7 +217,7 @@ def _figure_findings(manifest: Manifest, folder: Path, names: Sequence[str]) -> 
 
 
 def _code_findings(manifest: Manifest) -> Iterator[Finding]:
-    code, parts = manifest.code, MODULES[manifest.kind]
+    code, parts = manifest.code, modules_behind(manifest)
     now = fingerprint(*parts)
     for entry in manifest.accepted:
         yield Finding("accepted", f"accepted at {entry['at']}: {entry['reason']}")

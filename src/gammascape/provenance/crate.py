@@ -309,7 +309,7 @@ def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> En
         hasPart=members,
     )
     builder.crate.root_dataset.append_to("mentions", collection)
-    if table.rule == "cells":
+    if "/tables/cells/" in table.name:
         data = _data(builder, manifests.values())
         seconds = sum(float(manifest.cost["seconds"]) for manifest in manifests.values())
         usage = builder.entity(

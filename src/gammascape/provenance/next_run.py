@@ -158,31 +158,36 @@ def _made(results: Results, jobs: Iterable[Job]) -> dict[str, Counter[str]]:
 
 
 def _cause(results: Results, job: Job) -> str:
-    """Why one table, figure or page is made: the cause nearest to the user's doing."""
-    causes, path = job.causes, Path(job.output[0]).with_suffix(".manifest.json")
-    item = results.catalogue.get(path.as_posix())
+    """Why the tables or figures of a stage, or a page, are made: the cause nearest to the user's doing."""
+    causes = job.causes
+    items = [item for path in job.output if (item := results.catalogue.get(path))]
     if "missing" in causes:
-        whole = (item is None or path.is_file()) and len(_files(causes["missing"])) < len(
-            job.output
-        )
+        lacking = _files(causes["missing"])
+        gone = [item for item in items if not {*item.outputs}.isdisjoint(lacking)]
+        known = not gone or any(Path(item.manifest).is_file() for item in gone)
+        whole = known and len(lacking) < len(job.output)
         return "files are missing" if whole else "not there yet"
     if "incomplete" in causes:
         return "left half-made"
-    # Once a job follows another one, Snakemake looks for no further reason; the manifest shows it.
-    kinds = results.differing.get(path.as_posix(), {})
-    for kind, words in kinds.items():
-        match kind:
-            case "damaged":
-                return f"not what was made: {words}"
-            case "params":
-                return f"parameters changed: {words}"
-            case "code":
-                made = "tables" if item is None or item.kind == "table" else "figures"
-                return f"code of {made} changed: {words}"
-            case "inputs" if "follows" not in causes:
-                return words
+    # Once a job follows another one, Snakemake looks for no further reason; the manifests show it.
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        for kind, words in results.differing.get(item.manifest, {}).items():
+            kinds[kind] += [words] if words not in kinds[kind] else []
+    if "damaged" in kinds:
+        return f"not what was made: {', '.join(kinds['damaged'])}"
+    if "params" in kinds:
+        return f"parameters changed: {', '.join(kinds['params'])}"
+    if "code" in kinds:
+        names = {name for words in kinds["code"] for name in words.split(", ")}
+        made = "tables" if items[0].kind == "table" else "figures"
+        return f"code of {made} changed: {', '.join(sorted(names))}"
+    if "inputs" in kinds and "follows" not in causes:
+        return ", ".join(kinds["inputs"])
     if "params" in causes:
         return "parameters changed: see `snakemake -n`"
+    if "rule" in kinds:
+        return ", ".join(kinds["rule"])
     if "script" in causes or "script" in kinds:
         return "its script changed"
     if "inputs" in causes:

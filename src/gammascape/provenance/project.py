@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gammascape.catalogue import modules_behind
 from gammascape.origin import Manifest, ManifestError, fingerprint, modules_of, read_manifest
-from gammascape.origin.code import MODULES
 from gammascape.origin.inside import inside_project
 from gammascape.provenance.artifact import changed_modules
 from gammascape.study import Study, StudyError, load_study
@@ -96,7 +96,7 @@ def previous_cells(study: str) -> set[str]:
 
 def code_changes(manifest: Manifest) -> list[str]:
     """Modules that differ from those that made an artifact; none if the code is accepted for it."""
-    parts = MODULES[manifest.kind]
+    parts = modules_behind(manifest)
     current = fingerprint(*parts)
     if current in {manifest.code["source_sha256"], *accepted_code(manifest)}:
         return []

@@ -54,8 +54,8 @@ class _Files(list[str]):
         )
         self.__dict__.update(named)
 
-    def get(self, name: str) -> Any:
-        return self.__dict__.get(name)
+    def items(self) -> Any:
+        return self.__dict__.items()
 
 
 class _Named(dict[str, Any]):
@@ -77,15 +77,16 @@ def run_rule(item: Artifact, drawn_as: Manifest | None = None) -> None:
     Path(item.manifest).parent.mkdir(parents=True, exist_ok=True)
     job = SimpleNamespace(
         rule=item.rule,
+        again=True,
         input=_Files(item.inputs),
         output=_Files({"files": item.outputs, "manifest": item.manifest}),
         wildcards=_Named(item.wildcards),
-        params=_Named(item.params),
+        params=_Named(item.params if item.kind == "page" else {"given": item.params}),
         log=[f"results/logs/{item.rule}.log"],
         drawn_as=drawn_as,
     )
     scripts = SCRIPTS if SCRIPTS.is_dir() else Path("workflow/scripts")
-    runpy.run_path(str(scripts / f"{item.rule}.py"), {"snakemake": job})
+    runpy.run_path(str(scripts / item.script), {"snakemake": job})
 
 
 def below(catalogue: Mapping[str, Artifact], manifest: str) -> list[Artifact]:

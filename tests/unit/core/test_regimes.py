@@ -11,6 +11,7 @@ import pytest
 from gammascape.analysis.gain import GAIN_SCHEMA
 from gammascape.analysis.regimes import REGIME_SCHEMA, regime_table, trend_table
 from gammascape.analysis.scaling import scaling_table
+from gammascape.catalogue import figures_of, tables_of
 from gammascape.study import Analysis, load_study
 from gammascape.study.factors import members
 from gammascape.workflow import load_plan
@@ -90,15 +91,17 @@ def test_an_endless_stream_has_as_many_samples_as_are_drawn(tmp_path: Path) -> N
 def test_a_study_without_such_slices_has_no_tables_and_figures_for_them(tmp_path: Path) -> None:
     study(tmp_path, {"model": "[a, net]", "dataset": "clean"})
     plan = load_plan({"study": str(tmp_path / "s.yaml")})
-    assert not {"regimes", "trends"} & set(plan.tables("s"))
+    assert not {"regimes", "trends"} & set(tables_of(plan, "s"))
     study(tmp_path, {"model": "[a, b]", "dataset": "[clean, noisy]"})
     plan = load_plan({"study": str(tmp_path / "s.yaml")})
-    assert plan.tables("s")[-2:] == ["regimes", "trends"]
-    stems = [stem.rsplit("/", 1)[1] for stem in plan.figures("s")]
+    assert tables_of(plan, "s")[-3:] == ["regimes", "trends", "claims"]
+    stems = [stem.rsplit("/", 1)[1] for stem in figures_of(plan, "s")]
     assert {"depth", "label_noise"} < set(stems)
     assert not {"batch_size", "training_samples"} & set(stems)
-    given = plan.compared_params("s")
-    assert {type(value) for member in given["members"] for value in member.values()} == {str, float}
+    assert {type(value) for member in plan.members("s") for value in member.values()} == {
+        str,
+        float,
+    }
 
 
 def planted(

@@ -8,12 +8,11 @@ from typing import cast
 
 import numpy as np
 
-from gammascape.catalogue import everything
+from gammascape.catalogue import everything, fingerprints
 from gammascape.data import Dataset
 from gammascape.measure.outcome import Facts
 from gammascape.models import Model
 from gammascape.origin import utc_now
-from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES, fingerprint
 from gammascape.provenance.remake import run_rule
 from gammascape.study import Cell
 from gammascape.training.artifact import Origin, make_arrays, make_summary, write_cell
@@ -70,8 +69,8 @@ def write_results(plan: Plan, *, tables: bool = True, figures: bool = True) -> N
     """All that the workflow would make of a plan, in the current folder."""
     for path, cell in plan.cells.items():
         write_synthetic_cell(Path("results/cells") / path, cell)
-    write_if_changed(Path("results/.fingerprints/analysis.sha256"), fingerprint(*TABLE_MODULES))
-    write_if_changed(Path("results/.fingerprints/figures.sha256"), fingerprint(*FIGURE_MODULES))
+    for name, content in fingerprints().items():
+        write_if_changed(Path(name), content)
     made = ("table",) * tables + ("figure", "page") * figures
     for item in everything(plan).values():
         if item.kind in made:

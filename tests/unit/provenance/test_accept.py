@@ -73,8 +73,8 @@ def test_what_has_other_parameters_is_refused_with_all_that_is_made_of_it(
 
 def test_an_accepted_script_is_current(project: Path) -> None:
     path = Path(f"{TABLES}/scaling/{SLICE}.manifest.json")
-    script = Path("workflow/scripts/scaling.py")
+    script = Path("workflow/scripts/tables.py")
     script.write_text(script.read_text() + "print()\n")
-    assert Results(open_project(), SCRIPTS).differing[path.as_posix()] == {"script": "scaling"}
-    assert main(["accept", str(path), "--reason", "prints"]) == 0
+    assert Results(open_project(), SCRIPTS).differing[path.as_posix()] == {"script": "tables.py"}
+    assert main(["accept", "--all", "--reason", "prints"]) == 0
     assert path.as_posix() not in Results(open_project(), SCRIPTS).differing

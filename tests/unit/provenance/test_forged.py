@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from gammascape.analysis.seal import SealTree
-from gammascape.catalogue import artifacts
+from gammascape.catalogue import artifacts, everything
 from gammascape.cli import main
 from gammascape.origin import file_of, read_manifest, write_manifest
 from gammascape.origin.mark import Mark, mark_svg, read_mark
@@ -48,14 +48,27 @@ def make_with(study: str, stem: str) -> None:
     path.write_text(before)
 
 
+def test_the_audit_names_everything_whose_parameters_are_not_those_of_the_study(
+    project: Path,
+) -> None:
+    catalogue = everything(plan_of())
+    for path, item in catalogue.items():
+        name = next(iter(item.params), "forged")
+        rewrite(project / path, lambda m, name=name: m["record"]["params"].update({name: "x"}))
+    links = audit_all(project).links
+    for path in catalogue:
+        said = {f.text for f in links[path].findings if f.kind == "study changed"}
+        assert any("has another value of" in text for text in said), path
+
+
 @pytest.mark.parametrize(
-    "stem", ["tables/performance", "tables/dynamics", "tables/claims", "tables/regimes"]
+    "stem", ["tables/performance", "tables/dynamics_scaling", "tables/claims", "tables/regimes"]
 )
 def test_a_table_of_the_study_made_under_another_confidence(project: Path, stem: str) -> None:
     make_with(Path("config/studies/tiny.yaml").read_text() + CONFIDENCE, stem)
     (chain,) = audit([Path(f"results/tiny/{stem}.parquet")])
     said = {f.text for f in chain.links[f"results/tiny/{stem}.manifest.json"].findings}
-    assert any(text.endswith("analysis.confidence") for text in said), said
+    assert any(text.endswith("confidence") for text in said), said
 
 
 def test_a_page_that_shows_another_description(project: Path) -> None:
@@ -109,7 +122,7 @@ def test_a_figure_made_from_nothing(root: Path, with_study: bool) -> None:
     [
         (FIGURE, lambda m: m.update(rule="exponents"), "misplaced"),
         (FIGURE, lambda m: m.update(kind="page"), "misplaced"),
-        (TABLE, lambda m: m.update(rule="toy_cells"), "study changed"),
+        (TABLE, lambda m: m.update(rule="edges"), "misplaced"),
         (TABLE, lambda m: m["record"]["wildcards"].update(study="other"), "misplaced"),
         (TABLES[1], lambda m: m["inputs"].clear(), "unknown origin"),
         (TABLES[2], lambda m: m["inputs"][0].update(path=f"{TABLE}.manifest.json"), "altered"),

@@ -1,10 +1,12 @@
 """What the next run would make, and why, from given jobs of Snakemake."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gammascape.catalogue import TABLES, everything
 from gammascape.origin import fingerprint, read_manifest, write_manifest
 from gammascape.origin.code import CELL_MODULES
 from gammascape.provenance.dryrun import Job
@@ -118,7 +120,7 @@ def test_cells_of_other_training_code_are_information_and_no_job(project: Path) 
 def table_job(reason: str) -> Job:
     stem = "results/tiny/tables/scaling/small-digits-mse-B16-T30"
     names = {"study": "tiny", "slice": "small-digits-mse-B16-T30"}
-    return Job("scaling", names, (f"{stem}.parquet", f"{stem}.manifest.json"), reason)
+    return Job("edges", names, (f"{stem}.parquet", f"{stem}.manifest.json"), reason)
 
 
 def causes(*jobs: Job) -> dict[str, dict[str, int]]:
@@ -126,25 +128,46 @@ def causes(*jobs: Job) -> dict[str, dict[str, int]]:
 
 
 def test_a_table_stale_by_code_names_the_module(project: Path) -> None:
-    job = table_job("Updated input files: results/.fingerprints/analysis.sha256")
+    job = table_job("Updated input files: results/.fingerprints/edges.sha256")
     change_code(Path(job.output[1]), "analysis/scaling.py")
-    assert causes(job) == {"code of tables changed: analysis/scaling.py": {"scaling": 1}}
+    assert causes(job) == {"code of tables changed: analysis/scaling.py": {"edges": 1}}
 
 
 def test_a_figure_whose_files_are_gone_is_told_from_one_that_was_never_made(project: Path) -> None:
     stem = "results/tiny/figures/edges"
     files = (f"{stem}.svg", f"{stem}.png", f"{stem}.manifest.json")
-    job = Job("edges", {"study": "tiny"}, files, f"Missing output files: {files[0]}, {files[1]}")
-    assert causes(job) == {"files are missing": {"edges": 1}}
+    job = Job(
+        "draw_edges", {"study": "tiny"}, files, f"Missing output files: {files[0]}, {files[1]}"
+    )
+    assert causes(job) == {"files are missing": {"draw_edges": 1}}
     job = replace(job, reason=f"Missing output files: {', '.join(files)}")
-    assert causes(job) == {"not there yet": {"edges": 1}}
+    assert causes(job) == {"not there yet": {"draw_edges": 1}}
 
 
 def test_a_table_with_other_parameters_names_the_parameter(project: Path) -> None:
     with Path("config/studies/tiny.yaml").open("a") as file:
         file.write("analysis: {bootstrap: 500}\n")
     job = table_job("Forced execution")
-    assert causes(job) == {"parameters changed: analysis.bootstrap 2000 -> 500": {"scaling": 1}}
+    assert causes(job) == {"parameters changed: analysis.bootstrap 2000 -> 500": {"edges": 1}}
+
+
+@pytest.mark.parametrize("name", [n for n, e in TABLES.items() if e.params and n != "observables"])
+def test_every_table_with_other_parameters_names_them(project: Path, name: str) -> None:
+    # A study without measurements has no table of observables; its labels are those of cells.
+    item = next(
+        item
+        for item in everything(open_project()).values()
+        if item.entry in (TABLES[name], TABLES[name].toy)
+    )
+    path = Path(item.manifest)
+    content = json.loads(path.read_text())
+    first = next(iter(content["record"]["params"]))
+    content["record"]["params"][first] = "of old"
+    path.write_text(json.dumps(content))
+    job = Job(item.rule, dict(item.wildcards), (*item.outputs, item.manifest), "Forced execution")
+    ((cause, counts),) = causes(job).items()
+    assert cause.startswith(f"parameters changed: {first}")
+    assert counts == {item.rule: 1}
 
 
 def test_the_time_is_that_of_cells_alike_and_else_by_operations(project: Path) -> None:

@@ -22,7 +22,7 @@ _NOTHING = {
 
 
 def along_factor(
-    factor: str, regimes: pl.DataFrame, trends: pl.DataFrame, performance: pl.DataFrame
+    factor: str, regimes: pl.DataFrame, trends: pl.DataFrame, performance: pl.DataFrame | None
 ) -> ChartType:
     """Chart of one factor, a row of panels for each group of slices that are otherwise equal.
 
@@ -35,7 +35,7 @@ def along_factor(
         factor: one of these.
         regimes: the table `regimes` of the study.
         trends: the table `trends`.
-        performance: the table `performance`; empty for toys.
+        performance: the table `performance`; None for toys.
     """
     rows = regimes.filter(factor=factor)
     left_out = rows.filter(quantity=LEFT_OUT)["slice"].unique(maintain_order=True).to_list()

@@ -9,7 +9,9 @@ from gammascape.figures.along.axis import FACTORS, MEASURES, axis_of, dodged, na
 from gammascape.figures.tables import around, extent
 
 
-def data(factor: str, rows: pl.DataFrame, performance: pl.DataFrame) -> ChartType | None:
+def data(factor: str, rows: pl.DataFrame, performance: pl.DataFrame | None) -> ChartType | None:
+    if performance is None:
+        return None
     slices = rows.select("slice", "factor_value").unique()
     reached = performance.filter(pl.col("budget") == pl.col("steps"), pl.col("value").is_not_null())
     reached = reached.join(slices, on="slice")
