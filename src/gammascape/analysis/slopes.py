@@ -30,12 +30,12 @@ Floats = NDArray[np.float64]
 
 NOISE = 0.1
 """Median of the prior of the noise of cells, in decades."""
-RATIOS = (0.0, 1.0, 4.0)
-"""Standard deviations of what gammas, and slopes of seeds, may add, in those of the noise."""
+RATIOS = {0.0: 0.4, 1.0: 0.2, 4.0: 0.25, 16.0: 0.15}
+"""Prior of the deviations, in standard deviations of the noise, and of the slopes of seeds, in errors of one seed's."""
 LEAST_GAMMAS = 3
 """Two gammas lie on a line whatever they are."""
 _NODES = 12
-_ROUNDS, _DAMPING, _ENOUGH = 60, 0.7, 1e-4
+_ROUNDS, _DAMPING, _ENOUGH = 40, 0.8, 1e-3
 _FLAT, _NONE = 1e2, 1e-3
 
 
@@ -142,7 +142,7 @@ def fit_slope(
     if several:
         own = np.eye(len(seeds))[of]
         at = np.eye(len(np.unique(x)))[np.unique(x, return_inverse=True)[1]]
-        columns += [*own.T, *(own.T * away / spread), *at.T]
+        columns += [*own.T, *(own.T * away / (spread * np.sqrt(at.shape[1]))), *at.T]
         sizes = [len(seeds), len(seeds), at.shape[1]]
     else:
         sizes = [0, 0, 0]
@@ -198,17 +198,18 @@ def _solve(
     # The noise lies between what the cells could hide, or the share that the other scatters leave of the residuals,
     # and what these residuals could come from: few points do not tell.
     highest = np.hypot(residual, typical / 3) * np.sqrt(freedom / chdtri(freedom, 0.999))
-    lowest = max(residual / (6 if sum(sizes) else 3), typical / 12)
+    lowest = max(residual / (20 if sum(sizes) else 3), typical / 12)
     if typical:
         highest = min(highest, NOISE * np.exp(3.0))
     noise = np.geomspace(min(lowest, highest / 2), highest, _NODES)
     several = sum(sizes) > 0
-    ratios = RATIOS if several else (0.0,)
+    ratios = RATIOS if several else {0.0: 1.0}
     levels = (0.0, 1.0) if several and typical else (1.0,)
-    noise, of_seed, of_gamma, free = (
-        part.ravel() for part in np.meshgrid(noise, ratios, ratios, levels, indexing="ij")
-    )
-    log_prior = -((np.log(noise / NOISE)) ** 2) / 2 if typical else np.zeros_like(noise)
+    grid = np.meshgrid(noise, list(ratios), list(ratios), levels, indexing="ij")
+    noise, of_seed, of_gamma, free = (part.ravel() for part in grid)
+    log_prior = np.log([ratios[a] * ratios[b] for a, b in zip(of_seed, of_gamma, strict=True)])
+    if typical:
+        log_prior -= np.log(noise / NOISE) ** 2 / 2
     unit = float(np.ptp(middle)) + typical + residual
     scales = [np.full((len(noise), flat), _FLAT * unit)]
     for size, scale in zip(sizes, (free * unit, of_seed * noise, of_gamma * noise), strict=True):
