@@ -29,7 +29,7 @@ def choose_elsewhere(
 
     Args:
         scores: one row for each network: `key`, seed, data_seed, `options` and `value`; other columns are kept.
-        key: columns within which is chosen, without seeds.
+        key: columns within which is chosen, at least one, without seeds.
         options: columns of what is chosen: eta, or gamma and eta.
         higher_is_better: whether the highest `value` is best.
 
@@ -90,21 +90,15 @@ def gain_interval(
         Gain, in units of `value` and positive if better, and its ends, None for one seed; None without the
         reference, or another gamma.
     """
-    kinds = [
-        scores.filter(pl.col("gamma_log10") == reference),
-        scores.filter(pl.col("gamma_log10") != reference),
-    ]
-    if any(part.is_empty() for part in kinds):
-        return None
-    base, best = (
-        choose_elsewhere(
-            part.select("gamma_log10", "eta_log10", *_SEED, "value"),
-            [],
-            ["gamma_log10", "eta_log10"],
-            higher_is_better=higher_is_better,
-        )
-        for part in kinds
+    chosen = choose_elsewhere(
+        scores.with_columns(at_reference=pl.col("gamma_log10") == reference),
+        ["at_reference"],
+        ["gamma_log10", "eta_log10"],
+        higher_is_better=higher_is_better,
     )
+    base, best = (chosen.filter(at_reference=at) for at in (True, False))
+    if base.is_empty() or best.is_empty():
+        return None
     both = base.join(best, on=_SEED).drop_nulls(["value", "value_right"])
     gains = (both["value_right"] - both["value"]).to_numpy() * (1 if higher_is_better else -1)
     return (float(gains.mean()), mean_interval(gains, confidence)) if len(gains) else None

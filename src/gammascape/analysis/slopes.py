@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 NOISE = 0.1
 """Median of the prior of the noise of cells, in decades."""
-RATIOS = {0.0: 0.4, 1.0: 0.2, 4.0: 0.25, 16.0: 0.15}
+RATIOS = {0.0: 0.45, 1.0: 0.2, 4.0: 0.22, 16.0: 0.13}
 """Prior of the deviations, in standard deviations of the noise, and of the slopes of seeds, in errors of one seed's."""
 LEAST_GAMMAS = 3
 """Two gammas lie on a line whatever they are."""
