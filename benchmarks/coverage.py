@@ -2,10 +2,10 @@
 
     python benchmarks/coverage.py [--quick] [--only slope] [--tables 200]
 
-Each row is a model, a design and two ways: `before` is a function of the tables as they were first made, `after` what
-replaces it. Covers: share of intervals that hold the truth, of nominal 95 %; its own error is 1.5 % for 200 tables.
-none: no interval is given. G gammas, S seeds, steps of eta in decades. Every row has its own random numbers. On one core
-the whole takes about ten minutes, --quick (20 tables) one.
+Each row is a model, a design and two ways: `before` is a function of the tables as they were first made,
+`after` what replaces it. Covers: share of intervals that hold the truth, of nominal 95 %; its own error is
+1.5 % for 200 tables. none: no interval is given. G gammas, S seeds, steps of eta in decades. Every row has
+its own random numbers. On one core the whole takes about ten minutes, --quick (20 tables) one.
 """
 
 import argparse
@@ -128,16 +128,14 @@ SCATTERS: dict[str, Scatter] = {
     "curve of 0.3 (not covered)": lambda rng, g, s: (
         _curve(g)[:, None] + rng.normal(0, 0.05, (len(g), s))
     ),
-    "curve of 0.3, known": lambda rng, g, s: (
-        _curve(g)[:, None] + rng.normal(0, 0.05, (len(g), s))
-    ),
+    "curve of 0.3, known": lambda rng, g, s: _curve(g)[:, None] + rng.normal(0, 0.05, (len(g), s)),
 }
 
 
 def slope_row(
     scatter: str, gammas: int, seeds: int, step: float, slope: float | None = None, top: float = 9
 ) -> Row:
-    """A slope of edges on a grid (step 0: values known exactly), of which those above `top` decades are unknown."""
+    """A slope of edges on a grid (step 0: known exactly), those above `top` decades unknown."""
     gamma = _GAMMAS[gammas]
     x, of = np.repeat(gamma, seeds), np.tile(np.arange(seeds), gammas)
     shape = np.repeat(_curve(gamma), seeds) if scatter.endswith("known") else 0.0
@@ -208,7 +206,7 @@ def _gain_before(best: pl.DataFrame, samples: int) -> Ends:
 
 
 def gain_row(etas: dict[float, int], seeds: int, samples: int, *, table: bool = False) -> Row:
-    """Points of accuracy gained over gamma = 1, where nothing is gained; `table`: gain_table, of held-out scores."""
+    """Gain over gamma = 1 where there is none, in points; `table`: gain_table of held-out scores."""
 
     def trial(rng: np.random.Generator) -> Trial:
         scores = _accuracies(rng, etas, seeds, samples)
@@ -251,7 +249,10 @@ def share_row(seeds: int, runs: int, share: float) -> Row:
         return before, share_interval(counts, np.full(seeds, runs), CONFIDENCE), share
 
     return Row(
-        "share", f"{share:g}, runs of a seed correlated 0.5", f"S = {seeds}, {runs} runs each", trial
+        "share",
+        f"{share:g}, runs of a seed correlated 0.5",
+        f"S = {seeds}, {runs} runs each",
+        trial,
     )
 
 
@@ -303,8 +304,10 @@ def _grid(kind: str, rng: np.random.Generator) -> Floats:
     if kind.startswith("1/"):
         step = 1 / float(kind[2:])
         return np.arange(start + phase * step, end, step)
-    turn = rng.uniform(-0.4, 0.4)
-    fine = {"fine below": (start, turn), "fine above": (turn, end), "fine around": (-0.4, 0.4)}[kind]
+    turn = rng.uniform(-1, 1)
+    fine = {"fine below": (start, turn), "fine above": (turn, end), "fine around": (-0.4, 0.4)}[
+        kind
+    ]
     coarse = np.arange(start + phase / 2, end, 1 / 2)
     inside = np.arange(fine[0] + rng.uniform() / 16, fine[1], 1 / 16)
     found: Floats = np.sort(
@@ -351,7 +354,7 @@ def edge_lines(tables: int, blur: float = 0.2, lines: int = 6) -> Iterator[str]:
 def verdict_lines(
     tables: int, claims: int = 26, depth: int = 3, gammas: int = 6, seeds: int = 3
 ) -> Iterator[str]:
-    """False "differs" among claims that all hold, and power for 2/L, as the bootstrap and as the likelihood say."""
+    """False "differs" among claims that all hold, and power for 2/L, before and after."""
     gamma = _GAMMAS[gammas]
     predicted, others = 2 / depth, [2 / (depth + 1), 2 / (depth - 1), 3 / depth]
     x, of = np.repeat(gamma, seeds), np.tile(np.arange(seeds), gammas)

@@ -1,9 +1,9 @@
-"""Scores of what was chosen elsewhere: the best of several is taken from some seeds, or half of the test set, and scored
-on others.
+"""Scores that survive a choice: made by some seeds, or half of a test set, and scored on others.
 
-The best of many equally good networks scores higher than they do, on the samples and the seed that it was chosen by. One
-that the other seeds chose does not: its score has the mean of what a user gets who chooses by that many seeds. Halves
-of the test set take the luck of samples out, not that of the network: they are what one seed can do, without an interval.
+The best of many equally good networks scores higher than they do, on the samples and the seed that it was
+chosen by. One that the other seeds chose does not: its score has the mean of what a user gets who chooses
+by that many seeds. Halves of the test set take the luck of samples out, not that of the network: they are
+what one seed can do, without an interval.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,10 @@ def choose_elsewhere(
 ) -> pl.DataFrame:
     """For each seed its score at the options that all other seeds together find best.
 
-    The others are averaged on the scale of `value`, so losses and steps are to be given as logarithms. Options that fewer
-    of the others have reached (null, as a target that is never met) come after those of more, and options that the
-    seed itself has no row of are not chosen. Of equal ones the smallest is taken.
+    The others are averaged on the scale of `value`, so losses and steps are to be given as logarithms.
+    Options that fewer of the others have reached (null, as a target that is never met) come after those of
+    more, and options that the seed itself has no row of are not chosen. Of equal ones the smallest is
+    taken.
 
     Args:
         scores: one row for each network: `key`, seed, data_seed, `options` and `value`; other columns are kept.
@@ -53,7 +54,7 @@ def choose_elsewhere(
 
 
 def crossed_halves(first: ArrayLike, second: ArrayLike) -> float:
-    """The score of the best option, chosen on one half of the test set and scored on the other, both ways, averaged.
+    """Score of the best option, chosen on one half of the test set and scored on the other; mean of both ways.
 
     Args:
         first, second: (options,) scores on the halves; the higher is the better.
@@ -76,9 +77,10 @@ def gain_interval(
 ) -> tuple[float, tuple[float, float] | None] | None:
     """What the gamma that other seeds choose is better than `reference`, and the interval of Student over seeds.
 
-    Gamma and eta are chosen together, and the eta of the reference apart, by the same seeds. The difference within a seed is
-    free of what all its networks share. It is that of a choice by one seed less, so a little smaller than of the
-    truly best gamma: by less than the interval's error where gammas lie closer than that.
+    Gamma and eta are chosen together, and the eta of the reference apart, by the same seeds. The difference
+    within a seed is free of what all its networks share. It is that of a choice by one seed less, so a
+    little smaller than of the truly best gamma: by less than the interval's error where gammas lie closer
+    than that.
 
     Args:
         scores: rows of one slice, measure and budget: gamma_log10, eta_log10, seed, data_seed, value.

@@ -4,8 +4,9 @@ An edge is the log10 eta at which half of the runs train. Along eta the probabil
 
     Phi((x - lower) / its blur) * Phi((upper - x) / its blur),        x = log10 eta,
 
-with a share of LAPSES of runs that do otherwise wherever they are. The end of an uninterrupted run of trained cells is no
-such level: where outcomes are mixed, the more cells are looked at the earlier is one of them untrained.
+with a share of LAPSES of runs that do otherwise wherever they are. The end of an uninterrupted run of
+trained cells is no such level: where outcomes are mixed, the more cells are looked at the earlier is one of
+them untrained.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class EdgeLevel:
 
     @property
     def cell(self) -> tuple[float, float]:
-        """What `analysis.slopes` takes: a bracket, or for mixed outcomes the estimate, whose error is part of its noise."""
+        """Input of `analysis.slopes`: the bracket, or of mixed outcomes the estimate."""
         return (self.at, self.at) if self.mixed else (self.low, self.high)
 
 
@@ -52,10 +53,11 @@ def edge_levels(
 ) -> list[dict[Side, EdgeLevel] | None]:
     """The two edges of each line of cells that differ in eta alone.
 
-    Outcomes of a line are mixed if cells at one side of an edge did what cells further on the other side did. If those
-    of no line are, the middle of a bracket is as good as any place in it. Else all lines have one blur, and each edge the
-    posterior of a flat prior (of the blur's logarithm, between 0.02 and 1 decade), given the other edge: a coarse
-    line, which shows no blur, has that of the others. Outcomes count as independent given the edges.
+    Outcomes of a line are mixed if cells at one side of an edge did what cells further on the other side
+    did. If those of no line are, the middle of a bracket is as good as any place in it. Else all lines have
+    one blur, and each edge the posterior of a flat prior (of the blur's logarithm, between 0.02 and 1
+    decade), given the other edge: a coarse line, which shows no blur, has that of the others. Outcomes
+    count as independent given the edges.
 
     Args:
         line: (cells,) any number that differs between lines.
@@ -81,7 +83,7 @@ def edge_levels(
                 _likelihood(sign * eta, trained, None if others is None else others[k])
                 for k, (eta, trained) in enumerate(known)
             ]
-            blurs = sum(_log_sum(log_likelihood) for _, log_likelihood in likelihoods)
+            blurs = np.sum([_log_sum(log_likelihood) for _, log_likelihood in likelihoods], 0)
             begun[side] = [
                 _posterior(*likelihood, blurs, bracket, confidence)
                 for likelihood, bracket in zip(likelihoods, found[side], strict=True)
@@ -115,7 +117,7 @@ class PooledLevel:
 def pooled_level(
     seed: ArrayLike, eta: ArrayLike, trained: ArrayLike, side: Side, confidence: float
 ) -> PooledLevel | None:
-    """The mean of the edges of seeds, whose runs are not independent: a seed trains further than another at any eta.
+    """Mean of the edges of seeds: their runs are not independent, as one seed trains further than another.
 
     Args:
         seed, eta, trained: (cells,)

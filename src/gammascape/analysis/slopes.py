@@ -1,22 +1,25 @@
-"""Intervals of slopes and of means of quantities that are known to lie in cells of a grid, for one seed or several.
+"""Intervals of slopes and means of quantities that lie in known cells of a grid, for one seed or several.
 
 The model of log10 y at log10 gamma x in seed s, with everything but the line normal around zero:
 
     y = intercept + slope x + level of s + (slope of s) x + (deviation at x, of all seeds) + noise
 
-Of y only its cell (lower, upper) is known: the likelihood is the probability of the cell, so the grid is used once, and
-a cell without an end (an edge outside of the sampled etas) counts for what it says. Where lower equals upper, y itself
-is known. The three scatters that one seed cannot tell apart (slopes of seeds, deviations, noise) are one with one seed.
+Of y only its cell (lower, upper) is known: the likelihood is the probability of the cell, so the grid is
+used once, and a cell without an end (an edge outside of the sampled etas) counts for what it says. Where
+lower equals upper, y itself is known. The three scatters that one seed cannot tell apart (slopes of seeds,
+deviations, noise) are one with one seed.
 
-Priors: slope and intercept are flat. The noise of cells is log-normal around NOISE with a factor of e^1 as its standard
-deviation (95 % between 0.014 and 0.74 decades): edges scatter by less than a decade about their law. It decides where
-three or four points know little of their own scatter, and is weak beside ten. The noise of values that are known
-exactly may have any unit: log-uniform. Deviations and slopes of seeds have one of RATIOS standard deviations of the
-noise each, all equally likely; levels of seeds are zero or free.
+Priors: slope and intercept are flat. The noise of cells is log-normal around NOISE with a factor of e^1 as
+its standard deviation (95 % between 0.014 and 0.74 decades): edges scatter by less than a decade about
+their law. It decides where three or four points know little of their own scatter, and is weak beside ten.
+The noise of values that are known exactly may have any unit: log-uniform. Deviations and slopes of seeds
+have one of RATIOS standard deviations of the noise each; levels of seeds are zero or
+free.
 
-Sums over a grid of scatters; at each of its nodes the integral over y is that of expectation propagation (Minka 2001;
-equations 3.51 to 3.74 of Rasmussen and Williams 2006), which is exact for values and accurate for cells. The posterior
-is then a mixture of normals: no random numbers. benchmarks/coverage.py tells how often the intervals hold the truth.
+Sums over a grid of scatters; at each of its nodes the integral over y is that of expectation propagation
+(Minka 2001; equations 3.51 to 3.74 of Rasmussen and Williams 2006), which is exact for values and accurate
+for cells. The posterior is then a mixture of normals: no random numbers. benchmarks/coverage.py tells how
+often the intervals hold the truth.
 """
 
 from dataclasses import dataclass
@@ -31,11 +34,12 @@ Floats = NDArray[np.float64]
 NOISE = 0.1
 """Median of the prior of the noise of cells, in decades."""
 RATIOS = {0.0: 0.45, 1.0: 0.2, 4.0: 0.22, 16.0: 0.13}
-"""Prior of the deviations, in standard deviations of the noise, and of the slopes of seeds, in errors of one seed's."""
+"""Prior of deviations, in units of the noise, and of slopes of seeds, in errors that noise gives one of them."""
 LEAST_GAMMAS = 3
 """Two gammas lie on a line whatever they are."""
 _NODES = 12
-_ROUNDS, _DAMPING, _ENOUGH = 40, 0.8, 1e-3
+_FIRST, _ROUNDS, _DAMPING, _ENOUGH = 3, 40, 0.8, 1e-3
+_UNLIKELY = 8.0
 _FLAT, _NONE = 1e2, 1e-3
 
 
@@ -121,9 +125,9 @@ def fit_slope(
     Returns:
         The fit; None with fewer than two gammas.
     """
-    x, lower, upper = (np.asarray(values, dtype=float) for values in (gamma, lower, upper))
-    lower, upper = lower - shape, upper - shape
-    bounded = np.isfinite(lower) & np.isfinite(upper)
+    x, offset = np.asarray(gamma, dtype=float), np.asarray(shape, dtype=float)
+    low, high = np.asarray(lower, dtype=float) - offset, np.asarray(upper, dtype=float) - offset
+    bounded = np.isfinite(low) & np.isfinite(high)
     gammas = len(np.unique(x[bounded]))
     seeds, of = np.unique(np.asarray(seed), return_inverse=True)
     if gammas < 2:
@@ -133,7 +137,7 @@ def fit_slope(
     away = x - centre
     if gammas < LEAST_GAMMAS:
         known = np.column_stack((away, np.ones_like(x)))[bounded]
-        middle = (lower + upper)[bounded] / 2
+        middle = (low + high)[bounded] / 2
         slope, level = np.linalg.lstsq(known, middle, rcond=None)[0]
         return Fit(float(slope), float(level - slope * centre), None, None, *counts, None)
     columns = [away, np.ones_like(x)]
@@ -146,27 +150,25 @@ def fit_slope(
         sizes = [len(seeds), len(seeds), at.shape[1]]
     else:
         sizes = [0, 0, 0]
-    posterior, level = _solve(np.column_stack(columns), sizes, lower, upper)
+    posterior, level = _solve(np.column_stack(columns), sizes, low, high)
     slope = posterior.mean()
     return Fit(slope, level - slope * centre, *posterior.interval(confidence), *counts, posterior)
 
 
 def fit_mean(lower: ArrayLike, upper: ArrayLike, confidence: float) -> Fit | None:
-    """The mean over seeds of what lies in cells, (seeds,) each: that of an edge, or of steps that some seeds never end.
+    """Mean over seeds of a quantity that lies in cells, (seeds,) each: an edge, or steps to a loss.
 
     Returns:
         The fit, without an interval for one seed; None if no cell has both ends.
     """
-    lower, upper = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
-    bounded = np.isfinite(lower) & np.isfinite(upper)
-    if not bounded.any():
+    low, high = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
+    middle = ((low + high) / 2)[np.isfinite(low) & np.isfinite(high)]
+    if not len(middle):
         return None
-    counts = 1, len(lower), int((~bounded).sum())
-    if bounded.sum() < 2:
-        return Fit(
-            float((lower + upper)[bounded][0] / 2), float("nan"), None, None, *counts, None
-        )
-    posterior, _ = _solve(np.ones((len(lower), 1)), [0, 0, 0], lower, upper)
+    counts = 1, len(low), len(low) - len(middle)
+    if len(middle) < 2:
+        return Fit(float(middle[0]), float("nan"), None, None, *counts, None)
+    posterior, _ = _solve(np.ones((len(low), 1)), [0, 0, 0], low, high)
     ends = posterior.interval(confidence)
     return Fit(posterior.mean(), float("nan"), *ends, *counts, posterior)
 
@@ -195,8 +197,8 @@ def _solve(
     residual = max(
         float(np.sqrt(rest @ rest / freedom)), 1e-7 * (1e-3 + float(np.ptp(middle)) + typical)
     )
-    # The noise lies between what the cells could hide, or the share that the other scatters leave of the residuals,
-    # and what these residuals could come from: few points do not tell.
+    # From what cells could hide, or the other scatters could leave of the residuals, to what the residuals
+    # could come from: few points hardly tell.
     highest = np.hypot(residual, typical / 3) * np.sqrt(freedom / chdtri(freedom, 0.999))
     lowest = max(residual / (20 if sum(sizes) else 3), typical / 12)
     if typical:
@@ -214,8 +216,13 @@ def _solve(
     scales = [np.full((len(noise), flat), _FLAT * unit)]
     for size, scale in zip(sizes, (free * unit, of_seed * noise, of_gamma * noise), strict=True):
         scales.append(np.repeat(np.maximum(scale, _NONE * noise)[:, None], size, 1))
+    away = lower - origin, upper - origin
+    # A few rounds tell which nodes have less than e^-8 of the best one's weight.
+    evidence, _, _ = _propagate(design, np.hstack(scales), noise, *away, _FIRST)
+    likely = evidence + log_prior > (evidence + log_prior).max() - _UNLIKELY
+    log_prior = log_prior[likely]
     evidence, means, variances = _propagate(
-        design, np.hstack(scales), noise, lower - origin, upper - origin
+        design, np.hstack(scales)[likely], noise[likely], *away, _ROUNDS
     )
     weights = np.exp(evidence + log_prior - (evidence + log_prior).max())
     weights /= weights.sum()
@@ -228,7 +235,7 @@ def _solve(
 
 
 def _propagate(
-    design: Floats, scales: Floats, noise: Floats, lower: Floats, upper: Floats
+    design: Floats, scales: Floats, noise: Floats, lower: Floats, upper: Floats, rounds: int
 ) -> tuple[Floats, Floats, Floats]:
     """Expectation propagation at each node.
 
@@ -243,12 +250,12 @@ def _propagate(
     """
     bounded = np.isfinite(lower) & np.isfinite(upper)
     variance = noise[:, None] ** 2
-    # A cell begins as its middle with the variance of a uniform draw from it, and a cell without an end as nothing.
+    # Start: the middle of a cell with the variance of a uniform draw; a cell without an end says nothing yet.
     middle = np.where(bounded, np.where(bounded, lower, 0) + np.where(bounded, upper, 0), 0) / 2
     width = np.where(bounded, upper - lower, np.inf)
     precision = np.where(bounded, 1 / (variance + width**2 / 12), 0.0)
     pull = precision * middle
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         covariance = np.linalg.inv(
             np.einsum("np,bn,nq->bpq", design, precision, design, optimize=True)
             + np.eye(design.shape[1]) / scales[:, None] ** 2

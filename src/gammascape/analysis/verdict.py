@@ -18,8 +18,9 @@ def judge_value(
 ) -> Verdict:
     """Judge a predicted value by an interval and what the value could be instead.
 
-    It differs if the interval lies further than `margin` from it. It agrees if that is not so and all alternatives lie
-    further than `margin` from the interval: something was excluded. Without alternatives nothing can be.
+    It differs if the interval lies further than `margin` from it. It agrees if that is not so and all
+    alternatives lie further than `margin` from the interval: something was excluded. Without alternatives
+    nothing can be.
 
     Args:
         predicted, alternatives: values of the law and of others.
@@ -33,7 +34,7 @@ def judge_value(
 
 
 def judge_above(low: float | None, high: float | None, bound: float = 0.0) -> Verdict:
-    """Judge a claim that a quantity lies above a bound, or is no worse than zero by a margin, the bound being less it."""
+    """Judge a claim that a quantity lies above a bound (less a margin: that it is no worse)."""
     if low is None or high is None:
         return "undecided"
     return "agrees" if low > bound else "differs" if high < bound else "undecided"
@@ -49,7 +50,7 @@ def p_differs(posterior: Posterior, predicted: float, margin: float) -> float:
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """p-values (claims,) adjusted for their number: among all claims that hold, one at or below a with chance at most a.
+    """Adjust p-values (claims,): with chance at most a, any claim that holds gets one of a or less.
 
     Step-down procedure of Holm (1979), whatever the dependence of the claims.
     """
@@ -70,8 +71,8 @@ def power(
 ) -> float:
     """How often a study like this one would say that the value agrees if it holds.
 
-    Its estimates would scatter around the predicted value as the posterior does around its mean, each with an interval
-    as wide as the one it has.
+    Its estimates would scatter around the predicted value as the posterior does around its mean, each with
+    an interval as wide as the one it has.
     """
     mean = posterior.mean()
     low, high = posterior.interval(confidence)
@@ -93,8 +94,8 @@ def share_interval(
 ) -> tuple[float, float] | None:
     """The interval of a share where runs of one seed go together.
 
-    The shares of seeds scatter by a beta distribution: the posterior of its mean under flat priors of the mean and of the
-    correlation of two runs of a seed.
+    The shares of seeds scatter by a beta distribution: the posterior of its mean under flat priors of the
+    mean and of the correlation of two runs of a seed.
 
     Args:
         successes, runs: (seeds,) each.
