@@ -18,8 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gammascape.analysis.choice import choose_elsewhere, gain_interval
-from gammascape.analysis.choice import mean_interval as mean_elsewhere
+from gammascape.analysis.choice import choose_elsewhere, chosen_interval, gain_interval
 from gammascape.analysis.claims import LEADING_ORDER
 from gammascape.analysis.claims import judge_value as judge_before
 from gammascape.analysis.edge_level import edge_levels, pooled_level
@@ -233,7 +232,7 @@ def performance_row(seeds: int) -> Row:
         scores = _accuracies(rng, {0.0: 6}, seeds, 10_000)
         best = scores.group_by("seed").agg(pl.col("value").max())["value"].to_numpy()
         held = choose_elsewhere(scores, ["gamma_log10"], ["eta_log10"], higher_is_better=True)
-        after = mean_elsewhere(held["value"].to_numpy(), CONFIDENCE)
+        after = chosen_interval(held["value"].to_numpy(), CONFIDENCE)
         return mean_interval(best, CONFIDENCE), after, 0.9
 
     return Row("accuracy", "best of 6 equal etas", f"S = {seeds}", trial)
