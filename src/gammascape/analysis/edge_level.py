@@ -26,7 +26,7 @@ LAPSES = 0.02
 ZONE = 2 * 1.2815515655446004
 """Width, in blurs, of the zone in which between 10 and 90 % of runs train."""
 _BLURS = np.geomspace(0.02, 1.0, 16)
-_CENTRES, _REACH, _ROUNDS = 241, 1.0, 3
+_CENTRES, _REACH, _ROUNDS = 161, 1.0, 3
 _MIRRORED: dict[Side, float] = {"lower": -1.0, "upper": 1.0}
 
 
@@ -80,7 +80,9 @@ def edge_levels(
         for side in mixed:
             sign, others = _MIRRORED[side], begun.get("lower" if side == "upper" else "upper")
             likelihoods = [
-                _likelihood(sign * eta, trained, None if others is None else others[k])
+                _likelihood(
+                    sign * eta, trained, found[side][k], None if others is None else others[k]
+                )
                 for k, (eta, trained) in enumerate(known)
             ]
             blurs = np.sum([_log_sum(log_likelihood) for _, log_likelihood in likelihoods], 0)
@@ -164,7 +166,7 @@ def _bracket(x: Floats, good: NDArray[np.bool_]) -> EdgeLevel:
 
 
 def _likelihood(
-    x: Floats, good: NDArray[np.bool_], other: EdgeLevel | None
+    x: Floats, good: NDArray[np.bool_], bracket: EdgeLevel, other: EdgeLevel | None
 ) -> tuple[Floats, Floats]:
     """Places of an upper edge, (centres,), and their log-likelihood with each blur, (centres, blurs).
 
@@ -177,7 +179,9 @@ def _likelihood(
     elif np.isfinite(other.at):
         # Mirrored: what is an upper edge of -x is a lower one of x.
         passed = _chance((x + other.at) / max(other.zone / ZONE, float(_BLURS[0])))
-    centres = np.linspace(x.min() - _REACH, x.max() + _REACH, _CENTRES)
+    ends = np.array([bracket.low, bracket.high])
+    ends = ends[np.isfinite(ends)]
+    centres = np.linspace(ends.min() - _REACH, ends.max() + _REACH, _CENTRES)
     chance = passed * _chance((centres[:, None, None] - x) / _BLURS[:, None])
     return centres, np.log(np.where(good, chance, 1 - chance)).sum(-1)
 
