@@ -12,6 +12,7 @@ import argparse
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,7 @@ from gammascape.analysis.pooled import logistic
 from gammascape.analysis.scaling import fit_slope as bootstrap_slope
 from gammascape.analysis.scores import SCORE_SCHEMA
 from gammascape.analysis.seeds import mean_interval, wilson
-from gammascape.analysis.slopes import fit_mean, fit_slope
+from gammascape.analysis.slopes import fit_mean, fit_slope, toy_shape
 from gammascape.analysis.verdict import holm, judge_value, p_differs, power, share_interval
 from gammascape.study import Analysis
 
@@ -386,12 +387,39 @@ def verdict_lines(
         yield f"| {way} | {100 * np.mean(hits):.0f} % | {powers} | {told} |"
 
 
+def toy_lines(places: int) -> Iterator[str]:
+    """How often the toy's exact edges from gamma = 10 on are judged to differ from their laws."""
+    rng = np.random.default_rng(0)
+    for depth in range(2, 7):
+        for edge, predicted in (("eta_max_trained", 2 / depth), ("eta_min", 1.0)):
+            differ = []
+            for step, count, _ in product((0.5, 0.25, 0.125), (4, 7, 13), range(places)):
+                x = 1 + 0.25 * np.arange(count)
+                shape = toy_shape(edge, x, depth, 3000)  # type: ignore[arg-type]
+                lower = np.floor((predicted * x + shape + rng.uniform()) / step) * step
+                before = bootstrap_slope(gather(x, lower, lower + step), _ANALYSIS, rng)[2]
+                fits = [
+                    fit_slope(x, np.zeros(count), lower, lower + step, CONFIDENCE, known)
+                    for known in (0.0, shape)
+                ]
+                verdicts = [judge_before(predicted, [], *before)] + [
+                    judge_value(predicted, [], *fit.posterior.interval(CONFIDENCE), LEADING_ORDER)
+                    for fit in fits
+                    if fit is not None and fit.posterior is not None
+                ]
+                differ.append([verdict == "differs" for verdict in verdicts])
+            shares = " | ".join(f"{100 * share:.0f} %" for share in np.mean(differ, 0))
+            yield f"| {depth} | {edge} | {shares} |"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tables", type=int, default=200, help="simulated tables of each row")
     parser.add_argument("--quick", action="store_true", help="20 tables")
-    parser.add_argument("--only", help="rows whose quantity or model has this in it; edge, verdict")
+    parser.add_argument(
+        "--only", help="rows whose quantity or model has this in it; edge, verdict, toy"
+    )
     chosen = parser.parse_args(arguments)
     tables, only = min(chosen.tables, 20) if chosen.quick else chosen.tables, chosen.only
     print("| interval | model | design | before | width | after | width |")
@@ -410,6 +438,12 @@ def main(arguments: list[str] | None = None) -> int:
         print('| way | some claim "differs" | "agrees" | power that the study states |')
         print("|---|---|---|---|")
         for line in verdict_lines(3 * tables):
+            print(line, flush=True)
+    if only in (None, "toy"):
+        print('\nThe exact toy, steps 1/2 to 1/8, 4 to 13 gammas from 10 on: "differs"\n')
+        print("| L | edge | before | after, straight | after, shape known |")
+        print("|---|---|---|---|---|")
+        for line in toy_lines(max(1, tables // 20)):
             print(line, flush=True)
     return 0
 

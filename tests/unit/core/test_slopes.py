@@ -179,4 +179,10 @@ def test_the_simulation_runs_through(
     printed = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("| gain |") for line in printed) == 10
     assert any(line.startswith("| Holm |") for line in printed)
+    # The exact toy never differs from a law that knows its shape, at any depth, density and window.
+    toy = [
+        line for line in printed if line.startswith(("| 2 |", "| 3 |", "| 4 |", "| 5 |", "| 6 |"))
+    ]
+    assert len(toy) == 10
+    assert all(line.endswith("| 0 % |") for line in toy)
     assert "nan" not in "".join(printed)
