@@ -22,6 +22,7 @@ from scipy.special import ndtr
 from gammascape.analysis.choice import choose_elsewhere, chosen_interval, gain_interval
 from gammascape.analysis.claims import LEADING_ORDER
 from gammascape.analysis.claims import judge_value as judge_before
+from gammascape.analysis.dynamics_scaling import _levels
 from gammascape.analysis.edge_level import edge_levels, pooled_level
 from gammascape.analysis.gain import gain_table
 from gammascape.analysis.lines import gather
@@ -149,7 +150,9 @@ def slope_row(
         inside = upper <= top
         before: Ends = None
         if len(np.unique(x[inside])) > 1:
-            points = gather(x[inside], lower[inside], upper[inside])
+            # The table of dynamics, whose values are exact, takes levels of seeds out.
+            level = 0.0 if step else _levels(x, of, y)
+            points = gather(x[inside], (lower - level)[inside], (upper - level)[inside])
             before = bootstrap_slope(points, _ANALYSIS, rng)[2]
         lower, upper = np.where(inside, lower, top), np.where(inside, upper, np.inf)
         fit = fit_slope(x, of, lower, upper, CONFIDENCE, shape)

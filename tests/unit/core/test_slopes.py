@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
 
 from gammascape.analysis.lines import Floats
-from gammascape.analysis.slopes import Fit, Posterior, fit_mean, fit_slope
+from gammascape.analysis.slopes import Fit, Posterior, _propagate, fit_mean, fit_slope
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 GAMMA = np.array([1.2, 1.8, 2.4, 3.0])
@@ -66,6 +66,28 @@ def test_levels_of_seeds_are_taken_out() -> None:
     y = 0.67 * GAMMA[:, None] + rng.normal(0, 0.03, (4, 3))
     level, apart = ends(fitted(y)), ends(fitted(y + np.array([0.0, 0.7, -0.4])))
     assert apart == pytest.approx(level, abs=0.01)
+
+
+@pytest.mark.parametrize("step", [0.5, 0.125])
+def test_expectation_propagation_has_the_moments_of_the_integral(step: float) -> None:
+    y = 2 / 3 * GAMMA + 0.31
+    lower, upper = cells(y - y.mean(), step)
+    upper[-1] = np.inf
+    design = np.column_stack((GAMMA - GAMMA.mean(), np.ones(4)))
+    noise = np.array([0.03, 0.1, 0.3])
+    evidence, means, variances = _propagate(design, np.full((3, 2), 30.0), noise, lower, upper, 60)
+    slope, level = (grid.ravel() for grid in np.meshgrid(*[np.linspace(-2, 4, 700)] * 2))
+    line = slope[:, None] * design[:, 0] + level[:, None]
+    exact = []
+    for k, s in enumerate(noise):
+        mass = (ndtr((upper - line) / s) - ndtr((lower - line) / s)).prod(1)
+        mean = mass @ slope / mass.sum()
+        error = np.sqrt(mass @ (slope - mean) ** 2 / mass.sum())
+        exact.append(np.log(mass.sum()))
+        # Boxes with corners are no normal distribution: a few percent of the error are left.
+        assert means[k, 0] == pytest.approx(mean, abs=0.1 * error)
+        assert np.sqrt(variances[k, 0]) == pytest.approx(error, rel=0.1)
+    assert np.diff(evidence) == pytest.approx(np.diff(exact), abs=0.1)
 
 
 def test_two_gammas_have_a_slope_and_no_interval() -> None:
