@@ -13,8 +13,7 @@ Priors: slope and intercept are flat. The noise of cells is log-normal around NO
 its standard deviation (95 % between 0.014 and 0.74 decades): edges scatter by less than a decade about
 their law. It decides where three or four points know little of their own scatter, and is weak beside ten.
 The noise of values that are known exactly may have any unit: log-uniform. Deviations and slopes of seeds
-have one of RATIOS standard deviations of the noise each; levels of seeds are zero or
-free.
+have one of RATIOS standard deviations of the noise each; levels of seeds are zero or free.
 
 Sums over a grid of scatters; at each of its nodes the integral over y is that of expectation propagation
 (Minka 2001; equations 3.51 to 3.74 of Rasmussen and Williams 2006), which is exact for values and accurate
