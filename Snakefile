@@ -5,7 +5,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from gammascape.study.config import check_file
+from gammascape.study.keys.config import check_file
 
 min_version("9.27")
 

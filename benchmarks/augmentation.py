@@ -23,10 +23,10 @@ from projects import machine
 from gammascape.data.augment import augment
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import subtraction
+from gammascape.training.backend import make_step
 from gammascape.training.device import set_up_backend
 from gammascape.training.exact import exact
 from gammascape.training.sgd import StepInputs
-from gammascape.training.step import make_step
 
 SHAPES = ((3, 32, 32), (3, 64, 64))
 MODEL: dict[str, Any] = {"kind": "cnn", "width": 16, "padding": 1}

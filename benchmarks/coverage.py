@@ -19,20 +19,26 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gammascape.analysis.choice import choose_elsewhere, chosen_interval, gain_interval
-from gammascape.analysis.claims import LEADING_ORDER
-from gammascape.analysis.claims import judge_value as judge_before
-from gammascape.analysis.dynamics_scaling import _levels
-from gammascape.analysis.edge_level import edge_levels, pooled_level
-from gammascape.analysis.gain import gain_table
-from gammascape.analysis.lines import gather
-from gammascape.analysis.pooled import logistic
-from gammascape.analysis.scaling import fit_slope as bootstrap_slope
-from gammascape.analysis.scores import SCORE_SCHEMA
-from gammascape.analysis.seeds import mean_interval, wilson
-from gammascape.analysis.slopes import fit_mean, fit_slope, toy_shape
-from gammascape.analysis.verdict import holm, judge_value, p_differs, power, share_interval
 from gammascape.study import Analysis
+from gammascape.tables.claims import LEADING_ORDER
+from gammascape.tables.claims import judge_value as judge_before
+from gammascape.tables.dynamics.exponents import _levels
+from gammascape.tables.edges.exponents import fit_slope as bootstrap_slope
+from gammascape.tables.edges.level import edge_levels, pooled_level
+from gammascape.tables.edges.pooled import logistic
+from gammascape.tables.performance.choice import choose_elsewhere, chosen_interval, gain_interval
+from gammascape.tables.performance.gain import gain_table
+from gammascape.tables.performance.scores import SCORE_SCHEMA
+from gammascape.tables.statistics.fits import gather
+from gammascape.tables.statistics.intervals import mean_interval, wilson
+from gammascape.tables.statistics.slopes import fit_mean, fit_slope, toy_shape
+from gammascape.tables.statistics.verdict import (
+    holm,
+    judge_value,
+    p_differs,
+    power,
+    share_interval,
+)
 
 Floats = NDArray[np.float64]
 Ends = tuple[float, float] | None

@@ -29,13 +29,13 @@ from gammascape.data.prepare import prepare
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import difference_form, subtraction
 from gammascape.models.model import Reference
-from gammascape.study.datasets import DigitsSpec
+from gammascape.study.keys.datasets import DigitsSpec
+from gammascape.training.backend import make_step
 from gammascape.training.capacity import cpu_lanes
 from gammascape.training.device import set_up_backend
 from gammascape.training.exact import exact
 from gammascape.training.losses import lane_losses
 from gammascape.training.sgd import StepInputs
-from gammascape.training.step import make_step
 
 WAYS = ("float32", "float64", "difference")
 EXACT = "difference in float64"

@@ -35,10 +35,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import subtraction
+from gammascape.training.backend import choose_backend, make_step
 from gammascape.training.capacity import cpu_lanes
 from gammascape.training.device import keep_freed_memory, set_up_backend
 from gammascape.training.sgd import StepInputs
-from gammascape.training.step import choose_backend, make_step
 
 IMAGE = (1, 28, 28)
 CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {

@@ -14,17 +14,17 @@ Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 COMMANDS = {
-    "plan": "provenance.plan",
-    "cost": "study.describe",
+    "plan": "commands.plan",
+    "cost": "commands.cost",
     "check-model": "check_model",
-    "why": "provenance.why",
-    "audit": "provenance.audit",
-    "replay": "provenance.replay",
-    "seal": "provenance.seal",
+    "why": "commands.why",
+    "audit": "commands.audit",
+    "replay": "commands.replay",
+    "seal": "commands.seal",
     "reference": "reference",
-    "accept": "provenance.accept",
-    "prune": "provenance.prune",
-    "export-crate": "provenance.export_crate",
+    "accept": "commands.accept",
+    "prune": "commands.prune",
+    "export-crate": "commands.export_crate",
 }
 """Module of each command; its `add` adds the command to the parser and sets the default `run`."""
 

@@ -11,7 +11,10 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
-from gammascape.analysis.cells import (
+from gammascape.manifests import Manifest, ManifestError, read_manifest
+from gammascape.runs.outcome import Thresholds
+from gammascape.study import DatasetSpec, ModelSpec
+from gammascape.tables.cells import (
     CELL_SCHEMA,
     TableError,
     damaged,
@@ -20,9 +23,6 @@ from gammascape.analysis.cells import (
     read_json,
     tested,
 )
-from gammascape.measure.outcome import Thresholds
-from gammascape.origin import Manifest, ManifestError, read_manifest
-from gammascape.study import DatasetSpec, ModelSpec
 
 _BATCH = 500
 """Cells read before a filter is applied to them."""

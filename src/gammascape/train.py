@@ -62,8 +62,8 @@ def train_cell(
     On SIGTERM or Ctrl-C a checkpoint is written, from which the next call for this cell goes on; a second Ctrl-C
     ends the process at once. A cell that another process trains is waited for.
     """
-    from gammascape.training.trainer import Interrupted, Task, Worker
-    from gammascape.training.worker import INTERRUPTED
+    from gammascape.training.serve import INTERRUPTED
+    from gammascape.training.worker import Interrupted, Task, Worker
 
     worker = Worker(device, checkpoint_seconds)
 

@@ -18,7 +18,7 @@ from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 from gammascape.execution.board import BOARD
 from gammascape.execution.devices import find_devices
 from gammascape.execution.interrupt import interrupt_once
-from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
+from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import group
 from gammascape.execution.pool import Pool
 from gammascape.execution.tasks import TRAIN_RULES, Task, is_training, task_of

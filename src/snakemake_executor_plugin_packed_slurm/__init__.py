@@ -32,13 +32,13 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
 from gammascape.execution.board import BOARD
 from gammascape.execution.interrupt import interrupt_once
-from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
+from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import cut, group
 from gammascape.execution.pool import write_failure
 from gammascape.execution.runs import RunFolder
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES, Task, is_training, task_of
-from gammascape.journal import read_journal
 from gammascape.layout import whole
+from gammascape.runs.journal import read_journal
 
 common_settings = slurm_settings
 
@@ -220,7 +220,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         """The command of a SLURM job: a worker for a pack."""
         if not isinstance(job, Pack):
             return str(super().format_job_exec(job))
-        words = [sys.executable, "-m", "gammascape.training.worker"]
+        words = [sys.executable, "-m", "gammascape.training.serve"]
         words += ["--pack", str(job.file), "--journal", str(job.journal)]
         return f"OMP_NUM_THREADS=1 exec {shlex.join(words)}"
 

@@ -80,7 +80,7 @@ def workers(project: Path) -> list[int]:
             here = (process / "cwd").readlink() == project
         except (OSError, ValueError):
             continue
-        if here and b"gammascape.training.worker" in words:
+        if here and b"gammascape.training.serve" in words:
             found.append(int(process.name))
     return found
 

@@ -14,7 +14,7 @@ from gammascape.command import UserError, as_command
 from gammascape.terminal import visible_lines
 
 ROOT = Path(gammascape.__file__).parent
-SERVANT = "training/worker.py"
+SERVANT = "training/serve.py"
 """The one that no person calls: its parent reads what it says."""
 COMMANDS = [path for path in ROOT.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
 

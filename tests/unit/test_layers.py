@@ -57,7 +57,7 @@ def test_the_origin_needs_only_the_standard_library() -> None:
 
 def test_tables_and_figures_do_not_load_torch() -> None:
     code = (
-        "import sys, gammascape.figures, gammascape.analysis.cells, gammascape.analysis.scaling, "
-        "gammascape.analysis.similarity; sys.exit('torch' in sys.modules)"
+        "import sys, gammascape.figures, gammascape.tables.cells, gammascape.tables.edges.exponents, "
+        "gammascape.tables.similarity.similarity; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

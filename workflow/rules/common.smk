@@ -4,8 +4,8 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-from gammascape.analysis.script import AGAIN
-from gammascape.catalogue import (
+from gammascape.workflow.script import AGAIN
+from gammascape.workflow.catalogue import (
     FIGURES,
     fingerprint_file,
     fingerprints,
@@ -13,14 +13,14 @@ from gammascape.catalogue import (
     jobs_of,
 )
 from gammascape.execution.devices import find_devices
-from gammascape.execution.kept import unmark
+from gammascape.execution.leftovers import unmark
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
-from gammascape.origin.machine import HIDE_HOST
-from gammascape.origin.mark import FORMATS
+from gammascape.manifests.machine import HIDE_HOST
+from gammascape.manifests.mark import FORMATS
 from gammascape.provenance.current import Results
 from gammascape.study import StudyError
 from gammascape.study.factors import FACTORS
-from gammascape.workflow import load_plan, write_if_changed
+from gammascape.workflow.plan import load_plan, write_if_changed
 
 
 def stop(message):

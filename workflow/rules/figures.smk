@@ -1,4 +1,4 @@
-# A rule for each group of figures; what each shows is said in src/gammascape/catalogue.py. As in tables.smk, some
+# A rule for each group of figures; what each shows is said in src/gammascape/workflow/catalogue.py. As in tables.smk, some
 # studies or slices lack a figure.
 
 

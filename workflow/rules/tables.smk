@@ -1,4 +1,4 @@
-# What each stage reads, with which parameters and functions, is said in src/gammascape/catalogue.py, and what its
+# What each stage reads, with which parameters and functions, is said in src/gammascape/workflow/catalogue.py, and what its
 # tables mean in docs/reference/tables.md. A stage has a second rule where only some studies or slices have all of its tables.
 
 

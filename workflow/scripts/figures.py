@@ -1,8 +1,8 @@
 """Draw those figures of a stage that are not what the study asks for."""
 
-from gammascape.analysis.script import run_stage
-from gammascape.figures.save import save
+from gammascape.figures.style.save import save
 from gammascape.provenance.current import Results
+from gammascape.workflow.script import run_stage
 
 with run_stage(snakemake) as stage:
     for script, chart in stage.due(Results(None, stage.file.parent).differences):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
-from gammascape.analysis.script import run_script
-from gammascape.analysis.seal import SealTree
-from gammascape.catalogue import PROVENANCE, TABLES
 from gammascape.figures import TableEntry, read_figure, study_section, write_index
+from gammascape.tables.seal import SealTree
+from gammascape.workflow.catalogue import PROVENANCE, TABLES
+from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page"):
     sections = []

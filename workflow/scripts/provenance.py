@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gammascape.analysis.script import run_script
 from gammascape.figures import write_provenance
+from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page") as script:
     write_provenance(

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from gammascape.analysis.script import run_script
-from gammascape.figures import quality, save
+from gammascape.figures import quality
+from gammascape.figures.style import save
+from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "figure") as script:
     measures = json.loads(Path(snakemake.input.measures).read_text())

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gammascape.analysis.script import run_stage
 from gammascape.layout import whole
 from gammascape.provenance.current import Results
+from gammascape.workflow.script import run_stage
 
 with run_stage(snakemake) as stage:
     for script, table in stage.due(Results(None, stage.file.parent).differences):

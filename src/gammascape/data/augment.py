@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, uniform
+from gammascape.rng import make_key, uniform
 
 _SHIFT, _WARP, _COLOUR, _CHOICE, _AMOUNT, _MIXUP = range(100, 106)
 

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import read_prepared
-from gammascape.data.random import make_key, normal, uniform
 from gammascape.data.shift import shifted
 from gammascape.data.stream import epoch_places, imbalanced, noisy_labels
+from gammascape.rng import make_key, normal, uniform
 
 _SIDE = 8
 _CLASSES = 10

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import DataError
-from gammascape.data.random import make_key
 from gammascape.data.stream import (
     describe_end,
     epoch_places,
@@ -24,8 +23,9 @@ from gammascape.data.stream import (
     repeats,
     shuffled,
 )
-from gammascape.isolation import seed_of
-from gammascape.usercode import SEED_IT, Code, load_code
+from gammascape.rng import make_key
+from gammascape.usercode.isolation import seed_of
+from gammascape.usercode.run import SEED_IT, Code, load_code
 
 LEAST_TEST = 16
 """Test samples that are needed: representations are compared on them."""

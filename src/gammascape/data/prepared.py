@@ -9,12 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape.command import UserError
-from gammascape.origin import (
-    ManifestError,
-    read_manifest,
-    sha256_of,
-)
-from gammascape.origin.inside import inside
+from gammascape.manifests import ManifestError, read_manifest, sha256_of
+from gammascape.manifests.paths import inside
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key, permutation, uniform
+from gammascape.rng import make_key, permutation, uniform
 
 # Purposes of random numbers; the images' own augmentations have numbers of their own.
 _EPOCH, _NOISY_LABEL = 50, 51

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
-from gammascape.data.random import make_key, normal, normal_tensor
 from gammascape.data.stream import epoch_places, noisy_labels
+from gammascape.rng import make_key, normal, normal_tensor
 
 _TEST_SIZE = 1024
 _DIRECTIONS, _TRAIN, _TEST = range(3)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gammascape.data.prepared import FORMAT, MANIFEST, Bytes, DataError, Split
 from gammascape.layout import whole
-from gammascape.origin import (
+from gammascape.manifests import (
     File,
     Manifest,
     Source,
@@ -26,7 +26,7 @@ from gammascape.origin import (
     utc_now,
     write_manifest,
 )
-from gammascape.origin.code import DATA_MODULES
+from gammascape.manifests.code import DATA_MODULES
 
 SHARD_BYTES = 128 * 2**20
 """Bytes of images in one file: read in one piece from a network disk, and small beside any memory."""

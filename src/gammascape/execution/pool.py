@@ -18,7 +18,7 @@ from gammascape.execution.packing import cut, group
 from gammascape.execution.tasks import Task
 from gammascape.training.pack import graph_places
 
-WORKER = ("-m", "gammascape.training.worker")
+WORKER = ("-m", "gammascape.training.serve")
 _GRACE = 20.0
 """Seconds that a worker has to write its checkpoints when it is asked to stop."""
 _STARTS = 2

@@ -6,7 +6,8 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import tables, theme
+from gammascape.figures.style import theme
+from gammascape.figures.style import words as tables
 
 WIDTH, HEIGHT, ROW_HEIGHT = 360, 290, 24
 _DODGE = 0.05

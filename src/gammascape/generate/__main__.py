@@ -22,8 +22,8 @@ from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_
 from gammascape.generate.numbers import CLASSES, balanced_labels
 from gammascape.generate.quality import picture, quality, train_classifier
 from gammascape.layout import whole
-from gammascape.study.fields import Record
-from gammascape.study.generators import DeformSpec, DiffusionSpec
+from gammascape.study.keys.generators import DeformSpec, DiffusionSpec
+from gammascape.study.reading.fields import Record
 from gammascape.terminal import complain
 from gammascape.training.device import take_gpu
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, normal, uniform
 from gammascape.generate.numbers import Purpose, cycled
-from gammascape.study.generators import DeformSpec
+from gammascape.rng import make_key, normal, uniform
+from gammascape.study.keys.generators import DeformSpec
 
 SIDE = 28
 _KNOTS = 5

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, normal, uniform
 from gammascape.generate import GenerateError
 from gammascape.generate.numbers import Purpose, cycled
 from gammascape.generate.unet import NO_CLASS, Predictor, UNet
 from gammascape.layout import whole
+from gammascape.rng import make_key, normal, uniform
 
 TIMES = 400
 BETAS = (1e-4, 0.02)

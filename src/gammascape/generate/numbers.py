@@ -5,8 +5,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key
 from gammascape.data.stream import shuffled
+from gammascape.rng import make_key
 
 CLASSES = 10
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, permutation
 from gammascape.generate.numbers import CLASSES, Purpose, cycled
+from gammascape.rng import make_key, permutation
 
 _BATCH = 128
 _ROWS = 1000

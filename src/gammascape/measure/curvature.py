@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key, normal_tensor, random_bits
 from gammascape.measure.networks import (
     Networks,
     flat_size,
@@ -14,6 +13,7 @@ from gammascape.measure.networks import (
     twice_differentiable,
     unflatten,
 )
+from gammascape.rng import make_key, normal_tensor, random_bits
 
 LANCZOS_STEPS = 24
 """Products of one largest eigenvalue: its relative error is below a thousandth for MLPs, at any gamma and time."""

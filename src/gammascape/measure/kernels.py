@@ -20,7 +20,7 @@ def gram(features: Tensor) -> Tensor:
 def debiased_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Debiased linear CKA of two kernels, (K, P, P) each -> (K,); NaN where one has no variation.
 
-    The definition of `analysis.cka.debiased_cka`. With b the Gram matrix of the targets it is the centred
+    The definition of `tables.similarity.cka.debiased_cka`. With b the Gram matrix of the targets it is the centred
     kernel-target alignment of Cortes, Mohri, Rostamizadeh (JMLR 13, 2012), debiased: 0 on average for a kernel
     that knows nothing of the targets, 1 for one that is theirs.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gammascape.models import cnn, factory, mlp, resnet, vit
+from gammascape.models import cnn, mlp, resnet, vit
 from gammascape.models.model import (
     Descend,
     Hidden,
@@ -15,6 +15,7 @@ from gammascape.models.model import (
     Parameters,
     initial_parameters,
 )
+from gammascape.models.own import factory
 
 MODELS: dict[str, Callable[[dict[str, Any], tuple[int, ...], int], Model]] = {
     "mlp": mlp.build,

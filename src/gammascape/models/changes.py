@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from gammascape.models import lanes
+from gammascape.models import layers as lanes
 
 NORM_EPS = 1e-5
 """What torch's normalizations add to the variance."""

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.models import lanes
+from gammascape.models import layers as lanes
 from gammascape.models.model import Model, weight_and_bias
 from gammascape.models.passes import Outputs, described
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.models import lanes
+from gammascape.models import layers as lanes
 from gammascape.models.model import Hidden, Model, Parameters, multiplier, weight_and_bias
 from gammascape.models.passes import Outputs, described
 

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key, normal_tensor
+from gammascape.rng import make_key, normal_tensor
 
 Parameters = Mapping[str, Tensor]
 """Name -> (K, *shape); the order is that of the model's declaration."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.models import changes, lanes
+from gammascape.models import changes
+from gammascape.models import layers as lanes
 from gammascape.models.model import (
     Difference,
     Hidden,

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gammascape.models import lanes
+from gammascape.models import layers as lanes
 from gammascape.models.model import Model, Parameter, gain_and_shift, weight_and_bias
 from gammascape.models.passes import Outputs, described
 

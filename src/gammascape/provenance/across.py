@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammascape.catalogue import Artifact, index_page, outputs_of, place_of
-from gammascape.catalogue import everything as catalogue_of
-from gammascape.origin import Manifest
+from gammascape.manifests import Manifest
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.findings import Finding, FindingKind
-from gammascape.workflow import Plan
+from gammascape.workflow.catalogue import Artifact, index_page, outputs_of, place_of
+from gammascape.workflow.catalogue import everything as catalogue_of
+from gammascape.workflow.plan import Plan
 
 _DEVICE_KEYS = (
     "device",

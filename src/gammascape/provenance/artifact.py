@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from gammascape.analysis.cells import TableError, open_arrays, read_table
-from gammascape.catalogue import modules_behind
-from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.manifests import Manifest, fingerprint, modules_of
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.mark import read_mark
+from gammascape.manifests.paths import OutsideError, inside, read_object, short
+from gammascape.manifests.scripts import has_other_script
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.origin import Manifest, fingerprint, modules_of
-from gammascape.origin.inside import OutsideError, inside, read_object, short
-from gammascape.origin.manifest import FILE_NAME
-from gammascape.origin.mark import read_mark
-from gammascape.origin.scripts import has_other_script
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
+from gammascape.runs.history import FULL_HISTORY, final_window
+from gammascape.runs.outcome import Thresholds, facts_of, judge
 from gammascape.study import Cell, StudyError
-from gammascape.training.history import FULL_HISTORY, final_window
+from gammascape.tables.cells import TableError, open_arrays, read_table
+from gammascape.workflow.catalogue import modules_behind
 
 CELLS = "results/cells"
 _SUMMARY = "summary.json"
@@ -49,7 +49,7 @@ def check_file(
     """Compare a file with the size and hash that a manifest gives; None if it agrees.
 
     Args:
-        find: gives its place, or raises OSError (see `origin.inside`).
+        find: gives its place, or raises OSError (see `manifests.paths`).
     """
     try:
         path = find()

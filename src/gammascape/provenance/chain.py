@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gammascape.origin import Manifest, ManifestError, Source, read_manifest
-from gammascape.origin.inside import OutsideError, inside_project
+from gammascape.manifests import Manifest, ManifestError, Source, read_manifest
+from gammascape.manifests.paths import OutsideError, inside_project
 from gammascape.provenance.artifact import artifact_findings, check_file
 from gammascape.provenance.findings import Finding, FindingKind, Severity, worst
 from gammascape.provenance.hashes import Hashes

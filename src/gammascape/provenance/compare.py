@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import open_arrays
-from gammascape.origin import Manifest
-from gammascape.origin.inside import inside, read_object
-from gammascape.origin.kept import FILES
+from gammascape.manifests import Manifest
+from gammascape.manifests.paths import inside, read_object
+from gammascape.manifests.whole import FILES
 from gammascape.study import Cell
+from gammascape.tables.cells import open_arrays
 
 FLOOR = 1e-3
 """Smallest allowed difference, as a share of what is compared: for another device, version or size of pack.

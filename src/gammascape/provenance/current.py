@@ -15,12 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gammascape.catalogue import Artifact, everything, fingerprint_file, jobs_of
-from gammascape.origin import modules_of, sha256_of
-from gammascape.origin.code import fingerprint, meaning
-from gammascape.origin.manifest import content_of
+from gammascape.manifests import modules_of, sha256_of
+from gammascape.manifests.code import fingerprint, meaning
+from gammascape.manifests.manifest import content_of
 from gammascape.provenance.changes import differences, flatten
-from gammascape.workflow import Plan
+from gammascape.workflow.catalogue import Artifact, everything, fingerprint_file, jobs_of
+from gammascape.workflow.plan import Plan
 
 BY_CODE = {"code", "script"}
 """Kinds of differences that a person may declare to be without effect."""

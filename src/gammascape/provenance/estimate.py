@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gammascape.origin import Manifest
+from gammascape.manifests import Manifest
 from gammascape.study import Cell
 from gammascape.study.operations import operations
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from gammascape.layout import whole
-from gammascape.origin import sha256_of
-from gammascape.origin.inside import read_object
+from gammascape.manifests import sha256_of
+from gammascape.manifests.paths import read_object
 
 _KEPT = "results/.audit/hashes.json"
 

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gammascape.origin import ManifestError, manifest_path, read_manifest, sha256_of
-from gammascape.origin.inside import LINKED, inside_project, is_plain, short
-from gammascape.origin.manifest import FILE_NAME
-from gammascape.origin.mark import Mark, read_mark
+from gammascape.manifests import ManifestError, manifest_path, read_manifest, sha256_of
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.mark import Mark, read_mark
+from gammascape.manifests.paths import LINKED, inside_project, is_plain, short
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
 from gammascape.study import StudyError
-from gammascape.study.config import Data
-from gammascape.workflow import Plan, load_plan
+from gammascape.study.keys.config import Data
+from gammascape.workflow.plan import Plan, load_plan
 
 _SUFFIX = ".manifest.json"
 _HASH = re.compile(r"[0-9a-f]{6,12}")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gammascape.manifests import Manifest
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.origin import Manifest
 from gammascape.provenance.changes import Why, explain
 from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.dryrun import Job
@@ -17,8 +17,8 @@ from gammascape.provenance.project import (
     manifests_of_tables_and_figures,
     previous_cells,
 )
-from gammascape.study.factories import Factory
-from gammascape.workflow import Plan
+from gammascape.study.keys.factories import Factory
+from gammascape.workflow.plan import Plan
 
 
 @dataclass(frozen=True)

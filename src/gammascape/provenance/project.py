@@ -6,14 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gammascape.catalogue import modules_behind
-from gammascape.origin import Manifest, ManifestError, fingerprint, modules_of, read_manifest
-from gammascape.origin.inside import inside_project
+from gammascape.manifests import Manifest, ManifestError, fingerprint, modules_of, read_manifest
+from gammascape.manifests.paths import inside_project
 from gammascape.provenance.artifact import changed_modules
 from gammascape.study import Study, StudyError, load_study
-from gammascape.study.config import CONFIG_FILE
-from gammascape.study.yaml_reader import read_yaml
-from gammascape.workflow import Plan, load_plan
+from gammascape.study.keys.config import CONFIG_FILE
+from gammascape.study.reading.yaml_reader import read_yaml
+from gammascape.workflow.catalogue import modules_behind
+from gammascape.workflow.plan import Plan, load_plan
 
 RESULTS = Path("results")
 CELLS = RESULTS / "cells"

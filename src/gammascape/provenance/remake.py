@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import MEASURED
-from gammascape.catalogue import Artifact, Inputs
-from gammascape.origin import Manifest, ManifestError, read_manifest
-from gammascape.origin.code import PACKAGE
-from gammascape.origin.inside import inside_project
+from gammascape.manifests import Manifest, ManifestError, read_manifest
+from gammascape.manifests.code import PACKAGE
+from gammascape.manifests.paths import inside_project
 from gammascape.provenance.project import code_changes
+from gammascape.tables.cells import MEASURED
+from gammascape.workflow.catalogue import Artifact, Inputs
 
 THE_SAME = "the same"
 TOLERANCE = 1e-6

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from gammascape.origin.inside import read_object, short
+from gammascape.manifests.paths import read_object, short
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.findings import Finding
 from gammascape.study import StudyError

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from gammascape.study.cells import Cell
-from gammascape.study.errors import KeyPath
-from gammascape.study.schema import Grid, StudyFile
+from gammascape.study.cell import Cell
+from gammascape.study.keys.file import Grid, StudyFile
+from gammascape.study.reading.errors import KeyPath
+from gammascape.study.reading.yaml_reader import Source, read_yaml
 from gammascape.study.study import Slice, Study
-from gammascape.study.yaml_reader import Source, read_yaml
 
 
 @dataclass(frozen=True)

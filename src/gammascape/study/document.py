@@ -11,8 +11,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from gammascape.command import as_command
-from gammascape.study import axes, config, datasets, generators, models, samples, schema
-from gammascape.study.explain import flow
+from gammascape.study.keys import (
+    axes,
+    config,
+    datasets,
+    generators,
+    models,
+    samples,
+)
+from gammascape.study.keys import (
+    file as schema,
+)
+from gammascape.study.reading.explain import flow
 
 COMMAND = "python -m gammascape.study.document"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

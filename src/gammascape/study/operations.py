@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gammascape.needs import needs
-from gammascape.study.datasets import DatasetSpec
-from gammascape.study.models import CnnSpec, MlpSpec, Network, ResnetSpec, Shape, VitSpec
+from gammascape.study.keys.datasets import DatasetSpec
+from gammascape.study.keys.models import CnnSpec, MlpSpec, Network, ResnetSpec, Shape, VitSpec
 
 
 @dataclass(frozen=True)

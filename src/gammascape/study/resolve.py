@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gammascape.sources import SourceError, Sources, check_call, find_sources
-from gammascape.study.errors import KeyPath, Problem
-from gammascape.study.factories import Factory
-from gammascape.study.schema import StudyFile
+from gammascape.study.keys.factories import Factory
+from gammascape.study.keys.file import StudyFile
+from gammascape.study.reading.errors import KeyPath, Problem
+from gammascape.usercode.find import SourceError, Sources, check_call, find_sources
 
 
 def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ...], list[Problem]]:

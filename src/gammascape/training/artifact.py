@@ -18,10 +18,7 @@ import numpy as np
 
 from gammascape.data import Dataset
 from gammascape.layout import whole
-from gammascape.measure.outcome import Thresholds, judge
-from gammascape.models import Model
-from gammascape.models.convolution import unfolded_shapes
-from gammascape.origin import (
+from gammascape.manifests import (
     File,
     Manifest,
     Source,
@@ -30,11 +27,14 @@ from gammascape.origin import (
     utc_now,
     write_manifest,
 )
-from gammascape.origin.code import CELL_MODULES
+from gammascape.manifests.code import CELL_MODULES
+from gammascape.models import Model
+from gammascape.models.convolution import unfolded_shapes
+from gammascape.runs.history import thin
+from gammascape.runs.outcome import Thresholds, judge
 from gammascape.training import equal_loss
 from gammascape.training.device import Backend
 from gammascape.training.engine import Run
-from gammascape.training.history import thin
 
 SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
 

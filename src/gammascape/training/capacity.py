@@ -12,9 +12,9 @@ import torch
 
 from gammascape.data import Dataset
 from gammascape.layout import whole
+from gammascape.manifests.paths import read_object
 from gammascape.models import Model
 from gammascape.needs import needs, needs_text, size_text
-from gammascape.origin.inside import read_object
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, graph_places, make_pack
 

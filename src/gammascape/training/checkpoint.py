@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from gammascape.layout import whole
+from gammascape.manifests.paths import inside
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.origin.inside import inside
 from gammascape.training import equal_loss
 from gammascape.training.engine import Evaluation, State
 

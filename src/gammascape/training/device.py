@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from gammascape.training.step import has_compiler
+from gammascape.training.backend import has_compiler
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _WAIT = 0.2

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from gammascape.data import Dataset
-from gammascape.measure.outcome import Facts
 from gammascape.measure.representations import active_fraction, centred_grams, pack_triangle
 from gammascape.models import Hidden, Model
 from gammascape.models.centred import difference_form, subtraction
+from gammascape.runs.history import Floats, final_window, measurement_steps
+from gammascape.runs.outcome import Facts
 from gammascape.training import equal_loss
+from gammascape.training.backend import choose_backend, make_step
 from gammascape.training.equal_loss import LossSnapshot, Watch, watch_steps
 from gammascape.training.exact import exact
-from gammascape.training.history import Floats, final_window, measurement_steps
 from gammascape.training.lanes import Array, Lanes
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
 from gammascape.training.observe import Observer
 from gammascape.training.pack import Pack
-from gammascape.training.step import choose_backend, make_step
 
 BLOCK = 50
 """Steps between two looks at the losses: the device is not waited for, and NaN is not looked for, in between."""

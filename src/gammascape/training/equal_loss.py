@@ -11,7 +11,7 @@ from torch import Tensor
 from gammascape.data import Dataset
 from gammascape.measure.representations import centred_grams, pack_triangle
 from gammascape.models import Hidden
-from gammascape.training.history import Floats
+from gammascape.runs.history import Floats
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses, zero_losses
 

@@ -11,10 +11,10 @@ from gammascape.execution.packing import cut, fate, group, sizes
 from gammascape.execution.pool import Backlog
 from gammascape.execution.tasks import Task
 from gammascape.study import Cell
-from gammascape.study.datasets import DigitsSpec
-from gammascape.study.models import MlpSpec
+from gammascape.study.keys.datasets import DigitsSpec
+from gammascape.study.keys.models import MlpSpec
 from gammascape.training.pack import graph_places
-from gammascape.training.trainer import Task as Received
+from gammascape.training.worker import Task as Received
 
 
 def task(data: str | None = "digits.npz", **changes: object) -> Task:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .synthetic import make_project, plan_of, write_results
-from .tree import make_results
+from ..project import make_project, plan_of, write_results
+from ..tree import make_results
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.project import open_project
 
-from .synthetic import STUDY, change_code
+from ..project import STUDY, change_code
 
 SLICE = "small-digits-mse-B16-T30"
 TABLES = "results/tiny/tables"
@@ -76,7 +76,7 @@ def test_times_are_made_to_say_what_manifests_say(project: Path) -> None:
 
 def test_times_of_what_differs_are_left_alone(project: Path) -> None:
     path = Path(f"{TABLES}/scaling/{SLICE}.manifest.json")
-    change_code(path, "analysis/scaling.py")
+    change_code(path, "tables/edges/exponents.py")
     os.utime(path, (1, 1))
     found = results()
     found.settle()

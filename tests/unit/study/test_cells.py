@@ -24,9 +24,11 @@ from gammascape.study import (
     StudyError,
     TeacherSpec,
     VitSpec,
-    cells,
 )
-from gammascape.study.exact import decimal_text
+from gammascape.study import (
+    cell as cells,
+)
+from gammascape.study.keys.exact import decimal_text
 
 MLP = MlpSpec(kind="mlp", depth=3, width=64)
 DIGITS = DigitsSpec(kind="digits")

@@ -8,7 +8,7 @@ import yaml
 
 from gammascape.data.prepare import __main__
 from gammascape.study import StudyError, load_config
-from gammascape.study.config import check_file
+from gammascape.study.keys.config import check_file
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,7 +13,7 @@ import yaml
 
 from gammascape.study import load_study
 from gammascape.study.document import MANUAL, SCHEMAS, documents, main
-from gammascape.study.explain import flow
+from gammascape.study.reading.explain import flow
 
 ROOT = Path(__file__).parents[3]
 FENCE = re.compile(r"^( *)```yaml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gammascape.sources import meaning_hash
 from gammascape.study import Cell, FactoryDatasetSpec, Study, StudyError, load_study
+from gammascape.usercode.find import meaning_hash
 
 STUDY = """\
 models:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gammascape.catalogue import figures_of
 from gammascape.study import Cell, MlpSpec, StudyError, load_config, load_study
-from gammascape.study.datasets import Mnist1mSpec
-from gammascape.study.generators import DeformSpec, DiffusionSpec, Generated
-from gammascape.workflow import Plan, load_plan
+from gammascape.study.keys.datasets import Mnist1mSpec
+from gammascape.study.keys.generators import DeformSpec, DiffusionSpec, Generated
+from gammascape.workflow.catalogue import figures_of
+from gammascape.workflow.plan import Plan, load_plan
 
 FILES = Mnist1mSpec(kind="mnist1m")
 DEFORM = DeformSpec(kind="deform")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gammascape.catalogue import everything, figures_of, tables_of
 from gammascape.study import StudyError
-from gammascape.workflow import Plan, load_plan
+from gammascape.workflow.catalogue import everything, figures_of, tables_of
+from gammascape.workflow.plan import Plan, load_plan
 
 from .conftest import STUDY
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gammascape.study import DigitsSpec, MlpSpec
-from gammascape.study.models import CnnSpec
+from gammascape.study.keys.models import CnnSpec
 
 from .conftest import STUDY, Loader
 

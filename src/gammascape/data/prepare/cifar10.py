@@ -22,7 +22,7 @@ from gammascape.data.prepare.sources import (
 )
 from gammascape.data.prepared import Bytes, DataError, Split
 from gammascape.data.writer import Writer
-from gammascape.origin import sha256_of
+from gammascape.manifests import sha256_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)
