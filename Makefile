@@ -3,8 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-QUICK := tests/unit/study $(addprefix tests/unit/core/test_,$(addsuffix .py, \
-	analysis claims dynamics plateaus toy)) $(wildcard tests/unit/test_*.py)
+QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcard tests/unit/tables/test_*.py) \
+	$(filter-out %/test_train.py %/test_examples.py,$(wildcard tests/unit/test_*.py))
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 
 run: .venv/ready

@@ -1,5 +1,7 @@
-"""Records of small cells, and the prepared digits."""
+"""Records of small cells, the prepared digits, and results folders made once, of which tests change copies."""
 
+import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from gammascape.data.prepare import prepare
 from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec
 from gammascape.study.keys.models import MlpSpec
+
+from .project import make_project, plan_of, write_results
+from .tree import make_results
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +47,32 @@ def record() -> Callable[..., dict[str, Any]]:
         return cell.record() | changes
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "project", copy_function=shutil.copy2)
+    return tmp_path / "project"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with all its tables, figures and the page; its cells were not trained."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "project")
+    with contextlib.chdir(project):
+        write_results(plan_of())
+    return project
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished study, and the current folder."""
+    copy = tmp_path / "project"
+    shutil.copytree(finished, copy, copy_function=shutil.copy2)
+    monkeypatch.chdir(copy)
+    return copy

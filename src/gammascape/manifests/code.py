@@ -8,17 +8,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gammascape
-
-PACKAGE = Path(gammascape.__file__).parent
-CELL_MODULES = ("numerics.py", "usercode.py", "data", "models", "measure", "training")
+PACKAGE = Path(__file__).parents[1]
+CELL_MODULES = (
+    "numerics.py",
+    "rng.py",
+    "usercode",
+    "data",
+    "models",
+    "measure",
+    "runs",
+    "training",
+)
 """What decides the numbers of a cell, and how it is written."""
 COMPOSING = (
-    "analysis",
-    "figures",
+    "theory",
+    "runs",
     "measure",
-    "theory/edges.py",
-    "runs/history.py",
+    "tables",
+    "figures",
     "manifests/mark.py",
 )
 """What decides the content of a table, a figure or a page if its function imports it, see `closure`."""

@@ -17,10 +17,10 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from gammascape.commands.seal import seal_of
 from gammascape.manifests import Manifest, read_manifest, sha256_of
 from gammascape.manifests.paths import inside, inside_project, is_plain, short
 from gammascape.provenance.project import CELLS, RESULTS
+from gammascape.provenance.seal import seal_of
 from gammascape.study import Study, StudyError
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.tables.seal import page_of

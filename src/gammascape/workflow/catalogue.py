@@ -1,8 +1,8 @@
 """Every table, figure and page as data: its stage, its function, what it reads, and a sentence about it.
 
 A stage is a rule of the workflow, and makes its tables or figures in one process. Rules, `plan`, `audit`, the page
-and the tests read this catalogue. A new table needs its function, its entry here, its section in docs/reference/tables.md
-and its test.
+and the tests read this catalogue. A new table needs its function, its entry here, its section in
+docs/reference/tables.md and its test.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -110,10 +110,12 @@ TABLES: Mapping[str, Entry] = {
         "analysis.rich analysis.bootstrap analysis.confidence", of_slices=True,
         sentence="The gamma at which the window of learning rates closes, and the best gamma, at each "
         "budget."),
-    "curves": Entry("edges", "tables.dynamics.curves:curve_table", "thresholds arrays", of_slices=True, chooses=True,
+    "curves": Entry("edges", "tables.dynamics.curves:curve_table", "thresholds arrays", of_slices=True,
+        chooses=True,
         toy=Entry("edges", "tables.toy:toy_curve_table", "thresholds"),
         sentence="The loss curves at the best eta of each gamma and seed."),
-    "scores": Entry("performance", "tables.performance.scores:score_table", "cells summaries arrays", when="trained",
+    "scores": Entry("performance", "tables.performance.scores:score_table", "cells summaries arrays",
+        when="trained",
         sentence="The best over eta of each gamma and seed: test accuracy and loss, steps until a loss."),
     "performance": Entry("performance", "tables.performance.performance:performance_table", "scores", "confidence",
         when="trained",
@@ -180,7 +182,8 @@ FIGURES: Mapping[str, Entry] = {
         sentence="The phase portrait of a slice: each tile is the best seed at one gamma and eta. The lines "
         "are the measured and the predicted edges of training. The HTML file beside it has values "
         "to point at."),
-    "edges": Entry("draw_edges", "figures.edges.against_gamma:edges", "thresholds scaling", label="edges of training",
+    "edges": Entry("draw_edges", "figures.edges.against_gamma:edges", "thresholds scaling",
+        label="edges of training",
         sentence="The edges of training against gamma, with the fitted and the predicted exponents."),
     "exponents": Entry("draw_edges", "figures.edges.exponents:exponents", "scaling models=exponent_models",
         label="exponents",
@@ -197,7 +200,8 @@ FIGURES: Mapping[str, Entry] = {
         "scores pooled=performance gain", when="trained", label="performance and cost",
         sentence="Best test accuracy over eta, and fewest steps until a training loss, against gamma, and "
         "what the best gamma gains over gamma = 1."),
-    "dynamics": Entry("draw_dynamics", "figures.dynamics.against_gamma:dynamics", "dynamics scaling=dynamics_scaling",
+    "dynamics": Entry("draw_dynamics", "figures.dynamics.against_gamma:dynamics",
+        "dynamics scaling=dynamics_scaling",
         when="trained", label="dynamics",
         sentence="What happened in the runs against gamma: time at which the loss falls, peaks of catapults, "
         "sharpening, and alignment against the fall of the loss."),

@@ -42,7 +42,7 @@ _HALF, _LEAVES = 0.5, 0.1
 def dynamics_table(
     cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis, cells_folder: Path
 ) -> pl.DataFrame:
-    """What happened in the runs on the paths of `tables.dynamics.paths.path_table`; columns in docs/reference/tables.md.
+    """What happened in the runs on the paths of `path_table`; columns in docs/reference/tables.md.
 
     Args:
         cells: the table of `tables.cells.cell_table`, of all slices that were trained.

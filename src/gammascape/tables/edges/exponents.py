@@ -42,7 +42,7 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
 
     An edge is known to lie between two sampled etas. The line is fitted by least squares to the middles of these
     intervals, and the interval of its slope is a bootstrap over gammas, seeds and the position of the edge
-    between the two etas (`tables.statistics.fits.draws`). `estimate_slope` is fitted in the same way to the sub-grid
+    between the two etas (`statistics.fits.draws`). `estimate_slope` is fitted in the same way to the sub-grid
     estimates. A window with fewer than two distinct gammas has no row. `prefactor_at_predicted_log10` is that
     of the line with the predicted slope that is nearest to the same middles.
 

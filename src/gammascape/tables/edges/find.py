@@ -17,7 +17,7 @@ THRESHOLD_SCHEMA = SLICE_COLUMNS | columns(
 LINE = [*SLICE_COLUMNS, "seed", "data_seed", "gamma_log10"]
 """Cells that differ in eta alone."""
 _INTERPOLATION_ERROR = 0.25
-"""Share of a grid step, within which 95 % of the toy's exact edges are found (tests/unit/tables/edges/test_find.py)."""
+"""Share of a grid step, within which 95 % of the toy's exact edges are found (tests/unit/tables/edges)."""
 _NEAR_ONE = 1 - 1e-3
 
 

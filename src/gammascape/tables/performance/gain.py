@@ -29,7 +29,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
     `gain` is in points of accuracy, and for losses and steps the ratio of that at gamma = 1 to that at the best
     gamma: at equal steps, and for steps at an equal loss. Gammas are compared within seeds, and their scatter is
-    estimated together (`tables.statistics.intervals.fit_levels`), from the better half of them and gamma = 1: those that
+    estimated together (`statistics.intervals.fit_levels`), from the better half of them and gamma = 1: those that
     barely train scatter by other laws, and which gammas have the better means says nothing of the scatter of
     normal errors. The others are taken to be worse.
 
