@@ -20,7 +20,7 @@ from gammascape.study import StudyError
 
 _REASONS = {
     "Missing output files: ": "missing",
-    "Incomplete output files: ": "incomplete",
+    "Forced execution": "forced",
     "Updated input files: ": "updated",
     "Input files updated by another job: ": "follows",
     "Set of input files has changed": "inputs",

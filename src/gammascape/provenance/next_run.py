@@ -121,7 +121,8 @@ def _words(job: Job) -> str:
     return ", ".join(
         {
             "missing": "a file is missing",
-            "incomplete": "it was left half-made",
+            # With rerun-incomplete Snakemake gives both the same reason.
+            "forced": "it was left half-made, or is forced",
             "script": "the rule has changed",
             "params": "the rule's parameters have changed",
             "inputs": "the rule's inputs have changed",
@@ -167,8 +168,6 @@ def _cause(results: Results, job: Job) -> str:
         known = not gone or any(Path(item.manifest).is_file() for item in gone)
         whole = known and len(lacking) < len(job.output)
         return "files are missing" if whole else "not there yet"
-    if "incomplete" in causes:
-        return "left half-made"
     # Once a job follows another one, Snakemake looks for no further reason; the manifests show it.
     kinds: dict[str, list[str]] = defaultdict(list)
     for item in items:
@@ -196,6 +195,8 @@ def _cause(results: Results, job: Job) -> str:
         return "made from what changes"
     if "updated" in causes:
         return f"inputs changed: {causes['updated']}"
+    if "forced" in causes:
+        return "left half-made, or forced"
     return job.reason or "asked for"
 
 

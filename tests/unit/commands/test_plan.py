@@ -47,6 +47,15 @@ def reasons(found: NextRun) -> set[tuple[str, int, str, str]]:
     }
 
 
+def test_what_was_left_half_made_is_said_to_be(project: Path) -> None:
+    # With rerun-incomplete Snakemake gives the reason that it has for what a person forces.
+    path = next(iter(open_project().cells))
+    cell = Job("train", {"cell": path}, (f"results/cells/{path}/summary.json",), "Forced execution")
+    assert [(count, kind) for _, count, kind, _ in reasons(coming(cell))] == [(1, "again")]
+    [(_, _, _, words)] = reasons(coming(cell))
+    assert words == "it was left half-made, or is forced"
+
+
 def test_an_added_gamma_is_named_and_nothing_else(project: Path) -> None:
     edit(
         "log10: [0, 1]}\n    eta: {log10: [-1, 0, 1]}",
