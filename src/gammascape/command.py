@@ -25,6 +25,16 @@ class UserError(Exception):
         super().__init__(visible_lines(text))
 
 
+def fix_hashes() -> None:
+    """Start this process anew unless texts have the hashes that they have in every process.
+
+    The order of a set follows them, so a user's network could be another one in each process.
+    """
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def as_command(main: Callable[P, int]) -> Callable[P, int]:
     """Wrap a function that runs a command: a mistake is printed as one message and becomes an exit status."""
 

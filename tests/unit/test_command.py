@@ -50,6 +50,15 @@ def test_characters_that_a_terminal_obeys_are_shown() -> None:
     assert visible_lines("Ünïcode\nin lines") == "Ünïcode\nin lines"
 
 
+def test_texts_have_the_same_hash_in_every_process() -> None:
+    code = "from gammascape.command import fix_hashes; fix_hashes(); print(hash('a'), sys.argv[1])"
+    started = [sys.executable, "-c", f"import sys; {code}", "kept"]
+    random = {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"}
+    said = {subprocess.check_output(started, env=random, text=True) for _ in range(2)}
+    assert len(said) == 1
+    assert said.pop().endswith(" kept\n")
+
+
 BUSY = """\
 import sys, time
 from gammascape.command import as_command
