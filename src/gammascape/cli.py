@@ -13,20 +13,11 @@ Run = Callable[[argparse.Namespace], int]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS = {
-    "plan": "commands.plan",
-    "cost": "commands.cost",
-    "check-model": "check_model",
-    "why": "commands.why",
-    "audit": "commands.audit",
-    "replay": "commands.replay",
-    "seal": "commands.seal",
-    "reference": "reference",
-    "accept": "commands.accept",
-    "prune": "commands.prune",
-    "export-crate": "commands.export_crate",
-}
-"""Module of each command; its `add` adds the command to the parser and sets the default `run`."""
+COMMANDS = (
+    *("plan", "cost", "check-model", "why", "audit", "replay"),
+    *("seal", "reference", "accept", "prune", "export-crate"),
+)
+"""Modules of `commands`; the `add` of each adds the command to the parser and sets the default `run`."""
 
 DESCRIPTION = "Ask what snakemake would make next, at what cost, where results come from, and whether they hold."
 EPILOG = (
@@ -43,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Imported here, where Ctrl-C is no traceback: all of them take a second.
-    for name in COMMANDS.keys() & given[:1] or COMMANDS:
-        import_module(f"gammascape.{COMMANDS[name]}").add(commands)
+    for name in {*COMMANDS} & {*given[:1]} or COMMANDS:
+        import_module(f"gammascape.commands.{name.replace('-', '_')}").add(commands)
     chosen = parser.parse_args(given)
     run: Run = chosen.run
     return run(chosen)

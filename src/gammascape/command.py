@@ -51,7 +51,10 @@ def as_command(main: Callable[P, int]) -> Callable[P, int]:
             message, status = str(error), USER_MISTAKE
         except BrokenPipeError:
             pass  # The reader of a pipe, such as `head`, has seen enough.
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            # `Path.resolve` of Python before 3.13 has no OSError for links that lead to each other.
+            if not isinstance(error, OSError) and not str(error).startswith("Symlink loop"):
+                raise
             message, status = visible_lines(error), USER_MISTAKE
         except KeyboardInterrupt:
             # From now on another Ctrl-C ends the process at once.
