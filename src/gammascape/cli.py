@@ -6,27 +6,18 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TypeAlias
 
-from gammascape.command import as_command
+from gammascape.command import as_command, fix_hashes
 
 Run = Callable[[argparse.Namespace], int]
 """Runs a command; returns the exit status."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-COMMANDS = {
-    "plan": "commands.plan",
-    "cost": "commands.cost",
-    "check-model": "check_model",
-    "why": "commands.why",
-    "audit": "commands.audit",
-    "replay": "commands.replay",
-    "seal": "commands.seal",
-    "reference": "reference",
-    "accept": "commands.accept",
-    "prune": "commands.prune",
-    "export-crate": "commands.export_crate",
-}
-"""Module of each command; its `add` adds the command to the parser and sets the default `run`."""
+COMMANDS = (
+    *("plan", "cost", "check-model", "why", "audit", "replay"),
+    *("seal", "reference", "accept", "prune", "export-crate"),
+)
+"""Modules of `commands`; the `add` of each adds the command to the parser and sets the default `run`."""
 
 DESCRIPTION = "Ask what snakemake would make next, at what cost, where results come from, and whether they hold."
 EPILOG = (
@@ -38,11 +29,13 @@ EPILOG = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None and given[:1] == ["replay"]:
+        fix_hashes()
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Imported here, where Ctrl-C is no traceback: all of them take a second.
-    for name in COMMANDS.keys() & given[:1] or COMMANDS:
-        import_module(f"gammascape.{COMMANDS[name]}").add(commands)
+    for name in {*COMMANDS} & {*given[:1]} or COMMANDS:
+        import_module(f"gammascape.commands.{name.replace('-', '_')}").add(commands)
     chosen = parser.parse_args(given)
     run: Run = chosen.run
     return run(chosen)

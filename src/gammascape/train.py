@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gammascape.command import as_command
+from gammascape.command import as_command, fix_hashes
 
 if TYPE_CHECKING:
     from gammascape.study import Cell
@@ -91,4 +91,5 @@ def train_cell(
 if __name__ == "__main__":
     # Until the handlers of the training are in place, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fix_hashes()
     sys.exit(main())

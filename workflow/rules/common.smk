@@ -37,6 +37,9 @@ except StudyError as error:
 if not PLAN.config.record_host:
     os.environ[HIDE_HOST] = "1"
 
+# What `fix_hashes` would start each process of training anew for.
+os.environ["PYTHONHASHSEED"] = "0"
+
 PLAN.copy_sources()
 
 # The interpreter that runs Snakemake has the locked environment; PATH may name another one.

@@ -24,7 +24,7 @@ from gammascape.data.stream import (
     shuffled,
 )
 from gammascape.rng import make_key
-from gammascape.usercode.isolation import seed_of
+from gammascape.usercode.isolation import another_process, seed_of
 from gammascape.usercode.run import SEED_IT, Code, load_code
 
 LEAST_TEST = 16
@@ -69,9 +69,9 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     # From two imports of the files: what they draw while they are imported is seen to differ.
     sources = options["sources"]
     with _naming(options["factory"]):
-        (_, again), (parts, digests) = (
-            _parts(options, importing(sources), device) for importing in (Code, load_code)
-        )
+        with another_process():
+            _, again = _parts(options, Code(sources), device)
+        parts, digests = _parts(options, load_code(sources), device)
         if other := [what for what, digest in digests.items() if again[what] != digest]:
             raise _Wrong(
                 f"returns other {other[0]} each time, so each process would train on other data; {SEED_IT}"

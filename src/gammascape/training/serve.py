@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from gammascape.command import fix_hashes
 from gammascape.runs.journal import read_journal
 from gammascape.training.backend import one_line
 from gammascape.training.worker import LOG, Emit, Event, Interrupted, Task, Worker
@@ -145,4 +146,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    fix_hashes()
     sys.exit(main())

@@ -128,6 +128,17 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
                 _restore(states)
 
 
+@contextmanager
+def another_process() -> Iterator[None]:
+    """The number of the process is another one inside."""
+    number = os.getpid
+    os.getpid = lambda: number() + 1
+    try:
+        yield
+    finally:
+        os.getpid = number
+
+
 def _put(values: Sequence[Any], present: Sequence[Any]) -> None:
     for setting, value, there in zip(SETTINGS, values, present, strict=True):
         if value != there:

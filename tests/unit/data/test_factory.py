@@ -263,6 +263,7 @@ def test_an_error_in_the_code_shows_the_lines_of_its_author(tmp_path: Path) -> N
 
 
 UNSEEDED = """\
+import os
 import numpy as np, random, torch
 SHIFT = {early}
 
@@ -292,6 +293,7 @@ def test_global_generators_are_seeded_by_the_factory_and_its_arguments(tmp_path:
     ("early", "late"),
     [
         ("0", "np.random.default_rng().normal(size=(60, 3))"),
+        ("0", "np.random.default_rng(os.getpid()).normal(size=(60, 3))"),
         ("np.random.default_rng().normal()", "np.random.randn(60, 3) + SHIFT"),
     ],
 )

@@ -37,7 +37,7 @@ from gammascape.models.own.state import (
     variables,
     whole,
 )
-from gammascape.usercode.isolation import isolated, seed_of
+from gammascape.usercode.isolation import another_process, isolated, seed_of
 from gammascape.usercode.run import Code, UserCodeError, load_code
 
 _CHECKPOINT: Any = torch.utils.checkpoint
@@ -275,7 +275,8 @@ def build(
     del wide
     # From another import of the files, so that what they draw while they are imported is seen to differ.
     code_again = Code(options["sources"])
-    again = _made(code_again, options, input_shape, outputs, width)
+    with another_process():
+        again = _made(code_again, options, input_shape, outputs, width)
     kept, defined = [], []
     for one, loaded in ((module, code), (again, code_again)):
         with loaded.active():

@@ -93,22 +93,30 @@ def _note(found: dict[str, Tensor], name: str, value: object) -> None:
 
 
 class _Narrow(TorchFunctionMode):
-    """Finds what depends on parameters in float64 and is computed in a smaller dtype."""
+    """Finds what depends on parameters and is computed in a smaller dtype than theirs."""
 
-    def __init__(self, track: Track) -> None:
+    def __init__(self, track: Track, dtype: torch.dtype) -> None:
         super().__init__()
         self.found: str | None = None
-        self._where = track.where
+        self._where, self._dtype = track.where, dtype
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         found = function(*args, **(kwargs or {}))
         depends = self.found is None and isinstance(found, Tensor) and found.requires_grad
-        if depends and torch.finfo(found.dtype).bits < 64:
-            dtype = str(found.dtype).removeprefix("torch.")
-            self.found = f"{self._where()} computes in {dtype} for inputs in float64"
+        if depends and torch.finfo(found.dtype).bits < torch.finfo(self._dtype).bits:
+            text = f"{self._where()} computes in {found.dtype} for inputs in {self._dtype}"
+            self.found = text.replace("torch.", "")
         return found
+
+    def check(self) -> None:
+        """Raise UserCodeError if something was found."""
+        if self.found is not None:
+            raise UserCodeError(
+                f"{self.found}, and loses the digits that are needed where gamma is small; let it "
+                "compute in the dtype of its inputs"
+            )
 
 
 def check_made_twice(
@@ -211,7 +219,7 @@ def _check_pass(
     network.install(x)
     before, held = network.marks(whole), network.kept()
     written, leaves = _copies(buffers), _leaves(p)
-    with _Narrow(network.track) as narrow:
+    with _Narrow(network.track, x.dtype) as narrow:
         output = _run(network, leaves, x, written)
     network.put_back(held, difference(before, network.marks(whole)))
     layers = {name: value.detach().clone() for name, value in network.track.outputs.items()}
@@ -221,11 +229,7 @@ def _check_pass(
             f"{type(network.module).__name__} gives NaN or infinity with the initial weights, which are N(0, 1); "
             "look for logarithms, roots and divisions"
         )
-    if narrow.found is not None:
-        raise UserCodeError(
-            f"{narrow.found}, and loses the digits that are needed where gamma is small; let it "
-            "compute in the dtype of its inputs"
-        )
+    narrow.check()
     if not torch.equal(x, kept):
         raise UserCodeError(
             "the forward pass changes its inputs in place; work on a copy (x = x.clone())"
@@ -286,7 +290,7 @@ def check_steps(
 ) -> None:
     """Train two networks for a few steps in both dtypes, alone and together, and those of a second making too.
 
-    The second begins with the other dtype, so that a table which is kept in the dtype of its first use is found.
+    The second begins with the other dtype and the last batch, so that what is kept of the first use is found.
 
     Raises:
         UserCodeError: if a step fails, if the two makings do not give the same bits, or a network alone something
@@ -314,8 +318,8 @@ def check_steps(
             if not torch.equal(value.nan_to_num(), other[name].nan_to_num()):
                 raise UserCodeError(
                     f"a network that is made again gives other numbers in {dtype}, seen in {name} after "
-                    f"{len(batches)} steps: it keeps something in another dtype, or draws without a seed; "
-                    f"{SEED_IT}".replace("torch.float", "float")
+                    f"{len(batches)} steps: it keeps something of its first batch or dtype, or draws without a "
+                    f"seed; {SEED_IT}".replace("torch.float", "float")
                 )
 
 
@@ -328,11 +332,14 @@ def _steps(
 ) -> dict[str, Tensor]:
     """Parameters (2, ...) after a step on each batch; `compared` with those of each network alone."""
     initial = {name: value.to(dtype) for name, value in starts.items()}
+    with _Narrow(network.track, dtype) as narrow, network.track.recording():
+        network.call(_leaves({name: v[0] for name, v in initial.items()}), batches[-1].to(dtype))
+    narrow.check()
 
     def trained(start: Parameters) -> dict[str, Tensor]:
         p = dict(start)
         for step, x in enumerate(batch.to(dtype) for batch in batches):
-            leaves = _leaves(p)
+            leaves, held = _leaves(p), network.marks(whole)
             with network.track.recording():
                 f = network.forward(leaves, x)
             _check_output(network.module, f[0], x, f.shape[-1])
@@ -348,6 +355,8 @@ def _steps(
             for (name, value), change in zip(p.items(), found, strict=True):
                 length = change.flatten(1).norm(dim=1).clamp(min=1e-30)
                 p[name] = value - RATE * change / length.view(-1, *[1] * (change.dim() - 1))
+            for name in difference(held, network.marks(whole)).values() if step else ():
+                raise UserCodeError(f"a training step changes {name}; {FUNCTION}")
         return p
 
     together = trained(initial)

@@ -4,13 +4,16 @@ A place is a dotted name such as "odd.table" or "odd.cache[8]". Its mark is a sh
 holds changes, and is the same in every process.
 """
 
+import argparse
 import copy
 import functools
 import hashlib
 import random
+import re
 import sys
 import types
-from collections import deque
+from array import array
+from collections import UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -22,8 +25,13 @@ from torch import Tensor, nn
 _OWN = frozenset(vars(nn.Module())) - {"training"}
 """Attributes that every module has."""
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+_HOOKS = tuple(key for key in vars(nn.Module()) if key.endswith(("ward_hooks", "ward_pre_hooks")))
+"""Attributes in which a module keeps functions that its passes call."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, bytearray, array, type(None), np.generic)
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_SHARED = frozenset(map(id, (vars(random)["_inst"], vars(np.random.mtrand)["_rand"])))
+"""Generators of the whole process, whose functions are methods."""
 
 _LOOKED_INTO = (
     *(*_PLAIN, *_GENERATORS, Tensor, np.ndarray),
@@ -31,8 +39,11 @@ _LOOKED_INTO = (
 )
 """What a user's files may define beside objects, functions and classes of their own."""
 
-_LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy"}
+_LIBRARIES = frozenset(sys.stdlib_module_names) | {"gammascape", "numpy", "torch"}
 """Whose objects are not looked into."""
+
+_NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
+"""Their objects are."""
 
 _DEEPEST = 1500
 """Length of a place beyond which nothing is looked into, as in a chain of many objects."""
@@ -58,10 +69,11 @@ def attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
 def held(module: nn.Module, numbers_of: Callable[[Tensor], bytes]) -> Marks:
     """Marks of all that a module holds beside its parameters."""
     own = _ids(module)
-    return {
-        place: _marks(where[key], place, own, numbers_of)
-        for where, key, place in attributes(module)
-    }
+    found = {place: where[key] for where, key, place in attributes(module)}
+    for name, layer in module.named_modules():
+        prefix = f"{name}." if name else ""
+        found |= {f"{prefix}{k}": [*hooks.values()] for k in _HOOKS if (hooks := vars(layer)[k])}
+    return {place: _marks(value, place, own, numbers_of) for place, value in found.items()}
 
 
 def variables(values: Mapping[str, Any], numbers_of: Callable[[Tensor], bytes]) -> Marks:
@@ -211,8 +223,10 @@ def _progress(iterator: Iterator[Any]) -> str:
 
 def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[tuple[str, Any]]:
     """(place, value) of what is in lists, mappings, closures and objects of the user's own classes."""
-    if id(value) in own:
+    if id(value) in own or id(value) in _SHARED:
         return
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
     if isinstance(value, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module, Iterator)):
         yield place, value
         return
@@ -229,10 +243,10 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
     ):
         parts = [("", repr(value))]
     elif isinstance(value, Mapping):
-        parts = ((f"[{key!r}]", one) for key, one in value.items())
+        parts = ((f"[{_shown(key, n)}]", one) for n, (key, one) in enumerate(value.items()))
     elif isinstance(value, set | frozenset):
-        parts = [("", " ".join(sorted(map(repr, value))))]
-    elif isinstance(value, list | tuple | deque):
+        parts = [("", " ".join(sorted(_shown(one) for one in value)))]
+    elif isinstance(value, list | tuple | deque | UserList):
         parts = ((f"[{n}]", one) for n, one in enumerate(value))
     elif isinstance(value, functools.partial):
         parts = [("", value.func), (" arguments", value.args), ("", value.keywords)]
@@ -243,7 +257,9 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
             parts += [(" defaults", (value.__defaults__, value.__kwdefaults__))]
         with suppress(ValueError):  # a variable that has no value yet
             parts += [(f".{name}", cell.cell_contents) for name, cell in cells.items()]
-    elif kind.__module__.partition(".")[0] not in _LIBRARIES or kind is types.SimpleNamespace:
+    elif isinstance(value, types.MethodType | types.BuiltinMethodType):
+        parts = [(".__self__", value.__self__)]
+    elif kind.__module__.partition(".")[0] not in _LIBRARIES or kind in _NAMESPACES:
         # With __slots__ it is a pair of mappings.
         state = object.__getstate__(value)
         found = [one for one in (state if isinstance(state, tuple) else (state,)) if one]
@@ -251,3 +267,9 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
     yield f"{place} ({kind.__name__})", kind.__name__
     for name, one in parts:
         yield from _inside(one, place + name, own, seen)
+
+
+def _shown(value: Any, number: int | str = "") -> str:
+    """A key or member in a place: without its address, which is another one each time, but with a number."""
+    text = re.sub(" at 0x[0-9a-f]+", "", repr(value))
+    return text if text == repr(value) else f"{text}{number}"

@@ -1,6 +1,7 @@
 """What a user's network holds and does, beside giving outputs: what is made twice, tried, refused or put right."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,7 @@ ANOTHER: dict[str, tuple[str, str]] = {
     ),
     "a clock": (net("return x * (1 + self.t % 1)", "self.t = time.time()"), "attribute odd.t is another one"),
     "an address": (net("return x * self.t", "self.t = id(self) % 7919 + 1"), "attribute odd.t is another one"),
+    "a process": (net("return x * self.t", "self.t = os.getpid()"), "attribute odd.t is another one"),
     "a name": (net("return x", "self.t = uuid.uuid4().hex"), "attribute odd.t is another one"),
     "a closure": (
         net("return self.f(x)", "t = torch.tensor(np.random.default_rng().random()); self.f = lambda x: x * t"),
@@ -218,6 +220,52 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "a count in a function": (
         net("act.n += 1; return x", before="def act(): pass\nact.n = 0"), "changes net.act.n each time",
+    ),
+    "a count in a hook": (
+        net(
+            "return self.i(x)",
+            "n = [0]; self.i = nn.Identity(); "
+            "self.i.register_forward_hook(lambda m, a, o: n.append(0) or (o if len(n) < 999 else -o))",
+        ),
+        "changes odd.i._forward_hooks[0].n",
+    ),
+    "a count in the backward pass": (
+        net(
+            "x.requires_grad and x.register_hook(lambda g: self.n.append(0) or (g if len(self.n) < 999 else -g)); "
+            "return x",
+            "self.n = []",
+        ),
+        "a training step changes odd.n",
+    ),
+    "a count in the object of a method": (
+        net("return self.f(x)", "self.f = Count().up", "class Count:\n    n = 0\n    def up(self, x):\n"
+            "        self.n += 1\n        return x if self.n < 999 else -x"),
+        "changes odd.f.__self__.n each time",
+    ),
+    "a generator's method": (
+        net("return x if self.f() > 1e-9 else -x", "self.f = RNG(0).random"), "changes odd.f.__self__ each time",
+    ),
+    "a count in settings": (
+        net("self.s.n += 1; return x", "self.s = argparse.Namespace(n=0)", "import argparse"),
+        "changes odd.s.n each time",
+    ),
+    "a count in bytes": (net("self.n[0] += 1; return x", "self.n = bytearray(1)"), "changes odd.n each"),
+    "a count in an array of objects": (
+        net("self.n[0] += 1; return x", "self.n = np.array([0], object)"), "changes odd.n[0] each time",
+    ),
+    "a method of a lost layer": (
+        net("return self.f(x)", "self.f = nn.Linear(width, width).forward"),
+        "odd.f.__self__ is a layer or parameter",
+    ),
+    "the first batch, in the file": (
+        net("return x", before="FIRST = {}").replace(
+            "return self.head(", "return FIRST.setdefault(0, x.unique().numel()) * self.head("),
+        "keeps something of its first batch",
+    ),
+    "digits lost in float32 only": (
+        net("with torch.autocast('cpu', torch.bfloat16): h = self.w(x)\n        return h.to(x.dtype)",
+            "self.w = nn.Linear(width, width)").replace("        with", "\n        with", 1),
+        "layer odd.w (Linear) computes in bfloat16 for inputs in float32",
     ),
     "an iterator of the file": (
         net("return x if next(N) < 999 else -x", before="N = iter(range(10**9))"), "changes net.N each time",
@@ -358,6 +406,29 @@ def test_a_chain_of_many_objects_and_a_closure_without_value_are_no_obstacle(
     empty = "def outer():\n    if False: later = 0\n    return lambda: later\n"
     text = net("return x", "self.chain, self.empty = CHAIN, outer()", chain + empty)
     assert model_of(tmp_path, text, digits.probe_inputs).hidden
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "{Odd.forward, outer}",
+        "{outer: 1, Odd(1): 2}",
+        "[random.random, np.random.rand, self.forward]",
+    ],
+)
+def test_addresses_and_functions_of_the_process_are_no_obstacle(
+    tmp_path: Path, digits: Dataset, held: str
+) -> None:
+    text = net(
+        "return x",
+        "self.held = HELD if width > 1 else 0".replace("HELD", held),
+        "def outer(): pass",
+    )
+    first = model_of(tmp_path, text, digits.probe_inputs)
+    random.random()
+    np.random.rand()  # noqa: NPY002
+    _BUILT.clear()
+    assert model_of(tmp_path, text, digits.probe_inputs).constants == first.constants
 
 
 RECURRENT = (
