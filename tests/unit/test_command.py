@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gammascape
+from gammascape import cli
 from gammascape.command import UserError, as_command
 from gammascape.terminal import visible_lines
 
@@ -24,6 +25,13 @@ def test_every_command_ends_as_commands_do() -> None:
     assert len(COMMANDS) > 5
     # `python -m gammascape` is the command `gammascape`.
     assert others == {ROOT / SERVANT, ROOT / "__main__.py"}
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([name, "--help"])
+    assert f"usage: gammascape {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

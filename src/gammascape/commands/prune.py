@@ -1,4 +1,9 @@
-"""`gammascape prune`: artifacts that no study asks for, listed, and on request moved to a trash folder."""
+"""List artifacts that no study asks for; --yes moves them to a trash folder.
+
+Looked at are cells, prepared data, tables and figures below results. Studies are those that config/config.yaml
+names, or those given with --study. With --yes artifacts are moved to results/.trash, from where they can be moved
+back; nothing is deleted.
+"""
 
 import argparse
 import shutil
@@ -6,32 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gammascape.commands import add_shared
 from gammascape.commands.accept import of_plan
 from gammascape.manifests import ManifestError, read_manifest
 from gammascape.manifests.paths import OutsideError, inside, short
 from gammascape.needs import size_text
-from gammascape.provenance.project import (
-    CELLS,
-    RESULTS,
-    add_study_option,
-    open_project,
-    other_studies,
-)
+from gammascape.provenance.project import CELLS, RESULTS, open_project, other_studies
 from gammascape.study import StudyError
-from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
-SUMMARY = "list artifacts that no study asks for; --yes moves them to a trash folder"
-DESCRIPTION = f"""\
-List the cells, prepared data, tables and figures below {RESULTS} that no considered study asks for: the studies
-that {CONFIG_FILE} names, or those given with --study. With --yes they are moved to {RESULTS}/.trash,
-from where they can be moved back; nothing is deleted."""
 _DATA = RESULTS / "data"
 _GENERATED = RESULTS / "generated"
 _TRASH = RESULTS / ".trash"
@@ -62,12 +52,10 @@ class Unasked:
         return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("prune", help=SUMMARY, description=DESCRIPTION)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("--yes", action="store_true", help=f"move them to {_TRASH}/<time>")
-    add_study_option(parser)
-    parser.set_defaults(run=run)
+    add_shared(parser, "--study")
 
 
 def run(chosen: argparse.Namespace) -> int:

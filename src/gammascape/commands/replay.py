@@ -1,4 +1,7 @@
-"""The command `gammascape replay`: make an artifact again from its cells, train a sample of them, and compare."""
+"""Make a figure and its tables again from the cells, train a sample of these, and compare.
+
+Exit status: 0 all agree; 1 one differs or cannot be compared; 2 a mistake in the command.
+"""
 
 import argparse
 import json
@@ -9,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.paths import inside_project
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import RESULTS
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
-from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
 from gammascape.provenance.unpacked import refuse_left_out
 from gammascape.study import Cell, StudyError
@@ -27,7 +30,6 @@ from gammascape.workflow.catalogue import everything
 from gammascape.workflow.plan import SOURCES
 
 if TYPE_CHECKING:
-    from gammascape.cli import Commands
     from gammascape.training.worker import Worker
 
 AGREES, DIFFERS = 0, 1
@@ -37,14 +39,8 @@ _HEADINGS = {
 }
 
 
-def add(commands: "Commands") -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "replay",
-        help="make a figure and its tables again from the cells, train a sample of these, and compare",
-        description=__doc__,
-        epilog="Exit status: 0 all agree; 1 one differs or cannot be compared; 2 a mistake in the command.",
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("artifact", metavar="ARTIFACT", help=NAMES)
     parser.add_argument("--cells", type=int, required=True, help="size of the sample")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
@@ -56,10 +52,7 @@ def add(commands: "Commands") -> None:
     parser.add_argument(
         "--scratch", type=Path, help="folder to train in and keep; a temporary one else"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_study_option(parser)
-    parser.add_argument("--directory", type=Path, help="folder that holds results")
-    parser.set_defaults(run=run)
+    add_shared(parser, "--json", "--study", "--directory")
 
 
 def run(chosen: argparse.Namespace) -> int:

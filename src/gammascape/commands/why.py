@@ -1,10 +1,14 @@
-"""`gammascape why`: where one artifact comes from, in words."""
+"""Say where a cell, table or figure comes from, in words.
+
+That is which lines of which study ask for it, which rule made it, from what, when, where and at what cost, back to
+the cells and their data.
+"""
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gammascape.commands import add_shared
 from gammascape.durations import duration
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.manifest import FILE_NAME
@@ -12,7 +16,6 @@ from gammascape.manifests.paths import inside_project, short
 from gammascape.provenance.locate import NAMES, find_here, is_cell_of
 from gammascape.provenance.project import (
     CELLS,
-    add_study_option,
     manifests_of_tables_and_figures,
     open_project,
     other_studies,
@@ -22,28 +25,15 @@ from gammascape.study.asked import Ask, asks
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
-SUMMARY = "where a cell, table or figure comes from, in words"
-DESCRIPTION = """\
-Say which lines of which study ask for an artifact, which rule made it, from what, when, where and at what cost,
-back to the cells and their data."""
 _OTHER_STUDIES = Path("config/studies")
 _DEEPEST = 20
 """A chain that the workflow made has six artifacts one above the other."""
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("why", help=SUMMARY, description=DESCRIPTION)
-    parser.add_argument(
-        "artifact",
-        metavar="ARTIFACT",
-        help=NAMES,
-    )
-    add_study_option(parser)
-    parser.set_defaults(run=run)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help=NAMES)
+    add_shared(parser, "--study")
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
 """The project in the current folder: the studies that are considered, and the artifacts that are on disk."""
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,16 +16,6 @@ from gammascape.workflow.plan import Plan, load_plan
 
 RESULTS = Path("results")
 CELLS = RESULTS / "cells"
-
-
-def add_study_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--study FILE ...`."""
-    parser.add_argument(
-        "--study",
-        nargs="+",
-        metavar="FILE",
-        help=f"study files to consider instead of those that {CONFIG_FILE} names",
-    )
 
 
 def configuration(root: Path = Path()) -> dict[str, Any]:
