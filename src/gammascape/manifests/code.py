@@ -20,14 +20,7 @@ CELL_MODULES = (
     "training",
 )
 """What decides the numbers of a cell, and how it is written."""
-COMPOSING = (
-    "theory",
-    "runs",
-    "measure",
-    "tables",
-    "figures",
-    "manifests/mark.py",
-)
+COMPOSING = ("theory", "runs", "measure", "tables", "figures", "manifests/mark.py")
 """What decides the content of a table, a figure or a page if its function imports it, see `closure`."""
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {

@@ -370,11 +370,7 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
         for file in manifest.outputs
     ]
     engine = builder.entity(
-        _ENGINE,
-        "SoftwareApplication",
-        name="Snakemake",
-        url=_ENGINE,
-        version=version("snakemake"),
+        _ENGINE, "SoftwareApplication", name="Snakemake", url=_ENGINE, version=version("snakemake")
     )
     times = {
         "startTime": min(action["startTime"] for action in builder.actions),

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 Inputs = Mapping[str, str | list[str]]
 
 CELLS = "results/cells"
-CELL_FILES = {
-    "summaries": "summary.json",
-    "arrays": "arrays.npz",
-    "manifests": "manifest.json",
-}
+CELL_FILES = {"summaries": "summary.json", "arrays": "arrays.npz", "manifests": "manifest.json"}
 """Inputs that are a file of each cell of the slice or of the study."""
 FACTOR = "factor"
 """Parameter of a function that is a wildcard of the figure, and no parameter of its rule."""
