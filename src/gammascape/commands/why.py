@@ -136,10 +136,10 @@ def _asked_words(manifest: Manifest, plan: Plan) -> Iterator[str]:
 def _ask_words(found: list[Ask], *, lines: bool) -> Iterator[str]:
     yield "asked for by"
     for ask in found:
-        first, *others = ask.lines
-        yield f"  {ask.path}, line {first.number}: {first.key}, slice {ask.slice}"
+        (grid, number), *others = ask.lines.items()
+        yield f"  {ask.path}, line {number}: {grid}, slice {ask.slice}"
         if lines:
-            yield f"    {', '.join(f'{line.key} on line {line.number}' for line in others)}"
+            yield f"    {', '.join(f'{key} on line {line}' for key, line in others)}"
 
 
 def _made_words(manifest: Manifest) -> Iterator[str]:

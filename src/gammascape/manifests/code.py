@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,21 @@ def fingerprint(*parts: str) -> str:
     """sha256 over `modules_of` these parts."""
     lines = "".join(f"{name} {digest}\n" for name, digest in modules_of(*parts).items())
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def other_code(
+    code: Mapping[str, Any], accepted: Iterable[Mapping[str, Any]], parts: Iterable[str]
+) -> list[str] | None:
+    """Modules that are new, gone or changed since an artifact was made; None if its code is current or accepted.
+
+    Args:
+        code, accepted: entries of its manifest.
+        parts: what decides its content.
+    """
+    if fingerprint(*parts) in {entry["source_sha256"] for entry in (code, *accepted)}:
+        return None
+    before, now = code["modules"], modules_of(*parts)
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def code_state(*parts: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gammascape.manifests import Manifest, ManifestError, fingerprint, modules_of, read_manifest
+from gammascape.manifests import Manifest, ManifestError, read_manifest
+from gammascape.manifests.code import other_code
 from gammascape.manifests.paths import inside_project
-from gammascape.provenance.artifact import changed_modules
 from gammascape.study import Study, StudyError, load_study
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.reading.yaml_reader import read_yaml
@@ -85,13 +85,4 @@ def previous_cells(study: str) -> set[str]:
 
 def code_changes(manifest: Manifest) -> list[str]:
     """Modules that differ from those that made an artifact; none if the code is accepted for it."""
-    parts = modules_behind(manifest)
-    current = fingerprint(*parts)
-    if current in {manifest.code["source_sha256"], *accepted_code(manifest)}:
-        return []
-    return changed_modules(manifest.code["modules"], modules_of(*parts))
-
-
-def accepted_code(manifest: Manifest) -> set[str]:
-    """Digests of the code for which an artifact was declared current."""
-    return {entry["source_sha256"] for entry in manifest.accepted}
+    return other_code(manifest.code, manifest.accepted, modules_behind(manifest)) or []

@@ -81,16 +81,11 @@ class TeacherSpec(Samples):
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
-        if self.label_noise and self.classes == 1:
-            raise mistake(
-                "replaces labels, and a regression has none; give the teacher classes: 2 or more",
-                "label_noise",
-            )
-        if self.mixup and self.classes == 1:
-            raise mistake(
-                "mixes classes, and a regression has none; give the teacher classes: 2 or more",
-                "mixup",
-            )
+        does = {"label_noise": "replaces labels", "mixup": "mixes classes"}
+        for name in does if self.classes == 1 else ():
+            if getattr(self, name):
+                text = "and a regression has none; give the teacher classes: 2 or more"
+                raise mistake(f"{does[name]}, {text}", name)
         return self
 
     @property
@@ -212,25 +207,20 @@ class FactoryDatasetSpec(Factory, Samples):
                 "needs classes, for classification, or targets, for regression"
                 + (", not both" if self.classes else "; write for example classes: 10")
             )
-        if self.classes is None:
-            for name, used in (
-                ("label_noise", self.label_noise > 0),
-                ("mixup", self.mixup > 0),
-                ("imbalance", self.imbalance < 1),
-            ):
-                if used:
-                    raise mistake("is about classes, and a regression has none; remove it", name)
-        if self.size is None:
-            for name, used in (("repeat", self.repeat), ("imbalance", self.imbalance < 1)):
-                if used:
-                    raise mistake(
-                        "needs the number of samples: write size, or remove it "
-                        "(an endless stream has no end to begin anew at, nor classes to thin out)",
-                        name,
-                    )
-        else:
+        given = {name for name, off in _OFF.items() if getattr(self, name) != off}
+        for name in ("label_noise", "mixup", "imbalance"):
+            if self.classes is None and name in given:
+                raise mistake("is about classes, and a regression has none; remove it", name)
+        for name in ("repeat", "imbalance"):
+            if self.size is None and name in given:
+                text = "(an endless stream has no end to begin anew at, nor classes to thin out)"
+                raise mistake(f"needs the number of samples: write size, or remove it {text}", name)
+        if self.size is not None:
             check_passes(self.training_samples, self.size, self.repeat, "this dataset")
         return self
+
+
+_OFF = {"label_noise": 0, "mixup": 0, "imbalance": 1, "repeat": False}
 
 
 class ConstantSpec(Record):
