@@ -44,12 +44,8 @@ class Unasked:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        files = [
-            file
-            for path in self.paths
-            for file in ([path] if path.is_symlink() or path.is_file() else path.rglob("*"))
-        ]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        below = (file for path in self.paths if not path.is_symlink() for file in path.rglob("*"))
+        return sum(file.stat().st_size for file in (*self.paths, *below) if file.is_file())
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -138,11 +134,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
         if len(items) > _SHOWN:
             yield f"  and {len(items) - _SHOWN:,} more"
         yield from (f"  stays where it is: {why}" for item in items for why in item.outside)
-    yield from _other_studies(plan, {item.name for item in found if item.kind == "cell"})
-
-
-def _other_studies(plan: Plan, cells: set[str]) -> Iterator[str]:
-    """Notes on studies beside the considered ones that ask for cells on the list."""
+    cells = {item.name for item in found if item.kind == "cell"}
     folders = {study.path.parent for study in plan.studies.values()}
     for study in other_studies(plan, folders) if cells else ():
         if asked := len(cells & set(study.by_path)):
@@ -158,11 +150,8 @@ def move(found: Iterable[Unasked], trash: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             # Results may be on several disks.
             shutil.move(path, target)
-            _remove_empty(path.parent)
+            left = path.parent
+            while left != RESULTS and not any(left.iterdir()):
+                left.rmdir()
+                left = left.parent
     return folder
-
-
-def _remove_empty(folder: Path) -> None:
-    while folder != RESULTS and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent

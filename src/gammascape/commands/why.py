@@ -53,14 +53,22 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
     yield f"{manifest.kind} {manifest.name}"
     if manifest.kind == "cell":
         yield f"  {cell_words(manifest)}"
-    yield from _asked_words(manifest, plan)
+    found = asked_by(manifest, plan)
+    if found:
+        yield from _ask_words(found, lines=manifest.kind == "cell")
+    elif manifest.kind != "data":
+        yield f"asked for by no study in {_OTHER_STUDIES} or named by the configuration"
     yield "made"
     yield from (f"  {line}" for line in _made_words(manifest))
     sources = list(_sources(path, depth=0, seen=set()))
     if sources:
         yield "from"
         yield from sources
-    users = [name for name, used in _users(path) if used]
+    users = [
+        f"{other.kind} {other.name}"
+        for place, other in manifests_of_tables_and_figures()
+        if place != path and any(Path(source.path) == path for source in other.inputs)
+    ]
     if users:
         yield "used by"
         yield from (f"  {name}" for name in users)
@@ -113,24 +121,10 @@ def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
     elif manifest.kind != "data":
         wildcards = manifest.wildcards
         for part in study.slices:
-            generator = getattr(part.dataset_spec, "generator", None)
-            facts = {
-                "study": study.name,
-                "slice": part.key,
-                "generator": getattr(generator, "key", None),
-            }
+            generator = getattr(getattr(part.dataset_spec, "generator", None), "key", None)
+            facts = {"study": study.name, "slice": part.key, "generator": generator}
             if all(facts.get(name, value) == value for name, value in wildcards.items()):
                 yield from asks(study, part)
-
-
-def _asked_words(manifest: Manifest, plan: Plan) -> Iterator[str]:
-    found = asked_by(manifest, plan)
-    if manifest.kind == "data":
-        return
-    if not found:
-        yield f"asked for by no study in {_OTHER_STUDIES} or named by the configuration"
-        return
-    yield from _ask_words(found, lines=manifest.kind == "cell")
 
 
 def _ask_words(found: list[Ask], *, lines: bool) -> Iterator[str]:
@@ -209,9 +203,3 @@ def _read(name: str) -> Manifest | None:
         return None
     except OSError as error:
         raise ManifestError(f"{short(name)}: {error.strerror or error}") from None
-
-
-def _users(path: Path) -> Iterator[tuple[str, bool]]:
-    for other, manifest in manifests_of_tables_and_figures():
-        used = any(Path(source.path) == path for source in manifest.inputs)
-        yield f"{manifest.kind} {manifest.name}", used and other != path
