@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gammascape.commands import add_shared
-from gammascape.manifests import Manifest, fingerprint, read_manifest, utc_now, write_manifest
+from gammascape.manifests import fingerprint, read_manifest, utc_now, write_manifest
 from gammascape.provenance.current import BY_CODE, SCRIPTS, Results
 from gammascape.provenance.locate import NAMES, find_here
 from gammascape.provenance.project import (
@@ -20,12 +20,12 @@ from gammascape.provenance.project import (
     cells_on_disk,
     code_changes,
     manifests_of_tables_and_figures,
+    of_plan,
     open_project,
 )
 from gammascape.study import StudyError
 from gammascape.terminal import say
 from gammascape.workflow.catalogue import modules_behind
-from gammascape.workflow.plan import Plan
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -114,16 +114,6 @@ def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
             name = below[0].removesuffix(".manifest.json")
             made_again[path] = f"made from {name}, which would be made again"
     return {path: words for path, words in made_again.items() if path in wanted}
-
-
-def of_plan(manifest: Manifest, plan: Plan) -> bool:
-    """Whether a study of the plan asks for a table, figure or page."""
-    wildcards = manifest.wildcards
-    study = plan.studies.get(wildcards.get("study", ""))
-    if study is None:
-        return "study" not in wildcards
-    key = wildcards.get("slice")
-    return key is None or key in {part.key for part in study.slices}
 
 
 def _lines(refused: dict[str, str]) -> list[str]:

@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gammascape.commands import add_shared
-from gammascape.commands.accept import of_plan
 from gammascape.manifests import ManifestError, read_manifest
 from gammascape.manifests.paths import OutsideError, inside, short
 from gammascape.needs import size_text
-from gammascape.provenance.project import CELLS, RESULTS, open_project, other_studies
+from gammascape.provenance.project import CELLS, RESULTS, of_plan, open_project, other_studies
 from gammascape.study import StudyError
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan

@@ -26,9 +26,7 @@ DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cell": CELL_MODULES,
     "data": DATA_MODULES,
-    "table": COMPOSING,
-    "figure": COMPOSING,
-    "page": COMPOSING,
+    **dict.fromkeys(("table", "figure", "page"), COMPOSING),
 }
 """What may decide the content of an artifact, by its kind."""
 _APART = {"data": ("data/prepare", "data/writer.py")}
@@ -49,7 +47,8 @@ def modules_of(*parts: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for part in parts:
         path = PACKAGE / part
-        for file in sorted(filter(_has_code, path.rglob("*"))) if path.is_dir() else [path]:
+        below = (file for file in path.rglob("*") if file.suffix in (".py", ".j2"))
+        for file in sorted(below) if path.is_dir() else [path]:
             name = file.relative_to(PACKAGE).as_posix()
             if part not in _APART or not name.startswith(_APART[part]):
                 found[name] = meaning(file)
@@ -60,10 +59,6 @@ def meaning(file: Path) -> str:
     """First digits of the sha256 of the syntax tree of a file of Python, or of the text of a template."""
     content = ast.dump(_tree(file)).encode() if file.suffix == ".py" else file.read_bytes()
     return hashlib.sha256(content).hexdigest()[:_DIGITS]
-
-
-def _has_code(file: Path) -> bool:
-    return file.suffix in (".py", ".j2")
 
 
 @cache

@@ -48,6 +48,16 @@ def other_studies(plan: Plan, folders: Iterable[Path]) -> Iterator[Study]:
                 yield load_study(path)
 
 
+def of_plan(manifest: Manifest, plan: Plan) -> bool:
+    """Whether a study of the plan asks for a table, figure or page."""
+    wildcards = manifest.wildcards
+    study = plan.studies.get(wildcards.get("study", ""))
+    if study is None:
+        return "study" not in wildcards
+    key = wildcards.get("slice")
+    return key is None or key in {part.key for part in study.slices}
+
+
 def cells_on_disk() -> dict[str, Manifest]:
     """Finished cells by their path below results/cells; cells with a damaged manifest are left to the audit."""
     found = {}
