@@ -15,11 +15,8 @@ from gammascape.figures.page.claims import claims_markdown
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say
 
-RESULTS, REFERENCE, PAGE = (
-    Path("results"),
-    Path("docs/reference"),
-    Path("docs/explanation/findings.md"),
-)
+RESULTS, REFERENCE = Path("results"), Path("docs/reference")
+PAGE = Path("docs/explanation/findings.md")
 _DIGITS = 5
 _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -284,8 +284,12 @@ class Artifact:
     @property
     def files(self) -> list[str]:
         """Paths of all inputs."""
-        given = self.inputs.values()
-        return [path for paths in given for path in ([paths] if isinstance(paths, str) else paths)]
+        return paths_of(self.inputs)
+
+
+def paths_of(inputs: Inputs) -> list[str]:
+    """All paths of named inputs, in order."""
+    return [path for p in inputs.values() for path in ([p] if isinstance(p, str) else p)]
 
 
 def artifacts(plan: "Plan", study: str) -> list[Artifact]:

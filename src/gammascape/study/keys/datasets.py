@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from gammascape.study.keys.factories import Factory
 from gammascape.study.keys.generators import GeneratorSpec
-from gammascape.study.keys.samples import Images, Published, Samples, check_passes, kept_samples
+from gammascape.study.keys.samples import Images, Published, Samples, check_passes
 from gammascape.study.reading.fields import (
     Amount,
     Count,
@@ -187,18 +187,6 @@ class FactoryDatasetSpec(Factory, Samples):
     @property
     def classification(self) -> bool:
         return self.classes is not None
-
-    @property
-    def pass_samples(self) -> int | None:
-        if self.size is None or self.training_samples is not None:
-            return self.training_samples
-        return kept_samples(self.size, self.imbalance, self.outputs)
-
-    @property
-    def samples(self) -> int | None:
-        if self.repeat or self.training_samples is not None or self.imbalance < 1:
-            return None
-        return self.size
 
     @model_validator(mode="after")
     def _options_fit(self) -> Self:

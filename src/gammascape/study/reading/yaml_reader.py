@@ -56,20 +56,19 @@ def read_yaml(path: str | Path) -> Source:
         loader = _Loader(text)
         root = loader.get_single_node()
         data = loader.construct_document(root) if root is not None else None
+        problems = loader.problems
     except _Refused as refused:
-        raise study_error(name, [refused.problem]) from None
+        problems = [refused.problem]
     except yaml.reader.ReaderError as error:
         before = text[: error.position].split("\n")
-        problem = Problem((), _odd(chr(error.character)), len(before), len(before[-1]) + 1)
-        raise study_error(name, [problem]) from None
+        problems = [Problem((), _odd(chr(error.character)), len(before), len(before[-1]) + 1)]
     except yaml.YAMLError as error:
-        raise study_error(name, [_syntax_problem(error)]) from None
+        problems = [_syntax_problem(error)]
     except (ValueError, OverflowError):
         # PyYAML makes a character of any number.
-        problem = _at(loader.get_mark(), "an escape names no character")
-        raise study_error(name, [problem]) from None
-    if loader.problems:
-        raise study_error(name, loader.problems)
+        problems = [_at(loader.get_mark(), "an escape names no character")]
+    if problems:
+        raise study_error(name, problems)
     if data is None:
         raise StudyError(f"{name}: the file is empty; config/README.md has a study to copy")
     source = Source(name, data, root)
