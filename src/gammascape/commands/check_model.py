@@ -122,16 +122,9 @@ def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
     head = ["layer", "role", *(f"N={width}" for width in widths), "change", "size", "verdict"]
     rows = [head]
     for one in found:
+        changes = [f"{value:.3g}" for value in one.changes]
         powers = [_power(one.change_slope), _power(one.size_slope)]
-        rows.append(
-            [
-                one.layer,
-                one.role or "-",
-                *(f"{value:.3g}" for value in one.changes),
-                *powers,
-                one.verdict,
-            ]
-        )
+        rows.append([one.layer, one.role or "-", *changes, *powers, one.verdict])
     sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return [
         "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
