@@ -19,7 +19,8 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/mypy
-	$(BIN)/python -m gammascape.study.document --check
+	$(BIN)/mypy docs/manual.py
+	$(BIN)/python docs/manual.py --check
 
 # Tests of one file run in one process, which shares what its fixtures made; files with long tests come first.
 test: lint docs

@@ -1,23 +1,17 @@
-"""The command `gammascape`; each of its commands is a module with `add` and a function that runs it."""
+"""The command `gammascape`."""
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TypeAlias
 
 from gammascape.command import as_command, fix_hashes
 
-Run = Callable[[argparse.Namespace], int]
-"""Runs a command; returns the exit status."""
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 COMMANDS = (
-    *("plan", "cost", "check-model", "why", "audit", "replay"),
-    *("seal", "reference", "accept", "prune", "export-crate"),
+    *("plan", "cost", "check-model", "why", "audit", "replay", "seal"),
+    *("reference", "accept", "prune", "export-crate"),
 )
-"""Modules of `commands`; the `add` of each adds the command to the parser and sets the default `run`."""
+"""Commands, each a module of `commands`, see there."""
 
 DESCRIPTION = "Ask what snakemake would make next, at what cost, where results come from, and whether they hold."
 EPILOG = (
@@ -34,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Imported here, where Ctrl-C is no traceback: all of them take a second.
-    for name in {*COMMANDS} & {*given[:1]} or COMMANDS:
-        import_module(f"gammascape.commands.{name.replace('-', '_')}").add(commands)
+    for name in {*COMMANDS}.intersection(given[:1]) or COMMANDS:
+        module = import_module(f"gammascape.commands.{name.replace('-', '_')}")
+        text = str(module.__doc__)
+        summary = text[0].lower() + text.partition("\n")[0].rstrip(".")[1:]
+        command = commands.add_parser(name, help=summary, description=text)
+        module.add(command)
+        command.set_defaults(run=module.run)
     chosen = parser.parse_args(given)
-    run: Run = chosen.run
-    return run(chosen)
+    return int(chosen.run(chosen))

@@ -11,7 +11,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
-from gammascape.manifests import Manifest, ManifestError, read_manifest
+from gammascape.manifests import ManifestError, read_manifest
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import DatasetSpec, ModelSpec
 from gammascape.tables.cells import (
@@ -158,38 +158,28 @@ def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, A
         manifest = read_manifest(folder / "manifest.json")
         if manifest.kind != "cell":
             raise ManifestError(f"{folder / 'manifest.json'}: the manifest of a {manifest.kind}")
-        return _values(folder, summary, manifest, thresholds, schema)
+        record = summary["cell"]
+        row: dict[str, Any] = {
+            **{name: record.get(name) for name in _PARAMETERS},
+            **measured(folder, summary, thresholds),
+            **manifest.cost,
+            "device": (manifest.device or {}).get("device"),
+            "finished": manifest.finished,
+            "commit": manifest.code["commit"],
+            "path": folder.as_posix(),
+            "record": json.dumps(record, sort_keys=True),
+        }
+        for part in ("model", "dataset"):
+            row[part] = record[part]["kind"]
+            for name, value in record[part].items():
+                column = f"{part}.{name}"
+                plain = value is None or schema.get(column) != pl.String or isinstance(value, str)
+                row[column] = value if plain else json.dumps(value)
+        return {name: row.get(name) for name in schema}
     except ManifestError as error:
         raise TableError(str(error)) from error
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         raise damaged(folder / "summary.json", error) from error
-
-
-def _values(
-    folder: Path,
-    summary: dict[str, Any],
-    manifest: Manifest,
-    thresholds: Thresholds,
-    schema: pl.Schema,
-) -> dict[str, Any]:
-    record = summary["cell"]
-    row: dict[str, Any] = {
-        **{name: record.get(name) for name in _PARAMETERS},
-        **measured(folder, summary, thresholds),
-        **manifest.cost,
-        "device": (manifest.device or {}).get("device"),
-        "finished": manifest.finished,
-        "commit": manifest.code["commit"],
-        "path": folder.as_posix(),
-        "record": json.dumps(record, sort_keys=True),
-    }
-    for part in ("model", "dataset"):
-        row[part] = record[part]["kind"]
-        for name, value in record[part].items():
-            column = f"{part}.{name}"
-            plain = value is None or schema.get(column) != pl.String or isinstance(value, str)
-            row[column] = value if plain else json.dumps(value)
-    return {name: row.get(name) for name in schema}
 
 
 def _options(part: str, union: Any) -> dict[str, Any]:

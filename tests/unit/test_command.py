@@ -22,9 +22,16 @@ COMMANDS = [path for path in ROOT.rglob("*.py") if '__name__ == "__main__"' in p
 
 def test_every_command_ends_as_commands_do() -> None:
     others = {path for path in COMMANDS if "@as_command\ndef main(" not in path.read_text()}
-    assert len(COMMANDS) > 5
+    assert len(COMMANDS) > 4
     # `python -m gammascape` is the command `gammascape`.
     assert others == {ROOT / SERVANT, ROOT / "__main__.py"}
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([name, "--help"])
+    assert f"usage: gammascape {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

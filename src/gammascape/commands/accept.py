@@ -1,54 +1,41 @@
-"""`gammascape accept`: declare artifacts current after a change of code that does not alter results."""
+"""Declare artifacts current after a change of code that does not alter results.
+
+The reason is written into their manifests, where gammascape audit and why show it. Snakemake then has nothing to
+do for the tables and figures that are named, or for all of them with --all. A cell of another NUMERICS_VERSION
+cannot be accepted: it is another cell.
+"""
 
 import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gammascape.manifests import Manifest, fingerprint, read_manifest, utc_now, write_manifest
+from gammascape.commands import add_shared
+from gammascape.manifests import fingerprint, read_manifest, utc_now, write_manifest
 from gammascape.provenance.current import BY_CODE, SCRIPTS, Results
 from gammascape.provenance.locate import NAMES, find_here
 from gammascape.provenance.project import (
     CELLS,
-    add_study_option,
     cells_on_disk,
     code_changes,
     manifests_of_tables_and_figures,
+    of_plan,
     open_project,
 )
 from gammascape.study import StudyError
 from gammascape.terminal import say
 from gammascape.workflow.catalogue import modules_behind
-from gammascape.workflow.plan import Plan
-
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
-SUMMARY = "declare artifacts current after a change that does not alter results"
-DESCRIPTION = """\
-Declare existing artifacts current although the code that made them has changed, because the change does not alter
-results. The reason is written into their manifests, where gammascape audit and why show it. Snakemake then has
-nothing to do for the tables and figures that are named, or for all of them with --all. A cell of another
-NUMERICS_VERSION cannot be accepted: it is another cell."""
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("accept", help=SUMMARY, description=DESCRIPTION)
-    parser.add_argument(
-        "artifacts",
-        nargs="*",
-        metavar="ARTIFACT",
-        help=NAMES,
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help=NAMES)
     parser.add_argument(
         "--all", action="store_true", help="all artifacts of the studies that are stale by code"
     )
     parser.add_argument("--reason", required=True, help="why the results are the same")
-    add_study_option(parser)
-    parser.set_defaults(run=run)
+    add_shared(parser, "--study")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -127,16 +114,6 @@ def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
             name = below[0].removesuffix(".manifest.json")
             made_again[path] = f"made from {name}, which would be made again"
     return {path: words for path, words in made_again.items() if path in wanted}
-
-
-def of_plan(manifest: Manifest, plan: Plan) -> bool:
-    """Whether a study of the plan asks for a table, figure or page."""
-    wildcards = manifest.wildcards
-    study = plan.studies.get(wildcards.get("study", ""))
-    if study is None:
-        return "study" not in wildcards
-    key = wildcards.get("slice")
-    return key is None or key in {part.key for part in study.slices}
 
 
 def _lines(refused: dict[str, str]) -> list[str]:

@@ -1,4 +1,8 @@
-"""The command `gammascape audit`: walk from an artifact down to its data and say what does not hold."""
+"""Check where figures, tables and cells come from, and whether they still are what was made.
+
+Walk from an artifact down to its data and say what does not hold. Exit status: 0 all links hold; 1 one does not,
+or with --strict there are warnings; 2 a mistake in the command or in a study.
+"""
 
 import argparse
 import sys
@@ -8,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gammascape.commands import add_shared
 from gammascape.manifests import ManifestError
 from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
@@ -24,7 +28,6 @@ from gammascape.provenance.locate import (
     published_folders,
     strays,
 )
-from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import remake
 from gammascape.provenance.unpacked import METADATA, tell_left_out
 from gammascape.study import StudyError
@@ -34,30 +37,13 @@ from gammascape.terminal import say_json
 from gammascape.workflow.catalogue import everything
 from gammascape.workflow.plan import Plan
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
-HOLDS, BROKEN = 0, 1
 _LINE = 10_000
 
 
-def add(commands: "Commands") -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "audit",
-        help="check where figures, tables and cells come from, and whether they still are what was made",
-        description=__doc__,
-        epilog="Exit status: 0 all links hold; 1 one does not, or with --strict there are warnings; "
-        "2 a mistake in the command or in a study.",
-    )
-    parser.add_argument(
-        "artifacts",
-        nargs="*",
-        metavar="ARTIFACT",
-        help=NAMES,
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help=NAMES)
     parser.add_argument("--all", action="store_true", help="everything in results")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--strict", action="store_true", help="exit with 1 after warnings too")
     parser.add_argument(
         "--trust-mtime",
@@ -69,13 +55,7 @@ def add(commands: "Commands") -> None:
         metavar="DIGEST",
         help="hold the results against a seal of `gammascape seal`, or of a figure's mark, printed elsewhere",
     )
-    add_study_option(parser)
-    parser.add_argument(
-        "--directory",
-        type=Path,
-        help="folder that holds results; found by itself for what is inside",
-    )
-    parser.set_defaults(run=run)
+    add_shared(parser, "--json", "--study", "--directory")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -101,7 +81,7 @@ def run(chosen: argparse.Namespace) -> int:
     _print(chains, as_json=chosen.json)
     severities = {link.worst for chain in chains for link in chain.links.values()}
     bad = {"error", "warning"} if chosen.strict else {"error"}
-    return BROKEN if severities & bad else HOLDS
+    return int(not severities.isdisjoint(bad))
 
 
 def audit(

@@ -1,4 +1,9 @@
-"""`gammascape check-model`: whether a model can be trained and its layers scale rightly (the coordinate check)."""
+"""Check that a model can be trained and that the width scaling of each layer is right.
+
+Make a network of a study at several widths, train each for a few steps at one eta, and print a line for each layer
+(the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network cannot be
+used.
+"""
 
 import argparse
 import math
@@ -11,7 +16,6 @@ from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec,
 from gammascape.terminal import say
 
 if TYPE_CHECKING:
-    from gammascape.cli import Commands
     from gammascape.data import Dataset
     from gammascape.training.coordinates import Coordinates
 
@@ -21,16 +25,8 @@ TELLING = 64
 WRONG = 1
 
 
-SUMMARY = "check that a model can be trained and that the width scaling of each layer is right"
-DESCRIPTION = """\
-Make a network of a study at several widths, train each for a few steps at one eta, and print a line for each layer
-(the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network cannot be
-used."""
-
-
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("check-model", help=SUMMARY, description=DESCRIPTION)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("study", help="path of a study file")
     parser.add_argument("model", help="name of one of its models")
     parser.add_argument("--dataset", help="name of a dataset; the first that a grid has beside it")
@@ -42,7 +38,6 @@ def add(commands: "Commands") -> None:
     )
     parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (5)")
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -127,16 +122,9 @@ def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
     head = ["layer", "role", *(f"N={width}" for width in widths), "change", "size", "verdict"]
     rows = [head]
     for one in found:
+        changes = [f"{value:.3g}" for value in one.changes]
         powers = [_power(one.change_slope), _power(one.size_slope)]
-        rows.append(
-            [
-                one.layer,
-                one.role or "-",
-                *(f"{value:.3g}" for value in one.changes),
-                *powers,
-                one.verdict,
-            ]
-        )
+        rows.append([one.layer, one.role or "-", *changes, *powers, one.verdict])
     sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return [
         "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()

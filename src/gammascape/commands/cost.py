@@ -1,9 +1,9 @@
-"""`gammascape cost`: what studies would cost; nothing is trained."""
+"""Say what studies would cost; nothing is trained."""
 
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gammascape.needs import size_text
 from gammascape.study.cell import Dtype
@@ -11,9 +11,6 @@ from gammascape.study.operations import lane_needs, operations
 from gammascape.study.reading.errors import StudyError
 from gammascape.study.study import Slice, Study, load_study
 from gammascape.terminal import complain
-
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
 
 COLUMNS = (
     "slice",
@@ -128,11 +125,8 @@ def assumption(rate: Rate) -> str:
     )
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "cost", help="say what studies would cost", description="What studies would cost."
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="study files")
     for name, default in (("--tflops", Rate.float32), ("--tflops64", Rate.float64)):
         bits = "64" if name.endswith("64") else "32"
@@ -142,7 +136,6 @@ def add(commands: "Commands") -> None:
             default=default / 1e12,
             help=f"10^12 operations a second that the device sustains in float{bits} (%(default)g)",
         )
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -1,4 +1,8 @@
-"""`gammascape export-crate`: a study as a Workflow Run RO-Crate."""
+"""Write a study as a Workflow Run RO-Crate, for publication.
+
+The tables and figures of the study, the workflow that made them, and the manifests of all cells become a crate of
+the profile Provenance Run Crate 0.5: a folder, or a zip file if the name ends in .zip.
+"""
 
 import argparse
 import shutil
@@ -6,26 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from gammascape.commands import add_shared
 from gammascape.layout import whole
 from gammascape.manifests import ManifestError
-from gammascape.provenance.project import RESULTS, add_study_option, open_project
+from gammascape.provenance.project import RESULTS, open_project
 from gammascape.study import StudyError
 from gammascape.terminal import say
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
 
-    from gammascape.cli import Commands
 
-SUMMARY = "write a study as a Workflow Run RO-Crate, for publication"
-DESCRIPTION = """\
-Write the tables and figures of a study, the workflow that made them, and the manifests of all cells as a Workflow
-Run RO-Crate (profile Provenance Run Crate 0.5): a folder, or a zip file if the name ends in .zip."""
-
-
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("export-crate", help=SUMMARY, description=DESCRIPTION)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("output", type=Path, help="a new folder, or a file that ends in .zip")
     parser.add_argument(
         "--data",
@@ -33,8 +30,7 @@ def add(commands: "Commands") -> None:
         help="put summary.json and arrays.npz of each cell into it, and modules of your own",
     )
     parser.add_argument("--license", metavar="URL", help="license of the results")
-    add_study_option(parser)
-    parser.set_defaults(run=run)
+    add_shared(parser, "--study")
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -1,42 +1,37 @@
-"""`gammascape plan`: what the next call of snakemake would make, and why."""
+"""Say what snakemake would do now, and why.
+
+That is which cells are new and which of their values, which were changed and in which field, which tables and
+figures follow, and about how long the device will train. Nothing is made. What would run is asked of Snakemake
+itself (snakemake -n); why is taken from the manifests of what is on disk.
+"""
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from gammascape.commands import add_shared
 from gammascape.commands.cost import slice_needs
 from gammascape.durations import duration
 from gammascape.needs import needs_text
 from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
-from gammascape.provenance.project import CELLS, add_study_option, open_project
+from gammascape.provenance.project import CELLS, open_project
 from gammascape.terminal import visible
 from gammascape.workflow.plan import Plan
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
 _MUCH = 2**32
 """Bytes of memory for one network that are worth a word."""
-SUMMARY = "what snakemake would do now, and why"
-DESCRIPTION = """\
-Say what `snakemake` would do now and why: which cells are new and which of their values, which were changed and in
-which field, which tables and figures follow, and about how long the device will train. Nothing is made. What would
-run is asked of Snakemake itself (snakemake -n); why is taken from the manifests of what is on disk."""
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("plan", help=SUMMARY, description=DESCRIPTION)
-    add_study_option(parser)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_shared(parser, "--study")
     parser.add_argument(
         "snakemake",
         nargs="*",
         metavar="-- OPTION",
         help="options with which you would call snakemake, after --",
     )
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:

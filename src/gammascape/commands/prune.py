@@ -1,4 +1,9 @@
-"""`gammascape prune`: artifacts that no study asks for, listed, and on request moved to a trash folder."""
+"""List artifacts that no study asks for; --yes moves them to a trash folder.
+
+Looked at are cells, prepared data, tables and figures below results. Studies are those that config/config.yaml
+names, or those given with --study. With --yes artifacts are moved to results/.trash, from where they can be moved
+back; nothing is deleted.
+"""
 
 import argparse
 import shutil
@@ -6,32 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gammascape.commands.accept import of_plan
+from gammascape.commands import add_shared
 from gammascape.manifests import ManifestError, read_manifest
 from gammascape.manifests.paths import OutsideError, inside, short
 from gammascape.needs import size_text
-from gammascape.provenance.project import (
-    CELLS,
-    RESULTS,
-    add_study_option,
-    open_project,
-    other_studies,
-)
+from gammascape.provenance.project import CELLS, RESULTS, of_plan, open_project, other_studies
 from gammascape.study import StudyError
-from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
-SUMMARY = "list artifacts that no study asks for; --yes moves them to a trash folder"
-DESCRIPTION = f"""\
-List the cells, prepared data, tables and figures below {RESULTS} that no considered study asks for: the studies
-that {CONFIG_FILE} names, or those given with --study. With --yes they are moved to {RESULTS}/.trash,
-from where they can be moved back; nothing is deleted."""
 _DATA = RESULTS / "data"
 _GENERATED = RESULTS / "generated"
 _TRASH = RESULTS / ".trash"
@@ -54,20 +43,14 @@ class Unasked:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        files = [
-            file
-            for path in self.paths
-            for file in ([path] if path.is_symlink() or path.is_file() else path.rglob("*"))
-        ]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        below = (file for path in self.paths if not path.is_symlink() for file in path.rglob("*"))
+        return sum(file.stat().st_size for file in (*self.paths, *below) if file.is_file())
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("prune", help=SUMMARY, description=DESCRIPTION)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("--yes", action="store_true", help=f"move them to {_TRASH}/<time>")
-    add_study_option(parser)
-    parser.set_defaults(run=run)
+    add_shared(parser, "--study")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -150,11 +133,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
         if len(items) > _SHOWN:
             yield f"  and {len(items) - _SHOWN:,} more"
         yield from (f"  stays where it is: {why}" for item in items for why in item.outside)
-    yield from _other_studies(plan, {item.name for item in found if item.kind == "cell"})
-
-
-def _other_studies(plan: Plan, cells: set[str]) -> Iterator[str]:
-    """Notes on studies beside the considered ones that ask for cells on the list."""
+    cells = {item.name for item in found if item.kind == "cell"}
     folders = {study.path.parent for study in plan.studies.values()}
     for study in other_studies(plan, folders) if cells else ():
         if asked := len(cells & set(study.by_path)):
@@ -170,11 +149,8 @@ def move(found: Iterable[Unasked], trash: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             # Results may be on several disks.
             shutil.move(path, target)
-            _remove_empty(path.parent)
+            left = path.parent
+            while left != RESULTS and not any(left.iterdir()):
+                left.rmdir()
+                left = left.parent
     return folder
-
-
-def _remove_empty(folder: Path) -> None:
-    while folder != RESULTS and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent

@@ -1,4 +1,4 @@
-"""`gammascape reference`: tables of finished studies in docs/reference, and whether new results agree with them.
+"""Compare results with the reference tables of docs/reference, or make these.
 
 Another device, or other versions, round differently, and a rounding can move an edge by one point of the grid. So
 numbers are compared within tolerances that are those of their own intervals (see TABLES).
@@ -8,7 +8,6 @@ import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -16,14 +15,8 @@ from gammascape.figures.page.claims import claims_markdown
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
-RESULTS, REFERENCE, PAGE = (
-    Path("results"),
-    Path("docs/reference"),
-    Path("docs/explanation/findings.md"),
-)
+RESULTS, REFERENCE = Path("results"), Path("docs/reference")
+PAGE = Path("docs/explanation/findings.md")
 _DIGITS = 5
 _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -190,10 +183,8 @@ def _accuracy(study: str, reference: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    summary = f"compare results with the reference tables of {REFERENCE}, or make these"
-    parser = commands.add_parser("reference", help=summary, description=__doc__)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parts = parser.add_subparsers(dest="part", required=True)
     check = parts.add_parser(
         "check", help="compare results with the reference; status 1 if they differ"
@@ -203,7 +194,6 @@ def add(commands: "Commands") -> None:
     write.add_argument("study", nargs="+")
     page = parts.add_parser("page", help=f"write the tables of {PAGE}")
     page.add_argument("--check", action="store_true", help="only say whether they are current")
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -1,4 +1,7 @@
-"""The command `gammascape replay`: make an artifact again from its cells, train a sample of them, and compare."""
+"""Make a figure and its tables again from the cells, train a sample of these, and compare.
+
+Exit status: 0 all agree; 1 one differs or cannot be compared; 2 a mistake in the command.
+"""
 
 import argparse
 import json
@@ -9,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.paths import inside_project
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import RESULTS
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
-from gammascape.provenance.project import add_study_option
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
 from gammascape.provenance.unpacked import refuse_left_out
 from gammascape.study import Cell, StudyError
@@ -27,24 +30,17 @@ from gammascape.workflow.catalogue import everything
 from gammascape.workflow.plan import SOURCES
 
 if TYPE_CHECKING:
-    from gammascape.cli import Commands
     from gammascape.training.worker import Worker
 
-AGREES, DIFFERS = 0, 1
+_WORDS = {True: "agrees", False: "DIFFERS", None: "not compared"}
 _HEADINGS = {
     "made": "tables and figures, made again from all cells",
     "cells": "{:,} of {:,} cells behind it, trained again, seed {}",
 }
 
 
-def add(commands: "Commands") -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "replay",
-        help="make a figure and its tables again from the cells, train a sample of these, and compare",
-        description=__doc__,
-        epilog="Exit status: 0 all agree; 1 one differs or cannot be compared; 2 a mistake in the command.",
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("artifact", metavar="ARTIFACT", help=NAMES)
     parser.add_argument("--cells", type=int, required=True, help="size of the sample")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
@@ -56,10 +52,7 @@ def add(commands: "Commands") -> None:
     parser.add_argument(
         "--scratch", type=Path, help="folder to train in and keep; a temporary one else"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_study_option(parser)
-    parser.add_argument("--directory", type=Path, help="folder that holds results")
-    parser.set_defaults(run=run)
+    add_shared(parser, "--json", "--study", "--directory")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -86,7 +79,7 @@ def run(chosen: argparse.Namespace) -> int:
             for row in rows:
                 results[part].append(row)
                 if not chosen.json and (part == "cells" or row.text != THE_SAME):
-                    say(f"{_word(row)}  {row.name}: {row.text}")
+                    say(f"{_WORDS[row.agrees]}  {row.name}: {row.text}")
             if not chosen.json:
                 say(_counted(results[part]))
     if chosen.json:
@@ -95,8 +88,7 @@ def run(chosen: argparse.Namespace) -> int:
         say_json({**content, "made": [vars(row) for row in results["made"]], "cells": cells})
     else:
         say(_conclusion(results))
-    agree = all(row.agrees for rows in results.values() for row in rows)
-    return AGREES if agree else DIFFERS
+    return int(not all(row.agrees for rows in results.values() for row in rows))
 
 
 def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) -> Iterator[Remade]:
@@ -187,36 +179,33 @@ def replay(
     workers: dict[str, Worker] = {}
     for path in cells:
         name = path.removesuffix("/manifest.json")
+        output = scratch / name
         try:
             manifest = read_manifest(inside_project(root, path))
             cell = Cell.from_canonical(json.dumps(dict(manifest.record)))
-        except (OSError, ManifestError, StudyError) as error:
+            worker = _worker(workers, device or str((manifest.device or {}).get("device", "auto")))
+            _train(worker, cell, manifest, root, output)
+        except (OSError, ManifestError, StudyError, _NotTrainedError) as error:
             text = str(error).replace("\n", " ")
             yield Remade(name, None, False, f"not trained: {text}")
             continue
-        worker = _worker(workers, device or str((manifest.device or {}).get("device", "auto")))
-        output = scratch / name
-        problem = _train(worker, cell, manifest, root, output)
-        if problem is not None:
-            yield Remade(name, None, False, f"not trained: {problem}")
-            continue
-        again = read_manifest(output / "manifest.json")
-        twin = None
-        if not must_be_exact(manifest, again) and not same_files(root / name, output):
-            twin = output.with_name(f"{output.name}-twin")
-            problem = _train(worker, disturbed(cell, manifest, again), manifest, root, twin)
-        if problem is not None:
-            yield Remade(name, None, False, f"not trained: {problem}")
+        try:
+            again, twin = read_manifest(output / "manifest.json"), None
+            if not must_be_exact(manifest, again) and not same_files(root / name, output):
+                twin = output.with_name(f"{output.name}-twin")
+                _train(worker, disturbed(cell, manifest, again), manifest, root, twin)
+            result = compare(root / name, output, twin)
+        except _NotTrainedError as error:
+            yield Remade(name, None, False, f"not trained: {error}")
+        except (OSError, ValueError, KeyError, TypeError, TableError) as error:
+            yield Remade(name, False, False, f"its artifact cannot be read ({error})")
         else:
-            yield _compared(name, root, output, twin, by_other_code(manifest))
+            text = result.text + by_other_code(manifest)
+            yield Remade(name, result.agrees, result.identical, text)
 
 
-def _compared(name: str, root: Path, output: Path, twin: Path | None, code: str) -> Remade:
-    try:
-        result = compare(root / name, output, twin)
-    except (OSError, ValueError, KeyError, TypeError, TableError) as error:
-        return Remade(name, False, False, f"its artifact cannot be read ({error})")
-    return Remade(name, result.agrees, result.identical, result.text + code)
+class _NotTrainedError(Exception):
+    """The cell could not be trained again; the message says why."""
 
 
 def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
@@ -232,16 +221,14 @@ def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
     return workers[device]
 
 
-def _train(
-    worker: "Worker", cell: Cell, manifest: Manifest, root: Path, output: Path
-) -> str | None:
-    """Train a cell into `output`; return the error, if any."""
+def _train(worker: "Worker", cell: Cell, manifest: Manifest, root: Path, output: Path) -> None:
+    """Train a cell into `output`."""
     from gammascape.training.worker import Task
 
     try:
         data = [inside_project(root, s.path) for s in manifest.inputs if s.seal is not None]
     except OSError as error:
-        return f"its data: {error.strerror or error}"
+        raise _NotTrainedError(f"its data: {error.strerror or error}") from None
     sources = tuple(
         root / SOURCES / folder_of(spec.sources) / file
         for spec in (cell.model, cell.dataset)
@@ -252,7 +239,8 @@ def _train(
     task = Task(cell.identity, cell.record(), data[0] if data else None, output, log, sources)
     failed: list[dict[str, Any]] = []
     worker.run([task], lambda e: failed.append(e) if e["event"] == "failed" else None)
-    return str(failed[0]["error"]) if failed else None
+    if failed:
+        raise _NotTrainedError(str(failed[0]["error"]))
 
 
 @contextmanager
@@ -269,9 +257,3 @@ def _scratch(folder: Path | None, root: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="gammascape-replay-") as made:
         yield Path(made)
-
-
-def _word(result: Remade) -> str:
-    if result.agrees is None:
-        return "not compared"
-    return "agrees" if result.agrees else "DIFFERS"

@@ -1,25 +1,19 @@
-"""The command `gammascape seal`: one short digest over the cells, tables and figures of a study."""
+"""Print one short digest over all cells, tables and figures of a study.
+
+Print it in a paper: `gammascape audit --seal` holds results against it.
+"""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gammascape.commands import add_shared
 from gammascape.provenance.seal import seal_of
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
 
-
-def add(commands: "Commands") -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "seal",
-        help="print one short digest over all cells, tables and figures of a study",
-        description=f"{__doc__} Print it in a paper: `gammascape audit --seal` holds results against it.",
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("study", metavar="STUDY", help="name of a study, or its file")
-    parser.add_argument("--directory", type=Path, help="folder that holds results")
-    parser.set_defaults(run=run)
+    add_shared(parser, "--directory")
 
 
 def run(chosen: argparse.Namespace) -> int:

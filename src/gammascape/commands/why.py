@@ -1,10 +1,14 @@
-"""`gammascape why`: where one artifact comes from, in words."""
+"""Say where a cell, table or figure comes from, in words.
+
+That is which lines of which study ask for it, which rule made it, from what, when, where and at what cost, back to
+the cells and their data.
+"""
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gammascape.commands import add_shared
 from gammascape.durations import duration
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.manifest import FILE_NAME
@@ -12,7 +16,6 @@ from gammascape.manifests.paths import inside_project, short
 from gammascape.provenance.locate import NAMES, find_here, is_cell_of
 from gammascape.provenance.project import (
     CELLS,
-    add_study_option,
     manifests_of_tables_and_figures,
     open_project,
     other_studies,
@@ -22,28 +25,15 @@ from gammascape.study.asked import Ask, asks
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
 
-if TYPE_CHECKING:
-    from gammascape.cli import Commands
-
-SUMMARY = "where a cell, table or figure comes from, in words"
-DESCRIPTION = """\
-Say which lines of which study ask for an artifact, which rule made it, from what, when, where and at what cost,
-back to the cells and their data."""
 _OTHER_STUDIES = Path("config/studies")
 _DEEPEST = 20
 """A chain that the workflow made has six artifacts one above the other."""
 
 
-def add(commands: "Commands") -> None:
-    """Add the command."""
-    parser = commands.add_parser("why", help=SUMMARY, description=DESCRIPTION)
-    parser.add_argument(
-        "artifact",
-        metavar="ARTIFACT",
-        help=NAMES,
-    )
-    add_study_option(parser)
-    parser.set_defaults(run=run)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help=NAMES)
+    add_shared(parser, "--study")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -63,14 +53,22 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
     yield f"{manifest.kind} {manifest.name}"
     if manifest.kind == "cell":
         yield f"  {cell_words(manifest)}"
-    yield from _asked_words(manifest, plan)
+    found = asked_by(manifest, plan)
+    if found:
+        yield from _ask_words(found, lines=manifest.kind == "cell")
+    elif manifest.kind != "data":
+        yield f"asked for by no study in {_OTHER_STUDIES} or named by the configuration"
     yield "made"
     yield from (f"  {line}" for line in _made_words(manifest))
     sources = list(_sources(path, depth=0, seen=set()))
     if sources:
         yield "from"
         yield from sources
-    users = [name for name, used in _users(path) if used]
+    users = [
+        f"{other.kind} {other.name}"
+        for place, other in manifests_of_tables_and_figures()
+        if place != path and any(Path(source.path) == path for source in other.inputs)
+    ]
     if users:
         yield "used by"
         yield from (f"  {name}" for name in users)
@@ -123,33 +121,19 @@ def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
     elif manifest.kind != "data":
         wildcards = manifest.wildcards
         for part in study.slices:
-            generator = getattr(part.dataset_spec, "generator", None)
-            facts = {
-                "study": study.name,
-                "slice": part.key,
-                "generator": getattr(generator, "key", None),
-            }
+            generator = getattr(getattr(part.dataset_spec, "generator", None), "key", None)
+            facts = {"study": study.name, "slice": part.key, "generator": generator}
             if all(facts.get(name, value) == value for name, value in wildcards.items()):
                 yield from asks(study, part)
-
-
-def _asked_words(manifest: Manifest, plan: Plan) -> Iterator[str]:
-    found = asked_by(manifest, plan)
-    if manifest.kind == "data":
-        return
-    if not found:
-        yield f"asked for by no study in {_OTHER_STUDIES} or named by the configuration"
-        return
-    yield from _ask_words(found, lines=manifest.kind == "cell")
 
 
 def _ask_words(found: list[Ask], *, lines: bool) -> Iterator[str]:
     yield "asked for by"
     for ask in found:
-        first, *others = ask.lines
-        yield f"  {ask.path}, line {first.number}: {first.key}, slice {ask.slice}"
+        (grid, number), *others = ask.lines.items()
+        yield f"  {ask.path}, line {number}: {grid}, slice {ask.slice}"
         if lines:
-            yield f"    {', '.join(f'{line.key} on line {line.number}' for line in others)}"
+            yield f"    {', '.join(f'{key} on line {line}' for key, line in others)}"
 
 
 def _made_words(manifest: Manifest) -> Iterator[str]:
@@ -219,9 +203,3 @@ def _read(name: str) -> Manifest | None:
         return None
     except OSError as error:
         raise ManifestError(f"{short(name)}: {error.strerror or error}") from None
-
-
-def _users(path: Path) -> Iterator[tuple[str, bool]]:
-    for other, manifest in manifests_of_tables_and_figures():
-        used = any(Path(source.path) == path for source in manifest.inputs)
-        yield f"{manifest.kind} {manifest.name}", used and other != path

@@ -3,8 +3,6 @@
 from gammascape.manifests.code import code_state, fingerprint, modules_of
 from gammascape.manifests.machine import environment, utc_now
 from gammascape.manifests.manifest import (
-    KINDS,
-    SCHEMA,
     File,
     Kind,
     Manifest,
@@ -19,8 +17,6 @@ from gammascape.manifests.manifest import (
 )
 
 __all__ = [
-    "KINDS",
-    "SCHEMA",
     "File",
     "Kind",
     "Manifest",

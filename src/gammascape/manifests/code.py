@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,13 @@ CELL_MODULES = (
     "training",
 )
 """What decides the numbers of a cell, and how it is written."""
-COMPOSING = (
-    "theory",
-    "runs",
-    "measure",
-    "tables",
-    "figures",
-    "manifests/mark.py",
-)
+COMPOSING = ("theory", "runs", "measure", "tables", "figures", "manifests/mark.py")
 """What decides the content of a table, a figure or a page if its function imports it, see `closure`."""
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cell": CELL_MODULES,
     "data": DATA_MODULES,
-    "table": COMPOSING,
-    "figure": COMPOSING,
-    "page": COMPOSING,
+    **dict.fromkeys(("table", "figure", "page"), COMPOSING),
 }
 """What may decide the content of an artifact, by its kind."""
 _APART = {"data": ("data/prepare", "data/writer.py")}
@@ -56,7 +47,8 @@ def modules_of(*parts: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for part in parts:
         path = PACKAGE / part
-        for file in sorted(filter(_has_code, path.rglob("*"))) if path.is_dir() else [path]:
+        below = (file for file in path.rglob("*") if file.suffix in (".py", ".j2"))
+        for file in sorted(below) if path.is_dir() else [path]:
             name = file.relative_to(PACKAGE).as_posix()
             if part not in _APART or not name.startswith(_APART[part]):
                 found[name] = meaning(file)
@@ -67,10 +59,6 @@ def meaning(file: Path) -> str:
     """First digits of the sha256 of the syntax tree of a file of Python, or of the text of a template."""
     content = ast.dump(_tree(file)).encode() if file.suffix == ".py" else file.read_bytes()
     return hashlib.sha256(content).hexdigest()[:_DIGITS]
-
-
-def _has_code(file: Path) -> bool:
-    return file.suffix in (".py", ".j2")
 
 
 @cache
@@ -127,6 +115,21 @@ def fingerprint(*parts: str) -> str:
     """sha256 over `modules_of` these parts."""
     lines = "".join(f"{name} {digest}\n" for name, digest in modules_of(*parts).items())
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def other_code(
+    code: Mapping[str, Any], accepted: Iterable[Mapping[str, Any]], parts: Iterable[str]
+) -> list[str] | None:
+    """Modules that are new, gone or changed since an artifact was made; None if its code is current or accepted.
+
+    Args:
+        code, accepted: entries of its manifest.
+        parts: what decides its content.
+    """
+    if fingerprint(*parts) in {entry["source_sha256"] for entry in (code, *accepted)}:
+        return None
+    before, now = code["modules"], modules_of(*parts)
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def code_state(*parts: str) -> dict[str, Any]:

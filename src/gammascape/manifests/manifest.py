@@ -94,9 +94,7 @@ _SHAPES: Mapping[Kind, Mapping[Any, Any]] = {
         },
         ...: object,
     },
-    "table": _COMPOSED,
-    "figure": _COMPOSED,
-    "page": _COMPOSED,
+    **dict.fromkeys(("table", "figure", "page"), _COMPOSED),
 }
 """Further constraints by kind."""
 

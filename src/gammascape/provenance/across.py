@@ -1,6 +1,5 @@
 """What only shows when artifacts are compared: cells with each other, tables with the study as it is."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,23 +9,14 @@ from typing import Any
 from gammascape.manifests import Manifest
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import Chain, Link
+from gammascape.provenance.changes import differences
+from gammascape.provenance.compare import BACKEND
 from gammascape.provenance.findings import Finding, FindingKind
 from gammascape.workflow.catalogue import Artifact, index_page, outputs_of, place_of
 from gammascape.workflow.catalogue import everything as catalogue_of
 from gammascape.workflow.plan import Plan
 
-_DEVICE_KEYS = (
-    "device",
-    "device_model",
-    "matmul_precision",
-    "threads",
-    "compiler",
-    "torch",
-    "numpy",
-    "python",
-    "cuda",
-    "steps",
-)
+_DEVICE_KEYS = (*BACKEND, "python", "cuda", "steps")
 _MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")
 _NAMED = 3
@@ -150,8 +140,7 @@ def _against_study(
     if dict(item.wildcards) != wildcards:
         text = f"its manifest says {_listed(wildcards)}, its place {_listed(item.wildcards)}"
         yield link.path, Finding("misplaced", text)
-    # What a manifest holds has been JSON, which has no tuples.
-    for changed in _differences(params, json.loads(json.dumps(dict(item.params)))):
+    for changed in sorted(differences(params, item.params)):
         yield link.path, Finding("study changed", f"{said} has another value of {changed}")
     had, wanted = set(link.made_from), set(item.sources)
     for path in sorted(filter(_is_cell, had - wanted)):
@@ -184,11 +173,3 @@ def _is_cell(path: str) -> bool:
 
 def _listed(wildcards: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in wildcards.items()) or "nothing"
-
-
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
-            yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
-    elif before != now:
-        yield name

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gammascape.manifests import Manifest, fingerprint, modules_of
+from gammascape.manifests import Manifest
+from gammascape.manifests.code import other_code
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.mark import read_mark
 from gammascape.manifests.paths import OutsideError, inside, read_object, short
@@ -217,22 +218,15 @@ def _figure_findings(manifest: Manifest, folder: Path, names: Sequence[str]) -> 
 
 
 def _code_findings(manifest: Manifest) -> Iterator[Finding]:
-    code, parts = manifest.code, modules_behind(manifest)
-    now = fingerprint(*parts)
+    code = manifest.code
     for entry in manifest.accepted:
         yield Finding("accepted", f"accepted at {entry['at']}: {entry['reason']}")
-    known = {code["source_sha256"], *(entry["source_sha256"] for entry in manifest.accepted)}
-    if now not in known:
-        names = changed_modules(code["modules"], modules_of(*parts))
+    names = other_code(code, manifest.accepted, modules_behind(manifest))
+    if names is not None:
         yield Finding("code changed", f"since it was made: {', '.join(names) or 'another order'}")
     if code["dirty"]:
         commit = str(code["commit"])[:12]
         yield Finding("dirty tree", f"made with changes to commit {commit} that were not committed")
-
-
-def changed_modules(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Modules that are new, gone or changed."""
-    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def path_of_record(record: Mapping[str, Any]) -> str:

@@ -68,10 +68,13 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Flat:
     return flat
 
 
-def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
-    """Fields that differ, with the value of each; None for a field that one of them lacks."""
-    names = dict.fromkeys((*after, *before))
-    pairs = {name: (before.get(name), after.get(name)) for name in names}
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Fields by dotted name that differ, with the value of each; None for a field that one of them lacks.
+
+    What has been JSON has no tuples: a list is the same.
+    """
+    old, new = flatten(before), flatten(json.loads(json.dumps(dict(after))))
+    pairs = {name: (old.get(name), new.get(name)) for name in (*new, *old)}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -30,15 +30,8 @@ ACCURACY = 0.01
 _DISTURBANCE = {True: Decimal("0.000001"), False: Decimal("0.0001")}
 """Added to log10 eta, if both devices are CPUs and else: 2e-6 and 2e-4 of each step, above rounding."""
 
-_SAME_BACKEND = (
-    "device",
-    "device_model",
-    "matmul_precision",
-    "threads",
-    "compiler",
-    "torch",
-    "numpy",
-)
+BACKEND = ("device", "device_model", "matmul_precision", "threads", "compiler", "torch", "numpy")
+"""What of a device decides the bits that it computes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ def must_be_exact(made: Manifest, again: Manifest) -> bool:
     pack. Other models in packs of other sizes agree to rounding.
     """
     first, second = made.device or {}, again.device or {}
-    if any(first.get(key) != second.get(key) for key in _SAME_BACKEND):
+    if any(first.get(key) != second.get(key) for key in BACKEND):
         return False
     alone = made.cost.get("lanes") == again.cost.get("lanes") == 1
     mlp_on_cpu = made.record["model"]["kind"] == "mlp" and first["device"] == "cpu"
@@ -94,7 +87,7 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
     if twin is None:
         return Comparison(False, False, _first_difference(made, again))
     tally = _Tally()
-    contents = [_summary(folder) | _arrays(folder) for folder in (made, again, twin)]
+    contents = [read_object(f / "summary.json") | _arrays(f) for f in (made, again, twin)]
     for content in contents:
         # Of another eta in the twin, and held against the manifest by the audit.
         del content["cell"]
@@ -217,10 +210,6 @@ def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
         return dict(arrays)
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    return read_object(folder / "summary.json")
-
-
 def _first_difference(made: Path, again: Path) -> str:
     """First loss that differs between two artifacts, or else the names of all that differs."""
     arrays = _arrays(made), _arrays(again)
@@ -231,7 +220,7 @@ def _first_difference(made: Path, again: Path) -> str:
     if len(different):
         k, step = int(different[0]), arrays[0]["step"]
         return f"the loss of step {int(step[k]):,} is {a[k]:.9g}, trained again {b[k]:.9g}"
-    summaries = _summary(made), _summary(again)
+    summaries = [read_object(f / "summary.json") for f in (made, again)]
     for file, (first, second) in (("arrays.npz", arrays), ("summary.json", summaries)):
         if names := [n for n in sorted({*first, *second}) if _bits(first, n) != _bits(second, n)]:
             return f"{file} differs in {', '.join(names)}"

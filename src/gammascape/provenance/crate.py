@@ -6,7 +6,7 @@ whose members are their manifests: a crate with an entity for each file of each 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import version
@@ -29,7 +29,7 @@ _AUDIT = "`gammascape audit` says more"
 NO_LICENSE = "No license is stated; ask the authors."
 _ROCRATE = "1.1"
 _ENGINE = "https://snakemake.github.io"
-_PROFILES = {"process": "0.5", "workflow": "0.5", "provenance": "0.5"}
+_PROFILES = "0.5"
 _TERMS = "https://w3id.org/ro/terms/workflow-run#"
 _COMPLETED = {"@id": "http://schema.org/CompletedActionStatus"}
 _VERSION = version("gammascape")
@@ -120,14 +120,9 @@ class _Builder:
     def tool(self, rule: str) -> Entity:
         """The tool that stands for a rule."""
         if rule not in self.tools:
-            about = f"The rule {rule} of the workflow"
-            tool = self.tools[rule] = self.entity(
-                f"rule-{rule}",
-                "SoftwareApplication",
-                name=rule,
-                description=about,
-                version=_VERSION,
-            )
+            about = {"description": f"The rule {rule} of the workflow", "version": _VERSION}
+            tool = self.entity(f"rule-{rule}", "SoftwareApplication", name=rule, **about)
+            self.tools[rule] = tool
             place = str(len(self.steps))
             self.steps[rule] = self.entity(
                 f"step-{rule}", "HowToStep", name=rule, position=place, workExample=tool
@@ -157,16 +152,15 @@ class _Builder:
             **more,
         )
         self.actions.append(action)
-        about = {"name": f"Snakemake ran {rule} for {name}", "actionStatus": _COMPLETED}
-        self.controls.append(
-            self.entity(
-                f"control-{name}",
-                "ControlAction",
-                instrument=self.steps[rule],
-                object=action,
-                **about,
-            )
+        control = self.entity(
+            f"control-{name}",
+            "ControlAction",
+            instrument=self.steps[rule],
+            object=action,
+            name=f"Snakemake ran {rule} for {name}",
+            actionStatus=_COMPLETED,
         )
+        self.controls.append(control)
 
 
 def build_crate(
@@ -199,34 +193,24 @@ def build_crate(
     )
     builder = _Builder(study, project, with_cells, hides_host, crate)
     workflow = _workflow(builder)
-    made = dict(manifests_of(study))
+    paths = sorted((RESULTS / study.name).glob("**/*.manifest.json"))
+    made = {path: read_manifest(path) for path in paths}
     for path in _in_order(made):
         _add_artifact(builder, path, made[path])
     workflow["hasPart"] = list(builder.tools.values())
     workflow["step"] = list(builder.steps.values())
     _add_run(builder, workflow, made)
     known = crate.root_dataset.get("conformsTo", [])
-    crate.root_dataset["conformsTo"] = [
-        *(known if isinstance(known, list) else [known]),
-        *(
-            builder.entity(
-                f"https://w3id.org/ro/wfrun/{name}/{number}",
-                "CreativeWork",
-                name=f"{name.capitalize()} Run Crate",
-                version=number,
-            )
-            for name, number in _PROFILES.items()
-        ),
-    ]
+    profiles = [*known] if isinstance(known, list) else [known]
+    for name in ("process", "workflow", "provenance"):
+        about = {"name": f"{name.capitalize()} Run Crate", "version": _PROFILES}
+        profiles.append(
+            builder.entity(f"https://w3id.org/ro/wfrun/{name}/{_PROFILES}", "CreativeWork", **about)
+        )
+    crate.root_dataset["conformsTo"] = profiles
     if (project / page_of(study.name)).is_file():
         crate.root_dataset["identifier"] = f"gammascape seal {seal_of(study.name, project)}"
     return crate
-
-
-def manifests_of(study: Study) -> Iterator[tuple[Path, Manifest]]:
-    """The tables and figures of a study by the paths of their manifests."""
-    for path in sorted((RESULTS / study.name).glob("**/*.manifest.json")):
-        yield path, read_manifest(path)
 
 
 def _in_order(made: dict[Path, Manifest]) -> list[Path]:
@@ -370,11 +354,7 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
         for file in manifest.outputs
     ]
     engine = builder.entity(
-        _ENGINE,
-        "SoftwareApplication",
-        name="Snakemake",
-        url=_ENGINE,
-        version=version("snakemake"),
+        _ENGINE, "SoftwareApplication", name="Snakemake", url=_ENGINE, version=version("snakemake")
     )
     times = {
         "startTime": min(action["startTime"] for action in builder.actions),

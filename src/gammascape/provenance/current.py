@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gammascape.manifests import modules_of, sha256_of
-from gammascape.manifests.code import fingerprint, meaning
+from gammascape.manifests import sha256_of
+from gammascape.manifests.code import meaning, other_code
 from gammascape.manifests.manifest import content_of
-from gammascape.provenance.changes import differences, flatten
+from gammascape.provenance.changes import differences
 from gammascape.workflow.catalogue import Artifact, everything, fingerprint_file, jobs_of
 from gammascape.workflow.plan import Plan
 
@@ -149,20 +149,15 @@ class Results:
             yield "damaged", f"{', '.join(wrong)}: not of the size that the manifest says"
         if manifest["rule"] != item.rule:
             yield "rule", f"made by the rule {manifest['rule']}, now by {item.rule}"
-        # What a manifest holds has been JSON, which has no tuples.
-        asked = json.loads(json.dumps(dict(item.params)))
-        changes = differences(flatten(manifest["record"]["params"]), flatten(asked))
-        if changes:
+        if changes := differences(manifest["record"]["params"], item.params):
             texts = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
             shown = (name if len(text) > _MOST_WORDS else text for name, text in texts.items())
             yield "params", ", ".join(shown)
         code = manifest["code"]
         known = [code, *manifest["accepted"]]
-        parts = item.modules
-        if fingerprint(*parts) not in {entry["source_sha256"] for entry in known}:
-            before, now = code["modules"], modules_of(*parts)
-            names = {name for name in {*before, *now} if before.get(name) != now.get(name)}
-            yield "code", ", ".join(sorted(names))
+        modules = other_code(code, manifest["accepted"], item.modules)
+        if modules is not None:
+            yield "code", ", ".join(modules)
         said = {entry["script"] for entry in known if "script" in entry}
         if not said:
             self._unwritten.add(item.manifest)

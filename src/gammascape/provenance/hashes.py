@@ -1,6 +1,7 @@
 """Hashes of files, which can be stored for the next audit."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from gammascape.layout import whole
@@ -18,12 +19,10 @@ class Hashes:
         self.trusting = trust_mtime
         self._kept: dict[str, tuple[int, int, str]] = {}
         if trust_mtime:
-            try:
+            # A list that cannot be read is made again.
+            with suppress(OSError, ValueError, TypeError):
                 content = read_object(self._path)
                 self._kept = {name: (int(a), int(b), str(c)) for name, (a, b, c) in content.items()}
-            except (OSError, ValueError, TypeError):
-                # A list that cannot be read is made again.
-                self._kept = {}
 
     def sha256(self, path: Path) -> str:
         """sha256 of a file.
@@ -42,7 +41,6 @@ class Hashes:
 
     def keep(self) -> None:
         """Write the list of hashes for the next audit that trusts file times."""
-        if not self.trusting:
-            return
-        with whole(self._path) as partial:
-            partial.write_text(json.dumps(self._kept))
+        if self.trusting:
+            with whole(self._path) as partial:
+                partial.write_text(json.dumps(self._kept))

@@ -15,6 +15,7 @@ from gammascape.provenance.project import (
     cells_on_disk,
     code_changes,
     manifests_of_tables_and_figures,
+    of_plan,
     previous_cells,
 )
 from gammascape.study.keys.factories import Factory
@@ -67,6 +68,10 @@ def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
         study: sum(path in found and path not in plan.cells for path in paths)
         for study, paths in before.items()
     }
+    results, made = Results(plan, SCRIPTS), defaultdict[str, Counter[str]](Counter)
+    for job in jobs:
+        if "cell" not in job.wildcards:
+            made[_cause(results, job)][job.rule] += 1
     return NextRun(
         jobs=tuple(jobs),
         slices=tuple(_slices(plan, training, found, before)),
@@ -74,9 +79,13 @@ def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
         training=len(training),
         time=estimate([plan.cells[path] for path in training], found.values()),
         removed={study: count for study, count in removed.items() if count},
-        gone_tables=tuple(_gone(plan)),
+        gone_tables=tuple(
+            manifest.name
+            for _, manifest in manifests_of_tables_and_figures()
+            if manifest.wildcards.get("study") in plan.studies and not of_plan(manifest, plan)
+        ),
         other_code=_other_code(kept.values()),
-        made=_made(Results(plan, SCRIPTS), [job for job in jobs if "cell" not in job.wildcards]),
+        made=made,
         unseen=_unseen(plan, kept),
     )
 
@@ -133,15 +142,6 @@ def _words(job: Job) -> str:
     ) or (job.reason or "asked for")
 
 
-def _gone(plan: Plan) -> Iterable[str]:
-    """Tables and figures of slices that a considered study has no more."""
-    for _, manifest in manifests_of_tables_and_figures():
-        wildcards = manifest.wildcards
-        study, key = plan.studies.get(wildcards.get("study", "")), wildcards.get("slice")
-        if study and key and key not in {part.key for part in study.slices}:
-            yield manifest.name
-
-
 def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for manifest in kept:
@@ -151,19 +151,12 @@ def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
     return dict(counts)
 
 
-def _made(results: Results, jobs: Iterable[Job]) -> dict[str, Counter[str]]:
-    made: dict[str, Counter[str]] = defaultdict(Counter)
-    for job in jobs:
-        made[_cause(results, job)][job.rule] += 1
-    return dict(made)
-
-
 def _cause(results: Results, job: Job) -> str:
     """Why the tables or figures of a stage, or a page, are made: the cause nearest to the user's doing."""
     causes = job.causes
     items = [item for path in job.output if (item := results.catalogue.get(path))]
     if "missing" in causes:
-        lacking = _files(causes["missing"])
+        lacking = [file for file in causes["missing"].split(", ") if file]
         gone = [item for item in items if not {*item.outputs}.isdisjoint(lacking)]
         known = not gone or any(Path(item.manifest).is_file() for item in gone)
         whole = known and len(lacking) < len(job.output)
@@ -198,10 +191,6 @@ def _cause(results: Results, job: Job) -> str:
     if "forced" in causes:
         return "left half-made, or forced"
     return job.reason or "asked for"
-
-
-def _files(text: str) -> list[str]:
-    return [file for file in text.split(", ") if file]
 
 
 def _unseen(plan: Plan, kept: Iterable[str]) -> dict[tuple[str, str], int]:

@@ -17,7 +17,7 @@ from gammascape.manifests.code import PACKAGE
 from gammascape.manifests.paths import inside_project
 from gammascape.provenance.project import code_changes
 from gammascape.tables.cells import MEASURED
-from gammascape.workflow.catalogue import Artifact, Inputs
+from gammascape.workflow.catalogue import Artifact, Inputs, paths_of
 
 THE_SAME = "the same"
 TOLERANCE = 1e-6
@@ -47,11 +47,7 @@ class _Files(list[str]):
     """Paths with names, as Snakemake gives inputs and outputs to a script."""
 
     def __init__(self, named: Inputs) -> None:
-        super().__init__(
-            path
-            for paths in named.values()
-            for path in ([paths] if isinstance(paths, str) else paths)
-        )
+        super().__init__(paths_of(named))
         self.__dict__.update(named)
 
     def items(self) -> Any:

@@ -24,23 +24,6 @@ from gammascape.theory.edges import Loss
 Dtype = Literal["float32", "float64", "float32-difference"]
 """Numbers of a cell; the last one trains w - w_0 in float32 and subtracts no outputs."""
 
-RUNTIME_KNOBS = (
-    "attempt",
-    "checkpoint",
-    "device",
-    "executor",
-    "hostname",
-    "log",
-    "logging",
-    "output",
-    "pack_size",
-    "progress",
-    "scratch",
-    "threads",
-    "workers",
-)
-"""Settings that may differ between two runs of a cell; never part of a record."""
-
 
 @dataclass(frozen=True)
 class Cell:

@@ -36,13 +36,8 @@ def _problems(file: StudyFile) -> Iterator[Problem]:
             return
     yield from _unused(file)
     for index, grid in enumerate(file.grids):
-        path: KeyPath = ("grids", index)
-        yield from _misfits(file, grid, path)
-        yield from _passes(file, grid, path)
-        yield from _idle(file, grid, path)
-        yield from _single_samples(file, grid, path)
-        yield from _memory(file, grid, path)
-        yield from _idle_exponent(file, grid, path)
+        for rule in (_misfits, _passes, _idle, _single_samples, _memory, _idle_exponent):
+            yield from rule(file, grid, ("grids", index))
 
 
 def _twins(section: str, specs: Mapping[str, Record]) -> Iterator[Problem]:
@@ -56,11 +51,9 @@ def _twins(section: str, specs: Mapping[str, Record]) -> Iterator[Problem]:
 
 def _unknown_names(file: StudyFile) -> Iterator[Problem]:
     for index, grid in enumerate(file.grids):
-        for key, names, known in (
-            ("model", grid.model, file.models),
-            ("dataset", grid.dataset, file.datasets),
-        ):
-            for name in names:
+        for key in ("model", "dataset"):
+            known = getattr(file, f"{key}s")
+            for name in getattr(grid, key):
                 if name not in known:
                     near = difflib.get_close_matches(name, known, n=1)
                     hint = f"did you mean {near[0]}?" if near else f"{key}s has {', '.join(known)}"
@@ -68,16 +61,12 @@ def _unknown_names(file: StudyFile) -> Iterator[Problem]:
 
 
 def _unused(file: StudyFile) -> Iterator[Problem]:
-    used = {
-        "models": {name for grid in file.grids for name in grid.model},
-        "datasets": {name for grid in file.grids for name in grid.dataset},
-    }
-    for section, names in (("models", file.models), ("datasets", file.datasets)):
-        for name in names:
-            if name not in used[section]:
-                key = section.removesuffix("s")
+    for key in ("model", "dataset"):
+        used = {name for grid in file.grids for name in getattr(grid, key)}
+        for name in getattr(file, f"{key}s"):
+            if name not in used:
                 text = f"no grid uses it; remove it, or name it under {key} in a grid"
-                yield Problem((section, name), text)
+                yield Problem((f"{key}s", name), text)
 
 
 def _misfits(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
@@ -139,17 +128,15 @@ def _idle(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
 
 def _single_samples(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
     asked = set(file.observables) | set(grid.observables)
-    for name in grid.model:
-        if getattr(file.models[name], "batched", True):
-            continue
-        for observable in OF_SINGLE_SAMPLES:
-            if observable in asked:
-                text = (
-                    f"{observable} needs gradients of single samples, which a model with batched: false "
-                    f"does not have; take it out for {name}"
-                )
-                where = path if observable in grid.observables else ()
-                yield Problem((*where, "observables"), text)
+    alone = [name for name in grid.model if not getattr(file.models[name], "batched", True)]
+    for name, observable in product(alone, OF_SINGLE_SAMPLES):
+        if observable in asked:
+            text = (
+                f"{observable} needs gradients of single samples, which a model with batched: false "
+                f"does not have; take it out for {name}"
+            )
+            where = path if observable in grid.observables else ()
+            yield Problem((*where, "observables"), text)
 
 
 def _idle_exponent(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
@@ -163,14 +150,12 @@ def _memory(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
     """Refuse a network that no machine can hold."""
     batch_size, steps = max(grid.batch_size), max(grid.steps)
     for model, dataset in product(grid.model, grid.dataset):
-        if file.models[model].kind == "toy":
-            continue
         parts = lane_needs(file.models[model], file.datasets[dataset], batch_size, steps)
-        if sum(parts.values()) > MOST_MEMORY:
+        if file.models[model].kind != "toy" and sum(parts.values()) > MOST_MEMORY:
             most = max(parts, key=lambda name: parts[name])
-            where: KeyPath = ("models", model) if most == "weights" else (*path, "batch_size")
+            places: dict[str, KeyPath] = {"weights": ("models", model), "losses": (*path, "steps")}
             yield Problem(
-                where if most != "losses" else (*path, "steps"),
+                places.get(most, (*path, "batch_size")),
                 f"one network {model} on {dataset} needs {needs_text(parts)}, and no machine has more than "
                 f"{size_text(MOST_MEMORY)}; write less",
             )

@@ -22,13 +22,11 @@ if TYPE_CHECKING:
     from gammascape.workflow.plan import Plan
 
 Inputs = Mapping[str, str | list[str]]
+Job = tuple[str, frozenset[tuple[str, str]]]
+"""Stage and wildcards of a job."""
 
 CELLS = "results/cells"
-CELL_FILES = {
-    "summaries": "summary.json",
-    "arrays": "arrays.npz",
-    "manifests": "manifest.json",
-}
+CELL_FILES = {"summaries": "summary.json", "arrays": "arrays.npz", "manifests": "manifest.json"}
 """Inputs that are a file of each cell of the slice or of the study."""
 FACTOR = "factor"
 """Parameter of a function that is a wildcard of the figure, and no parameter of its rule."""
@@ -166,16 +164,10 @@ _NOT_COMBINED = "curves"
 _COMBINE = Entry("combine", "polars:concat", "items=itself")
 """How the tables of all slices become one."""
 
-_OF_FACTOR = Entry(
-    "draw_factors",
-    "figures.factors:along_factor",
-    "regimes trends performance?",
-    FACTOR,
-    "What changes with a factor between slices that are otherwise equal.",
-    when="factors",
-    label="along {factor}",
-)
 # fmt: off
+_OF_FACTOR = Entry("draw_factors", "figures.factors:along_factor", "regimes trends performance?", FACTOR,
+    when="factors", label="along {factor}",
+    sentence="What changes with a factor between slices that are otherwise equal.")
 FIGURES: Mapping[str, Entry] = {
     "portrait": Entry("draw_slice", "figures.edges.portrait:portrait", "cells thresholds scaling", of_slices=True,
         label="phase portrait",
@@ -230,18 +222,13 @@ FIGURES: Mapping[str, Entry] = {
         of_slices=True, when="drawn", label="observables",
         sentence="What was measured during the runs at the best eta of every gamma."),
 }
-# fmt: on
 _QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")
 _PAGES = {
-    "provenance": Entry(
-        "provenance",
-        "figures.page.provenance:write_provenance",
-        "",
-        "",
-        "Where all of this comes from: code, versions, machines, times and cost.",
-    ),
+    "provenance": Entry("provenance", "figures.page.provenance:write_provenance", "",
+        sentence="Where all of this comes from: code, versions, machines, times and cost."),
     "index": Entry("index", "figures.page.index:write_index", ""),
 }
+# fmt: on
 PROVENANCE = _PAGES["provenance"].sentence
 
 
@@ -270,8 +257,8 @@ class Artifact:
         return f"{self.rule if own else f'{self.kind}s'}.py"
 
     @property
-    def job(self) -> tuple[str, frozenset[tuple[str, str]]]:
-        """Stage and wildcards of the job that makes it, and other artifacts of the stage."""
+    def job(self) -> Job:
+        """The job that makes it, and other artifacts of the stage."""
         return self.rule, frozenset(item for item in self.wildcards.items() if item[0] != "table")
 
     @property
@@ -297,8 +284,12 @@ class Artifact:
     @property
     def files(self) -> list[str]:
         """Paths of all inputs."""
-        given = self.inputs.values()
-        return [path for paths in given for path in ([paths] if isinstance(paths, str) else paths)]
+        return paths_of(self.inputs)
+
+
+def paths_of(inputs: Inputs) -> list[str]:
+    """All paths of named inputs, in order."""
+    return [path for p in inputs.values() for path in ([p] if isinstance(p, str) else p)]
 
 
 def artifacts(plan: "Plan", study: str) -> list[Artifact]:
@@ -312,11 +303,9 @@ def everything(plan: "Plan") -> dict[str, Artifact]:
     return {item.manifest: item for item in [*made, index_page(plan)]}
 
 
-def jobs_of(
-    items: Iterable[Artifact],
-) -> dict[tuple[str, frozenset[tuple[str, str]]], list[Artifact]]:
+def jobs_of(items: Iterable[Artifact]) -> dict[Job, list[Artifact]]:
     """Artifacts by the job that makes them."""
-    found: dict[tuple[str, frozenset[tuple[str, str]]], list[Artifact]] = {}
+    found: dict[Job, list[Artifact]] = {}
     for item in items:
         found.setdefault(item.job, []).append(item)
     return found

@@ -114,15 +114,8 @@ class Plan:
     def labels(self, study: str, key: str) -> dict[str, Any]:
         """The columns that every table about a slice begins with."""
         part = self.slice(study, key)
-        return {
-            "slice": part.key,
-            "model": part.model,
-            "dataset": part.dataset,
-            "loss": part.loss,
-            "batch_size": part.batch_size,
-            "steps": part.steps,
-            "passes": part.passes,
-        }
+        names = ("model", "dataset", "loss", "batch_size", "steps", "passes")
+        return {"slice": part.key, **{name: getattr(part, name) for name in names}}
 
     def points(self, study: str, key: str) -> str:
         """A line for each cell of a slice: log10 gamma, log10 eta, name."""

@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -75,14 +75,15 @@ class Script:
         ).as_json()
 
 
-def run_script(snakemake: Any, kind: Kind) -> AbstractContextManager[Script]:
+@contextmanager
+def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
     """Run the body of the script of a rule that makes one artifact, then write its manifest.
 
     What goes wrong is written to the log and printed. A TableError is a fact about the user's data and ends the
     script with its message alone.
     """
     # Another workflow may rename the rule; Snakemake runs a copy of the script and sets this name to the original.
-    file = Path(sys._getframe(1).f_globals["__file__"])
+    file = Path(sys._getframe(2).f_globals["__file__"])
     name = str(snakemake.output.manifest).removesuffix(_MANIFEST)
     entry = place_of(name)
     assert entry is not None
@@ -94,11 +95,6 @@ def run_script(snakemake: Any, kind: Kind) -> AbstractContextManager[Script]:
         {"all": [path for path in snakemake.input if _FINGERPRINTS not in Path(path).parents]},
         dict(snakemake.params.items()),
     )
-    return _one(snakemake, item, file)
-
-
-@contextmanager
-def _one(snakemake: Any, item: Artifact, file: Path) -> Iterator[Script]:
     with _logged(snakemake), _making(item, file, getattr(snakemake, "drawn_as", None)) as script:
         yield script
 

@@ -8,7 +8,8 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from gammascape.manifests import KINDS, SCHEMA, File, Manifest, Source, code_state, environment
+from gammascape.manifests import File, Manifest, Source, code_state, environment
+from gammascape.manifests.manifest import KINDS, SCHEMA
 from gammascape.study import Cell
 from gammascape.theory.edges import Loss
 from gammascape.training.device import Backend

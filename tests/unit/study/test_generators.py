@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gammascape.study import Cell, MlpSpec, StudyError, load_config, load_study
+from gammascape.study import Cell, StudyError, load_config, load_study
 from gammascape.study.keys.datasets import Mnist1mSpec
 from gammascape.study.keys.generators import DeformSpec, DiffusionSpec, Generated
+from gammascape.study.keys.models import MlpSpec
 from gammascape.workflow.catalogue import figures_of
 from gammascape.workflow.plan import Plan, load_plan
 

@@ -7,7 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gammascape.models import build_model
-from gammascape.study import CnnSpec, MlpSpec, ModelSpec, ResnetSpec, VitSpec
+from gammascape.study import ModelSpec
+from gammascape.study.keys.models import CnnSpec, MlpSpec, ResnetSpec, VitSpec
 from gammascape.study.operations import operations
 
 BATCH = 3

@@ -6,14 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetCoreSchemaHandler,
-    Tag,
-    model_validator,
-)
+from pydantic import ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -207,23 +200,25 @@ def _plain_number(value: object) -> float | None:
     return None
 
 
-class GammaAxis(Record):
+class _Axis(Record):
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        return _axis(value, cls.__name__.removesuffix("Axis").lower())
+
+
+class GammaAxis(_Axis):
     """The values of gamma of a grid."""
 
     log10: Log10 = Field(examples=[{"from": -4, "to": 4, "per_decade": 1}])
     """log10 of gamma: a number, a list of numbers, or a range."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_mapping(cls, value: Any) -> Any:
-        return _axis(value, "gamma")
 
     def points(self) -> tuple[Decimal, ...]:
         """The log10 values, in the order of the file."""
         return _points(self.log10)
 
 
-class EtaAxis(Record):
+class EtaAxis(_Axis):
     """The values of eta of a grid: either log10 or window."""
 
     model_config = ConfigDict(
@@ -236,11 +231,6 @@ class EtaAxis(Record):
         default=None, examples=[{"per_decade": 2, "lower": -2, "upper": 2}]
     )
     """log10 of eta around the edges predicted at each gamma."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_mapping(cls, value: Any) -> Any:
-        return _axis(value, "eta")
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

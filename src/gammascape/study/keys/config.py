@@ -93,11 +93,8 @@ def check_file(path: str) -> str | None:
         is_mapping = isinstance(read_yaml(path).data, dict)
     except StudyError as error:
         return str(error)
-    return (
-        None
-        if is_mapping
-        else f"{path}: write keys at the top level, as in `study: config/studies/quickstart.yaml`"
-    )
+    text = f"{path}: write keys at the top level, as in `study: config/studies/quickstart.yaml`"
+    return None if is_mapping else text
 
 
 def load_config(values: Mapping[str, Any], source: str = CONFIG_FILE) -> Config:

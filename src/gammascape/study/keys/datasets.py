@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from gammascape.study.keys.factories import Factory
 from gammascape.study.keys.generators import GeneratorSpec
-from gammascape.study.keys.samples import Images, Published, Samples, check_passes, kept_samples
+from gammascape.study.keys.samples import Images, Published, Samples, check_passes
 from gammascape.study.reading.fields import (
     Amount,
     Count,
@@ -81,16 +81,11 @@ class TeacherSpec(Samples):
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
-        if self.label_noise and self.classes == 1:
-            raise mistake(
-                "replaces labels, and a regression has none; give the teacher classes: 2 or more",
-                "label_noise",
-            )
-        if self.mixup and self.classes == 1:
-            raise mistake(
-                "mixes classes, and a regression has none; give the teacher classes: 2 or more",
-                "mixup",
-            )
+        does = {"label_noise": "replaces labels", "mixup": "mixes classes"}
+        for name in does if self.classes == 1 else ():
+            if getattr(self, name):
+                text = "and a regression has none; give the teacher classes: 2 or more"
+                raise mistake(f"{does[name]}, {text}", name)
         return self
 
     @property
@@ -193,18 +188,6 @@ class FactoryDatasetSpec(Factory, Samples):
     def classification(self) -> bool:
         return self.classes is not None
 
-    @property
-    def pass_samples(self) -> int | None:
-        if self.size is None or self.training_samples is not None:
-            return self.training_samples
-        return kept_samples(self.size, self.imbalance, self.outputs)
-
-    @property
-    def samples(self) -> int | None:
-        if self.repeat or self.training_samples is not None or self.imbalance < 1:
-            return None
-        return self.size
-
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
         if (self.classes is None) == (self.targets is None):
@@ -212,25 +195,20 @@ class FactoryDatasetSpec(Factory, Samples):
                 "needs classes, for classification, or targets, for regression"
                 + (", not both" if self.classes else "; write for example classes: 10")
             )
-        if self.classes is None:
-            for name, used in (
-                ("label_noise", self.label_noise > 0),
-                ("mixup", self.mixup > 0),
-                ("imbalance", self.imbalance < 1),
-            ):
-                if used:
-                    raise mistake("is about classes, and a regression has none; remove it", name)
-        if self.size is None:
-            for name, used in (("repeat", self.repeat), ("imbalance", self.imbalance < 1)):
-                if used:
-                    raise mistake(
-                        "needs the number of samples: write size, or remove it "
-                        "(an endless stream has no end to begin anew at, nor classes to thin out)",
-                        name,
-                    )
-        else:
+        given = {name for name, off in _OFF.items() if getattr(self, name) != off}
+        for name in ("label_noise", "mixup", "imbalance"):
+            if self.classes is None and name in given:
+                raise mistake("is about classes, and a regression has none; remove it", name)
+        for name in ("repeat", "imbalance"):
+            if self.size is None and name in given:
+                text = "(an endless stream has no end to begin anew at, nor classes to thin out)"
+                raise mistake(f"needs the number of samples: write size, or remove it {text}", name)
+        if self.size is not None:
             check_passes(self.training_samples, self.size, self.repeat, "this dataset")
         return self
+
+
+_OFF = {"label_noise": 0, "mixup": 0, "imbalance": 1, "repeat": False}
 
 
 class ConstantSpec(Record):

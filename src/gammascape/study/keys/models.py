@@ -20,9 +20,10 @@ class Network(Record):
     """Properties that all kinds of network share."""
 
     @property
-    @abstractmethod
     def depth_exponent(self) -> int | None:
         """Degree L of the output in the weights, if the network is homogeneous; else None."""
+        depth: int | None = getattr(self, "depth", None)
+        return depth
 
     def as_trained(self) -> Self:
         """The network without options that only say what is expected of it."""
@@ -61,10 +62,6 @@ class MlpSpec(Network):
     width: Count = Field(examples=[64])
     """Width N of every hidden layer."""
 
-    @property
-    def depth_exponent(self) -> int | None:
-        return self.depth
-
 
 class CnnSpec(ImageNetwork):
     """Two 3x3 convolutions with average pooling, one hidden layer, no normalization."""
@@ -87,9 +84,8 @@ class CnnSpec(ImageNetwork):
         if any(((side - lost) // 2 - lost) // 2 < 1 for side in input_shape[1:]):
             smallest = 10 if self.padding == 0 else 4
             hint = "; write padding: 1" if self.padding == 0 else ""
-            return (
-                f"images of at least {smallest}x{smallest} pixels, not {_size(input_shape)}{hint}"
-            )
+            shape = _size(input_shape)
+            return f"images of at least {smallest}x{smallest} pixels, not {shape}{hint}"
         return None
 
 
@@ -106,10 +102,6 @@ class ResnetSpec(ImageNetwork):
     """Number of residual blocks in each stage."""
     norm: Literal["layer", "group"] = Field(default="layer", examples=["layer"])
     """Normalization after each convolution."""
-
-    @property
-    def depth_exponent(self) -> int | None:
-        return None
 
     def misfit_of_images(self, input_shape: Shape) -> str | None:
         smallest = 2 ** (len(self.blocks) - 1)
@@ -146,10 +138,6 @@ class VitSpec(ImageNetwork):
                 "width",
             )
         return self
-
-    @property
-    def depth_exponent(self) -> int | None:
-        return None
 
     def misfit_of_images(self, input_shape: Shape) -> str | None:
         if any(side % self.patch for side in input_shape[1:]):
@@ -201,10 +189,6 @@ class FactoryModelSpec(Factory, Network):
     def given(self) -> tuple[str, ...]:
         return ("input_shape", "outputs", "width", *self.arguments)
 
-    @property
-    def depth_exponent(self) -> int | None:
-        return self.depth
-
     def as_trained(self) -> Self:
         return self.model_copy(update={"depth": None})
 
@@ -223,10 +207,6 @@ class ToySpec(Network):
     """Exact toy model."""
     depth: int = Field(ge=2, le=32, examples=[3])
     """Number L of its equal weights."""
-
-    @property
-    def depth_exponent(self) -> int | None:
-        return self.depth
 
 
 ModelSpec = Annotated[

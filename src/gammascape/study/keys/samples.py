@@ -47,12 +47,19 @@ class Samples(Record):
     @property
     def samples(self) -> int | None:
         """Training samples that can be used before the data end; None for an endless or repeated stream."""
-        return None
+        size: int | None = getattr(self, "size", None)
+        if size is None or self.training_samples is not None or getattr(self, "repeat", False):
+            return None
+        # Of an unbalanced choice the loader alone knows the number.
+        return size if getattr(self, "imbalance", 1) == 1 else None
 
     @property
     def pass_samples(self) -> int | None:
         """Different training samples, after which a stream repeats; None if all are new."""
-        return self.training_samples
+        size: int | None = getattr(self, "size", None)
+        if size is None or self.training_samples is not None:
+            return self.training_samples
+        return kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs)
 
 
 class Images(Samples):
@@ -104,19 +111,6 @@ class Published(Images):
     def _enough(self) -> Self:
         check_passes(self.training_samples, self.size, self.repeat, self.kind)
         return self
-
-    @property
-    def pass_samples(self) -> int | None:
-        if self.training_samples is not None:
-            return self.training_samples
-        return kept_samples(self.size, self.imbalance, self.outputs)
-
-    @property
-    def samples(self) -> int | None:
-        if self.repeat or self.training_samples is not None:
-            return None
-        # Of an unbalanced choice the loader alone knows the number.
-        return None if self.imbalance < 1 else self.size
 
 
 def check_passes(wanted: int | None, size: int, repeat: bool, name: str) -> None:

@@ -56,21 +56,19 @@ def read_yaml(path: str | Path) -> Source:
         loader = _Loader(text)
         root = loader.get_single_node()
         data = loader.construct_document(root) if root is not None else None
+        problems = loader.problems
     except _Refused as refused:
-        raise study_error(name, [refused.problem]) from None
+        problems = [refused.problem]
     except yaml.reader.ReaderError as error:
         before = text[: error.position].split("\n")
-        problem = Problem((), _odd(chr(error.character)), len(before), len(before[-1]) + 1)
-        raise study_error(name, [problem]) from None
+        problems = [Problem((), _odd(chr(error.character)), len(before), len(before[-1]) + 1)]
     except yaml.YAMLError as error:
-        raise study_error(name, [_syntax_problem(error)]) from None
+        problems = [_syntax_problem(error)]
     except (ValueError, OverflowError):
         # PyYAML makes a character of any number.
-        mark = loader.get_mark()
-        problem = Problem((), "an escape names no character", mark.line + 1, mark.column + 1)
-        raise study_error(name, [problem]) from None
-    if loader.problems:
-        raise study_error(name, loader.problems)
+        problems = [_at(loader.get_mark(), "an escape names no character")]
+    if problems:
+        raise study_error(name, problems)
     if data is None:
         raise StudyError(f"{name}: the file is empty; config/README.md has a study to copy")
     source = Source(name, data, root)
@@ -181,17 +179,19 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
         hint = "; a text that begins with * needs quotes"
     elif "expected" in said:
         hint = "; check for a missing bracket, quote or comma, and the indentation"
-    if mark is None:
-        return Problem((), f"not valid YAML: {said}{hint}")
-    return Problem((), f"not valid YAML: {said}{hint}", mark.line + 1, mark.column + 1)
+    return _at(mark, f"not valid YAML: {said}{hint}")
+
+
+def _at(mark: yaml.Mark | None, text: str, path: KeyPath = ()) -> Problem:
+    place = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
+    return Problem(path, text, *place)
 
 
 class _Refused(Exception):
     """One problem after which there is no point in reading on."""
 
     def __init__(self, path: KeyPath, text: str, mark: yaml.Mark | None = None) -> None:
-        place = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
-        self.problem = Problem(path, text, *place)
+        self.problem = _at(mark, text, path)
 
 
 class _Loader(yaml.SafeLoader):
@@ -207,8 +207,7 @@ class _Loader(yaml.SafeLoader):
         self._of_roles = False
 
     def report(self, node: yaml.Node, text: str) -> None:
-        mark = node.start_mark
-        self.problems.append(Problem((), text, mark.line + 1, mark.column + 1))
+        self.problems.append(_at(node.start_mark, text))
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -251,17 +250,13 @@ class _Loader(yaml.SafeLoader):
                 key.tag = f"{_TAG}str"
             if key.tag != f"{_TAG}str":
                 why = f" ({BOOLEANS})" if key.tag == f"{_TAG}bool" else ""
-                self.report(
-                    key,
-                    f"{key.value}: a key must be text{why}; "
-                    "choose a name that begins with a letter",
+                text = (
+                    f"{key.value}: a key must be text{why}; choose a name that begins with a letter"
                 )
+                self.report(key, text)
             elif (before := first.setdefault(key.value, key)) is not key:
-                self.report(
-                    key,
-                    f"{key.value}: this key stands twice, first on line "
-                    f"{before.start_mark.line + 1}; keep one of the two",
-                )
+                text = f"this key stands twice, first on line {before.start_mark.line + 1}; keep one of the two"
+                self.report(key, f"{key.value}: {text}")
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
@@ -281,23 +276,19 @@ class _Loader(yaml.SafeLoader):
         except ValueError:
             self.report(node, f"{text}: cannot be read as a number; put a text in quotes")
             return 0
+        wrong = ""
         if _OCTAL.fullmatch(text):
-            plain = text.lstrip("+-0_") or "0"
-            self.report(
-                node,
-                f"{text}: YAML reads a number that begins with 0 as octal, here "
-                f"{value}; write {plain}",
-            )
+            wrong = f"YAML reads a number that begins with 0 as octal, here {value}; write "
+            wrong += text.lstrip("+-0_") or "0"
         elif ":" in text:
-            self.report(
-                node,
-                f"{text}: YAML reads numbers with colons in base 60, here {value}; "
-                "write one plain number, or put a text in quotes",
-            )
+            wrong = f"YAML reads numbers with colons in base 60, here {value}; "
+            wrong += "write one plain number, or put a text in quotes"
         elif math.isinf(value) and "inf" not in text.lower():
-            self.report(node, f"{text}: is too large for a computer, which takes it for infinite")
+            wrong = "is too large for a computer, which takes it for infinite"
         elif value == 0 and re.search("[1-9]", text.lower().partition("e")[0]):
-            self.report(node, f"{text}: is too small for a computer, which takes it for 0; write 0")
+            wrong = "is too small for a computer, which takes it for 0; write 0"
+        if wrong:
+            self.report(node, f"{text}: {wrong}")
         return value
 
 

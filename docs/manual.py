@@ -11,20 +11,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from gammascape.command import as_command
-from gammascape.study.keys import (
-    axes,
-    config,
-    datasets,
-    generators,
-    models,
-    samples,
-)
-from gammascape.study.keys import (
-    file as schema,
-)
+from gammascape.study.keys import axes, config, datasets, generators, models, samples
+from gammascape.study.keys import file as schema
 from gammascape.study.reading.explain import flow
 
-COMMAND = "python -m gammascape.study.document"
+COMMAND = "python docs/manual.py"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MANUAL = Path("config/README.md")
 SCHEMAS: dict[Path, type[BaseModel]] = {
