@@ -44,10 +44,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     lanes: int | None = field(
         default=None,
-        metadata={
-            "help": "Cells in a pack; what suits the device if not given.",
-            "type": int,
-        },
+        metadata={"help": "Cells in a pack; what suits the device if not given.", "type": int},
     )
     checkpoint_seconds: int = field(
         default=60, metadata={"help": "Seconds between checkpoints.", "type": int}
@@ -113,11 +110,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             except (OSError, ValueError) as error:
                 raise WorkflowError(str(error)) from None
             self._pool = Pool(
-                devices[:cells],
-                self,
-                SCRATCH,
-                settings.checkpoint_seconds,
-                settings.lanes,
+                devices[:cells], self, SCRATCH, settings.checkpoint_seconds, settings.lanes
             )
             BOARD.start([device.name for device in devices[:cells]])
             threading.Thread(target=self._watch, daemon=True).start()

@@ -56,8 +56,7 @@ class ExecutorSettings(SlurmSettings):  # type: ignore[misc]
 
     cells: int = field(default=256, metadata={"help": "Cells in a SLURM job.", "type": int})
     queued: int = field(
-        default=100,
-        metadata={"help": "SLURM jobs that are queued or run at a time.", "type": int},
+        default=100, metadata={"help": "SLURM jobs that are queued or run at a time.", "type": int}
     )
     resubmissions: int = field(
         default=5,

@@ -14,14 +14,7 @@ from torch.nn import functional as F
 
 from gammascape.models import changes
 from gammascape.models import layers as lanes
-from gammascape.models.model import (
-    Difference,
-    Hidden,
-    Model,
-    Parameters,
-    Reference,
-    multiplier,
-)
+from gammascape.models.model import Difference, Hidden, Model, Parameters, Reference, multiplier
 
 
 class Outputs:

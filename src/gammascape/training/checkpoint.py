@@ -93,11 +93,7 @@ class Checkpoints:
         arrays |= equal_loss.arrays_of(state.reached)
         buffer = io.BytesIO()
         np.savez(
-            buffer,
-            allow_pickle=False,
-            losses=state.losses,
-            zero_losses=state.zero_losses,
-            **arrays,
+            buffer, allow_pickle=False, losses=state.losses, zero_losses=state.zero_losses, **arrays
         )
         header = {
             "cell": identity,

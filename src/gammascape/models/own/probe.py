@@ -456,11 +456,7 @@ def _check_used(network: "Network", p: Parameters, batches: Sequence[Tensor]) ->
 
 
 def _check_samples(
-    network: "Network",
-    p: Parameters,
-    x: Tensor,
-    output: Tensor,
-    layers: Mapping[str, Tensor],
+    network: "Network", p: Parameters, x: Tensor, output: Tensor, layers: Mapping[str, Tensor]
 ) -> None:
     fewer = _run(network, p, x[:-1], network.buffers(x))
     if _same(fewer, output[:-1]):
