@@ -46,6 +46,9 @@ class LogHandlerSettings(LogHandlerSettingsBase):
 class LogHandler(LogHandlerBase):
     """Shows what is going on."""
 
+    writes_to_stream = True
+    writes_to_file = has_filter = has_formatter = needs_rulegraph = False
+
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.pace: Pace | None = None
@@ -57,26 +60,6 @@ class LogHandler(LogHandlerBase):
             refresh_per_second=4,
             transient=True,
         )
-
-    @property
-    def writes_to_stream(self) -> bool:
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        return False
-
-    @property
-    def has_formatter(self) -> bool:
-        return False
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        return False
 
     def emit(self, record: LogRecord) -> None:
         """Count the cells' events, and print what is left to print."""
@@ -116,7 +99,10 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
             stats = getattr(record, "stats", {})
-            self._begin(sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES))
+            if cells := sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES):
+                self.pace = Pace(cells, time.monotonic())
+                if self.console.is_terminal:
+                    self.live.start()
             return False
         if event == LogEvent.JOB_INFO:
             rule = str(getattr(record, "rule_name", ""))
@@ -131,19 +117,8 @@ class LogHandler(LogHandlerBase):
             return True
         return event in _SILENT or (
             # Snakemake announces each set of started jobs; with thousands of cells that is noise.
-            event is None and record.levelno < WARNING and self._is_chatter(record)
+            event is None and record.levelno < WARNING and record.getMessage().startswith(_CHATTER)
         )
-
-    @staticmethod
-    def _is_chatter(record: LogRecord) -> bool:
-        return record.getMessage().startswith(_CHATTER)
-
-    def _begin(self, cells: int) -> None:
-        if not cells:
-            return
-        self.pace = Pace(cells, time.monotonic())
-        if self.console.is_terminal:
-            self.live.start()
 
     def _advance(self) -> None:
         if self.pace is None:

@@ -64,7 +64,7 @@ def _check(
     study: Study, part: Slice, widths: Sequence[int] | None, eta: float, seeds: Sequence[int]
 ) -> int:
     from gammascape.models import build_model
-    from gammascape.training.coordinates import check_coordinates, with_width
+    from gammascape.training.coordinates import check_coordinates
     from gammascape.usercode.run import provide
 
     for sources in study.sources:
@@ -87,9 +87,8 @@ def _check(
     )
 
     def build(width: int) -> Any:
-        return build_model(
-            with_width(options, width), dataset.input_shape, dataset.outputs, dataset.probe_inputs
-        )
+        wide = {**options, "width": width}
+        return build_model(wide, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
 
     batches = dataset.batches(0, 0, STEPS, BATCH)
     for used in tried:

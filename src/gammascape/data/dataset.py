@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+Batches = tuple[Tensor, Tensor]
+"""Inputs (n, B, ...) and targets (n, B, O) of n steps."""
+
 PROBE_SIZE = 128
 """Inputs of the probe set, on which functions and representations of networks are compared."""
 
@@ -30,7 +33,7 @@ class Dataset:
     test_inputs: Tensor
     test_targets: Tensor
     probe_inputs: Tensor
-    batches: Callable[[int, int, int, int], tuple[Tensor, Tensor]]
+    batches: Callable[[int, int, int, int], Batches]
     shifted_inputs: Tensor | None = None
     """The test inputs under a change of law, evaluated beside the clean ones."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import read_prepared
 from gammascape.data.shift import shifted
 from gammascape.data.stream import epoch_places, imbalanced, noisy_labels
@@ -48,9 +48,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     repeated = options.get("training_samples")
     noise = options.get("label_noise", 0.0)
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         index = sample_indices(first_step, count, batch_size)
         if repeated is not None:
             index = epoch_places(index, repeated, data_seed)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import DataError
 from gammascape.data.stream import (
     describe_end,
@@ -81,9 +81,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     classes = options["classes"]
     repeated, noise = repeats(options), options["label_noise"]
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         places = sample_indices(first_step, count, batch_size)
         if size is not None:
             if not repeated and int(places[-1]) >= size:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gammascape.data.augment import augment
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot
+from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset, one_hot
 from gammascape.data.prepared import DataError, Prepared, Shard, read_prepared
 from gammascape.data.shift import shifted
 from gammascape.data.stream import (
@@ -72,9 +72,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     again = repeats(options)
     pieces = None if samples.resident else Prefetched(fetch, None if again else samples.size)
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         first, number = first_step * batch_size, count * batch_size
         if not again and first + number > samples.size:
             raise DataError(describe_end(kind, samples.size, batch_size))

@@ -5,20 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gammascape.measure.kernels import gram
 from gammascape.models import Model, Parameters
-
-
-def centred_grams(features: Tensor) -> Tensor:
-    """Gram matrices of centred features, scaled to a mean diagonal of 1.
-
-    Args:
-        features: (K, P, n).
-
-    Returns:
-        (K, P, P) float32; NaN where features are not finite or all probes have the same features.
-    """
-    return gram(features).float()
 
 
 def pack_triangle(gram: Tensor) -> Tensor:

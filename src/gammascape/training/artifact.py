@@ -60,7 +60,6 @@ def make_summary(
     record: Mapping[str, Any], run: Run, dataset: Dataset, model: Model
 ) -> dict[str, Any]:
     """Everything about a run that is small: parameters, facts, status under the default thresholds."""
-    outcome = judge(run.facts, Thresholds())
     observed: dict[str, Any] = {}
     if record.get("observables"):
         observed["observables"] = run.observations
@@ -68,10 +67,7 @@ def make_summary(
         observed[equal_loss.NAME] = equal_loss.summary_of(run.reached)
     return {
         "cell": dict(record),
-        "status": outcome.status,
-        "catapulted": outcome.catapulted,
-        "kept_by_nan_rule": outcome.kept_by_nan_rule,
-        "relative_loss": outcome.relative_loss,
+        **asdict(judge(run.facts, Thresholds())),
         "facts": asdict(run.facts),
         "steps_done": run.steps_done,
         "peak_step": run.peak_step,

@@ -44,13 +44,12 @@ def check_memory(
         CapacityError: if it does not fit.
     """
     parts = _needs(record, dataset, model)
-    places = [("this machine", sum(parts.values()), _host_memory())]
+    on_host, on_gpu = sum(parts.values()), 0
     if device.type == "cuda":
-        on_device, memory = (
-            sum(parts.values()) - parts["losses"],
-            torch.cuda.mem_get_info(device)[1],
-        )
-        places = [("this machine", parts["losses"], _host_memory()), ("its GPU", on_device, memory)]
+        on_host, on_gpu = parts["losses"], on_host - parts["losses"]
+    places = [("this machine", on_host, _host_memory())]
+    if on_gpu:
+        places.append(("its GPU", on_gpu, torch.cuda.mem_get_info(device)[1]))
     for place, needed, memory in places:
         if needed > memory:
             raise CapacityError(

@@ -16,9 +16,8 @@ from gammascape.measure.kernels import (
     tangent_kernel,
 )
 from gammascape.measure.networks import Networks, flat_size
-from gammascape.measure.spectra import effective_ranks, singular_values, weight_matrices
+from gammascape.measure.spectra import effective_rank, singular_values, weight_matrices
 from gammascape.models import Hidden
-from gammascape.training import equal_loss
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses
 
@@ -27,24 +26,9 @@ TANGENT_PROBES = 32
 
 _CURVATURE = {"sharpness", "gauss_newton_sharpness", "hessian_trace"}
 _FEATURES = {"kernel_alignment", "initial_cka"}
-_WEIGHTS = {"relative_change", "effective_rank"}
-_AT_THE_END = {"singular_values"}
-_BETWEEN = {equal_loss.NAME}
-NAMES = frozenset(
-    _CURVATURE
-    | _FEATURES
-    | _WEIGHTS
-    | _AT_THE_END
-    | _BETWEEN
-    | {"ntk_alignment", "gradient_noise_scale"}
-)
-"""What a cell's record may ask for."""
 
 _BYTES = 2**29
 """Memory that the vectors of one measurement may take together."""
-
-Observation = Mapping[str, Any]
-"""Name -> number, or name -> layer -> number."""
 
 
 class Observer:
@@ -91,7 +75,8 @@ class Observer:
         if "relative_change" in self._names:
             found["relative_change"] = lanes.relative_change()
         if "effective_rank" in self._names:
-            found["effective_rank"] = effective_ranks(self._spectra(lanes))
+            spectra = self._spectra(lanes)
+            found["effective_rank"] = {name: effective_rank(spectra[name]) for name in spectra}
         return [_of_lane(found, k) for k in range(len(lanes.owners))]
 
     def final_arrays(self, lanes: Lanes) -> list[dict[str, Tensor]]:
