@@ -106,7 +106,8 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         if self._pool is None:
             settings = self.workflow.executor_settings
             try:
-                devices = find_devices(settings.device, settings.workers or self._cpu_workers())
+                cores = int(self.workflow.resource_settings.cores or 1)
+                devices = find_devices(settings.device, settings.workers or cores)
             except (OSError, ValueError) as error:
                 raise WorkflowError(str(error)) from None
             self._pool = Pool(
@@ -115,9 +116,6 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             BOARD.start([device.name for device in devices[:cells]])
             threading.Thread(target=self._watch, daemon=True).start()
         return self._pool
-
-    def _cpu_workers(self) -> int:
-        return int(self.workflow.resource_settings.cores or 1)
 
     def _watch(self) -> None:
         """Stop the workers when Snakemake was told to end: it waits for running jobs, and all cells are."""

@@ -197,10 +197,5 @@ def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":
         x, y = vectors.batches(data_seed, first_step, count, batch_size)
         return x.view(count, batch_size, *shape), y
 
-    return replace(
-        vectors,
-        input_shape=shape,
-        test_inputs=vectors.test_inputs.view(-1, *shape),
-        probe_inputs=vectors.probe_inputs.view(-1, *shape),
-        batches=batches,
-    )
+    inputs = vectors.test_inputs.view(-1, *shape)
+    return replace(vectors, input_shape=shape, test_inputs=inputs, batches=batches)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gammascape.data import digits, factory, images, teacher
 from gammascape.data.augment import mixup

@@ -32,15 +32,19 @@ class Dataset:
     """sha256 of the stored samples, or a description of the law they are drawn from."""
     test_inputs: Tensor
     test_targets: Tensor
-    probe_inputs: Tensor
     batches: Callable[[int, int, int, int], Batches]
     shifted_inputs: Tensor | None = None
     """The test inputs under a change of law, evaluated beside the clean ones."""
 
     @property
+    def probe_inputs(self) -> Tensor:
+        """Inputs of the probe set, which is the first part of the test set."""
+        return self.test_inputs[:PROBE_SIZE]
+
+    @property
     def probe_targets(self) -> Tensor:
-        """Targets of the probe set, which is the first part of the test set."""
-        return self.test_targets[: len(self.probe_inputs)]
+        """Targets of the probe set."""
+        return self.test_targets[:PROBE_SIZE]
 
 
 def sample_indices(first_step: int, count: int, batch_size: int) -> Tensor:

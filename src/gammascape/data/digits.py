@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset, one_hot, sample_indices
+from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import read_prepared
 from gammascape.data.shift import shifted
 from gammascape.data.stream import epoch_places, imbalanced, noisy_labels
@@ -74,7 +74,6 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         digest=prepared.digest,
         test_inputs=test_images,
         test_targets=one_hot(test_labels, _CLASSES).to(device),
-        probe_inputs=test_images[:PROBE_SIZE],
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_images, shift, empty),
     )

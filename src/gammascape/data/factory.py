@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset, one_hot, sample_indices
+from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import DataError
 from gammascape.data.stream import (
     describe_end,
@@ -35,8 +35,9 @@ _NOT_NUMBERS = {
     "M": "dates; subtract a first one and divide by numpy.timedelta64(1, 'D')",
     "m": "differences of time; divide by numpy.timedelta64(1, 'D')",
     "O": "not all numbers; give arrays of numbers, all samples of one shape, sparse matrices by toarray()",
-    "S": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
-    "U": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
+    **dict.fromkeys(
+        "SU", "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does"
+    ),
     "V": "records; put their fields side by side in an array of numbers",
 }
 """Kind of dtype -> what such values are, and what to return in their place."""
@@ -77,7 +78,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
                 f"returns other {other[0]} each time, so each process would train on other data; {SEED_IT}"
             )
     draw, size, test_x, test_y = parts
-    digest = digests["training samples"]
+    digest = f"{digests['training samples']} {digests['test samples']}"
     classes = options["classes"]
     repeated, noise = repeats(options), options["label_noise"]
 
@@ -93,17 +94,15 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
             y = one_hot(noisy_labels(y, numbers, noise, classes, data_seed), classes)
         return x.view(count, batch_size, *x.shape[1:]), y.view(count, batch_size, -1)
 
-    test_digest = digests["test samples"]
     return Dataset(
         name=options["factory"],
         input_shape=tuple(options["shape"]),
         outputs=classes or options["targets"],
         classification=classes is not None,
         samples_per_pass=size,
-        digest=hashlib.sha256(f"{digest} {test_digest}".encode()).hexdigest(),
+        digest=hashlib.sha256(digest.encode()).hexdigest(),
         test_inputs=test_x,
         test_targets=one_hot(test_y, classes) if classes else test_y,
-        probe_inputs=test_x[:PROBE_SIZE],
         batches=batches,
     )
 
@@ -117,13 +116,10 @@ def _parts(
     with code.active(factory, seed_of("data", factory, arguments)):
         made = make(**copy.deepcopy(arguments))
     size: int | None
-    wanted = 4 if options["size"] else 3
+    wanted, what = 3, "(sampler, test_inputs, test_targets), or give the dataset its size"
+    if options["size"]:
+        wanted, what = 4, "(train_inputs, train_targets, test_inputs, test_targets)"
     if not isinstance(made, tuple | list) or len(made) != wanted:
-        what = (
-            "(train_inputs, train_targets, test_inputs, test_targets)"
-            if options["size"]
-            else "(sampler, test_inputs, test_targets), or give the dataset its size"
-        )
         raise _Wrong(f"returned {_shown(made)}; it must return {what}")
     test_x, test_y = _samples(options, made[-2], made[-1], "test", None, device)
     if len(test_x) < LEAST_TEST:
@@ -270,8 +266,7 @@ def _tensor(values: Any, what: str) -> Tensor:
         "without values": values.is_meta,
         _plain(values.layout): values.layout != torch.strided,
     }
-    if any(unfit.values()):
-        kind = next(kind for kind, found in unfit.items() if found)
+    for kind in (kind for kind, found in unfit.items() if found):
         raise _Wrong(
             f"returned {what} that are {kind}; return a dense tensor of numbers, as by to_dense() or dequantize()"
         )

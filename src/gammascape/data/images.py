@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gammascape.data.augment import augment
-from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset, one_hot
+from gammascape.data.dataset import Batches, Dataset, one_hot
 from gammascape.data.prepared import DataError, Prepared, Shard, read_prepared
 from gammascape.data.shift import shifted
 from gammascape.data.stream import (
@@ -70,7 +70,9 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         return samples.take(data_seed, torch.arange(first, first + count, dtype=torch.int64))
 
     again = repeats(options)
-    pieces = None if samples.resident else Prefetched(fetch, None if again else samples.size)
+    pieces = (
+        None if samples.images is not None else Prefetched(fetch, None if again else samples.size)
+    )
 
     def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         first, number = first_step * batch_size, count * batch_size
@@ -98,7 +100,6 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         digest=prepared.digest,
         test_inputs=test_inputs,
         test_targets=one_hot(test_labels, classes).to(device),
-        probe_inputs=test_inputs[:PROBE_SIZE],
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_inputs, shift, black),
     )
@@ -147,24 +148,20 @@ class _Samples:
         self._pin = device.type == "cuda"
         self._device = device
         self._orders: dict[int, Tensor] = {}
-        self._images: Tensor | None = None
+        self.images: Tensor | None = None
+        """All images, if they fit on the device."""
         self._shards = shards
         if _fits(total * prepared.image_bytes, device):
-            self._images = _on_device(shards, device)
+            self.images = _on_device(shards, device)
             self._labels = self._labels.to(device)
-
-    @property
-    def resident(self) -> bool:
-        """Whether all images lie on the device."""
-        return self._images is not None
 
     def take(self, data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels uint8 (n, C, H, W), labels int64 (n,) and numbers of the samples at consecutive places (n,)."""
         within = epoch_places(places, self.size, data_seed)
         ids = self._order(data_seed)[within]
-        if self._images is not None:
+        if self.images is not None:
             chosen = ids.to(self._device)
-            return self._images[chosen], self._labels[chosen].to(torch.int64), chosen
+            return self.images[chosen], self._labels[chosen].to(torch.int64), chosen
         pixels = self._gather(ids)
         labels = self._labels[ids].to(torch.int64)
         return (pixels.pin_memory() if self._pin else pixels), labels, ids

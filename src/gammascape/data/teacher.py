@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset, one_hot, sample_indices
+from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.stream import epoch_places, noisy_labels
 from gammascape.rng import make_key, normal, normal_tensor
 
@@ -64,6 +64,5 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         digest="law " + json.dumps(options, sort_keys=True),
         test_inputs=test_inputs,
         test_targets=targets_of(test_inputs),
-        probe_inputs=test_inputs[:PROBE_SIZE],
         batches=batches,
     )

@@ -164,23 +164,14 @@ class Writer:
         outputs = []
         for split, shards in self._shards.items():
             for shard in shards:
-                digest.update(
-                    f"{split} {shard['images']['sha256']} {shard['labels']['sha256']}\n".encode()
-                )
-                outputs += [
-                    File(entry["file"], entry["bytes"], entry["sha256"])
-                    for entry in (shard["images"], shard["labels"])
-                ]
+                entries = shard["images"], shard["labels"]
+                outputs += [File(one["file"], one["bytes"], one["sha256"]) for one in entries]
+                digest.update(f"{split} {' '.join(one['sha256'] for one in entries)}\n".encode())
         manifest = Manifest(
             kind="data",
             name=self._folder.as_posix(),
             rule=self._rule,
-            record={
-                **self._record,
-                "digest": digest.hexdigest(),
-                "train": self._shards["train"],
-                "test": self._shards["test"],
-            },
+            record={**self._record, "digest": digest.hexdigest(), **self._shards},
             inputs=tuple(self._sources),
             code=code_state(*DATA_MODULES),
             environment=environment(("numpy",)),

@@ -113,6 +113,7 @@ def write_cell(
         _write(folder / name, content)
         for name, content in ((ARRAYS, packed.getbuffer()), (SUMMARY, text.encode()))
     )
+    captures = {"captures": origin.captures} if origin.captures else {}
     manifest = Manifest(
         kind="cell",
         name=folder.as_posix(),
@@ -127,11 +128,7 @@ def write_cell(
         device=_device(origin),
         executor=origin.executor,
         attempts=tuple(origin.attempts),
-        cost={
-            "seconds": round(origin.seconds, 4),
-            "lanes": origin.lanes,
-            **({"captures": origin.captures} if origin.captures else {}),
-        },
+        cost={"seconds": round(origin.seconds, 4), "lanes": origin.lanes, **captures},
     )
     write_manifest(folder / MANIFEST, manifest)
 

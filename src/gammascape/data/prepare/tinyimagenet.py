@@ -109,7 +109,11 @@ def _in_folder(path: Path) -> _Files:
 
 
 def _write(files: _Files, folder: Path) -> None:
-    names = _ids(files)
+    names = _text(files, "wnids.txt").split()
+    if len(names) != CLASSES or len(set(names)) != CLASSES:
+        raise DataError(
+            f"{files.place}: wnids.txt has {len(set(names))} different classes, expected {CLASSES}"
+        )
     numbers = {name: number for number, name in enumerate(names)}
     words = dict(_fields(files, "words.txt", 2)) if "words.txt" in files.members else {}
     labels_of = [words.get(name, name) for name in names]
@@ -120,15 +124,6 @@ def _write(files: _Files, folder: Path) -> None:
             writer.add("test", images, labels)
         if files.place.is_file():
             writer.source(files.place)
-
-
-def _ids(files: _Files) -> list[str]:
-    names = _text(files, "wnids.txt").split()
-    if len(names) != CLASSES or len(set(names)) != CLASSES:
-        raise DataError(
-            f"{files.place}: wnids.txt has {len(set(names))} different classes, expected {CLASSES}"
-        )
-    return names
 
 
 def _text(files: _Files, name: str) -> str:
