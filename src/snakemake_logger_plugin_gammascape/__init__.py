@@ -8,7 +8,7 @@ executor that trains in packs fills in the board, which tells more.
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from logging import WARNING, LogRecord
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
+from gammascape.execution import option
 from gammascape.execution.board import BOARD
 from gammascape.execution.tasks import TRAIN_RULES
 from gammascape.terminal import visible
@@ -34,12 +35,8 @@ _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEv
 class LogHandlerSettings(LogHandlerSettingsBase):
     """Options of the command line, --logger-gammascape-<name>."""
 
-    jobs: str | None = field(
-        default=None,
-        metadata={
-            "help": "File to which each job is added as one line of JSON instead of being printed.",
-            "type": str,
-        },
+    jobs: str | None = option(
+        None, "File to which each job is added as one line of JSON instead of being printed.", str
     )
 
 

@@ -58,9 +58,8 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         augmented = augment(train_images[choice], index, data_seed, options, background)
         shape = (count, batch_size)
         drawn = noisy_labels(train_labels[choice], index, noise, _CLASSES, data_seed)
-        return augmented.view(*shape, 1, _SIDE, _SIDE), one_hot(drawn, _CLASSES).view(
-            *shape, _CLASSES
-        )
+        targets = one_hot(drawn, _CLASSES).view(*shape, _CLASSES)
+        return augmented.view(*shape, 1, _SIDE, _SIDE), targets
 
     shift = options.get("test_shift")
     empty = torch.full((1, 1, _SIDE, _SIDE), background, device=device)

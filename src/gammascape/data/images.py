@@ -9,20 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gammascape.data import stream
 from gammascape.data.augment import augment
 from gammascape.data.dataset import Batches, Dataset, one_hot
 from gammascape.data.prepared import DataError, Prepared, Shard, read_prepared
 from gammascape.data.shift import shifted
-from gammascape.data.stream import (
-    SHUFFLED_WHOLE_BYTES,
-    Prefetched,
-    describe_end,
-    epoch_places,
-    imbalanced,
-    noisy_labels,
-    pass_order,
-    repeats,
-)
 
 RESIDENT_SHARE = 0.5
 """Share of a GPU's free memory that the training images may fill; beyond it they come from the disk."""
@@ -69,21 +60,20 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     def fetch(data_seed: int, first: int, count: int) -> tuple[Tensor, ...]:
         return samples.take(data_seed, torch.arange(first, first + count, dtype=torch.int64))
 
-    again = repeats(options)
-    pieces = (
-        None if samples.images is not None else Prefetched(fetch, None if again else samples.size)
-    )
+    again = stream.repeats(options)
+    size = None if again else samples.size
+    pieces = None if samples.images is not None else stream.Prefetched(fetch, size)
 
     def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         first, number = first_step * batch_size, count * batch_size
         if not again and first + number > samples.size:
-            raise DataError(describe_end(kind, samples.size, batch_size))
+            raise DataError(stream.describe_end(kind, samples.size, batch_size))
         pixels, labels, ids = (pieces or fetch)(data_seed, first, number)
         pixels, labels, ids = (v.to(device, non_blocking=True) for v in (pixels, labels, ids))
         if strength != "none":
             places = torch.arange(first, first + number, dtype=torch.int64, device=device)
             pixels = augment(pixels, places, data_seed, strength) * 255.0
-        labels = noisy_labels(labels, ids, noise, classes, data_seed)
+        labels = stream.noisy_labels(labels, ids, noise, classes, data_seed)
         x = standardize(pixels).view(count, batch_size, *shape)
         return x, one_hot(labels, classes).view(count, batch_size, classes)
 
@@ -137,11 +127,13 @@ class _Samples:
         shards = prepared.train
         self._sizes = [shard.samples for shard in shards]
         total = sum(self._sizes)
-        self._whole = total * prepared.image_bytes <= SHUFFLED_WHOLE_BYTES
+        self._whole = total * prepared.image_bytes <= stream.SHUFFLED_WHOLE_BYTES
         self._labels = torch.from_numpy(np.concatenate([shard.labels for shard in shards]))
         # What stays of the classes, then the number of samples of one pass.
         ratio = options.get("imbalance", 1.0)
-        self._kept = None if ratio == 1 else imbalanced(self._labels, ratio, prepared.classes)
+        self._kept = (
+            None if ratio == 1 else stream.imbalanced(self._labels, ratio, prepared.classes)
+        )
         available = total if self._kept is None else len(self._kept)
         wanted = options.get("training_samples")
         self.size = available if wanted is None else min(wanted, available)
@@ -157,7 +149,7 @@ class _Samples:
 
     def take(self, data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels uint8 (n, C, H, W), labels int64 (n,) and numbers of the samples at consecutive places (n,)."""
-        within = epoch_places(places, self.size, data_seed)
+        within = stream.epoch_places(places, self.size, data_seed)
         ids = self._order(data_seed)[within]
         if self.images is not None:
             chosen = ids.to(self._device)
@@ -168,7 +160,7 @@ class _Samples:
 
     def _order(self, data_seed: int) -> Tensor:
         if data_seed not in self._orders:
-            order = pass_order(self._sizes, self._whole, data_seed)
+            order = stream.pass_order(self._sizes, self._whole, data_seed)
             if self._kept is not None:
                 # Which samples stay does not depend on the seed; their order does.
                 stays = torch.zeros(len(order), dtype=torch.bool)

@@ -115,8 +115,7 @@ class Backlog:
     def give_up(self, task: Task) -> list[Task] | None:
         """Count a crash while the model and the data of a task were made.
 
-        Returns:
-            None if it may succeed yet, else the cells like it that wait; they are taken out.
+        Take out and return the cells like it that wait; None if it may succeed yet.
         """
         with self._changed:
             self._crashes[task.shared] += 1
@@ -129,11 +128,7 @@ class Backlog:
             return [*left, *(member for pack in alike for member in pack.tasks)]
 
     def take(self, ask: Callable[[Task], int]) -> _Pack | None:
-        """The next pack, waiting for one; None when the backlog is closed.
-
-        Args:
-            ask: finds the number of lanes for packs of cells like this one.
-        """
+        """The next pack, waiting for one; None when the backlog is closed. `ask` finds the lanes for a cell."""
         while True:
             with self._changed:
                 while not (self._closed or self._packs or self._groups or self._later):

@@ -11,8 +11,9 @@ from gammascape.rng import make_key
 CLASSES = 10
 
 
-_PURPOSES = "BASE GEOMETRY ELASTIC WEIGHTS BATCH TIME NOISE DROP START STEP SUBSET"
-Purpose = IntEnum("Purpose", _PURPOSES, start=1000)
+Purpose = IntEnum(
+    "Purpose", "BASE GEOMETRY ELASTIC WEIGHTS BATCH TIME NOISE DROP START STEP SUBSET", start=1000
+)
 """Second part of every random key; the purposes of the training streams count from 0."""
 
 

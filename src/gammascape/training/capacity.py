@@ -110,11 +110,8 @@ def cpu_lanes(model: Model, batch_size: int) -> int:
 def fitting_lanes(small: int, large: int, free: int, enough: int) -> int:
     """The most lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
 
-    Args:
-        small: bytes that a pack of the first number of `_TRIAL` takes at its peak.
-        large: the same of the second.
-        free: bytes that are free on the GPU.
-        enough: lanes beyond which nothing is gained.
+    `small` and `large` are the bytes that packs of the two sizes in `_TRIAL` take at their peak, `free` those that
+    are free on the GPU. Beyond `enough` lanes nothing is gained.
     """
     per_place = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
     shared = small - _TRIAL[0] * per_place

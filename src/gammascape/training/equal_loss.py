@@ -64,12 +64,7 @@ class Watch:
     def look(
         self, lanes: Lanes, step: int, before: Sequence[Sequence[LossSnapshot]]
     ) -> list[list[LossSnapshot]]:
-        """The levels that each living lane has newly reached.
-
-        Args:
-            lanes: the pack after `step` updates.
-            before: of each living lane, what it reached earlier.
-        """
+        """The levels that each living lane has newly reached after `step` updates; `before`: those of before."""
         if all(len(reached) == len(LEVELS) for reached in before):
             return [[] for _ in before]
         f = lanes.outputs(self._x, None, self._kept)

@@ -8,13 +8,8 @@ import torch
 from torch import Tensor
 
 from gammascape.data import Dataset
+from gammascape.measure import kernels
 from gammascape.measure.curvature import LANCZOS_STEPS, Curvature
-from gammascape.measure.kernels import (
-    debiased_similarity,
-    gradient_noise_scale,
-    gram,
-    tangent_kernel,
-)
 from gammascape.measure.networks import Networks, flat_size
 from gammascape.measure.spectra import effective_rank, singular_values, weight_matrices
 from gammascape.models import Hidden
@@ -46,7 +41,7 @@ class Observer:
         self._on_cpu = self._x.device.type == "cpu"
         self._kept = lanes.reference(self._x)
         if self._names & _FEATURES:
-            self._targets = gram(self._y[None])
+            self._targets = kernels.gram(self._y[None])
             hidden: Hidden = {}
             trained, starts = lanes.initial, {}
             if lanes.form.trains_difference:
@@ -57,7 +52,7 @@ class Observer:
             self._initial = {name: self._grams(features) for name, features in hidden.items()}
         if "ntk_alignment" in self._names:
             # Copied, so that it begins where a new tensor does.
-            self._few_targets = gram(self._y[None, :TANGENT_PROBES].clone())
+            self._few_targets = kernels.gram(self._y[None, :TANGENT_PROBES].clone())
 
     def observe(self, lanes: Lanes) -> list[dict[str, Any]]:
         """What was asked for, of each living lane in the order of `lanes.owners`."""
@@ -70,7 +65,7 @@ class Observer:
             found["ntk_alignment"] = self._alone(lanes, self._tangent_alignment)
         if "gradient_noise_scale" in self._names:
             found["gradient_noise_scale"] = self._alone(
-                lanes, lambda networks: gradient_noise_scale(networks, _BYTES)
+                lanes, lambda networks: kernels.gradient_noise_scale(networks, _BYTES)
             )
         if "relative_change" in self._names:
             found["relative_change"] = lanes.relative_change()
@@ -123,8 +118,8 @@ class Observer:
         return {name: value for name, value in found.items() if name in self._names}
 
     def _tangent_alignment(self, networks: Networks) -> Tensor:
-        kernel = tangent_kernel(networks.first(TANGENT_PROBES), _BYTES)
-        return debiased_similarity(kernel, self._few_targets.expand_as(kernel))
+        kernel = kernels.tangent_kernel(networks.first(TANGENT_PROBES), _BYTES)
+        return kernels.debiased_similarity(kernel, self._few_targets.expand_as(kernel))
 
     def _spectra(self, lanes: Lanes) -> dict[str, Tensor]:
         weights = {name: value.double() for name, value in lanes.trained.items()}
@@ -136,14 +131,14 @@ class Observer:
 
     def _grams(self, features: Tensor) -> Tensor:
         if not self._on_cpu:
-            return gram(features)
-        return torch.cat([gram(one[None].clone()) for one in features])
+            return kernels.gram(features)
+        return torch.cat([kernels.gram(one[None].clone()) for one in features])
 
     def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
         if not self._on_cpu:
-            return debiased_similarity(a, b)
-        pairs = zip(a.unbind(), b.unbind(), strict=True)
-        return torch.cat([debiased_similarity(p[None].clone(), q[None].clone()) for p, q in pairs])
+            return kernels.debiased_similarity(a, b)
+        pairs = zip(a.split(1), b.split(1), strict=True)
+        return torch.cat([kernels.debiased_similarity(p.clone(), q.clone()) for p, q in pairs])
 
     def _alone(self, lanes: Lanes, measure: Callable[[Networks], Tensor]) -> Tensor:
         """A measurement that maps over probes: one lane at a time on the CPU."""

@@ -24,13 +24,7 @@ from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
 from gammascape.manifests import source_of, utc_now  # noqa: E402
 from gammascape.manifests.whole import status_of_whole  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
-from gammascape.training.artifact import (  # noqa: E402
-    Origin,
-    make_arrays,
-    make_summary,
-    remove_cell,
-    write_cell,
-)
+from gammascape.training.artifact import Origin, make_arrays, make_summary, remove_cell, write_cell  # noqa: E402
 from gammascape.training.backend import is_out_of_memory, one_line  # noqa: E402
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, scratch_of  # noqa: E402

@@ -233,6 +233,7 @@ def _set_logging(before: tuple[int, tuple[logging.Handler, ...], int]) -> None:
     logging.disable(disabled)
 
 
+_LOCALE: Any = partial(locale.setlocale, locale.LC_ALL)
 _CUDA: Any = torch.backends.cuda
 # fmt: off
 _FLAGS: tuple[tuple[Any, tuple[str, ...]], ...] = (
@@ -265,7 +266,7 @@ _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
     ("the environment", _environment, _set_environment),
     ("the mask of new files", _mask, os.umask),
     ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    ("the locale", *[partial(locale.setlocale, locale.LC_ALL)] * 2),
+    ("the locale", _LOCALE, _LOCALE),
     ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     ("logging", _logging, _set_logging),
     ("handlers of signals", lambda: {n: signal.getsignal(n) for n in _SIGNALS}, _set_signals),

@@ -106,11 +106,7 @@ def download(
 
 
 def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
-    """Fetch one file to `path`, which appears when it is whole; a part of it stays for the next call.
-
-    Raises:
-        DataError: as `download`.
-    """
+    """Fetch one file to `path`, which appears when it is whole; a part of it stays. Errors as of `download`."""
     partial = path.with_name(f".{path.name}.part")
     trouble: list[str] = []
     for attempt in range(ATTEMPTS):

@@ -18,15 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.data.prepare.sources import (
-    damage,
-    existing_folder,
-    naming,
-    occupied,
-    open_member,
-    open_zip,
-    present,
-)
+from gammascape.data.prepare import sources
 from gammascape.data.prepared import Bytes, DataError
 from gammascape.data.writer import Writer
 
@@ -52,15 +44,15 @@ class _Files:
 
     def read(self, name: str) -> bytes:
         member, path = self.members[name], self.place / name
-        if isinstance(member, Path) and (what := occupied(member)):
+        if isinstance(member, Path) and (what := sources.occupied(member)):
             raise DataError(f"{path}: is {what}, expected a file")
         size = member.stat().st_size if isinstance(member, Path) else member.file_size
         if size > _MOST:
             raise DataError(f"{path}: would have {size} bytes; it is another file or altered")
         if isinstance(member, Path) or self.archive is None:
             return path.read_bytes()
-        with damage(path, "file"), open_member(self.place, self.archive, member) as file:
-            return file.read()
+        with sources.damage(path, "file"):
+            return sources.open_member(self.place, self.archive, member).read()
 
 
 def prepare(source: Path | None, folder: Path) -> None:
@@ -70,15 +62,15 @@ def prepare(source: Path | None, folder: Path) -> None:
         DataError: if a file is missing, damaged, not an image of 64x64 pixels, or of an unknown class, or if
             val_annotations.txt contradicts the folders of the images.
     """
-    source = existing_folder(source, "tinyimagenet", ZIPS[0])
-    published = present(source, ZIPS[:1])
-    if not published and (wnids := present(source, FOLDERS)):
+    source = sources.existing_folder(source, "tinyimagenet", ZIPS[0])
+    published = sources.present(source, ZIPS[:1])
+    if not published and (wnids := sources.present(source, FOLDERS)):
         _write(_in_folder(wnids.parent), folder)
-    elif path := published or present(source, ZIPS):
-        with open_zip(path) as archive:
+    elif path := published or sources.present(source, ZIPS):
+        with sources.open_zip(path) as archive:
             _write(_in_zip(path, archive), folder)
     else:
-        what = occupied(source / ZIPS[0])
+        what = sources.occupied(source / ZIPS[0])
         why = f"; {ZIPS[0]} is {what}" if what else ""
         raise DataError(f"{source}: neither {ZIPS[0]} nor a folder with wnids.txt is in it{why}")
 
@@ -222,7 +214,7 @@ def _decoded(
     images: list[Bytes] = []
     labels: list[int] = []
     for name, label in labelled:
-        with naming(files.place / name):
+        with sources.naming(files.place / name):
             images.append(_decode(files.read(name)))
         labels.append(label)
         if len(images) == _BATCH:

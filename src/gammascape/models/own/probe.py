@@ -174,13 +174,11 @@ def changed_weight(module: nn.Module, name: str) -> str:
 def examine(
     network: "Network", starts: Parameters, batches: Sequence[Tensor], outputs: int
 ) -> None:
-    """Try two networks on a few inputs in float64.
+    """Try two networks on a few inputs in float64; `network` notes places that passes write to without effect.
 
     Args:
-        network: the module to be tried; it is told to which places its passes write without effect.
         starts: initial parameters (2, ...) of two networks.
         batches: several of (n, *input_shape), n at least 3.
-        outputs: the number of outputs that are wanted.
 
     Raises:
         UserCodeError: if the module fails, gives something else than (n, outputs), changes its inputs, its
