@@ -51,8 +51,9 @@ class _Files:
             raise DataError(f"{path}: would have {size} bytes; it is another file or altered")
         if isinstance(member, Path) or self.archive is None:
             return path.read_bytes()
-        with sources.damage(path, "file"):
-            return sources.open_member(self.place, self.archive, member).read()
+        opened = sources.open_member(self.place, self.archive, member)
+        with sources.damage(path, "file"), opened as file:
+            return file.read()
 
 
 def prepare(source: Path | None, folder: Path) -> None:
