@@ -392,13 +392,11 @@ class _Process:
         self.preparing: Task | None = None
         """A task whose model and data the worker makes at the moment."""
         self._prepared = prepared
+        options = ["--device", device.kind, "--checkpoint-seconds", str(seconds)]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as errors:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, *WORKER, "--serve"),
-                    *("--device", device.kind, "--checkpoint-seconds", str(seconds)),
-                ],
+                [sys.executable, *WORKER, "--serve", *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -64,9 +64,8 @@ class Observer:
         if "ntk_alignment" in self._names:
             found["ntk_alignment"] = self._alone(lanes, self._tangent_alignment)
         if "gradient_noise_scale" in self._names:
-            found["gradient_noise_scale"] = self._alone(
-                lanes, lambda networks: kernels.gradient_noise_scale(networks, _BYTES)
-            )
+            measure = partial(kernels.gradient_noise_scale, most_bytes=_BYTES)
+            found["gradient_noise_scale"] = self._alone(lanes, measure)
         if "relative_change" in self._names:
             found["relative_change"] = lanes.relative_change()
         if "effective_rank" in self._names:
