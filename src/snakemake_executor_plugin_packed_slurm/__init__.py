@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
+from gammascape.execution import option
 from gammascape.execution.board import BOARD
 from gammascape.execution.interrupt import interrupt_once
 from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
@@ -54,22 +55,14 @@ _MOST_BARREN = 30
 class ExecutorSettings(SlurmSettings):  # type: ignore[misc]
     """Options of the command line, --packed-slurm-<name>, beside those of the executor slurm."""
 
-    cells: int = field(default=256, metadata={"help": "Cells in a SLURM job.", "type": int})
-    queued: int = field(
-        default=100,
-        metadata={"help": "SLURM jobs that are queued or run at a time.", "type": int},
+    cells: int = option(256, "Cells in a SLURM job.")
+    queued: int = option(100, "SLURM jobs that are queued or run at a time.")
+    resubmissions: int = option(
+        5,
+        "SLURM jobs in a row that may end without any progress of their cells (a cell done, or a checkpoint "
+        "moved on) before the cells fail.",
     )
-    resubmissions: int = field(
-        default=5,
-        metadata={
-            "help": "SLURM jobs in a row that may end without any progress of their cells (a "
-            "cell done, or a checkpoint moved on) before the cells fail.",
-            "type": int,
-        },
-    )
-    checkpoint_seconds: int = field(
-        default=60, metadata={"help": "Seconds between checkpoints.", "type": int}
-    )
+    checkpoint_seconds: int = option(60, "Seconds between checkpoints.")
 
 
 class Pack:

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from gammascape.data import Dataset
 from gammascape.models import Model, build_model
 from gammascape.study.keys.models import FactoryModelSpec
+from gammascape.training.engine import Run, Training
+from gammascape.training.pack import make_pack
 from gammascape.usercode.find import find_sources
 from gammascape.usercode.run import provide
 
@@ -48,6 +52,18 @@ def options_of(folder: Path, text: str, **options: Any) -> dict[str, Any]:
         {"factory": "net:make", "width": 16, "sources": sources_of(folder, text), **options}
     )
     return spec.model_dump(mode="json")
+
+
+def run_pack(
+    records: list[dict[str, Any]], dataset: Dataset, model: Model | None = None
+) -> list[Run]:
+    """Train cells of these records in one pack on the CPU, from start to end."""
+    model = model or build_model(records[0]["model"], dataset.input_shape, dataset.outputs)
+    training = Training(make_pack(records), dataset, model, torch.device("cpu"))
+    runs: dict[int, Run] = {}
+    while training.alive:
+        runs |= dict(training.advance())
+    return [runs[position] for position in range(len(records))]
 
 
 def model_of(folder: Path, text: str, example: Tensor, **options: Any) -> Model:

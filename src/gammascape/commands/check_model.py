@@ -59,7 +59,7 @@ def _check(
     study: Study, part: Slice, widths: Sequence[int] | None, eta: float, seeds: Sequence[int]
 ) -> int:
     from gammascape.models import build_model
-    from gammascape.training.coordinates import check_coordinates, with_width
+    from gammascape.training.coordinates import check_coordinates
     from gammascape.usercode.run import provide
 
     for sources in study.sources:
@@ -82,9 +82,8 @@ def _check(
     )
 
     def build(width: int) -> Any:
-        return build_model(
-            with_width(options, width), dataset.input_shape, dataset.outputs, dataset.probe_inputs
-        )
+        wide = {**options, "width": width}
+        return build_model(wide, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
 
     batches = dataset.batches(0, 0, STEPS, BATCH)
     for used in tried:
@@ -186,10 +185,5 @@ def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":
         x, y = vectors.batches(data_seed, first_step, count, batch_size)
         return x.view(count, batch_size, *shape), y
 
-    return replace(
-        vectors,
-        input_shape=shape,
-        test_inputs=vectors.test_inputs.view(-1, *shape),
-        probe_inputs=vectors.probe_inputs.view(-1, *shape),
-        batches=batches,
-    )
+    inputs = vectors.test_inputs.view(-1, *shape)
+    return replace(vectors, input_shape=shape, test_inputs=inputs, batches=batches)

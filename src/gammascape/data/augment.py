@@ -43,7 +43,6 @@ def augment(images: Tensor, index: Tensor, data_seed: int, strength: str) -> Ten
     Args:
         images: (n, C, H, W), uint8 or float32 in 0..1; C = 3, or 1 for digits, which are not flipped.
         index: int64 (n,), the samples' running numbers.
-        data_seed: Seed of the stream.
         strength: "weak" or "strong".
 
     Returns:
@@ -78,7 +77,6 @@ def mixup(
         x: (n, B, ...), floating point: the batches of n steps.
         targets: (n, B, O), whose rows sum to one.
         steps: int64 (n,), the numbers of the steps.
-        data_seed: Seed of the stream.
         alpha: 0.2 to 1 is usual.
 
     Returns:

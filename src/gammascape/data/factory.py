@@ -13,16 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data import stream
+from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import DataError
-from gammascape.data.stream import (
-    describe_end,
-    epoch_places,
-    imbalanced,
-    noisy_labels,
-    repeats,
-    shuffled,
-)
 from gammascape.rng import make_key
 from gammascape.usercode.isolation import another_process, seed_of
 from gammascape.usercode.run import SEED_IT, Code, load_code
@@ -35,8 +28,9 @@ _NOT_NUMBERS = {
     "M": "dates; subtract a first one and divide by numpy.timedelta64(1, 'D')",
     "m": "differences of time; divide by numpy.timedelta64(1, 'D')",
     "O": "not all numbers; give arrays of numbers, all samples of one shape, sparse matrices by toarray()",
-    "S": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
-    "U": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
+    **dict.fromkeys(
+        "SU", "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does"
+    ),
     "V": "records; put their fields side by side in an array of numbers",
 }
 """Kind of dtype -> what such values are, and what to return in their place."""
@@ -77,35 +71,31 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
                 f"returns other {other[0]} each time, so each process would train on other data; {SEED_IT}"
             )
     draw, size, test_x, test_y = parts
-    digest = digests["training samples"]
+    digest = f"{digests['training samples']} {digests['test samples']}"
     classes = options["classes"]
-    repeated, noise = repeats(options), options["label_noise"]
+    repeated, noise = stream.repeats(options), options["label_noise"]
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         places = sample_indices(first_step, count, batch_size)
         if size is not None:
             if not repeated and int(places[-1]) >= size:
-                raise DataError(describe_end(options["factory"], size, batch_size))
-            places = epoch_places(places, size, data_seed)
+                raise DataError(stream.describe_end(options["factory"], size, batch_size))
+            places = stream.epoch_places(places, size, data_seed)
         with _naming(options["factory"]):
             x, y, numbers = draw(data_seed, places)
         if classes:
-            y = one_hot(noisy_labels(y, numbers, noise, classes, data_seed), classes)
+            y = one_hot(stream.noisy_labels(y, numbers, noise, classes, data_seed), classes)
         return x.view(count, batch_size, *x.shape[1:]), y.view(count, batch_size, -1)
 
-    test_digest = digests["test samples"]
     return Dataset(
         name=options["factory"],
         input_shape=tuple(options["shape"]),
         outputs=classes or options["targets"],
         classification=classes is not None,
         samples_per_pass=size,
-        digest=hashlib.sha256(f"{digest} {test_digest}".encode()).hexdigest(),
+        digest=hashlib.sha256(digest.encode()).hexdigest(),
         test_inputs=test_x,
         test_targets=one_hot(test_y, classes) if classes else test_y,
-        probe_inputs=test_x[:PROBE_SIZE],
         batches=batches,
     )
 
@@ -119,13 +109,10 @@ def _parts(
     with code.active(factory, seed_of("data", factory, arguments)):
         made = make(**copy.deepcopy(arguments))
     size: int | None
-    wanted = 4 if options["size"] else 3
+    wanted, what = 3, "(sampler, test_inputs, test_targets), or give the dataset its size"
+    if options["size"]:
+        wanted, what = 4, "(train_inputs, train_targets, test_inputs, test_targets)"
     if not isinstance(made, tuple | list) or len(made) != wanted:
-        what = (
-            "(train_inputs, train_targets, test_inputs, test_targets)"
-            if options["size"]
-            else "(sampler, test_inputs, test_targets), or give the dataset its size"
-        )
         raise _Wrong(f"returned {_shown(made)}; it must return {what}")
     test_x, test_y = _samples(options, made[-2], made[-1], "test", None, device)
     if len(test_x) < LEAST_TEST:
@@ -144,12 +131,12 @@ def _arrays(
     x, y = _samples(options, inputs, targets, "training", options["size"], device)
     kept = torch.arange(len(x))
     if options["imbalance"] < 1:
-        kept = imbalanced(y.cpu(), options["imbalance"], options["classes"])
+        kept = stream.imbalanced(y.cpu(), options["imbalance"], options["classes"])
     wanted = options["training_samples"]
     size = len(kept) if wanted is None else min(wanted, len(kept))
 
     def draw(data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        numbers = kept[shuffled(make_key(data_seed), len(kept))[places]].to(device)
+        numbers = kept[stream.shuffled(make_key(data_seed), len(kept))[places]].to(device)
         return x[numbers], y[numbers], numbers
 
     return draw, size, _digest(x, y)
@@ -258,11 +245,7 @@ def _samples(
 
 
 def _tensor(values: Any, what: str) -> Tensor:
-    """Real or whole numbers, booleans among them, in a dtype that torch can compute with.
-
-    Raises:
-        _Wrong: if they are anything else, or some are masked.
-    """
+    """Real or whole numbers, booleans among them, none masked, in a dtype that torch can compute with."""
     if not isinstance(values, Tensor):
         values = torch.from_numpy(_array(values, what))
     unfit = {
@@ -272,8 +255,7 @@ def _tensor(values: Any, what: str) -> Tensor:
         "without values": values.is_meta,
         _plain(values.layout): values.layout != torch.strided,
     }
-    if any(unfit.values()):
-        kind = next(kind for kind, found in unfit.items() if found)
+    for kind in (kind for kind, found in unfit.items() if found):
         raise _Wrong(
             f"returned {what} that are {kind}; return a dense tensor of numbers, as by to_dense() or dequantize()"
         )
@@ -319,15 +301,9 @@ def _masked(values: Any) -> bool:
 
 
 def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
-    """The numbers as they are trained on.
+    """Numbers (n, ...) in float32, if they are finite and mean the same there.
 
-    Args:
-        values: (n, ...).
-        what: they are, in words.
-        law: whether they are enough to tell how each feature varies.
-
-    Raises:
-        _Wrong: if some are not finite, or do not mean the same in float32.
+    `law` says whether they are enough to tell how each feature varies.
     """
     if values.is_floating_point() and not bool(torch.isfinite(values).all()):
         count = int((~torch.isfinite(values)).sum())

@@ -110,7 +110,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     hashed = sum(size for _, size, _ in files) <= _HASHED_WHEN_READ
     for file, size, sha256 in files:
         _check(folder, file, size, sha256 if hashed else None, again)
-    prepared = Prepared(name, shape, classes, digest, splits["train"], splits["test"], generator)
+    prepared = Prepared(name, shape, classes, digest, **splits, generator=generator)
     for shard in (*prepared.train, *prepared.test):
         _check_arrays(shard, prepared, again)
     return prepared

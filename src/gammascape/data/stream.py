@@ -111,7 +111,10 @@ class Prefetched:
         for key in [key for key in self._pieces if key not in wanted]:
             self._pieces.pop(key).cancel()
         for key in sorted(wanted - self._pieces.keys()):
-            self._start(key)
+            start = key[1] * self._piece
+            left = self._piece if self._size is None else min(self._piece, self._size - start)
+            if left > 0:
+                self._pieces[key] = self._pool.submit(self._fetch, data_seed, start, left)
         parts: list[tuple[Tensor, ...]] = []
         for number in range(begin, end + 1):
             start = number * self._piece
@@ -119,13 +122,6 @@ class Prefetched:
             inside = slice(max(0, first - start), min(self._piece, first + count - start))
             parts.append(tuple(value[inside] for value in values))
         return tuple(torch.cat(several) for several in zip(*parts, strict=True))
-
-    def _start(self, key: tuple[int, int]) -> None:
-        data_seed, number = key
-        start = number * self._piece
-        count = self._piece if self._size is None else min(self._piece, self._size - start)
-        if count > 0:
-            self._pieces[key] = self._pool.submit(self._fetch, data_seed, start, count)
 
 
 def describe_end(name: str, samples: int, batch_size: int) -> str:

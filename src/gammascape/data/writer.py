@@ -13,19 +13,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gammascape import manifests
 from gammascape.data.prepared import FORMAT, MANIFEST, Bytes, DataError, Split
 from gammascape.layout import whole
-from gammascape.manifests import (
-    File,
-    Manifest,
-    Source,
-    code_state,
-    environment,
-    sha256_of,
-    source_of,
-    utc_now,
-    write_manifest,
-)
 from gammascape.manifests.code import DATA_MODULES
 
 SHARD_BYTES = 128 * 2**20
@@ -69,8 +59,8 @@ class Writer:
         self._image_shape, self._classes = tuple(image_shape), classes
         self._rows = max(1, shard_bytes // int(np.prod(image_shape)))
         self._open: dict[Split, _Shard] = {}
-        self._shards: dict[Split, list[dict[str, Any]]] = {"train": [], "test": []}
-        self._started = utc_now()
+        self._shards: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+        self._started = manifests.utc_now()
         self._record: dict[str, Any] = {
             "format": FORMAT,
             "dataset": dataset,
@@ -80,7 +70,7 @@ class Writer:
             "notes": notes,
             "generator": generator,
         }
-        self._sources: list[Source] = []
+        self._sources: list[manifests.Source] = []
 
     def __enter__(self) -> Self:
         strange = [path for path in self._folder.glob("*") if not _OWN.fullmatch(path.name)]
@@ -104,8 +94,8 @@ class Writer:
 
     def source(self, path: Path, sha256: str | None = None) -> None:
         """Record a file that the data come from; it is hashed here unless that was done already."""
-        digest = sha256 or sha256_of(path)
-        self._sources.append(Source(path.as_posix(), path.stat().st_size, digest))
+        digest = sha256 or manifests.sha256_of(path)
+        self._sources.append(manifests.Source(path.as_posix(), path.stat().st_size, digest))
 
     def artifact(self, manifest: Path) -> None:
         """Record other prepared data that these come from.
@@ -113,7 +103,7 @@ class Writer:
         Raises:
             ManifestError: if their manifest is damaged.
         """
-        self._sources.append(source_of(manifest))
+        self._sources.append(manifests.source_of(manifest))
 
     def add(self, split: Split, images: Bytes, labels: NDArray[Any]) -> None:
         """Append images uint8 (n, C, H, W) and integer labels (n,).
@@ -152,7 +142,7 @@ class Writer:
                 file.flush()
                 os.fsync(file.fileno())
             size = path.stat().st_size
-            entry[kind] = {"file": path.name, "bytes": size, "sha256": sha256_of(path)}
+            entry[kind] = {"file": path.name, "bytes": size, "sha256": manifests.sha256_of(path)}
         self._shards[split].append(entry)
 
     def _finish(self) -> None:
@@ -162,32 +152,25 @@ class Writer:
             raise DataError(f"{self._folder}: no training samples")
         digest = hashlib.sha256(json.dumps(self._record["image_shape"]).encode())
         outputs = []
-        for split, shards in self._shards.items():
+        for name, shards in self._shards.items():
             for shard in shards:
-                digest.update(
-                    f"{split} {shard['images']['sha256']} {shard['labels']['sha256']}\n".encode()
-                )
+                entries = shard["images"], shard["labels"]
                 outputs += [
-                    File(entry["file"], entry["bytes"], entry["sha256"])
-                    for entry in (shard["images"], shard["labels"])
+                    manifests.File(one["file"], one["bytes"], one["sha256"]) for one in entries
                 ]
-        manifest = Manifest(
+                digest.update(f"{name} {' '.join(one['sha256'] for one in entries)}\n".encode())
+        manifest = manifests.Manifest(
             kind="data",
             name=self._folder.as_posix(),
             rule=self._rule,
-            record={
-                **self._record,
-                "digest": digest.hexdigest(),
-                "train": self._shards["train"],
-                "test": self._shards["test"],
-            },
+            record={**self._record, "digest": digest.hexdigest(), **self._shards},
             inputs=tuple(self._sources),
-            code=code_state(*DATA_MODULES),
-            environment=environment(("numpy",)),
+            code=manifests.code_state(*DATA_MODULES),
+            environment=manifests.environment(("numpy",)),
             started=self._started,
             outputs=tuple(outputs),
-            finished=utc_now(),
+            finished=manifests.utc_now(),
         )
-        write_manifest(self._partial / MANIFEST, manifest)
+        manifests.write_manifest(self._partial / MANIFEST, manifest)
         # An older preparation is removed first: a folder is replaced only where it is empty.
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -28,10 +28,7 @@ def unmark(cells: Mapping[str, Cell], marks: Path = _MARKS) -> None:
     """Let Snakemake no longer call cells incomplete that are whole.
 
     Every executor obeys these marks, and but for those of this package each deletes the files first. Called before
-    Snakemake resolves its jobs.
-
-    Args:
-        cells: the cells of the studies, by the path of their folder below results/cells.
+    Snakemake resolves its jobs. `cells` are those of the studies, by their folders below results/cells.
     """
     marked: dict[str, list[Path]] = {}
     for folder, _, names in os.walk(marks):

@@ -7,7 +7,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -86,27 +87,16 @@ def _chunk(chosen: argparse.Namespace) -> None:
         )
     device = _device(chosen.device, chosen.number)
     network = read_model(chosen.model, device)
-    numbers = _numbers(chosen)
-    labels = balanced_labels(numbers)
-    parts = []
-    started = time.monotonic()
-    print(f"chunk {chosen.number} on {device}", flush=True)
+    options = {name: getattr(chosen, name) for name in ("batch_size", *_SAMPLING[2:])}
+
+    def make(numbers: Tensor) -> tuple[Tensor, Tensor]:
+        labels = balanced_labels(numbers)
+        return sample(network, labels, numbers=numbers, device=device, **options), labels
+
     # Whole batches between two reports.
-    a_report = max(1, _SAMPLES_A_REPORT // chosen.batch_size) * chosen.batch_size
-    for part in torch.split(numbers, a_report):
-        parts.append(
-            sample(
-                network,
-                balanced_labels(part),
-                numbers=part,
-                device=device,
-                batch_size=chosen.batch_size,
-                **{name: getattr(chosen, name) for name in _SAMPLING[2:]},
-            )
-        )
-        done = sum(map(len, parts))
-        print(f"{done} of {chosen.size} images, {time.monotonic() - started:.0f} s", flush=True)
-    _write_chunk(chosen.output, torch.cat(parts), labels)
+    _make_chunk(
+        chosen, device, make, max(1, _SAMPLES_A_REPORT // chosen.batch_size) * chosen.batch_size
+    )
 
 
 def _deform(chosen: argparse.Namespace) -> None:
@@ -114,15 +104,31 @@ def _deform(chosen: argparse.Namespace) -> None:
     device = _device(chosen.device, chosen.number)
     strengths = DeformSpec(kind="deform", **{name: getattr(chosen, name) for name in _STRENGTHS})
     images = images.to(device)
-    started = time.monotonic()
+
+    def make(numbers: Tensor) -> tuple[Tensor, Tensor]:
+        warped, base = deform(images, numbers.to(device), chosen.seed, strengths)
+        return warped.cpu(), labels[base.cpu()]
+
+    _make_chunk(chosen, device, make)
+
+
+def _make_chunk(
+    chosen: argparse.Namespace,
+    device: torch.device,
+    make: Callable[[Tensor], tuple[Tensor, Tensor]],
+    piece: int = _SAMPLES_A_REPORT,
+) -> None:
+    """Make a chunk piece by piece; `make` gives the images and labels of samples by their numbers."""
+    first, started = chosen.number * chosen.size, time.monotonic()
     print(f"chunk {chosen.number} on {device}", flush=True)
-    made, bases = [], []
-    for part in torch.split(_numbers(chosen), _SAMPLES_A_REPORT):
-        warped, base = deform(images, part.to(device), chosen.seed, strengths)
-        made.append(warped.cpu())
-        bases.append(base.cpu())
-        print(f"{sum(map(len, made))} of {chosen.size} images, {time.monotonic() - started:.0f} s")
-    _write_chunk(chosen.output, torch.cat(made), labels[torch.cat(bases)])
+    made = []
+    for numbers in torch.split(torch.arange(first, first + chosen.size), piece):
+        made.append(make(numbers))
+        done = sum(len(labels) for _, labels in made)
+        print(f"{done} of {chosen.size} images, {time.monotonic() - started:.0f} s", flush=True)
+    images, labels = map(torch.cat, zip(*made, strict=True))
+    with whole(chosen.output) as beside, beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, images=images[:, None].numpy(), labels=labels.numpy())
 
 
 def _quality(chosen: argparse.Namespace) -> None:
@@ -155,8 +161,8 @@ def _quality(chosen: argparse.Namespace) -> None:
         f"read as labelled: {accuracy['samples']:.4f} of samples, {accuracy['test']:.4f} of test images; "
         f"closer to a training image than 99 % of test images: {nearest['close_share']:.4f}"
     )
-    with whole(chosen.output) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n")
+    with whole(chosen.output) as beside:
+        beside.write_text(json.dumps(found, indent=1) + "\n")
 
 
 _COMMANDS = {"train": _train, "chunk": _chunk, "quality": _quality, "deform": _deform}
@@ -213,16 +219,13 @@ def _add(parser: argparse.ArgumentParser, spec: type[Record], *names: str) -> No
         )
 
 
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not an integer of 0 or more")
+def _natural(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is not an integer of {least} or more")
     return int(text)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not an integer of 1 or more")
-    return int(text)
+_positive = partial(_natural, least=1)
 
 
 def _device(name: str, number: int = 0) -> torch.device:
@@ -232,11 +235,6 @@ def _device(name: str, number: int = 0) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise GenerateError("--device cuda: no CUDA device here; write --device cpu")
     return torch.device("cpu") if name == "cpu" else take_gpu(number % torch.cuda.device_count())
-
-
-def _numbers(chosen: argparse.Namespace) -> Tensor:
-    first = chosen.number * chosen.size
-    return torch.arange(first, first + chosen.size)
 
 
 def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
@@ -262,11 +260,6 @@ def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
     if labels.max() >= CLASSES:
         raise GenerateError(f"--source {source}: label {int(labels.max())}, expected 0..9")
     return images, labels.to(torch.int64)
-
-
-def _write_chunk(path: Path, images: Tensor, labels: Tensor) -> None:
-    with whole(path) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, images=images[:, None].numpy(), labels=labels.numpy())
 
 
 def _read_chunk(path: Path) -> tuple[Tensor, Tensor]:

@@ -103,13 +103,8 @@ def largest_eigenvalue(product: Product, start: Tensor, steps: int) -> Tensor:
     All vectors are kept and every new one is made orthogonal to them twice, so that no eigenvalue is found twice
     and none is lost. Power iteration finds the eigenvalue of largest size, which is negative at a saddle.
 
-    Args:
-        product: the matrix times a vector.
-        start: (K, n), not zero.
-        steps: number of products.
-
-    Returns:
-        (K,) float64; NaN for a lane with a product that is not finite.
+    `start` (K, n) is not zero, and `steps` is the number of products. Returns (K,) float64; NaN for a lane with a
+    product that is not finite.
     """
     count, size = start.shape
     basis = start.new_zeros((count, steps + 1, size))

@@ -10,6 +10,7 @@ def gram(features: Tensor) -> Tensor:
     """Gram matrices of centred features at a mean diagonal of 1, float64: (K, P, n) -> (K, P, P).
 
     Similarity does not change under translation and scaling, so both are taken out before they can cost digits.
+    NaN where features are not finite or all probes have the same features.
     """
     centred = features.flatten(2).double()
     centred = centred - centred.mean(1, keepdim=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,16 +56,7 @@ class Networks:
     def first(self, probes: int) -> "Networks":
         """The same networks on the first probes alone."""
         kept = tuple(value[:, :probes].flatten(1, 2) for value in self.by_probe())
-        return Networks(
-            self.form,
-            self.trained,
-            self.starts,
-            self.gammas,
-            kept,
-            self.x[:probes],
-            self.y[:probes],
-            self.losses,
-        )
+        return replace(self, reference=kept, x=self.x[:probes], y=self.y[:probes])
 
     def by_probe(self) -> Reference:
         """The reference with the probes as a dimension of their own, (K, P, places of one probe, ...)."""

@@ -5,20 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gammascape.measure.kernels import gram
 from gammascape.models import Model, Parameters
-
-
-def centred_grams(features: Tensor) -> Tensor:
-    """Gram matrices of centred features, scaled to a mean diagonal of 1.
-
-    Args:
-        features: (K, P, n).
-
-    Returns:
-        (K, P, P) float32; NaN where features are not finite or all probes have the same features.
-    """
-    return gram(features).float()
 
 
 def pack_triangle(gram: Tensor) -> Tensor:
@@ -28,15 +15,9 @@ def pack_triangle(gram: Tensor) -> Tensor:
 
 
 def active_fraction(hidden: Mapping[str, Tensor]) -> Tensor:
-    """Smallest share, over hidden layers, of units whose output is not the same for all probes.
+    """Smallest share, over hidden layers (K, P, n), of units whose output differs between probes: (K,).
 
-    A ReLU unit that is off for every probe has died; a network with a layer of dead units is constant.
-
-    Args:
-        hidden: layer -> (K, P, n).
-
-    Returns:
-        (K,), 0 for a dead network.
+    A ReLU unit that is off for every probe has died; a network with a layer of dead units is constant (0).
     """
     shares = [(features != features[:, :1]).any(1).double().mean(1) for features in hidden.values()]
     return torch.stack(shares).amin(0)

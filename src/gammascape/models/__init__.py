@@ -7,14 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from gammascape.models import cnn, mlp, resnet, vit
-from gammascape.models.model import (
-    Descend,
-    Hidden,
-    Model,
-    Parameter,
-    Parameters,
-    initial_parameters,
-)
+from gammascape.models.model import Hidden, Model, Parameters, initial_parameters
 from gammascape.models.own import factory
 
 MODELS: dict[str, Callable[[dict[str, Any], tuple[int, ...], int], Model]] = {
@@ -51,13 +44,4 @@ def build_model(
 _BUILT: dict[tuple[str, tuple[int, ...], int], Model] = {}
 
 
-__all__ = [
-    "MODELS",
-    "Descend",
-    "Hidden",
-    "Model",
-    "Parameter",
-    "Parameters",
-    "build_model",
-    "initial_parameters",
-]
+__all__ = ["MODELS", "Hidden", "Model", "Parameters", "build_model", "initial_parameters"]

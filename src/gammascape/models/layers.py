@@ -74,25 +74,3 @@ def apart(h: Tensor, count: int) -> Tensor:
 def beside(h: Tensor) -> Tensor:
     """The inverse of `apart`."""
     return h.transpose(0, 1).flatten(1, 2)
-
-
-def channel_norm(h: Tensor, gain: Tensor, shift: Tensor, groups: int) -> Tensor:
-    """Group normalization of every lane's channels, for each sample on its own.
-
-    Args:
-        h: (B, K*C, H, W).
-        gain: (K, C).
-        shift: (K, C).
-        groups: groups per lane; 1 is layer normalization over (C, H, W).
-    """
-    return F.group_norm(h, gain.shape[0] * groups, gain.flatten(), shift.flatten())
-
-
-def token_norm(h: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """Layer normalization over the features; h (K, B, n), gain and shift (K, n)."""
-    return torch.addcmul(shift[:, None, :], F.layer_norm(h, h.shape[-1:]), gain[:, None, :])
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """softmax(q k^T * scale) v with lanes folded into the batch; all (K*B, heads, tokens, head size)."""
-    return F.scaled_dot_product_attention(q, k, v, scale=scale)

@@ -14,14 +14,7 @@ from torch.nn import functional as F
 
 from gammascape.models import changes
 from gammascape.models import layers as lanes
-from gammascape.models.model import (
-    Difference,
-    Hidden,
-    Model,
-    Parameters,
-    Reference,
-    multiplier,
-)
+from gammascape.models.model import Difference, Hidden, Model, Parameters, Reference, multiplier
 
 
 class Outputs:
@@ -56,19 +49,21 @@ class Outputs:
         return F.gelu(p)
 
     def channel_norm(self, name: str, h: Tensor, groups: int) -> Any:
-        """Group normalization of (B, K*C, H, W)."""
-        return lanes.channel_norm(h, self.p[f"{name}.gain"], self.p[f"{name}.shift"], groups)
+        """Group normalization of (B, K*C, H, W), for each lane and sample on its own; 1 group is layer norm."""
+        gain, shift = self.p[f"{name}.gain"], self.p[f"{name}.shift"]
+        return F.group_norm(h, self.lanes * groups, gain.flatten(), shift.flatten())
 
     def token_norm(self, name: str, h: Tensor) -> Any:
         """Layer normalization of (K, B * tokens, N)."""
-        return lanes.token_norm(h, self.p[f"{name}.gain"], self.p[f"{name}.shift"])
+        gain, shift = self.p[f"{name}.gain"][:, None], self.p[f"{name}.shift"][:, None]
+        return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:]), gain)
 
     def attention(self, qkv: Tensor, tokens: int, heads: int) -> Any:
         """(K, B * tokens, 3 N) -> (K, B * tokens, N); logits are divided by the head size."""
         split = qkv.view(self.lanes * self.batch, tokens, 3, heads, -1)
         q, k, v = split.permute(2, 0, 3, 1, 4)
-        mixed = lanes.attention(q, k, v, 1.0 / q.shape[-1]).transpose(1, 2)
-        return mixed.reshape(self.lanes, self.batch * tokens, -1)
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0 / q.shape[-1])
+        return mixed.transpose(1, 2).reshape(self.lanes, self.batch * tokens, -1)
 
     def position(self, h: Tensor, tokens: int) -> Tensor:
         """Tokens (K, B * tokens, N) with the embedding of their places."""

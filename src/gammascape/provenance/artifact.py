@@ -20,7 +20,7 @@ from gammascape.numerics import NUMERICS_VERSION
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
 from gammascape.runs.history import FULL_HISTORY, final_window
-from gammascape.runs.outcome import Thresholds, facts_of, judge
+from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Cell, StudyError
 from gammascape.tables.cells import TableError, open_arrays, read_table
 from gammascape.workflow.catalogue import modules_behind
@@ -140,7 +140,7 @@ def contradictions(summary: Mapping[str, Any], folder: Path) -> Iterator[str]:
     Of a history that was thinned, the mean over the last steps is known to lie between its smallest and largest
     loss, and the step of the peak not at all.
     """
-    facts = facts_of(summary)
+    facts = Facts(**summary["facts"])
     outcome = judge(facts, Thresholds())
     with open_arrays(folder) as arrays:
         step, loss, low, high, zero = (

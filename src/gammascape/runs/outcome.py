@@ -1,8 +1,7 @@
 """From the facts of a run to its status. Thresholds are choices of the study and change no run."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Status = Literal["diverged", "dead", "runaway", "trained", "untrained"]
 
@@ -79,12 +78,3 @@ def judge(facts: Facts, thresholds: Thresholds) -> Outcome:
         kept_by_nan_rule=not facts.seen_nan,
         relative_loss=relative,
     )
-
-
-def facts_of(summary: Mapping[str, Any]) -> Facts:
-    """Read the facts back from a cell's summary.
-
-    Raises:
-        KeyError, TypeError: if they are not there.
-    """
-    return Facts(**summary["facts"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gammascape.command import UserError
 from gammascape.manifests.paths import OutsideError, inside, read_object, short
-from gammascape.runs.outcome import Facts, Thresholds, facts_of, judge
+from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis, Regime, Span
 from gammascape.terminal import visible
 
@@ -185,7 +185,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
 
 def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
     """Name and place of a cell on the axes, what became of it, and its losses, from its summary."""
-    record, facts = summary["cell"], facts_of(summary)
+    record, facts = summary["cell"], Facts(**summary["facts"])
     return {
         **point_of(folder, record),
         **judgement(facts, thresholds),

@@ -44,13 +44,12 @@ def check_memory(
         CapacityError: if it does not fit.
     """
     parts = _needs(record, dataset, model)
-    places = [("this machine", sum(parts.values()), _host_memory())]
+    on_host, on_gpu = sum(parts.values()), 0
     if device.type == "cuda":
-        on_device, memory = (
-            sum(parts.values()) - parts["losses"],
-            torch.cuda.mem_get_info(device)[1],
-        )
-        places = [("this machine", parts["losses"], _host_memory()), ("its GPU", on_device, memory)]
+        on_host, on_gpu = parts["losses"], on_host - parts["losses"]
+    places = [("this machine", on_host, _host_memory())]
+    if on_gpu:
+        places.append(("its GPU", on_gpu, torch.cuda.mem_get_info(device)[1]))
     for place, needed, memory in places:
         if needed > memory:
             raise CapacityError(
@@ -111,11 +110,8 @@ def cpu_lanes(model: Model, batch_size: int) -> int:
 def fitting_lanes(small: int, large: int, free: int, enough: int) -> int:
     """The most lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
 
-    Args:
-        small: bytes that a pack of the first number of `_TRIAL` takes at its peak.
-        large: the same of the second.
-        free: bytes that are free on the GPU.
-        enough: lanes beyond which nothing is gained.
+    `small` and `large` are the bytes that packs of the two sizes in `_TRIAL` take at their peak, `free` those that
+    are free on the GPU. Beyond `enough` lanes nothing is gained.
     """
     per_place = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
     shared = small - _TRIAL[0] * per_place

@@ -78,13 +78,9 @@ class Checkpoints:
         attempts: Sequence[Mapping[str, Any]] = (),
         constants: Mapping[str, Any] | None = None,
     ) -> None:
-        """Replace the cell's checkpoint.
+        """Replace the cell's checkpoint; `attempts` are those that led to it, with the one at work.
 
-        Args:
-            identity: the cell's.
-            state: all that going on needs.
-            attempts: those that led to it, with the one at work.
-            constants: digests of what the cell is trained with and its identity does not fix.
+        `constants` are digests of what the cell is trained with and its identity does not fix.
 
         Raises:
             OSError: if it cannot be written, e.g. on a full disk; the one before is still there.
@@ -93,11 +89,7 @@ class Checkpoints:
         arrays |= equal_loss.arrays_of(state.reached)
         buffer = io.BytesIO()
         np.savez(
-            buffer,
-            allow_pickle=False,
-            losses=state.losses,
-            zero_losses=state.zero_losses,
-            **arrays,
+            buffer, allow_pickle=False, losses=state.losses, zero_losses=state.zero_losses, **arrays
         )
         header = {
             "cell": identity,

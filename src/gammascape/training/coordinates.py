@@ -7,7 +7,6 @@ grow nor fade with the width. A layer with the wrong multiplier moves as a power
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -164,8 +163,3 @@ def _slope(widths: Sequence[int], values: Sequence[float]) -> float | None:
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     spread = sum((a - mean_x) ** 2 for a in x)
     return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
-
-
-def with_width(options: Mapping[str, Any], width: int) -> dict[str, Any]:
-    """A model's options at another width."""
-    return {**options, "width": width}

@@ -130,17 +130,14 @@ def take_gpu(preferred: int) -> torch.device:
     """A GPU that this process keeps until it ends: one that is free, or the preferred one as soon as it is."""
     count = torch.cuda.device_count()
     order = [torch.device("cuda", (preferred + k) % count) for k in range(count)]
-    for device in order:
-        lock = _lock(_uuid(device))
-        if _claim(lock):
-            _TAKEN.append(lock)
-            return device
-        lock.close()
-    lock = _lock(_uuid(order[0]))
-    while not _claim(lock):
+    locks = [_lock(_uuid(device)) for device in order]
+    chosen = next((k for k in range(count) if _claim(locks[k])), 0)
+    while not _claim(locks[chosen]):
         time.sleep(_WAIT)
-    _TAKEN.append(lock)
-    return order[0]
+    _TAKEN.append(locks.pop(chosen))
+    for lock in locks:
+        lock.close()
+    return order[chosen]
 
 
 def _uuid(device: torch.device) -> str:

@@ -1,7 +1,7 @@
 """The training engine: plain SGD on a pack of networks in lockstep. One cell is a pack of one lane."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gammascape.data import Dataset
-from gammascape.measure.representations import active_fraction, centred_grams, pack_triangle
+from gammascape.measure.kernels import gram
+from gammascape.measure.representations import active_fraction, pack_triangle
 from gammascape.models import Hidden, Model
 from gammascape.models.centred import difference_form, subtraction
 from gammascape.runs.history import Floats, final_window, measurement_steps
@@ -276,7 +277,7 @@ class Training:
         outputs = lanes.outputs(self._dataset.probe_inputs.to(lanes.dtype, copy=True), hidden)
         with torch.no_grad():
             changes, active = lanes.relative_change(), active_fraction(hidden)
-            grams = {name: centred_grams(features) for name, features in hidden.items()}
+            grams = {name: gram(features).float() for name, features in hidden.items()}
             spectra = self._observer.final_arrays(lanes) if self._observer else [{}] * len(active)
         return [
             (
@@ -301,22 +302,9 @@ class Training:
         for step, inputs in enumerate(lanes.inputs(xs, ys), start + 1):
             block.append(self._step(lanes.trained, inputs))
             if self._watch is not None and step in self._watched:
-                self._look(self._watch, step)
+                found = self._watch.look(lanes, step, [self._reached[k] for k in lanes.owners])
+                for lane, reached in zip(lanes.owners, found, strict=True):
+                    self._reached[lane] += reached
         # The one place where the host waits for the device.
         losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
         return losses, zero_losses(self._loss, ys).double().cpu().numpy()
-
-    def _look(self, watch: Watch, step: int) -> None:
-        owners = self._lanes.owners
-        found = watch.look(self._lanes, step, [self._reached[lane] for lane in owners])
-        for lane, reached in zip(owners, found, strict=True):
-            self._reached[lane] += reached
-
-
-def train(
-    pack: Pack, dataset: Dataset, model: Model, device: torch.device
-) -> Iterator[tuple[int, Run]]:
-    """Train a pack from start to end; yields (position of the lane in the pack, its run) as lanes end."""
-    training = Training(pack, dataset, model, device)
-    while training.alive:
-        yield from training.advance()

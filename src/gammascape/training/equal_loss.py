@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gammascape.data import Dataset
-from gammascape.measure.representations import centred_grams, pack_triangle
+from gammascape.measure.kernels import gram
+from gammascape.measure.representations import pack_triangle
 from gammascape.models import Hidden
 from gammascape.runs.history import Floats
 from gammascape.training.lanes import Lanes
@@ -64,12 +64,7 @@ class Watch:
     def look(
         self, lanes: Lanes, step: int, before: Sequence[Sequence[LossSnapshot]]
     ) -> list[list[LossSnapshot]]:
-        """The levels that each living lane has newly reached.
-
-        Args:
-            lanes: the pack after `step` updates.
-            before: of each living lane, what it reached earlier.
-        """
+        """The levels that each living lane has newly reached after `step` updates; `before`: those of before."""
         if all(len(reached) == len(LEVELS) for reached in before):
             return [[] for _ in before]
         f = lanes.outputs(self._x, None, self._kept)
@@ -99,17 +94,11 @@ class Watch:
             return []
         grams = {
             # A copy of the lane alone begins where a new tensor does: products round by number and alignment.
-            name: _as_array(pack_triangle(centred_grams(features[lane][None].clone())[0]))
+            name: pack_triangle(gram(features[lane][None].clone()).float()[0]).cpu().numpy()
             for name, features in hidden.items()
         }
-        outputs = _as_array(f.float())
+        outputs = f.float().cpu().numpy()
         return [LossSnapshot(level, step, loss / self._zero, outputs, grams) for level in levels]
-
-
-def _as_array(value: Tensor) -> Floats:
-    with torch.no_grad():
-        found: Floats = value.cpu().numpy()
-    return found
 
 
 def summary_of(reached: Sequence[LossSnapshot]) -> list[dict[str, Any]]:

@@ -56,13 +56,9 @@ class Step(Protocol):
     """One step of SGD for every lane."""
 
     def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
-        """Update what is trained in place.
+        """Update in place what is trained; returns (K,) losses before the update, on the device.
 
-        Args:
-            trained: name -> (K, ...), contiguous; w, or w - w_0 where the form trains differences.
-
-        Returns:
-            (K,) losses before the update, on the device.
+        `trained` is name -> (K, ...), contiguous: w, or w - w_0 where the form trains differences.
         """
 
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,16 +21,10 @@ if _FIRST:
     gc.disable()
 
 from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
-from gammascape.manifests import Source, source_of, utc_now  # noqa: E402
+from gammascape.manifests import source_of, utc_now  # noqa: E402
 from gammascape.manifests.whole import status_of_whole  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
-from gammascape.training.artifact import (  # noqa: E402
-    Origin,
-    make_arrays,
-    make_summary,
-    remove_cell,
-    write_cell,
-)
+from gammascape.training.artifact import Origin, make_arrays, make_summary, remove_cell, write_cell  # noqa: E402
 from gammascape.training.backend import is_out_of_memory, one_line  # noqa: E402
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, scratch_of  # noqa: E402
@@ -109,7 +104,7 @@ class Worker:
         self.stopping = False
         self._interval = checkpoint_seconds
         self._datasets: dict[str, Dataset] = {}
-        self._sources: dict[Path, Source] = {}
+        self._source = cache(source_of)
         self._stores: dict[Path, tuple[Checkpoints, Limits]] = {}
         self._knows_float64 = False
 
@@ -286,11 +281,10 @@ class Worker:
         pack = make_pack([task.record for task in tasks])
         training = Training(pack, shared.dataset, shared.model, self.device, states or None)
         first_step, steps = training.step, int(tasks[0].record["steps"])
-        attempt = {
-            "started": started,
-            "from_step": first_step,
-            "reason": attempt_reason(first_step, after),
-        }
+        reasons = [f"retried after {after}"] if after else []
+        reasons += [f"resumed from step {first_step}"] if first_step else []
+        reason = ", ".join(reasons) or "fresh"
+        attempt = {"started": started, "from_step": first_step, "reason": reason}
         # Read before the first checkpoint of this attempt takes their place.
         attempts = [
             [*(self._store(task)[0].attempts(task.identity) if first_step else ()), attempt]
@@ -392,11 +386,6 @@ class Worker:
         LOG.warning("%s", text)
         emit({"event": "warning", "text": text})
 
-    def _source(self, path: Path) -> Source:
-        if path not in self._sources:
-            self._sources[path] = source_of(path)
-        return self._sources[path]
-
     def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
         with suppress(OSError):
             # Snakemake makes the folder before the cell is begun, and leaves it.
@@ -423,13 +412,6 @@ class Worker:
             task.log.write_text(text)
         except OSError as error:
             LOG.warning("log of cell %s could not be written: %s", task.identity, error)
-
-
-def attempt_reason(first_step: int, after: str | None) -> str:
-    """Why work on a cell began: `fresh`, `resumed from step n`, `retried after` an error."""
-    reasons = [f"retried after {after}"] if after else []
-    reasons += [f"resumed from step {first_step}"] if first_step else []
-    return ", ".join(reasons) or "fresh"
 
 
 def _ended(task: Task, status: str, seconds: float) -> Event:

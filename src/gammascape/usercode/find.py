@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from gammascape.layout import whole
@@ -40,14 +39,9 @@ class Sources:
     definition: Definition
     """The definition of the function or class; None if it is an imported or assigned name."""
 
-    @cached_property
-    def folder(self) -> str:
-        """Name of the folder for copies of these files: it changes with what their code says."""
-        return folder_of(self.hashes)
-
 
 def folder_of(hashes: Mapping[str, str]) -> str:
-    """Name of the folder for copies of the files of these hashes."""
+    """Name of the folder for copies of the files of these hashes: it changes with what their code says."""
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()[:16]
 
 
@@ -135,7 +129,7 @@ def copy_sources(sources: Sources, folder: Path) -> None:
 
     A copy that is there stays as it is, whatever comments its file has got since: it is the input of cells.
     """
-    target = folder / sources.folder
+    target = folder / folder_of(sources.hashes)
     for relative, path in sources.files.items():
         if not _says(target / relative, sources.hashes[relative]):
             _write(target / relative, _read(path))

@@ -32,8 +32,6 @@ _SIGNALS = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGUSR1")
     if hasattr(signal, name)
 )
-
-
 _RANDOM: Any = np.random
 _HOOKS: list[dict[Any, Any]] = [
     hooks
@@ -118,9 +116,8 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
             after = [setting.read() for setting in SETTINGS]
             sys.stdin, sys.stdout, sys.argv = streams
             changed += ["random numbers of the operating system"] if drawn else []
-            for setting, old, new in zip(SETTINGS[:_OF_NUMBERS], started, after, strict=False):
-                if old != new:
-                    changed.append(setting.name)
+            rows = zip(SETTINGS[:_OF_NUMBERS], started, after, strict=False)
+            changed += [setting.name for setting, old, new in rows if old != new]
             _put(before, after)
             ended = generators()
             changed += [f"random numbers of {k}" for k, v in seeded.items() if v != ended[k]]
@@ -247,20 +244,16 @@ def _set_logging(before: tuple[int, tuple[logging.Handler, ...], int]) -> None:
     logging.disable(disabled)
 
 
+_LOCALE: Any = partial(locale.setlocale, locale.LC_ALL)
 _CUDA: Any = torch.backends.cuda
-_FLAGS: tuple[tuple[Any, str], ...] = (
-    (torch.backends, "fp32_precision"),
-    (torch.backends.cuda.matmul, "allow_tf32"),
-    (torch.backends.cuda.matmul, "allow_fp16_reduced_precision_reduction"),
-    (torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
-    (torch.backends.cudnn, "enabled"),
-    (torch.backends.cudnn, "benchmark"),
-    (torch.backends.cudnn, "deterministic"),
-    (torch.backends.cudnn, "allow_tf32"),
-    (torch.backends.opt_einsum, "enabled"),
-    (torch.backends.opt_einsum, "strategy"),
-    (torch.backends.mkldnn, "enabled"),
-    (torch.backends.mkldnn, "deterministic"),
+# fmt: off
+_FLAGS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (torch.backends, ("fp32_precision",)),
+    (_CUDA.matmul, ("allow_tf32",)),
+    (_CUDA.matmul, tuple(f"allow_{dtype}_reduced_precision_reduction" for dtype in ("fp16", "bf16"))),
+    (torch.backends.cudnn, ("enabled", "benchmark", "deterministic", "allow_tf32")),
+    (torch.backends.opt_einsum, ("enabled", "strategy")),
+    (torch.backends.mkldnn, ("enabled", "deterministic")),
 )
 _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
@@ -268,52 +261,23 @@ _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
     ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
     ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     ("torch's deterministic mode", torch.get_deterministic_debug_mode, _set_deterministic),
-    (
-        "torch's anomaly mode",
-        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
-        lambda mode: torch.autograd.set_detect_anomaly(*mode),
-    ),
-    (
-        "the treatment of denormal numbers",
-        lambda: sys.float_info.min * 0.5 == 0.0,
-        torch.set_flush_denormal,
-    ),
-    *(
-        (
-            "torch's autocast",
-            partial(torch.is_autocast_enabled, d),
-            partial(torch.set_autocast_enabled, d),
-        )
-        for d in ("cpu", "cuda")
-    ),
-    *(
-        (f"torch's flag {name}", partial(getattr, o, name), partial(setattr, o, name))
-        for o, name in _FLAGS
-    ),
-    (
-        "torch's matmul precision",
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
-    *(
-        (
-            "torch's kinds of attention",
-            getattr(_CUDA, f"{k}_sdp_enabled"),
-            getattr(_CUDA, f"enable_{k}_sdp"),
-        )
-        for k in ("flash", "mem_efficient", "math", "cudnn")
-    ),
+    ("torch's anomaly mode", lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+     lambda mode: torch.autograd.set_detect_anomaly(*mode)),
+    ("the treatment of denormal numbers", lambda: sys.float_info.min * 0.5 == 0.0, torch.set_flush_denormal),
+    *(("torch's autocast", partial(torch.is_autocast_enabled, d), partial(torch.set_autocast_enabled, d))
+      for d in ("cpu", "cuda")),
+    *((f"torch's flag {name}", partial(getattr, o, name), partial(setattr, o, name))
+      for o, names in _FLAGS for name in names),
+    ("torch's matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    *(("torch's kinds of attention", getattr(_CUDA, f"{k}_sdp_enabled"), getattr(_CUDA, f"enable_{k}_sdp"))
+      for k in ("flash", "mem_efficient", "math", "cudnn")),
     ("numpy's error handling", np.geterr, lambda kinds: np.seterr(**kinds)),
     ("numpy's generator", _RANDOM.get_bit_generator, _RANDOM.set_bit_generator),
     ("the working directory", _folder, _set_folder),
     ("the environment", _environment, _set_environment),
     ("the mask of new files", _mask, os.umask),
     ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    (
-        "the locale",
-        partial(locale.setlocale, locale.LC_ALL),
-        partial(locale.setlocale, locale.LC_ALL),
-    ),
+    ("the locale", _LOCALE, _LOCALE),
     ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     ("logging", _logging, _set_logging),
     ("handlers of signals", lambda: {n: signal.getsignal(n) for n in _SIGNALS}, _set_signals),
@@ -324,6 +288,7 @@ _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
     ("functions of torch, numpy and Python", _names, _set_names),
     ("sys.stderr", lambda: sys.stderr, partial(setattr, sys, "stderr")),
 )
+# fmt: on
 SETTINGS = tuple(Setting(*row) for row in _TABLE)
 
 _OF_NUMBERS = [setting.name for setting in SETTINGS].index("the working directory")

@@ -143,11 +143,7 @@ class Code:
 
 
 def load_code(sources: Mapping[str, str]) -> Code:
-    """The modules of source files and their hashes: one object for each process, so that each is imported once.
-
-    Raises:
-        UserCodeError: if a file was not provided in the version of its hash.
-    """
+    """`Code` of source files and their hashes: one object for each process, so that each is imported once."""
     return _load_code(tuple(sorted(sources.items())))
 
 

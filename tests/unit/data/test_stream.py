@@ -13,10 +13,9 @@ from gammascape.data.teacher import hermite_series
 from gammascape.models import build_model
 from gammascape.rng import make_key, normal, permutation, uniform
 from gammascape.study.keys.datasets import DigitsSpec, TeacherSpec
-from gammascape.training.engine import train
-from gammascape.training.pack import make_pack
 
 from ..formats import pixels, prepare_mnist
+from ..own import run_pack
 
 CPU = torch.device("cpu")
 
@@ -254,7 +253,7 @@ def test_a_cell_learns_from_mixed_samples(loss: str, digits_file: Path, record: 
     dataset = load_dataset(options, digits_file, CPU)
     model = build_model(record()["model"], dataset.input_shape, 10)
     cell = record(dataset=options, loss=loss, eta="0", steps=200)
-    ((_, run),) = train(make_pack([cell]), dataset, model, CPU)
+    (run,) = run_pack([cell], dataset, model)
     last = run.evaluations[-1]
     assert last.accuracy is not None
     assert last.accuracy > 0.6
@@ -266,7 +265,7 @@ def test_a_cell_is_evaluated_on_the_shifted_test_set_too(digits_file: Path, reco
     dataset = load_dataset(options, digits_file, CPU)
     model = build_model(record()["model"], dataset.input_shape, 10)
     cell = record(dataset=options, loss="xent", eta="0", steps=200)
-    ((_, run),) = train(make_pack([cell]), dataset, model, CPU)
+    (run,) = run_pack([cell], dataset, model)
     last = run.evaluations[-1]
     assert last.accuracy is not None
     assert last.shifted_accuracy is not None

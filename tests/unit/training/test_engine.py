@@ -10,18 +10,13 @@ import torch
 from gammascape.data import Dataset
 from gammascape.models import build_model, initial_parameters
 from gammascape.runs.history import FULL_HISTORY, measurement_steps, thin
-from gammascape.training.engine import Run, train
 from gammascape.training.losses import lane_losses, zero_losses
 from gammascape.training.pack import make_pack
 
+from ..own import run_pack
+
 CPU = torch.device("cpu")
 Record = Callable[..., dict[str, Any]]
-
-
-def run_pack(records: list[dict[str, Any]], dataset: Dataset) -> list[Run]:
-    model = build_model(records[0]["model"], dataset.input_shape, dataset.outputs)
-    runs = dict(train(make_pack(records), dataset, model, CPU))
-    return [runs[position] for position in range(len(records))]
 
 
 def plain_loop(record: dict[str, Any], dataset: Dataset) -> np.ndarray:

@@ -19,22 +19,13 @@ from gammascape.training.engine import Run, Training
 from gammascape.training.equal_loss import LEVELS, watch_steps
 from gammascape.training.pack import make_pack
 
-from ..own import MLP, model_of, options_of
+from ..own import MLP, model_of, options_of, run_pack
 
 CPU = torch.device("cpu")
 Record = Callable[..., dict[str, Any]]
 ASKED = ["equal_loss"]
 NET: dict[str, Any] = {"eta": "1", "steps": 40}
 CNN: dict[str, Any] = {"eta": "0.5", "steps": 60, "loss": "xent"}
-
-
-def run_pack(records: list[dict[str, Any]], dataset: Dataset, model: Any = None) -> list[Run]:
-    model = model or build_model(records[0]["model"], dataset.input_shape, dataset.outputs)
-    training = Training(make_pack(records), dataset, model, CPU)
-    runs: dict[int, Run] = {}
-    while training.alive:
-        runs |= dict(training.advance())
-    return [runs[k] for k in range(len(records))]
 
 
 def text(run: Run) -> str:

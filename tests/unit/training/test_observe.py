@@ -19,33 +19,19 @@ from gammascape.study.keys.observables import OBSERVABLES
 from gammascape.training.artifact import make_arrays, make_summary
 from gammascape.training.checkpoint import Checkpoints
 from gammascape.training.engine import Run, Training
-from gammascape.training.observe import NAMES
 from gammascape.training.pack import make_pack
 
-from ..own import MLP, model_of, options_of
+from ..own import MLP, model_of, options_of, run_pack
 
 CPU = torch.device("cpu")
 Record = Callable[..., dict[str, Any]]
 EVERYTHING = list(OBSERVABLES)
 
 
-def run_pack(records: list[dict[str, Any]], dataset: Dataset) -> list[Run]:
-    model = build_model(records[0]["model"], dataset.input_shape, dataset.outputs)
-    training = Training(make_pack(records), dataset, model, CPU)
-    runs: dict[int, Run] = {}
-    while training.alive:
-        runs |= dict(training.advance())
-    return [runs[k] for k in range(len(records))]
-
-
 def text(run: Run) -> str:
     """As text, where NaN equals NaN and every float has its shortest exact form."""
     arrays = {name: value.tolist() for name, value in make_arrays(run).items()}
     return repr((run.evaluations, run.facts, run.observations, arrays))
-
-
-def test_the_engine_knows_the_names_of_the_studies() -> None:
-    assert set(OBSERVABLES) == NAMES
 
 
 def test_observables_change_nothing_of_the_training(digits: Dataset, record: Record) -> None:

@@ -13,36 +13,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gammascape.models.model import Hidden, Model, Parameters, initial_parameters
-from gammascape.models.own.probe import (
-    FUNCTION,
-    Track,
-    changed_weight,
-    check_device,
-    check_made_twice,
-    check_steps,
-    examine,
-    padding_row,
-)
+from gammascape.models.own import probe, state
 from gammascape.models.own.roles import WEIGHTED, Plan, check_batch_statistics, plan
-from gammascape.models.own.state import (
-    Marks,
-    attributes,
-    brief,
-    constants_digest,
-    copied,
-    difference,
-    has_tensor,
-    held,
-    moved,
-    variables,
-    whole,
-)
 from gammascape.usercode.isolation import another_process, isolated, seed_of
 from gammascape.usercode.run import Code, UserCodeError, load_code
 
 _CHECKPOINT: Any = torch.utils.checkpoint
 
-Read = Callable[[Track], dict[str, Tensor]]
+Read = Callable[[probe.Track], dict[str, Tensor]]
 """Tensors of a recorded pass, by the names of hidden layers."""
 
 EXAMPLES = 6
@@ -58,7 +36,7 @@ class Network:
 
     def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:
         self.module, self.code, self.batched = module, code, batched
-        self.track = Track(module)
+        self.track = probe.Track(module)
         self.volatile: frozenset[str] = frozenset()
         """Places that forward passes write to, without effect on what the next one gives."""
         self.graded = False
@@ -70,8 +48,8 @@ class Network:
         self._cast: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
         self._tensors = [
             (where, key, where[key])
-            for where, key, place in attributes(module)
-            if place not in self._buffers and has_tensor(where[key])
+            for where, key, place in state.attributes(module)
+            if place not in self._buffers and state.has_tensor(where[key])
         ]
         self._installed: tuple[torch.dtype, torch.device] | None = None
 
@@ -79,7 +57,7 @@ class Network:
         """The module's buffers in the dtype and on the device of the inputs."""
         key = x.dtype, x.device
         if key not in self._cast:
-            self._cast[key] = moved(self._buffers, *key)
+            self._cast[key] = state.moved(self._buffers, *key)
         if self.batched:
             return self._cast[key]
         # What a forward pass writes to its buffers is dropped: every pass begins with those of the module.
@@ -167,7 +145,7 @@ class Network:
                 self.put_back(before, self.volatile)
         for (name, value), version in zip(scaled.items(), versions, strict=True):
             if value._version != version:
-                raise UserCodeError(changed_weight(self.module, name))
+                raise UserCodeError(probe.changed_weight(self.module, name))
         # torch puts into the mapping what the forward pass has put in a buffer's place.
         buffers.update((name, values[name]) for name in buffers)
         return output
@@ -176,25 +154,27 @@ class Network:
         """Bring plain tensors to the dtype and the device of the inputs, from what they were when made."""
         if self._installed != (x.dtype, x.device):
             for where, key, value in self._tensors:
-                where[key] = moved(value, x.dtype, x.device)
+                where[key] = state.moved(value, x.dtype, x.device)
             self._installed = x.dtype, x.device
 
-    def marks(self, numbers_of: Callable[[Tensor], bytes] = brief) -> Marks:
+    def marks(self, numbers_of: Callable[[Tensor], bytes] = state.brief) -> state.Marks:
         """What must not change while the network is trained."""
-        found = held(self.module, numbers_of) | variables(self.code.variables(), numbers_of)
+        found = state.held(self.module, numbers_of) | state.variables(
+            self.code.variables(), numbers_of
+        )
         return {name: mark for name, mark in found.items() if name not in self.volatile}
 
     def kept(self, places: Collection[str] | None = None) -> dict[str, Any]:
         """Place -> what the module holds there, in copies of lists and mappings; of all places if None."""
         return {
-            place: copied(where[key])
-            for where, key, place in attributes(self.module)
+            place: state.copied(where[key])
+            for where, key, place in state.attributes(self.module)
             if place not in self._buffers and (places is None or place in places)
         }
 
     def put_back(self, before: Mapping[str, Any], places: Collection[str]) -> None:
         """Make the module hold at these places what `kept` returned."""
-        for where, key, place in list(attributes(self.module)):
+        for where, key, place in list(state.attributes(self.module)):
             if place in places and place not in self._buffers:
                 if place in before:
                     where[key] = before[place]
@@ -218,7 +198,7 @@ class Network:
                 after = self.marks() if installed == self._installed else before
         except SystemExit as error:
             raise UserCodeError(self.code.told("the forward pass", error)) from error
-        names = [*changed, *difference(before, after).values()]
+        names = [*changed, *state.difference(before, after).values()]
         if parameters != [*map(id, self.module.parameters())]:
             names.append("its parameters")
         for key, versions in cast.items():
@@ -227,7 +207,7 @@ class Network:
         if names:
             raise UserCodeError(
                 f"a forward pass in training has changed or used {names[0]}, which none did when the network "
-                f"was tried; {FUNCTION}"
+                f"was tried; {probe.FUNCTION}"
             )
 
 
@@ -280,11 +260,11 @@ def build(
     kept, defined = [], []
     for one, loaded in ((module, code), (again, code_again)):
         with loaded.active():
-            kept.append(held(one, whole))
-            defined.append(variables(loaded.variables(), whole))
-    check_made_twice((module, again), kept, defined)
+            kept.append(state.held(one, state.whole))
+            defined.append(state.variables(loaded.variables(), state.whole))
+    probe.check_made_twice((module, again), kept, defined)
     parameters = tuple(
-        replace(parameter, padding=padding_row(module, parameter.name))
+        replace(parameter, padding=probe.padding_row(module, parameter.name))
         for parameter in arranged.parameters
     )
     arranged = replace(arranged, parameters=parameters)
@@ -297,9 +277,9 @@ def build(
     shell = Model(parameters, _unused, width, options.get("depth"), ())
     starts = initial_parameters(shell, [0, 1], torch.float64, torch.device("cpu"))
     batches = [part.clone() for part in torch.split(x, EXAMPLES // 2)]
-    examine(network, starts, batches, outputs)
-    check_steps(network, twin, starts, batches)
-    check_device(network, starts, batches[0], device)
+    probe.examine(network, starts, batches, outputs)
+    probe.check_steps(network, twin, starts, batches)
+    probe.check_device(network, starts, batches[0], device)
     with code.active():
         hidden, layers = _watched(network, starts, batches[0], arranged)
     return Model(
@@ -315,12 +295,12 @@ def build(
             for layer in arranged.layers.values()
         },
         layers=partial(network.forward, read=lambda seen: dict(seen.outputs), names=layers),
-        constants=constants_digest(kept[0]),
+        constants=state.constants_digest(kept[0]),
         watched=network.watched,
     )
 
 
-def _inputs(track: Track) -> dict[str, Tensor]:
+def _inputs(track: probe.Track) -> dict[str, Tensor]:
     return {f"{name}.input": value for name, value in track.inputs.items()}
 
 

@@ -35,7 +35,8 @@ class Track:
         self.outputs: dict[str, Tensor] = {}
         self.drew: str | None = None
         """The innermost layer that has drawn random numbers."""
-        self._stack: list[str] = []
+        self.at_work: list[str] = []
+        """Layers that have begun and not ended, the innermost last."""
         self._states: list[Any] = []
         self._on = self._watching = False
         for name, layer in module.named_modules():
@@ -49,7 +50,7 @@ class Track:
 
         With `watching`, find out who draws random numbers.
         """
-        self.inputs, self.outputs, self._stack, self._on = {}, {}, [], True
+        self.inputs, self.outputs, self.at_work, self._on = {}, {}, [], True
         self.drew, self._watching, self._states = None, watching, [generators()]
         try:
             yield
@@ -58,20 +59,15 @@ class Track:
         finally:
             self._on = False
 
-    @property
-    def at_work(self) -> bool:
-        """Whether a layer had begun and not ended."""
-        return bool(self._stack)
-
     def where(self) -> str:
         """The innermost layer that was at work when an error was raised."""
-        if self._stack:
-            return layer_name(self._module, self._stack[-1])
+        if self.at_work:
+            return layer_name(self._module, self.at_work[-1])
         return f"the forward pass of {type(self._module).__name__} itself, outside of any layer,"
 
     def _enter(self, name: str, _: nn.Module, arguments: Any, named: dict[str, Any]) -> None:
         if self._on:
-            self._stack.append(name)
+            self.at_work.append(name)
             if self._watching:
                 self._states.append(generators())
             value = arguments[0] if arguments else next(iter(named.values()), None)
@@ -79,7 +75,7 @@ class Track:
 
     def _leave(self, name: str, _: nn.Module, arguments: Any, named: Any, output: Any) -> None:
         if self._on:
-            self._stack.pop()
+            self.at_work.pop()
             if self._watching and self._states.pop() != generators() and self.drew is None:
                 self.drew = name
             _note(self.outputs, name, output)
@@ -186,13 +182,11 @@ def changed_weight(module: nn.Module, name: str) -> str:
 def examine(
     network: "Network", starts: Parameters, batches: Sequence[Tensor], outputs: int
 ) -> None:
-    """Try two networks on a few inputs in float64.
+    """Try two networks on a few inputs in float64; `network` notes places that passes write to without effect.
 
     Args:
-        network: the module to be tried; it is told to which places its passes write without effect.
         starts: initial parameters (2, ...) of two networks.
         batches: several of (n, *input_shape), n at least 3.
-        outputs: the number of outputs that are wanted.
 
     Raises:
         UserCodeError: if the module fails, gives something else than (n, outputs), changes its inputs, its
@@ -465,11 +459,7 @@ def _check_used(network: "Network", p: Parameters, batches: Sequence[Tensor]) ->
 
 
 def _check_samples(
-    network: "Network",
-    p: Parameters,
-    x: Tensor,
-    output: Tensor,
-    layers: Mapping[str, Tensor],
+    network: "Network", p: Parameters, x: Tensor, output: Tensor, layers: Mapping[str, Tensor]
 ) -> None:
     fewer = _run(network, p, x[:-1], network.buffers(x))
     if _same(fewer, output[:-1]):

@@ -354,9 +354,7 @@ def _check_roles_complete(settled: Set[str], loose: Sequence[_Use]) -> None:
 
 
 def _check_readout(
-    fans: Mapping[str, Fans],
-    wide: Mapping[str, Fans],
-    layers: Mapping[str, Layer],
+    fans: Mapping[str, Fans], wide: Mapping[str, Fans], layers: Mapping[str, Layer]
 ) -> None:
     roles = {layer.role for layer in layers.values()}
     if "readout" in roles or any(_infer(fans[name], wide[name]) == "readout" for name in fans):

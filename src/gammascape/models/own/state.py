@@ -92,12 +92,12 @@ def variables(values: Mapping[str, Any], numbers_of: Callable[[Tensor], bytes]) 
 
 def difference(before: Marks, after: Marks) -> dict[str, str]:
     """Place -> the first place inside it whose mark is another one."""
-    places = [name for name in (*before, *after) if before.get(name) != after.get(name)]
     found = {}
-    for place in places:
-        one, other = before.get(place, {}), after.get(place, {})
-        inner = (name for name in (*one, *other) if one.get(name) != other.get(name))
-        found[place] = next(inner, place)
+    for place in (*before, *after):
+        if before.get(place) != after.get(place):
+            one, other = before.get(place, {}), after.get(place, {})
+            inner = (name for name in (*one, *other) if one.get(name) != other.get(name))
+            found[place] = next(inner, place)
     return found
 
 
@@ -143,7 +143,10 @@ def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
     """Copies of the tensors in a value, in lists and mappings too, in the dtype and on the device of inputs."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         # A copy is aligned as every new tensor is: MKL rounds by alignment.
-        return value.detach().to(device, dtype_of(value, dtype), copy=True)
+        if value.is_complex() or value.is_floating_point():
+            dtype = dtype.to_complex() if value.is_complex() else dtype
+            return value.detach().to(device, dtype, copy=True)
+        return value.detach().to(device, copy=True)
     if isinstance(value, dict):
         new = copy.copy(value)
         new.update((key, moved(one, dtype, device)) for key, one in value.items())
@@ -152,13 +155,6 @@ def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
         parts = [moved(one, dtype, device) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
-
-
-def dtype_of(value: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """The dtype of a constant in a network that computes in `dtype`."""
-    if value.is_complex():
-        return dtype.to_complex()
-    return dtype if value.is_floating_point() else value.dtype
 
 
 def copied(value: Any) -> Any:

@@ -10,11 +10,10 @@ import torch
 
 from gammascape.data import Dataset
 from gammascape.models import Hidden, build_model, initial_parameters
-from gammascape.training.engine import Run, train
-from gammascape.training.pack import make_pack
+from gammascape.training.engine import Run
 from gammascape.usercode.run import UserCodeError, provide
 
-from ...own import HEAD, MLP, model_of, options_of
+from ...own import HEAD, MLP, model_of, options_of, run_pack
 
 CPU = torch.device("cpu")
 Record = Callable[..., dict[str, Any]]
@@ -45,7 +44,7 @@ LOOSE = {"place": "input", "scale": "gain"}
 
 
 def run(record: dict[str, Any], dataset: Dataset, model: Any) -> Run:
-    ((_, found),) = train(make_pack([record]), dataset, model, CPU)
+    (found,) = run_pack([record], dataset, model)
     return found
 
 

@@ -15,12 +15,11 @@ from gammascape.models import _BUILT, Hidden, Model, initial_parameters
 from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec
 from gammascape.study.keys.models import FactoryModelSpec
-from gammascape.training.engine import Run, train
-from gammascape.training.pack import make_pack
+from gammascape.training.engine import Run
 from gammascape.training.worker import Interrupted, Task, Worker
 from gammascape.usercode.run import UserCodeError
 
-from ...own import model_of, sources_of
+from ...own import model_of, run_pack, sources_of
 
 Record = Callable[..., dict[str, Any]]
 CPU = torch.device("cpu")
@@ -59,7 +58,7 @@ def make(input_shape, outputs, width):
 
 
 def run(digits: Dataset, model: Model, record: dict[str, Any]) -> Run:
-    ((_, found),) = train(make_pack([record | {"model": {"kind": "factory"}}]), digits, model, CPU)
+    (found,) = run_pack([record | {"model": {"kind": "factory"}}], digits, model)
     return found
 
 
