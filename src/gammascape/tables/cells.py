@@ -34,7 +34,9 @@ def columns(names: str) -> Schema:
     return {name: _KINDS[kind] for name, _, kind in words}
 
 
-SLICE_COLUMNS = columns("slice:str model:str dataset:str loss:str batch_size:int steps:int passes")
+TASK_COLUMNS = columns("dataset:str loss:str batch_size:int steps:int passes")
+"""What slices share whose networks are compared."""
+SLICE_COLUMNS = columns("slice:str model:str") | TASK_COLUMNS
 """Columns that every table about slices begins with; model and dataset are the study's names.
 
 `passes` is how often each training sample is used, null where all samples are new."""

@@ -6,8 +6,7 @@ from typing import Any, Literal
 import polars as pl
 
 from gammascape.study import predicted_slope
-from gammascape.tables.cells import SLICE_COLUMNS, columns
-from gammascape.tables.similarity.along_gamma import GROUP
+from gammascape.tables.cells import SLICE_COLUMNS, TASK_COLUMNS, columns
 from gammascape.tables.statistics.intervals import wilson
 from gammascape.theory.laws import DYNAMICS, EDGES, Slope
 
@@ -237,14 +236,16 @@ def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
     known = summary.filter(pl.col("slope_low").is_not_null(), pl.col("gammas") > 2)
     # Functions have no layers.
     known = known.filter(pl.col("layers").is_null() | (pl.col("layers") == "last"))
-    for _, part in known.group_by([*GROUP, "measure", "compared", "at"], maintain_order=True):
+    for _, part in known.group_by(
+        [*TASK_COLUMNS, "measure", "compared", "at"], maintain_order=True
+    ):
         # Of the levels of loss that the most gammas reach, the lowest.
         row = part.sort("gammas", "level", descending=[True, False]).row(0, named=True)
         at = "steps" if row["at"] == "steps" else f"loss ({row['level']:g} of that of f = 0)"
         place = f"{row['dataset']}-{row['loss']}-B{row['batch_size']}-T{row['steps']}"
         verdicts: dict[str, Verdict] = {"grows": "agrees", "falls": "differs"}
         yield _row(
-            {name: row[name] for name in GROUP} | {"slice": f"all models on {place}"} | row,
+            {name: row[name] for name in TASK_COLUMNS} | {"slice": f"all models on {place}"} | row,
             (
                 f"{row['measure']} of {row['compared']} at equal {row['at']}",
                 f"{_WHAT[row['measure']]} of {_ALIKE[row['compared']]} grow more alike with γ, at equal {at}.",

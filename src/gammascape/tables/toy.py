@@ -13,8 +13,7 @@ from gammascape.tables.dynamics.curves import History, curves_of
 from gammascape.tables.edges.budget import Losses, budget_table
 from gammascape.tables.edges.find import best_cells
 from gammascape.theory import toy as theory
-
-DATA = "one example: x = 1, y = 1"
+from gammascape.theory.toy.network import DATA
 
 
 def toy_cell_table(

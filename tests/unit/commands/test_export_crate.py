@@ -103,7 +103,7 @@ def test_each_table_and_figure_is_the_result_of_one_action(
         if path.suffix == ".parquet":
             assert found[path.as_posix()]["sha256"] == sha256_of(path)
     portrait = found["#made-tiny/figures/portrait/small-digits-mse-B16-T30"]
-    assert portrait["instrument"]["@id"] == "#rule-portrait"
+    assert portrait["instrument"]["@id"] == "#rule-draw_slice"
     assert {item["@id"] for item in portrait["object"]} == {
         f"results/tiny/tables/{table}/small-digits-mse-B16-T30.parquet"
         for table in ("cells", "thresholds", "scaling")

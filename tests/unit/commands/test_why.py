@@ -42,7 +42,7 @@ def test_a_figure_is_traced_through_its_tables_to_its_cells(
     stem = f"results/tiny/figures/portrait/{SMALL}"
     answer = said(capsys, f"{stem}.svg")
     assert answer == said(capsys, stem)
-    for rule in ("portrait", "thresholds", "scaling"):
+    for rule in ("draw_slice", "edges", "cells"):
         assert f"rule {rule}" in answer
     assert "6 cells: rule train" in answer
     assert "1.5 s of device time" in answer

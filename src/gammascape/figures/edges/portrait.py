@@ -10,8 +10,8 @@ from altair.typing import ChartType
 from gammascape.figures.edges.guides import theory_lines
 from gammascape.figures.style import theme
 from gammascape.figures.style import words as tables
-from gammascape.tables.toy import DATA
 from gammascape.theory import toy as theory
+from gammascape.theory.toy.network import DATA
 
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")

@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import columns, windows, with_ends
+from gammascape.tables.cells import TASK_COLUMNS, columns, windows, with_ends
 from gammascape.tables.similarity.networks import Network
 from gammascape.tables.statistics.intervals import Interval, jackknife
 
 Floats = NDArray[np.float64]
 
-GROUP = columns("dataset:str loss:str batch_size:int steps:int passes")
-"""Networks are compared within one of these."""
-
-_LABELS = GROUP | columns("at:str level measure:str layers:str compared:str resampled:str")
+_LABELS = TASK_COLUMNS | columns("at:str level measure:str layers:str compared:str resampled:str")
 TREND_SCHEMA = _LABELS | columns(
     "gamma_log10 value value_low value_high shuffled_mean shuffled_high p_value model_pairs:int "
     "networks:int probes:int confidence"

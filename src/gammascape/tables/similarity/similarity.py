@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import columns, grouped
+from gammascape.tables.cells import TASK_COLUMNS, columns, grouped
 from gammascape.tables.edges.find import best_cells
-from gammascape.tables.similarity.along_gamma import GROUP, SUMMARY_SCHEMA, TREND_SCHEMA, trends
+from gammascape.tables.similarity.along_gamma import SUMMARY_SCHEMA, TREND_SCHEMA, trends
 from gammascape.tables.similarity.networks import Network, conditions, read_network
 from gammascape.tables.similarity.pairs import Block, Wanted, always
 
@@ -19,7 +19,7 @@ _CERTAINTY = columns(
     "relative_loss_b probes:int confidence"
 )
 SIMILARITY_SCHEMA = (
-    GROUP
+    TASK_COLUMNS
     | _AT
     | columns(
         "model_a:str gamma_a_log10 layer_a:str depth_a model_b:str gamma_b_log10 layer_b:str "
@@ -28,7 +28,7 @@ SIMILARITY_SCHEMA = (
     | _CERTAINTY
 )
 FUNCTION_SCHEMA = (
-    GROUP
+    TASK_COLUMNS
     | _AT
     | columns(
         "model_a:str gamma_a_log10 model_b:str gamma_b_log10 correlation correlation_low "
@@ -115,7 +115,7 @@ def _alike_but_for_model(
     thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
 ) -> Iterator[tuple[list[list[Network]], dict[str, Any]]]:
     """Networks that are compared, in a list for each version of the data, and the columns that they share."""
-    for head, group in grouped(best_cells(thresholds), GROUP):
+    for head, group in grouped(best_cells(thresholds), TASK_COLUMNS):
         cells = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
         folders = [cells_folder / row["cell"] for row in cells]
         for condition in conditions(folders):

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 Loss = Literal["mse", "xent"]
 Floats = NDArray[np.float64]
 
+DATA = "one example: x = 1, y = 1"
 P1 = 1 / (1 + np.exp(-1.0))
 """Label of the cross-entropy toy: its minimum is at f = 1, as that of the squared loss."""
 P0 = 1 - P1
