@@ -243,7 +243,7 @@ def _provide(path: str, root: Path, scratch: Path) -> None:
     parts = Path(path).parts
     # Tables that are not made again are read whole, with those that they were made from.
     whole = 2 if parts[1] in _LINKED else 3 if parts[2] == "tables" else len(parts)
-    for name in (Path(*parts[:whole]), Path("results/cells")):
+    for name in (Path(*parts[:whole]), *(Path("results", linked) for linked in _LINKED)):
         source, place = root / name, scratch / name
         if place.exists() or not source.exists():
             continue

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from gammascape.cli import main
 from gammascape.commands.replay import cells_behind, sample
+from gammascape.manifests import read_manifest, source_of, write_manifest
 from gammascape.provenance.compare import compare
-from gammascape.provenance.remake import below, remake
+from gammascape.provenance.remake import THE_SAME, below, remake, run_rule
 from gammascape.study import load_study
 from gammascape.workflow.catalogue import everything
 from gammascape.workflow.plan import load_plan
@@ -34,8 +36,8 @@ from ..falsify import (
     rewrite,
     seal_again,
 )
-from ..project import change_code
-from ..tree import combine, make, make_figure, train
+from ..project import change_code, plan_of
+from ..tree import combine, make, make_figure, prepare_data, train
 
 
 def replay(root: Path, count: int, *more: str) -> int:
@@ -227,6 +229,26 @@ def test_what_other_code_made_cannot_be_compared(root: Path) -> None:
     verdicts = {row.name: row for row in rows}
     assert verdicts[TABLE].agrees is None
     assert "tables/cells.py" in verdicts[TABLE].text
+
+
+def test_a_page_agrees_that_sums_up_data_and_is_older_than_a_declaration(project: Path) -> None:
+    """Prepared data are no input of a page, and `accept` does not make a page again."""
+    items = everything(plan_of())
+    page = items["results/tiny/provenance.manifest.json"]
+    prepare_data(project, "digits")
+    data = Path("results/data/digits/manifest.json")
+    cell = next(path for path in page.files if path.startswith("results/cells/"))
+    made = read_manifest(Path(cell))
+    write_manifest(Path(cell), replace(made, inputs=(source_of(data),)))
+    run_rule(page)
+    assert "data: made" in Path(page.outputs[0]).read_text()
+    later = {"at": "9999-01-01T00:00:00+00:00", "reason": "x", "source_sha256": "0" * 64}
+    write_manifest(data, replace(read_manifest(data), accepted=(later,)))
+    scratch = project.parent / "scratch"
+    # As if its figures had been made again.
+    shutil.copytree("results/tiny/figures", scratch / "results/tiny/figures")
+    (row,) = remake([page], project, scratch)
+    assert row.text == THE_SAME
 
 
 def test_cells_whose_data_are_gone_are_not_trained(

@@ -24,18 +24,22 @@ class Row:
     artifacts: int
 
 
-def write_provenance(study: str, inputs: Iterable[Path], path: Path) -> None:
+def write_provenance(
+    study: str, inputs: Iterable[Path], path: Path, until: str | None = None
+) -> None:
     """Write the page of a study.
 
     Args:
         study: name of the study.
         inputs: a file of each table and figure, and the manifests of the cells.
+        until: time in UTC after which nobody had declared anything yet.
 
     Raises:
         ManifestError: if one of them has no manifest, or a damaged one.
     """
     found = _manifests(inputs)
-    page = render("provenance", study=study, rows=summary(found), accepted=declarations(found))
+    accepted = declarations(found, until)
+    page = render("provenance", study=study, rows=summary(found), accepted=accepted)
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -72,10 +76,13 @@ def summary(manifests: Sequence[Manifest]) -> list[Row]:
     return rows
 
 
-def declarations(manifests: Iterable[Manifest]) -> list[str]:
+def declarations(manifests: Iterable[Manifest], until: str | None = None) -> list[str]:
     """Reasons for which artifacts were declared current, with their number."""
     entries = Counter(
-        f"{entry['at']}: {entry['reason']}" for manifest in manifests for entry in manifest.accepted
+        f"{entry['at']}: {entry['reason']}"
+        for manifest in manifests
+        for entry in manifest.accepted
+        if until is None or entry["at"] <= until
     )
     return [f"{text} ({count:,} artifacts)" for text, count in sorted(entries.items())]
 

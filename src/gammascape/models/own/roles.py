@@ -203,6 +203,7 @@ def _check_layers(module: nn.Module) -> None:
     for name, buffer in module.named_buffers():
         if buffer.is_meta:
             raise UserCodeError(f"buffer {name} has no values (device meta); make it on the CPU")
+    places: dict[int, str] = {}
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise UserCodeError(
@@ -223,6 +224,12 @@ def _check_layers(module: nn.Module) -> None:
         if not parameter.requires_grad:
             raise UserCodeError(
                 f"parameter {name} does not require a gradient; keep a constant with register_buffer"
+            )
+        place = parameter.data_ptr()
+        if place and (other := places.setdefault(place, name)) != name:
+            raise UserCodeError(
+                f"parameters {other} and {name} are two in one memory, and would be trained as two; share the "
+                "parameter itself, not its data"
             )
     if not list(module.parameters()):
         raise UserCodeError("the network has no parameters to train")

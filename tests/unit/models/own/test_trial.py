@@ -256,6 +256,14 @@ REFUSED: dict[str, tuple[str, str]] = {
         net("return self.f(x)", "self.f = nn.Linear(width, width).forward"),
         "odd.f.__self__ is a layer or parameter",
     ),
+    "weights that share their memory": (
+        net(
+            "return self.a(x) + self.b(x)",
+            "self.a, self.b = nn.Linear(width, width), nn.Linear(width, width); "
+            "self.b.weight.data = self.a.weight.data",
+        ),
+        "parameters odd.a.weight and odd.b.weight are two in one memory",
+    ),
     "the first batch, in the file": (
         net("return x", before="FIRST = {}").replace(
             "return self.head(", "return FIRST.setdefault(0, x.unique().numel()) * self.head("),
