@@ -136,7 +136,7 @@ class Observer:
     def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
         if not self._on_cpu:
             return kernels.debiased_similarity(a, b)
-        pairs = zip(a.split(1), b.split(1), strict=True)
+        pairs = zip(torch.split(a, 1), torch.split(b, 1), strict=True)
         return torch.cat([kernels.debiased_similarity(p.clone(), q.clone()) for p, q in pairs])
 
     def _alone(self, lanes: Lanes, measure: Callable[[Networks], Tensor]) -> Tensor:
