@@ -156,7 +156,6 @@ def dataset_of(kind: str, device: torch.device) -> Dataset:
         found,
         input_shape=IMAGE,
         test_inputs=found.test_inputs.unflatten(1, IMAGE),
-        probe_inputs=found.probe_inputs.unflatten(1, IMAGE),
         batches=batches,
     )
 
