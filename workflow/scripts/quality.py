@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from gammascape.figures import quality
-from gammascape.figures.style import save
+from gammascape.figures import quality, save
 from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "figure") as script:

@@ -6,8 +6,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures.style import theme
-from gammascape.figures.style import words as tables
+from gammascape.figures.style import tables, theme
 
 WIDTH, HEIGHT, ROW_HEIGHT = 360, 290, 24
 _DODGE = 0.05

@@ -8,7 +8,7 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.style import theme
-from gammascape.figures.style.words import count_of
+from gammascape.figures.style.tables import count_of
 
 WIDTH, HEIGHT = 370, 240
 _PICTURE = (420, 126)

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.models import layers as lanes
+from gammascape.models import layers
 from gammascape.models.model import Model, weight_and_bias
 from gammascape.models.passes import Outputs, described
 
@@ -26,7 +26,7 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
             h = run.relu(run.conv(name, h, padding=padding))
             h = run.linearly(lambda maps: F.avg_pool2d(maps, 2), h)
             run.see(name, h)
-        h = run.linearly(lambda maps: lanes.channels_to_lanes(maps, run.lanes), h)
+        h = run.linearly(lambda maps: layers.channels_to_lanes(maps, run.lanes), h)
         h = run.relu(run.linear("linear", h))
         run.see("linear", h)
         return run.readout("readout", h)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.models import layers as lanes
+from gammascape.models import layers
 from gammascape.models.model import Hidden, Model, Parameters, multiplier, weight_and_bias
 from gammascape.models.passes import Outputs, described
 
@@ -37,7 +37,7 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
             if name != names[0]:
                 # The signal goes through the weights before they are changed.
                 now = starts[f"{name}.weight"] + w if starts else w
-                below = lanes.relu_backward(torch.bmm(signal, now), h)
+                below = layers.relu_backward(torch.bmm(signal, now), h)
             w.baddbmm_(signal.transpose(1, 2), h, alpha=-scale)
             b.sub_(signal.sum(1), alpha=scale)
             signal = below

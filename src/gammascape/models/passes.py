@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.models import changes
-from gammascape.models import layers as lanes
+from gammascape.models import changes, layers
 from gammascape.models.model import Difference, Hidden, Model, Parameters, Reference, multiplier
 
 
@@ -31,7 +30,7 @@ class Outputs:
     def linear(self, name: str, h: Any, role: str = "hidden") -> Any:
         """(W h + b) times its multiplier, (K, B, m)."""
         w = self.p[f"{name}.weight"]
-        return lanes.linear(h, w, self.p[f"{name}.bias"], multiplier(role, w.shape[2]))
+        return layers.linear(h, w, self.p[f"{name}.bias"], multiplier(role, w.shape[2]))
 
     def readout(self, name: str, h: Any) -> Any:
         """The last layer, (K, B, O)."""
@@ -40,7 +39,9 @@ class Outputs:
     def conv(self, name: str, h: Any, *, stride: int = 1, padding: int) -> Any:
         """Convolution, lanes side by side in the channels, (B, K*O, H', W')."""
         w, b = self.p[f"{name}.weight"], self.p.get(f"{name}.bias")
-        return lanes.conv(h, w, b, multiplier("hidden", w.shape[2]), stride=stride, padding=padding)
+        return layers.conv(
+            h, w, b, multiplier("hidden", w.shape[2]), stride=stride, padding=padding
+        )
 
     def relu(self, p: Tensor) -> Any:
         return torch.relu_(p)
@@ -81,7 +82,7 @@ class Outputs:
     def see(self, name: str, h: Any) -> None:
         """A hidden layer is ready."""
         if self.hidden is not None:
-            self.hidden[name] = lanes.channels_to_lanes(h, self.lanes) if h.dim() == 4 else h
+            self.hidden[name] = layers.channels_to_lanes(h, self.lanes) if h.dim() == 4 else h
 
     def see_sum(self, name: str, h: Tensor) -> None:
         """`see` for a sum of linear layers of tokens."""
@@ -115,7 +116,7 @@ class Notes(Outputs):
         y, r = changes.normalize(_grouped(h, self.lanes * groups))
         y = y.reshape(h.shape)
         self._keep(y)
-        self.kept.append(lanes.apart(r, self.lanes))
+        self.kept.append(layers.apart(r, self.lanes))
         gain, shift = self.p[f"{name}.gain"], self.p[f"{name}.shift"]
         return y * gain.view(-1, 1, 1) + shift.view(-1, 1, 1)
 
@@ -134,7 +135,7 @@ class Notes(Outputs):
         self.kept.append(h)
 
     def _keep(self, h: Tensor) -> None:
-        self.kept.append(lanes.apart(h, self.lanes) if h.dim() == 4 else h)
+        self.kept.append(layers.apart(h, self.lanes) if h.dim() == 4 else h)
 
 
 class Changes(Outputs):
@@ -169,7 +170,7 @@ class Changes(Outputs):
         return changes.gelu(self._next(), p)
 
     def channel_norm(self, name: str, h: Tensor, groups: int) -> Tensor:
-        y, r = self._next(), lanes.beside(next(self._kept))
+        y, r = self._next(), layers.beside(next(self._kept))
         groups *= self.lanes
         dy = changes.normalized(_grouped(y, groups), r, _grouped(h, groups)).reshape(y.shape)
         gain, dgain, dshift = (
@@ -209,7 +210,7 @@ class Changes(Outputs):
 
     def _next(self) -> Tensor:
         kept = next(self._kept)
-        return lanes.beside(kept) if kept.dim() == 5 else kept
+        return layers.beside(kept) if kept.dim() == 5 else kept
 
 
 def described(network: Callable[[Any, Tensor], Any], **sizes: Any) -> Model:

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gammascape.models import layers as lanes
+from gammascape.models import layers
 from gammascape.models.model import Model, Parameter, gain_and_shift, weight_and_bias
 from gammascape.models.passes import Outputs, described
 
@@ -61,7 +61,7 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
             skip = f"{name}.skip"
             h = run.relu(run.add(conv_norm(skip, h) if skip in convs else h, p))
             run.see(name, h)
-        h = run.linearly(lambda maps: lanes.apart(maps.mean((2, 3)), run.lanes), h)
+        h = run.linearly(lambda maps: layers.apart(maps.mean((2, 3)), run.lanes), h)
         run.see("pooled", h)
         return run.readout("readout", h)
 

@@ -6,8 +6,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures.style import theme
-from gammascape.figures.style import words as tables
+from gammascape.figures.style import tables, theme
 
 WIDTH, HEIGHT = 460, 340
 RICH_FROM = 1.0  # log10 gamma from which the collapse is expected

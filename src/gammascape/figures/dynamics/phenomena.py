@@ -8,8 +8,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures.style import theme
-from gammascape.figures.style import words as tables
+from gammascape.figures.style import tables, theme
 
 WIDTH, LOSS_HEIGHT, BELOW_HEIGHT = 330, 150, 120
 MOST_GAMMAS, MOST_PAIRS = 5, 4

@@ -4,8 +4,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures.style import theme
-from gammascape.figures.style import words as tables
+from gammascape.figures.style import tables, theme
 
 WIDTH, HEIGHT = 330, 300
 _SERIES = {

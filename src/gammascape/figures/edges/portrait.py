@@ -8,8 +8,7 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.edges.guides import theory_lines
-from gammascape.figures.style import theme
-from gammascape.figures.style import words as tables
+from gammascape.figures.style import tables, theme
 from gammascape.theory import toy as theory
 from gammascape.theory.toy.network import DATA
 

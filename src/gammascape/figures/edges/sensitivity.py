@@ -5,7 +5,7 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.style import theme
-from gammascape.figures.style.words import count_of, extent, study_line, with_series
+from gammascape.figures.style.tables import count_of, extent, study_line, with_series
 
 WIDTH, ROW_HEIGHT = 210, 34
 _WORDS = {

@@ -10,7 +10,7 @@ from gammascape.figures.factors.axis import MEASURES, name_of
 from gammascape.figures.factors.depth_and_batch import batch_size, depth
 from gammascape.figures.factors.noise_and_samples import data
 from gammascape.figures.style import theme
-from gammascape.figures.style.words import count_of, extent, study_line
+from gammascape.figures.style.tables import count_of, extent, study_line
 from gammascape.tables.factors import LEFT_OUT
 
 __all__ = ["along_factor"]

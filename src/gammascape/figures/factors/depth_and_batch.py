@@ -10,7 +10,7 @@ from altair.typing import ChartType
 
 from gammascape.figures.factors.axis import axis_of, dodged
 from gammascape.figures.style import theme
-from gammascape.figures.style.words import around, extent
+from gammascape.figures.style.tables import around, extent
 
 WIDTH, HEIGHT = 300, 230
 _NOTE: Mapping[str, Any] = {"align": "left", "fontSize": theme.SIZES["note"]}

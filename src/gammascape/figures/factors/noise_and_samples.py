@@ -6,7 +6,7 @@ from altair.typing import ChartType
 
 from gammascape.figures.factors.axis import FACTORS, MEASURES, axis_of, dodged, name_of, place
 from gammascape.figures.style import theme
-from gammascape.figures.style.words import around, extent
+from gammascape.figures.style.tables import around, extent
 
 
 def data(factor: str, rows: pl.DataFrame, performance: pl.DataFrame | None) -> ChartType | None:

@@ -11,8 +11,8 @@ import polars as pl
 
 from gammascape.durations import duration
 from gammascape.figures.page.claims import claims_html
+from gammascape.figures.style.tables import count_of, status_counts
 from gammascape.figures.style.theme import STATUS_ORDER
-from gammascape.figures.style.words import count_of, status_counts
 from gammascape.figures.templates import render
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS

@@ -9,7 +9,7 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.style import theme
-from gammascape.figures.style.words import around, budget_line, count_of, extent, study_line
+from gammascape.figures.style.tables import around, budget_line, count_of, extent, study_line
 
 WIDTH, HEIGHT = 330, 230
 _GROUP = ["dataset", "loss", "batch_size", "steps"]

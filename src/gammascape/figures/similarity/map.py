@@ -8,8 +8,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures.style import theme
-from gammascape.figures.style import words as tables
+from gammascape.figures.style import tables, theme
 
 MAP_SIZE = 480
 LINE_WIDTH, LINE_HEIGHT = 300, 300

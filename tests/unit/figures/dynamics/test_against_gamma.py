@@ -5,8 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gammascape.figures.dynamics import against_gamma as dynamics
-from gammascape.figures.dynamics import phenomena
+from gammascape.figures import dynamics, phenomena
 from gammascape.study import Analysis
 from gammascape.tables.dynamics.exponents import dynamics_scaling_table
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from gammascape.figures.edges import against_gamma as edges
+from gammascape.figures import edges
 
 from ..specs import axis_titles, nodes, rows, spec_of, subtitle, words
 from ..synthetic import ALL, cells_table, scaling_table, thresholds_table

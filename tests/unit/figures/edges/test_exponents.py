@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures.edges import budget, exponents, sensitivity
+from gammascape.figures import budget, exponents, sensitivity
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Analysis
 from gammascape.tables.edges.apex import apex_table

@@ -5,10 +5,10 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures.edges import portrait
+from gammascape.figures import portrait
 from gammascape.figures.edges.guides import theory_lines
 from gammascape.figures.style import theme
-from gammascape.figures.style.words import tile_sides
+from gammascape.figures.style.tables import tile_sides
 from gammascape.tables.toy import DATA
 
 from ..specs import axis_titles, data_of, marks, nodes, rows, spec_of, subtitle, words

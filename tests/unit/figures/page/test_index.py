@@ -14,12 +14,12 @@ from gammascape.figures import (
     FigureEntry,
     StudySection,
     TableEntry,
+    edges,
     read_figure,
+    save,
     study_section,
     write_index,
 )
-from gammascape.figures.edges import against_gamma as edges
-from gammascape.figures.style import save
 from gammascape.tables.factors import REGIME_SCHEMA
 
 

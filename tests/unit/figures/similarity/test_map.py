@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures.similarity import map as similarity
+from gammascape.figures import similarity
 
 from ..specs import data_of, rows, spec_of, subtitle, words
 from ..synthetic import ALL, MLP3, similarity_table

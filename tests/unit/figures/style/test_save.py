@@ -9,11 +9,7 @@ import pytest
 import vl_convert
 from PIL import Image
 
-from gammascape.figures import FORMATS, collapse
-from gammascape.figures.edges import against_gamma as edges
-from gammascape.figures.edges import portrait
-from gammascape.figures.similarity import map as similarity
-from gammascape.figures.style import save
+from gammascape.figures import FORMATS, collapse, edges, portrait, save, similarity
 from gammascape.figures.style.offline import javascript
 from gammascape.figures.style.save import _VEGA_LITE as VEGA_LITE
 from gammascape.manifests.mark import mark_html, mark_svg, read_mark
