@@ -1,21 +1,34 @@
-.PHONY: run test nightly format lock
+.PHONY: run check lint test docs nightly format lock
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
 BIN := .venv/bin
+QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcard tests/unit/tables/test_*.py) \
+	$(filter-out %/test_train.py %/test_examples.py,$(wildcard tests/unit/test_*.py))
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 
 run: .venv/ready
 	$(BIN)/snakemake
 
-# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first.
-test: .venv/ready
+# The inner loop: form, types, and the unit tests that need neither PyTorch's steps nor Snakemake's.
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(QUICK)
+
+lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/mypy
-	$(BIN)/python -m gammascape.study.document --check
+	$(BIN)/mypy docs/manual.py
+	$(BIN)/python docs/manual.py --check
+
+# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first.
+test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.
+docs: .venv/ready
+	$(BIN)/sphinx-build --quiet --fresh-env --write-all --fail-on-warning --nitpicky docs docs/_build/html
 
 # All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/.
 nightly: .venv/ready

@@ -2,15 +2,18 @@
 # The studies to run are named in config/config.yaml; config/README.md explains every key.
 
 import sys
-from pathlib import Path
 
 from snakemake.utils import min_version
 
+from gammascape.study.keys.config import check_file
+
 min_version("9.27")
 
-# Snakemake would read from a pipe or a device without end.
-if (given := Path("config/config.yaml")).exists() and not given.is_file():
-    sys.exit(f"{given}: not a file; put a configuration there")
+# Snakemake would read from a pipe without end, and names no line of a mistake.
+if not workflow.modifier.skip_configfile and (
+    problem := check_file("config/config.yaml")
+):
+    sys.exit(problem)
 
 
 configfile: "config/config.yaml"
@@ -24,10 +27,6 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
-include: "workflow/rules/dynamics.smk"
-include: "workflow/rules/representations.smk"
-include: "workflow/rules/theory.smk"
-include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

@@ -23,9 +23,10 @@ from projects import machine
 from gammascape.data.augment import augment
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import subtraction
+from gammascape.training.backend import make_step
 from gammascape.training.device import set_up_backend
-from gammascape.training.sgd import Given
-from gammascape.training.step import make_step, references
+from gammascape.training.exact import exact
+from gammascape.training.sgd import StepInputs
 
 SHAPES = ((3, 32, 32), (3, 64, 64))
 MODEL: dict[str, Any] = {"kind": "cnn", "width": 16, "padding": 1}
@@ -54,7 +55,8 @@ def training(shape: tuple[int, ...], size: int, device: torch.device) -> Callabl
     rates = torch.full((1,), 1e-3 * model.base_width, device=device)
     gammas = torch.ones(1, 1, 1, device=device)
     update = make_step(form, "xent", "eager")
-    return lambda: update(trained, Given({}, rates, gammas, references(form, initial, x), x, y))
+    reference = exact(form).reference
+    return lambda: update(trained, StepInputs({}, rates, gammas, reference(initial, x), x, y))
 
 
 def measure(

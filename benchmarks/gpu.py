@@ -37,11 +37,11 @@ from gammascape.data.augment import augment
 from gammascape.models import build_model
 from gammascape.models.convolution import unfolded_shapes
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.training.accelerated import Graph
+from gammascape.training.backend import Graph
 from gammascape.training.device import float64_slowdown, set_up_backend
 from gammascape.training.engine import State, Training
 from gammascape.training.pack import make_pack
-from gammascape.training.trainer import Task, Worker
+from gammascape.training.worker import Task, Worker
 
 OUTPUTS, SEEDS = 10, 3
 IMAGE = (1, 8, 8)
@@ -156,7 +156,6 @@ def dataset_of(kind: str, device: torch.device) -> Dataset:
         found,
         input_shape=IMAGE,
         test_inputs=found.test_inputs.unflatten(1, IMAGE),
-        probe_inputs=found.probe_inputs.unflatten(1, IMAGE),
         batches=batches,
     )
 
@@ -438,7 +437,7 @@ def beside(session: Session) -> None:
         row([f"{size} images from the disk to the device", f"{1e3 * session.time(fetch, 0.5):.2f}"])
     if not session.toy:
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "gammascape.training.worker", "--serve"]
+        command = [sys.executable, "-m", "gammascape.training.serve", "--serve"]
         source = str(Path(__file__).parents[1] / "src")
         worker = subprocess.run(
             [*command, "--device", session.device.type],

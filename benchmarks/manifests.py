@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 from projects import ROOT, machine
 
-from gammascape.origin import Source
+from gammascape.manifests import Source
 from gammascape.training import artifact
 from gammascape.training.device import set_up_backend
 

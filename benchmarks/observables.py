@@ -24,12 +24,12 @@ from gammascape.data import Dataset, load_dataset
 from gammascape.data.prepare import prepare
 from gammascape.models import build_model
 from gammascape.models.centred import subtraction
+from gammascape.runs.history import measurement_steps
 from gammascape.study import load_study
-from gammascape.study.observables import OBSERVABLES
+from gammascape.study.keys.observables import OBSERVABLES
 from gammascape.training.device import set_up_backend
 from gammascape.training.engine import Training
 from gammascape.training.equal_loss import Watch, watch_steps
-from gammascape.training.history import measurement_steps
 from gammascape.training.lanes import Lanes
 from gammascape.training.observe import Observer
 from gammascape.training.pack import make_pack

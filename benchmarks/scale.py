@@ -67,7 +67,7 @@ def main() -> None:
         tables = {
             record["rule"]: record["endtime"] - record["starttime"]
             for record in records
-            if record["rule"] in ("cells", "thresholds", "curves", "similarity")
+            if record["rule"] in ("cells", "edges", "similarity")
         }
         texts = {
             str(path.parent.relative_to(project / "results/cells")): path.read_text()

@@ -27,13 +27,15 @@ from torch import Tensor
 from gammascape.data import Dataset, load_dataset
 from gammascape.data.prepare import prepare
 from gammascape.models import build_model, initial_parameters
-from gammascape.models.centred import Reference, subtraction
-from gammascape.models.difference import difference_form
-from gammascape.study.datasets import DigitsSpec
+from gammascape.models.centred import difference_form, subtraction
+from gammascape.models.model import Reference
+from gammascape.study.keys.datasets import DigitsSpec
+from gammascape.training.backend import make_step
+from gammascape.training.capacity import cpu_lanes
 from gammascape.training.device import set_up_backend
+from gammascape.training.exact import exact
 from gammascape.training.losses import lane_losses
-from gammascape.training.sgd import Given
-from gammascape.training.step import cpu_lanes, least_lanes, make_step, numerators, references
+from gammascape.training.sgd import StepInputs
 
 WAYS = ("float32", "float64", "difference")
 EXACT = "difference in float64"
@@ -57,12 +59,10 @@ class Networks:
         self.dtype = torch.float64 if way in ("float64", EXACT) else torch.float32
         model = build_model(options, shape, OUTPUTS)
         by_difference = "difference" in way
-        self.form = (
-            difference_form(options, shape, OUTPUTS) if by_difference else subtraction(model)
-        )
+        self.form = difference_form(model) if by_difference else subtraction(model)
         self.gammas = gammas.to(self.dtype)[:, None, None]
         self.rates = rate * model.base_width * gammas.square().clamp(max=1).to(self.dtype)
-        seeds = [0] * max(1, least_lanes(model))
+        seeds = [0] * exact(self.form).least
         self.initial = initial_parameters(model, seeds, self.dtype, torch.device("cpu"))
         lanes = {name: v[:1].repeat_interleave(len(gammas), 0) for name, v in self.initial.items()}
         self.starts = lanes if by_difference else {}
@@ -72,19 +72,21 @@ class Networks:
 
     def reference(self, x: Tensor) -> Reference:
         """What depends on the seed and the batch alone, for every lane."""
-        kept = references(self.form, self.initial, x)
+        kept = exact(self.form).reference(self.initial, x)
         return tuple(v[:1].expand(len(self.rates), *v.shape[1:]) for v in kept)
 
     def outputs(self, x: Tensor) -> Tensor:
         """f, (K, B, O)."""
         x = x.to(self.dtype, copy=True)
-        f = numerators(self.form, self.trained, self.starts, self.reference(x), x)
+        with torch.no_grad():
+            kept = self.reference(x)
+            f = exact(self.form).numerator(self.trained, self.starts, kept, x, None)
         return f / self.gammas
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """One step of SGD of every network."""
         kept = self.reference(x)
-        self.update(self.trained, Given(self.starts, self.rates, self.gammas, kept, x, y))
+        self.update(self.trained, StepInputs(self.starts, self.rates, self.gammas, kept, x, y))
 
 
 def errors(name: str, digits: Dataset, gammas: Tensor, steps: int, rate: float) -> dict[str, Any]:

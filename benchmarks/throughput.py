@@ -35,10 +35,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import subtraction
-from gammascape.training.device import set_up_backend
-from gammascape.training.memory import keep_freed_memory
-from gammascape.training.sgd import Given
-from gammascape.training.step import choose_backend, cpu_lanes, make_step
+from gammascape.training.backend import choose_backend, make_step
+from gammascape.training.capacity import cpu_lanes
+from gammascape.training.device import keep_freed_memory, set_up_backend
+from gammascape.training.sgd import StepInputs
 
 IMAGE = (1, 28, 28)
 CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
@@ -305,7 +305,7 @@ class Bench:
         self.wait()
         begun, steps, block = time.perf_counter(), 0, []
         for f_initial, x, y in self.batches():
-            given = Given({}, self.rates, self.gammas, (f_initial,), x, y, self.seed)
+            given = StepInputs({}, self.rates, self.gammas, (f_initial,), x, y, self.seed)
             block.append(self.step(self.weights, given))
             steps += 1
             ended = time.perf_counter() - begun >= seconds

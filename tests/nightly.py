@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gammascape.reference import check_study, studies
+from gammascape.commands.reference import check_study, studies
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[[Sequence[str]], int]

@@ -1,23 +1,19 @@
-"""The command `gammascape`; each of its commands is a module with `add` and a function that runs it."""
+"""The command `gammascape`."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TypeAlias
 
-from gammascape.command import as_command
+from gammascape.command import as_command, fix_hashes
 
-Run = Callable[[argparse.Namespace], int]
-"""Runs a command; returns the exit status."""
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-COMMANDS = ("plan", "why", "audit", "replay", "seal", "accept", "prune", "export_crate")
-"""Modules of gammascape.provenance; each adds one command to the parser and sets its default `run`."""
-
-DESCRIPTION = (
-    "Ask what snakemake would make next, where results come from, and whether they still hold."
+COMMANDS = (
+    *("plan", "cost", "check-model", "why", "audit", "replay", "seal"),
+    *("reference", "accept", "prune", "export-crate"),
 )
+"""Commands, each a module of `commands`, see there."""
+
+DESCRIPTION = "Ask what snakemake would make next, at what cost, where results come from, and whether they hold."
 EPILOG = (
     "Call it in the folder where you call snakemake; gammascape COMMAND --help explains a command."
 )
@@ -26,11 +22,18 @@ EPILOG = (
 @as_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None and given[:1] == ["replay"]:
+        fix_hashes()
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    # Imported here, where Ctrl-C is no traceback: it takes a second.
-    for name in COMMANDS:
-        import_module(f"gammascape.provenance.{name}").add(commands)
-    chosen = parser.parse_args(arguments)
-    run: Run = chosen.run
-    return run(chosen)
+    # Imported here, where Ctrl-C is no traceback: all of them take a second.
+    for name in {*COMMANDS}.intersection(given[:1]) or COMMANDS:
+        module = import_module(f"gammascape.commands.{name.replace('-', '_')}")
+        text = str(module.__doc__)
+        summary = text[0].lower() + text.partition("\n")[0].rstrip(".")[1:]
+        command = commands.add_parser(name, help=summary, description=text)
+        module.add(command)
+        command.set_defaults(run=module.run)
+    chosen = parser.parse_args(given)
+    return int(chosen.run(chosen))

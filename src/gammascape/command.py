@@ -1,4 +1,4 @@
-"""How every command ends: a mistake is one message, and neither it nor Ctrl-C is a traceback."""
+"""End of every command: a mistake is one message, and neither it nor Ctrl-C is a traceback."""
 
 import os
 import signal
@@ -25,6 +25,16 @@ class UserError(Exception):
         super().__init__(visible_lines(text))
 
 
+def fix_hashes() -> None:
+    """Start this process anew unless texts have the hashes that they have in every process.
+
+    The order of a set follows them, so a user's network could be another one in each process.
+    """
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def as_command(main: Callable[P, int]) -> Callable[P, int]:
     """Wrap a function that runs a command: a mistake is printed as one message and becomes an exit status."""
 
@@ -41,7 +51,10 @@ def as_command(main: Callable[P, int]) -> Callable[P, int]:
             message, status = str(error), USER_MISTAKE
         except BrokenPipeError:
             pass  # The reader of a pipe, such as `head`, has seen enough.
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            # `Path.resolve` of Python before 3.13 has no OSError for links that lead to each other.
+            if not isinstance(error, OSError) and not str(error).startswith("Symlink loop"):
+                raise
             message, status = visible_lines(error), USER_MISTAKE
         except KeyboardInterrupt:
             # From now on another Ctrl-C ends the process at once.

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Write files that are either whole or not there."""
 
 import os
 import shutil
@@ -6,12 +6,13 @@ import socket
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or folder to, which takes the place of `path` in one step.
+    """Give a path beside `path` to write a file or folder to; at the end it replaces `path` in one step.
 
     After an error nothing is left behind. What a killed process has left is removed by the next that writes
     the same file on the same machine.
@@ -21,20 +22,19 @@ def whole(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     machine = f"{zlib.crc32(socket.gethostname().encode()):08x}"
-    for left in path.parent.glob(f".{_escaped(path.name)}.{machine}-*"):
+    for left in path.parent.glob(f".{escape(path.name)}.{machine}-*"):
         if not _is_running(left.name.rpartition("-")[2]):
             _remove(left)
     partial = path.with_name(f".{path.name}.{machine}-{os.getpid()}")
     try:
         yield partial
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         _remove(partial)
+        # What the system says of a full disk names no file.
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _is_running(process: str) -> bool:

@@ -1,4 +1,4 @@
-"""Memory that training one network takes at least: said by studies, and compared with a machine by the trainer."""
+"""Least memory for training one network: for messages about studies, and for comparison with a machine."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 def needs(
     weights: int, units: int, sample: int, batch_size: int, steps: int, item: int = 4
 ) -> Mapping[str, int]:
-    """Bytes by what they are for; `item` is that of one number.
+    """Bytes by purpose; `item` is the size of one number.
 
     `units` are numbers that one sample leaves behind on its way forward, `sample` those of its input and target.
     """
@@ -33,7 +33,7 @@ def size_text(count: int) -> str:
 
 
 def needs_text(parts: Mapping[str, int]) -> str:
-    """The sum, and what the most of it is for: 'at least 64 GiB of memory, 64 GiB of it for losses'."""
+    """Sum and largest part in words: 'at least 64 GiB of memory, 64 GiB of it for losses'."""
     most = max(parts, key=lambda name: parts[name])
     total = sum(parts.values())
     return f"at least {size_text(total)} of memory, {size_text(parts[most])} of it for {most}"

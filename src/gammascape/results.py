@@ -1,4 +1,4 @@
-"""All cells of a results folder as one lazy frame, and the curves of one cell: for people who go on from there."""
+"""All cells of a results folder as one lazy frame, and the curves of one cell, for further analysis."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,18 @@ import polars as pl
 from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
-from gammascape.analysis.cells import TableError, damaged, open_arrays, read_json
-from gammascape.measure.outcome import Thresholds, facts_of, judge
-from gammascape.origin import Manifest, ManifestError, read_manifest
+from gammascape.manifests import ManifestError, read_manifest
+from gammascape.runs.outcome import Thresholds
 from gammascape.study import DatasetSpec, ModelSpec
+from gammascape.tables.cells import (
+    CELL_SCHEMA,
+    TableError,
+    damaged,
+    measured,
+    open_arrays,
+    read_json,
+    tested,
+)
 
 _BATCH = 500
 """Cells read before a filter is applied to them."""
@@ -36,23 +44,14 @@ _PARAMETERS = {
     "dtype": pl.String,
     "numerics": pl.Int64,
 }
+_COLUMNS = [*CELL_SCHEMA]
 _SUMMARY = {
-    "status": pl.String,
-    "catapulted": pl.Boolean,
-    "kept_by_nan_rule": pl.Boolean,
-    "initial_loss": pl.Float64,
-    "baseline_loss": pl.Float64,
-    "final_loss": pl.Float64,
-    "relative_loss": pl.Float64,
-    "peak_loss": pl.Float64,
-    "peak_step": pl.Int64,
-    "test_loss": pl.Float64,
-    "test_accuracy": pl.Float64,
-    "shifted_test_loss": pl.Float64,
-    "shifted_test_accuracy": pl.Float64,
-    "active_fraction": pl.Float64,
-    "steps_done": pl.Int64,
-    "data_digest": pl.String,
+    name: CELL_SCHEMA[name]
+    for name in (
+        *_COLUMNS[_COLUMNS.index("status") : _COLUMNS.index("base_width")],
+        "steps_done",
+        "data_digest",
+    )
 }
 _ORIGIN = {
     "seconds": pl.Float64,
@@ -70,7 +69,7 @@ def load(results: str | Path = "results", thresholds: Thresholds | None = None) 
 
     Only finished cells are there. `model` and `dataset` are kinds, because a cell does not know the names that a
     study gives; their options are columns such as `model.width`, null for kinds without the option. `path` is the
-    folder of the cell and `record` all of its parameters as JSON. docs/tables.md documents every column.
+    folder of the cell and `record` all of its parameters as JSON. docs/reference/tables.md documents every column.
 
     Args:
         results: the folder that the workflow writes.
@@ -135,7 +134,7 @@ def history(cell: str | Path) -> pl.DataFrame:
             }
         )
     tests = pl.DataFrame(
-        [{"step": item["step"], **_test(item)} for item in summary["evaluations"]],
+        [{"step": item["step"], **tested(item)} for item in summary["evaluations"]],
         schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if "test_" in k}},
         orient="row",
     )
@@ -159,66 +158,28 @@ def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, A
         manifest = read_manifest(folder / "manifest.json")
         if manifest.kind != "cell":
             raise ManifestError(f"{folder / 'manifest.json'}: the manifest of a {manifest.kind}")
-        return _values(folder, summary, manifest, thresholds, schema)
+        record = summary["cell"]
+        row: dict[str, Any] = {
+            **{name: record.get(name) for name in _PARAMETERS},
+            **measured(folder, summary, thresholds),
+            **manifest.cost,
+            "device": (manifest.device or {}).get("device"),
+            "finished": manifest.finished,
+            "commit": manifest.code["commit"],
+            "path": folder.as_posix(),
+            "record": json.dumps(record, sort_keys=True),
+        }
+        for part in ("model", "dataset"):
+            row[part] = record[part]["kind"]
+            for name, value in record[part].items():
+                column = f"{part}.{name}"
+                plain = value is None or schema.get(column) != pl.String or isinstance(value, str)
+                row[column] = value if plain else json.dumps(value)
+        return {name: row.get(name) for name in schema}
     except ManifestError as error:
         raise TableError(str(error)) from error
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         raise damaged(folder / "summary.json", error) from error
-
-
-def _values(
-    folder: Path,
-    summary: dict[str, Any],
-    manifest: Manifest,
-    thresholds: Thresholds,
-    schema: pl.Schema,
-) -> dict[str, Any]:
-    record, facts = summary["cell"], facts_of(summary)
-    gamma, eta = float(record["gamma"]), float(record["eta"])
-    outcome = judge(facts, thresholds)
-    row: dict[str, Any] = {
-        **{name: record.get(name) for name in _PARAMETERS},
-        "cell": f"{folder.parent.name}/{folder.name}",
-        "gamma_log10": gamma,
-        "gamma": 10.0**gamma,
-        "eta_log10": eta,
-        "eta": 10.0**eta,
-        "status": outcome.status,
-        "catapulted": outcome.catapulted,
-        "kept_by_nan_rule": outcome.kept_by_nan_rule,
-        "initial_loss": facts.initial_loss,
-        "baseline_loss": facts.baseline_loss,
-        "final_loss": facts.final_loss,
-        "relative_loss": outcome.relative_loss,
-        "peak_loss": facts.peak_loss,
-        "peak_step": summary["peak_step"],
-        **(_test(summary["evaluations"][-1]) if facts.finite else {}),
-        "active_fraction": facts.active_fraction,
-        "steps_done": summary["steps_done"],
-        "data_digest": summary["data"]["digest"],
-        **manifest.cost,
-        "device": (manifest.device or {}).get("device"),
-        "finished": manifest.finished,
-        "commit": manifest.code["commit"],
-        "path": folder.as_posix(),
-        "record": json.dumps(record, sort_keys=True),
-    }
-    for part in ("model", "dataset"):
-        row[part] = record[part]["kind"]
-        for name, value in record[part].items():
-            column = f"{part}.{name}"
-            plain = value is None or schema.get(column) != pl.String or isinstance(value, str)
-            row[column] = value if plain else json.dumps(value)
-    return {name: row.get(name) for name in schema}
-
-
-def _test(evaluation: dict[str, Any]) -> dict[str, float | None]:
-    return {
-        "test_loss": evaluation.get("loss"),
-        "test_accuracy": evaluation.get("accuracy"),
-        "shifted_test_loss": evaluation.get("shifted_loss"),
-        "shifted_test_accuracy": evaluation.get("shifted_accuracy"),
-    }
 
 
 def _options(part: str, union: Any) -> dict[str, Any]:
@@ -235,9 +196,9 @@ def _options(part: str, union: Any) -> dict[str, Any]:
 
 def _column(field: FieldInfo) -> Any:
     options: Sequence[Any] = get_args(field.annotation) or (field.annotation,)
-    plain = [_base(option) for option in options if option is not NoneType]
+    plain = [
+        get_args(option)[0] if hasattr(option, "__metadata__") else option
+        for option in options
+        if option is not NoneType
+    ]
     return _PLAIN.get(plain[0], pl.String) if len(plain) == 1 else pl.String
-
-
-def _base(annotation: Any) -> Any:
-    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation

@@ -1,4 +1,4 @@
-"""What is printed for people: characters that would act on a terminal, or hide text, are made visible."""
+"""Printing for people: characters that would act on a terminal, or hide text, are made visible."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def visible(text: object) -> str:
 
 
 def visible_lines(text: object) -> str:
-    """As `visible`, but lines stay lines."""
+    """Make text visible line by line."""
     return "\n".join(map(visible, str(text).split("\n")))
 
 

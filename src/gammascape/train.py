@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gammascape.command import as_command
+from gammascape.command import as_command, fix_hashes
 
 if TYPE_CHECKING:
     from gammascape.study import Cell
@@ -62,8 +62,8 @@ def train_cell(
     On SIGTERM or Ctrl-C a checkpoint is written, from which the next call for this cell goes on; a second Ctrl-C
     ends the process at once. A cell that another process trains is waited for.
     """
-    from gammascape.training.trainer import Interrupted, Task, Worker
-    from gammascape.training.worker import INTERRUPTED
+    from gammascape.training.serve import INTERRUPTED
+    from gammascape.training.worker import Interrupted, Task, Worker
 
     worker = Worker(device, checkpoint_seconds)
 
@@ -91,4 +91,5 @@ def train_cell(
 if __name__ == "__main__":
     # Until the handlers of the training are in place, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fix_hashes()
     sys.exit(main())

@@ -6,7 +6,7 @@ each GPU or each core, which train many cells at once; each is reported to Snake
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from snakemake.executors.local import Executor as LocalExecutor
@@ -15,10 +15,11 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 
+from gammascape.execution import option
 from gammascape.execution.board import BOARD
 from gammascape.execution.devices import find_devices
 from gammascape.execution.interrupt import interrupt_once
-from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
+from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import group
 from gammascape.execution.pool import Pool
 from gammascape.execution.tasks import TRAIN_RULES, Task, is_training, task_of
@@ -34,24 +35,12 @@ _WATCH = 0.5
 class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     """Options of the command line, --packed-<name>."""
 
-    device: str = field(
-        default="auto",
-        metadata={"help": "Where cells are trained: auto (all GPUs, or the CPU), cpu or cuda."},
+    device: str = option(
+        "auto", "Where cells are trained: auto (all GPUs, or the CPU), cpu or cuda.", str
     )
-    workers: int | None = field(
-        default=None,
-        metadata={"help": "Worker processes on the CPU; all cores if not given.", "type": int},
-    )
-    lanes: int | None = field(
-        default=None,
-        metadata={
-            "help": "Cells in a pack; what suits the device if not given.",
-            "type": int,
-        },
-    )
-    checkpoint_seconds: int = field(
-        default=60, metadata={"help": "Seconds between checkpoints.", "type": int}
-    )
+    workers: int | None = option(None, "Worker processes on the CPU; all cores if not given.")
+    lanes: int | None = option(None, "Cells in a pack; what suits the device if not given.")
+    checkpoint_seconds: int = option(60, "Seconds between checkpoints.")
 
 
 class Executor(LocalExecutor):  # type: ignore[misc]
@@ -109,22 +98,16 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         if self._pool is None:
             settings = self.workflow.executor_settings
             try:
-                devices = find_devices(settings.device, settings.workers or self._cpu_workers())
+                cores = int(self.workflow.resource_settings.cores or 1)
+                devices = find_devices(settings.device, settings.workers or cores)
             except (OSError, ValueError) as error:
                 raise WorkflowError(str(error)) from None
             self._pool = Pool(
-                devices[:cells],
-                self,
-                SCRATCH,
-                settings.checkpoint_seconds,
-                settings.lanes,
+                devices[:cells], self, SCRATCH, settings.checkpoint_seconds, settings.lanes
             )
             BOARD.start([device.name for device in devices[:cells]])
             threading.Thread(target=self._watch, daemon=True).start()
         return self._pool
-
-    def _cpu_workers(self) -> int:
-        return int(self.workflow.resource_settings.cores or 1)
 
     def _watch(self) -> None:
         """Stop the workers when Snakemake was told to end: it waits for running jobs, and all cells are."""

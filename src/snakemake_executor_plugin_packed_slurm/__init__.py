@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,16 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
+from gammascape.execution import option
 from gammascape.execution.board import BOARD
 from gammascape.execution.interrupt import interrupt_once
-from gammascape.execution.kept import SCRATCH, begin, status_of, sweep
+from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import cut, group
 from gammascape.execution.pool import write_failure
 from gammascape.execution.runs import RunFolder
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES, Task, is_training, task_of
-from gammascape.journal import read_journal
 from gammascape.layout import whole
+from gammascape.runs.journal import read_journal
 
 common_settings = slurm_settings
 
@@ -54,22 +55,14 @@ _MOST_BARREN = 30
 class ExecutorSettings(SlurmSettings):  # type: ignore[misc]
     """Options of the command line, --packed-slurm-<name>, beside those of the executor slurm."""
 
-    cells: int = field(default=256, metadata={"help": "Cells in a SLURM job.", "type": int})
-    queued: int = field(
-        default=100,
-        metadata={"help": "SLURM jobs that are queued or run at a time.", "type": int},
+    cells: int = option(256, "Cells in a SLURM job.")
+    queued: int = option(100, "SLURM jobs that are queued or run at a time.")
+    resubmissions: int = option(
+        5,
+        "SLURM jobs in a row that may end without any progress of their cells (a cell done, or a checkpoint "
+        "moved on) before the cells fail.",
     )
-    resubmissions: int = field(
-        default=5,
-        metadata={
-            "help": "SLURM jobs in a row that may end without any progress of their cells (a "
-            "cell done, or a checkpoint moved on) before the cells fail.",
-            "type": int,
-        },
-    )
-    checkpoint_seconds: int = field(
-        default=60, metadata={"help": "Seconds between checkpoints.", "type": int}
-    )
+    checkpoint_seconds: int = option(60, "Seconds between checkpoints.")
 
 
 class Pack:
@@ -103,11 +96,9 @@ class Pack:
 
     def write(self, checkpoint_seconds: int) -> None:
         """Write the file that the worker on the node reads."""
-        request = {
-            "tasks": [task.as_json() for task in self.jobs],
-            "checkpoint_seconds": checkpoint_seconds,
-        }
+        tasks = [task.as_json() for task in self.jobs]
         with whole(self.file) as partial:
+            request = {"tasks": tasks, "checkpoint_seconds": checkpoint_seconds}
             partial.write_text(json.dumps(request) + "\n")
 
     def remove(self) -> None:
@@ -136,14 +127,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         interrupt_once(lambda: None)
         self._local = LocalExecutor(self.workflow, self.logger)
         self._local.pool.shutdown()
-        self._local.pool = ThreadPoolExecutor(max_workers=self._local_cores())
+        cores = max(1, int(self.workflow.resource_settings.local_cores or 1))
+        self._local.pool = ThreadPoolExecutor(max_workers=cores)
         # The number of packs, not Snakemake's --jobs, limits what is submitted: all ready cells come at once.
         for rule in self.workflow.rules:
             if rule.name in TRAIN_RULES:
                 rule.resources["_nodes"] = 0
-
-    def _local_cores(self) -> int:
-        return max(1, int(self.workflow.resource_settings.local_cores or 1))
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready: cells in packs, all others on this machine."""
@@ -224,7 +213,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         """The command of a SLURM job: a worker for a pack."""
         if not isinstance(job, Pack):
             return str(super().format_job_exec(job))
-        words = [sys.executable, "-m", "gammascape.training.worker"]
+        words = [sys.executable, "-m", "gammascape.training.serve"]
         words += ["--pack", str(job.file), "--journal", str(job.journal)]
         return f"OMP_NUM_THREADS=1 exec {shlex.join(words)}"
 
@@ -286,17 +275,15 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         progress = False
         for event in fresh:
             BOARD.tell(f"slurm {info.external_jobid}", event)
+            pack.prepared |= event["event"] == "prepared"
             if event["event"] == "checkpoint":
                 progress |= event["step"] > pack.step
                 pack.step = max(pack.step, event["step"])
-            elif event["event"] == "prepared":
-                pack.prepared = True
             elif (task := by_output.pop(event.get("output"), None)) is not None:
                 progress = True
                 self._end(pack, task, info, event.get("status", "failed"), event.get("error"))
         if progress:
-            pack.fruitless = 0
-            self._barren = 0
+            pack.fruitless = self._barren = 0
         return progress
 
     def _end(

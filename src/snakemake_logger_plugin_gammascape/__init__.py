@@ -8,7 +8,7 @@ executor that trains in packs fills in the board, which tells more.
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from logging import WARNING, LogRecord
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
+from gammascape.execution import option
 from gammascape.execution.board import BOARD
 from gammascape.execution.tasks import TRAIN_RULES
 from gammascape.terminal import visible
@@ -34,17 +35,16 @@ _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEv
 class LogHandlerSettings(LogHandlerSettingsBase):
     """Options of the command line, --logger-gammascape-<name>."""
 
-    jobs: str | None = field(
-        default=None,
-        metadata={
-            "help": "File to which each job is added as one line of JSON instead of being printed.",
-            "type": str,
-        },
+    jobs: str | None = option(
+        None, "File to which each job is added as one line of JSON instead of being printed.", str
     )
 
 
 class LogHandler(LogHandlerBase):
     """Shows what is going on."""
+
+    writes_to_stream = True
+    writes_to_file = has_filter = has_formatter = needs_rulegraph = False
 
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
@@ -57,26 +57,6 @@ class LogHandler(LogHandlerBase):
             refresh_per_second=4,
             transient=True,
         )
-
-    @property
-    def writes_to_stream(self) -> bool:
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        return False
-
-    @property
-    def has_formatter(self) -> bool:
-        return False
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        return False
 
     def emit(self, record: LogRecord) -> None:
         """Count the cells' events, and print what is left to print."""
@@ -103,7 +83,8 @@ class LogHandler(LogHandlerBase):
             "rule": given["rule_name"],
             "wildcards": dict(given["wildcards"]),
             "input": [str(file) for file in given["input"]],
-            "output": [str(file) for file in given["output"]],
+            # Snakemake writes behind a file that its job may keep it.
+            "output": [str(file).removesuffix(" (update)") for file in given["output"]],
             "reason": given["reason"],
         }
         with Path(path).open("a", encoding="utf-8") as file:
@@ -115,7 +96,10 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
             stats = getattr(record, "stats", {})
-            self._begin(sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES))
+            if cells := sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES):
+                self.pace = Pace(cells, time.monotonic())
+                if self.console.is_terminal:
+                    self.live.start()
             return False
         if event == LogEvent.JOB_INFO:
             rule = str(getattr(record, "rule_name", ""))
@@ -130,19 +114,8 @@ class LogHandler(LogHandlerBase):
             return True
         return event in _SILENT or (
             # Snakemake announces each set of started jobs; with thousands of cells that is noise.
-            event is None and record.levelno < WARNING and self._is_chatter(record)
+            event is None and record.levelno < WARNING and record.getMessage().startswith(_CHATTER)
         )
-
-    @staticmethod
-    def _is_chatter(record: LogRecord) -> bool:
-        return record.getMessage().startswith(_CHATTER)
-
-    def _begin(self, cells: int) -> None:
-        if not cells:
-            return
-        self.pace = Pace(cells, time.monotonic())
-        if self.console.is_terminal:
-            self.live.start()
 
     def _advance(self) -> None:
         if self.pace is None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from gammascape.data.prepare import mnist
-from gammascape.origin import read_manifest
+from gammascape.manifests import read_manifest
 
-from ..unit.core.formats import make_mnist
+from ..unit.formats import make_mnist
 from .projects import command, copy_tree, empty_project, snakemake
 
 STUDY = """\

@@ -80,7 +80,7 @@ def workers(project: Path) -> list[int]:
             here = (process / "cwd").readlink() == project
         except (OSError, ValueError):
             continue
-        if here and b"gammascape.training.worker" in words:
+        if here and b"gammascape.training.serve" in words:
             found.append(int(process.name))
     return found
 
@@ -200,8 +200,9 @@ def incomplete(project: Path) -> None:
         (project / ".snakemake/incomplete" / name).write_text('{"external_jobid": null}')
 
 
+@pytest.mark.parametrize("executor", ["packed", "local"])
 def test_whole_cells_are_kept_unless_a_person_forces_them(
-    undisturbed: Path, tmp_path: Path
+    undisturbed: Path, tmp_path: Path, executor: str
 ) -> None:
     project = tmp_path / "project"
     copy_tree(undisturbed, project)
@@ -210,9 +211,8 @@ def test_whole_cells_are_kept_unless_a_person_forces_them(
     before = {cell: (cell / "manifest.json").read_bytes() for cell in cells}
     damaged, forced = cells[:2]
     (damaged / "arrays.npz").write_bytes(b"half")
-    done = snakemake(
-        project, *OPTIONS, "--forcerun", str((forced / "summary.json").relative_to(project))
-    )
+    forcing = ("--forcerun", str((forced / "summary.json").relative_to(project)))
+    done = snakemake(project, *OPTIONS, "--executor", executor, *forcing)
     assert done.returncode == 0, done.stderr
     trained = {cell for cell in cells if (cell / "manifest.json").read_bytes() != before[cell]}
     assert trained == {damaged, forced}

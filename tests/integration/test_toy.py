@@ -50,12 +50,11 @@ def test_a_study_of_toys_makes_tables_and_figures_without_training(tmp_path: Pat
     assert "Nothing to be done" in snakemake(project).stderr
     study = project / "config/studies/tiny.yaml"
     study.write_text(study.read_text() + "analysis: {trained_below: 0.4}\n")
-    assert planned(project)["toy_cells"] == 1
+    assert planned(project)["cells"] == 1
 
 
 def test_a_mixed_study_trains_only_its_networks(tmp_path: Path) -> None:
     text = TOY.replace("  one:", "  digits: {kind: digits}\n  one:")
     text = text.replace("  toy3: {", "  small: {kind: mlp, depth: 2, width: 16}\n  toy3: {")
     plan = planned(empty_project(tmp_path, text + NETWORK))
-    assert (plan["train"], plan["cells"], plan["toy_cells"]) == (2, 1, 1)
-    assert (plan["curves"], plan["toy_curves"], plan["similarity"]) == (1, 1, 1)
+    assert (plan["train"], plan["cells"], plan["edges"], plan["similarity"]) == (2, 2, 2, 1)

@@ -119,42 +119,18 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
     assert plan.pop("all") == 1
     assert plan == {
         "train": 2,
-        "cells": 1,
-        "thresholds": 1,
-        "pooled_edges": 1,
-        "scaling": 1,
-        "exponent_models": 1,
-        "crossover": 1,
-        "sensitivity": 1,
-        "budget": 1,
-        "apex": 1,
-        "curves": 1,
-        "observables": 1,
-        "combine": 10,
-        "scores": 1,
-        "performance": 1,
-        "gain": 1,
-        "dynamics": 1,
-        "dynamics_scaling": 1,
-        "collapse_table": 1,
-        "claims": 1,
-        "dynamics_chart": 1,
-        "phenomena": 1,
-        "phenomena_chart": 1,
-        "similarity": 1,
-        "function_similarity": 1,
-        "similarity_trend": 1,
-        "similarity_summary": 1,
-        "portrait": 1,
-        "loss_curves": 1,
-        "collapse": 1,
+        "cells_and_observables": 1,
         "edges": 1,
-        "exponents": 1,
-        "sensitivity_chart": 1,
-        "budget_chart": 1,
-        "performance_chart": 1,
-        "similarity_map": 1,
-        "observables_chart": 1,
+        "combine_with_observables": 1,
+        "performance": 1,
+        "dynamics_and_phenomena": 1,
+        "similarity": 1,
+        "claims": 1,
+        "draw_slice_and_observables": 1,
+        "draw_edges": 1,
+        "draw_performance": 1,
+        "draw_dynamics_and_phenomena": 1,
+        "draw_similarity": 1,
         "provenance": 1,
         "index": 1,
     }
@@ -216,6 +192,16 @@ def test_another_workflow_may_use_this_one_as_a_module_and_rename_its_rules(
     # What a module makes is what the workflow makes: renamed rules leave it alone.
     copy_tree(project / "results", other / "results")
     assert planned(other) == {}
+
+
+def test_it_may_work_in_another_folder(tmp_path: Path) -> None:
+    workflow = empty_project(tmp_path / "workflow", STUDY.format(gammas="[0]", etas="[0, 1]"))
+    (workflow / "config").rename(tmp_path / "config")
+    options = ["--snakefile", str(workflow / "Snakefile"), "--directory", str(tmp_path)]
+    done = snakemake(workflow, *options, "--until", "train")
+    assert done.returncode == 0, done.stderr
+    assert len(summaries(tmp_path)) == 2
+    assert not (workflow / "results").exists()
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(project: Path) -> None:
@@ -291,7 +277,7 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
     for path in [*figures, project / "results/tiny/provenance.html"]:
         assert path.read_bytes() in held, path
     for words in (
-        "each tile is one trained network",
+        "each tile is the best seed at",
         "fall on one",
         "small-digits-mse-B16-T30",
         "phase portrait",
@@ -342,7 +328,7 @@ def test_the_plan_agrees_with_a_dry_run_and_says_why(project: Path) -> None:
 def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
     for path in project.glob("results/tiny/tables/**/*.manifest.json"):
         content = json.loads(path.read_text())
-        content["code"]["modules"]["analysis/scaling.py"] = "0" * 12
+        content["code"]["modules"]["tables/edges/exponents.py"] = "0" * 12
         content["code"]["source_sha256"] = "0" * 64
         path.write_text(json.dumps(content))
     assert planned(project)["scaling"] == 1

@@ -10,20 +10,28 @@ from pathlib import Path
 import pytest
 
 import gammascape
+from gammascape import cli
 from gammascape.command import UserError, as_command
 from gammascape.terminal import visible_lines
 
 ROOT = Path(gammascape.__file__).parent
-SERVANT = "training/worker.py"
+SERVANT = "training/serve.py"
 """The one that no person calls: its parent reads what it says."""
 COMMANDS = [path for path in ROOT.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
 
 
 def test_every_command_ends_as_commands_do() -> None:
     others = {path for path in COMMANDS if "@as_command\ndef main(" not in path.read_text()}
-    assert len(COMMANDS) > 8
+    assert len(COMMANDS) > 4
     # `python -m gammascape` is the command `gammascape`.
     assert others == {ROOT / SERVANT, ROOT / "__main__.py"}
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_says_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([name, "--help"])
+    assert f"usage: gammascape {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -31,6 +39,7 @@ def test_every_command_ends_as_commands_do() -> None:
     [
         (UserError("mine.yaml: \x1b[31mred"), 2, "mine.yaml: \\x1b[31mred\n"),
         (OSError(28, "No space left on device", "\x07"), 2, "[Errno 28] No space left on device: '\\x07'\n"),
+        (RuntimeError("Symlink loop from 'a'"), 2, "Symlink loop from 'a'\n"),
         (BrokenPipeError(), 0, ""),
     ],
 )  # fmt: skip
@@ -48,6 +57,23 @@ def test_an_error_is_one_message(
 def test_characters_that_a_terminal_obeys_are_shown() -> None:
     assert visible_lines("a\x1b]0;\x07\x9b\ud800\u202e\r") == r"a\x1b]0;\x07\x9b\ud800\u202e\r"
     assert visible_lines("Ünïcode\nin lines") == "Ünïcode\nin lines"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: gammascape {name} ")
+
+
+def test_texts_have_the_same_hash_in_every_process() -> None:
+    code = "from gammascape.command import fix_hashes; fix_hashes(); print(hash('a'), sys.argv[1])"
+    started = [sys.executable, "-c", f"import sys; {code}", "kept"]
+    random = {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"}
+    said = {subprocess.check_output(started, env=random, text=True) for _ in range(2)}
+    assert len(said) == 1
+    assert said.pop().endswith(" kept\n")
 
 
 BUSY = """\

@@ -4,15 +4,23 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
+from gammascape.workflow.script import AGAIN
+from gammascape.workflow.catalogue import (
+    FIGURES,
+    fingerprint_file,
+    fingerprints,
+    index_page,
+    jobs_of,
+)
 from gammascape.execution.devices import find_devices
+from gammascape.execution.leftovers import unmark
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
-from gammascape.origin import fingerprint
-from gammascape.origin.code import FIGURE_MODULES, TABLE_MODULES
-from gammascape.origin.machine import HIDE_HOST
+from gammascape.manifests.machine import HIDE_HOST
+from gammascape.manifests.mark import FORMATS
 from gammascape.provenance.current import Results
 from gammascape.study import StudyError
 from gammascape.study.factors import FACTORS
-from gammascape.workflow import FINGERPRINTS, load_plan, write_if_changed
+from gammascape.workflow.plan import load_plan, write_if_changed
 
 
 def stop(message):
@@ -29,6 +37,9 @@ except StudyError as error:
 if not PLAN.config.record_host:
     os.environ[HIDE_HOST] = "1"
 
+# What `fix_hashes` would start each process of training anew for.
+os.environ["PYTHONHASHSEED"] = "0"
+
 PLAN.copy_sources()
 
 # The interpreter that runs Snakemake has the locked environment; PATH may name another one.
@@ -44,38 +55,43 @@ if workflow.modifier.modify_path("results") != "results":
     stop("module: gammascape works below results; remove prefix and replace_prefix")
 TRAIN_RULES.add(workflow.modifier.modify_rulename(TRAIN_RULE))
 
-# Snakemake does not see imported modules. What tables and figures depend on is put into a file that changes
-# only when the meaning of the code does.
-write_if_changed(Path(FINGERPRINTS["table"]), fingerprint(*TABLE_MODULES))
-write_if_changed(Path(FINGERPRINTS["figure"]), fingerprint(*FIGURE_MODULES))
+# Snakemake does not see imported modules. What a stage depends on is put into a file that changes only when the
+# meaning of its code does; so are the words under its figures in Snakemake's report.
+for path, content in fingerprints().items():
+    write_if_changed(Path(path), content)
+for name, entry in FIGURES.items():
+    write_if_changed(Path(f"results/.captions/{name}.rst"), f"{entry.sentence}\n")
 
 # What is current is decided by manifests, before Snakemake looks at file times; in its jobs it is decided already.
 RESULTS = Results(
     PLAN, Path(str(workflow.current_basedir.get_path_or_uri(True))).parent / "scripts"
 )
+JOBS = jobs_of(RESULTS.catalogue.values())
 FORCED, MISSING = set(), []
 if workflow.is_main_process:
+    unmark(PLAN.cells)
     RESULTS.settle()
     FORCED, MISSING = RESULTS.forced, RESULTS.missing()
+    os.environ.pop(AGAIN, None)
 
 
-def code_of(kind):
+def code_of(stage):
     """The fingerprint as an input of rules; Snakemake asks for it while it resolves jobs, before it decides."""
 
     def path(wildcards):
-        workflow.dag.forcefiles.update(FORCED)
-        return FINGERPRINTS[kind]
+        dag = workflow.dag
+        if workflow.is_main_process and AGAIN not in os.environ:
+            # What a person forces, its script makes again although it is current.
+            named = [
+                str(file) for file in dag.forcefiles if "results/cells" not in str(file)
+            ]
+            os.environ[AGAIN] = " ".join(
+                [*(rule.name for rule in dag.forcerules), *named]
+            )
+        dag.forcefiles.update(FORCED)
+        return fingerprint_file(stage)
 
     return path
-
-
-ANALYSIS_CODE = code_of("table")
-FIGURES_CODE = code_of("figure")
-
-
-# How the slices that are trained, and those that theory computes, are named; (?!) matches nothing.
-TRAINED = "|".join(PLAN.keys(toy=False)) or "(?!)"
-TOYS = "|".join(PLAN.keys(toy=True)) or "(?!)"
 
 
 wildcard_constraints:
@@ -95,38 +111,93 @@ def one_for_each_gpu(wildcards):
     return max(1, all_cores(wildcards) // max(1, gpus))
 
 
-def slice_cells(wildcards, name):
-    cells = PLAN.slice(wildcards.study, wildcards.slice).cells
-    return [f"results/cells/{cell.path}/{name}" for cell in cells]
-
-
-def study_cells(wildcards, name):
-    return [f"results/cells/{c.path}/{name}" for c in PLAN.trained(wildcards.study)]
-
-
-def slice_tables(wildcards, table):
-    slices = PLAN.studies[wildcards.study].slices
-    return [
-        f"results/{wildcards.study}/tables/{table}/{part.key}.parquet"
-        for part in slices
-        if part.observables or table != "observables"
+def job_of(stage, wildcards):
+    """What a stage makes for a study or a slice, as the catalogue says."""
+    return JOBS[
+        stage, frozenset((name, str(value)) for name, value in wildcards.items())
     ]
 
 
-def trained_table(study, table):
-    return [f"results/{study}/tables/{table}.parquet"] if PLAN.trained(study) else []
+def inputs_of(stage):
+    """What a stage reads, by the names of tables and of files of cells, without what it makes itself."""
+
+    def inputs(wildcards):
+        items = job_of(stage, wildcards)
+        made = {path for item in items for path in item.outputs}
+        read = {name: paths for item in items for name, paths in item.inputs.items()}
+        return {
+            name: paths
+            for name, paths in read.items()
+            if isinstance(paths, list) or paths not in made
+        }
+
+    return inputs
 
 
-def table_files(studies):
+def params_of(stage):
+    """What a stage reads of the study; each table's manifest names its own part of it."""
+
+    def params(wildcards):
+        given = {}
+        for item in job_of(stage, wildcards):
+            for name, value in item.params.items():
+                given[name] = (
+                    given.get(name, {}) | value if isinstance(value, dict) else value
+                )
+        return given
+
+    return params
+
+
+def tables(*names, of_slice=False):
+    """Files of tables. They stay while the job runs: its script keeps those that are current."""
     return [
-        f"results/{study}/tables/{table}.parquet"
-        for study in studies
-        for table in PLAN.tables(study)
+        update(f"{stem_of('tables', name, of_slice)}.{kind}")
+        for name in names
+        for kind in ("parquet", "manifest.json")
     ]
 
 
-def figure_files(studies):
-    stems = [stem for study in studies for stem in PLAN.figures(study)]
-    return [
-        f"{stem}.{kind}" for stem in stems for kind in ("json", "html", "svg", "png")
+def figures(*names, of_slice=False):
+    """Files of figures, as `tables`; the SVG is shown in Snakemake's report."""
+    return [file for name in names for file in files_of_figure(name, of_slice)]
+
+
+def files_of_figure(name, of_slice):
+    stem, known = stem_of("figures", name, of_slice), (
+        FACTORS[0] if "{" in name else name
+    )
+    shown = report(
+        f"{stem}.svg",
+        caption=os.path.abspath(f"results/.captions/{known}.rst"),
+        category="{study}",
+        subcategory="{slice}" if of_slice else "Across slices",
+        labels={
+            "figure": FIGURES[known].label,
+            "slice": "{slice}" if of_slice else "all",
+        },
+    )
+    others = [f"{stem}.{kind}" for kind in ("json", "html", "png", "manifest.json")]
+    return [update(file) for file in (*others, shown)]
+
+
+def stem_of(folder, name, of_slice):
+    return f"results/{{study}}/{folder}/{name}{'/{slice}' if of_slice else ''}"
+
+
+def having(path):
+    """Studies that have a table or a figure, as a pattern of the wildcard `study`.
+
+    Of a path that ends in a slash they are followed by the slices that have one.
+    """
+    slices = path.endswith("/")
+    found = {}
+    for item in RESULTS.catalogue.values():
+        study, _, rest = item.stem.removeprefix("results/").partition("/")
+        if rest == path or (slices and rest.startswith(path)):
+            found.setdefault(study, []).append(rest.removeprefix(path))
+    patterns = [
+        f"{study}(?=/{'[a-z_]+/' * 2}({'|'.join(keys)})[.])" if slices else study
+        for study, keys in found.items()
     ]
+    return "|".join(patterns) or "(?!)"

@@ -83,7 +83,7 @@ rule measure_quality:
 rule quality:
     input:
         measures="results/generated/mnist1m-{generator}/measures.json",
-        code=FIGURES_CODE,
+        code=code_of("quality"),
     output:
         "results/generated/mnist1m-{generator}/quality.json",
         "results/generated/mnist1m-{generator}/quality.html",

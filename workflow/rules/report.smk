@@ -1,11 +1,7 @@
 rule provenance:
     input:
-        figures=lambda wildcards: [
-            f"{stem}.svg" for stem in PLAN.figures(wildcards.study)
-        ],
-        tables=lambda wildcards: table_files([wildcards.study]),
-        cells=lambda wildcards: study_cells(wildcards, "manifest.json"),
-        code=FIGURES_CODE,
+        unpack(inputs_of("provenance")),
+        code=code_of("provenance"),
     output:
         report(
             "results/{study}/provenance.html",
@@ -25,24 +21,15 @@ rule provenance:
 
 rule index:
     input:
-        figures=figure_files(PLAN.studies),
-        tables=table_files(PLAN.studies),
-        provenance=expand("results/{study}/provenance.html", study=PLAN.studies),
-        code=FIGURES_CODE,
+        unpack(inputs_of("index")),
+        code=code_of("index"),
     output:
         "results/index.html",
         manifest="results/index.manifest.json",
     log:
         "results/logs/index.log",
     params:
-        studies={
-            name: {
-                "description": study.description,
-                "figures": PLAN.figures(name),
-                "tables": PLAN.tables(name),
-            }
-            for name, study in PLAN.studies.items()
-        },
+        studies=index_page(PLAN).params["studies"],
     message:
         "Write the page results/index.html"
     script:

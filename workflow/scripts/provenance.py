@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from gammascape.analysis.script import run_script
 from gammascape.figures import write_provenance
+from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page") as script:
     write_provenance(
-        script.manifest.record["wildcards"]["study"], script.inputs, Path(snakemake.output[0])
+        script.manifest.record["wildcards"]["study"],
+        script.inputs,
+        Path(snakemake.output[0]),
+        script.drawn_as and script.drawn_as.finished,
     )

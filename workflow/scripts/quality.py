@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from gammascape.analysis.script import run_script
 from gammascape.figures import quality, save
+from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "figure") as script:
     measures = json.loads(Path(snakemake.input.measures).read_text())

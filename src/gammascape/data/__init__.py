@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gammascape.data import digits, factory, images, teacher
 from gammascape.data.augment import mixup
-from gammascape.data.dataset import PROBE_SIZE, Dataset
+from gammascape.data.dataset import PROBE_SIZE, Batches, Dataset
 from gammascape.data.prepared import DataError
 
 DATASETS: dict[str, Callable[[dict[str, Any], Path | None, torch.device], Dataset]] = {
@@ -35,9 +34,7 @@ def load_dataset(options: dict[str, Any], source: Path | None, device: torch.dev
 
 
 def _mixed(dataset: Dataset, alpha: float) -> Dataset:
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         x, y = dataset.batches(data_seed, first_step, count, batch_size)
         steps = torch.arange(first_step, first_step + count, device=x.device)
         return mixup(x, y, steps, data_seed, alpha)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, uniform
+from gammascape.rng import make_key, uniform
 
 _SHIFT, _WARP, _COLOUR, _CHOICE, _AMOUNT, _MIXUP = range(100, 106)
 
@@ -25,7 +25,7 @@ _JITTER, _HUE_TURNS = 0.4, 0.1
 _LUMA = (0.299, 0.587, 0.114)
 
 OPERATIONS = ("identity", "autocontrast", "posterize", "solarize", "sharpness", "erase")
-"""What is drawn from, in the order of application. Of RandAugment's other operations, rotation, translation and
+"""Operations to draw from, in the order of application. Of RandAugment's others, rotation, translation and
 those on colours are in the crop and the jitter; shear and equalize, which needs a histogram of each channel of
 each image, are left out."""
 DRAWN_OPERATIONS = 2
@@ -43,7 +43,6 @@ def augment(images: Tensor, index: Tensor, data_seed: int, strength: str) -> Ten
     Args:
         images: (n, C, H, W), uint8 or float32 in 0..1; C = 3, or 1 for digits, which are not flipped.
         index: int64 (n,), the samples' running numbers.
-        data_seed: Seed of the stream.
         strength: "weak" or "strong".
 
     Returns:
@@ -78,7 +77,6 @@ def mixup(
         x: (n, B, ...), floating point: the batches of n steps.
         targets: (n, B, O), whose rows sum to one.
         steps: int64 (n,), the numbers of the steps.
-        data_seed: Seed of the stream.
         alpha: 0.2 to 1 is usual.
 
     Returns:

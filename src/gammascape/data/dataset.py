@@ -1,10 +1,13 @@
-"""What a dataset gives to training: a stream that is a pure function of its coordinates, test and probe sets."""
+"""A dataset for training: a stream that is a pure function of its coordinates, and test and probe sets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Batches = tuple[Tensor, Tensor]
+"""Inputs (n, B, ...) and targets (n, B, O) of n steps."""
 
 PROBE_SIZE = 128
 """Inputs of the probe set, on which functions and representations of networks are compared."""
@@ -29,15 +32,19 @@ class Dataset:
     """sha256 of the stored samples, or a description of the law they are drawn from."""
     test_inputs: Tensor
     test_targets: Tensor
-    probe_inputs: Tensor
-    batches: Callable[[int, int, int, int], tuple[Tensor, Tensor]]
+    batches: Callable[[int, int, int, int], Batches]
     shifted_inputs: Tensor | None = None
     """The test inputs under a change of law, evaluated beside the clean ones."""
 
     @property
+    def probe_inputs(self) -> Tensor:
+        """Inputs of the probe set, which is the first part of the test set."""
+        return self.test_inputs[:PROBE_SIZE]
+
+    @property
     def probe_targets(self) -> Tensor:
-        """Targets of the probe set, which is the first part of the test set."""
-        return self.test_targets[: len(self.probe_inputs)]
+        """Targets of the probe set."""
+        return self.test_targets[:PROBE_SIZE]
 
 
 def sample_indices(first_step: int, count: int, batch_size: int) -> Tensor:

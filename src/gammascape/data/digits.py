@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import read_prepared
-from gammascape.data.random import make_key, normal, uniform
 from gammascape.data.shift import shifted
 from gammascape.data.stream import epoch_places, imbalanced, noisy_labels
+from gammascape.rng import make_key, normal, uniform
 
 _SIDE = 8
 _CLASSES = 10
@@ -48,9 +48,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     repeated = options.get("training_samples")
     noise = options.get("label_noise", 0.0)
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         index = sample_indices(first_step, count, batch_size)
         if repeated is not None:
             index = epoch_places(index, repeated, data_seed)
@@ -60,9 +58,8 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         augmented = augment(train_images[choice], index, data_seed, options, background)
         shape = (count, batch_size)
         drawn = noisy_labels(train_labels[choice], index, noise, _CLASSES, data_seed)
-        return augmented.view(*shape, 1, _SIDE, _SIDE), one_hot(drawn, _CLASSES).view(
-            *shape, _CLASSES
-        )
+        targets = one_hot(drawn, _CLASSES).view(*shape, _CLASSES)
+        return augmented.view(*shape, 1, _SIDE, _SIDE), targets
 
     shift = options.get("test_shift")
     empty = torch.full((1, 1, _SIDE, _SIDE), background, device=device)
@@ -76,7 +73,6 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         digest=prepared.digest,
         test_inputs=test_images,
         test_targets=one_hot(test_labels, _CLASSES).to(device),
-        probe_inputs=test_images[:PROBE_SIZE],
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_images, shift, empty),
     )

@@ -3,7 +3,8 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
+from gammascape.data import stream
+from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import DataError
-from gammascape.data.random import make_key
-from gammascape.data.stream import (
-    describe_end,
-    epoch_places,
-    imbalanced,
-    noisy_labels,
-    repeats,
-    shuffled,
-)
-from gammascape.isolation import seed_of
-from gammascape.usercode import SEED_IT, Code, load_code
+from gammascape.rng import make_key
+from gammascape.usercode.isolation import another_process, seed_of
+from gammascape.usercode.run import SEED_IT, Code, load_code
 
 LEAST_TEST = 16
 """Test samples that are needed: representations are compared on them."""
@@ -34,14 +28,28 @@ _NOT_NUMBERS = {
     "M": "dates; subtract a first one and divide by numpy.timedelta64(1, 'D')",
     "m": "differences of time; divide by numpy.timedelta64(1, 'D')",
     "O": "not all numbers; give arrays of numbers, all samples of one shape, sparse matrices by toarray()",
-    "S": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
-    "U": "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does",
+    **dict.fromkeys(
+        "SU", "text; number the classes from 0, as numpy.unique(y, return_inverse=True)[1] does"
+    ),
     "V": "records; put their fields side by side in an array of numbers",
 }
 """Kind of dtype -> what such values are, and what to return in their place."""
 
 Draw = Callable[[int, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(data seed, places (n,)) -> inputs (n, ...), targets (n,) or (n, O), numbers of the samples (n,)."""
+
+
+class _Wrong(Exception):
+    """What a user's function returns is not what the study says."""
+
+
+@contextmanager
+def _naming(factory: str) -> Iterator[None]:
+    """Turn a _Wrong into a DataError that names the function."""
+    try:
+        yield
+    except _Wrong as error:
+        raise DataError(f"{factory} {error}") from None
 
 
 def load(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
@@ -53,42 +61,41 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     """
     del source
     # From two imports of the files: what they draw while they are imported is seen to differ.
-    again = _parts(options, Code(options["sources"]), device)[-1]
-    (draw, size, test_x, test_y), digests = _parts(options, load_code(options["sources"]), device)
-    for what, digest in digests.items():
-        if again[what] != digest:
-            raise _wrong(
-                options,
-                f"returns other {what} each time, so each process would train on other data; {SEED_IT}",
+    sources = options["sources"]
+    with _naming(options["factory"]):
+        with another_process():
+            _, again = _parts(options, Code(sources), device)
+        parts, digests = _parts(options, load_code(sources), device)
+        if other := [what for what, digest in digests.items() if again[what] != digest]:
+            raise _Wrong(
+                f"returns other {other[0]} each time, so each process would train on other data; {SEED_IT}"
             )
-    digest = digests["training samples"]
+    draw, size, test_x, test_y = parts
+    digest = f"{digests['training samples']} {digests['test samples']}"
     classes = options["classes"]
-    repeated, noise = repeats(options), options["label_noise"]
+    repeated, noise = stream.repeats(options), options["label_noise"]
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         places = sample_indices(first_step, count, batch_size)
         if size is not None:
             if not repeated and int(places[-1]) >= size:
-                raise DataError(describe_end(options["factory"], size, batch_size))
-            places = epoch_places(places, size, data_seed)
-        x, y, numbers = draw(data_seed, places)
+                raise DataError(stream.describe_end(options["factory"], size, batch_size))
+            places = stream.epoch_places(places, size, data_seed)
+        with _naming(options["factory"]):
+            x, y, numbers = draw(data_seed, places)
         if classes:
-            y = one_hot(noisy_labels(y, numbers, noise, classes, data_seed), classes)
+            y = one_hot(stream.noisy_labels(y, numbers, noise, classes, data_seed), classes)
         return x.view(count, batch_size, *x.shape[1:]), y.view(count, batch_size, -1)
 
-    test_digest = digests["test samples"]
     return Dataset(
         name=options["factory"],
         input_shape=tuple(options["shape"]),
         outputs=classes or options["targets"],
         classification=classes is not None,
         samples_per_pass=size,
-        digest=hashlib.sha256(f"{digest} {test_digest}".encode()).hexdigest(),
+        digest=hashlib.sha256(digest.encode()).hexdigest(),
         test_inputs=test_x,
         test_targets=one_hot(test_y, classes) if classes else test_y,
-        probe_inputs=test_x[:PROBE_SIZE],
         batches=batches,
     )
 
@@ -102,19 +109,14 @@ def _parts(
     with code.active(factory, seed_of("data", factory, arguments)):
         made = make(**copy.deepcopy(arguments))
     size: int | None
-    wanted = 4 if options["size"] else 3
+    wanted, what = 3, "(sampler, test_inputs, test_targets), or give the dataset its size"
+    if options["size"]:
+        wanted, what = 4, "(train_inputs, train_targets, test_inputs, test_targets)"
     if not isinstance(made, tuple | list) or len(made) != wanted:
-        what = (
-            "(train_inputs, train_targets, test_inputs, test_targets)"
-            if options["size"]
-            else "(sampler, test_inputs, test_targets), or give the dataset its size"
-        )
-        raise _wrong(options, f"returned {_shown(made)}; it must return {what}")
+        raise _Wrong(f"returned {_shown(made)}; it must return {what}")
     test_x, test_y = _samples(options, made[-2], made[-1], "test", None, device)
     if len(test_x) < LEAST_TEST:
-        raise _wrong(
-            options, f"returned {len(test_x)} test samples; at least {LEAST_TEST} are needed"
-        )
+        raise _Wrong(f"returned {len(test_x)} test samples; at least {LEAST_TEST} are needed")
     if options["size"]:
         draw, size, digest = _arrays(options, made[0], made[1], device)
     else:
@@ -129,12 +131,12 @@ def _arrays(
     x, y = _samples(options, inputs, targets, "training", options["size"], device)
     kept = torch.arange(len(x))
     if options["imbalance"] < 1:
-        kept = imbalanced(y.cpu(), options["imbalance"], options["classes"])
+        kept = stream.imbalanced(y.cpu(), options["imbalance"], options["classes"])
     wanted = options["training_samples"]
     size = len(kept) if wanted is None else min(wanted, len(kept))
 
     def draw(data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        numbers = kept[shuffled(make_key(data_seed), len(kept))[places]].to(device)
+        numbers = kept[stream.shuffled(make_key(data_seed), len(kept))[places]].to(device)
         return x[numbers], y[numbers], numbers
 
     return draw, size, _digest(x, y)
@@ -144,9 +146,8 @@ def _stream(
     options: dict[str, Any], sampler: Any, code: Code, device: torch.device
 ) -> tuple[Draw, int | None, str]:
     if not callable(sampler):
-        raise _wrong(
-            options,
-            f"returned {_shown(sampler)} as the sampler; it must be a function of (seed, first, count)",
+        raise _Wrong(
+            f"returned {_shown(sampler)} as the sampler; it must be a function of (seed, first, count)"
         )
 
     def piece(seed: int, first: int, count: int) -> tuple[Tensor, Tensor]:
@@ -154,9 +155,7 @@ def _stream(
         with code.active(doing, seed_of("stream", options["factory"], seed)):
             drawn = sampler(seed, first, count)
         if not isinstance(drawn, tuple | list) or len(drawn) != 2:
-            raise _wrong(
-                options, f"has a sampler that returned {_shown(drawn)}, not (inputs, targets)"
-            )
+            raise _Wrong(f"has a sampler that returned {_shown(drawn)}, not (inputs, targets)")
         return _samples(options, drawn[0], drawn[1], "drawn", count, device)
 
     tried: dict[int, tuple[Tensor, Tensor]] = {}
@@ -165,18 +164,17 @@ def _stream(
         """Draw samples of a seed again, which must be those that were given."""
         again = piece(seed, first, len(given[0]))
         if not all(_same(a, b) for a, b in zip(again, given, strict=True)):
-            raise _wrong(
-                options,
+            raise _Wrong(
                 f"has a sampler that gives other samples of seed {seed} from number {first} on when it is asked "
                 "again, in other pieces or after another seed; sample number n must be a function of (seed, n) "
-                "alone, for example of numpy.random.default_rng((seed, n))",
+                "alone, for example of numpy.random.default_rng((seed, n))"
             )
 
     def try_out(seed: int) -> tuple[Tensor, Tensor]:
         """Samples 0 to 7, drawn in other pieces as well, and again after those of seed 0."""
         x, y = tried[seed] = piece(seed, 0, 8)
         if seed and torch.equal(x, tried[0][0]) and torch.equal(y, tried[0][1]):
-            raise _wrong(options, f"has a sampler that gives seed {seed} the samples of seed 0")
+            raise _Wrong(f"has a sampler that gives seed {seed} the samples of seed 0")
         compare(seed, 5, (x[5:], y[5:]))
         compare(0, 0, tried[0])
         compare(seed, 0, (x, y))
@@ -207,58 +205,49 @@ def _samples(
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Inputs as float32 (n, *shape), and targets as int64 (n,) or float32 (n, O), checked against the study."""
-    x, y = _tensor(options, inputs, f"{name} inputs"), _tensor(options, targets, f"{name} targets")
+    x, y = _tensor(inputs, f"{name} inputs"), _tensor(targets, f"{name} targets")
     shape, classes = tuple(options["shape"]), options["classes"]
     if count is not None and len(x) != count:
-        raise _wrong(
-            options,
+        raise _Wrong(
             f"returned {len(x)} {name} samples"
-            + (f"; the study says size: {count}" if name == "training" else f", not {count}"),
+            + (f"; the study says size: {count}" if name == "training" else f", not {count}")
         )
     if tuple(x.shape[1:]) != shape:
-        raise _wrong(
-            options,
+        raise _Wrong(
             f"returned {name} inputs of shape {list(x.shape)}; the study says shape: {list(shape)}, so they "
-            f"must be (samples, {', '.join(map(str, shape))})",
+            f"must be (samples, {', '.join(map(str, shape))})"
         )
     if len(y) != len(x):
-        raise _wrong(options, f"returned {len(x)} {name} inputs and {len(y)} {name} targets")
+        raise _Wrong(f"returned {len(x)} {name} inputs and {len(y)} {name} targets")
     law = name != "drawn"
-    x = _float32(options, x, f"{name} inputs", law)
+    x = _float32(x, f"{name} inputs", law)
     if classes:
         if y.dim() != 1 or y.is_floating_point():
-            raise _wrong(
-                options,
+            raise _Wrong(
                 f"returned {name} targets of shape {list(y.shape)} in {_plain(y.dtype)}; classes are whole "
-                "numbers, one for each sample: of one-hot rows write argmax(1), of 1.0 and 2.0 astype(int)",
+                "numbers, one for each sample: of one-hot rows write argmax(1), of 1.0 and 2.0 astype(int)"
             )
         y = y.to(torch.int64)
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
-            raise _wrong(
-                options,
+            raise _Wrong(
                 f"returned {name} targets from {int(y.min())} to {int(y.max())}; {classes} classes are "
-                f"numbered from 0 to {classes - 1}",
+                f"numbered from 0 to {classes - 1}"
             )
     else:
-        y = _float32(options, y, f"{name} targets", law)
+        y = _float32(y, f"{name} targets", law)
         y = y[:, None] if y.dim() == 1 else y
         if tuple(y.shape[1:]) != (options["targets"],):
-            raise _wrong(
-                options,
+            raise _Wrong(
                 f"returned {name} targets of shape {list(y.shape)}; the study says targets: "
-                f"{options['targets']}, so they must be (samples, {options['targets']})",
+                f"{options['targets']}, so they must be (samples, {options['targets']})"
             )
     return x.to(device), y.to(device)
 
 
-def _tensor(options: dict[str, Any], values: Any, what: str) -> Tensor:
-    """Real or whole numbers, booleans among them, in a dtype that torch can compute with.
-
-    Raises:
-        DataError: if they are anything else, or some are masked.
-    """
+def _tensor(values: Any, what: str) -> Tensor:
+    """Real or whole numbers, booleans among them, none masked, in a dtype that torch can compute with."""
     if not isinstance(values, Tensor):
-        values = torch.from_numpy(_array(options, values, what))
+        values = torch.from_numpy(_array(values, what))
     unfit = {
         "quantized": values.is_quantized,
         "nested": values.is_nested,
@@ -266,16 +255,14 @@ def _tensor(options: dict[str, Any], values: Any, what: str) -> Tensor:
         "without values": values.is_meta,
         _plain(values.layout): values.layout != torch.strided,
     }
-    if any(unfit.values()):
-        kind = next(kind for kind, found in unfit.items() if found)
-        raise _wrong(
-            options,
-            f"returned {what} that are {kind}; return a dense tensor of numbers, as by to_dense() or dequantize()",
+    for kind in (kind for kind, found in unfit.items() if found):
+        raise _Wrong(
+            f"returned {what} that are {kind}; return a dense tensor of numbers, as by to_dense() or dequantize()"
         )
     if values.is_complex():
-        raise _wrong(options, f"returned {what} that are {_NOT_NUMBERS['c']}")
+        raise _Wrong(f"returned {what} that are {_NOT_NUMBERS['c']}")
     if not values.dim():
-        raise _wrong(options, f"returned {what} that are one number, not an array")
+        raise _Wrong(f"returned {what} that are one number, not an array")
     tensor: Tensor = values.detach().as_subclass(Tensor)
     # Torch has next to no arithmetic for these; the wider types hold all of their numbers.
     if tensor.is_floating_point() and tensor.itemsize < 4:
@@ -283,26 +270,25 @@ def _tensor(options: dict[str, Any], values: Any, what: str) -> Tensor:
     if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
         tensor = tensor.to(torch.int64)
         if tensor.numel() and int(tensor.min()) < 0:
-            raise _wrong(options, f"returned {what} of 2^63 or more; number categories from 0")
+            raise _Wrong(f"returned {what} of 2^63 or more; number categories from 0")
     return tensor
 
 
-def _array(options: dict[str, Any], values: Any, what: str) -> NDArray[Any]:
+def _array(values: Any, what: str) -> NDArray[Any]:
     """Numbers in a dtype that torch knows."""
     if _masked(values):
-        raise _wrong(
-            options,
-            f"returned {what} of which some are masked; fill them, or leave these samples out",
+        raise _Wrong(
+            f"returned {what} of which some are masked; fill them, or leave these samples out"
         )
     try:
         array = np.array(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise _wrong(options, f"returned {what} that are no array: {error}") from None
+        raise _Wrong(f"returned {what} that are no array: {error}") from None
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind in _NOT_NUMBERS:
         odd = (type(value).__name__ for value in array.flat if not isinstance(value, int | float))
         shown = f" ({next(odd, 'int')})" if kind == "O" else ""
-        raise _wrong(options, f"returned {what} that are {_NOT_NUMBERS[kind]}{shown}")
+        raise _Wrong(f"returned {what} that are {_NOT_NUMBERS[kind]}{shown}")
     if kind == "f" and size > 8:
         array = array.astype(np.float64)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
@@ -314,24 +300,16 @@ def _masked(values: Any) -> bool:
     return isinstance(values, list | tuple) and any(map(_masked, values))
 
 
-def _float32(options: dict[str, Any], values: Tensor, what: str, law: bool = True) -> Tensor:
-    """The numbers as they are trained on.
+def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
+    """Numbers (n, ...) in float32, if they are finite and mean the same there.
 
-    Args:
-        options: of the dataset.
-        values: (n, ...).
-        what: they are, in words.
-        law: whether they are enough to tell how each feature varies.
-
-    Raises:
-        DataError: if some are not finite, or do not mean the same in float32.
+    `law` says whether they are enough to tell how each feature varies.
     """
     if values.is_floating_point() and not bool(torch.isfinite(values).all()):
         count = int((~torch.isfinite(values)).sum())
-        raise _wrong(
-            options,
+        raise _Wrong(
             f"returned {what} that are not finite (NaN or infinite): {count} of {values.numel()}; fill them, or "
-            "leave these samples out",
+            "leave these samples out"
         )
     found = values.to(torch.float32)
     if values.dtype not in (torch.int32, torch.int64, torch.float64) or not values.numel():
@@ -358,10 +336,9 @@ def _float32(options: dict[str, Any], values: Tensor, what: str, law: bool = Tru
     if fault is None:
         return found
     example = values.flatten()[int(at.flatten().argmax())].item()
-    raise _wrong(
-        options,
+    raise _Wrong(
         f"returned {what} such as {example} in {_plain(values.dtype)}, which {fault} float32; subtract an offset, "
-        "scale them, or number categories from 0",
+        "scale them, or number categories from 0"
     )
 
 
@@ -382,10 +359,6 @@ def _digest(x: Tensor, y: Tensor) -> str:
         digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
         digest.update(values.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _wrong(options: dict[str, Any], text: str) -> DataError:
-    return DataError(f"{options['factory']} {text}")
 
 
 def _shown(value: object) -> str:

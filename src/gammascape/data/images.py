@@ -9,20 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gammascape.data import stream
 from gammascape.data.augment import augment
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot
+from gammascape.data.dataset import Batches, Dataset, one_hot
 from gammascape.data.prepared import DataError, Prepared, Shard, read_prepared
 from gammascape.data.shift import shifted
-from gammascape.data.stream import (
-    SHUFFLED_WHOLE_BYTES,
-    Prefetched,
-    describe_end,
-    epoch_places,
-    imbalanced,
-    noisy_labels,
-    pass_order,
-    repeats,
-)
 
 RESIDENT_SHARE = 0.5
 """Share of a GPU's free memory that the training images may fill; beyond it they come from the disk."""
@@ -69,21 +60,20 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     def fetch(data_seed: int, first: int, count: int) -> tuple[Tensor, ...]:
         return samples.take(data_seed, torch.arange(first, first + count, dtype=torch.int64))
 
-    again = repeats(options)
-    pieces = None if samples.resident else Prefetched(fetch, None if again else samples.size)
+    again = stream.repeats(options)
+    size = None if again else samples.size
+    pieces = None if samples.images is not None else stream.Prefetched(fetch, size)
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         first, number = first_step * batch_size, count * batch_size
         if not again and first + number > samples.size:
-            raise DataError(describe_end(kind, samples.size, batch_size))
+            raise DataError(stream.describe_end(kind, samples.size, batch_size))
         pixels, labels, ids = (pieces or fetch)(data_seed, first, number)
         pixels, labels, ids = (v.to(device, non_blocking=True) for v in (pixels, labels, ids))
         if strength != "none":
             places = torch.arange(first, first + number, dtype=torch.int64, device=device)
             pixels = augment(pixels, places, data_seed, strength) * 255.0
-        labels = noisy_labels(labels, ids, noise, classes, data_seed)
+        labels = stream.noisy_labels(labels, ids, noise, classes, data_seed)
         x = standardize(pixels).view(count, batch_size, *shape)
         return x, one_hot(labels, classes).view(count, batch_size, classes)
 
@@ -100,7 +90,6 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         digest=prepared.digest,
         test_inputs=test_inputs,
         test_targets=one_hot(test_labels, classes).to(device),
-        probe_inputs=test_inputs[:PROBE_SIZE],
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_inputs, shift, black),
     )
@@ -138,42 +127,40 @@ class _Samples:
         shards = prepared.train
         self._sizes = [shard.samples for shard in shards]
         total = sum(self._sizes)
-        self._whole = total * prepared.image_bytes <= SHUFFLED_WHOLE_BYTES
+        self._whole = total * prepared.image_bytes <= stream.SHUFFLED_WHOLE_BYTES
         self._labels = torch.from_numpy(np.concatenate([shard.labels for shard in shards]))
         # What stays of the classes, then the number of samples of one pass.
         ratio = options.get("imbalance", 1.0)
-        self._kept = None if ratio == 1 else imbalanced(self._labels, ratio, prepared.classes)
+        self._kept = (
+            None if ratio == 1 else stream.imbalanced(self._labels, ratio, prepared.classes)
+        )
         available = total if self._kept is None else len(self._kept)
         wanted = options.get("training_samples")
         self.size = available if wanted is None else min(wanted, available)
         self._pin = device.type == "cuda"
         self._device = device
         self._orders: dict[int, Tensor] = {}
-        self._images: Tensor | None = None
+        self.images: Tensor | None = None
+        """All images, if they fit on the device."""
         self._shards = shards
         if _fits(total * prepared.image_bytes, device):
-            self._images = _on_device(shards, device)
+            self.images = _on_device(shards, device)
             self._labels = self._labels.to(device)
-
-    @property
-    def resident(self) -> bool:
-        """Whether all images lie on the device."""
-        return self._images is not None
 
     def take(self, data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels uint8 (n, C, H, W), labels int64 (n,) and numbers of the samples at consecutive places (n,)."""
-        within = epoch_places(places, self.size, data_seed)
+        within = stream.epoch_places(places, self.size, data_seed)
         ids = self._order(data_seed)[within]
-        if self._images is not None:
+        if self.images is not None:
             chosen = ids.to(self._device)
-            return self._images[chosen], self._labels[chosen].to(torch.int64), chosen
+            return self.images[chosen], self._labels[chosen].to(torch.int64), chosen
         pixels = self._gather(ids)
         labels = self._labels[ids].to(torch.int64)
         return (pixels.pin_memory() if self._pin else pixels), labels, ids
 
     def _order(self, data_seed: int) -> Tensor:
         if data_seed not in self._orders:
-            order = pass_order(self._sizes, self._whole, data_seed)
+            order = stream.pass_order(self._sizes, self._whole, data_seed)
             if self._kept is not None:
                 # Which samples stay does not depend on the seed; their order does.
                 stays = torch.zeros(len(order), dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Prepared data on disk: a folder of memory-mappable arrays, and a manifest that vouches for what they are."""
+"""Prepared data on disk: a folder of memory-mapped arrays and their manifest."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape.command import UserError
-from gammascape.origin import (
-    ManifestError,
-    read_manifest,
-    sha256_of,
-)
-from gammascape.origin.inside import inside
+from gammascape.manifests import ManifestError, read_manifest, sha256_of
+from gammascape.manifests.paths import inside
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -114,7 +110,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     hashed = sum(size for _, size, _ in files) <= _HASHED_WHEN_READ
     for file, size, sha256 in files:
         _check(folder, file, size, sha256 if hashed else None, again)
-    prepared = Prepared(name, shape, classes, digest, splits["train"], splits["test"], generator)
+    prepared = Prepared(name, shape, classes, digest, **splits, generator=generator)
     for shard in (*prepared.train, *prepared.test):
         _check_arrays(shard, prepared, again)
     return prepared

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, normal
+from gammascape.rng import make_key, normal
 
 _NOISE = 60
 

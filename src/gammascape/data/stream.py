@@ -1,4 +1,4 @@
-"""What turns numbered samples into a training stream: the order of a pass, repetition, subsets, wrong labels.
+"""Turn numbered samples into a training stream: order of a pass, repetition, subsets, wrong labels.
 
 A sample of a stream is a function of its place in the stream and the data seed alone, so a stream can be entered
 at any step and every cell of a grid sees the same batches.
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key, permutation, uniform
+from gammascape.rng import make_key, permutation, uniform
 
 # Purposes of random numbers; the images' own augmentations have numbers of their own.
 _EPOCH, _NOISY_LABEL = 50, 51
@@ -111,7 +111,10 @@ class Prefetched:
         for key in [key for key in self._pieces if key not in wanted]:
             self._pieces.pop(key).cancel()
         for key in sorted(wanted - self._pieces.keys()):
-            self._start(key)
+            start = key[1] * self._piece
+            left = self._piece if self._size is None else min(self._piece, self._size - start)
+            if left > 0:
+                self._pieces[key] = self._pool.submit(self._fetch, data_seed, start, left)
         parts: list[tuple[Tensor, ...]] = []
         for number in range(begin, end + 1):
             start = number * self._piece
@@ -120,16 +123,9 @@ class Prefetched:
             parts.append(tuple(value[inside] for value in values))
         return tuple(torch.cat(several) for several in zip(*parts, strict=True))
 
-    def _start(self, key: tuple[int, int]) -> None:
-        data_seed, number = key
-        start = number * self._piece
-        count = self._piece if self._size is None else min(self._piece, self._size - start)
-        if count > 0:
-            self._pieces[key] = self._pool.submit(self._fetch, data_seed, start, count)
-
 
 def describe_end(name: str, samples: int, batch_size: int) -> str:
-    """What to say when a study asks for more than one pass."""
+    """Message for a study that asks for more than one pass."""
     return (
         f"one pass of {name} has {samples} samples and ends after {samples // batch_size} steps of "
         f"batch size {batch_size}; write fewer steps, or repeat: true for the dataset, which is then "

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.data.dataset import PROBE_SIZE, Dataset, one_hot, sample_indices
-from gammascape.data.random import make_key, normal, normal_tensor
+from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.stream import epoch_places, noisy_labels
+from gammascape.rng import make_key, normal, normal_tensor
 
 _TEST_SIZE = 1024
 _DIRECTIONS, _TRAIN, _TEST = range(3)
@@ -41,9 +41,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         scores = hermite_series(options["polynomial"], x @ directions.T)
         return scores if classes == 1 else one_hot(scores.argmax(-1), classes)
 
-    def batches(
-        data_seed: int, first_step: int, count: int, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         index = sample_indices(first_step, count, batch_size)
         if repeated is not None:
             index = epoch_places(index, repeated, data_seed)
@@ -66,6 +64,5 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         digest="law " + json.dumps(options, sort_keys=True),
         test_inputs=test_inputs,
         test_targets=targets_of(test_inputs),
-        probe_inputs=test_inputs[:PROBE_SIZE],
         batches=batches,
     )

@@ -8,33 +8,29 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from gammascape import manifests
 from gammascape.data.prepared import FORMAT, MANIFEST, Bytes, DataError, Split
 from gammascape.layout import whole
-from gammascape.origin import (
-    File,
-    Manifest,
-    Source,
-    code_state,
-    environment,
-    sha256_of,
-    source_of,
-    utc_now,
-    write_manifest,
-)
-from gammascape.origin.code import DATA_MODULES
+from gammascape.manifests.code import DATA_MODULES
 
 SHARD_BYTES = 128 * 2**20
 """Bytes of images in one file: read in one piece from a network disk, and small beside any memory."""
 
 _OWN = re.compile(r"manifest\.json|(train|test)-\d+\.(images|labels)\.npy|\..*")
-"""Names in a prepared folder, which may be replaced."""
+"""Names in a prepared folder that may be replaced."""
+
+
+class _Shard:
+    """Rows that go into one file for images and one for labels; memory is taken as it is filled."""
+
+    def __init__(self, rows: int, image_shape: tuple[int, ...]) -> None:
+        self.samples = 0
+        self.images, self.labels = (np.empty((rows, *s), np.uint8) for s in (image_shape, ()))
 
 
 class Writer:
@@ -62,9 +58,9 @@ class Writer:
         self._folder, self._rule = folder, rule
         self._image_shape, self._classes = tuple(image_shape), classes
         self._rows = max(1, shard_bytes // int(np.prod(image_shape)))
-        self._open: dict[Split, _OpenShard] = {}
-        self._shards: dict[Split, list[dict[str, Any]]] = {"train": [], "test": []}
-        self._started = utc_now()
+        self._open: dict[Split, _Shard] = {}
+        self._shards: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+        self._started = manifests.utc_now()
         self._record: dict[str, Any] = {
             "format": FORMAT,
             "dataset": dataset,
@@ -74,7 +70,7 @@ class Writer:
             "notes": notes,
             "generator": generator,
         }
-        self._sources: list[Source] = []
+        self._sources: list[manifests.Source] = []
 
     def __enter__(self) -> Self:
         strange = [path for path in self._folder.glob("*") if not _OWN.fullmatch(path.name)]
@@ -84,13 +80,8 @@ class Writer:
         self._writing = self._write()
         return self._writing.__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._writing.__exit__(kind, error, traceback)
+    def __exit__(self, *error: Any) -> None:
+        self._writing.__exit__(*error)
 
     @contextmanager
     def _write(self) -> Iterator[Self]:
@@ -98,17 +89,13 @@ class Writer:
             # A killed process of the same number may have left one.
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial.mkdir()
-            try:
-                yield self
-                self._finish()
-            finally:
-                for shard in self._open.values():
-                    shard.close()
+            yield self
+            self._finish()
 
     def source(self, path: Path, sha256: str | None = None) -> None:
         """Record a file that the data come from; it is hashed here unless that was done already."""
-        digest = sha256 or sha256_of(path)
-        self._sources.append(Source(path.as_posix(), path.stat().st_size, digest))
+        digest = sha256 or manifests.sha256_of(path)
+        self._sources.append(manifests.Source(path.as_posix(), path.stat().st_size, digest))
 
     def artifact(self, manifest: Path) -> None:
         """Record other prepared data that these come from.
@@ -116,7 +103,7 @@ class Writer:
         Raises:
             ManifestError: if their manifest is damaged.
         """
-        self._sources.append(source_of(manifest))
+        self._sources.append(manifests.source_of(manifest))
 
     def add(self, split: Split, images: Bytes, labels: NDArray[Any]) -> None:
         """Append images uint8 (n, C, H, W) and integer labels (n,).
@@ -136,109 +123,54 @@ class Writer:
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise ValueError(f"label {wrong} is outside 0..{self._classes - 1}")
         while len(images):
-            if split not in self._open:
-                name = f"{split}-{len(self._shards[split]):04d}"
-                self._open[split] = _OpenShard(self._partial, name, self._image_shape)
-            shard = self._open[split]
-            count = self._rows - shard.samples
-            shard.append(images[:count], labels[:count].astype(np.uint8))
+            shard = self._open.setdefault(split, _Shard(self._rows, self._image_shape))
+            count = min(self._rows - shard.samples, len(images))
+            rows = slice(shard.samples, shard.samples + count)
+            shard.images[rows], shard.labels[rows] = images[:count], labels[:count]
+            shard.samples += count
             images, labels = images[count:], labels[count:]
             if shard.samples == self._rows:
                 self._close(split)
 
     def _close(self, split: Split) -> None:
-        if split in self._open:
-            self._shards[split].append(self._open.pop(split).finish())
+        shard, name = self._open.pop(split), f"{split}-{len(self._shards[split]):04d}"
+        entry: dict[str, Any] = {"samples": shard.samples}
+        for kind, rows in (("images", shard.images), ("labels", shard.labels)):
+            path = self._partial / f"{name}.{kind}.npy"
+            with path.open("wb") as file:
+                np.save(file, rows[: shard.samples], allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+            size = path.stat().st_size
+            entry[kind] = {"file": path.name, "bytes": size, "sha256": manifests.sha256_of(path)}
+        self._shards[split].append(entry)
 
     def _finish(self) -> None:
-        for split in self._shards:
+        for split in list(self._open):
             self._close(split)
         if not self._shards["train"]:
             raise DataError(f"{self._folder}: no training samples")
         digest = hashlib.sha256(json.dumps(self._record["image_shape"]).encode())
         outputs = []
-        for split, shards in self._shards.items():
+        for name, shards in self._shards.items():
             for shard in shards:
-                digest.update(
-                    f"{split} {shard['images']['sha256']} {shard['labels']['sha256']}\n".encode()
-                )
+                entries = shard["images"], shard["labels"]
                 outputs += [
-                    File(entry["file"], entry["bytes"], entry["sha256"])
-                    for entry in (shard["images"], shard["labels"])
+                    manifests.File(one["file"], one["bytes"], one["sha256"]) for one in entries
                 ]
-        manifest = Manifest(
+                digest.update(f"{name} {' '.join(one['sha256'] for one in entries)}\n".encode())
+        manifest = manifests.Manifest(
             kind="data",
             name=self._folder.as_posix(),
             rule=self._rule,
-            record={
-                **self._record,
-                "digest": digest.hexdigest(),
-                "train": self._shards["train"],
-                "test": self._shards["test"],
-            },
+            record={**self._record, "digest": digest.hexdigest(), **self._shards},
             inputs=tuple(self._sources),
-            code=code_state(*DATA_MODULES),
-            environment=environment(("numpy",)),
+            code=manifests.code_state(*DATA_MODULES),
+            environment=manifests.environment(("numpy",)),
             started=self._started,
             outputs=tuple(outputs),
-            finished=utc_now(),
+            finished=manifests.utc_now(),
         )
-        write_manifest(self._partial / MANIFEST, manifest)
+        manifests.write_manifest(self._partial / MANIFEST, manifest)
         # An older preparation is removed first: a folder is replaced only where it is empty.
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-class _OpenShard:
-    def __init__(self, folder: Path, name: str, image_shape: tuple[int, ...]) -> None:
-        self.samples = 0
-        self._images = _OpenArray(folder / f"{name}.images.npy", image_shape)
-        self._labels = _OpenArray(folder / f"{name}.labels.npy", ())
-
-    def append(self, images: Bytes, labels: Bytes) -> None:
-        self._images.append(images)
-        self._labels.append(labels)
-        self.samples += len(images)
-
-    def finish(self) -> dict[str, Any]:
-        return {
-            "samples": self.samples,
-            "images": self._images.finish(self.samples),
-            "labels": self._labels.finish(self.samples),
-        }
-
-    def close(self) -> None:
-        self._images.close()
-        self._labels.close()
-
-
-class _OpenArray:
-    """An .npy file that grows; its header is written again, with the number of rows, at the end."""
-
-    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
-        self._path, self._row_shape = path, row_shape
-        self._file = path.open("w+b")
-        self._start = self._header(2**40)
-
-    def append(self, rows: Bytes) -> None:
-        self._file.write(np.ascontiguousarray(rows).data)
-
-    def finish(self, rows: int) -> dict[str, Any]:
-        # numpy pads headers to 64 bytes and leaves room for the first number to grow.
-        if self._header(rows) != self._start:
-            raise RuntimeError(f"{self._path}: the header of an array changed its size")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.close()
-        size = self._path.stat().st_size
-        return {"file": self._path.name, "bytes": size, "sha256": sha256_of(self._path)}
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _header(self, rows: int) -> int:
-        self._file.seek(0)
-        npy.write_array_header_1_0(
-            self._file,
-            {"descr": "|u1", "fortran_order": False, "shape": (rows, *self._row_shape)},
-        )
-        return self._file.tell()

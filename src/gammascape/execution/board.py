@@ -101,11 +101,8 @@ class Board:
                 state.lanes, state.step, state.steps = event["lanes"], 0, event["steps"]
                 state.busy_since = now
             elif kind == "progress":
-                state.lanes, state.step, state.steps = (
-                    event["lanes"],
-                    event["step"],
-                    event["steps"],
-                )
+                state.lanes, state.step = event["lanes"], event["step"]
+                state.steps = event["steps"]
                 self.cell_steps += event["cell_steps"]
                 self._recent.append((now, event["cell_steps"]))
             elif kind in ("idle", "warning"):
@@ -128,21 +125,18 @@ class Board:
 
     def report(self) -> str:
         """What was trained, how long it took, and how much device time went into it, in one line."""
-        elapsed = time.monotonic() - (self.started or time.monotonic())
-        packs = sum(state.packs for state in self.devices.values())
+        now = time.monotonic()
+        elapsed = now - (self.started or now)
+        with self._guard:
+            packs = sum(state.packs for state in self.devices.values())
+            spent = sum(state.busy(now) for state in self.devices.values())
         few = len(self.devices) <= _FEW_DEVICES
         where = ", ".join(self.devices) if few else f"{len(self.devices)} devices or jobs"
         return (
             f"{self.done} of {self.expected} cells in {packs} packs on {where}: "
             f"{self.words() or 'none has ended'}; {duration(elapsed)}, "
-            f"{duration(self.device_seconds())} of device time"
+            f"{duration(spent)} of device time"
         )
-
-    def device_seconds(self) -> float:
-        """Seconds in which devices trained packs, summed over the devices."""
-        now = time.monotonic()
-        with self._guard:
-            return sum(state.busy(now) for state in self.devices.values())
 
 
 BOARD = Board()

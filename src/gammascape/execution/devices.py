@@ -13,11 +13,7 @@ _DEVICE_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[\w/-]+")
 
 
 def find_devices(kind: str, cores: int) -> list[Device]:
-    """One device for each GPU, or one for each core where there is no GPU.
-
-    Args:
-        kind: "auto", "cpu" or "cuda".
-        cores: how many worker processes may share the CPU.
+    """One device for each GPU, or one for each core where there is no GPU; `kind` is "auto", "cpu" or "cuda".
 
     Raises:
         ValueError: if "cuda" is asked for and no GPU is seen.

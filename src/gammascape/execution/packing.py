@@ -34,10 +34,7 @@ def group(tasks: Sequence[Task]) -> list[list[Task]]:
 
 
 def cut(
-    tasks: Sequence[Task],
-    lanes: int,
-    workers: int = 1,
-    places: Callable[[int], int] | None = None,
+    tasks: Sequence[Task], lanes: int, workers: int = 1, places: Callable[[int], int] | None = None
 ) -> list[list[Task]]:
     """Cut tasks into packs; arguments and errors as for `sizes`."""
     ends = itertools.accumulate(sizes(len(tasks), lanes, workers, places), initial=0)

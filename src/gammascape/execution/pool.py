@@ -18,7 +18,7 @@ from gammascape.execution.packing import cut, group
 from gammascape.execution.tasks import Task
 from gammascape.training.pack import graph_places
 
-WORKER = ("-m", "gammascape.training.worker")
+WORKER = ("-m", "gammascape.training.serve")
 _GRACE = 20.0
 """Seconds that a worker has to write its checkpoints when it is asked to stop."""
 _STARTS = 2
@@ -80,30 +80,32 @@ class Backlog:
         self._prepared: set[str] = set()
         self._closed = False
 
-    def add(self, tasks: Sequence[Task]) -> bool:
-        """More cells are ready; False if it is closed."""
+    def _accept(self, change: Callable[[], object]) -> bool:
         with self._changed:
-            waiting = [task for members in self._groups.values() for task in members]
             if not self._closed:
-                self._groups = {part[0].shared: part for part in group([*waiting, *tasks])}
+                change()
                 self._changed.notify_all()
             return not self._closed
+
+    def _regroup(self, tasks: Sequence[Task]) -> None:
+        self._groups = {part[0].shared: part for part in group([*self._waiting(), *tasks])}
+
+    def _waiting(self) -> list[Task]:
+        return [task for members in self._groups.values() for task in members]
+
+    # Each of the next three returns False where the backlog is closed.
+    def add(self, tasks: Sequence[Task]) -> bool:
+        """More cells are ready."""
+        return self._accept(lambda: self._regroup(tasks))
 
     def again(self, tasks: list[Task], crashes: int) -> bool:
-        """Try this pack again, before all others; False if it is closed."""
-        with self._changed:
-            if tasks and not self._closed:
-                self._packs.insert(0, _Pack(tasks, crashes))
-                self._changed.notify_all()
-            return not self._closed
+        """Try this pack again, before all others."""
+        packs = [_Pack(tasks, crashes)] if tasks else []
+        return self._accept(lambda: self._packs.__setitem__(slice(0, 0), packs))
 
     def later(self, task: Task) -> bool:
-        """Try this cell, which another process trains, when nothing else is left; False if it is closed."""
-        with self._changed:
-            if not self._closed:
-                self._later.append(task)
-                self._changed.notify_all()
-            return not self._closed
+        """Try this cell, which another process trains, when nothing else is left."""
+        return self._accept(lambda: self._later.append(task))
 
     def prepared(self, task: Task) -> None:
         """The model and the data of cells like this one could be made."""
@@ -113,8 +115,7 @@ class Backlog:
     def give_up(self, task: Task) -> list[Task] | None:
         """Count a crash while the model and the data of a task were made.
 
-        Returns:
-            None if it may succeed yet, else the cells like it that wait; they are taken out.
+        Take out and return the cells like it that wait; None if it may succeed yet.
         """
         with self._changed:
             self._crashes[task.shared] += 1
@@ -127,11 +128,7 @@ class Backlog:
             return [*left, *(member for pack in alike for member in pack.tasks)]
 
     def take(self, ask: Callable[[Task], int]) -> _Pack | None:
-        """The next pack, waiting for one; None when the backlog is closed.
-
-        Args:
-            ask: finds the number of lanes for packs of cells like this one.
-        """
+        """The next pack, waiting for one; None when the backlog is closed. `ask` finds the lanes for a cell."""
         while True:
             with self._changed:
                 while not (self._closed or self._packs or self._groups or self._later):
@@ -139,7 +136,7 @@ class Backlog:
                 if self._closed:
                     return None
                 if not (self._packs or self._groups):
-                    self._groups = {part[0].shared: part for part in group(self._later)}
+                    self._regroup(self._later)
                     self._later = []
                 if self._packs:
                     return self._packs.pop(0)
@@ -173,8 +170,8 @@ class Backlog:
         """Hand out nothing more; returns the cells that were waiting."""
         with self._changed:
             self._closed = True
-            left = [task for members in self._groups.values() for task in members]
-            left += [task for pack in self._packs for task in pack.tasks] + self._later
+            packed = [task for pack in self._packs for task in pack.tasks]
+            left = [*self._waiting(), *packed, *self._later]
             self._groups, self._packs, self._later = {}, [], []
             self._changed.notify_all()
             return left
@@ -191,8 +188,7 @@ class Pool:
         checkpoint_seconds: float,
         lanes: int | None = None,
     ) -> None:
-        on_gpus = any(device.kind == "cuda" for device in devices)
-        self.backlog = Backlog(len(devices), lanes, on_gpus=on_gpus)
+        self.backlog = Backlog(len(devices), lanes, on_gpus=any(d.kind == "cuda" for d in devices))
         self._listener = listener
         self._scratch = scratch
         self._interval = checkpoint_seconds
@@ -376,14 +372,13 @@ def write_failure(task: Task, words: str) -> None:
         Path(task.output).rmdir()
 
 
+@dataclass(eq=False)
 class _WorkerEnded(Exception):
     """A worker has ended, or cannot be used any more."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self.words = words
-        self.started = False
-        self.preparing: Task | None = None
+    words: str
+    started: bool = False
+    preparing: Task | None = None
 
 
 class _Process:
@@ -397,13 +392,11 @@ class _Process:
         self.preparing: Task | None = None
         """A task whose model and data the worker makes at the moment."""
         self._prepared = prepared
+        options = ["--device", device.kind, "--checkpoint-seconds", str(seconds)]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as errors:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, *WORKER, "--serve"),
-                    *("--device", device.kind, "--checkpoint-seconds", str(seconds)),
-                ],
+                [sys.executable, *WORKER, "--serve", *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -412,24 +405,25 @@ class _Process:
                 # Ctrl-C reaches all processes of a terminal: Snakemake alone decides when the workers stop.
                 start_new_session=True,
             )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._requests, self._events = self.process.stdin, self.process.stdout
 
     def send(self, what: str, tasks: Sequence[Task]) -> None:
         """Ask for something, once the worker is ready."""
-        assert self.process.stdin is not None
         while not self.ready:
             self.ready = self.receive()["event"] == "ready"
         self.preparing = tasks[0]
         request = {"do": what, "tasks": [task.as_json() for task in tasks]}
         try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
         except BrokenPipeError:
             raise self._ended() from None
 
     def receive(self) -> dict[str, Any]:
         """The next event."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self._events.readline()
         if not line.endswith("\n"):
             raise self._ended()
         event: dict[str, Any] = json.loads(line)
@@ -447,16 +441,14 @@ class _Process:
 
     def finish(self) -> None:
         """Close the pipes: the worker ends when it has no more requests."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
         with contextlib.suppress(OSError):
-            self.process.stdin.close()
+            self._requests.close()
         try:
             self.process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.process.stdout.close()
+        self._events.close()
 
     def tidy(self) -> None:
         """Remove the log of a worker that had nothing to say."""

@@ -1,10 +1,10 @@
 """A training job as the workers see it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from gammascape.study import Cell
 
@@ -52,26 +52,7 @@ class Task:
 
     def as_json(self) -> dict[str, Any]:
         """Plain builtins; the full record is in it, so that a reader needs no parser of cells."""
-        return {
-            "cell": self.cell,
-            "identity": self.parsed.identity,
-            "record": self.record,
-            "data": self.data,
-            "output": self.output,
-            "log": self.log,
-            "sources": list(self.sources),
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The task that `as_json` wrote."""
-        return cls(
-            content["cell"],
-            content["data"],
-            content["output"],
-            content["log"],
-            tuple(content["sources"]),
-        )
+        return {**asdict(self), "identity": self.parsed.identity, "record": self.record}
 
 
 def split_inputs(files: Iterable[str]) -> tuple[str | None, tuple[str, ...]]:

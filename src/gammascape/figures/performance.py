@@ -1,30 +1,19 @@
-"""What each gamma reaches at its best eta, what it costs, and what tuning gamma gains over gamma = 1."""
+"""Performance and cost of each gamma at its best eta, and the gain of tuning gamma over gamma = 1."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import (
-    ROW_LIMIT,
-    count_of,
-    extent,
-    seed_count,
-    series_names,
-    series_title,
-    study_line,
-    with_series,
-)
+from gammascape.figures.style import tables, theme
 
 WIDTH, HEIGHT, ROW_HEIGHT = 360, 290, 24
 _DODGE = 0.05
 """Decades of gamma by which intervals of two series stand beside each other, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Quantity:
+class _Quantity(NamedTuple):
     """What is on the vertical axis, and in which direction it is better."""
 
     measure: str
@@ -32,43 +21,24 @@ class _Quantity:
     axis: str
     best: str
     gain: str
-    nothing: float
+    nothing: float = 1.0
     """The gain of gamma = 1 over itself."""
-    log: bool
+    scale: float = 1.0
+    """Of values on the axis."""
 
     @property
-    def scale(self) -> float:
-        """Of values on the axis."""
-        return 100.0 if self.measure == "accuracy" else 1.0
+    def log(self) -> bool:
+        """Whether less is better, in ratios."""
+        return self.measure != "accuracy"
 
 
-_ACCURACY = _Quantity(
-    "accuracy",
-    "test accuracy",
-    "best test accuracy (%)",
-    "is most accurate",
-    "gain in accuracy over γ = 1 (points)",
-    0.0,
-    False,
-)
-_LOSS = _Quantity(
-    "test_loss",
-    "test loss",
-    "lowest test loss",
-    "reaches its lowest test loss",
-    "test loss at γ = 1 over the lowest (ratio)",
-    1.0,
-    True,
-)
-_STEPS = _Quantity(
-    "steps",
-    "number of steps",
-    "",
-    "is fastest",
-    "steps at γ = 1 over the fewest (ratio)",
-    1.0,
-    True,
-)
+# fmt: off
+_ACCURACY = _Quantity("accuracy", "test accuracy", "best test accuracy (%)", "is most accurate",
+                      "gain in accuracy over γ = 1 (points)", 0.0, 100.0)
+_LOSS = _Quantity("test_loss", "test loss", "lowest test loss", "reaches its lowest test loss",
+                  "test loss at γ = 1 over the lowest (ratio)")
+_STEPS = _Quantity("steps", "number of steps", "", "is fastest", "steps at γ = 1 over the fewest (ratio)")
+# fmt: on
 
 
 def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) -> ChartType:
@@ -78,20 +48,17 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     Steps are those to the lowest training loss that is reached at half of the points (slice, gamma) or more.
     """
     last = pl.col("budget") == pl.col("steps")
-    scores, pooled, gain = (with_series(table) for table in (scores, pooled, gain))
+    scores, pooled, gain = (tables.with_series(table) for table in (scores, pooled, gain))
     quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS
     best = pooled.filter(last, pl.col("measure") == quantity.measure, pl.col("value").is_not_null())
     used = pooled.filter(pl.col("slice").is_in(best["slice"].unique().to_list()))
     if best.is_empty():
-        return theme.nothing(
-            figure="performance",
-            title=f"No cell has a {quantity.name}",
-            counts="0 cells",
-            caption=_caption(quantity, None),
+        return theme.Figure("performance", _caption(quantity, None)).nothing(
+            f"No cell has a {quantity.name}", "0 cells"
         )
-    names = series_names(best)
+    names = tables.series_names(best)
     seeds = scores.filter(last, pl.col("measure") == quantity.measure)
-    legend = alt.Legend(title=series_title(used), symbolOpacity=1)
+    legend = alt.Legend(title=tables.series_title(used), symbolOpacity=1)
     above = [_against_gamma(best, seeds, quantity, names, legend)]
     below = _gains(gain.filter(last, pl.col("measure") == quantity.measure), quantity, names)
     target = _target(used)
@@ -106,17 +73,15 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
         columns.append([steps, *_gains(ratios, _STEPS, names)])
     stacked = [alt.vconcat(*panels, spacing=18) for panels in columns]
     cells = best.select(pl.col("cells").sum()).item()
-    return theme.finish(
+    return theme.Figure("performance", _caption(quantity, target)).finish(
         alt.hconcat(*stacked, spacing=24),
-        figure="performance",
-        title=_title(best, gain.filter(last), quantity, series_title(used)),
-        subtitle=[
-            f"{count_of(cells, 'cell')}, {count_of(seed_count(seeds), 'seed')} at most, "
-            f"{count_of(len(names), 'slice')}"
+        _title(best, gain.filter(last), quantity, tables.series_title(used)),
+        [
+            f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(seeds), 'seed')} at most, "
+            f"{tables.count_of(len(names), 'slice')}"
             f" · lines: mean over seeds, bars: {100 * best['confidence'][0]:g} % intervals",
-            study_line(used),
+            tables.study_line(used),
         ],
-        caption=_caption(quantity, target),
         width=100,
     )
 
@@ -125,7 +90,7 @@ def _target(pooled: pl.DataFrame) -> float | None:
     steps = pooled.filter(pl.col("measure") == "steps")
     shares = steps.group_by("target").agg(pl.col("value").is_not_null().mean().alias("share"))
     often = shares.filter(pl.col("share") >= 0.5)["target"]
-    return None if often.is_empty() else extent(often)[0]
+    return None if often.is_empty() else tables.extent(often)[0]
 
 
 def _against_gamma(
@@ -136,23 +101,20 @@ def _against_gamma(
     legend: alt.Legend | None,
     title: str = "",
 ) -> ChartType:
-    gammas = extent(mean["gamma_log10"])
-    xs = [gammas[0] - 0.3, gammas[1] + 0.3]
-    x = alt.X("gamma_log10:Q").scale(domain=xs, nice=False, zero=False)
-    x = x.axis(theme.decades_axis("feature learning strength γ (dimensionless)", xs))
+    xs = tables.around(mean["gamma_log10"], 0.3)
+    x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     every = mean["value"] if seeds is None else pl.concat([mean["value"], seeds["value"]])
-    low, high = (quantity.scale * end for end in extent(every.drop_nulls()))
+    low, high = (quantity.scale * end for end in tables.extent(every.drop_nulls()))
     if quantity.log:
         domain = [0.8 * low, 1.25 * high]
     else:
         pad = 0.05 * (high - low) or 1.0
         domain = [low - pad, high + pad]
-    y = alt.Y("value:Q", title=title or quantity.axis).scale(domain=domain, nice=False, zero=False)
+    y = theme.spanning(alt.Y("value:Q", title=title or quantity.axis), domain)
     if quantity.log:
         y = y.scale(type="log", domain=domain, nice=False)
         y = y.axis(values=theme.round_values(*domain), format="~g")
-    step = min(_DODGE, 0.3 / len(names))
-    shift = {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
+    shift = theme.side_by_side(names, min(_DODGE, 0.3 / len(names)))
     rows = mean.select(
         "series",
         "gamma_log10",
@@ -189,7 +151,7 @@ def _against_gamma(
             "seed",
         )
         points = points.sort("series", "gamma_log10", "seed")
-        points = points if points.height + rows.height <= ROW_LIMIT else points.clear()
+        points = points if points.height + rows.height <= tables.ROW_LIMIT else points.clear()
     symbols = alt.Chart(points).encode(
         x=x,
         y=y,
@@ -254,7 +216,7 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
     """At which gamma the slices are best, and what that gains over gamma = 1."""
     descending = not quantity.log
     tops = best.sort("value", descending=descending).group_by("series", maintain_order=True).first()
-    low, high = extent(tops["gamma_log10"])
+    low, high = tables.extent(tops["gamma_log10"])
     where = f"at γ = {theme.power_of_ten(low)}"
     if high > low:
         where = f"at γ between {theme.power_of_ten(low)} and {theme.power_of_ten(high)}"
@@ -265,7 +227,7 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
     known = gain.filter(pl.col("measure") == quantity.measure, pl.col("gain").is_not_null())
     if quantity.log or known.is_empty() or best["gamma_log10"].n_unique() < 2:
         return title
-    least, most = (f"{end:.1f}" for end in extent(known["gain"]))
+    least, most = (f"{end:.1f}" for end in tables.extent(known["gain"]))
     by = least if least == most else f"{least} to {most}"
     title = f"{title}, by {by} points over γ = 1"
     lows = known["gain_low"]

@@ -1,4 +1,4 @@
-"""How generated digits compare with those of MNIST's test set: looks, legibility, newness."""
+"""Generated digits beside those of MNIST's test set: looks, legibility, newness."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +7,20 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures import theme
-from gammascape.figures.tables import count_of
+from gammascape.figures.style import theme
+from gammascape.figures.style.tables import count_of
 
 WIDTH, HEIGHT = 370, 240
 _PICTURE = (420, 126)
 _TEST, _SAMPLES = "MNIST test set", "generated"
 _NAMES = (_TEST, _SAMPLES)
 _SUBJECTS = {"diffusion": "digits of the diffusion model", "deform": "deformed digits"}
-_CAPTION = (
+_FIGURE = theme.Figure(
+    "quality",
     "Top: the first digits of each class. Left: how many of each class a network reads as labelled that "
     "was trained on MNIST's training images. Right: cumulative shares of the distance to the nearest of "
     "these training images; a curve to the left of that of the test set means digits that are copied, "
-    "one to the right digits that are unlike any."
+    "one to the right digits that are unlike any.",
 )
 
 
@@ -35,17 +36,15 @@ def quality(measures: Mapping[str, Any], kind: str) -> ChartType:
     subject = _SUBJECTS.get(kind, "generated digits")
     legible, real = f"{accuracy['samples']:.1%}", f"{accuracy['test']:.1%}"
     images = count_of(measures["samples"], "generated image")
-    return theme.finish(
+    return _FIGURE.finish(
         alt.vconcat(pictures, measured, spacing=24),
-        figure="quality",
-        title=f"{legible} of the {subject} are read as labelled, {real} of MNIST's",
-        subtitle=[
+        f"{legible} of the {subject} are read as labelled, {real} of MNIST's",
+        [
             f"{images} · distances of {nearest['subset']:,} of them and of "
             f"{nearest['test_subset']:,} test images",
             f"{nearest['close_share']:.1%} of these are closer to a training image than 99 % of the "
             "test images are",
         ],
-        caption=_CAPTION,
         width=100,
     )
 

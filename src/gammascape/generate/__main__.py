@@ -7,8 +7,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 import torch
@@ -16,17 +18,22 @@ from torch import Tensor
 
 from gammascape.command import as_command
 from gammascape.generate import GenerateError
-from gammascape.generate.deform import Strengths, deform
+from gammascape.generate.deform import deform
 from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_model
 from gammascape.generate.numbers import CLASSES, balanced_labels
 from gammascape.generate.quality import picture, quality, train_classifier
 from gammascape.layout import whole
+from gammascape.study.keys.generators import DeformSpec, DiffusionSpec
+from gammascape.study.reading.fields import Record
 from gammascape.terminal import complain
 from gammascape.training.device import take_gpu
 
 _REPORT_SECONDS = 10.0
 _SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
 _SAMPLES_A_REPORT = 5_000
+_TRAINING = ("features", "steps", "batch_size", "learning_rate", "seed", "precision")
+_SAMPLING = ("chunks", "size", "seed", "method", "sampling_steps", "guidance", "precision")
+_STRENGTHS = ("rotation", "scale", "shift", "elastic")
 
 
 @as_command
@@ -62,16 +69,11 @@ def _train(chosen: argparse.Namespace) -> None:
     network, _ = train_ddpm(
         images,
         labels,
-        features=chosen.features,
-        steps=chosen.steps,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
+        **{name: getattr(chosen, name) for name in _TRAINING},
         drop=chosen.drop,
-        seed=chosen.seed,
         device=_device(chosen.device),
         checkpoint=checkpoint,
         seconds=chosen.checkpoint_seconds,
-        precision=chosen.precision,
         report=report,
     )
     write_model(chosen.output, network)
@@ -85,47 +87,48 @@ def _chunk(chosen: argparse.Namespace) -> None:
         )
     device = _device(chosen.device, chosen.number)
     network = read_model(chosen.model, device)
-    numbers = _numbers(chosen)
-    labels = balanced_labels(numbers)
-    parts = []
-    started = time.monotonic()
-    print(f"chunk {chosen.number} on {device}", flush=True)
+    options = {name: getattr(chosen, name) for name in ("batch_size", *_SAMPLING[2:])}
+
+    def make(numbers: Tensor) -> tuple[Tensor, Tensor]:
+        labels = balanced_labels(numbers)
+        return sample(network, labels, numbers=numbers, device=device, **options), labels
+
     # Whole batches between two reports.
-    a_report = max(1, _SAMPLES_A_REPORT // chosen.batch_size) * chosen.batch_size
-    for part in torch.split(numbers, a_report):
-        parts.append(
-            sample(
-                network,
-                balanced_labels(part),
-                numbers=part,
-                seed=chosen.seed,
-                guidance=chosen.guidance,
-                method=chosen.method,
-                sampling_steps=chosen.sampling_steps,
-                device=device,
-                batch_size=chosen.batch_size,
-                precision=chosen.precision,
-            )
-        )
-        done = sum(map(len, parts))
-        print(f"{done} of {chosen.size} images, {time.monotonic() - started:.0f} s", flush=True)
-    _write_chunk(chosen.output, torch.cat(parts), labels)
+    _make_chunk(
+        chosen, device, make, max(1, _SAMPLES_A_REPORT // chosen.batch_size) * chosen.batch_size
+    )
 
 
 def _deform(chosen: argparse.Namespace) -> None:
     images, labels = _mnist(chosen.source, "train")
     device = _device(chosen.device, chosen.number)
-    strengths = Strengths(chosen.rotation, chosen.scale, chosen.shift, chosen.elastic)
+    strengths = DeformSpec(kind="deform", **{name: getattr(chosen, name) for name in _STRENGTHS})
     images = images.to(device)
-    started = time.monotonic()
+
+    def make(numbers: Tensor) -> tuple[Tensor, Tensor]:
+        warped, base = deform(images, numbers.to(device), chosen.seed, strengths)
+        return warped.cpu(), labels[base.cpu()]
+
+    _make_chunk(chosen, device, make)
+
+
+def _make_chunk(
+    chosen: argparse.Namespace,
+    device: torch.device,
+    make: Callable[[Tensor], tuple[Tensor, Tensor]],
+    piece: int = _SAMPLES_A_REPORT,
+) -> None:
+    """Make a chunk piece by piece; `make` gives the images and labels of samples by their numbers."""
+    first, started = chosen.number * chosen.size, time.monotonic()
     print(f"chunk {chosen.number} on {device}", flush=True)
-    made, bases = [], []
-    for part in torch.split(_numbers(chosen), _SAMPLES_A_REPORT):
-        warped, base = deform(images, part.to(device), chosen.seed, strengths)
-        made.append(warped.cpu())
-        bases.append(base.cpu())
-        print(f"{sum(map(len, made))} of {chosen.size} images, {time.monotonic() - started:.0f} s")
-    _write_chunk(chosen.output, torch.cat(made), labels[torch.cat(bases)])
+    made = []
+    for numbers in torch.split(torch.arange(first, first + chosen.size), piece):
+        made.append(make(numbers))
+        done = sum(len(labels) for _, labels in made)
+        print(f"{done} of {chosen.size} images, {time.monotonic() - started:.0f} s", flush=True)
+    images, labels = map(torch.cat, zip(*made, strict=True))
+    with whole(chosen.output) as beside, beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, images=images[:, None].numpy(), labels=labels.numpy())
 
 
 def _quality(chosen: argparse.Namespace) -> None:
@@ -158,8 +161,8 @@ def _quality(chosen: argparse.Namespace) -> None:
         f"read as labelled: {accuracy['samples']:.4f} of samples, {accuracy['test']:.4f} of test images; "
         f"closer to a training image than 99 % of test images: {nearest['close_share']:.4f}"
     )
-    with whole(chosen.output) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n")
+    with whole(chosen.output) as beside:
+        beside.write_text(json.dumps(found, indent=1) + "\n")
 
 
 _COMMANDS = {"train": _train, "chunk": _chunk, "quality": _quality, "deform": _deform}
@@ -172,28 +175,18 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a diffusion model on MNIST")
     train.add_argument("--source", type=Path, required=True, help=_SOURCE)
     train.add_argument("--output", type=Path, required=True, help="model file to make")
-    train.add_argument("--features", type=int, default=128, help="channels at full resolution")
-    train.add_argument("--steps", type=_positive, default=9400, help="40 passes in batches of 256")
-    train.add_argument("--batch-size", type=_positive, default=256)
-    train.add_argument("--learning-rate", type=float, default=1e-4)
+    _add(train, DiffusionSpec, *_TRAINING)
     train.add_argument("--drop", type=float, default=0.1, help="how often the class is withheld")
     train.add_argument("--checkpoint-seconds", type=float, default=60.0)
 
     chunk = commands.add_parser("chunk", help="sample one chunk from a model")
     chunk.add_argument("--model", type=Path, required=True, help="file made by `train`")
-    chunk.add_argument("--chunks", type=_positive, default=10, help="how many there will be")
-    chunk.add_argument("--method", choices=("ddim", "ddpm"), default="ddim")
-    chunk.add_argument("--sampling-steps", type=_positive, help="default 25 (ddim) or 400 (ddpm)")
-    chunk.add_argument("--guidance", type=float, default=0.5)
+    _add(chunk, DiffusionSpec, *_SAMPLING)
     chunk.add_argument("--batch-size", type=_positive, default=1000)
 
     warp = commands.add_parser("deform", help="make one chunk of deformed training images")
     warp.add_argument("--source", type=Path, required=True, help=_SOURCE)
-    strengths = Strengths()
-    warp.add_argument("--rotation", type=float, default=strengths.rotation, help="degrees")
-    warp.add_argument("--scale", type=float, default=strengths.scale, help="relative")
-    warp.add_argument("--shift", type=float, default=strengths.shift, help="pixels")
-    warp.add_argument("--elastic", type=float, default=strengths.elastic, help="pixels")
+    _add(warp, DeformSpec, "size", "seed", *_STRENGTHS)
 
     judge = commands.add_parser("quality", help="measure chunks against real digits")
     judge.add_argument("--chunks", type=Path, nargs="+", required=True, help="files of chunks")
@@ -201,29 +194,38 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--output", type=Path, required=True, help="JSON file to make")
     judge.add_argument("--passes", type=_positive, default=2, help="of the classifier's training")
     judge.add_argument("--subset", type=_positive, default=2000, help="images for distances")
+    judge.add_argument("--seed", type=int, default=0)
 
     for command in (chunk, warp):
         command.add_argument("--number", type=_natural, required=True, help="which chunk, from 0")
-        command.add_argument("--size", type=_positive, default=100_000, help="images in a chunk")
         command.add_argument("--output", type=Path, required=True, help="npz file to make")
-    for command in (train, chunk):
-        command.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     for command in (train, chunk, warp, judge):
-        command.add_argument("--seed", type=int, default=0)
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser
 
 
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not an integer of 0 or more")
+def _add(parser: argparse.ArgumentParser, spec: type[Record], *names: str) -> None:
+    """Add options as the keys of a study have them: defaults, choices and meaning."""
+    for name in names:
+        field = spec.model_fields[name]
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
+        number = float if field.annotation is float else int if name == "seed" else _positive
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=str if choices else number,
+            choices=choices,
+            default=field.default,
+            help=field.description,
+        )
+
+
+def _natural(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is not an integer of {least} or more")
     return int(text)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not an integer of 1 or more")
-    return int(text)
+_positive = partial(_natural, least=1)
 
 
 def _device(name: str, number: int = 0) -> torch.device:
@@ -233,11 +235,6 @@ def _device(name: str, number: int = 0) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise GenerateError("--device cuda: no CUDA device here; write --device cpu")
     return torch.device("cpu") if name == "cpu" else take_gpu(number % torch.cuda.device_count())
-
-
-def _numbers(chosen: argparse.Namespace) -> Tensor:
-    first = chosen.number * chosen.size
-    return torch.arange(first, first + chosen.size)
 
 
 def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
@@ -263,11 +260,6 @@ def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
     if labels.max() >= CLASSES:
         raise GenerateError(f"--source {source}: label {int(labels.max())}, expected 0..9")
     return images, labels.to(torch.int64)
-
-
-def _write_chunk(path: Path, images: Tensor, labels: Tensor) -> None:
-    with whole(path) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, images=images[:, None].numpy(), labels=labels.numpy())
 
 
 def _read_chunk(path: Path) -> tuple[Tensor, Tensor]:

@@ -7,14 +7,14 @@ its stored fields; nor is the order of base images the same.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, normal, uniform
 from gammascape.generate.numbers import Purpose, cycled
+from gammascape.rng import make_key, normal, uniform
+from gammascape.study.keys.generators import DeformSpec
 
 SIDE = 28
 _KNOTS = 5
@@ -22,25 +22,11 @@ _ROWS = 5000
 """Images in work at once: some 100 MB of grids and fields."""
 
 
-@dataclass(frozen=True)
-class Strengths:
-    """How far an image is deformed; all zero leaves it as it is."""
-
-    rotation: float = 10.0
-    """Largest angle, in degrees; uniform, both ways."""
-    scale: float = 0.1
-    """Largest relative change of size; uniform, both ways."""
-    shift: float = 1.0
-    """Largest shift along each axis, in pixels; uniform, both ways."""
-    elastic: float = 1.0
-    """Standard deviation of the displacement at the knots of the smooth field, in pixels."""
-
-
-_DEFAULT = Strengths()
+_DEFAULT = DeformSpec(kind="deform")
 
 
 def deform(
-    images: Tensor, numbers: Tensor, seed: int, strengths: Strengths = _DEFAULT
+    images: Tensor, numbers: Tensor, seed: int, strengths: DeformSpec = _DEFAULT
 ) -> tuple[Tensor, Tensor]:
     """Samples `numbers` (n,) made from `images` uint8 (N, 28, 28): uint8 (n, 28, 28), and their base indices (n,).
 
@@ -61,7 +47,7 @@ def deform(
     return torch.cat(parts), base
 
 
-def _warped(images: Tensor, index: Tensor, seed: int, strengths: Strengths) -> Tensor:
+def _warped(images: Tensor, index: Tensor, seed: int, strengths: DeformSpec) -> Tensor:
     grid = _grid(index, seed, strengths)
     # Cubic resampling keeps strokes as sharp as they were; linear would blur each of them by its own shift.
     moved = F.grid_sample(
@@ -70,7 +56,7 @@ def _warped(images: Tensor, index: Tensor, seed: int, strengths: Strengths) -> T
     return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
 
 
-def _grid(index: Tensor, seed: int, strengths: Strengths) -> Tensor:
+def _grid(index: Tensor, seed: int, strengths: DeformSpec) -> Tensor:
     """Where each pixel is taken from, (n, 28, 28, 2), in the units of grid_sample: half image widths."""
     to_grid = 2.0 / SIDE
     draw = 2.0 * uniform(make_key(seed, Purpose.GEOMETRY), index, 4) - 1.0

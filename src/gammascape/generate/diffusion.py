@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, normal, uniform
 from gammascape.generate import GenerateError
 from gammascape.generate.numbers import Purpose, cycled
 from gammascape.generate.unet import NO_CLASS, Predictor, UNet
 from gammascape.layout import whole
+from gammascape.rng import make_key, normal, uniform
 
 TIMES = 400
 BETAS = (1e-4, 0.02)
@@ -261,9 +261,7 @@ def read_model(path: Path, device: torch.device) -> UNet:
         GenerateError: if the file is missing or is no such model.
     """
     if not path.is_file():
-        raise GenerateError(
-            f"{path}: no such model; `python -m gammascape.generate train` makes it"
-        )
+        raise GenerateError(f"{path}: no such model; the command `train` makes it")
     content = _read(path, "a model", device)
     if "settings" in content:
         raise GenerateError(f"{path}: a checkpoint of a training, not a model; finish the training")

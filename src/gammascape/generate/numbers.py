@@ -1,30 +1,20 @@
-"""What follows from the number of a sample alone: its label, its place in a pass, its stream of random numbers."""
+"""Functions of the number of a sample alone: its label, its place in a pass, its stream of random numbers."""
 
 from enum import IntEnum
 
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key
 from gammascape.data.stream import shuffled
+from gammascape.rng import make_key
 
 CLASSES = 10
 
 
-class Purpose(IntEnum):
-    """Second part of every random key; apart from the purposes of the training streams, which count from 0."""
-
-    BASE = 1000
-    GEOMETRY = 1001
-    ELASTIC = 1002
-    WEIGHTS = 1003
-    BATCH = 1004
-    TIME = 1005
-    NOISE = 1006
-    DROP = 1007
-    START = 1008
-    STEP = 1009
-    SUBSET = 1010
+Purpose = IntEnum(
+    "Purpose", "BASE GEOMETRY ELASTIC WEIGHTS BATCH TIME NOISE DROP START STEP SUBSET", start=1000
+)
+"""Second part of every random key; the purposes of the training streams count from 0."""
 
 
 def balanced_labels(numbers: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How good generated digits are: read by a classifier of real digits, and compared with the training images."""
+"""Quality of generated digits: by a classifier of real digits, and by distance to the training images."""
 
 import base64
 import io
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gammascape.data.random import make_key, permutation
 from gammascape.generate.numbers import CLASSES, Purpose, cycled
+from gammascape.rng import make_key, permutation
 
 _BATCH = 128
 _ROWS = 1000

@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from gammascape.data.random import make_key, normal_tensor, random_bits
 from gammascape.measure.networks import (
     Networks,
     flat_size,
@@ -14,6 +13,7 @@ from gammascape.measure.networks import (
     twice_differentiable,
     unflatten,
 )
+from gammascape.rng import make_key, normal_tensor, random_bits
 
 LANCZOS_STEPS = 24
 """Products of one largest eigenvalue: its relative error is below a thousandth for MLPs, at any gamma and time."""
@@ -103,13 +103,8 @@ def largest_eigenvalue(product: Product, start: Tensor, steps: int) -> Tensor:
     All vectors are kept and every new one is made orthogonal to them twice, so that no eigenvalue is found twice
     and none is lost. Power iteration finds the eigenvalue of largest size, which is negative at a saddle.
 
-    Args:
-        product: the matrix times a vector.
-        start: (K, n), not zero.
-        steps: number of products.
-
-    Returns:
-        (K,) float64; NaN for a lane with a product that is not finite.
+    `start` (K, n) is not zero, and `steps` is the number of products. Returns (K,) float64; NaN for a lane with a
+    product that is not finite.
     """
     count, size = start.shape
     basis = start.new_zeros((count, steps + 1, size))

@@ -10,6 +10,7 @@ def gram(features: Tensor) -> Tensor:
     """Gram matrices of centred features at a mean diagonal of 1, float64: (K, P, n) -> (K, P, P).
 
     Similarity does not change under translation and scaling, so both are taken out before they can cost digits.
+    NaN where features are not finite or all probes have the same features.
     """
     centred = features.flatten(2).double()
     centred = centred - centred.mean(1, keepdim=True)
@@ -20,7 +21,7 @@ def gram(features: Tensor) -> Tensor:
 def debiased_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Debiased linear CKA of two kernels, (K, P, P) each -> (K,); NaN where one has no variation.
 
-    The definition of `analysis.cka.debiased_cka`. With b the Gram matrix of the targets it is the centred
+    The definition of `tables.similarity.cka.debiased_cka`. With b the Gram matrix of the targets it is the centred
     kernel-target alignment of Cortes, Mohri, Rostamizadeh (JMLR 13, 2012), debiased: 0 on average for a kernel
     that knows nothing of the targets, 1 for one that is theirs.
     """

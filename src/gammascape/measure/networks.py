@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gammascape.models import Parameters
-from gammascape.models.centred import CentredForm, Reference
+from gammascape.models.centred import CentredForm
+from gammascape.models.model import Reference
 
 Losses = Callable[[Tensor, Tensor], Tensor]
 """(f (K, P, O), targets (P, O)) -> loss of each lane, a mean over the samples, (K,)."""
@@ -55,16 +56,7 @@ class Networks:
     def first(self, probes: int) -> "Networks":
         """The same networks on the first probes alone."""
         kept = tuple(value[:, :probes].flatten(1, 2) for value in self.by_probe())
-        return Networks(
-            self.form,
-            self.trained,
-            self.starts,
-            self.gammas,
-            kept,
-            self.x[:probes],
-            self.y[:probes],
-            self.losses,
-        )
+        return replace(self, reference=kept, x=self.x[:probes], y=self.y[:probes])
 
     def by_probe(self) -> Reference:
         """The reference with the probes as a dimension of their own, (K, P, places of one probe, ...)."""

@@ -8,25 +8,6 @@ from torch import Tensor
 from gammascape.models import Model, Parameters
 
 
-def centred_grams(features: Tensor) -> Tensor:
-    """Gram matrices of centred features, scaled to a mean diagonal of 1.
-
-    Linear CKA, debiased or not, does not change under translation and scaling of the features, so
-    both are taken out before rounding to float32 can cost digits.
-
-    Args:
-        features: (K, P, n).
-
-    Returns:
-        (K, P, P) float32; NaN where features are not finite or all probes have the same features.
-    """
-    centred = features.double()
-    centred = centred - centred.mean(1, keepdim=True)
-    grams = torch.bmm(centred, centred.transpose(1, 2))
-    scale = grams.diagonal(dim1=1, dim2=2).mean(1)
-    return (grams / scale[:, None, None]).float()
-
-
 def pack_triangle(gram: Tensor) -> Tensor:
     """The upper triangle with the diagonal, row by row: (P, P) -> (P (P + 1) / 2,)."""
     row, column = torch.triu_indices(*gram.shape, device=gram.device)
@@ -34,15 +15,9 @@ def pack_triangle(gram: Tensor) -> Tensor:
 
 
 def active_fraction(hidden: Mapping[str, Tensor]) -> Tensor:
-    """Smallest share, over hidden layers, of units whose output is not the same for all probes.
+    """Smallest share, over hidden layers (K, P, n), of units whose output differs between probes: (K,).
 
-    A ReLU unit that is off for every probe has died; a network with a layer of dead units is constant.
-
-    Args:
-        hidden: layer -> (K, P, n).
-
-    Returns:
-        (K,), 0 for a dead network.
+    A ReLU unit that is off for every probe has died; a network with a layer of dead units is constant (0).
     """
     shares = [(features != features[:, :1]).any(1).double().mean(1) for features in hidden.values()]
     return torch.stack(shares).amin(0)

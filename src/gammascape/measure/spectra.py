@@ -1,7 +1,5 @@
 """Singular values of weights and what follows from them."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -36,8 +34,3 @@ def effective_rank(values: Tensor) -> Tensor:
     """
     shares = values / values.sum(1, keepdim=True)
     return torch.exp(-torch.xlogy(shares, shares).sum(1))
-
-
-def effective_ranks(spectra: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`effective_rank` of each layer: name -> (K,)."""
-    return {name: effective_rank(values) for name, values in spectra.items()}

@@ -6,15 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from gammascape.models import cnn, factory, mlp, resnet, vit
-from gammascape.models.model import (
-    Descend,
-    Hidden,
-    Model,
-    Parameter,
-    Parameters,
-    initial_parameters,
-)
+from gammascape.models import cnn, mlp, resnet, vit
+from gammascape.models.model import Hidden, Model, Parameters, initial_parameters
+from gammascape.models.own import factory
 
 MODELS: dict[str, Callable[[dict[str, Any], tuple[int, ...], int], Model]] = {
     "mlp": mlp.build,
@@ -33,7 +27,7 @@ def build_model(
     """Build the model of a cell's record: `options` with its kind and all options.
 
     Equal arguments return the same object, so that what is compiled for a model is compiled once for each process.
-    `example` are some inputs (n, *input_shape), on which a network of the user's own is tried first.
+    `example` are some inputs `(n, *input_shape)`, on which a network of the user's own is tried first.
 
     Raises:
         UserCodeError: if a user's own network cannot be made or trained.
@@ -50,13 +44,4 @@ def build_model(
 _BUILT: dict[tuple[str, tuple[int, ...], int], Model] = {}
 
 
-__all__ = [
-    "MODELS",
-    "Descend",
-    "Hidden",
-    "Model",
-    "Parameter",
-    "Parameters",
-    "build_model",
-    "initial_parameters",
-]
+__all__ = ["MODELS", "Hidden", "Model", "Parameters", "build_model", "initial_parameters"]

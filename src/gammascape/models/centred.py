@@ -1,9 +1,11 @@
 """The numerator of f = (f~(w) - f~(w_0)) / gamma, and what is trained to move it.
 
-By subtraction the weights w are trained and two outputs are subtracted. `difference` has the form that trains
-w - w_0 and never subtracts what is nearly equal.
+f loses digits as gamma shrinks, for two reasons: f~ hardly moves, so that subtraction cancels, and a step of w is
+less than its last place. The difference form trains d = w - w_0 and carries the change of every activation through
+the network. It is the same function, and its gradient in d is that of f~ in w.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,12 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gammascape.models.model import Hidden, Model, Parameters
-
-Reference = tuple[Tensor, ...]
-"""What a form needs of the initial networks on a batch; the first dimension of each tensor is the network.
-
-The second runs over the samples, each of which may take several places of it one after another."""
+from gammascape.models.model import Descend, Hidden, Model, Numerator, Parameters, Reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +32,24 @@ class CentredForm:
     reference: Callable[[Parameters, Tensor], Reference]
     """(w_0 of S seeds, x (B, ...)) -> tensors (S, ...), without gradient."""
 
-    numerator: Callable[[Parameters, Parameters, Reference, Tensor, Hidden | None], Tensor]
+    numerator: Numerator
     """(d (K, ...), starts w_0 (K, ...), reference (K, ...), x (B, ...), hidden) -> f~(w) - f~(w_0), (K, B, O).
 
     `hidden` is filled with the hidden layers at w."""
 
-    descend: Callable[[Parameters, Parameters, Tensor, Hidden, Tensor], None] | None = None
-    """(d, starts, x, hidden, s (K, B, O)): subtract sum_bo s_bo df~_bo/dw from d in place, after `numerator` has
-    filled `hidden`. None: autograd differentiates `numerator`."""
+    descend: Descend | None
+    """Called after `numerator` has filled `hidden`. None: autograd differentiates `numerator`."""
+
+    least: int = 1
+    """Lanes that are computed at least."""
+
+    most: Callable[[Tensor], float] = lambda x: math.inf
+    """Inputs -> lanes that are computed at most in one call."""
 
 
 @cache
 def subtraction(model: Model) -> CentredForm:
-    """The weights are trained, and the outputs of two networks are subtracted."""
+    """The form that trains the weights and subtracts the outputs of two networks."""
 
     def reference(w0: Parameters, x: Tensor) -> Reference:
         with torch.no_grad():
@@ -58,13 +60,16 @@ def subtraction(model: Model) -> CentredForm:
     ) -> Tensor:
         return model.forward(weights, x, hidden) - kept[0]
 
-    by_hand = model.descend
-    if by_hand is None:
-        return CentredForm(model, False, reference, numerator)
+    return CentredForm(model, False, reference, numerator, model.descend)
 
-    def descend(
-        weights: Parameters, _: Parameters, x: Tensor, hidden: Hidden, signal: Tensor
-    ) -> None:
-        by_hand(weights, x, hidden, signal)
 
-    return CentredForm(model, False, reference, numerator, descend)
+@cache
+def difference_form(model: Model) -> CentredForm:
+    """The form that trains differences.
+
+    Raises:
+        KeyError: if the model has none.
+    """
+    if model.difference is None:
+        raise KeyError("this model has no difference form")
+    return CentredForm(model, True, *model.difference, model.descend)

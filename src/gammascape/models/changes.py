@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from gammascape.models import lanes
+from gammascape.models import layers
 
 NORM_EPS = 1e-5
 """What torch's normalizations add to the variance."""
@@ -33,7 +33,7 @@ def linear(
     Returns:
         (K, B, m).
     """
-    change = lanes.linear(h, dw, db, multiplier)
+    change = layers.linear(h, dw, db, multiplier)
     if dh is None:
         return change
     return torch.baddbmm(change, dh, w0.transpose(1, 2), alpha=multiplier)
@@ -51,10 +51,10 @@ def conv(
     padding: int,
 ) -> Tensor:
     """Change of a convolution, as `linear`; lanes side by side in the channels, (B, K*O, H', W')."""
-    change = lanes.conv(h, dw, db, multiplier, stride=stride, padding=padding)
+    change = layers.conv(h, dw, db, multiplier, stride=stride, padding=padding)
     if dh is None:
         return change
-    return change + lanes.conv(dh, w0, None, multiplier, stride=stride, padding=padding)
+    return change + layers.conv(dh, w0, None, multiplier, stride=stride, padding=padding)
 
 
 def relu(p: Tensor, dp: Tensor) -> tuple[Tensor, Tensor]:

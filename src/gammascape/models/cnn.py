@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gammascape.models import lanes
-from gammascape.models.model import Hidden, Model, Parameter, Parameters
+from gammascape.models import layers
+from gammascape.models.model import Model, weight_and_bias
+from gammascape.models.passes import Outputs, described
 
 
 def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Model:
@@ -19,39 +19,28 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
     channels, height, breadth = input_shape
     # Each block: the convolution takes 2 - 2 * padding pixels, average pooling halves.
     final = [((side - 2 + 2 * padding) // 2 - 2 + 2 * padding) // 2 for side in (height, breadth)]
-    flat = 2 * width * final[0] * final[1]
-    shapes = {
-        "conv1": (width, channels, 3, 3),
-        "conv2": (2 * width, width, 3, 3),
-        "linear": (8 * width, flat),
-        "readout": (outputs, 8 * width),
-    }
-    parameters = []
-    for name, shape in shapes.items():
-        parameters.append(Parameter(f"{name}.weight", shape, "normal"))
-        parameters.append(Parameter(f"{name}.bias", shape[:1], "zeros"))
 
-    def forward(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
-        count = p["conv1.weight"].shape[0]
-        h = x
-        for name, fan_in in (("conv1", channels), ("conv2", width)):
-            w, b = p[f"{name}.weight"], p[f"{name}.bias"]
-            h = torch.relu(lanes.conv(h, w, b, fan_in**-0.5, stride=1, padding=padding))
-            h = F.avg_pool2d(h, 2)
-            if hidden is not None:
-                hidden[name] = lanes.channels_to_lanes(h, count)
-        features = lanes.channels_to_lanes(h, count)
-        features = torch.relu(
-            lanes.linear(features, p["linear.weight"], p["linear.bias"], flat**-0.5)
-        )
-        if hidden is not None:
-            hidden["linear"] = features
-        return lanes.linear(features, p["readout.weight"], p["readout.bias"], 1.0 / (8 * width))
+    def network(run: Outputs, x: Tensor) -> Any:
+        h = run.read(x)
+        for name in ("conv1", "conv2"):
+            h = run.relu(run.conv(name, h, padding=padding))
+            h = run.linearly(lambda maps: F.avg_pool2d(maps, 2), h)
+            run.see(name, h)
+        h = run.linearly(lambda maps: layers.channels_to_lanes(maps, run.lanes), h)
+        h = run.relu(run.linear("linear", h))
+        run.see("linear", h)
+        return run.readout("readout", h)
 
-    return Model(
-        parameters=tuple(parameters),
-        forward=forward,
+    return described(
+        network,
+        parameters=(
+            *weight_and_bias("conv1", width, channels, 3, 3),
+            *weight_and_bias("conv2", 2 * width, width, 3, 3),
+            *weight_and_bias("linear", 8 * width, 2 * width * final[0] * final[1]),
+            *weight_and_bias("readout", outputs, 8 * width),
+        ),
         base_width=width,
         depth=4,
         hidden=("conv1", "conv2", "linear"),
+        compiles=True,
     )

@@ -11,11 +11,11 @@ exponent; it is measured.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from gammascape.models import lanes
-from gammascape.models.model import Hidden, Model, Parameter, Parameters
+from gammascape.models import layers
+from gammascape.models.model import Model, Parameter, gain_and_shift, weight_and_bias
+from gammascape.models.passes import Outputs, described
 
 CHANNELS_PER_GROUP = 4
 
@@ -26,60 +26,49 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
     Stage s has N * 2^s channels and halves the image from the second stage on. Convolutions have no
     bias, the readout has one.
     """
-    width, blocks, norm = options["width"], options["blocks"], options["norm"]
-    parameters: list[Parameter] = []
-
-    def add_conv(name: str, fan_in: int, size: int, kernel: int) -> None:
-        parameters.append(Parameter(f"{name}.weight", (size, fan_in, kernel, kernel), "normal"))
-        parameters.append(Parameter(f"{name}.gain", (size,), "ones"))
-        parameters.append(Parameter(f"{name}.shift", (size,), "zeros"))
-
-    add_conv("stem", input_shape[0], width, 3)
-    stages: list[tuple[str, int, int, int]] = []
+    width, norm = options["width"], options["norm"]
+    convs: dict[str, tuple[int, int, int, int]] = {}
+    """Name -> channels after and before, side of the kernel, stride."""
+    convs["stem"] = width, input_shape[0], 3, 1
+    blocks: list[str] = []
     channels = width
-    for stage, count in enumerate(blocks):
+    for stage, count in enumerate(options["blocks"]):
         size = width * 2**stage
         for block in range(count):
             stride = 2 if stage > 0 and block == 0 else 1
-            name = f"stage{stage + 1}.block{block + 1}"
-            stages.append((name, channels, size, stride))
-            add_conv(f"{name}.conv1", channels, size, 3)
-            add_conv(f"{name}.conv2", size, size, 3)
+            blocks.append(name := f"stage{stage + 1}.block{block + 1}")
+            convs[f"{name}.conv1"] = size, channels, 3, stride
+            convs[f"{name}.conv2"] = size, size, 3, 1
             if stride != 1 or channels != size:
-                add_conv(f"{name}.skip", channels, size, 1)
+                convs[f"{name}.skip"] = size, channels, 1, stride
             channels = size
-    parameters.append(Parameter("readout.weight", (outputs, channels), "normal"))
-    parameters.append(Parameter("readout.bias", (outputs,), "zeros"))
+    parameters: list[Parameter] = []
+    for name, (size, fan_in, kernel, _) in convs.items():
+        parameters.append(Parameter(f"{name}.weight", (size, fan_in, kernel, kernel), "normal"))
+        parameters += gain_and_shift(name, size)
 
-    def conv_norm(p: Parameters, name: str, h: Tensor, stride: int) -> Tensor:
-        w = p[f"{name}.weight"]
-        size, fan_in, kernel = w.shape[1], w.shape[2], w.shape[3]
-        h = lanes.conv(h, w, None, fan_in**-0.5, stride=stride, padding=kernel // 2)
-        groups = max(1, size // CHANNELS_PER_GROUP) if norm == "group" else 1
-        return lanes.channel_norm(h, p[f"{name}.gain"], p[f"{name}.shift"], groups)
+    def network(run: Outputs, x: Tensor) -> Any:
+        def conv_norm(name: str, h: Any) -> Any:
+            size, _, kernel, stride = convs[name]
+            groups = max(1, size // CHANNELS_PER_GROUP) if norm == "group" else 1
+            p = run.conv(name, h, stride=stride, padding=kernel // 2)
+            return run.channel_norm(name, p, groups)
 
-    def forward(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
-        count = p["stem.weight"].shape[0]
-        h = torch.relu(conv_norm(p, "stem", x, 1))
-        if hidden is not None:
-            hidden["stem"] = lanes.channels_to_lanes(h, count)
-        for name, fan_in, size, stride in stages:
-            change = torch.relu(conv_norm(p, f"{name}.conv1", h, stride))
-            change = conv_norm(p, f"{name}.conv2", change, 1)
-            if stride != 1 or fan_in != size:
-                h = conv_norm(p, f"{name}.skip", h, stride)
-            h = torch.relu(h + change)
-            if hidden is not None:
-                hidden[name] = lanes.channels_to_lanes(h, count)
-        pooled = h.mean((2, 3)).view(h.shape[0], count, channels).transpose(0, 1)
-        if hidden is not None:
-            hidden["pooled"] = pooled
-        return lanes.linear(pooled, p["readout.weight"], p["readout.bias"], 1.0 / channels)
+        h = run.relu(conv_norm("stem", run.read(x)))
+        run.see("stem", h)
+        for name in blocks:
+            p = conv_norm(f"{name}.conv2", run.relu(conv_norm(f"{name}.conv1", h)))
+            skip = f"{name}.skip"
+            h = run.relu(run.add(conv_norm(skip, h) if skip in convs else h, p))
+            run.see(name, h)
+        h = run.linearly(lambda maps: layers.apart(maps.mean((2, 3)), run.lanes), h)
+        run.see("pooled", h)
+        return run.readout("readout", h)
 
-    return Model(
-        parameters=tuple(parameters),
-        forward=forward,
+    return described(
+        network,
+        parameters=(*parameters, *weight_and_bias("readout", outputs, channels)),
         base_width=width,
         depth=None,
-        hidden=("stem", *(name for name, *_ in stages), "pooled"),
+        hidden=("stem", *blocks, "pooled"),
     )

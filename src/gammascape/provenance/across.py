@@ -1,36 +1,24 @@
 """What only shows when artifacts are compared: cells with each other, tables with the study as it is."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammascape.catalogue import Artifact, index_page, outputs_of, rules_of
-from gammascape.catalogue import everything as catalogue_of
-from gammascape.origin import Manifest
+from gammascape.manifests import Manifest
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import Chain, Link
+from gammascape.provenance.changes import differences
+from gammascape.provenance.compare import BACKEND
 from gammascape.provenance.findings import Finding, FindingKind
-from gammascape.workflow import Plan
+from gammascape.workflow.catalogue import Artifact, index_page, outputs_of, place_of
+from gammascape.workflow.catalogue import everything as catalogue_of
+from gammascape.workflow.plan import Plan
 
-_DEVICE_KEYS = (
-    "device",
-    "device_model",
-    "matmul_precision",
-    "threads",
-    "compiler",
-    "torch",
-    "numpy",
-    "python",
-    "cuda",
-    "steps",
-)
+_DEVICE_KEYS = (*BACKEND, "python", "cuda", "steps")
 _MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")
-_OF_THE_STUDY = ("combine", "regimes", "claims", "along_factor", "provenance", "index")
-"""Rules whose inputs, and not their cells alone, follow from what the study asks for."""
 _NAMED = 3
 """Inputs that are named in a finding."""
 
@@ -113,20 +101,20 @@ def _against_rules(
     link: Link, manifest: Manifest, plan: Plan | None, catalogue: Mapping[str, Artifact]
 ) -> Iterator[tuple[str, Finding]]:
     """Hold what a manifest says against what makes an artifact of its name, and against the study."""
-    place = rules_of(link.name)
+    place = place_of(link.name)
     if place is None:
         yield link.path, Finding("unknown origin", "no rule makes an artifact of this name")
         return
-    kind, rules = place
+    kind, entry = place
     outputs = {Path(path).name for path in outputs_of(kind, link.name)}
-    if manifest.kind != kind or manifest.rule not in rules:
+    if manifest.kind != kind or manifest.rule != entry.stage:
         text = f"its manifest says {manifest.kind} of rule {manifest.rule}, "
-        text += f"what stands here is a {kind} of {' or '.join(sorted(rules))}"
+        text += f"what stands here is a {kind} of {entry.stage}"
         yield link.path, Finding("misplaced", text)
     elif {file.path for file in manifest.outputs} != outputs:
         text = f"its manifest does not name its files, {', '.join(sorted(outputs))}"
         yield link.path, Finding("altered", text)
-    if not manifest.inputs and manifest.rule != "toy_cells":
+    if not manifest.inputs and "points" not in manifest.params:
         yield link.path, Finding("unknown origin", "its manifest says that it is made from nothing")
     if plan is not None:
         yield from _against_study(link, manifest, plan, catalogue)
@@ -152,10 +140,7 @@ def _against_study(
     if dict(item.wildcards) != wildcards:
         text = f"its manifest says {_listed(wildcards)}, its place {_listed(item.wildcards)}"
         yield link.path, Finding("misplaced", text)
-    if item.rule != manifest.rule:
-        yield link.path, Finding("study changed", f"{said} makes it by the rule {item.rule}")
-    # What a manifest holds has been JSON, which has no tuples.
-    for changed in _differences(params, json.loads(json.dumps(dict(item.params)))):
+    for changed in sorted(differences(params, item.params)):
         yield link.path, Finding("study changed", f"{said} has another value of {changed}")
     had, wanted = set(link.made_from), set(item.sources)
     for path in sorted(filter(_is_cell, had - wanted)):
@@ -165,10 +150,12 @@ def _against_study(
         else:
             yield link.path, Finding("study changed", f"{said} does not make it from {path}")
     lacking = wanted - had
-    if not item.chooses and (cells := sorted(_short(path) for path in filter(_is_cell, lacking))):
+    if not item.entry.chooses and (
+        cells := sorted(_short(path) for path in filter(_is_cell, lacking))
+    ):
         text = f"{said} has {len(cells):,} more cells for it, like {cells[0]}"
         yield link.path, Finding("study changed", text)
-    kind: FindingKind = "study changed" if item.rule in _OF_THE_STUDY else "altered"
+    kind: FindingKind = "study changed" if item.entry.follows_study else "altered"
     for words, paths in (("makes it from", lacking), ("does not make it from", had - wanted)):
         if others := sorted(path for path in paths if not _is_cell(path)):
             yield link.path, Finding(kind, f"{said} {words} {', '.join(others[:_NAMED])}")
@@ -186,11 +173,3 @@ def _is_cell(path: str) -> bool:
 
 def _listed(wildcards: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in wildcards.items()) or "nothing"
-
-
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
-            yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
-    elif before != now:
-        yield name

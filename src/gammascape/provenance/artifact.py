@@ -1,4 +1,4 @@
-"""What one artifact shows by itself: its files, its place, its identity, the code that made it."""
+"""Check one artifact by itself: its files, its place, its identity, the code that made it."""
 
 import hashlib
 import json
@@ -7,28 +7,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-import polars as pl
 
-from gammascape.measure.outcome import Thresholds, facts_of, judge
+from gammascape.manifests import Manifest
+from gammascape.manifests.code import other_code
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.mark import read_mark
+from gammascape.manifests.paths import OutsideError, inside, read_object, short
+from gammascape.manifests.scripts import has_other_script
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.origin import Manifest, fingerprint, modules_of
-from gammascape.origin.code import MODULES
-from gammascape.origin.inside import OutsideError, inside, read_object, short
-from gammascape.origin.manifest import FILE_NAME
-from gammascape.origin.mark import read_mark
-from gammascape.origin.scripts import has_other_script
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
+from gammascape.runs.history import FULL_HISTORY, final_window
+from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Cell, StudyError
-from gammascape.training.history import FULL_HISTORY, final_window
+from gammascape.tables.cells import TableError, open_arrays, read_table
+from gammascape.workflow.catalogue import modules_behind
 
 CELLS = "results/cells"
 _SUMMARY = "summary.json"
 _ARRAYS = "arrays.npz"
-_CELL_FILES = {_SUMMARY, _ARRAYS}
 _MARKED = {".json", ".html", ".svg", ".png"}
 _FOLDER_KINDS = ("cell", "data")
 """Kinds whose artifact is a folder."""
@@ -37,7 +36,7 @@ _FOLDER_KINDS = ("cell", "data")
 def artifact_findings(
     path: str, manifest: Manifest, root: Path, hashes: Hashes
 ) -> tuple[Finding, ...]:
-    """All that is found at one artifact without looking at others.
+    """Findings at one artifact without looking at others.
 
     Args:
         path: of its manifest, relative to `root`, the folder where Snakemake runs.
@@ -48,10 +47,10 @@ def artifact_findings(
 def check_file(
     find: Callable[[], Path], name: str, size: int, sha256: str, hashes: Hashes
 ) -> Finding | None:
-    """What is wrong with a file of which size and hash are written down, if anything.
+    """Compare a file with the size and hash that a manifest gives; None if it agrees.
 
     Args:
-        find: gives its place, or raises OSError (see `origin.inside`).
+        find: gives its place, or raises OSError (see `manifests.paths`).
     """
     try:
         path = find()
@@ -97,7 +96,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
         # To read all arrays would take as long as to hash them.
         read = not wrong and not hashes.trusting
         yield from _cell_findings(place, manifest, folder, with_arrays=read)
-    if manifest.rule == "cells" and whole:
+    if "/tables/cells/" in manifest.name and "points" not in manifest.params and whole:
         yield from _table_findings(manifest, folder / whole[0])
     if manifest.kind == "figure":
         yield from _figure_findings(manifest, folder, whole)
@@ -107,7 +106,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
 def _cell_findings(
     place: str, manifest: Manifest, folder: Path, *, with_arrays: bool
 ) -> Iterator[Finding]:
-    for name in sorted(_CELL_FILES - {file.path for file in manifest.outputs}):
+    for name in sorted({_SUMMARY, _ARRAYS} - {file.path for file in manifest.outputs}):
         yield Finding("altered", f"its manifest does not name {name}")
     record = manifest.record
     try:
@@ -121,27 +120,29 @@ def _cell_findings(
         summary = read_object(folder / _SUMMARY)
         if summary.get("cell") != record:
             yield Finding("altered", f"the cell in {_SUMMARY} is not the record of its manifest")
-        for name in contradictions(summary, folder / _ARRAYS) if with_arrays else ():
+        for name in contradictions(summary, folder) if with_arrays else ():
             yield Finding("altered", f"{name} in {_SUMMARY} does not follow from {_ARRAYS}")
     except OSError:
         # Said above: it is one of the outputs.
         pass
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, BadZipFile) as error:
-        yield Finding("altered", f"{_SUMMARY} is not the summary of a cell ({error})")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, TableError) as error:
+        yield Finding(
+            "altered", f"{_SUMMARY} is not the summary of a cell ({error.__cause__ or error})"
+        )
     if record.get("numerics") != NUMERICS_VERSION:
         text = f"numerics {record.get('numerics')}, this code computes numerics {NUMERICS_VERSION}"
         yield Finding("numerics changed", text)
 
 
-def contradictions(summary: Mapping[str, Any], path: Path) -> Iterator[str]:
-    """Names of facts in the summary of a cell that are not those of its loss history.
+def contradictions(summary: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Names of facts in a cell's summary that contradict its loss history.
 
     Of a history that was thinned, the mean over the last steps is known to lie between its smallest and largest
     loss, and the step of the peak not at all.
     """
-    facts = facts_of(summary)
+    facts = Facts(**summary["facts"])
     outcome = judge(facts, Thresholds())
-    with np.load(path, allow_pickle=False) as arrays:
+    with open_arrays(folder) as arrays:
         step, loss, low, high, zero = (
             arrays[name] for name in ("step", "loss", "loss_min", "loss_max", "zero_loss")
         )
@@ -185,9 +186,11 @@ def _table_findings(manifest: Manifest, path: Path) -> Iterator[Finding]:
     }
     try:
         # A text of each, so that a column of another type is only one of other cells.
-        rows = set(map(str, pl.read_parquet(path, columns=["cell"], glob=False)["cell"]))
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        yield Finding("altered", f"{path.name} is not a table of cells ({short(error)})")
+        rows = set(map(str, read_table(path, ["cell"])["cell"]))
+    except (OSError, TableError) as error:
+        yield Finding(
+            "altered", f"{path.name} is not a table of cells ({short(error.__cause__ or error)})"
+        )
         return
     for names, words in (
         (rows - named, "a row of {}, its manifest does not"),
@@ -215,22 +218,15 @@ def _figure_findings(manifest: Manifest, folder: Path, names: Sequence[str]) -> 
 
 
 def _code_findings(manifest: Manifest) -> Iterator[Finding]:
-    code, parts = manifest.code, MODULES[manifest.kind]
-    now = fingerprint(*parts)
+    code = manifest.code
     for entry in manifest.accepted:
         yield Finding("accepted", f"accepted at {entry['at']}: {entry['reason']}")
-    known = {code["source_sha256"], *(entry["source_sha256"] for entry in manifest.accepted)}
-    if now not in known:
-        names = changed_modules(code["modules"], modules_of(*parts))
+    names = other_code(code, manifest.accepted, modules_behind(manifest))
+    if names is not None:
         yield Finding("code changed", f"since it was made: {', '.join(names) or 'another order'}")
     if code["dirty"]:
         commit = str(code["commit"])[:12]
         yield Finding("dirty tree", f"made with changes to commit {commit} that were not committed")
-
-
-def changed_modules(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Modules that are new, gone, or say something else."""
-    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def path_of_record(record: Mapping[str, Any]) -> str:

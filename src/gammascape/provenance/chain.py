@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gammascape.origin import Manifest, ManifestError, Source, read_manifest
-from gammascape.origin.inside import OutsideError, inside_project
+from gammascape.manifests import Manifest, ManifestError, Source, read_manifest
+from gammascape.manifests.paths import OutsideError, inside_project
 from gammascape.provenance.artifact import artifact_findings, check_file
 from gammascape.provenance.findings import Finding, FindingKind, Severity, worst
 from gammascape.provenance.hashes import Hashes
 
 RESULTS = "results"
 GENERATED = "generated"
-"""Generated digits have no manifests; that of the data made from them has their hashes.
+"""Generated digits have no manifests; the manifest of the data made from them has their hashes.
 
 Copies of a user's source files, in a folder that begins with a dot, have none either."""
 _SHOWN = 12
@@ -41,7 +41,7 @@ class Link:
 
     @property
     def inputs(self) -> tuple[Source, ...]:
-        """What its manifest says that it was made from."""
+        """Inputs that its manifest names."""
         return () if self.manifest is None else self.manifest.inputs
 
     @property
@@ -51,7 +51,7 @@ class Link:
 
     @property
     def name(self) -> str:
-        """What the artifact is called in a report."""
+        """Name of the artifact in a report."""
         return self.path.removesuffix("/manifest.json").removesuffix(".manifest.json")
 
 
@@ -86,13 +86,13 @@ class Chain:
 
 @dataclass
 class _Claims:
-    """What those that were made from an artifact or a file say about it."""
+    """Statements about an artifact or a file in the manifests of what was made from it."""
 
     altered: dict[str, list[str]] = field(default_factory=dict)
-    """Contents that it does not have -> who was made from them."""
+    """Contents that it does not have -> artifacts that were made from them."""
     remade: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
-    """Who read another manifest of it, though this one says that it is from before."""
+    """Artifacts that read another manifest of it, although this one claims to be older."""
     files: dict[Source, bool] = field(default_factory=dict)
     """Files that no rule made, and whether data were prepared from them."""
 
@@ -164,7 +164,7 @@ def _kind_by_place(path: str) -> str:
 
 
 def _claim(parent: Link, source: Source, child: Link, claims: _Claims) -> None:
-    """Compare what a manifest says about one of its inputs with what is there."""
+    """Compare an input as a manifest describes it with the input on disk."""
     if source.seal is None:
         claims.files[source] = parent.kind == "data"
     elif child.manifest is not None and child.seal != source.seal:

@@ -1,4 +1,4 @@
-"""Why a study asks for cells that are not there: which values are new, or what was changed."""
+"""Reasons why cells are missing: values that are new, or fields that were changed."""
 
 import json
 from collections import defaultdict
@@ -11,7 +11,7 @@ from gammascape.study import Cell, StudyError
 
 Flat = dict[str, Any]
 AXES = ("gamma", "eta", "seed", "data_seed")
-"""What distinguishes the cells of a slice."""
+"""Fields in which the cells of a slice differ."""
 _LOG10 = ("gamma", "eta")
 _MOST_CHANGES = 3
 """With more fields that differ, a cell is another one and not a changed one."""
@@ -32,7 +32,7 @@ def explain(
     present: Iterable[Mapping[str, Any]],
     removed: Iterable[Mapping[str, Any]],
 ) -> list[Why]:
-    """Why cells of one study are missing.
+    """Explain why cells of one study are missing.
 
     Args:
         missing: path -> record of the cells to be trained.
@@ -68,10 +68,13 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Flat:
     return flat
 
 
-def differences(before: Flat, after: Flat) -> dict[str, tuple[Any, Any]]:
-    """Fields that differ, with the value of each; None for a field that one of them lacks."""
-    names = dict.fromkeys((*after, *before))
-    pairs = {name: (before.get(name), after.get(name)) for name in names}
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Fields by dotted name that differ, with the value of each; None for a field that one of them lacks.
+
+    What has been JSON has no tuples: a list is the same.
+    """
+    old, new = flatten(before), flatten(json.loads(json.dumps(dict(after))))
+    pairs = {name: (old.get(name), new.get(name)) for name in (*new, *old)}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
@@ -97,7 +100,7 @@ def _by_axes(records: Iterable[Flat]) -> dict[tuple[Any, ...], list[Flat]]:
 
 
 def _nearest(flat: Flat, candidates: list[Flat]) -> dict[str, tuple[Any, Any]] | None:
-    """What was changed since the most similar of the removed cells at the same point; None if none is similar."""
+    """Changes since the most similar removed cell at the same point; None if none is similar."""
     changes = [differences(other, flat) for other in candidates]
     similar = [
         change
@@ -108,7 +111,7 @@ def _nearest(flat: Flat, candidates: list[Flat]) -> dict[str, tuple[Any, Any]] |
 
 
 def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
-    """For each missing cell the values that no cell of its slice, or of the study, has."""
+    """Map each missing cell to values that no cell of its slice, or of the study, has."""
     slices: dict[str, list[Flat]] = defaultdict(list)
     for flat in known:
         slices[_slice(flat)].append(flat)

@@ -1,4 +1,4 @@
-"""Whether a cell that was trained again gives what its artifact holds."""
+"""Comparison of a cell that was trained again with its artifact."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.analysis.cells import open_arrays
-from gammascape.origin import Manifest
-from gammascape.origin.inside import inside, read_object
+from gammascape.manifests import Manifest
+from gammascape.manifests.paths import inside, read_object
+from gammascape.manifests.whole import FILES
 from gammascape.study import Cell
+from gammascape.tables.cells import open_arrays
 
 FLOOR = 1e-3
 """Smallest allowed difference, as a share of what is compared: for another device, version or size of pack.
@@ -23,27 +24,19 @@ cell is trained once more with a slightly other eta (see `disturbed`), and a num
 much as this twin does."""
 _MARGIN = 10.0
 SHARP = 0.1
-"""What may differ by more than this share is not compared: agreement would say nothing."""
+"""A number that may differ by more than this share is not compared: agreement would say nothing."""
 ACCURACY = 0.01
 """Smallest allowed difference of an accuracy: rounding moves the few samples that lie on a boundary."""
 _DISTURBANCE = {True: Decimal("0.000001"), False: Decimal("0.0001")}
-"""Of log10 eta, between CPUs and else: a share of 2e-6 and 2e-4 of each step, above what rounding changes."""
+"""Added to log10 eta, if both devices are CPUs and else: 2e-6 and 2e-4 of each step, above rounding."""
 
-_SAME_BACKEND = (
-    "device",
-    "device_model",
-    "matmul_precision",
-    "threads",
-    "compiler",
-    "torch",
-    "numpy",
-)
-_FILES = ("summary.json", "arrays.npz")
+BACKEND = ("device", "device_model", "matmul_precision", "threads", "compiler", "torch", "numpy")
+"""What of a device decides the bits that it computes."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What became of one cell."""
+    """Result of the comparison of one cell."""
 
     agrees: bool | None
     """None where too much cannot be compared."""
@@ -59,7 +52,7 @@ def must_be_exact(made: Manifest, again: Manifest) -> bool:
     pack. Other models in packs of other sizes agree to rounding.
     """
     first, second = made.device or {}, again.device or {}
-    if any(first.get(key) != second.get(key) for key in _SAME_BACKEND):
+    if any(first.get(key) != second.get(key) for key in BACKEND):
         return False
     alone = made.cost.get("lanes") == again.cost.get("lanes") == 1
     mlp_on_cpu = made.record["model"]["kind"] == "mlp" and first["device"] == "cpu"
@@ -67,7 +60,7 @@ def must_be_exact(made: Manifest, again: Manifest) -> bool:
 
 
 def disturbed(cell: Cell, made: Manifest, again: Manifest) -> Cell:
-    """The cell with an eta that is larger by what rounding may do."""
+    """Increase eta of a cell by as much as rounding may do."""
     devices = {(manifest.device or {}).get("device") for manifest in (made, again)}
     eta = Decimal(cell.eta) + _DISTURBANCE[devices == {"cpu"}]
     return replace(cell, eta=f"{eta.normalize():f}")
@@ -75,7 +68,7 @@ def disturbed(cell: Cell, made: Manifest, again: Manifest) -> Cell:
 
 def same_files(made: Path, again: Path) -> bool:
     """Whether two artifacts of one cell are the same byte for byte."""
-    return all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in _FILES)
+    return all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in FILES[:-1])
 
 
 def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
@@ -92,10 +85,9 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
     if same_files(made, again):
         return Comparison(True, True, "the same bytes")
     if twin is None:
-        text = _first_difference(_arrays(made), _arrays(again), _summary(made), _summary(again))
-        return Comparison(False, False, text)
+        return Comparison(False, False, _first_difference(made, again))
     tally = _Tally()
-    contents = [_summary(folder) | _arrays(folder) for folder in (made, again, twin)]
+    contents = [read_object(f / "summary.json") | _arrays(f) for f in (made, again, twin)]
     for content in contents:
         # Of another eta in the twin, and held against the manifest by the audit.
         del content["cell"]
@@ -114,17 +106,17 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
 
 @dataclass
 class _Tally:
-    """What the comparison of two artifacts has found so far."""
+    """Findings of a comparison of two artifacts so far."""
 
     different: list[str] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
-    """Names of what a disturbance changes so much that nothing can be said."""
+    """Names of values that a disturbance changes too much for a comparison."""
     compared: int = 0
     worst: float = 0.0
     """Largest difference, as a share of the allowed one."""
 
     def hold(self, name: str, made: Any, again: Any, twin: Any) -> None:
-        """Compare one value, whatever it is made of."""
+        """Compare one value of any type."""
         made, again, twin = (
             value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind != "f" else value
             for value in (made, again, twin)
@@ -218,39 +210,23 @@ def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
         return dict(arrays)
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    return read_object(folder / "summary.json")
-
-
-def _first_difference(
-    made: Mapping[str, NDArray[Any]],
-    again: Mapping[str, NDArray[Any]],
-    summary: Mapping[str, Any],
-    summary_again: Mapping[str, Any],
-) -> str:
-    a, b = made["loss"], again["loss"]
+def _first_difference(made: Path, again: Path) -> str:
+    """First loss that differs between two artifacts, or else the names of all that differs."""
+    arrays = _arrays(made), _arrays(again)
+    a, b = (found["loss"] for found in arrays)
     if len(a) != len(b):
         return f"the loss history has {len(a):,} entries, trained again {len(b):,}"
-    different = np.flatnonzero(~((a == b) | (np.isnan(a) & np.isnan(b))))
+    different = np.flatnonzero(~_same(a, b))
     if len(different):
-        k = int(different[0])
-        return f"the loss of step {int(made['step'][k]):,} is {a[k]:.9g}, trained again {b[k]:.9g}"
-    names = {*made, *again}
-    arrays = [
-        name
-        for name in sorted(names)
-        if name not in made
-        or name not in again
-        or made[name].shape != again[name].shape
-        or made[name].tobytes() != again[name].tobytes()
-    ]
-    if arrays:
-        return f"arrays.npz differs in {', '.join(arrays)}"
-    keys = [
-        key
-        for key in sorted({*summary, *summary_again})
-        if summary.get(key) != summary_again.get(key)
-    ]
-    return (
-        f"summary.json differs in {', '.join(keys)}" if keys else "the files differ in form alone"
-    )
+        k, step = int(different[0]), arrays[0]["step"]
+        return f"the loss of step {int(step[k]):,} is {a[k]:.9g}, trained again {b[k]:.9g}"
+    summaries = [read_object(f / "summary.json") for f in (made, again)]
+    for file, (first, second) in (("arrays.npz", arrays), ("summary.json", summaries)):
+        if names := [n for n in sorted({*first, *second}) if _bits(first, n) != _bits(second, n)]:
+            return f"{file} differs in {', '.join(names)}"
+    return "the files differ in form alone"
+
+
+def _bits(content: Mapping[str, Any], name: str) -> Any:
+    value = content.get(name)
+    return (value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value

@@ -6,7 +6,7 @@ whose members are their manifests: a crate with an entity for each file of each 
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import version
@@ -17,19 +17,22 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from gammascape.analysis.seal import page_of
-from gammascape.origin import Manifest, read_manifest, sha256_of
-from gammascape.origin.inside import inside, inside_project, is_plain, short
+from gammascape.manifests import Manifest, read_manifest, sha256_of
+from gammascape.manifests.paths import inside, inside_project, is_plain, short
 from gammascape.provenance.project import CELLS, RESULTS
 from gammascape.provenance.seal import seal_of
 from gammascape.study import Study, StudyError
-from gammascape.study.config import CONFIG_FILE
+from gammascape.study.keys.config import CONFIG_FILE
+from gammascape.tables.seal import page_of
 
 _AUDIT = "`gammascape audit` says more"
 NO_LICENSE = "No license is stated; ask the authors."
 _ROCRATE = "1.1"
-_PROFILES = {"process": "0.5", "workflow": "0.5", "provenance": "0.5"}
+_ENGINE = "https://snakemake.github.io"
+_PROFILES = "0.5"
 _TERMS = "https://w3id.org/ro/terms/workflow-run#"
+_COMPLETED = {"@id": "http://schema.org/CompletedActionStatus"}
+_VERSION = version("gammascape")
 _MEDIA = {
     ".html": "text/html",
     ".json": "application/json",
@@ -108,29 +111,21 @@ class _Builder:
 
     def entity(self, identifier: str, kind: str, **properties: Any) -> Entity:
         """A contextual entity, added once."""
-        known = self.crate.dereference(f"#{identifier}")
+        name = identifier if identifier.startswith("https:") else f"#{identifier}"
+        known = self.crate.dereference(name)
         if known is not None:
             return known
-        return self.crate.add(
-            ContextEntity(self.crate, f"#{identifier}", {"@type": kind, **properties})
-        )
+        return self.crate.add(ContextEntity(self.crate, name, {"@type": kind, **properties}))
 
     def tool(self, rule: str) -> Entity:
         """The tool that stands for a rule."""
         if rule not in self.tools:
-            self.tools[rule] = self.entity(
-                f"rule-{rule}",
-                "SoftwareApplication",
-                name=rule,
-                description=f"The rule {rule} of the workflow",
-                version=version("gammascape"),
-            )
+            about = {"description": f"The rule {rule} of the workflow", "version": _VERSION}
+            tool = self.entity(f"rule-{rule}", "SoftwareApplication", name=rule, **about)
+            self.tools[rule] = tool
+            place = str(len(self.steps))
             self.steps[rule] = self.entity(
-                f"step-{rule}",
-                "HowToStep",
-                name=rule,
-                position=str(len(self.steps)),
-                workExample=self.tools[rule],
+                f"step-{rule}", "HowToStep", name=rule, position=place, workExample=tool
             )
         return self.tools[rule]
 
@@ -138,44 +133,34 @@ class _Builder:
         self,
         name: str,
         rule: str,
-        times: tuple[str, str],
+        made: Sequence[Manifest],
         objects: Sequence[Entity],
         results: Sequence[Entity],
-        seconds: float | None = None,
+        **more: Any,
     ) -> None:
-        """One execution of a rule, and Snakemake's control of it."""
-        about: dict[str, Any] = {
-            "name": f"{rule} made {name}",
-            "instrument": self.tool(rule),
-            "startTime": times[0],
-            "endTime": times[1],
-            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
-            "object": list(objects),
-            "result": list(results),
-        }
-        if seconds is not None:
-            about["resourceUsage"] = [
-                self.entity(
-                    f"seconds-{name}",
-                    "PropertyValue",
-                    name="time on the device",
-                    propertyID="https://w3id.org/ro/terms/workflow-run#gpuTime",
-                    unitText="s",
-                    value=str(round(seconds, 4)),
-                )
-            ]
-        action = self.entity(f"made-{name}", "CreateAction", **about)
-        self.actions.append(action)
-        self.controls.append(
-            self.entity(
-                f"control-{name}",
-                "ControlAction",
-                name=f"Snakemake ran {rule} for {name}",
-                instrument=self.steps[rule],
-                object=action,
-                actionStatus={"@id": "http://schema.org/CompletedActionStatus"},
-            )
+        """One execution of a rule, or several as one, and Snakemake's control of it."""
+        action = self.entity(
+            f"made-{name}",
+            "CreateAction",
+            name=f"{rule} made {name}",
+            instrument=self.tool(rule),
+            startTime=min(manifest.started for manifest in made),
+            endTime=max(manifest.finished for manifest in made),
+            actionStatus=_COMPLETED,
+            object=list(objects),
+            result=list(results),
+            **more,
         )
+        self.actions.append(action)
+        control = self.entity(
+            f"control-{name}",
+            "ControlAction",
+            instrument=self.steps[rule],
+            object=action,
+            name=f"Snakemake ran {rule} for {name}",
+            actionStatus=_COMPLETED,
+        )
+        self.controls.append(control)
 
 
 def build_crate(
@@ -186,7 +171,7 @@ def build_crate(
     hides_host: bool = False,
     license_url: str | None = None,
 ) -> ROCrate:
-    """The crate of a finished study; it refers to files of the project, which are copied when it is written.
+    """Build the crate of a finished study; files of the project are copied when it is written.
 
     Args:
         study: a study whose tables and figures are there.
@@ -208,26 +193,28 @@ def build_crate(
     )
     builder = _Builder(study, project, with_cells, hides_host, crate)
     workflow = _workflow(builder)
-    made = dict(manifests_of(study))
+    paths = sorted((RESULTS / study.name).glob("**/*.manifest.json"))
+    made = {path: read_manifest(path) for path in paths}
     for path in _in_order(made):
         _add_artifact(builder, path, made[path])
     workflow["hasPart"] = list(builder.tools.values())
     workflow["step"] = list(builder.steps.values())
     _add_run(builder, workflow, made)
-    _add_profiles(crate)
+    known = crate.root_dataset.get("conformsTo", [])
+    profiles = [*known] if isinstance(known, list) else [known]
+    for name in ("process", "workflow", "provenance"):
+        about = {"name": f"{name.capitalize()} Run Crate", "version": _PROFILES}
+        profiles.append(
+            builder.entity(f"https://w3id.org/ro/wfrun/{name}/{_PROFILES}", "CreativeWork", **about)
+        )
+    crate.root_dataset["conformsTo"] = profiles
     if (project / page_of(study.name)).is_file():
         crate.root_dataset["identifier"] = f"gammascape seal {seal_of(study.name, project)}"
     return crate
 
 
-def manifests_of(study: Study) -> Iterator[tuple[Path, Manifest]]:
-    """The tables and figures of a study by the paths of their manifests."""
-    for path in sorted((RESULTS / study.name).glob("**/*.manifest.json")):
-        yield path, read_manifest(path)
-
-
 def _in_order(made: dict[Path, Manifest]) -> list[Path]:
-    """Manifests such that each comes after those that it was made from."""
+    """Manifests in an order in which each follows its inputs."""
     graph = {
         path: [below for source in manifest.inputs if (below := Path(source.path)) in made]
         for path, manifest in made.items()
@@ -250,7 +237,7 @@ def _workflow(builder: _Builder) -> Entity:
             "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
             "name": "gammascape",
             "description": "study.yaml -> cells -> tables -> figures -> page",
-            "version": version("gammascape"),
+            "version": _VERSION,
         },
     )
     for path in sorted((builder.project / "workflow").rglob("*")):
@@ -273,12 +260,11 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
     if cells:
         sources.append(_collection(builder, manifest, cells))
     name = path.relative_to(RESULTS).as_posix().removesuffix(".manifest.json")
-    times = (manifest.started, manifest.finished)
-    builder.action(name, manifest.rule, times, sources, results)
+    builder.action(name, manifest.rule, [manifest], sources, results)
 
 
 def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
-    """What stands for an input: the first file of a table or figure, else the file itself."""
+    """Entity of an input: the first file of a table or figure, else the file itself."""
     if path.name.endswith(".manifest.json"):
         builder.file(path)
         return builder.artifact(path, read_manifest(builder.project / path))[0]
@@ -307,14 +293,19 @@ def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> En
         hasPart=members,
     )
     builder.crate.root_dataset.append_to("mentions", collection)
-    if table.rule == "cells":
+    if "/tables/cells/" in table.name:
         data = _data(builder, manifests.values())
-        times = (
-            min(manifest.started for manifest in manifests.values()),
-            max(manifest.finished for manifest in manifests.values()),
-        )
         seconds = sum(float(manifest.cost["seconds"]) for manifest in manifests.values())
-        builder.action(f"of-{name}", "train", times, data, [collection], seconds)
+        usage = builder.entity(
+            f"seconds-of-{name}",
+            "PropertyValue",
+            name="time on the device",
+            propertyID=f"{_TERMS}gpuTime",
+            unitText="s",
+            value=str(round(seconds, 4)),
+        )
+        trained = [*manifests.values()]
+        builder.action(f"of-{name}", "train", trained, data, [collection], resourceUsage=[usage])
     return collection
 
 
@@ -328,9 +319,8 @@ def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
         if known is None:
             manifest = read_manifest(builder.project / path)
             builder.artifact(path, manifest, whole=False)
-            times = (manifest.started, manifest.finished)
             name = path.parent.as_posix().removeprefix(f"{RESULTS}/")
-            builder.action(name, manifest.rule, times, [], [entity])
+            builder.action(name, manifest.rule, [manifest], [], [entity])
         found.append(entity)
     if builder.with_cells:
         own = {
@@ -363,17 +353,8 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
         if manifest.kind != "table"
         for file in manifest.outputs
     ]
-    engine = crate.add(
-        ContextEntity(
-            crate,
-            "https://snakemake.github.io",
-            {
-                "@type": "SoftwareApplication",
-                "name": "Snakemake",
-                "url": "https://snakemake.github.io",
-                "version": version("snakemake"),
-            },
-        )
+    engine = builder.entity(
+        _ENGINE, "SoftwareApplication", name="Snakemake", url=_ENGINE, version=version("snakemake")
     )
     times = {
         "startTime": min(action["startTime"] for action in builder.actions),
@@ -386,7 +367,7 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
         instrument=workflow,
         object=given,
         result=results,
-        actionStatus={"@id": "http://schema.org/CompletedActionStatus"},
+        actionStatus=_COMPLETED,
         **times,
     )
     organized = builder.entity(
@@ -403,24 +384,4 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
         run,
         *builder.actions,
         organized,
-    ]
-
-
-def _add_profiles(crate: ROCrate) -> None:
-    profiles = [
-        ContextEntity(
-            crate,
-            f"https://w3id.org/ro/wfrun/{name}/{number}",
-            {
-                "@type": "CreativeWork",
-                "name": f"{name.capitalize()} Run Crate",
-                "version": number,
-            },
-        )
-        for name, number in _PROFILES.items()
-    ]
-    known = crate.root_dataset.get("conformsTo", [])
-    crate.root_dataset["conformsTo"] = [
-        *(known if isinstance(known, list) else [known]),
-        *[crate.add(profile) for profile in profiles],
     ]

@@ -15,12 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gammascape.catalogue import Artifact, everything
-from gammascape.origin import modules_of, sha256_of
-from gammascape.origin.code import MODULES, fingerprint, meaning
-from gammascape.origin.manifest import content_of
-from gammascape.provenance.changes import differences, flatten
-from gammascape.workflow import FINGERPRINTS, Plan
+from gammascape.manifests import sha256_of
+from gammascape.manifests.code import meaning, other_code
+from gammascape.manifests.manifest import content_of
+from gammascape.provenance.changes import differences
+from gammascape.workflow.catalogue import Artifact, everything, fingerprint_file, jobs_of
+from gammascape.workflow.plan import Plan
 
 BY_CODE = {"code", "script"}
 """Kinds of differences that a person may declare to be without effect."""
@@ -41,7 +41,8 @@ _ODD = (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError
 class Results:
     """The results in the current folder, seen beside a plan; each file is looked at once."""
 
-    plan: Plan
+    plan: Plan | None
+    """None where single artifacts are compared, and not all that the studies ask for."""
     scripts: Path | None = None
     """Folder of the scripts of the rules; without it they are not compared."""
     _times: dict[str, int | None] = field(default_factory=dict)
@@ -52,16 +53,12 @@ class Results:
     @cached_property
     def catalogue(self) -> Mapping[str, Artifact]:
         """All that is made of the cells, by manifest, each after what it is made from."""
-        return everything(self.plan)
+        return {} if self.plan is None else everything(self.plan)
 
     @cached_property
     def differing(self) -> Mapping[str, Mapping[str, str]]:
-        """Manifest -> in what its artifact differs from what the studies ask for: kind -> words.
-
-        Kinds are `missing`, `damaged`, `params`, `code`, `script` and `inputs`. What is made from something that
-        differs need not differ itself.
-        """
-        found = {path: self._differences(item) for path, item in self.catalogue.items()}
+        """Manifest -> in what its artifact differs from what the studies ask for, see `differences`."""
+        found = {path: self.differences(item) for path, item in self.catalogue.items()}
         return {path: kinds for path, kinds in found.items() if kinds}
 
     @property
@@ -76,7 +73,7 @@ class Results:
     def missing(self) -> list[str]:
         """Files of the studies that are not there, but for those that others of them will ask for."""
         files = {path: [*item.outputs, path] for path, item in self.catalogue.items()}
-        for cell in self.plan.cells:
+        for cell in self.plan.cells if self.plan else ():
             names = [f"{_CELLS}{cell}/{name}" for name in _CELL_FILES]
             files[names[-1]] = names
         lacking = {
@@ -92,21 +89,22 @@ class Results:
         ]
 
     def settle(self) -> None:
-        """Let no current artifact be older than its inputs, its script or the fingerprint of its code.
+        """Let nothing that is current be older than the inputs, the script or the code of the job that makes it.
 
-        File times of cells and data are left alone.
+        File times of cells and data are left alone, and those of jobs that have something to make.
         """
-        for path, item in self.catalogue.items():
-            if path in self.differing:
+        for items in jobs_of(self.catalogue.values()).values():
+            if not self.differing.keys().isdisjoint(item.manifest for item in items):
                 continue
-            outputs = [*item.outputs, path]
+            outputs = [name for item in items for name in (*item.outputs, item.manifest)]
             oldest = min(self._time(name) or 0 for name in outputs)
-            script = self._script_time(item)
-            if script >= oldest and path in self._unwritten:
+            script = self._script_time(items[0])
+            if script >= oldest and not self._unwritten.isdisjoint(outputs):
                 # Made by a version that did not write down its script: Snakemake decides by its time.
                 continue
-            code = FINGERPRINTS["table" if item.kind == "table" else "figure"]
-            newest = max(self._time(name) or 0 for name in (*item.files, code))
+            read = {name for item in items for name in item.files}.difference(outputs)
+            code = fingerprint_file(items[0].rule)
+            newest = max(self._time(name) or 0 for name in (*read, code))
             if newest > oldest or script >= oldest:
                 now, last = time.time_ns(), max(newest, script)
                 self._touch(outputs, now if now > last else last + _SECOND)
@@ -123,16 +121,25 @@ class Results:
     def _lacking(self, item: Artifact) -> list[str]:
         return [name for name in (*item.outputs, item.manifest) if self._time(name) is None]
 
-    def _differences(self, item: Artifact) -> dict[str, str]:
+    def differences(self, item: Artifact) -> dict[str, str]:
+        """In what an artifact differs from what is asked for: kind -> words.
+
+        Kinds are `missing`, `damaged`, `rule`, `params`, `code`, `script` and `inputs`. What is made from
+        something that differs need not differ itself.
+        """
         if lacking := self._lacking(item):
             return {"missing": ", ".join(lacking)}
+        # Once it is made again it has another content.
+        self._contents.pop(item.manifest, None)
         try:
             manifest = _read(item.manifest)
-            self._contents[item.manifest] = content_of(manifest)
-            return dict(self._compare(item, manifest))
+            content = content_of(manifest)
+            found = dict(self._compare(item, manifest))
         except _ODD as error:
-            self._contents[item.manifest] = None
             return {"damaged": f"its manifest cannot be used ({error})"}
+        if not found:
+            self._contents[item.manifest] = content
+        return found
 
     def _compare(self, item: Artifact, manifest: Any) -> Iterator[tuple[str, str]]:
         folder = Path(item.manifest).parent
@@ -140,39 +147,36 @@ class Results:
         wrong = [path for path in item.outputs if sizes.get(path) != Path(path).stat().st_size]
         if wrong:
             yield "damaged", f"{', '.join(wrong)}: not of the size that the manifest says"
-        # What a manifest holds has been JSON, which has no tuples.
-        asked = json.loads(json.dumps(dict(item.params)))
-        changes = differences(flatten(manifest["record"]["params"]), flatten(asked))
-        if changes:
+        if manifest["rule"] != item.rule:
+            yield "rule", f"made by the rule {manifest['rule']}, now by {item.rule}"
+        if changes := differences(manifest["record"]["params"], item.params):
             texts = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
             shown = (name if len(text) > _MOST_WORDS else text for name, text in texts.items())
             yield "params", ", ".join(shown)
         code = manifest["code"]
         known = [code, *manifest["accepted"]]
-        parts = MODULES[item.kind]
-        if fingerprint(*parts) not in {entry["source_sha256"] for entry in known}:
-            before, now = code["modules"], modules_of(*parts)
-            names = {name for name in {*before, *now} if before.get(name) != now.get(name)}
-            yield "code", ", ".join(sorted(names))
+        modules = other_code(code, manifest["accepted"], item.modules)
+        if modules is not None:
+            yield "code", ", ".join(modules)
         said = {entry["script"] for entry in known if "script" in entry}
         if not said:
             self._unwritten.add(item.manifest)
         elif (script := self.script_of(item)) is not None and script not in said:
-            yield "script", item.rule
+            yield "script", item.script
         if words := self._changed_inputs(item, manifest["inputs"]):
             yield "inputs", words
 
     def script_of(self, item: Artifact) -> str | None:
         """Digest of what the script of an artifact says; None if it is not at hand."""
-        path = None if self.scripts is None else self.scripts / f"{item.rule}.py"
+        path = None if self.scripts is None else self.scripts / item.script
         return meaning(path) if path is not None and path.is_file() else None
 
     def _script_time(self, item: Artifact) -> int:
-        return 0 if self.scripts is None else self._time(f"{self.scripts}/{item.rule}.py") or 0
+        return 0 if self.scripts is None else self._time(f"{self.scripts}/{item.script}") or 0
 
     def _changed_inputs(self, item: Artifact, sources: Sequence[Mapping[str, Any]]) -> str:
         asked, had = set(item.sources), {source["path"] for source in sources}
-        if item.chooses:
+        if item.entry.chooses:
             asked = {path for path in asked if path in had or not path.startswith(_CELLS)}
         if had != asked:
             new, old = len(asked - had), len(had - asked)

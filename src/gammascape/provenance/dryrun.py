@@ -14,13 +14,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gammascape.study import StudyError
 
 _REASONS = {
     "Missing output files: ": "missing",
-    "Incomplete output files: ": "incomplete",
+    "Forced execution": "forced",
     "Updated input files: ": "updated",
     "Input files updated by another job: ": "follows",
     "Set of input files has changed": "inputs",
@@ -65,32 +64,14 @@ def dry_run(options: Sequence[str] = ()) -> list[Job]:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs"
-        call_snakemake(
-            "--dry-run", "--logger", "gammascape", "--logger-gammascape-jobs", str(path), *options
-        )
+        command = [sys.executable, "-m", "snakemake", "--dry-run", "--logger", "gammascape"]
+        command += ["--logger-gammascape-jobs", str(path), *options]
+        # Where the package is imported from, Snakemake finds it and its plugins too.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode != 0:
+            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
+            raise StudyError(f"snakemake cannot plan; it says:\n{said}")
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    jobs = [_job(json.loads(line)) for line in lines]
+    jobs = [Job(**json.loads(line)) for line in lines]
     return [job for job in jobs if job.output]
-
-
-def call_snakemake(*options: str) -> None:
-    """Run Snakemake in the current folder.
-
-    Raises:
-        StudyError: with what it says, if it fails.
-    """
-    command = [sys.executable, "-m", "snakemake", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
-    if done.returncode != 0:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-        raise StudyError(f"snakemake cannot plan; it says:\n{said}")
-
-
-def _environment() -> dict[str, str]:
-    # Where the package is imported from, Snakemake finds it and its plugins too.
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-
-
-def _job(content: dict[str, Any]) -> Job:
-    output, given = tuple(content["output"]), tuple(content["input"])
-    return Job(content["rule"], content["wildcards"], output, content["reason"], given)

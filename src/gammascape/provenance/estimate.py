@@ -1,4 +1,4 @@
-"""How long cells will train, from the recorded times of cells like them."""
+"""Estimate of training time from the recorded times of similar cells."""
 
 import json
 from collections import defaultdict
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gammascape.origin import Manifest
+from gammascape.manifests import Manifest
 from gammascape.study import Cell
 from gammascape.study.operations import operations
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Device time of cells, and how many of them it stands on which ground."""
+    """Device time of cells, and the number of cells for each basis of the estimate."""
 
     seconds: float
     alike: int

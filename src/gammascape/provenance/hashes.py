@@ -1,29 +1,28 @@
-"""Hashes of files; those of unchanged files can be kept from one audit to the next."""
+"""Hashes of files, which can be stored for the next audit."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from gammascape.layout import whole
-from gammascape.origin import sha256_of
-from gammascape.origin.inside import read_object
+from gammascape.manifests import sha256_of
+from gammascape.manifests.paths import read_object
 
 _KEPT = "results/.audit/hashes.json"
 
 
 class Hashes:
-    """sha256 of files; with `trust_mtime`, of those alone whose size or time is not what it was."""
+    """sha256 of files; with `trust_mtime`, files of unchanged size and time are not hashed again."""
 
     def __init__(self, root: Path, *, trust_mtime: bool = False) -> None:
         self._path = root / _KEPT
         self.trusting = trust_mtime
         self._kept: dict[str, tuple[int, int, str]] = {}
         if trust_mtime:
-            try:
+            # A list that cannot be read is made again.
+            with suppress(OSError, ValueError, TypeError):
                 content = read_object(self._path)
                 self._kept = {name: (int(a), int(b), str(c)) for name, (a, b, c) in content.items()}
-            except (OSError, ValueError, TypeError):
-                # A list that cannot be read is made again.
-                self._kept = {}
 
     def sha256(self, path: Path) -> str:
         """sha256 of a file.
@@ -42,7 +41,6 @@ class Hashes:
 
     def keep(self) -> None:
         """Write the list of hashes for the next audit that trusts file times."""
-        if not self.trusting:
-            return
-        with whole(self._path) as partial:
-            partial.write_text(json.dumps(self._kept))
+        if self.trusting:
+            with whole(self._path) as partial:
+                partial.write_text(json.dumps(self._kept))

@@ -1,32 +1,36 @@
-"""From what a person names to manifests: a figure wherever it lies, a table, a cell, or all there is."""
+"""Find manifests by what a person names: a figure wherever it is, a table, a cell, or everything."""
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gammascape.origin import ManifestError, manifest_path, read_manifest, sha256_of
-from gammascape.origin.inside import LINKED, inside_project, is_plain, short
-from gammascape.origin.manifest import FILE_NAME
-from gammascape.origin.mark import Mark, read_mark
+from gammascape.manifests import ManifestError, manifest_path, read_manifest, sha256_of
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.mark import Mark, read_mark
+from gammascape.manifests.paths import LINKED, inside_project, is_plain, short
+from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
+from gammascape.provenance.project import configuration
 from gammascape.study import StudyError
-from gammascape.study.config import CONFIG_FILE, Data
-from gammascape.study.yaml_reader import read_yaml
-from gammascape.workflow import Plan, load_plan
+from gammascape.study.keys.config import Data
+from gammascape.workflow.plan import Plan, load_plan
 
 _SUFFIX = ".manifest.json"
+_HASH = re.compile(r"[0-9a-f]{6,12}")
 _STUDIES = "config/studies"
+NAMES = "a file or folder of results, a copy of a figure, or a cell by its path or the first digits of its hash"
+"""Names that every command understands."""
 _APART = ("logs", GENERATED)
 """Folders of results whose files have no manifests; nor have those in folders that begin with a dot."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where the manifest of what a person named stands."""
+    """Place of the manifest that a name leads to."""
 
     root: Path
     """The folder where Snakemake ran."""
@@ -36,42 +40,95 @@ class Found:
     """About a file that is a copy."""
 
 
-def locate(path: Path, directory: Path | None) -> Found | Finding:
-    """The manifest of a figure, a table or a cell; a finding if nothing says which it is.
+def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
+    """Find the manifest of what a person names; return a finding if a file does not tell its origin.
 
-    What stands among the results is found by the manifest beside it, a copy of a figure by its mark.
+    A name is a path, of a copy of a figure too; a path below results or below the cells; or the first digits of
+    a cell's hash. Among the results the manifest beside a file counts, for a copy of a figure its mark. A file
+    that its manifest names need not be there.
 
     Args:
-        directory: the folder where Snakemake runs, if it is not above `path` and not the current one.
+        directory: the folder where Snakemake runs, if it is not above the file and not the current one.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        StudyError: if it is a copy, and the results that it is of are not found.
+        StudyError: if nothing has this name, or several cells have it, or if it is of a copy whose results are
+            not found.
     """
-    if not path.exists():
-        raise FileNotFoundError(path)
-    below = _below_results(path, directory)
-    if below is not None:
-        root, name = below
-        manifest = _beside(root / name)
-        if manifest is not None:
+    path = Path(name)
+    if below := _below_results(path, directory):
+        root, place = below
+        if (manifest := _beside(root / place)) is not None:
             return Found(root, manifest.relative_to(root).as_posix())
     mark = read_mark(path) if path.is_file() else None
-    if mark is None:
+    if mark is not None:
+        if not (is_plain(mark.manifest) and mark.manifest.startswith(f"{RESULTS}/")):
+            text = f"its mark names {short(mark.manifest)}, which is no place among the results"
+            return Finding("unknown origin", text)
+        root = _root_of(mark, path.resolve(), directory)
+        return Found(root, mark.manifest, tuple(_copy_findings(path, mark, root)))
+    root, text = (directory or Path.cwd()).resolve(), str(name).rstrip("/")
+    if named := _named(text, root):
+        return Found(root, named.relative_to(root).as_posix())
+    if path.exists():
         return Finding("unknown origin", "it names no manifest, and no manifest beside it names it")
-    if not (is_plain(mark.manifest) and mark.manifest.startswith(f"{RESULTS}/")):
-        text = f"its mark names {short(mark.manifest)}, which is no place among the results"
-        return Finding("unknown origin", text)
-    root = _root_of(mark, path.resolve(), directory)
-    return Found(root, mark.manifest, tuple(_copy_findings(path, mark, root)))
+    raise StudyError(
+        f"{name}: no artifact with a manifest; name a file or folder below {RESULTS}, a copy of a figure, or a "
+        "cell by its path or hash"
+    )
+
+
+def find(name: str | Path, directory: Path | None = None) -> Found:
+    """Find a manifest as `locate` does; a file of unknown origin is a StudyError."""
+    found = locate(name, directory)
+    if isinstance(found, Finding):
+        raise StudyError(f"{name}: {found.text}")
+    return found
+
+
+def find_here(name: str | Path) -> Path:
+    """The manifest that a name leads to, relative to the current folder, which holds the results.
+
+    Raises:
+        StudyError: as `find`; if the results are elsewhere, or a copy is not what its manifest says.
+    """
+    found = find(name)
+    if found.root != Path.cwd().resolve():
+        raise StudyError(f"{name}: its results are in {found.root}; call the command there")
+    if found.findings:
+        raise StudyError(f"{name}: {found.findings[0].text}")
+    return Path(found.manifest)
+
+
+def is_cell_of(name: str, path: str) -> bool:
+    """Whether a cell at this path below the cells is named by its path or the first digits of its hash."""
+    digits = path.rpartition("-")[2] if _HASH.fullmatch(name) else ""
+    return path == name.removeprefix(f"{CELLS}/") or bool(digits and digits.startswith(name))
+
+
+def _named(name: str, root: Path) -> Path | None:
+    """The manifest of a name below results or the cells, or of a cell's hash."""
+    cells = root / CELLS
+    if _HASH.fullmatch(name):
+        found = sorted(cells.glob(f"*/*-{name}*/{FILE_NAME}"))
+        if len(found) > 1:
+            names = ", ".join(path.parent.name for path in found)
+            raise StudyError(f"{name}: several cells have this name: {names}")
+        if found:
+            return found[0]
+    places = (root / RESULTS / name, cells / name) if is_plain(name) else ()
+    return next((manifest for place in places if (manifest := _beside(place))), None)
 
 
 def _beside(path: Path) -> Path | None:
-    """The manifest that stands beside an artifact and names it."""
-    if path.is_dir():
-        return path / FILE_NAME if (path / FILE_NAME).is_file() else None
+    """The manifest that stands in a folder, or beside a stem or file and names it."""
     if _is_manifest(path.name):
-        return path
+        return path if path.exists() else None
+    if not path.is_file():
+        for manifest in (path / FILE_NAME, path.with_name(f"{path.name}{_SUFFIX}")):
+            if manifest.is_file():
+                return manifest
+        if path.is_dir():
+            return None
     manifest = manifest_path(path)
     try:
         names = {file.path for file in read_manifest(manifest).outputs}
@@ -163,15 +220,9 @@ def _files(root: Path) -> Iterator[str]:
 
 def published_folders(root: Path) -> tuple[str, ...]:
     """Folders with published files that the configuration of a project names, by dataset."""
-    given = _configuration(root).get("data", {})
+    given = configuration(root).get("data", {})
     named = {**Data().model_dump(), **(given if isinstance(given, dict) else {})}
     return tuple(folder for folder in named.values() if isinstance(folder, str) and folder)
-
-
-def _configuration(root: Path) -> dict[str, Any]:
-    config = root / CONFIG_FILE
-    read = read_yaml(config).data if config.is_file() else {}
-    return dict(read) if isinstance(read, dict) else {}
 
 
 def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Plan | None:
@@ -184,7 +235,7 @@ def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Pla
         StudyError: if one of them, or the configuration, cannot be used.
     """
     paths = {path.stem: path.resolve() for path in given}
-    values = _configuration(root)
+    values = configuration(root)
     named = values.get("study", [])
     configured = [root / str(path) for path in (named if isinstance(named, list) else [named])]
     for path in (*configured, *(root / _STUDIES).glob("*.yaml")):

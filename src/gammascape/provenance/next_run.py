@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gammascape.manifests import Manifest
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.origin import Manifest
 from gammascape.provenance.changes import Why, explain
 from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.dryrun import Job
@@ -15,10 +15,11 @@ from gammascape.provenance.project import (
     cells_on_disk,
     code_changes,
     manifests_of_tables_and_figures,
+    of_plan,
     previous_cells,
 )
-from gammascape.study.factories import Factory
-from gammascape.workflow import Plan
+from gammascape.study.keys.factories import Factory
+from gammascape.workflow.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
         study: sum(path in found and path not in plan.cells for path in paths)
         for study, paths in before.items()
     }
+    results, made = Results(plan, SCRIPTS), defaultdict[str, Counter[str]](Counter)
+    for job in jobs:
+        if "cell" not in job.wildcards:
+            made[_cause(results, job)][job.rule] += 1
     return NextRun(
         jobs=tuple(jobs),
         slices=tuple(_slices(plan, training, found, before)),
@@ -74,9 +79,13 @@ def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
         training=len(training),
         time=estimate([plan.cells[path] for path in training], found.values()),
         removed={study: count for study, count in removed.items() if count},
-        gone_tables=tuple(_gone(plan)),
+        gone_tables=tuple(
+            manifest.name
+            for _, manifest in manifests_of_tables_and_figures()
+            if manifest.wildcards.get("study") in plan.studies and not of_plan(manifest, plan)
+        ),
         other_code=_other_code(kept.values()),
-        made=_made(Results(plan, SCRIPTS), [job for job in jobs if "cell" not in job.wildcards]),
+        made=made,
         unseen=_unseen(plan, kept),
     )
 
@@ -121,7 +130,8 @@ def _words(job: Job) -> str:
     return ", ".join(
         {
             "missing": "a file is missing",
-            "incomplete": "it was left half-made",
+            # With rerun-incomplete Snakemake gives both the same reason.
+            "forced": "it was left half-made, or is forced",
             "script": "the rule has changed",
             "params": "the rule's parameters have changed",
             "inputs": "the rule's inputs have changed",
@@ -130,15 +140,6 @@ def _words(job: Job) -> str:
         }[cause]
         for cause in job.causes
     ) or (job.reason or "asked for")
-
-
-def _gone(plan: Plan) -> Iterable[str]:
-    """Tables and figures of slices that a considered study has no more."""
-    for _, manifest in manifests_of_tables_and_figures():
-        wildcards = manifest.wildcards
-        study, key = plan.studies.get(wildcards.get("study", "")), wildcards.get("slice")
-        if study and key and key not in {part.key for part in study.slices}:
-            yield manifest.name
 
 
 def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
@@ -150,39 +151,35 @@ def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
     return dict(counts)
 
 
-def _made(results: Results, jobs: Iterable[Job]) -> dict[str, Counter[str]]:
-    made: dict[str, Counter[str]] = defaultdict(Counter)
-    for job in jobs:
-        made[_cause(results, job)][job.rule] += 1
-    return dict(made)
-
-
 def _cause(results: Results, job: Job) -> str:
-    """Why one table, figure or page is made: the cause nearest to the user's doing."""
-    causes, path = job.causes, Path(job.output[0]).with_suffix(".manifest.json")
-    item = results.catalogue.get(path.as_posix())
+    """Why the tables or figures of a stage, or a page, are made: the cause nearest to the user's doing."""
+    causes = job.causes
+    items = [item for path in job.output if (item := results.catalogue.get(path))]
     if "missing" in causes:
-        whole = (item is None or path.is_file()) and len(_files(causes["missing"])) < len(
-            job.output
-        )
+        lacking = [file for file in causes["missing"].split(", ") if file]
+        gone = [item for item in items if not {*item.outputs}.isdisjoint(lacking)]
+        known = not gone or any(Path(item.manifest).is_file() for item in gone)
+        whole = known and len(lacking) < len(job.output)
         return "files are missing" if whole else "not there yet"
-    if "incomplete" in causes:
-        return "left half-made"
-    # Once a job follows another one, Snakemake looks for no further reason; the manifest shows it.
-    kinds = results.differing.get(path.as_posix(), {})
-    for kind, words in kinds.items():
-        match kind:
-            case "damaged":
-                return f"not what was made: {words}"
-            case "params":
-                return f"parameters changed: {words}"
-            case "code":
-                made = "tables" if item is None or item.kind == "table" else "figures"
-                return f"code of {made} changed: {words}"
-            case "inputs" if "follows" not in causes:
-                return words
+    # Once a job follows another one, Snakemake looks for no further reason; the manifests show it.
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        for kind, words in results.differing.get(item.manifest, {}).items():
+            kinds[kind] += [words] if words not in kinds[kind] else []
+    if "damaged" in kinds:
+        return f"not what was made: {', '.join(kinds['damaged'])}"
+    if "params" in kinds:
+        return f"parameters changed: {', '.join(kinds['params'])}"
+    if "code" in kinds:
+        names = {name for words in kinds["code"] for name in words.split(", ")}
+        made = "tables" if items[0].kind == "table" else "figures"
+        return f"code of {made} changed: {', '.join(sorted(names))}"
+    if "inputs" in kinds and "follows" not in causes:
+        return ", ".join(kinds["inputs"])
     if "params" in causes:
         return "parameters changed: see `snakemake -n`"
+    if "rule" in kinds:
+        return ", ".join(kinds["rule"])
     if "script" in causes or "script" in kinds:
         return "its script changed"
     if "inputs" in causes:
@@ -191,11 +188,9 @@ def _cause(results: Results, job: Job) -> str:
         return "made from what changes"
     if "updated" in causes:
         return f"inputs changed: {causes['updated']}"
+    if "forced" in causes:
+        return "left half-made, or forced"
     return job.reason or "asked for"
-
-
-def _files(text: str) -> list[str]:
-    return [file for file in text.split(", ") if file]
 
 
 def _unseen(plan: Plan, kept: Iterable[str]) -> dict[tuple[str, str], int]:

@@ -1,46 +1,61 @@
 """The project in the current folder: the studies that are considered, and the artifacts that are on disk."""
 
-import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gammascape.origin import Manifest, ManifestError, fingerprint, modules_of, read_manifest
-from gammascape.origin.code import MODULES
-from gammascape.origin.inside import inside_project
-from gammascape.provenance.artifact import changed_modules
-from gammascape.study import StudyError
-from gammascape.study.config import CONFIG_FILE
-from gammascape.study.yaml_reader import read_yaml
-from gammascape.workflow import Plan, load_plan
+from gammascape.manifests import Manifest, ManifestError, read_manifest
+from gammascape.manifests.code import other_code
+from gammascape.manifests.paths import inside_project
+from gammascape.study import Study, StudyError, load_study
+from gammascape.study.keys.config import CONFIG_FILE
+from gammascape.study.reading.yaml_reader import read_yaml
+from gammascape.workflow.catalogue import modules_behind
+from gammascape.workflow.plan import Plan, load_plan
 
 RESULTS = Path("results")
 CELLS = RESULTS / "cells"
 
 
-def add_study_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--study FILE ...`."""
-    parser.add_argument(
-        "--study",
-        nargs="+",
-        metavar="FILE",
-        help=f"study files to consider instead of those that {CONFIG_FILE} names",
-    )
+def configuration(root: Path = Path()) -> dict[str, Any]:
+    """Values of the configuration of the project in a folder; empty without one."""
+    config = root / CONFIG_FILE
+    content = read_yaml(config).data if config.is_file() else {}
+    return dict(content) if isinstance(content, dict) else {}
 
 
 def open_project(studies: Sequence[str] | None = None) -> Plan:
-    """The configuration of the project in the current folder, with these studies instead of its own.
+    """Load the configuration of the project in the current folder, with these studies instead of its own.
 
     Raises:
         StudyError: if the configuration or a study cannot be used.
     """
     if not Path(CONFIG_FILE).is_file():
         raise StudyError(f"{CONFIG_FILE}: no such file; go to the folder where you run snakemake")
-    content = read_yaml(CONFIG_FILE).data
-    values: dict[str, Any] = dict(content) if isinstance(content, dict) else {}
+    values = configuration()
     if studies:
         values["study"] = list(studies)
     return load_plan(values)
+
+
+def other_studies(plan: Plan, folders: Iterable[Path]) -> Iterator[Study]:
+    """Studies in these folders that a plan does not consider; files that are none are passed over."""
+    known = {study.path.resolve() for study in plan.studies.values()}
+    for path in sorted(file for folder in folders for file in folder.glob("*.yaml")):
+        if path.resolve() not in known:
+            with suppress(StudyError):
+                yield load_study(path)
+
+
+def of_plan(manifest: Manifest, plan: Plan) -> bool:
+    """Whether a study of the plan asks for a table, figure or page."""
+    wildcards = manifest.wildcards
+    study = plan.studies.get(wildcards.get("study", ""))
+    if study is None:
+        return "study" not in wildcards
+    key = wildcards.get("slice")
+    return key is None or key in {part.key for part in study.slices}
 
 
 def cells_on_disk() -> dict[str, Manifest]:
@@ -80,13 +95,4 @@ def previous_cells(study: str) -> set[str]:
 
 def code_changes(manifest: Manifest) -> list[str]:
     """Modules that differ from those that made an artifact; none if the code is accepted for it."""
-    parts = MODULES[manifest.kind]
-    current = fingerprint(*parts)
-    if current in {manifest.code["source_sha256"], *accepted_code(manifest)}:
-        return []
-    return changed_modules(manifest.code["modules"], modules_of(*parts))
-
-
-def accepted_code(manifest: Manifest) -> set[str]:
-    """Digests of the code for which an artifact was declared current."""
-    return {entry["source_sha256"] for entry in manifest.accepted}
+    return other_code(manifest.code, manifest.accepted, modules_behind(manifest)) or []

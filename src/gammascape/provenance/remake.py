@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.analysis.cells import MEASURED
-from gammascape.catalogue import Artifact, Inputs
-from gammascape.origin import Manifest, ManifestError, read_manifest
-from gammascape.origin.code import PACKAGE
-from gammascape.origin.inside import inside_project
+from gammascape.manifests import Manifest, ManifestError, read_manifest
+from gammascape.manifests.code import PACKAGE
+from gammascape.manifests.paths import inside_project
 from gammascape.provenance.project import code_changes
+from gammascape.tables.cells import MEASURED
+from gammascape.workflow.catalogue import Artifact, Inputs, paths_of
 
 THE_SAME = "the same"
 TOLERANCE = 1e-6
@@ -47,15 +47,11 @@ class _Files(list[str]):
     """Paths with names, as Snakemake gives inputs and outputs to a script."""
 
     def __init__(self, named: Inputs) -> None:
-        super().__init__(
-            path
-            for paths in named.values()
-            for path in ([paths] if isinstance(paths, str) else paths)
-        )
+        super().__init__(paths_of(named))
         self.__dict__.update(named)
 
-    def get(self, name: str) -> Any:
-        return self.__dict__.get(name)
+    def items(self) -> Any:
+        return self.__dict__.items()
 
 
 class _Named(dict[str, Any]):
@@ -77,15 +73,16 @@ def run_rule(item: Artifact, drawn_as: Manifest | None = None) -> None:
     Path(item.manifest).parent.mkdir(parents=True, exist_ok=True)
     job = SimpleNamespace(
         rule=item.rule,
+        again=True,
         input=_Files(item.inputs),
         output=_Files({"files": item.outputs, "manifest": item.manifest}),
         wildcards=_Named(item.wildcards),
-        params=_Named(item.params),
+        params=_Named(item.params if item.kind == "page" else {"given": item.params}),
         log=[f"results/logs/{item.rule}.log"],
         drawn_as=drawn_as,
     )
     scripts = SCRIPTS if SCRIPTS.is_dir() else Path("workflow/scripts")
-    runpy.run_path(str(scripts / f"{item.rule}.py"), {"snakemake": job})
+    runpy.run_path(str(scripts / item.script), {"snakemake": job})
 
 
 def below(catalogue: Mapping[str, Artifact], manifest: str) -> list[Artifact]:
@@ -168,7 +165,7 @@ def _verdict(
             for path in item.outputs
             if (text := _difference(inside_project(root, path), scratch / path, exact=same_place))
         ]
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         return False, f"a file of it cannot be read ({' '.join(str(error).split())})"
     if not differences:
         return True, THE_SAME
@@ -246,7 +243,7 @@ def _provide(path: str, root: Path, scratch: Path) -> None:
     parts = Path(path).parts
     # Tables that are not made again are read whole, with those that they were made from.
     whole = 2 if parts[1] in _LINKED else 3 if parts[2] == "tables" else len(parts)
-    for name in (Path(*parts[:whole]), Path("results/cells")):
+    for name in (Path(*parts[:whole]), *(Path("results", linked) for linked in _LINKED)):
         source, place = root / name, scratch / name
         if place.exists() or not source.exists():
             continue

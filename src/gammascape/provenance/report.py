@@ -1,4 +1,4 @@
-"""How an audit is told: a tree for people, JSON for machines."""
+"""Report of an audit: a tree for people, JSON for machines."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ _STYLES: Mapping[Severity, str] = {"error": "bold red", "warning": "yellow", "no
 _DEEPEST = 20
 """Levels of the tree that are shown: a chain that the workflow made has six."""
 _LISTED = 8
-"""Links of one kind with the same trouble that are named one by one."""
+"""Number of links with the same finding up to which each is named."""
 
 
 def audit_json(chain: Chain) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def audit_json(chain: Chain) -> dict[str, Any]:
 
 
 def ranked(chain: Chain) -> list[tuple[Link, Finding]]:
-    """All findings, errors first, then in the order of the walk: from the artifact down."""
+    """All findings: errors first, else in the order of the walk, from the artifact down."""
     found = [(link, finding) for link in chain.links.values() for finding in link.findings]
     return sorted(found, key=lambda pair: _rank(pair[1]) if pair[1].severity != "error" else 0)
 
@@ -104,7 +104,7 @@ def _tree(
 
 
 def _grouped(links: list[Link], noun: str, seen: set[str]) -> Iterator[Text]:
-    """One line for all that hold, one for each trouble that several share, those that are broken one by one."""
+    """One line for all links that hold, one for each finding that several share, one for each broken link."""
     fresh = [link for link in links if link.path not in seen]
     if len(fresh) < len(links):
         yield Text(f"{_count(len(links) - len(fresh), noun)}  (above)", style="dim")

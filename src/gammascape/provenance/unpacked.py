@@ -1,18 +1,32 @@
-"""A crate that was unpacked: what it was published without is not missing from it."""
+"""Unpacked crates: files that a crate was published without are not missing from it."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from gammascape.origin.inside import read_object
+from gammascape.manifests.paths import read_object, short
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.findings import Finding
+from gammascape.study import StudyError
 
 METADATA = "ro-crate-metadata.json"
 _GONE = " is not there"
 
 
+def refuse_left_out(root: Path, path: Path, what: str) -> None:
+    """Refuse to go on in a crate without a file that a command needs.
+
+    Raises:
+        StudyError: if `root` is an unpacked crate; `what` says what the file is for.
+    """
+    if (root / METADATA).is_file():
+        raise StudyError(
+            f"{root}: a crate without {short(path.name)} of its cells, which {what}; unpack one that was exported "
+            "with --data, or call this where snakemake ran"
+        )
+
+
 def tell_left_out(chain: Chain) -> Chain:
-    """The chain, where its folder is a crate with files that the crate does not list called not included."""
+    """In the folder of a crate, call missing files that the crate does not list `not included`."""
     try:
         entities = read_object(chain.root / METADATA)["@graph"]
         listed = {entity["@id"] for entity in entities}

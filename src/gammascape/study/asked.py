@@ -1,32 +1,27 @@
-"""Which lines of a study file ask for a slice or a cell."""
+"""Lines of a study file that ask for a slice or a cell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from gammascape.study.cells import Cell
-from gammascape.study.errors import KeyPath
-from gammascape.study.schema import Grid, StudyFile
+from gammascape.study.cell import Cell
+from gammascape.study.keys.file import Grid, StudyFile
+from gammascape.study.reading.errors import KeyPath
+from gammascape.study.reading.yaml_reader import Source, read_yaml
 from gammascape.study.study import Slice, Study
-from gammascape.study.yaml_reader import Source, read_yaml
 
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a study file and the key that stands on it."""
-
-    key: str
-    number: int | None
+_OF_SLICES = ("model", "dataset", "loss", "batch_size", "steps")
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A grid that holds a slice or a cell, with the lines that say so; the first is that of the grid."""
+    """A grid of a study file that holds a slice or a cell."""
 
-    study: str
     path: Path
     slice: str
-    lines: tuple[Line, ...]
+    lines: Mapping[str, int | None]
+    """Keys that say so, and their lines; the first is the grid."""
 
 
 def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
@@ -38,20 +33,11 @@ def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
     source = read_yaml(study.path)
     file = StudyFile.model_validate(source.data)
     return [
-        Ask(study.name, study.path, part.key, _lines(source, index, part))
+        Ask(study.path, part.key, _lines(source, index, part))
         for index, grid in enumerate(file.grids)
-        if _has_slice(grid, part) and (cell is None or _has_cell(grid, cell))
+        if all(getattr(part, key) in getattr(grid, key) for key in _OF_SLICES)
+        and (cell is None or _has_cell(grid, cell))
     ]
-
-
-def _has_slice(grid: Grid, part: Slice) -> bool:
-    return (
-        part.model in grid.model
-        and part.dataset in grid.dataset
-        and part.loss in grid.loss
-        and part.batch_size in grid.batch_size
-        and part.steps in grid.steps
-    )
 
 
 def _has_cell(grid: Grid, cell: Cell) -> bool:
@@ -63,7 +49,7 @@ def _has_cell(grid: Grid, cell: Cell) -> bool:
     )
 
 
-def _lines(source: Source, index: int, part: Slice) -> tuple[Line, ...]:
+def _lines(source: Source, index: int, part: Slice) -> dict[str, int | None]:
     keys = ("gamma", "eta", "loss", "batch_size", "steps", "seed", "data_seed")
     grid: KeyPath = ("grids", index)
     content = source.data["grids"][index] if isinstance(source.data, dict) else {}
@@ -73,4 +59,4 @@ def _lines(source: Source, index: int, part: Slice) -> tuple[Line, ...]:
         f"models.{part.model}": ("models", part.model),
         f"datasets.{part.dataset}": ("datasets", part.dataset),
     }
-    return tuple(Line(name, source.line(path)) for name, path in paths.items())
+    return {name: source.line(path) for name, path in paths.items()}

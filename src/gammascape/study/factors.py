@@ -1,4 +1,4 @@
-"""Which slices of a study differ in one factor alone: depth, batch size, label noise, number of samples."""
+"""Slices of a study that differ in one factor alone: depth, batch size, label noise, number of samples."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ class Member:
 
     factor: Factor
     group: str
-    """What the slices of the group have in common, in words."""
+    """What the slices of the group have in common."""
     value: float
     slice: str
 

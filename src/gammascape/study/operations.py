@@ -1,13 +1,13 @@
-"""How many operations a step of training costs, and how many numbers it keeps, from the sizes of a network."""
+"""Operations of a training step, and numbers in memory, from the sizes of a network."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gammascape.needs import needs
-from gammascape.study.datasets import DatasetSpec
-from gammascape.study.models import CnnSpec, MlpSpec, Network, ResnetSpec, Shape, VitSpec
+from gammascape.study.keys.datasets import DatasetSpec
+from gammascape.study.keys.models import CnnSpec, MlpSpec, Network, ResnetSpec, Shape, VitSpec
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,14 @@ class Operations:
 
 def operations(model: Network, input_shape: Shape, outputs: int) -> Operations | None:
     """The count for a network that reads `input_shape`, (C, H, W) or (D,); None for other kinds."""
-    again = 0
-    if isinstance(model, MlpSpec):
-        products = _mlp(model, input_shape, outputs)
-    elif isinstance(model, CnnSpec):
-        products = _cnn(model, input_shape, outputs)
-    elif isinstance(model, ResnetSpec):
-        products = _resnet(model, input_shape, outputs)
-    elif isinstance(model, VitSpec):
-        products = _vit(model, input_shape, outputs)
-        # Fused attention keeps no logits.
-        again = model.blocks * _tokens(model, input_shape) ** 2 * model.width
-    else:
+    products = next((of for kind, of in _PRODUCTS.items() if isinstance(model, kind)), None)
+    if products is None:
         return None
-    counted = list(products)
+    # Fused attention keeps no logits.
+    again = 0
+    if isinstance(model, VitSpec):
+        again = model.blocks * _tokens(model, input_shape) ** 2 * model.width
+    counted = list(products(model, input_shape, outputs))
     forward, weights, units = (sum(column) for column in zip(*counted, strict=True))
     return Operations(forward, counted[0].operations, again, weights, units)
 
@@ -123,6 +117,14 @@ def _vit(model: VitSpec, input_shape: Shape, outputs: int) -> Iterator[_Product]
         yield _linear(width, model.mlp_ratio * width, tokens)
         yield _linear(model.mlp_ratio * width, width, tokens)
     yield _linear(width, outputs)
+
+
+_PRODUCTS: Mapping[type[Network], Callable[..., Iterator[_Product]]] = {
+    MlpSpec: _mlp,
+    CnnSpec: _cnn,
+    ResnetSpec: _resnet,
+    VitSpec: _vit,
+}
 
 
 def _tokens(model: VitSpec, input_shape: Shape) -> int:

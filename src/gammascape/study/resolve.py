@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gammascape.sources import SourceError, Sources, check_call, find_sources
-from gammascape.study.errors import KeyPath, Problem
-from gammascape.study.factories import Factory
-from gammascape.study.schema import StudyFile
+from gammascape.study.keys.factories import Factory
+from gammascape.study.keys.file import StudyFile
+from gammascape.study.reading.errors import KeyPath, Problem
+from gammascape.usercode.find import SourceError, Sources, check_call, find_sources, folder_of
 
 
 def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ...], list[Problem]]:
@@ -36,6 +36,6 @@ def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ..
             wrong = check_call(sources.definition, function, spec.given)
             if wrong is not None:
                 problems.append(Problem((*path, "arguments"), wrong))
-            found[sources.folder] = sources
+            found[folder_of(sources.hashes)] = sources
             sections[section][name] = spec.model_copy(update={"sources": dict(sources.hashes)})
     return file.model_copy(update=sections), tuple(found.values()), problems

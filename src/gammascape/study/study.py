@@ -10,24 +10,24 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gammascape.sources import Sources
-from gammascape.study.cells import Cell, Dtype
-from gammascape.study.datasets import CONFIGURED_GENERATOR, DatasetSpec
-from gammascape.study.edges import Loss
-from gammascape.study.errors import Problem, study_error
-from gammascape.study.exact import decimal_text
-from gammascape.study.explain import explain
-from gammascape.study.generators import Generated
-from gammascape.study.models import ModelSpec
-from gammascape.study.observables import Observable, in_order
+from gammascape.study.cell import Cell, Dtype
+from gammascape.study.checks import check
+from gammascape.study.keys.datasets import CONFIGURED_GENERATOR, DatasetSpec
+from gammascape.study.keys.exact import decimal_text
+from gammascape.study.keys.file import Analysis, SmallGamma, StudyFile
+from gammascape.study.keys.generators import Generated
+from gammascape.study.keys.models import ModelSpec
+from gammascape.study.keys.observables import Observable, in_order
+from gammascape.study.reading.errors import Problem, study_error
+from gammascape.study.reading.explain import explain
+from gammascape.study.reading.yaml_reader import read_yaml
 from gammascape.study.resolve import resolve
-from gammascape.study.rules import check
-from gammascape.study.schema import Analysis, SmallGamma, StudyFile
-from gammascape.study.yaml_reader import read_yaml
+from gammascape.theory.edges import Loss
+from gammascape.usercode.find import Sources
 
 STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 RESERVED = ("cells", "data", "generated", "index", "logs")
-"""Names that what all studies share has below results."""
+"""Names below results that all studies share."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Slice:
 
     @property
     def observables(self) -> tuple[Observable, ...]:
-        """What is measured during the run of at least one cell."""
+        """Observables of at least one cell."""
         return in_order(name for cell in self.cells for name in cell.observables)
 
     @property

@@ -16,25 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from gammascape import manifests
 from gammascape.data import Dataset
 from gammascape.layout import whole
-from gammascape.measure.outcome import Thresholds, judge
+from gammascape.manifests.code import CELL_MODULES
 from gammascape.models import Model
 from gammascape.models.convolution import unfolded_shapes
-from gammascape.origin import (
-    File,
-    Manifest,
-    Source,
-    code_state,
-    environment,
-    utc_now,
-    write_manifest,
-)
-from gammascape.origin.code import CELL_MODULES
+from gammascape.runs.history import thin
+from gammascape.runs.outcome import Thresholds, judge
 from gammascape.training import equal_loss
 from gammascape.training.device import Backend
 from gammascape.training.engine import Run
-from gammascape.training.history import thin
 
 SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
 
@@ -43,7 +35,7 @@ SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
 class Origin:
     """How a cell came to be trained."""
 
-    inputs: tuple[Source, ...]
+    inputs: tuple[manifests.Source, ...]
     """The prepared data and the source files that it read."""
     backend: Backend
     executor: str
@@ -60,7 +52,6 @@ def make_summary(
     record: Mapping[str, Any], run: Run, dataset: Dataset, model: Model
 ) -> dict[str, Any]:
     """Everything about a run that is small: parameters, facts, status under the default thresholds."""
-    outcome = judge(run.facts, Thresholds())
     observed: dict[str, Any] = {}
     if record.get("observables"):
         observed["observables"] = run.observations
@@ -68,10 +59,7 @@ def make_summary(
         observed[equal_loss.NAME] = equal_loss.summary_of(run.reached)
     return {
         "cell": dict(record),
-        "status": outcome.status,
-        "catapulted": outcome.catapulted,
-        "kept_by_nan_rule": outcome.kept_by_nan_rule,
-        "relative_loss": outcome.relative_loss,
+        **asdict(judge(run.facts, Thresholds())),
         "facts": asdict(run.facts),
         "steps_done": run.steps_done,
         "peak_step": run.peak_step,
@@ -117,27 +105,24 @@ def write_cell(
         _write(folder / name, content)
         for name, content in ((ARRAYS, packed.getbuffer()), (SUMMARY, text.encode()))
     )
-    manifest = Manifest(
+    captures = {"captures": origin.captures} if origin.captures else {}
+    manifest = manifests.Manifest(
         kind="cell",
         name=folder.as_posix(),
         rule="train",
         record=summary["cell"],
         inputs=origin.inputs,
-        code=code_state(*CELL_MODULES),
-        environment=environment(("torch", "numpy")),
+        code=manifests.code_state(*CELL_MODULES),
+        environment=manifests.environment(("torch", "numpy")),
         started=origin.attempts[0]["started"],
         outputs=outputs,
-        finished=utc_now(),
+        finished=manifests.utc_now(),
         device=_device(origin),
         executor=origin.executor,
         attempts=tuple(origin.attempts),
-        cost={
-            "seconds": round(origin.seconds, 4),
-            "lanes": origin.lanes,
-            **({"captures": origin.captures} if origin.captures else {}),
-        },
+        cost={"seconds": round(origin.seconds, 4), "lanes": origin.lanes, **captures},
     )
-    write_manifest(folder / MANIFEST, manifest)
+    manifests.write_manifest(folder / MANIFEST, manifest)
 
 
 def remove_cell(folder: Path) -> None:
@@ -158,10 +143,10 @@ def _device(origin: Origin) -> dict[str, Any]:
     return found
 
 
-def _write(path: Path, content: bytes | memoryview) -> File:
+def _write(path: Path, content: bytes | memoryview) -> manifests.File:
     with whole(path) as partial:
         partial.write_bytes(content)
-    return File(path.name, len(content), hashlib.sha256(content).hexdigest())
+    return manifests.File(path.name, len(content), hashlib.sha256(content).hexdigest())
 
 
 def _finite(value: Any) -> Any:

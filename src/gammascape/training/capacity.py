@@ -12,18 +12,21 @@ import torch
 
 from gammascape.data import Dataset
 from gammascape.layout import whole
+from gammascape.manifests.paths import read_object
 from gammascape.models import Model
 from gammascape.needs import needs, needs_text, size_text
-from gammascape.origin.inside import read_object
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, graph_places, make_pack
-from gammascape.training.step import cpu_lanes
 
 _MEMORY_SHARE = 0.7
 """Share of the free memory of a GPU that a pack may fill: the rest is for fragments and for measurements."""
 _SATURATION = 16_000_000
 """Batch size times width times lanes beyond which a large GPU gains nothing from more lanes."""
 _MOST_LANES = 4096
+_CACHE_BYTES = 12_000_000
+_CPU_LANES = (8, 32)
+"""Fewest and most lanes of a pack of MLPs on the CPU."""
+_ONE_AT_A_TIME_LANES = 8
 _TRIAL = (8, 32)
 """Lanes of the packs that are measured: no place in them is empty."""
 
@@ -41,13 +44,12 @@ def check_memory(
         CapacityError: if it does not fit.
     """
     parts = _needs(record, dataset, model)
-    places = [("this machine", sum(parts.values()), _host_memory())]
+    on_host, on_gpu = sum(parts.values()), 0
     if device.type == "cuda":
-        on_device, memory = (
-            sum(parts.values()) - parts["losses"],
-            torch.cuda.mem_get_info(device)[1],
-        )
-        places = [("this machine", parts["losses"], _host_memory()), ("its GPU", on_device, memory)]
+        on_host, on_gpu = parts["losses"], on_host - parts["losses"]
+    places = [("this machine", on_host, _host_memory())]
+    if on_gpu:
+        places.append(("its GPU", on_gpu, torch.cuda.mem_get_info(device)[1]))
     for place, needed, memory in places:
         if needed > memory:
             raise CapacityError(
@@ -77,7 +79,7 @@ def suitable_lanes(
 ) -> int:
     """Lanes that a pack of cells like this one should have: what fills the device and fits into it.
 
-    On a CPU the measured table of `step.cpu_lanes`, as far as the memory reaches; on a GPU from the memory that
+    On a CPU the number of `cpu_lanes`, as far as the memory reaches; on a GPU from the memory that
     two small packs of one block of steps were measured to take, with the places that a pack leaves empty.
     """
     if not model.batched:
@@ -91,14 +93,25 @@ def suitable_lanes(
     return fitting_lanes(small, large, free, min(_MOST_LANES, int(enough)))
 
 
+def cpu_lanes(model: Model, batch_size: int) -> int:
+    """Lanes of a pack on the CPU.
+
+    Many lanes share overhead, batches and the evaluation of f~(w_0), and few stay in the cache. For an MLP the
+    memory of all lanes' weights and of one layer's outputs on a batch is kept near a core's share of the L3 cache,
+    where the measured rates are flat. Other models compute one lane at a time.
+    """
+    if model.descend is None:
+        return _ONE_AT_A_TIME_LANES
+    weights = sum(math.prod(parameter.shape) for parameter in model.parameters)
+    least, most = _CPU_LANES
+    return max(least, min(most, _CACHE_BYTES // (4 * (weights + batch_size * model.base_width))))
+
+
 def fitting_lanes(small: int, large: int, free: int, enough: int) -> int:
     """The most lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
 
-    Args:
-        small: bytes that a pack of the first number of `_TRIAL` takes at its peak.
-        large: the same of the second.
-        free: bytes that are free on the GPU.
-        enough: lanes beyond which nothing is gained.
+    `small` and `large` are the bytes that packs of the two sizes in `_TRIAL` take at their peak, `free` those that
+    are free on the GPU. Beyond `enough` lanes nothing is gained.
     """
     per_place = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
     shared = small - _TRIAL[0] * per_place

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from gammascape.layout import whole
+from gammascape.manifests.paths import inside
 from gammascape.numerics import NUMERICS_VERSION
-from gammascape.origin.inside import inside
 from gammascape.training import equal_loss
 from gammascape.training.engine import Evaluation, State
 
@@ -49,10 +49,6 @@ class Checkpoints:
         # One file holds the locks of all cells, one byte for each: the system frees them when the process ends,
         # however it ends, and thousands of them take one file descriptor.
         self._locks = os.open(scratch / "locks", os.O_RDWR | os.O_CREAT, 0o666)
-
-    def close(self) -> None:
-        """Free all locks."""
-        os.close(self._locks)
 
     def lock(self, identity: str) -> bool:
         """Become the one process that trains this cell; False while another trains it.
@@ -82,13 +78,9 @@ class Checkpoints:
         attempts: Sequence[Mapping[str, Any]] = (),
         constants: Mapping[str, Any] | None = None,
     ) -> None:
-        """Replace the cell's checkpoint.
+        """Replace the cell's checkpoint; `attempts` are those that led to it, with the one at work.
 
-        Args:
-            identity: the cell's.
-            state: all that going on needs.
-            attempts: those that led to it, with the one at work.
-            constants: digests of what the cell is trained with and its identity does not fix.
+        `constants` are digests of what the cell is trained with and its identity does not fix.
 
         Raises:
             OSError: if it cannot be written, e.g. on a full disk; the one before is still there.
@@ -97,11 +89,7 @@ class Checkpoints:
         arrays |= equal_loss.arrays_of(state.reached)
         buffer = io.BytesIO()
         np.savez(
-            buffer,
-            allow_pickle=False,
-            losses=state.losses,
-            zero_losses=state.zero_losses,
-            **arrays,
+            buffer, allow_pickle=False, losses=state.losses, zero_losses=state.zero_losses, **arrays
         )
         header = {
             "cell": identity,
@@ -163,7 +151,7 @@ class Checkpoints:
                 evaluations=tuple(Evaluation(**item) for item in header["evaluations"]),
                 seconds=header["seconds"],
                 observations=tuple(header.get("observations", ())),
-                reached=equal_loss.reached_of(header.get("reached", ()), arrays),
+                reached=equal_loss.snapshots_of(header.get("reached", ()), arrays),
             )
         except _DAMAGED as error:
             LOG.warning("checkpoint of cell %s is damaged (%s): starting anew", identity, error)

@@ -7,15 +7,14 @@ grow nor fade with the width. A layer with the wrong multiplier moves as a power
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gammascape.models import Hidden, Model, initial_parameters
 from gammascape.models.centred import subtraction
-from gammascape.training.sgd import Given, lane_of
-from gammascape.training.step import make_step
+from gammascape.training.backend import make_step
+from gammascape.training.sgd import StepInputs, lane_of
 
 OUTPUT = "f"
 """Name of the network's centred output among the layers."""
@@ -130,7 +129,7 @@ def _measure(
         trained = lane_of(start, 0)
         rate, gamma = torch.tensor([eta * model.base_width]), torch.ones(1, 1, 1)
         for x, y in zip(*batches, strict=True):
-            step(trained, Given({}, rate, gamma, form.reference(start, x), x, y))
+            step(trained, StepInputs({}, rate, gamma, form.reference(start, x), x, y))
         before: Hidden = {}
         after: Hidden = {}
         probe = batches[0][0]
@@ -164,8 +163,3 @@ def _slope(widths: Sequence[int], values: Sequence[float]) -> float | None:
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     spread = sum((a - mean_x) ** 2 for a in x)
     return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
-
-
-def with_width(options: Mapping[str, Any], width: int) -> dict[str, Any]:
-    """A model's options at another width."""
-    return {**options, "width": width}

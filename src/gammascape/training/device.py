@@ -1,9 +1,11 @@
 """Settings of the numerical backend: what float32 means, threads, determinism."""
 
+import ctypes
 import fcntl
 import math
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +17,9 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from gammascape.training.memory import keep_freed_memory
-from gammascape.training.step import has_compiler
+from gammascape.training.backend import has_compiler
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _WAIT = 0.2
 """Seconds between two looks whether a GPU is free."""
 _TAKEN: list[TextIO] = []
@@ -86,6 +88,20 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
     )
 
 
+def keep_freed_memory() -> None:
+    """Ask glibc not to return freed memory to the system; elsewhere nothing is done.
+
+    By default each large tensor is mapped anew and its pages are zeroed at first touch, which on a virtual machine
+    can cost more than the convolution that fills them.
+    """
+    # musl has no mallopt, and no such behaviour.
+    if sys.platform.startswith("linux") and (
+        mallopt := getattr(ctypes.CDLL(None), "mallopt", None)
+    ):
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
 def be_deterministic() -> None:
     """Ask for deterministic kernels; before the first product on a GPU, or cuBLAS does not see it."""
     # cuBLAS is deterministic only with a workspace of fixed size, which it reads once.
@@ -114,17 +130,14 @@ def take_gpu(preferred: int) -> torch.device:
     """A GPU that this process keeps until it ends: one that is free, or the preferred one as soon as it is."""
     count = torch.cuda.device_count()
     order = [torch.device("cuda", (preferred + k) % count) for k in range(count)]
-    for device in order:
-        lock = _lock(_uuid(device))
-        if _claim(lock):
-            _TAKEN.append(lock)
-            return device
-        lock.close()
-    lock = _lock(_uuid(order[0]))
-    while not _claim(lock):
+    locks = [_lock(_uuid(device)) for device in order]
+    chosen = next((k for k in range(count) if _claim(locks[k])), 0)
+    while not _claim(locks[chosen]):
         time.sleep(_WAIT)
-    _TAKEN.append(lock)
-    return order[0]
+    _TAKEN.append(locks.pop(chosen))
+    for lock in locks:
+        lock.close()
+    return order[chosen]
 
 
 def _uuid(device: torch.device) -> str:

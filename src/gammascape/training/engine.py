@@ -1,7 +1,7 @@
 """The training engine: plain SGD on a pack of networks in lockstep. One cell is a pack of one lane."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,23 +10,20 @@ import torch
 from torch import Tensor
 
 from gammascape.data import Dataset
-from gammascape.measure.outcome import Facts
-from gammascape.measure.representations import (
-    active_fraction,
-    centred_grams,
-    pack_triangle,
-)
+from gammascape.measure.kernels import gram
+from gammascape.measure.representations import active_fraction, pack_triangle
 from gammascape.models import Hidden, Model
-from gammascape.models.centred import subtraction
-from gammascape.models.difference import difference_form
+from gammascape.models.centred import difference_form, subtraction
+from gammascape.runs.history import Floats, final_window, measurement_steps
+from gammascape.runs.outcome import Facts
 from gammascape.training import equal_loss
-from gammascape.training.equal_loss import Reached, Watch, watch_steps
-from gammascape.training.history import Floats, final_window, measurement_steps
+from gammascape.training.backend import choose_backend, make_step
+from gammascape.training.equal_loss import LossSnapshot, Watch, watch_steps
+from gammascape.training.exact import exact
 from gammascape.training.lanes import Array, Lanes
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
 from gammascape.training.observe import Observer
 from gammascape.training.pack import Pack
-from gammascape.training.step import choose_backend, make_step
 
 BLOCK = 50
 """Steps between two looks at the losses: the device is not waited for, and NaN is not looked for, in between."""
@@ -61,16 +58,16 @@ class Run:
     facts: Facts
     peak_step: int | None
     evaluations: tuple[Evaluation, ...]
-    relative_change: dict[str, float]
-    probe_outputs: Floats | None
+    relative_change: Mapping[str, float] = field(default_factory=dict)
+    probe_outputs: Floats | None = None
     """(P, O) outputs f on the probe set at the end; None for a diverged run, as are the Gram matrices."""
-    grams: dict[str, Floats] | None
+    grams: Mapping[str, Floats] | None = None
     """Hidden layer -> packed upper triangle of its centred Gram matrix on the probe set."""
     observations: tuple[Mapping[str, Any], ...] = ()
     """For each measurement `step`, and the observables that the cell asks for."""
     singular_values: Mapping[str, Floats] = field(default_factory=dict)
     """Layer -> singular values of its weights at the end, if asked for; empty for a diverged run."""
-    reached: tuple[Reached, ...] = ()
+    reached: tuple[LossSnapshot, ...] = ()
     """The network at levels of its loss, if asked for; empty for a diverged run."""
 
 
@@ -88,11 +85,11 @@ class State:
     evaluations: tuple[Evaluation, ...]
     seconds: float
     observations: tuple[Mapping[str, Any], ...] = ()
-    reached: tuple[Reached, ...] = ()
+    reached: tuple[LossSnapshot, ...] = ()
 
 
 class Training:
-    """A pack on its way: `advance` trains one block of steps, `states` is what a checkpoint keeps.
+    """A pack being trained. `advance` runs one block of steps; `states` returns what a checkpoint needs.
 
     Blocks end at fixed steps, so a run that was interrupted between two of them goes on as if it had not been.
     """
@@ -117,12 +114,10 @@ class Training:
             raise ValueError("lanes that go on together must stand at the same step")
         self.step = states[0].step if states else 0
         record = pack.lanes[0].record
-        form = subtraction(model)
-        if record["dtype"] == "float32-difference":
-            form = difference_form(record["model"], dataset.input_shape, dataset.outputs)
-        self._lanes = Lanes(
-            pack, form, device, [state.weights for state in states] if states else None
-        )
+        by_difference = record["dtype"] == "float32-difference"
+        form = difference_form(model) if by_difference else subtraction(model)
+        before = [state.weights for state in states] if states else None
+        self._lanes = Lanes(pack, exact(form), device, before)
         self._step = make_step(form, self._loss, choose_backend(record, model, device))
         self._captured = getattr(self._step, "captures", 0)
         self._losses = np.full((self._steps, count), np.nan)
@@ -130,7 +125,7 @@ class Training:
         self._seconds = np.zeros(count)
         self._evaluations: list[list[Evaluation]] = [[] for _ in pack.lanes]
         self._observations: list[list[Mapping[str, Any]]] = [[] for _ in pack.lanes]
-        self._reached: list[list[Reached]] = [[] for _ in pack.lanes]
+        self._reached: list[list[LossSnapshot]] = [[] for _ in pack.lanes]
         for lane, state in enumerate(states or ()):
             self._losses[: self.step, lane] = state.losses
             self._zeros[: self.step] = state.zero_losses
@@ -247,23 +242,55 @@ class Training:
         return list(zip(losses, accuracy(f, self._test_y).tolist(), strict=True))
 
     def _finish(self, positions: list[int]) -> list[tuple[int, Run]]:
-        whole = self.step == self._steps
-        results = _final_measurements(self._lanes, self._dataset, self._observer) if whole else None
-        ended = []
-        for position in positions:
-            lane = self._lanes.owners[position]
-            run = _make_run(
-                self._losses[: self.step, lane],
-                self._zeros[: self.step],
-                float(self._seconds[lane]),
-                tuple(self._evaluations[lane]),
-                tuple(self._observations[lane]),
-                tuple(self._reached[lane]),
-                None if results is None else results[position],
-                self._steps,
+        owners, whole = self._lanes.owners, self.step == self._steps
+        finals = self._final_measurements() if whole else [None] * len(owners)
+        return [(owners[p], self._run(owners[p], finals[p])) for p in positions]
+
+    def _run(self, lane: int, final: tuple[float, dict[str, Any]] | None) -> Run:
+        """The run of a lane; `final` are the share of active units and other fields, if it has not ended early."""
+        losses, zeros = self._losses[: self.step, lane].copy(), self._zeros[: self.step].copy()
+        finite, window = bool(np.isfinite(losses).all()), final_window(self._steps)
+        active, measured = final if finite and final else (None, {})
+        return Run(
+            steps_done=self.step,
+            seconds=float(self._seconds[lane]),
+            losses=losses,
+            zero_losses=zeros,
+            facts=Facts(
+                finite=finite,
+                seen_nan=bool(np.isnan(losses).any()),
+                initial_loss=float(losses[0]),
+                final_loss=float(losses[-window:].mean()) if finite else None,
+                baseline_loss=float(zeros[-window:].mean()),
+                peak_loss=float(losses.max()) if finite else None,
+                active_fraction=active,
+            ),
+            peak_step=int(losses.argmax()) if finite else None,
+            evaluations=tuple(self._evaluations[lane]),
+            observations=tuple(self._observations[lane]),
+            reached=tuple(self._reached[lane]) if finite else (),
+            **measured,
+        )
+
+    def _final_measurements(self) -> list[tuple[float, dict[str, Any]]]:
+        lanes, hidden = self._lanes, Hidden()
+        outputs = lanes.outputs(self._dataset.probe_inputs.to(lanes.dtype, copy=True), hidden)
+        with torch.no_grad():
+            changes, active = lanes.relative_change(), active_fraction(hidden)
+            grams = {name: gram(features).float() for name, features in hidden.items()}
+            spectra = self._observer.final_arrays(lanes) if self._observer else [{}] * len(active)
+        return [
+            (
+                float(active[k]),
+                {
+                    "relative_change": {name: float(value[k]) for name, value in changes.items()},
+                    "probe_outputs": outputs[k].float().cpu().numpy(),
+                    "grams": {n: pack_triangle(v[k]).cpu().numpy() for n, v in grams.items()},
+                    "singular_values": {n: value.numpy() for n, value in spectra[k].items()},
+                },
             )
-            ended.append((lane, run))
-        return ended
+            for k in range(len(lanes.owners))
+        ]
 
     def _train_block(self, start: int, stop: int) -> tuple[Floats, Floats]:
         lanes, shared = self._lanes, self._pack.shared
@@ -272,92 +299,12 @@ class Training:
         )
         xs, ys = xs.to(lanes.dtype), ys.to(lanes.dtype)
         block = []
-        for step, given in enumerate(lanes.given(xs, ys), start + 1):
-            block.append(self._step(lanes.trained, given))
+        for step, inputs in enumerate(lanes.inputs(xs, ys), start + 1):
+            block.append(self._step(lanes.trained, inputs))
             if self._watch is not None and step in self._watched:
-                self._look(self._watch, step)
+                found = self._watch.look(lanes, step, [self._reached[k] for k in lanes.owners])
+                for lane, reached in zip(lanes.owners, found, strict=True):
+                    self._reached[lane] += reached
         # The one place where the host waits for the device.
         losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
         return losses, zero_losses(self._loss, ys).double().cpu().numpy()
-
-    def _look(self, watch: Watch, step: int) -> None:
-        owners = self._lanes.owners
-        found = watch.look(self._lanes, step, [self._reached[lane] for lane in owners])
-        for lane, reached in zip(owners, found, strict=True):
-            self._reached[lane] += reached
-
-
-def train(
-    pack: Pack, dataset: Dataset, model: Model, device: torch.device
-) -> Iterator[tuple[int, Run]]:
-    """Train a pack from start to end; yields (position of the lane in the pack, its run) as lanes end."""
-    training = Training(pack, dataset, model, device)
-    while training.alive:
-        yield from training.advance()
-
-
-@dataclass(frozen=True)
-class _Final:
-    relative_change: dict[str, float]
-    active_fraction: float
-    probe_outputs: Floats
-    grams: dict[str, Floats]
-    singular_values: dict[str, Floats]
-
-
-def _final_measurements(lanes: Lanes, dataset: Dataset, observer: Observer | None) -> list[_Final]:
-    hidden: Hidden = {}
-    outputs = lanes.outputs(dataset.probe_inputs.to(lanes.dtype, copy=True), hidden)
-    with torch.no_grad():
-        changes = lanes.relative_change()
-        active = active_fraction(hidden)
-        grams = {name: centred_grams(features) for name, features in hidden.items()}
-        spectra = observer.final_arrays(lanes) if observer else [{} for _ in lanes.owners]
-    return [
-        _Final(
-            relative_change={name: float(value[k]) for name, value in changes.items()},
-            active_fraction=float(active[k]),
-            probe_outputs=outputs[k].float().cpu().numpy(),
-            grams={name: pack_triangle(value[k]).cpu().numpy() for name, value in grams.items()},
-            singular_values={name: value.numpy() for name, value in spectra[k].items()},
-        )
-        for k in range(len(lanes.owners))
-    ]
-
-
-def _make_run(
-    losses: Floats,
-    zeros: Floats,
-    seconds: float,
-    evaluations: tuple[Evaluation, ...],
-    observations: tuple[Mapping[str, Any], ...],
-    reached: tuple[Reached, ...],
-    final: _Final | None,
-    steps: int,
-) -> Run:
-    finite = bool(np.isfinite(losses).all())
-    window = final_window(steps)
-    facts = Facts(
-        finite=finite,
-        seen_nan=bool(np.isnan(losses).any()),
-        initial_loss=float(losses[0]),
-        final_loss=float(losses[-window:].mean()) if finite else None,
-        baseline_loss=float(zeros[-window:].mean()),
-        peak_loss=float(losses.max()) if finite else None,
-        active_fraction=final.active_fraction if finite and final else None,
-    )
-    return Run(
-        steps_done=len(losses),
-        seconds=seconds,
-        losses=losses.copy(),
-        zero_losses=zeros.copy(),
-        facts=facts,
-        peak_step=int(losses.argmax()) if finite else None,
-        evaluations=evaluations,
-        relative_change=final.relative_change if finite and final else {},
-        probe_outputs=final.probe_outputs if finite and final else None,
-        grams=final.grams if finite and final else None,
-        observations=observations,
-        singular_values=final.singular_values if finite and final else {},
-        reached=reached if finite else (),
-    )

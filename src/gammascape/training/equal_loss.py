@@ -1,20 +1,19 @@
-"""Networks at equal loss: what is kept of a lane when its loss on the probe set first falls to a fixed level."""
+"""Networks at equal loss: a lane when its loss on the probe set first falls to a fixed level."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gammascape.data import Dataset
-from gammascape.measure.representations import centred_grams, pack_triangle
+from gammascape.measure.kernels import gram
+from gammascape.measure.representations import pack_triangle
 from gammascape.models import Hidden
-from gammascape.training.history import Floats
+from gammascape.runs.history import Floats
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses, zero_losses
-from gammascape.training.step import numerators, references
 
 NAME = "equal_loss"
 LEVELS = (0.8, 0.5, 0.3, 0.15, 0.08)
@@ -28,7 +27,7 @@ _PER_DECADE = 24
 
 
 @dataclass(frozen=True)
-class Reached:
+class LossSnapshot:
     """A lane at the first look at which its probe loss was at or below `level` times that of f = 0."""
 
     level: float
@@ -60,20 +59,15 @@ class Watch:
         self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
         self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
         self._zero = float(zero_losses(loss, self._y[None])[0])
-        self._kept = references(lanes.form, lanes.initial, self._x)
+        self._kept = lanes.reference(self._x)
 
     def look(
-        self, lanes: Lanes, step: int, before: Sequence[Sequence[Reached]]
-    ) -> list[list[Reached]]:
-        """The levels that each living lane has newly reached.
-
-        Args:
-            lanes: the pack after `step` updates.
-            before: of each living lane, what it reached earlier.
-        """
+        self, lanes: Lanes, step: int, before: Sequence[Sequence[LossSnapshot]]
+    ) -> list[list[LossSnapshot]]:
+        """The levels that each living lane has newly reached after `step` updates; `before`: those of before."""
         if all(len(reached) == len(LEVELS) for reached in before):
             return [[] for _ in before]
-        f = self._outputs(lanes)
+        f = lanes.outputs(self._x, None, self._kept)
         losses = lane_losses(self._loss, f, self._y).tolist()
         found = [
             [
@@ -87,47 +81,36 @@ class Watch:
         if not any(found):
             return [[] for _ in before]
         hidden: Hidden = {}
-        self._outputs(lanes, hidden)
+        lanes.outputs(self._x, hidden, self._kept)
         return [
             self._keep(levels, step, losses[lane], f[lane], hidden, lane)
             for lane, levels in enumerate(found)
         ]
 
-    def _outputs(self, lanes: Lanes, hidden: Hidden | None = None) -> Tensor:
-        kept = tuple(value[lanes.seed] for value in self._kept)
-        found = numerators(lanes.form, lanes.trained, lanes.starts, kept, self._x, hidden)
-        return found / lanes.gammas
-
     def _keep(
         self, levels: Sequence[float], step: int, loss: float, f: Tensor, hidden: Hidden, lane: int
-    ) -> list[Reached]:
+    ) -> list[LossSnapshot]:
         if not levels:
             return []
         grams = {
             # A copy of the lane alone begins where a new tensor does: products round by number and alignment.
-            name: _as_array(pack_triangle(centred_grams(features[lane][None].clone())[0]))
+            name: pack_triangle(gram(features[lane][None].clone()).float()[0]).cpu().numpy()
             for name, features in hidden.items()
         }
-        outputs = _as_array(f.float())
-        return [Reached(level, step, loss / self._zero, outputs, grams) for level in levels]
+        outputs = f.float().cpu().numpy()
+        return [LossSnapshot(level, step, loss / self._zero, outputs, grams) for level in levels]
 
 
-def _as_array(value: Tensor) -> Floats:
-    with torch.no_grad():
-        found: Floats = value.cpu().numpy()
-    return found
-
-
-def summary_of(reached: Sequence[Reached]) -> list[dict[str, Any]]:
-    """What is small of the levels that were reached, the largest level first."""
+def summary_of(reached: Sequence[LossSnapshot]) -> list[dict[str, Any]]:
+    """Level, step and loss of each snapshot, largest level first."""
     return [
         {"level": item.level, "step": item.step, "relative_loss": item.relative_loss}
         for item in reached
     ]
 
 
-def arrays_of(reached: Sequence[Reached]) -> dict[str, Floats]:
-    """The arrays of the levels: `equal.<level>.probe_outputs` and `equal.<level>.gram.<layer>`."""
+def arrays_of(reached: Sequence[LossSnapshot]) -> dict[str, Floats]:
+    """Arrays of the snapshots: `equal.<level>.probe_outputs` and `equal.<level>.gram.<layer>`."""
     arrays: dict[str, Floats] = {}
     for item in reached:
         arrays[f"equal.{item.level}.probe_outputs"] = item.probe_outputs
@@ -135,9 +118,9 @@ def arrays_of(reached: Sequence[Reached]) -> dict[str, Floats]:
     return arrays
 
 
-def reached_of(
+def snapshots_of(
     summary: Sequence[Mapping[str, Any]], arrays: Mapping[str, Floats]
-) -> tuple[Reached, ...]:
+) -> tuple[LossSnapshot, ...]:
     """Undo `summary_of` and `arrays_of`.
 
     Raises:
@@ -152,5 +135,7 @@ def reached_of(
             if name.startswith(prefix)
         }
         outputs = arrays[f"equal.{item['level']}.probe_outputs"]
-        found.append(Reached(item["level"], item["step"], item["relative_loss"], outputs, grams))
+        found.append(
+            LossSnapshot(item["level"], item["step"], item["relative_loss"], outputs, grams)
+        )
     return tuple(found)

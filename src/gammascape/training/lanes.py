@@ -10,9 +10,9 @@ from torch import Tensor
 from gammascape.measure.representations import relative_change
 from gammascape.models import Hidden, initial_parameters
 from gammascape.models.centred import CentredForm
+from gammascape.models.model import Reference
 from gammascape.training.pack import Pack, graph_places, places_after
-from gammascape.training.sgd import Given
-from gammascape.training.step import least_lanes, numerators, references
+from gammascape.training.sgd import StepInputs
 
 _INITIAL_CHUNK = 512
 """Samples in one forward pass of the initial networks: enough to hide its overhead, few enough for the cache."""
@@ -36,7 +36,7 @@ class Lanes:
         seeds = sorted({lane.seed for lane in pack.lanes})
         model = form.model
         self._on_gpu = device.type == "cuda"
-        self._least = 1 if self._on_gpu else least_lanes(model)
+        self._least = 1 if self._on_gpu else form.least
         seeds += seeds[:1] * (self._least - len(seeds))
         self.dtype = dtype
         self.form = form
@@ -62,22 +62,32 @@ class Lanes:
         else:
             self.trained = self._initial_of_places()
 
-    def given(self, xs: Tensor, ys: Tensor) -> Iterator[Given]:
-        """What the steps on batches xs (n, B, ...), ys (n, B, O) read; many batches go through f~(w_0) at once."""
+    def inputs(self, xs: Tensor, ys: Tensor) -> Iterator[StepInputs]:
+        """Inputs of the steps on batches xs (n, B, ...), ys (n, B, O); f~(w_0) takes many batches at once."""
         # A network that is not batched may mix the samples of its batch.
         size = max(1, _INITIAL_CHUNK // xs.shape[1]) if self.form.model.batched else 1
         for several_x, several_y in zip(torch.split(xs, size), torch.split(ys, size), strict=True):
-            kept = references(self.form, self.initial, several_x.flatten(0, 1))
-            kept = tuple(torch.unflatten(value, 1, (len(several_x), -1)) for value in kept)
+            kept = tuple(
+                torch.unflatten(value, 1, (len(several_x), -1))
+                for value in self.reference(several_x.flatten(0, 1))
+            )
             for batch, (x, y) in enumerate(zip(several_x, several_y, strict=True)):
                 reference = tuple(value[:, batch] for value in kept)
                 constants = self.learning_rates, self.gammas
-                yield Given(self.starts, *constants, reference, x, y, self.seed)
+                yield StepInputs(self.starts, *constants, reference, x, y, self.seed)
 
-    def outputs(self, x: Tensor, hidden: Hidden | None = None) -> Tensor:
-        """f on the inputs, (places, n, O)."""
-        kept = tuple(value[self.seed] for value in references(self.form, self.initial, x))
-        return numerators(self.form, self.trained, self.starts, kept, x, hidden) / self.gammas
+    def reference(self, x: Tensor) -> Reference:
+        """What the form keeps of the initial network of each seed on the inputs."""
+        return self.form.reference(self.initial, x)
+
+    @torch.no_grad()
+    def outputs(
+        self, x: Tensor, hidden: Hidden | None = None, reference: Reference | None = None
+    ) -> Tensor:
+        """f on the inputs, (places, n, O); `reference` is computed if it is not given."""
+        kept = self.reference(x) if reference is None else reference
+        own = tuple(value[self.seed] for value in kept)
+        return self.form.numerator(self.trained, self.starts, own, x, hidden) / self.gammas
 
     def relative_change(self) -> dict[str, Tensor]:
         """|w - w_0| / |w_0| of each weight tensor: name -> (places,)."""

@@ -8,51 +8,29 @@ import torch
 from torch import Tensor
 
 from gammascape.data import Dataset
+from gammascape.measure import kernels
 from gammascape.measure.curvature import LANCZOS_STEPS, Curvature
-from gammascape.measure.kernels import (
-    debiased_similarity,
-    gradient_noise_scale,
-    gram,
-    tangent_kernel,
-)
 from gammascape.measure.networks import Networks, flat_size
-from gammascape.measure.spectra import effective_ranks, singular_values, weight_matrices
+from gammascape.measure.spectra import effective_rank, singular_values, weight_matrices
 from gammascape.models import Hidden
-from gammascape.training import equal_loss
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses
-from gammascape.training.step import least_lanes, numerators, references, together_is_exact
 
 TANGENT_PROBES = 32
 """Probes of the neural tangent kernel; the other observables read the whole probe set."""
 
 _CURVATURE = {"sharpness", "gauss_newton_sharpness", "hessian_trace"}
 _FEATURES = {"kernel_alignment", "initial_cka"}
-_WEIGHTS = {"relative_change", "effective_rank"}
-_AT_THE_END = {"singular_values"}
-_BETWEEN = {equal_loss.NAME}
-NAMES = frozenset(
-    _CURVATURE
-    | _FEATURES
-    | _WEIGHTS
-    | _AT_THE_END
-    | _BETWEEN
-    | {"ntk_alignment", "gradient_noise_scale"}
-)
-"""What a cell's record may ask for."""
 
 _BYTES = 2**29
 """Memory that the vectors of one measurement may take together."""
-
-Observation = Mapping[str, Any]
-"""Name -> number, or name -> layer -> number."""
 
 
 class Observer:
     """Measures the lanes of one pack; each value is a function of its lane alone.
 
-    On the CPU lanes go together where that keeps their bits (see `step`), one after another elsewhere. On a GPU
-    they go together as far as the memory reaches.
+    On the CPU lanes go together where the form allows it, one after another elsewhere. On a GPU they go together
+    as far as the memory reaches.
     """
 
     def __init__(self, names: Sequence[str], lanes: Lanes, dataset: Dataset, loss: str) -> None:
@@ -61,18 +39,20 @@ class Observer:
         self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
         self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
         self._on_cpu = self._x.device.type == "cpu"
-        form, initial = lanes.form, lanes.initial
-        self._kept = references(form, initial, self._x)
+        self._kept = lanes.reference(self._x)
         if self._names & _FEATURES:
-            self._targets = gram(self._y[None])
+            self._targets = kernels.gram(self._y[None])
             hidden: Hidden = {}
-            still = {name: torch.zeros_like(value) for name, value in initial.items()}
-            trained, starts = (still, initial) if form.trains_difference else (initial, {})
-            numerators(form, trained, starts, self._kept, self._x, hidden)
+            trained, starts = lanes.initial, {}
+            if lanes.form.trains_difference:
+                trained = {name: torch.zeros_like(value) for name, value in lanes.initial.items()}
+                starts = lanes.initial
+            with torch.no_grad():
+                lanes.form.numerator(trained, starts, self._kept, self._x, hidden)
             self._initial = {name: self._grams(features) for name, features in hidden.items()}
         if "ntk_alignment" in self._names:
             # Copied, so that it begins where a new tensor does.
-            self._few_targets = gram(self._y[None, :TANGENT_PROBES].clone())
+            self._few_targets = kernels.gram(self._y[None, :TANGENT_PROBES].clone())
 
     def observe(self, lanes: Lanes) -> list[dict[str, Any]]:
         """What was asked for, of each living lane in the order of `lanes.owners`."""
@@ -84,13 +64,13 @@ class Observer:
         if "ntk_alignment" in self._names:
             found["ntk_alignment"] = self._alone(lanes, self._tangent_alignment)
         if "gradient_noise_scale" in self._names:
-            found["gradient_noise_scale"] = self._alone(
-                lanes, lambda networks: gradient_noise_scale(networks, _BYTES)
-            )
+            measure = partial(kernels.gradient_noise_scale, most_bytes=_BYTES)
+            found["gradient_noise_scale"] = self._alone(lanes, measure)
         if "relative_change" in self._names:
             found["relative_change"] = lanes.relative_change()
         if "effective_rank" in self._names:
-            found["effective_rank"] = effective_ranks(self._spectra(lanes))
+            spectra = self._spectra(lanes)
+            found["effective_rank"] = {name: effective_rank(spectra[name]) for name in spectra}
         return [_of_lane(found, k) for k in range(len(lanes.owners))]
 
     def final_arrays(self, lanes: Lanes) -> list[dict[str, Tensor]]:
@@ -103,12 +83,10 @@ class Observer:
 
     def _curvature(self, lanes: Lanes) -> dict[str, Tensor]:
         parts: dict[str, list[Tensor]] = {}
-        model, size = lanes.form.model, sum(v[0].numel() for v in lanes.trained.values())
+        form, size = lanes.form, sum(v[0].numel() for v in lanes.trained.values())
         bytes_of_lane = (LANCZOS_STEPS + 1) * flat_size(size) * self._x.element_size()
-        together = max(least_lanes(model), _BYTES // bytes_of_lane)
-        if not together_is_exact(model, self._x):
-            together = 1
-        for networks, rates, count in self._groups(lanes, together, least_lanes(model)):
+        together = int(min(max(form.least, _BYTES // bytes_of_lane), form.most(self._x)))
+        for networks, rates, count in self._groups(lanes, together, form.least):
             curvature = Curvature(networks)
             found = {}
             if "sharpness" in self._names:
@@ -124,8 +102,7 @@ class Observer:
 
     def _features(self, lanes: Lanes) -> dict[str, Any]:
         hidden: Hidden = {}
-        kept = tuple(value[lanes.seed] for value in self._kept)
-        numerators(lanes.form, lanes.trained, lanes.starts, kept, self._x, hidden)
+        lanes.outputs(self._x, hidden, self._kept)
         last = lanes.form.model.hidden[-1]
         similar: dict[str, Tensor] = {}
         aligned = torch.empty(0)
@@ -140,8 +117,8 @@ class Observer:
         return {name: value for name, value in found.items() if name in self._names}
 
     def _tangent_alignment(self, networks: Networks) -> Tensor:
-        kernel = tangent_kernel(networks.first(TANGENT_PROBES), _BYTES)
-        return debiased_similarity(kernel, self._few_targets.expand_as(kernel))
+        kernel = kernels.tangent_kernel(networks.first(TANGENT_PROBES), _BYTES)
+        return kernels.debiased_similarity(kernel, self._few_targets.expand_as(kernel))
 
     def _spectra(self, lanes: Lanes) -> dict[str, Tensor]:
         weights = {name: value.double() for name, value in lanes.trained.items()}
@@ -153,14 +130,14 @@ class Observer:
 
     def _grams(self, features: Tensor) -> Tensor:
         if not self._on_cpu:
-            return gram(features)
-        return torch.cat([gram(one[None].clone()) for one in features])
+            return kernels.gram(features)
+        return torch.cat([kernels.gram(one[None].clone()) for one in features])
 
     def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
         if not self._on_cpu:
-            return debiased_similarity(a, b)
-        pairs = zip(a.unbind(), b.unbind(), strict=True)
-        return torch.cat([debiased_similarity(p[None].clone(), q[None].clone()) for p, q in pairs])
+            return kernels.debiased_similarity(a, b)
+        pairs = ((p[None].clone(), q[None].clone()) for p, q in zip(a, b, strict=True))
+        return torch.cat([kernels.debiased_similarity(*pair) for pair in pairs])
 
     def _alone(self, lanes: Lanes, measure: Callable[[Networks], Tensor]) -> Tensor:
         """A measurement that maps over probes: one lane at a time on the CPU."""

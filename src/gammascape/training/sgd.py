@@ -1,16 +1,18 @@
-"""The update step of SGD, for all lanes of a pack at once."""
+"""THE UPDATE STEP of SGD, for all lanes of a pack at once: w <- w - N eta dL/dw."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from gammascape.models import Hidden, Parameters
-from gammascape.models.centred import CentredForm, Reference
+from gammascape.models.centred import CentredForm
+from gammascape.models.model import Reference
 from gammascape.training.losses import lane_losses
 
 
-class Given(NamedTuple):
+class StepInputs(NamedTuple):
     """What a step reads: constants of the lanes, and one batch."""
 
     starts: Parameters
@@ -28,7 +30,7 @@ class Given(NamedTuple):
     seed: Tensor | None = None
     """(K,), for each lane the place of its seed in `reference`; None if that has the lanes themselves."""
 
-    def lane(self, k: int) -> "Given":
+    def lane(self, k: int) -> "StepInputs":
         """The same for lane k on its own, in copies."""
         one = slice(k, k + 1)
         own = one if self.seed is None else self.seed[one]
@@ -53,15 +55,20 @@ class Given(NamedTuple):
 class Step(Protocol):
     """One step of SGD for every lane."""
 
-    def __call__(self, trained: Parameters, given: Given) -> Tensor:
-        """Update what is trained in place.
+    def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
+        """Update in place what is trained; returns (K,) losses before the update, on the device.
 
-        Args:
-            trained: name -> (K, ...), contiguous; w, or w - w_0 where the form trains differences.
-
-        Returns:
-            (K,) losses before the update, on the device.
+        `trained` is name -> (K, ...), contiguous: w, or w - w_0 where the form trains differences.
         """
+
+
+Scaled = Callable[[Parameters, StepInputs], tuple[Tensor, Tensor]]
+"""-> sum over lanes of N eta L, whose gradient is the change of each lane, and the losses (K,).
+
+Lanes share no weights, so the sum only starts the backward pass."""
+
+Differentiate = Callable[[Scaled], Callable[[Parameters, StepInputs], tuple[Parameters, Tensor]]]
+"""-> (changes, losses)."""
 
 
 def lane_of(parameters: Parameters, k: int) -> dict[str, Tensor]:
@@ -71,46 +78,59 @@ def lane_of(parameters: Parameters, k: int) -> dict[str, Tensor]:
 
 def sgd_step_of(form: CentredForm, loss: str) -> Step:
     """The step as torch's own operators compute it, all lanes together."""
+    return torch.no_grad()(descent(form, loss, _backward))
 
-    def by_hand(trained: Parameters, given: Given) -> Tensor:
-        assert form.descend is not None
-        with torch.no_grad():
-            hidden: dict[str, Tensor] = {}
-            f = outputs(form, trained, given, hidden)
-            # w <- w - N eta dL/dw, where dL/dw = dL/df df~/dw / gamma.
-            rates = given.learning_rates[:, None, None] / given.gammas
-            signal = loss_gradient(loss, f, given.y) * rates
-            form.descend(trained, given.starts, given.x, hidden, signal)
-            return lane_losses(loss, f, given.y)
 
-    def by_autograd(trained: Parameters, given: Given) -> Tensor:
+def descent(form: CentredForm, loss: str, differentiate: Differentiate) -> Step:
+    """The step of a form, differentiated by hand where it can be; to be called without gradients."""
+
+    def scaled(trained: Parameters, inputs: StepInputs) -> tuple[Tensor, Tensor]:
+        losses = lane_losses(loss, outputs(form, trained, inputs), inputs.y)
+        return (losses * inputs.learning_rates).sum(), losses
+
+    gradient = differentiate(scaled)
+
+    def step(trained: Parameters, inputs: StepInputs) -> Tensor:
+        if form.descend is None:
+            changes, losses = gradient(trained, inputs)
+            for name, value in trained.items():
+                value -= changes[name]
+            return losses
+        # The same update, fused with the products that give the gradient: a pass over the weights less.
+        hidden: Hidden = {}
+        f = outputs(form, trained, inputs, hidden)
+        # dL/dw = dL/df df~/dw / gamma.
+        rates = inputs.learning_rates[:, None, None] / inputs.gammas
+        signal = loss_gradient(loss, f, inputs.y) * rates
+        form.descend(trained, inputs.starts, inputs.x, hidden, signal)
+        return lane_losses(loss, f, inputs.y)
+
+    return step
+
+
+def _backward(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Parameters, Tensor]]:
+    """Differentiation by autograd."""
+
+    def gradient(trained: Parameters, inputs: StepInputs) -> tuple[Parameters, Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in trained.items()}
         with torch.enable_grad():
-            losses = lane_losses(loss, outputs(form, leaves, given), given.y)
-            # A lane's learning rate multiplies its loss, so its gradient arrives scaled: w <- w - N eta dL/dw.
-            # Lanes share no weights, so the sum over lanes only starts the backward pass.
+            total, losses = scaled(leaves, inputs)
             # A user's network may leave a weight out for some batches, as a mixture of experts does.
-            scaled = torch.autograd.grad(
-                (losses * given.learning_rates).sum(),
-                list(leaves.values()),
-                allow_unused=True,
-                materialize_grads=True,
+            changes = torch.autograd.grad(
+                total, list(leaves.values()), allow_unused=True, materialize_grads=True
             )
-        with torch.no_grad():
-            for value, change in zip(trained.values(), scaled, strict=True):
-                value -= change
-        return losses.detach()
+        return dict(zip(leaves, changes, strict=True)), losses.detach()
 
-    return by_autograd if form.descend is None else by_hand
+    return gradient
 
 
 def outputs(
-    form: CentredForm, trained: Parameters, given: Given, hidden: Hidden | None = None
+    form: CentredForm, trained: Parameters, inputs: StepInputs, hidden: Hidden | None = None
 ) -> Tensor:
     """f = (f~(w) - f~(w_0)) / gamma on the batch, (K, B, O)."""
     # The gather is part of the step, and so of its graph: it takes one pass over the lanes.
-    kept = given.references()
-    return form.numerator(trained, given.starts, kept, given.x, hidden) / given.gammas
+    kept = inputs.references()
+    return form.numerator(trained, inputs.starts, kept, inputs.x, hidden) / inputs.gammas
 
 
 def loss_gradient(loss: str, f: Tensor, targets: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from snakemake_executor_plugin_packed import Executor
 from snakemake_executor_plugin_packed_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_packed_slurm import Pack
 
-from .test_kept import write_artifact
+from .test_leftovers import write_artifact
 from .test_packing import task
 
 CELL = task()

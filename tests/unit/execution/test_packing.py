@@ -1,5 +1,6 @@
 """Which cells share a pack, and in which order."""
 
+import json
 import math
 
 import pytest
@@ -10,9 +11,10 @@ from gammascape.execution.packing import cut, fate, group, sizes
 from gammascape.execution.pool import Backlog
 from gammascape.execution.tasks import Task
 from gammascape.study import Cell
-from gammascape.study.datasets import DigitsSpec
-from gammascape.study.models import MlpSpec
+from gammascape.study.keys.datasets import DigitsSpec
+from gammascape.study.keys.models import MlpSpec
 from gammascape.training.pack import graph_places
+from gammascape.training.worker import Task as Received
 
 
 def task(data: str | None = "digits.npz", **changes: object) -> Task:
@@ -104,6 +106,9 @@ def test_a_pack_without_lanes_is_refused() -> None:
         cut([task()], 0)
 
 
-def test_a_task_survives_its_json() -> None:
-    assert Task.from_json(task().as_json()) == task()
-    assert task().as_json()["record"]["dtype"] == "float32"
+def test_a_worker_reads_the_task_that_is_sent_to_it() -> None:
+    sent = task(gamma="-1")
+    found = Received.from_json(json.loads(json.dumps(sent.as_json())))
+    assert (found.identity, found.record) == (sent.parsed.identity, sent.record)
+    assert (str(found.output), str(found.log)) == (sent.output, sent.log)
+    assert found.record["dtype"] == "float32"

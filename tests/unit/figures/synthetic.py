@@ -6,11 +6,11 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from gammascape.analysis.dynamics import DYNAMICS_SCHEMA
-from gammascape.analysis.gain import gain_table
-from gammascape.analysis.performance import performance_table
-from gammascape.analysis.phenomena import PHENOMENA_SCHEMA
-from gammascape.analysis.scores import SCORE_SCHEMA
+from gammascape.tables.dynamics.events import DYNAMICS_SCHEMA
+from gammascape.tables.dynamics.phenomena import PHENOMENA_SCHEMA
+from gammascape.tables.performance.gain import gain_table
+from gammascape.tables.performance.performance import performance_table
+from gammascape.tables.performance.scores import SCORE_SCHEMA
 
 CELLS_SCHEMA = {
     "slice": pl.String,

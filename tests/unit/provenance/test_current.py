@@ -12,7 +12,7 @@ import pytest
 from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.project import open_project
 
-from .synthetic import STUDY, change_code
+from ..project import STUDY, change_code
 
 SLICE = "small-digits-mse-B16-T30"
 TABLES = "results/tiny/tables"
@@ -67,7 +67,7 @@ def test_times_are_made_to_say_what_manifests_say(project: Path) -> None:
         made = min(Path(name).stat().st_mtime_ns for name in [*item.outputs, path])
         assert all(Path(name).stat().st_mtime_ns <= made for name in item.files), path
         # Of a script that is as old as an output Snakemake says that it was changed.
-        assert (SCRIPTS / f"{item.rule}.py").stat().st_mtime_ns < made
+        assert (SCRIPTS / item.script).stat().st_mtime_ns < made
     assert {path: path.stat().st_mtime_ns for path in cells} == cells
     after = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*.*")}
     results().settle()
@@ -76,7 +76,7 @@ def test_times_are_made_to_say_what_manifests_say(project: Path) -> None:
 
 def test_times_of_what_differs_are_left_alone(project: Path) -> None:
     path = Path(f"{TABLES}/scaling/{SLICE}.manifest.json")
-    change_code(path, "analysis/scaling.py")
+    change_code(path, "tables/edges/exponents.py")
     os.utime(path, (1, 1))
     found = results()
     found.settle()
@@ -115,7 +115,7 @@ def test_a_removed_gamma_makes_the_table_of_its_slice_differ(project: Path) -> N
 
 
 def test_a_remark_in_a_script_is_no_change_and_a_statement_is(project: Path) -> None:
-    script = SCRIPTS / "scaling.py"
+    script = SCRIPTS / "tables.py"
     script.write_text(script.read_text() + "# a remark\n")
     assert differing() == {}
     script.write_text(script.read_text() + "print()\n")
@@ -127,7 +127,7 @@ def test_a_manifest_from_before_scripts_were_written_down_is_current(project: Pa
     edit(path, lambda m: m["code"].pop("script"))
     assert path not in differing()
     newest = max(p.stat().st_mtime for p in Path("results").rglob("*.*")) + 100
-    os.utime(SCRIPTS / "scaling.py", (newest, newest))
+    os.utime(SCRIPTS / "tables.py", (newest, newest))
     before = Path(path).stat().st_mtime_ns
     results().settle()
     # Only its time can say whether the script has changed, so Snakemake shall see it.

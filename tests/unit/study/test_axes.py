@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gammascape.study.axes import EtaAxis, GammaAxis, Range, Window
-from gammascape.study.edges import Loss
-from gammascape.study.exact import decimal_text, is_decimal_text
+from gammascape.study.keys.axes import EtaAxis, GammaAxis, Range, Window
+from gammascape.study.keys.exact import decimal_text, is_decimal_text
+from gammascape.theory.edges import Loss
 
 bounds = st.decimals(-12, 12, places=2)
 densities = st.integers(1, 12)

@@ -8,6 +8,7 @@ import yaml
 
 from gammascape.data.prepare import __main__
 from gammascape.study import StudyError, load_config
+from gammascape.study.keys.config import check_file
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,6 +22,26 @@ def test_the_configuration_of_the_repository_loads() -> None:
 def test_one_study_or_a_list_of_them() -> None:
     assert load_config({"study": "a.yaml"}) == load_config({"study": ["a.yaml"]})
     assert load_config({"study": ["a.yaml", "b.yaml"]}).study == ("a.yaml", "b.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    {
+        b"study: a.yaml": None,
+        b"study: [\xff]": "not UTF-8 text",
+        b"study: [a\nfoo: b: c": "line 2, column 4",
+        b"- study": "write keys at the top level",
+        b"": "is empty",
+    }.items(),
+)
+def test_a_file_is_refused_before_snakemake_reads_it(
+    tmp_path: Path, content: bytes, said: str | None
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    problem = check_file(str(path))
+    assert problem is None if said is None else problem and said in problem
+    assert check_file(str(tmp_path / "another.yaml")) is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gammascape.study import EDGES, Edge, Loss, Regime, predicted_slope
+from gammascape.study import EDGES, Edge, Regime, predicted_slope
+from gammascape.theory.edges import Loss
 
 
 @pytest.mark.parametrize(

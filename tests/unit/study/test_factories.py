@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gammascape.sources import meaning_hash
-from gammascape.study import Cell, FactoryDatasetSpec, Study, StudyError, load_study
+from gammascape.study import Cell, Study, StudyError, load_study
+from gammascape.study.keys.datasets import FactoryDatasetSpec
+from gammascape.usercode.find import meaning_hash
 
 STUDY = """\
 models:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from gammascape.study import Cell, MlpSpec, StudyError, load_config, load_study
-from gammascape.study.datasets import Mnist1mSpec
-from gammascape.study.generators import DeformSpec, DiffusionSpec, Generated
-from gammascape.workflow import Plan, load_plan
+from gammascape.study import Cell, StudyError, load_config, load_study
+from gammascape.study.keys.datasets import Mnist1mSpec
+from gammascape.study.keys.generators import DeformSpec, DiffusionSpec, Generated
+from gammascape.study.keys.models import MlpSpec
+from gammascape.workflow.catalogue import figures_of
+from gammascape.workflow.plan import Plan, load_plan
 
 FILES = Mnist1mSpec(kind="mnist1m")
 DEFORM = DeformSpec(kind="deform")
@@ -92,7 +94,7 @@ def test_the_configuration_says_how_digits_are_made_where_the_study_does_not(
     (key,) = by_config.generators
     assert by_config.reads(path) == [f"results/data/mnist1m-{key}/manifest.json"]
     assert len(by_config.chunks(key)) == 2
-    assert f"results/generated/mnist1m-{key}/quality" in by_config.figures("tiny")
+    assert f"results/generated/mnist1m-{key}/quality" in figures_of(by_config, "tiny")
     (path,) = by_files.cells
     assert by_files.reads(path) == ["results/data/mnist1m/manifest.json"]
     assert by_files.generators == {}

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from gammascape.study import StudyError, load_config, load_study
-from gammascape.study.axes import EtaAxis
-from gammascape.study.errors import MOST_PROBLEMS
-from gammascape.study.fields import each_once
+from gammascape.study.keys.axes import EtaAxis
+from gammascape.study.reading.errors import MOST_PROBLEMS
+from gammascape.study.reading.fields import each_once
+from gammascape.study.reading.yaml_reader import MOST_BYTES, MOST_VALUES
 from gammascape.study.study import RESERVED
-from gammascape.study.yaml_reader import MOST_BYTES, MOST_VALUES
 
 from .good_study import DIGITS, GAMMA, GOOD, MLP, swap
 
@@ -195,7 +195,7 @@ def test_a_message_says_no_more_problems_than_a_person_reads(mine: Path) -> None
 def test_the_cells_of_a_study_that_is_too_large_are_not_counted_to_the_end(
     mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gammascape.study.rules.MOST_CELLS", 100)
+    monkeypatch.setattr("gammascape.study.checks.MOST_CELLS", 100)
     counted: list[object] = []
     points = EtaAxis.points
     monkeypatch.setattr(EtaAxis, "points", lambda *given: counted.append(1) or points(*given))

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gammascape.study import StudyError
-from gammascape.workflow import Plan, load_plan
+from gammascape.workflow.catalogue import everything, figures_of, tables_of
+from gammascape.workflow.plan import Plan, load_plan
 
 from .conftest import STUDY
 
@@ -41,12 +42,12 @@ def test_the_cells_of_a_toy_are_not_trained(tmp_path: Path) -> None:
 
 def test_a_toy_has_no_figures_of_tests_and_representations(tmp_path: Path) -> None:
     both = plan(tmp_path, toys=TOY, nets=STUDY)
-    assert "similarity" in both.tables("nets")
-    assert both.tables("toys") == [
+    assert "similarity" in tables_of(both, "nets")
+    assert tables_of(both, "toys") == [
         *("cells", "thresholds", "pooled_edges", "scaling", "exponent_models", "crossover"),
         *("sensitivity", "budget", "apex"),
     ]
-    kinds = {stem.split("/")[3] for stem in both.figures("toys")}
+    kinds = {stem.split("/")[3] for stem in figures_of(both, "toys")}
     slices = {"portrait", "loss_curves", "collapse", "budget"}
     assert kinds == slices | {"edges", "exponents", "sensitivity"}
 
@@ -54,17 +55,18 @@ def test_a_toy_has_no_figures_of_tests_and_representations(tmp_path: Path) -> No
 def test_the_figure_of_phenomena_needs_sharpness_and_alignment(tmp_path: Path) -> None:
     measured = STUDY + "observables: [sharpness, kernel_alignment]\n"
     both = plan(tmp_path, seen=measured, blind=STUDY, toys=TOY)
-    stems = {name: both.figures(name) for name in both.studies}
+    stems = {name: figures_of(both, name) for name in both.studies}
     assert "results/seen/figures/phenomena" in stems["seen"]
-    assert "phenomena" in both.tables("seen")
+    assert "phenomena" in tables_of(both, "seen")
     assert "results/blind/figures/phenomena" not in stems["blind"]
-    assert "phenomena" not in both.tables("blind")
+    assert "phenomena" not in tables_of(both, "blind")
     assert "results/blind/figures/dynamics" in stems["blind"]
     assert "results/toys/figures/dynamics" not in stems["toys"]
 
 
 def test_the_points_of_a_toy_travel_as_text(tmp_path: Path) -> None:
-    given = plan(tmp_path, toys=TOY).toy_params("toys", "toy3-one-xent-B1-T100")
+    made = everything(plan(tmp_path, toys=TOY))
+    given = made["results/toys/tables/cells/toy3-one-xent-B1-T100.manifest.json"].params
     lines = [line.split() for line in given["points"].splitlines()]
     assert given["depth"] == 3
     assert [line[:2] for line in lines] == [["-3", "-1"], ["-3", "0"], ["0", "-1"], ["0", "0"]]
@@ -82,7 +84,7 @@ def test_similarity_against_gamma_is_drawn_where_two_networks_have_one_gamma(
     tmp_path: Path,
 ) -> None:
     name = "results/nets/figures/similarity_trend"
-    assert name not in plan(tmp_path, nets=STUDY).figures("nets")
+    assert name not in figures_of(plan(tmp_path, nets=STUDY), "nets")
     two = STUDY.replace("    steps: 600", "    steps: 600\n    seed: [0, 1]")
     assert two != STUDY
-    assert name in plan(tmp_path, nets=two).figures("nets")
+    assert name in figures_of(plan(tmp_path, nets=two), "nets")

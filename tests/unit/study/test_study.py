@@ -2,8 +2,8 @@
 
 import pytest
 
-from gammascape.study import DigitsSpec, MlpSpec
-from gammascape.study.models import CnnSpec
+from gammascape.study.keys.datasets import DigitsSpec
+from gammascape.study.keys.models import CnnSpec, MlpSpec
 
 from .conftest import STUDY, Loader
 

@@ -54,11 +54,7 @@ class RowReader:
             raise ValueError(f"goes on after its last row of {self.shape[0]}")
 
     def rows(self, count: int) -> Iterator[NDArray[Any]]:
-        """All rows, `count` at a time.
-
-        Raises:
-            DataError: if the file is damaged.
-        """
+        """All rows, `count` at a time; a DataError if the file is damaged."""
         row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         left = self.shape[0]
         while left:

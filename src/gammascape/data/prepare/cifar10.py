@@ -9,20 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gammascape.data.prepare.sources import (
-    PACKED,
-    check_published,
-    damage,
-    existing_folder,
-    find,
-    naming,
-    opened,
-    present,
-    unpacked,
-)
+from gammascape.data.prepare import sources
 from gammascape.data.prepared import Bytes, DataError, Split
 from gammascape.data.writer import Writer
-from gammascape.origin import sha256_of
+from gammascape.manifests import sha256_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)
@@ -65,23 +55,25 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
         DataError: if a file is missing, damaged, altered, or has a label out of range.
     """
     what = f"{ARCHIVES[0]} or its unpacked batches"
-    source = existing_folder(source, "cifar10", what)
+    source = sources.existing_folder(source, "cifar10", what)
     with Writer(folder, "cifar10", SHAPE, 10, class_names=CLASSES) as writer:
-        archive = present(source, ARCHIVES)
+        archive = sources.present(source, ARCHIVES)
         packed = _members(archive) if archive else {}
-        inside = source if archive else find(source, names_of("data_batch_1"), PLACES).parent
+        inside = (
+            source if archive else sources.find(source, names_of("data_batch_1"), PLACES).parent
+        )
         for split, names in BATCHES.items():
             rows: list[bytes] = []
             for name in names:
                 if archive:
                     path, content = _member(archive, packed, name)
                 else:
-                    path = find(inside, names_of(name))
-                    content = unpacked(path, _BATCH_BYTES)
+                    path = sources.find(inside, names_of(name))
+                    content = sources.unpacked(path, _BATCH_BYTES)
                 is_binary = path.name.startswith(f"{name}.bin")
                 if verify and not is_binary:
-                    check_published(path, content, PUBLISHED[name])
-                with naming(path):
+                    sources.check_published(path, content, PUBLISHED[name])
+                with sources.naming(path):
                     images, labels = (_parse_binary if is_binary else _parse_python)(content)
                     if verify and len(images) != _IMAGES:
                         raise ValueError(f"holds {len(images)} images, expected {_IMAGES}")
@@ -89,7 +81,7 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
                     rows += _row_digests(content)
                 if not archive:
                     writer.source(path)
-                with naming(path):
+                with sources.naming(path):
                     writer.add(split, images, labels)
             if verify and rows:
                 _check_content(path.parent, split, rows)
@@ -103,11 +95,7 @@ def _row_digests(content: bytes) -> list[bytes]:
 
 
 def _check_content(place: Path, split: Split, rows: list[bytes]) -> None:
-    """Compare the images and labels of a split's binary batches with those of the published python batches.
-
-    Raises:
-        DataError: if they differ.
-    """
+    """Compare the images and labels of a split's binary batches with those of the published python batches."""
     if hashlib.sha256(b"".join(sorted(rows))).hexdigest() != PUBLISHED_CONTENT[split]:
         files = ", ".join(f"{name}.bin" for name in BATCHES[split])
         raise DataError(
@@ -117,7 +105,7 @@ def _check_content(place: Path, split: Split, rows: list[bytes]) -> None:
 
 def names_of(batch: str) -> list[str]:
     """Names under which a batch is found, python version first."""
-    return [f"{batch}{packed}" for packed in PACKED] + [f"{batch}.bin"]
+    return [f"{batch}{packed}" for packed in sources.PACKED] + [f"{batch}.bin"]
 
 
 def _members(path: Path) -> dict[str, bytes]:
@@ -127,8 +115,8 @@ def _members(path: Path) -> dict[str, bytes]:
     }
     found: dict[str, bytes] = {}
     with (
-        opened(path, _ARCHIVE_BYTES) as content,
-        damage(path, "archive"),
+        sources.opened(path, _ARCHIVE_BYTES) as content,
+        sources.damage(path, "archive"),
         tarfile.open(fileobj=content, mode="r|") as archive,  # type: ignore[call-overload]
     ):
         for member in archive:

@@ -1,4 +1,4 @@
-"""Fetching published files: resumed where a transfer broke off, tried again, and believed by size and checksum."""
+"""Fetching published files: resumed where a transfer broke off, tried again, checked by size and checksum."""
 
 import base64
 import errno
@@ -36,11 +36,8 @@ class File:
 
 def _mnist(stem: str, size: int, md5: str) -> File:
     name = f"{stem}.gz"
-    places = (
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    )
-    urls = tuple(place + name for place in places)
+    hosts = "ossci-datasets.s3.amazonaws.com/mnist", "storage.googleapis.com/cvdf-datasets/mnist"
+    urls = tuple(f"https://{host}/{name}" for host in hosts)
     return File(name, urls, size, md5, _below(mnist.PLACES, mnist.names_of(stem)))
 
 
@@ -109,11 +106,7 @@ def download(
 
 
 def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
-    """Fetch one file to `path`, which appears when it is whole; a part of it stays for the next call.
-
-    Raises:
-        DataError: as `download`.
-    """
+    """Fetch one file to `path`, which appears when it is whole; a part of it stays. Errors as of `download`."""
     partial = path.with_name(f".{path.name}.part")
     trouble: list[str] = []
     for attempt in range(ATTEMPTS):
@@ -125,11 +118,12 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             stated = _transfer(url, partial)
         except (OSError, http.client.HTTPException) as error:
             # urllib's errors are OSErrors, too; what the disk refuses is no matter of another attempt.
-            if getattr(error, "errno", None) in _OF_THE_DISK:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                error.filename = error.filename or str(partial)
                 raise
             trouble.append(f"{url}: {error}")
             continue
-        wrong = _difference(file, partial, stated)
+        wrong = _difference(file, partial, *stated)
         if wrong is None:
             partial.replace(path)
             return
@@ -141,23 +135,15 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
     )
 
 
-@dataclass(frozen=True)
-class _Stated:
-    """What a server says about a whole file."""
-
-    size: int | None = None
-    md5: str | None = None
-
-
-def _transfer(url: str, partial: Path) -> _Stated:
-    """Append what is missing; returns what the server states."""
+def _transfer(url: str, partial: Path) -> tuple[int | None, str | None]:
+    """Append the missing bytes; return size and md5 of the whole file as the server states them."""
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing is missing, or the file is another one: the checks tell
-            return _Stated(md5=_stated_md5(error.headers))
+            return None, _stated_md5(error.headers)
         raise
     with response:
         resumed = response.status == 206
@@ -169,7 +155,7 @@ def _transfer(url: str, partial: Path) -> _Stated:
     found = partial.stat().st_size
     if size is not None and found < size:
         raise ConnectionError(f"broke off after {found} of {size} bytes")
-    return _Stated(size, _stated_md5(response.headers))
+    return size, _stated_md5(response.headers)
 
 
 def _stated_md5(headers: Message) -> str | None:
@@ -182,14 +168,14 @@ def _stated_md5(headers: Message) -> str | None:
     return None
 
 
-def _difference(file: File, path: Path, stated: _Stated) -> str | None:
-    expected = file.size if file.size is not None else stated.size
+def _difference(file: File, path: Path, size: int | None, md5: str | None) -> str | None:
+    expected = size if file.size is None else file.size
     found = path.stat().st_size
     if expected is not None and found != expected:
         return f"{found} bytes, expected {expected}"
-    expected_md5 = file.md5 if file.md5 is not None else stated.md5
+    expected_md5 = file.md5 or md5
     if expected_md5 is None:
         return None
     with path.open("rb") as content:
-        md5 = hashlib.file_digest(content, "md5").hexdigest()
-    return None if md5 == expected_md5 else f"md5 {md5}, expected {expected_md5}"
+        found_md5 = hashlib.file_digest(content, "md5").hexdigest()
+    return None if found_md5 == expected_md5 else f"md5 {found_md5}, expected {expected_md5}"

@@ -54,10 +54,22 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
 
 def _read(source: Path, stem: str, dimensions: int, verify: bool) -> tuple[Path, Bytes]:
     path = find(source, names_of(stem), PLACES)
-    content = unpacked(path, _PUBLISHED_BYTES if verify else _MOST)
+    raw = unpacked(path, _PUBLISHED_BYTES if verify else _MOST)
     if verify:
-        check_published(path, content, PUBLISHED[stem])
-    return path, parse_idx(path, content, dimensions)
+        check_published(path, raw, PUBLISHED[stem])
+    head = 4 + 4 * dimensions
+    if len(raw) < head or raw[:2] != b"\0\0" or raw[3] != dimensions:
+        raise DataError(f"{path}: not an idx file of {dimensions} dimensions")
+    if raw[2] != _IDX_UINT8:
+        raise DataError(f"{path}: idx type code {raw[2]:#04x}, expected 0x08 (uint8)")
+    shape = struct.unpack(f">{dimensions}I", raw[4:head])
+    size = math.prod(shape)
+    if len(raw) != head + size:
+        raise DataError(
+            f"{path}: {len(raw) - head} bytes of data, expected {size} for shape {shape}; the file is "
+            "truncated or altered"
+        )
+    return path, np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 
 def names_of(stem: str) -> tuple[str, ...]:
@@ -73,24 +85,3 @@ def read_idx(source: Path, stem: str, dimensions: int) -> Bytes:
         DataError: if it is missing, truncated, damaged, or holds another type or number of dimensions.
     """
     return _read(source, stem, dimensions, verify=False)[1]
-
-
-def parse_idx(path: Path, raw: bytes, dimensions: int) -> Bytes:
-    """The array in the unpacked content of an idx file; `path` is for messages.
-
-    Raises:
-        DataError: as `read_idx`.
-    """
-    head = 4 + 4 * dimensions
-    if len(raw) < head or raw[:2] != b"\0\0" or raw[3] != dimensions:
-        raise DataError(f"{path}: not an idx file of {dimensions} dimensions")
-    if raw[2] != _IDX_UINT8:
-        raise DataError(f"{path}: idx type code {raw[2]:#04x}, expected 0x08 (uint8)")
-    shape = struct.unpack(f">{dimensions}I", raw[4:head])
-    size = math.prod(shape)
-    if len(raw) != head + size:
-        raise DataError(
-            f"{path}: {len(raw) - head} bytes of data, expected {size} for shape {shape}; the file is "
-            "truncated or altered"
-        )
-    return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)

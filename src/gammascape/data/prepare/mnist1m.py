@@ -1,6 +1,6 @@
 """MNIST-1M: ten chunks of 100,000 generated digits, as the code of Atanasov et al. (arXiv 2410.04642) names them.
 
-That set is not public; `python -m gammascape.generate` makes chunks of the same kind. Images for testing are
+That set is not public; `gammascape.generate` makes chunks of the same kind. Images for testing are
 those of MNIST. Pixels are brought from the range of the chunks to 0..1, clipped and rounded to 1/255.
 """
 
@@ -149,11 +149,7 @@ def _labels(path: Path, count: int, images: str) -> NDArray[np.generic]:
 
 
 def _recognized(values: NDArray[Any]) -> Range:
-    """The range of pixels, told by their extremes or, where these overshoot, by background and strokes.
-
-    Raises:
-        ValueError: if it is none of the known ones, or may be several.
-    """
+    """The range of pixels, told by their extremes or, where these overshoot, by background and strokes."""
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(high - low):
         raise ValueError("holds pixels that are not finite")
@@ -173,11 +169,7 @@ def _recognized(values: NDArray[Any]) -> Range:
 
 
 def _bytes(values: NDArray[Any], span: Range, *, dark: bool) -> tuple[Bytes, int]:
-    """Bytes 0..255 of pixels, and how many were outside of the range; `dark` ones need not reach white.
-
-    Raises:
-        ValueError: if they are not in that range.
-    """
+    """Bytes 0..255 of pixels, and how many were outside of the range; `dark` ones need not reach white."""
     if values.dtype == np.uint8 and span == _BYTES:
         brightest, outside, found = values.max() / 255, 0, values.view(np.uint8)
     else:

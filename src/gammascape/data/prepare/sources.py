@@ -100,11 +100,7 @@ class Bounded:
     path: Path
 
     def read(self, size: int = 2**20, /) -> bytes:
-        """The next bytes, `size` at most.
-
-        Raises:
-            DataError: if the stream is longer than it may be.
-        """
+        """The next bytes, `size` at most; a DataError if the stream is longer than it may be."""
         piece = self.file.read(min(size, self.left + 1))
         self.left -= len(piece)
         if self.left < 0:
@@ -131,11 +127,7 @@ def opened(path: Path, most: int) -> Iterator[Bounded]:
 
 
 def unpacked(path: Path, most: int) -> bytes:
-    """Content of a file that may be packed with gzip or xz.
-
-    Raises:
-        DataError: as `opened`.
-    """
+    """Content of a file that may be packed with gzip or xz; errors as of `opened`."""
     content = io.BytesIO()
     with opened(path, most) as file:
         shutil.copyfileobj(file, content, 2**20)
@@ -143,11 +135,7 @@ def unpacked(path: Path, most: int) -> bytes:
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """A zip file with its list of members.
-
-    Raises:
-        DataError: if the list is damaged.
-    """
+    """A zip file with its list of members; a DataError if the list is damaged."""
     with damage(path, "zip file"):
         return zipfile.ZipFile(path)
 
@@ -172,11 +160,7 @@ def open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
 
 
 def check_published(path: Path, content: bytes, md5: str) -> None:
-    """Compare a file's unpacked content with the md5 of the published one.
-
-    Raises:
-        DataError: if they differ.
-    """
+    """Raise a DataError if a file's unpacked content has another md5 than the published one."""
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise DataError(

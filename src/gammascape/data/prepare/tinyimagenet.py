@@ -18,15 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.data.prepare.sources import (
-    damage,
-    existing_folder,
-    naming,
-    occupied,
-    open_member,
-    open_zip,
-    present,
-)
+from gammascape.data.prepare import sources
 from gammascape.data.prepared import Bytes, DataError
 from gammascape.data.writer import Writer
 
@@ -52,14 +44,15 @@ class _Files:
 
     def read(self, name: str) -> bytes:
         member, path = self.members[name], self.place / name
-        if isinstance(member, Path) and (what := occupied(member)):
+        if isinstance(member, Path) and (what := sources.occupied(member)):
             raise DataError(f"{path}: is {what}, expected a file")
         size = member.stat().st_size if isinstance(member, Path) else member.file_size
         if size > _MOST:
             raise DataError(f"{path}: would have {size} bytes; it is another file or altered")
         if isinstance(member, Path) or self.archive is None:
             return path.read_bytes()
-        with damage(path, "file"), open_member(self.place, self.archive, member) as file:
+        opened = sources.open_member(self.place, self.archive, member)
+        with sources.damage(path, "file"), opened as file:
             return file.read()
 
 
@@ -70,15 +63,15 @@ def prepare(source: Path | None, folder: Path) -> None:
         DataError: if a file is missing, damaged, not an image of 64x64 pixels, or of an unknown class, or if
             val_annotations.txt contradicts the folders of the images.
     """
-    source = existing_folder(source, "tinyimagenet", ZIPS[0])
-    published = present(source, ZIPS[:1])
-    if not published and (wnids := present(source, FOLDERS)):
+    source = sources.existing_folder(source, "tinyimagenet", ZIPS[0])
+    published = sources.present(source, ZIPS[:1])
+    if not published and (wnids := sources.present(source, FOLDERS)):
         _write(_in_folder(wnids.parent), folder)
-    elif path := published or present(source, ZIPS):
-        with open_zip(path) as archive:
+    elif path := published or sources.present(source, ZIPS):
+        with sources.open_zip(path) as archive:
             _write(_in_zip(path, archive), folder)
     else:
-        what = occupied(source / ZIPS[0])
+        what = sources.occupied(source / ZIPS[0])
         why = f"; {ZIPS[0]} is {what}" if what else ""
         raise DataError(f"{source}: neither {ZIPS[0]} nor a folder with wnids.txt is in it{why}")
 
@@ -109,7 +102,11 @@ def _in_folder(path: Path) -> _Files:
 
 
 def _write(files: _Files, folder: Path) -> None:
-    names = _ids(files)
+    names = _text(files, "wnids.txt").split()
+    if len(names) != CLASSES or len(set(names)) != CLASSES:
+        raise DataError(
+            f"{files.place}: wnids.txt has {len(set(names))} different classes, expected {CLASSES}"
+        )
     numbers = {name: number for number, name in enumerate(names)}
     words = dict(_fields(files, "words.txt", 2)) if "words.txt" in files.members else {}
     labels_of = [words.get(name, name) for name in names]
@@ -120,15 +117,6 @@ def _write(files: _Files, folder: Path) -> None:
             writer.add("test", images, labels)
         if files.place.is_file():
             writer.source(files.place)
-
-
-def _ids(files: _Files) -> list[str]:
-    names = _text(files, "wnids.txt").split()
-    if len(names) != CLASSES or len(set(names)) != CLASSES:
-        raise DataError(
-            f"{files.place}: wnids.txt has {len(set(names))} different classes, expected {CLASSES}"
-        )
-    return names
 
 
 def _text(files: _Files, name: str) -> str:
@@ -227,7 +215,7 @@ def _decoded(
     images: list[Bytes] = []
     labels: list[int] = []
     for name, label in labelled:
-        with naming(files.place / name):
+        with sources.naming(files.place / name):
             images.append(_decode(files.read(name)))
         labels.append(label)
         if len(images) == _BATCH:

@@ -1,0 +1,189 @@
+"""Check that a model can be trained and that the width scaling of each layer is right.
+
+Make a network of a study at several widths, train each for a few steps at one eta, and print a line for each layer
+(the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network cannot be
+used.
+"""
+
+import argparse
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
+from gammascape.terminal import say
+
+if TYPE_CHECKING:
+    from gammascape.data import Dataset
+    from gammascape.training.coordinates import Coordinates
+
+STEPS, BATCH = 3, 32
+TELLING = 64
+"""Widths from which on a right layer is called right; at smaller ones it may seem to grow or to vanish."""
+WRONG = 1
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("study", help="path of a study file")
+    parser.add_argument("model", help="name of one of its models")
+    parser.add_argument("--dataset", help="name of a dataset; the first that a grid has beside it")
+    parser.add_argument(
+        "--widths",
+        type=_widths,
+        help="widths, with commas between; 1, 2, 4 and 8 times that of the model if not given, and, where a layer "
+        f"is wrong at these, larger ones from {TELLING} on",
+    )
+    parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (5)")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Check a model; returns the exit status."""
+    if chosen.seeds < 1 or not chosen.eta > 0:
+        raise StudyError("gammascape check-model: --seeds and --eta must be positive")
+    study = load_study(chosen.study)
+    part = _slice(study, chosen.model, chosen.dataset)
+    from gammascape.data import DataError
+    from gammascape.usercode.run import UserCodeError
+
+    try:
+        return _check(study, part, chosen.widths, chosen.eta, range(chosen.seeds))
+    except (DataError, UserCodeError) as error:
+        raise StudyError(f"{chosen.study}: models.{chosen.model}: {error}") from None
+
+
+def _check(
+    study: Study, part: Slice, widths: Sequence[int] | None, eta: float, seeds: Sequence[int]
+) -> int:
+    from gammascape.models import build_model
+    from gammascape.training.coordinates import check_coordinates
+    from gammascape.usercode.run import provide
+
+    for sources in study.sources:
+        provide(sources.files.values())
+    options = part.model_spec.as_trained().model_dump(mode="json")
+    dataset = _load(part.dataset_spec)
+    model = build_model(options, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
+    print(f"{part.model}: a network of width {model.base_width}, inputs as of {part.dataset}")
+    if part.model_spec.kind == "factory":
+        how = "batched over networks" if model.batched else "one network at a time"
+        print(f"It can be trained, {how}.")
+    for layer, role in model.roles.items():
+        say(f"  {layer}: {role}")
+    say("  hidden layers on the probe set: " + ", ".join(model.hidden))
+    for seed in sorted({cell.data_seed for cell in part.cells}):
+        dataset.batches(seed, 0, 1, 1)
+    scales = [1, -(-TELLING // model.base_width)] if model.base_width < TELLING else [1]
+    tried = (
+        [widths] if widths else [[model.base_width * s * n for n in (1, 2, 4, 8)] for s in scales]
+    )
+
+    def build(width: int) -> Any:
+        wide = {**options, "width": width}
+        return build_model(wide, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
+
+    batches = dataset.batches(0, 0, STEPS, BATCH)
+    for used in tried:
+        found = check_coordinates(build, batches, part.loss, used, seeds, eta)
+        wrong = [one for one in found if one.verdict != "right"]
+        if not wrong:
+            break
+    print(
+        f"\nCoordinate check: {STEPS} steps of SGD at eta = {eta:g}, gamma = 1, batch size {BATCH}, "
+        f"loss {part.loss}, mean over {len(seeds)} seeds."
+    )
+    say(*table(found, used))
+    if not wrong:
+        print("\nAll layers are right.")
+        return 0
+    print(
+        f"\n{len(wrong)} of {len(found)} are wrong, some because of others. {_advice(found)} Set its role under "
+        "roles, or look at what is done between the layers. Powers that come nearer to 0 at larger --widths are "
+        "no fault: the deeper a network is, the wider it must be to tell."
+    )
+    return WRONG
+
+
+def _advice(found: Sequence["Coordinates"]) -> str:
+    """Advice on where to look first: a wrong size comes from below, a wrong change alone from above."""
+    for one in found[:-1]:
+        if one.size_verdict is not None:
+            return f"Begin with {one.layer}, the first whose size at initialization is wrong."
+    last = found[-2].layer if len(found) > 1 else found[-1].layer
+    return f"All sizes at initialization are right: begin with the last layer, {last}."
+
+
+def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
+    """Lines of a table: each layer's change at each width, powers of the width, verdict."""
+    head = ["layer", "role", *(f"N={width}" for width in widths), "change", "size", "verdict"]
+    rows = [head]
+    for one in found:
+        changes = [f"{value:.3g}" for value in one.changes]
+        powers = [_power(one.change_slope), _power(one.size_slope)]
+        rows.append([one.layer, one.role or "-", *changes, *powers, one.verdict])
+    sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return [
+        "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _power(slope: float | None) -> str:
+    return "-" if slope is None else f"N^{slope + 0.0:.2f}"
+
+
+def _widths(text: str) -> list[int]:
+    widths = [int(part) for part in text.split(",")]
+    if len(widths) < 2 or min(widths) < 1 or len(set(widths)) < len(widths):
+        raise argparse.ArgumentTypeError("at least two different widths are needed")
+    return widths
+
+
+def _slice(study: Study, model: str, dataset: str | None) -> Slice:
+    for part in study.slices:
+        if part.model == model and dataset in (None, part.dataset):
+            return part
+    models = ", ".join(dict.fromkeys(part.model for part in study.slices))
+    if not any(part.model == model for part in study.slices):
+        raise StudyError(f"{study.path}: no model is named {model}; there are {models}")
+    datasets = ", ".join(dict.fromkeys(p.dataset for p in study.slices if p.model == model))
+    raise StudyError(f"{study.path}: no grid has {model} on {dataset}; there are {datasets}")
+
+
+def _load(spec: DatasetSpec) -> "Dataset":
+    """Load the dataset if it needs no download; else normal numbers and any labels in its place.
+
+    What a layer does with the width does not depend on what the images show.
+    """
+    import torch
+
+    from gammascape.data import load_dataset
+    from gammascape.data.prepare import prepare
+
+    options, cpu = spec.model_dump(mode="json"), torch.device("cpu")
+    manifest = Path(f"results/data/{spec.kind}/manifest.json")
+    if spec.kind == "digits":
+        with tempfile.TemporaryDirectory() as folder:
+            prepare("digits", None, Path(folder) / "digits")
+            return load_dataset(options, Path(folder) / "digits/manifest.json", cpu)
+    if spec.kind in ("factory", "teacher") or manifest.is_file():
+        return load_dataset(options, manifest, cpu)
+    inputs = math.prod(spec.input_shape)
+    teacher = TeacherSpec(kind="teacher", inputs=inputs, classes=spec.outputs, polynomial=(0, 1))
+    return _reshaped(load_dataset(teacher.model_dump(mode="json"), None, cpu), spec)
+
+
+def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":
+    from dataclasses import replace
+
+    shape = spec.input_shape
+
+    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> tuple[Any, Any]:
+        x, y = vectors.batches(data_seed, first_step, count, batch_size)
+        return x.view(count, batch_size, *shape), y
+
+    inputs = vectors.test_inputs.view(-1, *shape)
+    return replace(vectors, input_shape=shape, test_inputs=inputs, batches=batches)

@@ -1,0 +1,174 @@
+"""Say what studies would cost; nothing is trained."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gammascape.needs import size_text
+from gammascape.study.cell import Dtype
+from gammascape.study.operations import lane_needs, operations
+from gammascape.study.reading.errors import StudyError
+from gammascape.study.study import Slice, Study, load_study
+from gammascape.terminal import complain
+
+COLUMNS = (
+    "slice",
+    "cells",
+    "float64",
+    "difference",
+    "samples/cell",
+    "memory",
+    "FLOP/cell",
+    "hours",
+)
+DIFFERENCE_COST = 1.5
+"""Time of the difference form of an MLP in units of float32: benchmarks/RESULTS.md has 1.2 and 1.7."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """FLOP/s that a device sustains while it trains packs.
+
+    The defaults are an assumption about an H100 (SXM: peaks of 67 TFLOP/s in float32 without TF32 and
+    34 in float64 without tensor cores, NVIDIA's data sheet), about 30 % of each.
+    """
+
+    float32: float = 20e12
+    float64: float = 10e12
+
+    def seconds(self, flop: float, dtype: Dtype) -> float:
+        """Time of one cell of `flop` operations."""
+        if dtype == "float64":
+            return flop / self.float64
+        return flop * (DIFFERENCE_COST if dtype == "float32-difference" else 1.0) / self.float32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one slice."""
+
+    slice: str
+    cells: int
+    float64: int
+    difference: int
+    """Cells in float64 and in the difference form; the others are in float32."""
+    samples: int
+    """Training samples of a cell, repeated ones counted each time."""
+    memory: int
+    """Bytes for one network in training, at least."""
+    flop: int | None
+    """Operations of a cell, forward and backward; None for a model that cannot be counted."""
+    seconds: float | None
+    """Time of all cells."""
+
+
+def slice_cost(part: Slice, rate: Rate) -> Cost:
+    """Compute the cost of the cells of a slice, each trained to its last step; a toy costs nothing."""
+    data = part.dataset_spec
+    counted = operations(part.model_spec, data.input_shape, data.outputs)
+    samples = part.steps * part.batch_size
+    flop = None if counted is None else samples * counted.training
+    if part.is_toy:
+        flop = 0
+    dtypes = [cell.dtype for cell in part.cells]
+    return Cost(
+        slice=part.key,
+        cells=len(part.cells),
+        float64=dtypes.count("float64"),
+        difference=dtypes.count("float32-difference"),
+        samples=samples,
+        memory=0 if part.is_toy else sum(slice_needs(part).values()),
+        flop=flop,
+        seconds=None if flop is None else sum(rate.seconds(flop, dtype) for dtype in dtypes),
+    )
+
+
+def slice_needs(part: Slice) -> Mapping[str, int]:
+    """Bytes of memory for the largest network of a slice in training, by what they are for."""
+    item = 8 if any(cell.dtype == "float64" for cell in part.cells) else 4
+    return lane_needs(part.model_spec, part.dataset_spec, part.batch_size, part.steps, item)
+
+
+def costs(study: Study, rate: Rate) -> list[Cost]:
+    """The slices of a study, in its order."""
+    return [slice_cost(part, rate) for part in study.slices]
+
+
+def headline(study: Study, rate: Rate) -> str:
+    """'182 cells, about 0.03 GPU hours at 20 TFLOP/s': what stands in the head of the large studies."""
+    known = [cost.seconds for cost in costs(study, rate) if cost.seconds is not None]
+    more = ", without the slices of unknown cost" if len(known) < len(study.slices) else ""
+    hours = f"about {_hours(sum(known))} GPU hours at {rate.float32 / 1e12:g} TFLOP/s"
+    return f"{len(study.cells):,} cells, {hours}{more}"
+
+
+def report(study: Study, rate: Rate) -> str:
+    """The headline and a table of the slices as text."""
+    rows = [COLUMNS, *(_row(cost) for cost in costs(study, rate))]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
+    return "\n".join([f"{study.path}: {headline(study, rate)}", *(f"  {line}" for line in lines)])
+
+
+def assumption(rate: Rate) -> str:
+    """Assumptions behind the hours."""
+    return (
+        f"Hours: FLOP/cell at {rate.float32 / 1e12:g} TFLOP/s in float32 and "
+        f"{rate.float64 / 1e12:g} TFLOP/s in float64 (--tflops, --tflops64),\n"
+        f"sustained by packs of many cells; difference: float32, {DIFFERENCE_COST:g} times the time. The\n"
+        "rates are assumed for an H100, not measured; packs of convolutions may be well below.\n"
+        "Memory: of one network at least; weights of a network of your own are not counted.\n"
+        "Every cell is counted to its last step; tests, data and f~(w_0) are not counted."
+    )
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="study files")
+    for name, default in (("--tflops", Rate.float32), ("--tflops64", Rate.float64)):
+        bits = "64" if name.endswith("64") else "32"
+        parser.add_argument(
+            name,
+            type=_positive,
+            default=default / 1e12,
+            help=f"10^12 operations a second that the device sustains in float{bits} (%(default)g)",
+        )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print what each study costs; exit status 1 if one cannot be read."""
+    rate = Rate(chosen.tflops * 1e12, chosen.tflops64 * 1e12)
+    failed = 0
+    for file in chosen.files:
+        try:
+            print(report(load_study(file), rate), end="\n\n")
+        except StudyError as error:
+            failed += 1
+            complain(error)
+    if failed < len(chosen.files):
+        print(assumption(rate))
+    return min(failed, 1)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"needs a number above 0, got {text}")
+    return value
+
+
+def _row(cost: Cost) -> tuple[str, ...]:
+    numbers: list[Any] = [cost.cells, cost.float64, cost.difference, cost.samples]
+    flop = "unknown" if cost.flop is None else f"{cost.flop:.2g}"
+    hours = "unknown" if cost.seconds is None else _hours(cost.seconds)
+    memory = size_text(cost.memory)
+    return (cost.slice, *(f"{number:,}" for number in numbers), memory, flop, hours)
+
+
+def _hours(seconds: float) -> str:
+    """Two digits are all that the assumed rate bears."""
+    hours = seconds / 3600
+    return f"{hours:.2f}" if hours < 1 else f"{float(f'{hours:.2g}'):,g}"

@@ -1,0 +1,124 @@
+"""Say what snakemake would do now, and why.
+
+That is which cells are new and which of their values, which were changed and in which field, which tables and
+figures follow, and about how long the device will train. Nothing is made. What would run is asked of Snakemake
+itself (snakemake -n); why is taken from the manifests of what is on disk.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+from gammascape.commands import add_shared
+from gammascape.commands.cost import slice_needs
+from gammascape.durations import duration
+from gammascape.needs import needs_text
+from gammascape.provenance.dryrun import dry_run, study_options
+from gammascape.provenance.estimate import Estimate
+from gammascape.provenance.next_run import NextRun, next_run
+from gammascape.provenance.project import CELLS, open_project
+from gammascape.terminal import visible
+from gammascape.workflow.plan import Plan
+
+_MUCH = 2**32
+"""Bytes of memory for one network that are worth a word."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_shared(parser, "--study")
+    parser.add_argument(
+        "snakemake",
+        nargs="*",
+        metavar="-- OPTION",
+        help="options with which you would call snakemake, after --",
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print the plan."""
+    plan = open_project(chosen.study)
+    jobs = dry_run([*study_options(chosen.study), *chosen.snakemake])
+    print(text(plan, next_run(plan, jobs)))
+    return 0
+
+
+def text(plan: Plan, coming: NextRun) -> str:
+    """The plan in words."""
+    studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
+    lines = [f"study: {studies}"]
+    there = f"all {coming.cells:,} cells are there" if coming.cells else "theory computes all cells"
+    if not coming.jobs:
+        lines.append(f"nothing to do: {there}, and all that is made of them")
+    elif not coming.training:
+        lines.append(f"no cell to train: {there}")
+    else:
+        lines.append(f"{coming.training:,} of {coming.cells:,} cells to train:")
+        lines += [*_training(coming), *_memory(plan)]
+    others = sum(counts.total() for counts in coming.made.values())
+    if others:
+        lines.append(
+            f"{others:,} other {'job' if others == 1 else 'jobs'} (data, tables, figures):"
+        )
+        for cause, counts in coming.made.items():
+            rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
+            lines.append(f"  {cause}: {rules}")
+    lines += _information(coming)
+    return "\n".join(map(visible, lines))
+
+
+def _training(coming: NextRun) -> Iterator[str]:
+    for part in coming.slices:
+        trained = sum(len(why.cells) for why in part.reasons)
+        yield f"  {part.study}, {part.slice}: {trained:,} of {part.cells:,}"
+        for why in part.reasons:
+            words = {
+                "new": f"new: {why.text}",
+                "changed": f"changed: {why.text}",
+                "numerics": f"stale by code: the version of the {why.text}",
+                "again": f"trained again: {why.text}",
+            }[why.kind]
+            yield f"    {len(why.cells):,} {words}"
+    yield f"  {_time(coming.time)}"
+
+
+def _memory(plan: Plan) -> Iterator[str]:
+    """What networks need that are too large for a laptop."""
+    for name, study in plan.studies.items():
+        for part in study.slices:
+            parts = {} if part.is_toy else slice_needs(part)
+            if sum(parts.values()) > _MUCH:
+                yield f"  memory: {name}, {part.key}: one network needs {needs_text(parts)}"
+
+
+def _time(time: Estimate) -> str:
+    if not time.alike and not time.scaled:
+        return "device time: unknown, because no cell like these has been trained here yet"
+    grounds = [f"{time.alike:,} by the mean of cells that differ in gamma, eta and seeds alone"]
+    if time.scaled:
+        grounds.append(f"{time.scaled:,} by operations, from other cells of the kind of model")
+    if not time.alike:
+        grounds = grounds[1:]
+    text = f"device time: about {duration(time.seconds)} ({', '.join(grounds)}; recorded on "
+    text += f"{', '.join(time.devices)})"
+    if time.unknown:
+        text += f", and {time.unknown:,} cells unlike any recorded one"
+    return text
+
+
+def _information(coming: NextRun) -> Iterator[str]:
+    for study, count in coming.removed.items():
+        yield f"{count:,} cells on disk were removed from study {study}; they stay (gammascape prune)"
+    if coming.gone_tables:
+        count = len(coming.gone_tables)
+        yield f"{count:,} tables and figures on disk are of slices that were removed; they stay"
+    for (family, function), count in coming.unseen.items():
+        yield (
+            f"information: {count:,} cells were trained on what {function} made; files that it reads are "
+            f"not looked at. If they have changed, remove these cells: rm -r {CELLS}/{family}"
+        )
+    for modules, count in coming.other_code.items():
+        yield (
+            f"information: {count:,} cells were trained by other code ({modules} differ), of the same "
+            "NUMERICS_VERSION; they are not trained again. If the change moves numbers, raise "
+            "NUMERICS_VERSION in src/gammascape/numerics.py; if not, gammascape accept says so"
+        )

@@ -1,0 +1,156 @@
+"""List artifacts that no study asks for; --yes moves them to a trash folder.
+
+Looked at are cells, prepared data, tables and figures below results. Studies are those that config/config.yaml
+names, or those given with --study. With --yes artifacts are moved to results/.trash, from where they can be moved
+back; nothing is deleted.
+"""
+
+import argparse
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gammascape.commands import add_shared
+from gammascape.manifests import ManifestError, read_manifest
+from gammascape.manifests.paths import OutsideError, inside, short
+from gammascape.needs import size_text
+from gammascape.provenance.project import CELLS, RESULTS, of_plan, open_project, other_studies
+from gammascape.study import StudyError
+from gammascape.terminal import say
+from gammascape.workflow.plan import Plan
+
+_DATA = RESULTS / "data"
+_GENERATED = RESULTS / "generated"
+_TRASH = RESULTS / ".trash"
+_APART = (CELLS.name, _DATA.name, _GENERATED.name, _TRASH.name)
+"""Folders of results that belong to no study."""
+_LOCKS = Path(".snakemake/locks")
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """An artifact that no study asks for, with all its files and folders."""
+
+    kind: str
+    name: str
+    paths: tuple[Path, ...]
+    outside: tuple[str, ...] = ()
+    """Files that its manifest names and that are not below its folder; they stay."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        below = (file for path in self.paths if not path.is_symlink() for file in path.rglob("*"))
+        return sum(file.stat().st_size for file in (*self.paths, *below) if file.is_file())
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--yes", action="store_true", help=f"move them to {_TRASH}/<time>")
+    add_shared(parser, "--study")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """List, and move if asked to."""
+    plan = open_project(chosen.study)
+    found = list(unasked(plan))
+    say(*words(plan, found))
+    if not found:
+        return 0
+    if not chosen.yes:
+        say(f"nothing was moved; --yes moves them to {_TRASH}")
+        return 0
+    if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
+        raise StudyError(
+            "prune: snakemake is at work in this folder, or was killed (snakemake --unlock)"
+        )
+    say(f"moved to {move(found, _TRASH)}")
+    return 0
+
+
+def unasked(plan: Plan) -> Iterator[Unasked]:
+    """Cells, data, tables and figures on disk that the plan's studies do not ask for."""
+    here = CELLS.resolve()
+    for folder in sorted(path for path in CELLS.glob("*/*") if path.is_dir()):
+        name = folder.relative_to(CELLS).as_posix()
+        # A link may lead to folders that are no results.
+        if name not in plan.cells and folder.resolve().is_relative_to(here):
+            log = RESULTS / "logs/cells" / f"{name}.log"
+            # The folder last: as long as it stands, the cell is found.
+            yield Unasked("cell", name, (log, folder) if log.is_file() else (folder,))
+    for parent, wanted in (
+        (_DATA, _wanted_data(plan)),
+        (_GENERATED, {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}),
+    ):
+        for folder in sorted(path for path in parent.glob("*") if path.is_dir()):
+            if folder.name not in wanted and not folder.name.startswith("."):
+                yield Unasked("data", folder.relative_to(RESULTS).as_posix(), (folder,))
+    for path in sorted(RESULTS.glob("**/*.manifest.json")):
+        first, *inner = path.relative_to(RESULTS).parts
+        if first in _APART:
+            continue
+        try:
+            manifest = read_manifest(path)
+        except ManifestError:
+            continue
+        if not of_plan(manifest, plan) or (inner and first not in plan.studies):
+            files, outside = [], []
+            name = path.as_posix().removesuffix(".manifest.json")
+            for file in manifest.outputs:
+                try:
+                    # What lies beside it may be asked for.
+                    if not file.path.startswith(path.name.removesuffix("manifest.json")):
+                        raise OutsideError(f"{short(file.path)} is no file of {name}")
+                    files.append(inside(path.parent, file.path))
+                except OutsideError as error:
+                    outside.append(str(error))
+                except OSError:
+                    continue
+            yield Unasked(manifest.kind, name, (*dict.fromkeys(files), path), tuple(outside))
+
+
+def _wanted_data(plan: Plan) -> set[str]:
+    read = {Path(path) for cell in plan.cells for path in plan.reads(cell)}
+    names = {path.parent.name for path in read if _DATA in path.parents}
+    # MNIST-1M is tested on MNIST and made from it.
+    return names | {"mnist" for name in names if name.startswith("mnist1m")}
+
+
+def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
+    """Studies considered, and artifacts found."""
+    studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
+    yield f"studies considered: {studies}"
+    if not found:
+        yield "every artifact is asked for"
+        return
+    for kind in dict.fromkeys(item.kind for item in found):
+        items = [item for item in found if item.kind == kind]
+        yield f"{kind}: {len(items):,} not asked for, {size_text(sum(item.size for item in items))}"
+        yield from (f"  {item.name}" for item in items[:_SHOWN])
+        if len(items) > _SHOWN:
+            yield f"  and {len(items) - _SHOWN:,} more"
+        yield from (f"  stays where it is: {why}" for item in items for why in item.outside)
+    cells = {item.name for item in found if item.kind == "cell"}
+    folders = {study.path.parent for study in plan.studies.values()}
+    for study in other_studies(plan, folders) if cells else ():
+        if asked := len(cells & set(study.by_path)):
+            yield f"note: {study.path}, which is not considered, asks for {asked:,} of these cells"
+
+
+def move(found: Iterable[Unasked], trash: Path) -> Path:
+    """Move artifacts below a new folder of the trash, under the paths that they have below results."""
+    folder = trash / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    for item in found:
+        for path in item.paths:
+            target = folder / path.relative_to(RESULTS)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Results may be on several disks.
+            shutil.move(path, target)
+            left = path.parent
+            while left != RESULTS and not any(left.iterdir()):
+                left.rmdir()
+                left = left.parent
+    return folder

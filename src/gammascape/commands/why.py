@@ -1,0 +1,205 @@
+"""Say where a cell, table or figure comes from, in words.
+
+That is which lines of which study ask for it, which rule made it, from what, when, where and at what cost, back to
+the cells and their data.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from gammascape.commands import add_shared
+from gammascape.durations import duration
+from gammascape.manifests import Manifest, ManifestError, read_manifest
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.paths import inside_project, short
+from gammascape.provenance.locate import NAMES, find_here, is_cell_of
+from gammascape.provenance.project import (
+    CELLS,
+    manifests_of_tables_and_figures,
+    open_project,
+    other_studies,
+)
+from gammascape.study import Study
+from gammascape.study.asked import Ask, asks
+from gammascape.terminal import say
+from gammascape.workflow.plan import Plan
+
+_OTHER_STUDIES = Path("config/studies")
+_DEEPEST = 20
+"""A chain that the workflow made has six artifacts one above the other."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help=NAMES)
+    add_shared(parser, "--study")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Print where the artifact comes from."""
+    plan = open_project(chosen.study)
+    wanted = wanted_cell(chosen.artifact, plan)
+    if wanted is not None:
+        say(*_not_trained(wanted, plan))
+        return 0
+    path = find_here(chosen.artifact)
+    say(*why(path, read_manifest(path), plan))
+    return 0
+
+
+def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
+    """The lines of the answer for the artifact whose manifest is at `path`."""
+    yield f"{manifest.kind} {manifest.name}"
+    if manifest.kind == "cell":
+        yield f"  {cell_words(manifest)}"
+    found = asked_by(manifest, plan)
+    if found:
+        yield from _ask_words(found, lines=manifest.kind == "cell")
+    elif manifest.kind != "data":
+        yield f"asked for by no study in {_OTHER_STUDIES} or named by the configuration"
+    yield "made"
+    yield from (f"  {line}" for line in _made_words(manifest))
+    sources = list(_sources(path, depth=0, seen=set()))
+    if sources:
+        yield "from"
+        yield from sources
+    users = [
+        f"{other.kind} {other.name}"
+        for place, other in manifests_of_tables_and_figures()
+        if place != path and any(Path(source.path) == path for source in other.inputs)
+    ]
+    if users:
+        yield "used by"
+        yield from (f"  {name}" for name in users)
+
+
+def wanted_cell(text: str, plan: Plan) -> str | None:
+    """Path of the cell with this path or hash, if a study asks for it and it is not trained."""
+    found = (path for path in plan.cells if is_cell_of(text.rstrip("/"), path))
+    return next((path for path in found if not (CELLS / path / FILE_NAME).is_file()), None)
+
+
+def _not_trained(path: str, plan: Plan) -> Iterator[str]:
+    yield f"cell {CELLS / path}, not trained yet"
+    found = [
+        ask
+        for study in plan.studies.values()
+        for part in study.slices
+        if path in {cell.path for cell in part.cells}
+        for ask in asks(study, part, plan.cells[path])
+    ]
+    yield from _ask_words(found, lines=True)
+
+
+def cell_words(manifest: Manifest) -> str:
+    """A cell's parameters on one line."""
+    record = manifest.record
+    model = ", ".join(f"{name} {value}" for name, value in record["model"].items())
+    return (
+        f"gamma 10^{record['gamma']}, eta 10^{record['eta']}, {record['loss']}, model {model}, dataset "
+        f"{record['dataset']['kind']}, B {record['batch_size']}, T {record['steps']}, seed "
+        f"{record['seed']}, data_seed {record['data_seed']}, {record['dtype']}, numerics "
+        f"{record['numerics']}"
+    )
+
+
+def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
+    """Grids that ask for an artifact: of the studies considered, else of others in config/studies."""
+    considered = list(plan.studies.values())
+    return [ask for study in considered for ask in _asks(manifest, study)] or [
+        ask for study in other_studies(plan, [_OTHER_STUDIES]) for ask in _asks(manifest, study)
+    ]
+
+
+def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
+    if manifest.kind == "cell":
+        cell = study.by_path.get(manifest.name.removeprefix(f"{CELLS.as_posix()}/"))
+        for part in study.slices:
+            if cell is not None and cell in part.cells:
+                yield from asks(study, part, cell)
+    elif manifest.kind != "data":
+        wildcards = manifest.wildcards
+        for part in study.slices:
+            generator = getattr(getattr(part.dataset_spec, "generator", None), "key", None)
+            facts = {"study": study.name, "slice": part.key, "generator": generator}
+            if all(facts.get(name, value) == value for name, value in wildcards.items()):
+                yield from asks(study, part)
+
+
+def _ask_words(found: list[Ask], *, lines: bool) -> Iterator[str]:
+    yield "asked for by"
+    for ask in found:
+        (grid, number), *others = ask.lines.items()
+        yield f"  {ask.path}, line {number}: {grid}, slice {ask.slice}"
+        if lines:
+            yield f"    {', '.join(f'{key} on line {line}' for key, line in others)}"
+
+
+def _made_words(manifest: Manifest) -> Iterator[str]:
+    where = (manifest.device or {}).get("device_model")
+    host = manifest.environment.get("host")
+    place = "".join([f" on {where}" if where else "", f" ({host})" if host else ""])
+    yield f"by the rule {manifest.rule}, from {manifest.started} to {manifest.finished}{place}"
+    if manifest.cost:
+        lanes = manifest.cost.get("lanes", 1)
+        yield (
+            f"at a cost of {duration(float(manifest.cost['seconds']))} of device time, its share of a pack "
+            f"of {lanes} {'cell' if lanes == 1 else 'cells'}"
+        )
+    for attempt in manifest.attempts:
+        yield f"work began: {attempt['started']}, {attempt['reason']}"
+    code = manifest.code
+    dirty = " with uncommitted changes" if code["dirty"] else ""
+    packages = manifest.environment["packages"].items()
+    yield (
+        f"by commit {code['commit'] or 'unknown'}{dirty}, Python {manifest.environment['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in packages if version)
+    )
+    for entry in manifest.accepted:
+        yield f"accepted as current at {entry['at']}: {entry['reason']}"
+
+
+def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
+    """Tree of the inputs of an artifact. Cells are counted; what was printed is not printed twice."""
+    indent = "  " * (depth + 1)
+    cells, data = list[Manifest](), set[Path]()
+    for source in read_manifest(path).inputs:
+        below = Path(source.path)
+        if source.seal is None:
+            yield f"{indent}file {source.path}, {source.bytes:,} bytes"
+            continue
+        manifest = _read(source.path)
+        if manifest is None:
+            yield f"{indent}{below.parent if below.name == FILE_NAME else below}, which is gone"
+            continue
+        if manifest.kind == "cell":
+            cells.append(manifest)
+            data |= {Path(item.path) for item in manifest.inputs if item.seal is not None}
+            continue
+        told = " (see above)" if below in seen else ""
+        yield f"{indent}{manifest.kind} {manifest.name}: rule {manifest.rule}, {manifest.finished}{told}"
+        if below not in seen and depth < _DEEPEST:
+            seen.add(below)
+            yield from _sources(below, depth + 1, seen)
+    if cells:
+        first, last = min(cell.started for cell in cells), max(cell.finished for cell in cells)
+        seconds = sum(float(cell.cost.get("seconds", 0.0)) for cell in cells)
+        yield (
+            f"{indent}{len(cells):,} {'cell' if len(cells) == 1 else 'cells'}: rule train, {first} to {last}, "
+            f"{duration(seconds)} of device time"
+        )
+        for below in sorted(data - seen):
+            seen.add(below)
+            if (manifest := _read(below.as_posix())) is not None:
+                yield f"{indent}  data {manifest.name}: rule {manifest.rule}, {manifest.finished}"
+
+
+def _read(name: str) -> Manifest | None:
+    """Read a manifest that another one names; None if it is gone."""
+    try:
+        return read_manifest(inside_project(Path(), name))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ManifestError(f"{short(name)}: {error.strerror or error}") from None

@@ -1,0 +1,100 @@
+"""Cells that are whole although Snakemake does not know it, and what killed runs have left behind.
+
+When Snakemake is killed between the end of a cell and its own note of it, it calls the outputs incomplete and
+wants the job to be run again. An executor then has nothing to train, unless a person asked for it.
+"""
+
+import os
+import shutil
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gammascape.execution.tasks import Task
+from gammascape.manifests.whole import FILES, status_of_whole
+from gammascape.study import Cell
+
+SCRATCH = Path("results/.scratch")
+"""Scratch folder of a project, which Snakemake does not know."""
+_ASIDE = SCRATCH / "aside"
+"""Where earlier versions moved whole artifacts while Snakemake prepared the job."""
+_MARKS = Path(".snakemake/incomplete")
+"""A file for each output of a job that Snakemake began and did not see end; its name is the path in base 64."""
+
+
+def unmark(cells: Mapping[str, Cell], marks: Path = _MARKS) -> None:
+    """Let Snakemake no longer call cells incomplete that are whole.
+
+    Every executor obeys these marks, and but for those of this package each deletes the files first. Called before
+    Snakemake resolves its jobs. `cells` are those of the studies, by their folders below results/cells.
+    """
+    marked: dict[str, list[Path]] = {}
+    for folder, _, names in os.walk(marks):
+        for name in names:
+            path = Path(folder, name)
+            # A long name is broken into folders, each with an @ in front.
+            parts = [part.removeprefix("@") for part in path.relative_to(marks).parts]
+            with suppress(ValueError):
+                output = Path(urlsafe_b64decode("".join(parts)).decode())
+                marked.setdefault(output.parent.as_posix(), []).append(path)
+    for cell, paths in marked.items():
+        wanted = cells.get(cell.removeprefix("results/cells/"))
+        if wanted and status_of_whole(Path(cell), wanted.record()) is not None:
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+
+def begin(workflow: Any, task: Task, job: Any) -> str | None:
+    """Make ready for a job, and return the status of its cell if that needs no training.
+
+    Files of an earlier attempt stay unless the cell is to be trained anew: another Snakemake, which shares the
+    results, may be writing them.
+    """
+    reason = workflow.dag.reason(job)
+    if is_forced(workflow, job) or reason.is_provenance_triggered() or reason.updated_input:
+        workflow.async_run(job.prepare())
+        return None
+    for file in (*job.output, *job.log):
+        file.prepare()
+    return status_of(task)
+
+
+def status_of(task: Task) -> str | None:
+    """Status of a task's cell if it is whole, be it where an earlier run has set it aside."""
+    folder, aside = Path(task.output), _ASIDE / task.parsed.identity
+    status = status_of_whole(folder, task.record)
+    if aside.is_dir():
+        if status is None and (status := status_of_whole(aside, task.record)) is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in FILES:
+                (aside / name).replace(folder / name)
+        shutil.rmtree(aside, ignore_errors=True)
+    return status
+
+
+def is_forced(workflow: Any, job: Any) -> bool:
+    """Whether a person asked for the job to be run, by --force, --forceall or --forcerun.
+
+    With --rerun-incomplete Snakemake gives the same reason for jobs that were interrupted.
+    """
+    settings = workflow.dag_settings
+    if job.rule in workflow.dag.forcerules:
+        return True
+    named = set(settings.forcerun) | set(workflow.dag.targetfiles if settings.forcetargets else ())
+    return not {os.path.relpath(file) for file in named}.isdisjoint(map(str, job.output))
+
+
+def sweep(results: Path = SCRATCH.parent) -> None:
+    """Remove the checkpoints of cells that are done, which a killed run had no time to remove."""
+    checkpoints = results / ".scratch/checkpoints"
+    with suppress(OSError):
+        left = list(checkpoints.iterdir())
+        if not left:
+            return
+        manifests = (results / "cells").glob("*/*/manifest.json")
+        done = {path.parent.name.rpartition("-")[2] for path in manifests}
+        for path in left:
+            if path.name.removeprefix(".").partition("-")[0] in done:
+                path.unlink(missing_ok=True)

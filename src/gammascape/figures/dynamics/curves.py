@@ -1,0 +1,172 @@
+"""Loss against time at the best learning rate of each gamma, in steps and in rescaled time."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures.style import tables, theme
+
+WIDTH, HEIGHT = 460, 340
+RICH_FROM = 1.0  # log10 gamma from which the collapse is expected
+_FEWEST_POINTS = 30
+_HALF = 0.5
+_NOTHING = ("No cell of this slice has a loss curve to show", "0 cells, 0 seeds")
+_RUN = ["gamma_log10", "seed", "data_seed"]
+_LOSS = theme.Figure(
+    "curves",
+    "Smoothed training loss relative to the loss of the output zero (up) against the step "
+    "(across), both on log scales, one line per seed at the learning rate that ended lowest for "
+    "each feature learning strength γ, coloured from small γ (dark) to large γ (bright).",
+)
+_COLLAPSE = theme.Figure(
+    "collapse",
+    "Smoothed training loss relative to the loss of the output zero (up) against the rescaled "
+    "time τ = ηt/γ (across), with η the best learning rate and t the step: theory expects that at "
+    "large γ (bright) the loss falls at the same τ whatever γ is, while at small γ (dark) it falls "
+    "at a τ proportional to γ.",
+)
+
+
+def loss_curves(curves: pl.DataFrame) -> ChartType:
+    """Chart of one slice of `curves`: relative loss against step."""
+    if curves.is_empty():
+        return _LOSS.nothing(*_NOTHING)
+    tables.only_slice(curves)
+    shown, thinning = _thin(curves.filter(pl.col("step") >= 1, pl.col("relative_loss") > 0))
+    longest = 1.0 if shown.is_empty() else tables.extent(shown["step"])[1]
+    return _finish(
+        _LOSS,
+        _lines(shown, theme.steps_x(longest), "step"),
+        curves,
+        f"{tables.subject(curves)}: {_halving_words(curves)}",
+        thinning,
+    )
+
+
+def collapse(curves: pl.DataFrame) -> ChartType:
+    """Chart of one slice of `curves`: relative loss against tau = eta t / gamma."""
+    if curves.is_empty():
+        return _COLLAPSE.nothing(*_NOTHING)
+    tables.only_slice(curves)
+    positive = curves.filter(pl.col("tau") > 0, pl.col("relative_loss") > 0)
+    shown, thinning = _thin(positive.with_columns(pl.col("tau").log10().alias("tau_log10")))
+    span = [0.0, 1.0] if shown.is_empty() else list(tables.extent(shown["tau_log10"]))
+    x = theme.in_decades(alt.X("tau_log10:Q"), "rescaled time τ = ηt/γ (dimensionless)", span)
+    return _finish(
+        _COLLAPSE,
+        _lines(shown, x, "tau_log10"),
+        curves,
+        f"{tables.subject(curves)}: {_collapse_words(curves)}",
+        thinning,
+    )
+
+
+def halving(curves: pl.DataFrame) -> pl.DataFrame:
+    """Median over seeds of the first `step` and `tau` at which a run is at half its baseline.
+
+    One row per gamma; gammas of which no run gets there are left out.
+    """
+    return (
+        curves.sort("step")
+        .filter(pl.col("relative_loss") <= _HALF)
+        .group_by(_RUN)
+        .agg(pl.col("step", "tau").first())
+        .group_by("gamma_log10")
+        .agg(pl.col("step", "tau").median())
+        .sort("gamma_log10")
+    )
+
+
+def _halving_words(curves: pl.DataFrame) -> str:
+    reached = halving(curves)
+    if reached.is_empty():
+        return "the loss does not fall to half of its baseline at any γ"
+    first, last = reached.row(0, named=True), reached.row(-1, named=True)
+    words = f"the loss halves by step {first['step']:,.0f} at γ = {_gamma(first)}"
+    if reached.height > 1:
+        words += f" and by step {last['step']:,.0f} at γ = {_gamma(last)}"
+    return words
+
+
+def _collapse_words(curves: pl.DataFrame) -> str:
+    reached = halving(curves)
+    rich = reached.filter(pl.col("gamma_log10") >= RICH_FROM)
+    if rich.height < 2:
+        return "loss in rescaled time τ = ηt/γ"
+    low, high = tables.extent(rich["tau"])
+    return (
+        f"the loss halves at τ = {_two_digits(low)} to {_two_digits(high)} "
+        f"for γ = {_gamma(rich.row(0, named=True))} to {_gamma(rich.row(-1, named=True))}"
+    )
+
+
+def _two_digits(value: float) -> str:
+    """Two significant digits, without an exponent."""
+    return f"{float(f'{value:.1e}'):g}"
+
+
+def _gamma(row: dict[str, Any]) -> str:
+    return theme.power_of_ten(row["gamma_log10"])
+
+
+def _thin(curves: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """Few enough rows to draw: fewer seeds, then fewer gammas, then fewer points of each line."""
+    notes = ""
+    most_runs = tables.ROW_LIMIT // _FEWEST_POINTS
+    if curves.select(_RUN).unique().height > most_runs:
+        seed, data_seed = (
+            curves.select("seed", "data_seed").unique().sort("seed", "data_seed").row(0)
+        )
+        curves = curves.filter(seed=seed, data_seed=data_seed)
+        notes += " · first seed only"
+    gammas = curves["gamma_log10"].unique().sort().to_list()
+    kept = tables.every_kth(gammas, most_runs)
+    if len(kept) < len(gammas):
+        curves = curves.filter(pl.col("gamma_log10").is_in(kept))
+        notes += f" · {len(kept)} of {len(gammas)} γ"
+    runs = max(1, curves.select(_RUN).unique().height)
+    # The last point of a line stays, and the others are dropped evenly.
+    every = (pl.len() / (tables.ROW_LIMIT // runs)).ceil().cast(pl.Int64)
+    return curves.sort(*_RUN, "step").filter(tables.every_nth_from_last(every, _RUN)), notes
+
+
+def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
+    lowest, highest, gammas = 0.5, 1.0, [0.0]
+    if not shown.is_empty():
+        least, most = tables.extent(shown["relative_loss"])
+        lowest = min(lowest, least)
+        # A catapult may climb far above the baseline; the fall below it is what is compared.
+        highest = max(highest, min(most, 10.0))
+        gammas = shown["gamma_log10"].unique().sort().to_list()
+    lowest = max(lowest, 1e-12) * 0.9
+    chart: alt.Chart = (
+        alt.Chart(shown.select(*_RUN, field, "relative_loss"))
+        .mark_line(strokeWidth=1.6, opacity=0.9, clip=True)
+        .encode(
+            x=x,
+            y=alt.Y("relative_loss:Q", title="relative training loss (dimensionless)")
+            .scale(type="log", domain=[lowest, 1.1 * highest], nice=False)
+            .axis(values=theme.round_values(lowest, 1.1 * highest), format="~g"),
+            color=theme.gamma_colour(gammas, 200),
+            detail=["gamma_log10:Q", "seed:N", "data_seed:N"],
+        )
+        .properties(width=WIDTH, height=HEIGHT)
+    )
+    return chart
+
+
+def _finish(
+    figure: theme.Figure, chart: ChartType, curves: pl.DataFrame, title: str, note: str
+) -> ChartType:
+    runs = curves.select(_RUN).unique().height
+    return figure.finish(
+        chart,
+        title,
+        [
+            f"{tables.count_of(runs, 'cell')} (best η at each of {curves['gamma_log10'].n_unique()} γ), "
+            f"{tables.count_of(tables.seed_count(curves), 'seed')}{note}",
+            tables.budget_line(curves),
+        ],
+    )

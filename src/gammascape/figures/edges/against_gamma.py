@@ -1,0 +1,200 @@
+"""The edges of training against gamma, slice by slice, with fitted and predicted slopes."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures.style import tables, theme
+
+WIDTH, HEIGHT = 400, 350
+ROW_BUDGET = 4000
+# Edges of one gamma often share a grid point; they are drawn side by side around it.
+_SHIFTS = dict(zip(theme.EDGE_ORDER, (-0.15, -0.09, -0.03, 0.03, 0.09, 0.15), strict=True))
+_FIGURE = theme.Figure(
+    "edges",
+    "Measured edges of the learning rate η (up) against the feature learning strength γ (across), "
+    "one panel per slice and one symbol per seed: filled where the sampled η bracket the edge, "
+    "hollow where it lies at the end of the sampled range; bars reach to the neighbouring grid "
+    "points, lines are least-squares fits in the lazy and in the rich window, and their slopes "
+    "stand in the corners with an interval and, in round brackets, the slope that theory predicts.",
+)
+
+
+def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
+    """Chart of all slices in `thresholds`, with the fits of `scaling`; either may be empty."""
+    thresholds = thresholds.filter(pl.col("eta_log10").is_not_null())
+    if thresholds.is_empty():
+        return _FIGURE.nothing(
+            "No edge of training was found: no cell of the study trained", "0 edges, 0 seeds"
+        )
+    thresholds = tables.with_series(thresholds)
+    names = dict(thresholds.select("slice", "series").unique().iter_rows())
+    shown = thresholds
+    if thresholds.height > ROW_BUDGET:
+        shown = thresholds.filter(pl.col("seed") == pl.col("seed").min().over("slice"))
+    # Panels share one legend: each of them names all edges, also those that it lacks.
+    order = [edge for edge in theme.EDGE_ORDER if edge in set(shown["edge"])]
+    panels = []
+    for series in tables.series_names(shown):
+        points = shown.filter(pl.col("series") == series)
+        fits = scaling.filter(pl.col("slice").replace(names) == series)
+        panels.append(_panel(series, points, fits, order))
+    chart = alt.concat(*panels, columns=2 if len(panels) > 1 else 1, spacing=28)
+    interval = ""
+    if not scaling.is_empty():
+        interval = f" · intervals: {100 * tables.extent(scaling['confidence'])[1]:g} %"
+    cells = thresholds["cell"].n_unique()
+    some = "" if shown.height == thresholds.height else " · symbols: first seed only"
+    return _FIGURE.finish(
+        chart,
+        _title(scaling, len(panels)),
+        [
+            f"{tables.count_of(thresholds.height, 'edge')} at {tables.count_of(cells, 'cell')}, "
+            f"{tables.count_of(len(panels), 'slice')}, {tables.count_of(tables.seed_count(thresholds), 'seed')}"
+            f"{some}{interval}",
+            tables.study_line(thresholds),
+            "hollow: at the end of the sampled range, so only a bound",
+        ],
+        width=100 if len(panels) > 1 else 66,
+    )
+
+
+def _title(scaling: pl.DataFrame, slices: int) -> str:
+    """How many fitted intervals of the largest trained eta hold the predicted slope."""
+    tested = scaling.filter(
+        pl.col("edge") == "eta_max_trained", pl.col("predicted_slope").is_not_null()
+    )
+    if tested.is_empty():
+        return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"
+    inside = tested.filter(pl.col("predicted_slope").is_between("slope_low", "slope_high")).height
+    worst = tables.extent((tested["slope"] - tested["predicted_slope"]).abs())[1]
+    if tested.height == 1:
+        return (
+            f"Largest η that trains: the fitted interval {'holds' if inside else 'misses'} "
+            f"the predicted slope, and the fit is {worst:.2f} off it"
+        )
+    return (
+        f"Largest η that trains: {inside} of {tested.height} fitted intervals hold "
+        f"the predicted slope, and every fit is within {worst:.2f} of it"
+    )
+
+
+def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[str]) -> ChartType:
+    points = points.with_columns(
+        (pl.col("gamma_log10") + pl.col("edge").replace_strict(_SHIFTS)).alias("x"),
+        pl.col("lower_log10").fill_null(pl.col("eta_log10")),
+        pl.col("upper_log10").fill_null(pl.col("eta_log10")),
+        pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"),
+    ).select("x", "gamma_log10", "eta_log10", "lower_log10", "upper_log10", "measured", "bounded")
+    points = points.sort(pl.all())
+    xs = _span(points["gamma_log10"], points["gamma_log10"], 0.4)
+    ys = _span(points["lower_log10"], points["upper_log10"], 0.5)
+    if not fits.is_empty():
+        ys = [ys[0] - 0.07 * (ys[1] - ys[0]), ys[1] + 0.1 * (ys[1] - ys[0])]  # room for the slopes
+    x = theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs)
+    y = theme.in_decades(alt.Y("eta_log10:Q"), theme.ETA, ys)
+    legend = alt.Legend(title="measured edge", orient="top", columns=3, labelLimit=300)
+    colour, shape = theme.edge_encodings(order, legend)
+    base = alt.Chart(points).encode(x=x, color=colour)
+    tooltip = ["measured:N", "gamma_log10:Q", "eta_log10:Q", "bounded:N"]
+    symbols = base.encode(y=y, shape=shape, tooltip=tooltip)
+    layers: list[alt.Chart] = [
+        base.mark_rule(strokeWidth=1, strokeOpacity=0.5).encode(
+            y=alt.Y("lower_log10:Q"), y2="upper_log10:Q"
+        ),
+        *_fit_layers(fits),
+        *_slope_layers(fits, xs, ys),
+        symbols.transform_filter("datum.bounded").mark_point(filled=True, size=38, opacity=1),
+        symbols.transform_filter("!datum.bounded").mark_point(
+            filled=False, size=34, opacity=1, strokeWidth=1.2, fill="white"
+        ),
+    ]
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=theme.named(series))
+
+
+def _fit_layers(fits: pl.DataFrame) -> list[alt.Chart]:
+    """The fitted lines over their windows."""
+    lines = [
+        {
+            "x": end,
+            "eta_log10": fit["prefactor_log10"] + fit["slope"] * end,
+            "measured": theme.EDGE_WORDS[fit["edge"]],
+            "window": fit["window"],
+        }
+        for fit in fits.sort("edge", "window").iter_rows(named=True)
+        for end in (fit["from_log10"], fit["to_log10"])
+    ]
+    if not lines:
+        return []
+    chart = alt.Chart(pl.DataFrame(lines, infer_schema_length=None)).mark_line(strokeWidth=1.6)
+    return [
+        chart.encode(
+            x=alt.X("x:Q"), y=alt.Y("eta_log10:Q"), color=alt.Color("measured:N"), detail="window:N"
+        )
+    ]
+
+
+def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[alt.Chart]:
+    """The slopes in words, in the two corners that rising edges leave free."""
+    layers: list[alt.Chart] = []
+    for window in ("lazy", "rich"):
+        ordered = [
+            fit
+            for edge in theme.EDGE_ORDER
+            for fit in fits.filter(window=window, edge=edge).iter_rows(named=True)
+        ]
+        if not ordered:
+            continue
+        notes = [(f"slopes, {_window_words(fits, window)}", theme.INK)]
+        notes += [(_slope_note(fit), theme.EDGE_COLOURS[fit["edge"]]) for fit in ordered]
+        upper = window == "lazy"
+        line_height = 14 * (ys[1] - ys[0]) / HEIGHT
+        top = ys[1] if upper else ys[0] + line_height * (len(notes) - 1)
+        rows = [
+            {
+                "x": xs[0 if upper else 1],
+                "eta_log10": top - line_height * k,
+                "note": text,
+                "ink": ink,
+            }
+            for k, (text, ink) in enumerate(notes)
+        ]
+        layers.append(
+            alt.Chart(pl.DataFrame(rows))
+            .mark_text(
+                fontSize=theme.SIZES["note"],
+                align="left" if upper else "right",
+                baseline="top" if upper else "bottom",
+                dx=6 if upper else -6,
+                dy=6 if upper else -6,
+            )
+            .encode(
+                x=alt.X("x:Q"),
+                y=alt.Y("eta_log10:Q"),
+                text=alt.Text("note:N"),
+                color=alt.Color("ink:N", scale=None),
+            )
+        )
+    return layers
+
+
+def _window_words(fits: pl.DataFrame, window: str) -> str:
+    inside = fits.filter(window=window)
+    low, high = tables.extent(inside["from_log10"])[0], tables.extent(inside["to_log10"])[1]
+    return f"{window}: γ = {theme.power_of_ten(low)} to {theme.power_of_ten(high)}"
+
+
+def _slope_note(fit: dict[str, Any]) -> str:
+    """'largest trained η: 0.66 [0.63, 0.70] (2/3)'."""
+    text = f"{theme.EDGE_WORDS[fit['edge']]}: {fit['slope']:.2f}"
+    if fit["slope_low"] is not None and fit["slope_high"] is not None:
+        text += f" [{fit['slope_low']:.2f}, {fit['slope_high']:.2f}]"
+    if fit["predicted_slope"] is not None:
+        text += f" ({theme.slope_text(fit['predicted_slope'])})"
+    return text
+
+
+def _span(low: pl.Series, high: pl.Series, margin: float) -> list[float]:
+    return [tables.extent(low)[0] - margin, tables.extent(high)[1] + margin]

@@ -1,0 +1,170 @@
+"""The fitted exponents of the largest learning rates, slice by slice, against those of the laws."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures.style import tables, theme
+
+WIDTH, ROW_HEIGHT = 300, 46
+_EDGES = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
+_LAWS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9"}
+_FIGURE = theme.Figure(
+    "exponents",
+    "Slopes of log η against log γ, fitted to the measured largest learning rates, with their "
+    "bootstrap intervals, in the lazy and in the ultra-rich window of γ, one row per slice; marks "
+    "beside them are the slopes of the laws for the depth L of the model, and percentages at the right are the "
+    "weights of these laws and of a free slope by BIC, for the largest trained η.",
+)
+
+
+def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
+    """Chart of the upper edges in `scaling`, with the comparison of laws in `models`; both may be empty."""
+    fits = scaling.filter(pl.col("edge").is_in(_EDGES))
+    if fits.is_empty():
+        return _FIGURE.nothing(
+            "No exponent could be fitted: too few gammas have a bracketed largest η", "0 fits"
+        )
+    fits = tables.with_series(fits)
+    names = tables.series_names(fits)
+    panels = [_panel(fits, models, window, names) for window in ("lazy", "rich")]
+    level = 100 * tables.extent(fits["confidence"])[1]
+    return _FIGURE.finish(
+        alt.hconcat(*panels, spacing=24),
+        _title(fits, models),
+        [
+            f"{tables.count_of(fits.height, 'fit')} in {tables.count_of(len(names), 'slice')}, "
+            f"{tables.count_of(int(tables.extent(fits['seeds'])[1]), 'seed')} at most · intervals: {level:g} %",
+            tables.study_line(fits),
+        ],
+        width=100,
+    )
+
+
+def _title(fits: pl.DataFrame, models: pl.DataFrame) -> str:
+    """In how many slices 2/L is preferred, or else what the fits are like."""
+    compared = models.filter(pl.col("edge") == "eta_max_trained")
+    slices = compared["slice"].n_unique()
+    if slices == 0:
+        return f"Exponents of the largest learning rates in {tables.count_of(fits['slice'].n_unique(), 'slice')}"
+    best = compared.filter("best_by_bic", law="2/L").height
+    return (
+        f"Largest η that trains at large γ: of 2/L, 3/L, 2/(L+1) and a free exponent, "
+        f"2/L is the best by BIC in {best} of {tables.count_of(slices, 'slice')}"
+    )
+
+
+def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[str]) -> ChartType:
+    part = fits.filter(window=window).with_columns(
+        pl.col("edge").replace(theme.EDGE_WORDS).alias("measured")
+    )
+    laws = _law_rows(part, window)
+    shown = [*part["estimate_slope"], *laws["slope"]]
+    low, high = (min(shown) - 0.35, max(shown) + 0.35) if shown else (0.0, 2.0)
+    # Intervals of few points are wider than what is to be seen; they run out of the frame.
+    bars = part.select(
+        "series",
+        "measured",
+        "estimate_slope",
+        pl.col("estimate_slope_low").clip(low, high).alias("low"),
+        pl.col("estimate_slope_high").clip(low, high).alias("high"),
+    ).sort("series", "measured")
+    x = theme.spanning(alt.X("estimate_slope:Q"), (low, high))
+    x = x.axis(title="slope d log η / d log γ (dimensionless)", tickCount=6)
+    first = window == "lazy"
+    y = alt.Y("series:N", sort=names, scale=alt.Scale(domain=names))
+    y = y.axis(title="model" if first else None, labels=first, grid=True, tickBand="extent")
+    words = [theme.EDGE_WORDS[edge] for edge in _EDGES]
+    offset = alt.YOffset("measured:N", scale=alt.Scale(domain=words, paddingOuter=0.3))
+    # One legend for both panels, below the second.
+    legend = None if first else alt.Legend(title="measured edge", orient="bottom")
+    colour, shape = theme.edge_encodings(_EDGES, legend)
+    base = alt.Chart(bars).encode(y=y, yOffset=offset)
+    layers: list[Any] = [
+        *_law_layers(laws, names),
+        base.mark_rule(strokeWidth=1.6).encode(
+            x=alt.X("low:Q"), x2="high:Q", color=colour.legend(None)
+        ),
+        base.mark_point(filled=True, size=46, opacity=1).encode(
+            x=x,
+            color=colour,
+            shape=shape,
+            tooltip=["series:N", "measured:N", alt.Tooltip("estimate_slope:Q", format=".3f")],
+        ),
+    ]
+    if not first:
+        layers += _weight_layers(models, fits, high, names)
+    title = "lazy" if first else "ultra-rich"
+    if part.height:
+        title += f", {_reach(part)}"
+    if first:
+        title += f"; marks: {' and '.join(sorted(set(laws['law']))) or 'none'}"
+    chart: alt.LayerChart = (
+        alt.layer(*layers)
+        .resolve_scale(color="independent", shape="independent")
+        .properties(width=WIDTH, height=ROW_HEIGHT * len(names), title=theme.named(title))
+    )
+    return chart
+
+
+def _reach(part: pl.DataFrame) -> str:
+    low, high = tables.extent(part["from_log10"])[0], tables.extent(part["to_log10"])[1]
+    return f"γ = {theme.power_of_ten(low)} to {theme.power_of_ten(high)}"
+
+
+def _law_rows(part: pl.DataFrame, window: str) -> pl.DataFrame:
+    """The slope of each law in each row; in the lazy window all laws are that of theory."""
+    rows = []
+    for row in part.unique("series").sort("series").iter_rows(named=True):
+        depth = row["depth_exponent"]
+        if window == "lazy":
+            laws = {"2": 2.0} | ({"1": 1.0} if row["loss"] == "xent" else {})
+        elif depth is None:
+            laws = {}
+        else:
+            laws = {"2/L": 2 / depth, "3/L": 3 / depth, "2/(L+1)": 2 / (depth + 1)}
+        rows += [
+            {"series": row["series"], "law": law, "slope": value} for law, value in laws.items()
+        ]
+    return pl.DataFrame(rows, schema={"series": pl.String, "law": pl.String, "slope": pl.Float64})
+
+
+def _law_layers(laws: pl.DataFrame, names: list[str]) -> list[alt.Chart]:
+    if laws.is_empty():
+        return []
+    lazy = not set(laws["law"]) & set(_LAWS)
+    present = sorted(set(laws["law"])) if lazy else list(_LAWS)
+    colours = [theme.INK] * len(present) if lazy else list(_LAWS.values())
+    legend = None
+    if not lazy:
+        legend = alt.Legend(title="slope of the law", orient="bottom", symbolType="square")
+    chart = alt.Chart(laws).mark_tick(thickness=2.5, size=ROW_HEIGHT - 6, opacity=0.9)
+    return [
+        chart.encode(
+            x=alt.X("slope:Q"),
+            y=alt.Y("series:N", sort=names),
+            color=alt.Color("law:N", scale=alt.Scale(domain=present, range=colours), legend=legend),
+        )
+    ]
+
+
+def _weight_layers(
+    models: pl.DataFrame, fits: pl.DataFrame, right: float, names: list[str]
+) -> list[alt.Chart]:
+    """The weights of the laws in words, right of the frame."""
+    series = dict(fits.select("slice", "series").unique().iter_rows())
+    compared = models.filter(
+        pl.col("edge") == "eta_max_trained", pl.col("slice").is_in(list(series))
+    )
+    rows = []
+    for (key,), group in compared.group_by("slice", maintain_order=True):
+        shares = [f"{law} {100 * w:.0f} %" for law, w in group.select("law", "bic_weight").rows()]
+        rows.append({"series": series[key], "at": right, "note": ", ".join(shares)})
+    if not rows:
+        return []
+    text = alt.Chart(pl.DataFrame(rows)).mark_text(
+        align="left", dx=8, fontSize=theme.SIZES["note"], color=theme.INK, clip=False
+    )
+    return [text.encode(x=alt.X("at:Q"), y=alt.Y("series:N", sort=names), text=alt.Text("note:N"))]

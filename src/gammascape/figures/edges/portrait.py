@@ -1,0 +1,286 @@
+"""The phase portrait of one slice: the outcome of every cell of the (gamma, eta) plane."""
+
+from typing import Any, cast
+
+import altair as alt
+import numpy as np
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures.edges.guides import theory_lines
+from gammascape.figures.style import tables, theme
+from gammascape.theory import toy as theory
+from gammascape.theory.toy.network import DATA
+
+WIDTH, HEIGHT = 460, 380
+_EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
+_LETTER = 9  # pixels of a letter of a label, at most
+_FIGURE = theme.Figure(
+    "portrait",
+    "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
+    "coloured by the final training loss of its best seed relative to the loss of the output "
+    "zero (brighter is lower); tiles with a mark have no such colour because training diverged, "
+    "died or ended above its start, symbols joined by lines are the edges that the sampled η "
+    "bracket, and dashed lines are power laws with the exponent that theory predicts and a "
+    "prefactor fitted to those edges.",
+)
+
+
+def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
+    """Chart of one slice from its `cells`; edges and lines come from the other two tables.
+
+    `thresholds` and `scaling` may be those of a whole study or empty. Raises ValueError when
+    `cells` holds no or several slices.
+    """
+    key = tables.only_slice(cells)
+    # An edge at the end of the sampled range is a bound, and a portrait shows what was measured.
+    thresholds = thresholds.filter(
+        pl.col("edge").is_in(_EDGES),
+        pl.col("slice") == key,
+        pl.col("bounded"),
+        pl.col("eta_log10").is_not_null(),
+    ).sort("edge", "gamma_log10", "seed", "data_seed")
+    scaling = scaling.filter(pl.col("slice") == key)
+    shown, thinning = _tiles(cells)
+    if thinning:
+        gammas = shown["gamma_log10"].unique().to_list()
+        thresholds = thresholds.filter(pl.col("gamma_log10").is_in(gammas))
+    lines = theory_lines(scaling)
+    edge_lines, edge_points = _edge_layers(thresholds)
+    exact = _exact_layers(cells, thresholds)
+    layers = _tile_layers(shown) + edge_lines + exact + _theory_layers(lines)
+    layers += _mark_layers(shown) + edge_points
+    layers += _label_layers(lines, thresholds, shown)
+    chart = (
+        alt.layer(*layers)
+        .resolve_scale(color="independent", shape="independent", opacity="independent")
+        .properties(width=WIDTH, height=HEIGHT)
+    )
+    return _FIGURE.finish(
+        chart,
+        _title(cells, scaling),
+        [
+            tables.status_line(cells) + thinning,
+            tables.budget_line(cells),
+            "colour: best seed · dashed: predicted exponents, fitted prefactors"
+            + (
+                " · dotted: exact edge of stability, and exact η that halves the loss"
+                if exact
+                else ""
+            ),
+        ],
+    )
+
+
+def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
+    """What is seen: the fitted bend of the upper edge, or else how much of the plane trains."""
+    upper = scaling.filter(pl.col("edge") == "eta_max_trained")
+    slopes = dict(upper.select("window", "slope").iter_rows())
+    if "lazy" in slopes and "rich" in slopes:
+        return (
+            f"{tables.subject(cells)}: the largest η that trains grows as γ^{slopes['lazy']:.2f} at "
+            f"small γ and as γ^{slopes['rich']:.2f} at large γ"
+        )
+    points = cells.group_by("gamma_log10", "eta_log10").agg(
+        (pl.col("status") == "trained").any().alias("trained")
+    )
+    trained = int(points["trained"].sum())
+    if trained == 0:
+        return f"{tables.subject(cells)}: nothing trains on this part of the plane"
+    return f"{tables.subject(cells)}: {trained} of {points.height} pairs of γ and η train"
+
+
+def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """One row per (gamma, eta) with the sides of its tile, and a note when gammas are left out."""
+    best = (
+        cells.sort("relative_loss", "seed", "data_seed", nulls_last=True)
+        .group_by("gamma_log10", "eta_log10", maintain_order=True)
+        .agg(
+            pl.col("status", "relative_loss").first(),
+            pl.col("status").sort().str.join(", ").alias("seeds"),
+        )
+        .sort("gamma_log10", "eta_log10")
+    )
+    gammas = best["gamma_log10"].unique().sort().to_list()
+    kept = tables.every_kth(gammas, tables.ROW_LIMIT * len(gammas) // max(best.height, 1))
+    best = best.filter(pl.col("gamma_log10").is_in(kept))
+    note = f" (showing {len(kept)} of {len(gammas)} γ)" if len(kept) < len(gammas) else ""
+    columns = dict(zip(kept, tables.tile_sides(kept), strict=True))
+    spacing = best.select(pl.col("eta_log10").diff().over("gamma_log10")).to_series().median()
+    hole = max(1.0, 3 * cast(float, spacing or 0.0))
+    rows: list[dict[str, Any]] = []
+    for (gamma,), column in best.group_by("gamma_log10", maintain_order=True):
+        left, right = columns[gamma]
+        sides = tables.tile_sides(column["eta_log10"].to_list(), hole)
+        for row, (low, high) in zip(column.iter_rows(named=True), sides, strict=True):
+            rows.append(row | {"x": left, "x2": right, "y": low, "y2": high})
+    return pl.DataFrame(rows, infer_schema_length=None), note
+
+
+def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
+    """Tiles on the loss scale, and flat ones for the statuses that have no place on it."""
+    xs = list(tables.extent(pl.concat([tiles["x"], tiles["x2"]])))
+    ys = list(tables.extent(pl.concat([tiles["y"], tiles["y2"]])))
+    sides = {
+        "x": theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs, grid=False),
+        "x2": alt.X2("x2:Q"),
+        "y": theme.in_decades(alt.Y("y:Q"), theme.ETA, ys, 12, grid=False),
+        "y2": alt.Y2("y2:Q"),
+        "tooltip": [
+            alt.Tooltip("gamma_log10:Q", title="log₁₀ γ"),
+            alt.Tooltip("eta_log10:Q", title="log₁₀ η"),
+            alt.Tooltip("status:N", title="best seed"),
+            alt.Tooltip("relative_loss:Q", title="relative final loss", format=".3~g"),
+            alt.Tooltip("seeds:N", title="all seeds"),
+        ],
+    }
+    layers = []
+    flat, present = _off_scale(tiles)
+    if present:
+        scale = theme.named_scale(present, theme.STATUS_WORDS, theme.STATUS_TILES)
+        base = alt.Chart(flat).mark_rect(stroke="white", strokeWidth=0.4)
+        colour = alt.Color("ending:N", scale=scale, legend=None)
+        layers.append(base.encode(color=colour, **sides))
+    loss = tiles.filter(pl.col("status").is_in(["trained", "untrained"]))
+    if not loss.is_empty():
+        low = max(min(tables.extent(loss["relative_loss"])[0], 0.5), 1e-12)
+        scale = alt.Scale(
+            type="log", scheme=theme.LOSS_SCHEME, reverse=True, domain=[low, 1.0], clamp=True
+        )
+        legend = alt.Legend(
+            title="relative final loss (dimensionless)",
+            values=theme.round_values(low, 1.0),
+            format="~g",
+            gradientLength=120,
+        )
+        base = alt.Chart(loss).mark_rect(stroke="white", strokeWidth=0.4)
+        colour = alt.Color("relative_loss:Q", scale=scale, legend=legend)
+        layers.append(base.encode(color=colour, **sides))
+    return layers
+
+
+def _mark_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
+    """A mark on either side of each flat tile: the measured edges are drawn in the middle."""
+    flat, present = _off_scale(tiles)
+    if not present:
+        return []
+    ink = theme.named_scale(present, theme.STATUS_WORDS, theme.STATUS_INKS)
+    mark = theme.named_scale(present, theme.STATUS_WORDS, theme.STATUS_MARKS)
+    shown = alt.Legend(title="not on the loss scale", symbolSize=50)
+    layers = []
+    for share, legend in ((0.17, shown), (0.83, None)):
+        place = pl.col("x") + share * (pl.col("x2") - pl.col("x"))
+        layers.append(
+            alt.Chart(flat.select("ending", "eta_log10", place.alias("place")))
+            .mark_point(size=16, strokeWidth=1.1, filled=False, opacity=1)
+            .encode(
+                x=alt.X("place:Q"),
+                y=alt.Y("eta_log10:Q"),
+                shape=alt.Shape("ending:N", scale=mark, legend=legend),
+                color=alt.Color("ending:N", scale=ink, legend=legend),
+            )
+        )
+    return layers
+
+
+def _off_scale(tiles: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """The tiles without a loss colour, with `ending` in words, and the statuses among them."""
+    flat = tiles.filter(pl.col("status").is_in(list(theme.STATUS_TILES)))
+    present = [status for status in theme.STATUS_TILES if status in flat["status"]]
+    return flat.with_columns(pl.col("status").replace(theme.STATUS_WORDS).alias("ending")), present
+
+
+def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Chart]]:
+    """The line and the symbols of each edge, black and white so that they show on any tile."""
+    if thresholds.is_empty():
+        return [], []
+    mean = (
+        thresholds.group_by("edge", "gamma_log10")
+        .agg(pl.col("eta_log10").mean())
+        .sort("edge", "gamma_log10")
+        .with_columns(pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"))
+    )
+    present = [edge for edge in theme.EDGE_ORDER if edge in mean["edge"]]
+    base = alt.Chart(mean).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
+    detail = alt.Detail("measured:N")
+    lines = [
+        base.mark_line(color=theme.HALO, strokeWidth=3, opacity=0.8).encode(detail=detail),
+        base.mark_line(color="black", strokeWidth=1).encode(detail=detail),
+    ]
+    points = base.mark_point(size=42, strokeWidth=1.2, opacity=1).encode(
+        shape=alt.Shape(
+            "measured:N",
+            scale=theme.named_scale(present, theme.EDGE_WORDS, theme.EDGE_SHAPES),
+            legend=alt.Legend(title="measured edge (mean over seeds)", symbolSize=50),
+        ),
+        fill=alt.value("white"),
+        stroke=alt.value("black"),
+    )
+    return lines, [points]
+
+
+def _exact_layers(cells: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Chart]:
+    """Of a toy: the eta at which its minimum turns unstable, and the one that halves its loss in T steps."""
+    if cells["data_digest"][0] != DATA or thresholds.is_empty():
+        return []
+    depth, loss, steps = thresholds.select("depth_exponent", "loss", "steps").row(0)
+    at = np.linspace(*tables.extent(cells["gamma_log10"]), 100)
+    edges = (theory.eta_critical(10**at, depth, loss), theory.eta_min(10**at, depth, loss, steps))
+    layers: list[alt.Chart] = []
+    for eta in edges:
+        line = pl.DataFrame({"gamma_log10": at, "eta_log10": np.log10(eta)})
+        line = line.filter(pl.col("eta_log10").is_between(*tables.extent(cells["eta_log10"])))
+        base = alt.Chart(line).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
+        layers.append(base.mark_line(color=theme.HALO, strokeWidth=4, opacity=0.8))
+        layers.append(base.mark_line(color=theme.INK, strokeWidth=1.6, strokeDash=[1.5, 3]))
+    return layers
+
+
+def _theory_layers(lines: pl.DataFrame) -> list[alt.Chart]:
+    """Dashed guide lines over their windows."""
+    layers: list[alt.Chart] = []
+    for line in lines.iter_rows(named=True):
+        ends = [line["from_log10"], line["to_log10"]]
+        etas = [_eta_on(line, gamma) for gamma in ends]
+        points = pl.DataFrame({"gamma_log10": ends, "eta_log10": etas})
+        base = alt.Chart(points).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
+        colour = theme.EDGE_COLOURS[line["edge"]]
+        layers.append(base.mark_line(color=theme.HALO, strokeWidth=5, opacity=0.85))
+        layers.append(base.mark_line(color=colour, strokeWidth=3, strokeDash=[8, 4]))
+    return layers
+
+
+def _eta_on(line: dict[str, Any], gamma: float) -> float:
+    """log10 eta of a guide line at log10 gamma."""
+    return float(line["prefactor_at_predicted_log10"] + line["predicted_slope"] * gamma)
+
+
+def _label_layers(
+    lines: pl.DataFrame, thresholds: pl.DataFrame, tiles: pl.DataFrame
+) -> list[alt.Chart]:
+    """Each law in words beside its line, clear of the measured edges around it and of the axis."""
+    layers: list[alt.Chart] = []
+    left, right = tables.extent(tiles["x"])[0], tables.extent(tiles["x2"])[1]
+    for line in lines.iter_rows(named=True):
+        law = theme.power_law(line["predicted_slope"], line["prefactor_at_predicted_log10"])
+        steep = line["window"] == "lazy"
+        uppers = lines.filter(pl.col("window") == line["window"], pl.col("edge") != "eta_min")
+        # Of two upper edges in one window the lower one is named below its line.
+        crowded = line["edge"] == "eta_max_trained" and uppers.height > 1
+        above = line["edge"] != "eta_min" and not crowded
+        gamma = (line["from_log10"] + line["to_log10"]) / 2
+        if above and steep:  # the text ends at gamma
+            gamma = max(gamma, left + _LETTER * len(law) * (right - left) / WIDTH)
+        eta = _eta_on(line, gamma)
+        if not crowded:
+            near = thresholds.filter((pl.col("gamma_log10") - gamma).abs() <= 0.6)["eta_log10"]
+            eta = max([eta, *near]) if above else min([eta, *near])
+        text = pl.DataFrame({"gamma_log10": [gamma], "eta_log10": [eta], "law": [law]})
+        base = alt.Chart(text).encode(
+            x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"), text=alt.Text("law:N")
+        )
+        place = {"dy": -15 if above else 15, "baseline": "middle", "fontSize": 13}
+        align = ("right" if above else "left") if steep else "center"
+        colour = theme.EDGE_COLOURS[line["edge"]]
+        layers += theme.haloed(base, colour, 5, **place, align=align, fontWeight="bold")
+    return layers

@@ -1,0 +1,102 @@
+"""Shifts of the edges when the thresholds of the study are halved or doubled."""
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures.style import theme
+from gammascape.figures.style.tables import count_of, extent, study_line, with_series
+
+WIDTH, ROW_HEIGHT = 210, 34
+_WORDS = {
+    "trained_below": "trained below",
+    "runaway_above": "runaway above",
+    "catapult_above": "catapult above",
+}
+_FACTORS = {0.5: "halved", 2.0: "doubled"}
+_COLOURS = {"halved": "#0072b2", "doubled": "#d55e00"}
+_SHAPES = {"halved": "triangle-left", "doubled": "triangle-right"}
+_FIGURE = theme.Figure(
+    "sensitivity",
+    "Mean shift of each measured edge of the learning rate, in decades of η, when one threshold of "
+    "the study is halved or doubled and all cells are judged again, one symbol per slice; for "
+    "thresholds that are ratios to the start, it is the part above 1 that is halved or doubled.",
+)
+
+
+def sensitivity(table: pl.DataFrame) -> ChartType:
+    """Chart of the table `sensitivity` of one study, which may be empty."""
+    moved = table.filter(
+        pl.col("window") == "all", pl.col("factor") != 1, pl.col("shift_log10").is_not_null()
+    )
+    if moved.is_empty():
+        return _FIGURE.nothing(
+            "No edge of training was found that a threshold could move", "0 edges"
+        )
+    moved = with_series(moved).with_columns(
+        pl.col("factor").replace_strict(_FACTORS, return_dtype=pl.String).alias("change"),
+        pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"),
+    )
+    reach = max(0.05, extent(moved["shift_log10"].abs())[1]) * 1.15
+    panels = [_panel(moved, table, name, reach) for name in _WORDS]
+    slopes = table.filter(pl.col("change").is_not_null(), pl.col("factor") != 1)
+    changes = "no slope was fitted"
+    if slopes.height:
+        changes = f"largest change of a slope: {extent(slopes['change'].abs())[1]:.2f}"
+    lost, won = int(moved["lost"].sum()), int(moved["won"].sum())
+    return _FIGURE.finish(
+        alt.hconcat(*panels, spacing=18),
+        _title(moved),
+        [
+            f"{count_of(int(moved['common'].sum()), 'shift')} in "
+            f"{count_of(moved['slice'].n_unique(), 'slice')} · {changes} · "
+            f"{count_of(lost, 'edge')} no longer bracketed, {won} more than before",
+            study_line(moved),
+        ],
+        width=100,
+    )
+
+
+def _title(moved: pl.DataFrame) -> str:
+    worst = moved.sort(pl.col("shift_log10").abs(), descending=True).row(0, named=True)
+    size = abs(worst["shift_log10"])
+    if size < 0.005:
+        return "No edge moves when a threshold is halved or doubled"
+    return (
+        f"Halving or doubling a threshold moves edges by at most {size:.2f} decades of η on "
+        f"average ({worst['measured']}, {_WORDS[worst['threshold']]} {worst['value']:.3g})"
+    )
+
+
+def _panel(moved: pl.DataFrame, table: pl.DataFrame, name: str, reach: float) -> ChartType:
+    values = dict(
+        table.filter(threshold=name).select("factor", "value").unique("factor").iter_rows()
+    )
+    part = moved.filter(threshold=name).select("series", "measured", "change", "shift_log10")
+    present = [theme.EDGE_WORDS[e] for e in theme.EDGE_ORDER if e in set(moved["edge"])]
+    first = name == next(iter(_WORDS))
+    y = alt.Y("measured:N", sort=present, scale=alt.Scale(domain=present))
+    y = y.axis(title=None, labels=first, grid=True, labelLimit=200)
+    x = alt.X("shift_log10:Q").scale(domain=[-reach, reach], nice=False)
+    x = x.axis(title="shift of log₁₀ η (decades)", tickCount=5)
+    changes = list(_COLOURS)
+    zero = alt.Chart(pl.DataFrame({"x": [0.0]})).mark_rule(color=theme.INK, strokeWidth=1)
+    symbols = alt.Chart(part.sort(pl.all())).mark_point(filled=True, size=52, opacity=0.75)
+    label = ", ".join(f"{values[f]:.4g}" for f in sorted(values))
+    return alt.layer(
+        zero.encode(x=alt.X("x:Q")),
+        symbols.encode(
+            x=x,
+            y=y,
+            yOffset=alt.YOffset("change:N", scale=alt.Scale(domain=changes, paddingOuter=0.4)),
+            color=alt.Color(
+                "change:N",
+                scale=theme.series_scale(changes, list(_COLOURS.values())),
+                legend=alt.Legend(title="threshold", orient="top"),
+            ),
+            shape=alt.Shape("change:N", scale=theme.series_scale(changes, list(_SHAPES.values()))),
+            tooltip=["series:N", "measured:N", "change:N", "shift_log10:Q"],
+        ),
+    ).properties(
+        width=WIDTH, height=ROW_HEIGHT * len(present), title=theme.named(f"{_WORDS[name]}: {label}")
+    )

@@ -1,0 +1,134 @@
+"""Exponents against depth, prefactors against batch size, and the best gamma against the data."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from gammascape.figures.factors.axis import MEASURES, name_of
+from gammascape.figures.factors.depth_and_batch import batch_size, depth
+from gammascape.figures.factors.noise_and_samples import data
+from gammascape.figures.style import theme
+from gammascape.figures.style.tables import count_of, extent, study_line
+from gammascape.tables.factors import LEFT_OUT
+
+__all__ = ["along_factor"]
+
+_NOTHING = {
+    "edges": "No edge is bracketed at two gammas: nothing to compare",
+    "data": "No cell has a test loss: nothing to compare",
+}
+
+
+def along_factor(
+    factor: str, regimes: pl.DataFrame, trends: pl.DataFrame, performance: pl.DataFrame | None
+) -> ChartType:
+    """Chart of one factor, a row of panels for each group of slices that are otherwise equal.
+
+    depth               fitted exponents of the largest learning rates against L, with the laws
+    batch_size          prefactors of the edges, and these over B, against B
+    label_noise         best test accuracy against gamma for each value; best gamma and gain against the value
+    training_samples    the same
+
+    Args:
+        factor: one of these.
+        regimes: the table `regimes` of the study.
+        trends: the table `trends`.
+        performance: the table `performance`; None for toys.
+    """
+    rows = regimes.filter(factor=factor)
+    left_out = rows.filter(quantity=LEFT_OUT)["slice"].unique(maintain_order=True).to_list()
+    rows = rows.filter(pl.col("quantity") != LEFT_OUT)
+    edges = {"depth": depth, "batch_size": batch_size}
+    groups = rows["group"].unique(maintain_order=True).to_list()
+    panels = []
+    for group in groups:
+        part = rows.filter(group=group)
+        panel = edges[factor](part) if factor in edges else data(factor, part, performance)
+        if panel is not None:
+            heading = alt.TitleParams(text=group, anchor="start", fontSize=12)
+            panels.append(panel.properties(title=heading) if len(groups) > 1 else panel)
+    figure = theme.Figure(factor, _caption(factor))
+    if not panels:
+        counts = "0 fits" if factor in edges else "0 cells"
+        return figure.nothing(_NOTHING["edges" if factor in edges else "data"], counts)
+    slices = rows["slice"].n_unique()
+    seeds = int(extent(rows["seeds"])[1])
+    return figure.finish(
+        alt.vconcat(*panels, spacing=28) if len(panels) > 1 else panels[0],
+        _title(factor, rows, trends.filter(factor=factor)),
+        [
+            f"{count_of(slices, 'slice')}, {count_of(seeds, 'seed')} at most"
+            f" · intervals: {100 * rows['confidence'][0]:g} %",
+            study_line(rows),
+            *(
+                [f"left out, of another version of the data: {', '.join(left_out)}"]
+                if left_out
+                else []
+            ),
+        ],
+        width=96,
+    )
+
+
+def _title(factor: str, rows: pl.DataFrame, trends: pl.DataFrame) -> str:
+    if factor in ("depth", "batch_size"):
+        quantity = "slope" if factor == "depth" else "prefactor_log10"
+        found = trends.filter(quantity=quantity, window="rich", edge="eta_max_trained")
+        if found.height != 1:
+            return {
+                "depth": "Exponents of the largest learning rates against depth",
+                "batch_size": "Prefactors of the edges of training against batch size",
+            }[factor]
+        row = found.row(0, named=True)
+        ends = f"({row['slope_low']:.2f} to {row['slope_high']:.2f})".replace("-", "−")
+        slope = f"{row['slope']:.2f}".replace("-", "−")
+        if factor == "depth":
+            return (
+                f"Exponent of the largest trained η at large γ: slope {slope} {ends} against 2/L, "
+                "by theory 1"
+            )
+        return f"Largest trained η at large γ grows as B to the power {slope} {ends}"
+    best = rows.filter(quantity="best_gamma_log10")
+    measure = "accuracy" if "accuracy" in best["measure"] else "test_loss"
+    parts = [
+        f"{_gamma(row)} at {name_of(factor, row['factor_value'])}"
+        for row in best.filter(measure=measure).sort("factor_value").iter_rows(named=True)
+    ]
+    what = "wrong labels" if factor == "label_noise" else "training samples"
+    if not parts or rows["group"].n_unique() > 1:
+        return f"Test accuracy against γ, and the best γ against {what}"
+    return f"Best γ by {MEASURES[measure]}: {', '.join(parts)} {what}"
+
+
+def _gamma(row: dict[str, Any]) -> str:
+    """'10 (1 to 10²)': the best gamma, and those that cannot be told from it."""
+    best = theme.power_of_ten(row["estimate"])
+    if row["low"] is None or row["low"] == row["high"]:
+        return best
+    return f"{best} ({theme.power_of_ten(row['low'])} to {theme.power_of_ten(row['high'])})"
+
+
+def _caption(factor: str) -> str:
+    if factor == "depth":
+        return (
+            "Fitted exponents of the largest learning rates (up) in the lazy and the ultra-rich "
+            "window of γ, against the depth L (across), with bootstrap intervals, cut off at the "
+            "frame; lines are the laws 2, 2/L, 3/L and 2/(L+1)."
+        )
+    if factor == "batch_size":
+        return (
+            "Prefactors of the edges η = c γ^p at the predicted exponents p (above), and these "
+            "divided by the batch size B (below), against B, in the lazy and the ultra-rich window "
+            "of γ, with bootstrap intervals; dashed: the largest trained η of the smallest batch, "
+            "if η were proportional to B (above) or constant (below)."
+        )
+    what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]
+    return (
+        "Left: best test accuracy over the learning rate (where none is known, lowest test loss) "
+        f"against γ, one line for each {what}; "
+        "bars are intervals over seeds, or of the test set with one seed. Right: the best γ, its "
+        "bar reaching over all γ that cannot be told from it, and the gain over γ = 1 "
+        "with an interval that allows for the choice of γ."
+    )

@@ -1,0 +1,153 @@
+"""The index page of all results, which shows every figure and links every file."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+
+from gammascape.durations import duration
+from gammascape.figures.page.claims import claims_html
+from gammascape.figures.style.tables import count_of, status_counts
+from gammascape.figures.style.theme import STATUS_ORDER
+from gammascape.figures.templates import render
+from gammascape.layout import whole
+from gammascape.manifests.mark import FORMATS
+from gammascape.tables.factors import LEFT_OUT
+
+_FORMAT_WORDS = {
+    "html": "interactive",
+    "png": "PNG",
+    "svg": "SVG",
+    "json": "Vega-Lite JSON with the data",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FigureEntry:
+    """A figure on the page; `stem` is the path of its files without the suffix."""
+
+    stem: Path
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableEntry:
+    """A table on the page with one sentence about what is in it."""
+
+    path: Path
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudySection:
+    """One study on the page; `statuses` pairs each status with its number of cells."""
+
+    name: str
+    description: str
+    cells: int
+    statuses: tuple[tuple[str, int], ...]
+    device_seconds: float
+    figures: tuple[FigureEntry, ...]
+    tables: tuple[TableEntry, ...]
+    claims: str = ""
+    """HTML of the table of claims; empty where none can be judged."""
+    left_out: tuple[str, ...] = ()
+    """Sentences that say which slices are not compared, and why."""
+    seal: str = ""
+    """The digest over all that the study consists of."""
+
+
+def read_figure(stem: str | Path) -> FigureEntry:
+    """The entry of the figure that `save` wrote at `stem`, from the metadata in its JSON.
+
+    Raises FileNotFoundError when the JSON is missing.
+    """
+    spec = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
+    words = spec.get("usermeta", {}).get("gammascape", {})
+    caption = words.get("caption") or spec.get("description", "")
+    return FigureEntry(Path(stem), words.get("title") or Path(stem).name, caption)
+
+
+def study_section(
+    name: str,
+    description: str,
+    cells: pl.DataFrame,
+    figures: Sequence[FigureEntry],
+    tables: Sequence[TableEntry],
+    claims: pl.DataFrame | None = None,
+    regimes: pl.DataFrame | None = None,
+    seal: str = "",
+) -> StudySection:
+    """The section of a study: counts from its table `cells`, and from `claims` and `regimes` if it has them."""
+    distinct = cells.unique("cell")
+    return StudySection(
+        name=name,
+        description=description,
+        cells=distinct.height,
+        statuses=tuple(status_counts(distinct).items()),
+        device_seconds=float(distinct["seconds"].sum()),
+        figures=tuple(figures),
+        tables=tuple(tables),
+        claims="" if claims is None else claims_html(claims),
+        left_out=(*_versions(cells), *([] if regimes is None else _left_out(regimes))),
+        seal=seal,
+    )
+
+
+def _versions(cells: pl.DataFrame) -> Iterator[str]:
+    """Datasets of which slices were trained on different versions."""
+    # A digest with spaces is in words, of a law that follows from the study.
+    files = cells.filter(~pl.col("data_digest").str.contains(" ")).sort("slice")
+    for (dataset,), part in files.group_by("dataset", maintain_order=True):
+        versions = part.group_by("data_digest", maintain_order=True).agg(
+            pl.col("slice").unique().sort()
+        )
+        if versions.height > 1:
+            named = [
+                f"{digest[:12]} by {', '.join(slices)}" for digest, slices in versions.iter_rows()
+            ]
+            yield (
+                f"Slices on {dataset} were trained on different versions of it: {'; '.join(named)}. Functions and "
+                "representations of networks of different versions are not compared, and their accuracies and "
+                "losses are of different test sets. Delete the cells of the version that you no longer want."
+            )
+
+
+def _left_out(regimes: pl.DataFrame) -> Iterator[str]:
+    rows = regimes.filter(quantity=LEFT_OUT)
+    for (factor, group), part in rows.group_by("factor", "group", maintain_order=True):
+        yield (
+            f"Along {factor} ({group}), {', '.join(part['slice'])} is left out: it was trained on another "
+            "version of the data than the others."
+        )
+
+
+def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
+    """Write the page of these studies to `path`; its links are relative to the page's folder.
+
+    Raises FileNotFoundError, naming every file, when a figure or table to link is missing.
+    """
+    page = Path(path)
+    linked = [Path(f"{f.stem}.{kind}") for s in sections for f in s.figures for kind in FORMATS]
+    linked += [table.path for section in sections for table in section.tables]
+    missing = [str(file) for file in linked if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{page} would link to files that do not exist: {missing}")
+    values = {"count_of": count_of, "duration": duration, "order": STATUS_ORDER}
+
+    def relative(file: Path) -> str:
+        return Path(os.path.relpath(file, page.parent)).as_posix()
+
+    def link(file: Path, suffix: str = "") -> str:
+        return quote(f"{relative(file)}{suffix}")
+
+    text = render(
+        "index", sections=sections, formats=_FORMAT_WORDS, link=link, relative=relative, **values
+    )
+    with whole(page) as partial:
+        partial.write_text(text, encoding="utf-8")

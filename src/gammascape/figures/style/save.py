@@ -1,0 +1,86 @@
+"""Write a finished chart as Vega-Lite JSON, offline HTML, SVG and PNG, the same bytes each time."""
+
+import json
+import re
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+from altair.typing import ChartType
+
+from gammascape.figures.style.offline import offline_html
+from gammascape.layout import whole
+from gammascape.manifests.mark import FORMATS, mark_html, mark_png, mark_svg
+from gammascape.terminal import visible
+
+PIXELS_PER_INCH = 144
+_VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+# Vega numbers clip paths and gradients by counters that run on from figure to figure.
+_NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
+
+
+def save(
+    chart: ChartType,
+    stem: str | Path,
+    *,
+    title: str | None = None,
+    caption: str | None = None,
+    usermeta: Mapping[str, Any] | None = None,
+) -> dict[str, Path]:
+    """Write `stem` + .json, .html, .svg, .png and return the path of each format.
+
+    `title` and `caption` replace those that the figure gave itself in the metadata (the drawn
+    title stays); `usermeta` is added under `usermeta.gammascape`, and as the mark of the figure to
+    the HTML, the SVG and the PNG (see `manifests.mark`). Folders are made as needed.
+    Raises altair.MaxRowsError when a data set of the chart has more than 5,000 rows.
+    """
+    spec = chart.to_dict()
+    own = spec.get("usermeta", {}).get("gammascape", {})
+    given = {"title": title, "caption": caption}
+    words = own | {name: text for name, text in given.items() if text is not None}
+    spec["usermeta"] = spec.get("usermeta", {}) | {"gammascape": words | dict(usermeta or {})}
+    if words.get("caption"):
+        spec["description"] = words["caption"]
+    spec = _drawable(spec)
+
+    paths = {name: Path(f"{stem}.{name}") for name in FORMATS}
+    text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    page = offline_html(spec, _VEGA_LITE)
+    heading = f"<title>{escape(visible(words.get('title', 'Chart')))}</title>"
+    page = page.replace("<title>Chart</title>", heading, 1)
+    # Vega lays out the figure once; the PNG has the bytes that `vegalite_to_png` gives.
+    drawn = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
+    svg, png = _renumbered(drawn), vl_convert.svg_to_png(drawn, ppi=PIXELS_PER_INCH)
+    if usermeta:
+        page, svg, png = (
+            mark_html(page, usermeta),
+            mark_svg(svg, usermeta),
+            mark_png(png, usermeta),
+        )
+    content = {"json": text.encode(), "html": page.encode(), "svg": svg.encode(), "png": png}
+    for name, path in paths.items():
+        with whole(path) as partial:
+            partial.write_bytes(content[name])
+    return paths
+
+
+def _drawable(value: Any) -> Any:
+    """The same with every control character made visible: one of them ends the process that draws the SVG."""
+    if isinstance(value, dict):
+        return {key: _drawable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_drawable(item) for item in value]
+    return "\n".join(map(visible, value.split("\n"))) if isinstance(value, str) else value
+
+
+def _renumbered(svg: str) -> str:
+    """Number the ids of an SVG from one, in the order in which they occur."""
+    numbers: dict[str, str] = {}
+
+    def replace(match: re.Match[str]) -> str:
+        return numbers.setdefault(match.group(0), f"{match.group(1)}{len(numbers) + 1}")
+
+    return _NUMBERED_ID.sub(replace, svg)

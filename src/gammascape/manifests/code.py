@@ -1,0 +1,180 @@
+"""Which code made an artifact: commit, uncommitted changes, the modules that ran, the locked environment."""
+
+import ast
+import hashlib
+import subprocess
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+CELL_MODULES = (
+    "numerics.py",
+    "rng.py",
+    "usercode",
+    "data",
+    "models",
+    "measure",
+    "runs",
+    "training",
+)
+"""What decides the numbers of a cell, and how it is written."""
+COMPOSING = ("theory", "runs", "measure", "tables", "figures", "manifests/mark.py")
+"""What decides the content of a table, a figure or a page if its function imports it, see `closure`."""
+DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "cell": CELL_MODULES,
+    "data": DATA_MODULES,
+    **dict.fromkeys(("table", "figure", "page"), COMPOSING),
+}
+"""What may decide the content of an artifact, by its kind."""
+_APART = {"data": ("data/prepare", "data/writer.py")}
+"""Within the first, the others make data and no cells."""
+_DIGITS = 12
+
+
+@cache
+def modules_of(*parts: str) -> Mapping[str, str]:
+    """Modules of the library and digests of what their code says; comments, layout and file times do not count.
+
+    Args:
+        parts: packages and modules, relative to the library.
+
+    Returns:
+        relative path of each module -> first digits of the sha256 of its syntax tree.
+    """
+    found: dict[str, str] = {}
+    for part in parts:
+        path = PACKAGE / part
+        below = (file for file in path.rglob("*") if file.suffix in (".py", ".j2"))
+        for file in sorted(below) if path.is_dir() else [path]:
+            name = file.relative_to(PACKAGE).as_posix()
+            if part not in _APART or not name.startswith(_APART[part]):
+                found[name] = meaning(file)
+    return found
+
+
+def meaning(file: Path) -> str:
+    """First digits of the sha256 of the syntax tree of a file of Python, or of the text of a template."""
+    content = ast.dump(_tree(file)).encode() if file.suffix == ".py" else file.read_bytes()
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
+@cache
+def closure(*names: str) -> tuple[str, ...]:
+    """Modules, named as in an import, and all modules of COMPOSING that they import, relative to the library.
+
+    Imports are read, not run. A package counts where something is imported from it that is no module of it, and
+    with it its templates.
+    """
+    found: set[str] = set()
+    pending = [path for name in names if (path := _place(name))]
+    while pending:
+        path = pending.pop()
+        if path not in found and path.startswith(COMPOSING):
+            file = PACKAGE / path
+            found.add(path)
+            pending += _imported(file)
+            if file.name == "__init__.py":
+                found |= {t.relative_to(PACKAGE).as_posix() for t in file.parent.glob("*.j2")}
+    return tuple(sorted(found))
+
+
+def _imported(file: Path) -> list[str]:
+    names: list[str | None] = []
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Import):
+            names += [_place(alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            package = _place(node.module)
+            names += [_place(f"{node.module}.{alias.name}") or package for alias in node.names]
+    return [name for name in names if name]
+
+
+def _place(name: str) -> str | None:
+    """Path of a module of the library, relative to it; None for anything else."""
+    first, *parts = name.split(".")
+    if first != PACKAGE.name or not parts:
+        return None
+    path = PACKAGE.joinpath(*parts)
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file.relative_to(PACKAGE).as_posix() if file.is_file() else None
+
+
+@cache
+def _parsed(file: Path, changed: int) -> ast.Module:
+    return ast.parse(file.read_bytes())
+
+
+def _tree(file: Path) -> ast.Module:
+    return _parsed(file, file.stat().st_mtime_ns)
+
+
+def fingerprint(*parts: str) -> str:
+    """sha256 over `modules_of` these parts."""
+    lines = "".join(f"{name} {digest}\n" for name, digest in modules_of(*parts).items())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def other_code(
+    code: Mapping[str, Any], accepted: Iterable[Mapping[str, Any]], parts: Iterable[str]
+) -> list[str] | None:
+    """Modules that are new, gone or changed since an artifact was made; None if its code is current or accepted.
+
+    Args:
+        code, accepted: entries of its manifest.
+        parts: what decides its content.
+    """
+    if fingerprint(*parts) in {entry["source_sha256"] for entry in (code, *accepted)}:
+        return None
+    before, now = code["modules"], modules_of(*parts)
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def code_state(*parts: str) -> dict[str, Any]:
+    """The code at work, with the modules in `parts` one by one.
+
+    `commit` and `dirty` are of the git repository that holds the library, or else of the folder where Snakemake
+    runs; they are None outside of one. `diff_sha256` is that of `git diff HEAD`. `lock_sha256` is that of
+    `requirements.lock`, None where there is none.
+    """
+    return {
+        **_repository(),
+        "lock_sha256": _lock(),
+        "source_sha256": fingerprint(*parts),
+        "modules": dict(modules_of(*parts)),
+    }
+
+
+@cache
+def _repository() -> Mapping[str, Any]:
+    for folder in (PACKAGE, Path.cwd()):
+        commit = _git(folder, "rev-parse", "HEAD")
+        if commit is not None:
+            # Files that are not tracked may be results; those that matter stand in `modules`.
+            diff = _git(folder, "diff", "HEAD") or b""
+            return {
+                "commit": commit.decode().strip(),
+                "dirty": bool(diff),
+                "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
+            }
+    return {"commit": None, "dirty": None, "diff_sha256": None}
+
+
+def _git(folder: Path, *words: str) -> bytes | None:
+    command = ["git", "-C", str(folder), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+@cache
+def _lock() -> str | None:
+    for folder in (Path.cwd(), *PACKAGE.parents[1:2]):
+        path = folder / "requirements.lock"
+        if path.is_file():
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+    return None

@@ -1,0 +1,167 @@
+"""The mark of a figure: which manifest describes it, written into each of its files and read back from it."""
+
+import hashlib
+import html
+import json
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gammascape.terminal import visible
+
+FORMATS = ("json", "html", "svg", "png")
+"""Files of a figure; each carries the mark."""
+
+_NAME = "gammascape"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = 33
+"""Bytes of the signature and of the chunk IHDR, which is always the first."""
+_HTML_MARK = re.compile(rb'<footer data-gammascape="([^"]*)"')
+_COMMIT_DIGITS = 12
+_HEX = re.compile("[0-9a-f]{40,64}")
+_MOST_BYTES = 2**28
+_MOST_PARTS = 8
+"""Elements in which an SVG's mark is looked for; it is in the first that holds an object."""
+
+_FOOTER = """\
+    <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #555">
+      Made by gammascape{study}{commit}. What it was made from: {manifest}{seal}.<br>
+      To check it, in the project's folder: <code>gammascape audit {page}</code>, or any copy of this file.
+    </footer>
+"""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Mark of a figure."""
+
+    manifest: str
+    """Path of the manifest, relative to the folder where Snakemake runs."""
+    claim: str
+    """The manifest's digest of all that is known before the outputs are written."""
+    study: str | None = None
+    commit: str | None = None
+    seal: str | None = None
+    """Digest of all numbers that the figure is drawn from; see `tables.seal`."""
+
+    def as_json(self) -> dict[str, str | None]:
+        """Plain builtins; a mark without a seal has no such key."""
+        return {name: value for name, value in asdict(self).items() if name != "seal" or value}
+
+
+def mark_svg(svg: str, mark: Mapping[str, Any]) -> str:
+    """The SVG with a metadata element as its first child."""
+    start, end, rest = svg.partition(">")
+    return f'{start}{end}<metadata id="{_NAME}">{html.escape(_text(mark), quote=False)}</metadata>{rest}'
+
+
+def mark_png(png: bytes, mark: Mapping[str, Any]) -> bytes:
+    """The PNG with a text chunk after its header."""
+    body = b"tEXt" + _NAME.encode() + b"\0" + _text(mark).encode("ascii")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:_PNG_HEADER] + chunk + png[_PNG_HEADER:]
+
+
+def mark_html(page: str, mark: Mapping[str, Any]) -> str:
+    """The page with a footer that says where the figure comes from and how to check it."""
+    manifest, study, commit, seal = (
+        visible(mark.get(name) or "") for name in ("manifest", "study", "commit", "seal")
+    )
+    footer = _FOOTER.format(
+        mark=html.escape(_text(mark)),
+        study=html.escape(f" for the study {study}") if study else "",
+        commit=html.escape(f", commit {commit[:_COMMIT_DIGITS]}") if commit else "",
+        manifest=html.escape(manifest),
+        seal=html.escape(f", seal {seal}") if seal else "",
+        page=html.escape(manifest.removesuffix(".manifest.json") + ".html"),
+    )
+    body, end, rest = page.rpartition("</body>")
+    return f"{body.rstrip(' ')}{footer}  {end}{rest}"
+
+
+def read_mark(path: Path) -> Mark | None:
+    """The mark in a figure's file; None if there is none, or the file is too damaged to find it.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    find = {".svg": _in_svg, ".png": _in_png, ".html": _in_html, ".json": _in_json}.get(
+        path.suffix.lower()
+    )
+    if find is None:
+        return None
+    if path.stat().st_size > _MOST_BYTES:
+        return None
+    try:
+        content = json.loads(find(path.read_bytes()) or "null")
+        names = ("manifest", "claim", "study", "commit", "seal")
+        mark = Mark(**{name: content[name] for name in names if name in content})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return mark if isinstance(mark.manifest, str) and isinstance(mark.claim, str) else None
+
+
+def sha256_without_mark(path: Path) -> str:
+    """sha256 of a figure's file without time, machine and commit in its mark.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    content, mark = path.read_bytes(), read_mark(path)
+    if content.startswith(_PNG_START):
+        content = b"".join(
+            kind + data for kind, data in _chunks(content) if not _is_mark(kind, data)
+        )
+    if mark is not None:
+        # Names in their place: without any, digits of the figure could pass for those of a mark.
+        for name, text in (("claim", mark.claim), ("commit", mark.commit)):
+            if text is not None and _HEX.fullmatch(text):
+                content = content.replace(text.encode(), name.encode())
+                content = content.replace(text[:_COMMIT_DIGITS].encode(), name.encode())
+    return hashlib.sha256(content).hexdigest()
+
+
+def _text(mark: Mapping[str, Any]) -> str:
+    return json.dumps(dict(mark), sort_keys=True)
+
+
+def _in_svg(content: bytes) -> str | None:
+    # Not one pattern for all of it, which takes the square of the time for a text made to that end.
+    for part in content.split(b"<metadata", _MOST_PARTS)[1:]:
+        text = part.partition(b">")[2].partition(b"</metadata>")[0].strip()
+        if text.startswith(b"{"):
+            return html.unescape(text.decode())
+    return None
+
+
+def _in_html(content: bytes) -> str | None:
+    found = _HTML_MARK.search(content)
+    return html.unescape(found.group(1).decode()) if found else None
+
+
+def _in_png(content: bytes) -> str | None:
+    for kind, data in _chunks(content):
+        if _is_mark(kind, data):
+            return data.partition(b"\0")[2].decode("ascii")
+    return None
+
+
+def _is_mark(kind: bytes, data: bytes) -> bool:
+    return kind == b"tEXt" and data.startswith(_NAME.encode() + b"\0")
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(_PNG_START)
+    while png.startswith(_PNG_START) and at + 8 <= len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += length + 12
+
+
+def _in_json(content: bytes) -> str | None:
+    own = json.loads(content).get("usermeta", {}).get(_NAME)
+    return json.dumps(own)

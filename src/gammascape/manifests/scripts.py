@@ -1,0 +1,24 @@
+"""Script in the page of a figure: the bundle of Vega, Vega-Lite and Vega-Embed by vl_convert."""
+
+import hashlib
+import re
+
+BUNDLES = {
+    "1.9.0.post1": {"6.4": "3425bd951a44d478d0505c6b5d1e8d57656b6e9a4da7bfe88a718ce61d76e572"}
+}
+"""Version of vl-convert-python -> version of Vega-Lite -> sha256 of their script. A test makes it again."""
+
+_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def is_bundle(script: bytes, version: str, vl_version: str) -> bool:
+    """Whether a script is the known bundle of this version."""
+    return hashlib.sha256(script).hexdigest() == BUNDLES.get(version, {}).get(vl_version)
+
+
+def has_other_script(page: bytes, version: str | None) -> bool:
+    """Whether the first script of a page is no bundle of its version; False for an unknown version."""
+    found = _SCRIPT.search(page)
+    known = BUNDLES.get(str(version), {}).values()
+    digest = hashlib.sha256(found.group(1)).hexdigest() if found else ""
+    return bool(known) and digest not in known

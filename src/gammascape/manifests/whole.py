@@ -1,0 +1,24 @@
+"""Finished cells: every file is as the manifest says, and the record is the wanted one."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gammascape.manifests.manifest import FILE_NAME, ManifestError, file_of, read_manifest
+
+FILES = ("arrays.npz", "summary.json", FILE_NAME)
+"""Files of a cell's artifact, the manifest last."""
+
+
+def status_of_whole(folder: Path, record: Mapping[str, Any]) -> str | None:
+    """Status of a cell whose artifact is whole and of this record; None for any other."""
+    try:
+        manifest = read_manifest(folder / FILE_NAME)
+        if manifest.record != record or [file.path for file in manifest.outputs] != [*FILES[:-1]]:
+            return None
+        if any(file_of(folder / file.path, folder) != file for file in manifest.outputs):
+            return None
+        return str(json.loads((folder / "summary.json").read_bytes())["status"])
+    except (ManifestError, OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,76 @@
+"""Layers for a pack of K networks: the lane is a batch dimension of each product, never mixed with another.
+
+Batched products keep a lane's result independent of its pack-mates; one wide product over all lanes would
+not (its blocking depends on K).
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gammascape.models.convolution import lanes_conv
+
+
+def linear(h: Tensor, weight: Tensor, bias: Tensor, multiplier: float) -> Tensor:
+    """(W h + b) * multiplier.
+
+    Args:
+        h: (B, n), shared by all lanes, or (K, B, n).
+        weight: (K, m, n).
+        bias: (K, m).
+
+    Returns:
+        (K, B, m).
+    """
+    lanes = weight.shape[0]
+    if h.dim() == 2:
+        h = h.expand(lanes, *h.shape)
+    return torch.baddbmm(
+        bias[:, None, :], h, weight.transpose(1, 2), beta=multiplier, alpha=multiplier
+    )
+
+
+def relu_backward(signal: Tensor, output: Tensor) -> Tensor:
+    """The signal where the ReLU's output is positive, 0 elsewhere; one pass where a mask would take three."""
+    return cast(Tensor, torch.ops.aten.threshold_backward(signal, output, 0))
+
+
+def conv(
+    h: Tensor, weight: Tensor, bias: Tensor | None, multiplier: float, *, stride: int, padding: int
+) -> Tensor:
+    """Convolution of every lane with its own filters, times multiplier.
+
+    Args:
+        h: (B, C, H, W), shared by all lanes, or (B, K*C, H, W) with lanes side by side in the channels.
+        weight: (K, O, C, k, k).
+        bias: (K, O) or None.
+
+    Returns:
+        (B, K*O, H', W').
+    """
+    lanes, channels = weight.shape[0], weight.shape[2]
+    groups = h.shape[1] // channels
+    # Scaling the small filters costs less than scaling the feature maps, and is the same product.
+    scaled = weight * multiplier
+    shift = None if bias is None else bias.flatten() * multiplier
+    if groups == 1 and lanes > 1:
+        return F.conv2d(h, scaled.flatten(0, 1), shift, stride=stride, padding=padding)
+    return lanes_conv(h, scaled, shift, stride, padding)
+
+
+def channels_to_lanes(h: Tensor, lanes: int) -> Tensor:
+    """Feature maps (B, K*C, H, W) as one vector per lane and sample, (K, B, C*H*W)."""
+    batch = h.shape[0]
+    return h.view(batch, lanes, -1).transpose(0, 1)
+
+
+def apart(h: Tensor, count: int) -> Tensor:
+    """Feature maps with lanes side by side, (B, K*C, ...), as (K, B, C, ...)."""
+    return torch.unflatten(h, 1, (count, -1)).transpose(0, 1)
+
+
+def beside(h: Tensor) -> Tensor:
+    """The inverse of `apart`."""
+    return h.transpose(0, 1).flatten(1, 2)

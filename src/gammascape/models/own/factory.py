@@ -1,0 +1,364 @@
+"""A network of the user's own, any `torch.nn.Module` that a function makes, as a model in mu-P."""
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gammascape.models.model import Hidden, Model, Parameters, initial_parameters
+from gammascape.models.own import probe, state
+from gammascape.models.own.roles import WEIGHTED, Plan, check_batch_statistics, plan
+from gammascape.usercode.isolation import another_process, isolated, seed_of
+from gammascape.usercode.run import Code, UserCodeError, load_code
+
+_CHECKPOINT: Any = torch.utils.checkpoint
+
+Read = Callable[[probe.Track], dict[str, Tensor]]
+"""Tensors of a recorded pass, by the names of hidden layers."""
+
+EXAMPLES = 6
+"""Samples, in two batches, on which a network is tried before it is trained."""
+
+
+class Network:
+    """A module whose parameters are given to each call.
+
+    Its buffers and plain tensors take the dtype and the device of the inputs. What a forward pass keeps for the
+    next one is dropped: every pass begins with what the module held when it was made.
+    """
+
+    def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:
+        self.module, self.code, self.batched = module, code, batched
+        self.track = probe.Track(module)
+        self.volatile: frozenset[str] = frozenset()
+        """Places that forward passes write to, without effect on what the next one gives."""
+        self.graded = False
+        """Whether a pass without gradients gives other bits."""
+        self._multipliers = arranged.multipliers
+        self._shared = arranged.shared
+        self._padding = {p.name: p.padding for p in arranged.parameters if p.padding is not None}
+        self._buffers = dict(module.named_buffers())
+        self._cast: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
+        self._tensors = [
+            (where, key, where[key])
+            for where, key, place in state.attributes(module)
+            if place not in self._buffers and state.has_tensor(where[key])
+        ]
+        self._installed: tuple[torch.dtype, torch.device] | None = None
+
+    def buffers(self, x: Tensor) -> dict[str, Tensor]:
+        """The module's buffers in the dtype and on the device of the inputs."""
+        key = x.dtype, x.device
+        if key not in self._cast:
+            self._cast[key] = state.moved(self._buffers, *key)
+        if self.batched:
+            return self._cast[key]
+        # What a forward pass writes to its buffers is dropped: every pass begins with those of the module.
+        return {name: value.clone() for name, value in self._cast[key].items()}
+
+    def scaled(self, p: Parameters) -> dict[str, Tensor]:
+        """Parameters as the module sees them: rows for padding at zero, each use multiplied as mu-P says."""
+        plain = dict(p)
+        for name, row in self._padding.items():
+            # torch leaves them without a gradient in one lane of several only, or where the table has another use.
+            rows = torch.arange(len(p[name]), device=p[name].device)
+            plain[name] = p[name] * (rows != row)[:, None]
+        scaled = {
+            name: value * self._multipliers[name] if name in self._multipliers else value
+            for name, value in plain.items()
+        }
+        for name, (first, multiplier) in self._shared.items():
+            if first in plain:
+                scaled[name] = plain[first] * multiplier
+        return scaled
+
+    def call(self, p: Parameters, x: Tensor, buffers: dict[str, Tensor] | None = None) -> Tensor:
+        """Outputs of one network on x (B, ...), weights multiplied as mu-P says.
+
+        `buffers` takes the place of the module's own, and is left as the forward pass leaves it.
+        """
+        return self.apply(self.scaled(p), x, self.buffers(x) if buffers is None else buffers)
+
+    def forward(
+        self,
+        p: Parameters,
+        x: Tensor,
+        hidden: Hidden | None = None,
+        read: Read = lambda track: {},
+        names: tuple[str, ...] = (),
+    ) -> Tensor:
+        """The forward pass of all lanes; `read` and `names` say what it fills in as hidden layers."""
+        if self.graded and not torch.is_grad_enabled():
+            # The pass of a step and that of the initial network must round alike, or f would not begin at zero.
+            with torch.enable_grad():
+                leaves = {name: value.detach().requires_grad_() for name, value in p.items()}
+                output = self.forward(leaves, x, hidden, read, names).detach()
+            if hidden is not None:
+                hidden.update({name: hidden[name].detach() for name in names})
+            return output
+
+        def single(q: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+            if hidden is None:
+                return self.call(q, x), {}
+            with self.track.recording():
+                output = self.call(q, x)
+                seen = {**read(self.track), "output": output}
+            return output, {name: seen[name].reshape(len(x), -1) for name in names}
+
+        lanes = len(next(iter(p.values())))
+        with self.code.active():
+            if self.batched and lanes > 1:
+                output, seen = torch.func.vmap(single)(dict(p))
+            else:
+                each = [single({name: value[k] for name, value in p.items()}) for k in range(lanes)]
+                output = torch.stack([one for one, _ in each])
+                seen = {name: torch.stack([s[name] for _, s in each]) for name in each[0][1]}
+        if hidden is not None:
+            hidden.update((name, seen[name]) for name in names)
+        return output
+
+    def apply(self, scaled: Parameters, x: Tensor, buffers: dict[str, Tensor]) -> Tensor:
+        """`call` with parameters that are multiplied already.
+
+        Raises:
+            UserCodeError: if the forward pass changes its parameters.
+        """
+        self.install(x)
+        before = self.kept(self.volatile) if self.volatile else {}
+        versions = [value._version for value in scaled.values()]
+        tied = {name: buffers[one] for name, (one, _) in self._shared.items() if one in buffers}
+        values = {**scaled, **buffers, **tied}
+        try:
+            with _whole_graphs():
+                output: Tensor = functional_call(
+                    self.module, values, (x,), tie_weights=not self._shared
+                )
+        finally:
+            if self.volatile:
+                self.put_back(before, self.volatile)
+        for (name, value), version in zip(scaled.items(), versions, strict=True):
+            if value._version != version:
+                raise UserCodeError(probe.changed_weight(self.module, name))
+        # torch puts into the mapping what the forward pass has put in a buffer's place.
+        buffers.update((name, values[name]) for name in buffers)
+        return output
+
+    def install(self, x: Tensor) -> None:
+        """Bring plain tensors to the dtype and the device of the inputs, from what they were when made."""
+        if self._installed != (x.dtype, x.device):
+            for where, key, value in self._tensors:
+                where[key] = state.moved(value, x.dtype, x.device)
+            self._installed = x.dtype, x.device
+
+    def marks(self, numbers_of: Callable[[Tensor], bytes] = state.brief) -> state.Marks:
+        """What must not change while the network is trained."""
+        found = state.held(self.module, numbers_of) | state.variables(
+            self.code.variables(), numbers_of
+        )
+        return {name: mark for name, mark in found.items() if name not in self.volatile}
+
+    def kept(self, places: Collection[str] | None = None) -> dict[str, Any]:
+        """Place -> what the module holds there, in copies of lists and mappings; of all places if None."""
+        return {
+            place: state.copied(where[key])
+            for where, key, place in state.attributes(self.module)
+            if place not in self._buffers and (places is None or place in places)
+        }
+
+    def put_back(self, before: Mapping[str, Any], places: Collection[str]) -> None:
+        """Make the module hold at these places what `kept` returned."""
+        for where, key, place in list(state.attributes(self.module)):
+            if place in places and place not in self._buffers:
+                if place in before:
+                    where[key] = before[place]
+                else:
+                    del where[key]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Training steps: what the trial has seen of the forward pass must hold for each of them.
+
+        Raises:
+            UserCodeError: if one has drawn random numbers, or changed what the module or the process holds.
+        """
+        try:
+            with self.code.active(), isolated(None) as changed:
+                before, installed = self.marks(), self._installed
+                cast = {key: [v._version for v in b.values()] for key, b in self._cast.items()}
+                parameters = [*map(id, self.module.parameters())]
+                yield
+                # What takes another dtype is another tensor.
+                after = self.marks() if installed == self._installed else before
+        except SystemExit as error:
+            raise UserCodeError(self.code.told("the forward pass", error)) from error
+        names = [*changed, *state.difference(before, after).values()]
+        if parameters != [*map(id, self.module.parameters())]:
+            names.append("its parameters")
+        for key, versions in cast.items():
+            for (name, value), version in zip(self._cast[key].items(), versions, strict=True):
+                names += [] if value._version == version else [name]
+        if names:
+            raise UserCodeError(
+                f"a forward pass in training has changed or used {names[0]}, which none did when the network "
+                f"was tried; {probe.FUNCTION}"
+            )
+
+
+@contextmanager
+def _whole_graphs() -> Iterator[None]:
+    """Activation checkpoints have no effect: a second pass would find other parameters than the first."""
+    before = _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction
+    _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction = nullcontext, _Through
+    try:
+        yield
+    finally:
+        _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction = before
+
+
+class _Through:
+    """In the place of `torch.utils.checkpoint.CheckpointFunction`."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], _: bool, *arguments: Any) -> Any:
+        return function(*arguments)
+
+
+def build(
+    options: dict[str, Any], input_shape: tuple[int, ...], outputs: int, example: Tensor | None
+) -> Model:
+    """Make the network, infer the roles of its layers, and try whether it can be trained as it is meant to be.
+
+    Args:
+        options: a study's options of a model with `factory`, and the hashes of its source files.
+        input_shape: shape of one input.
+        outputs: number of outputs.
+        example: some inputs (n, *input_shape), of which the first few are used, on the device that is to train;
+            normal numbers if None.
+
+    Raises:
+        UserCodeError: if it cannot be made or trained; the message names the layer.
+    """
+    width, batched = options["width"], options["batched"]
+    code = load_code(options["sources"])
+    module = _made(code, options, input_shape, outputs, width)
+    wide = _made(code, options, input_shape, outputs, 2 * width)
+    if batched:
+        check_batch_statistics(module)
+    arranged = plan(module, wide, options["roles"])
+    del wide
+    # From another import of the files, so that what they draw while they are imported is seen to differ.
+    code_again = Code(options["sources"])
+    with another_process():
+        again = _made(code_again, options, input_shape, outputs, width)
+    kept, defined = [], []
+    for one, loaded in ((module, code), (again, code_again)):
+        with loaded.active():
+            kept.append(state.held(one, state.whole))
+            defined.append(state.variables(loaded.variables(), state.whole))
+    probe.check_made_twice((module, again), kept, defined)
+    parameters = tuple(
+        replace(parameter, padding=probe.padding_row(module, parameter.name))
+        for parameter in arranged.parameters
+    )
+    arranged = replace(arranged, parameters=parameters)
+    network = Network(module, arranged, code, batched)
+    twin = Network(again, arranged, code_again, batched)
+    device = torch.device("cpu") if example is None else example.device
+    if example is None or example.is_meta or len(example) < EXAMPLES:
+        example = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(0))
+    x = example[:EXAMPLES].detach().to("cpu", torch.float64, copy=True)
+    shell = Model(parameters, _unused, width, options.get("depth"), ())
+    starts = initial_parameters(shell, [0, 1], torch.float64, torch.device("cpu"))
+    batches = [part.clone() for part in torch.split(x, EXAMPLES // 2)]
+    probe.examine(network, starts, batches, outputs)
+    probe.check_steps(network, twin, starts, batches)
+    probe.check_device(network, starts, batches[0], device)
+    with code.active():
+        hidden, layers = _watched(network, starts, batches[0], arranged)
+    return Model(
+        parameters=parameters,
+        forward=partial(network.forward, read=_inputs, names=hidden),
+        base_width=width,
+        depth=options.get("depth"),
+        hidden=hidden,
+        batched=batched,
+        roles={
+            layer.name: f"{layer.role}, times {layer.multiplier:.4g}"
+            + (" (given)" if layer.how == "given" else "")
+            for layer in arranged.layers.values()
+        },
+        layers=partial(network.forward, read=lambda seen: dict(seen.outputs), names=layers),
+        constants=state.constants_digest(kept[0]),
+        watched=network.watched,
+    )
+
+
+def _inputs(track: probe.Track) -> dict[str, Tensor]:
+    return {f"{name}.input": value for name, value in track.inputs.items()}
+
+
+def _made(
+    code: Code, options: dict[str, Any], input_shape: tuple[int, ...], outputs: int, width: int
+) -> nn.Module:
+    factory, arguments = options["factory"], options["arguments"]
+    sizes = {"input_shape": tuple(input_shape), "outputs": outputs, "width": width}
+    make = code.get(factory)
+    # Not from the width: constants of a size that does not change with it are the same at every width.
+    with code.active(f"{factory} with width={width}", seed_of("model", factory, arguments)):
+        module = make(**sizes, **copy.deepcopy(arguments))
+    if not isinstance(module, nn.Module):
+        raise UserCodeError(
+            f"{factory} returned {type(module).__name__}; it must return a torch.nn.Module"
+        )
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+            # The same numbers; sparse gradients cannot be stacked.
+            layer.sparse = False
+    return module.train()
+
+
+def _watched(
+    network: Network, starts: Parameters, x: Tensor, arranged: Plan
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the hidden layers, and of layers whose outputs can be checked, in the order of the forward pass.
+
+    A hidden layer is what a hidden layer or a readout reads: "fc2.input". Layers that read the same tensor count
+    once. Tensors whose first dimension does not run over the samples are left out.
+    """
+    track, shapes = network.track, []
+    tensors: dict[str, Tensor] = {}
+    for count in (len(x), len(x) - 1):
+        with track.recording(), torch.no_grad():
+            network.call({name: value[0] for name, value in starts.items()}, x[:count])
+            tensors = dict(track.inputs)
+            found = _inputs(track)
+            shapes.append({name: tuple(v.shape) for name, v in {**found, **track.outputs}.items()})
+    one, other = shapes
+
+    def by_sample(name: str) -> bool:
+        a, b = one.get(name, ()), other.get(name, ())
+        return bool(a and b) and a[0] * (len(x) - 1) == b[0] * len(x) and a[1:] == b[1:]
+
+    layers = {
+        name: layer
+        for name, layer in network.module.named_modules()
+        if isinstance(layer, WEIGHTED) and name in arranged.layers
+    }
+    readers: dict[int, str] = {}
+    for name, value in tensors.items():
+        inner = name in layers and arranged.layers[name].role != "input"
+        if inner and by_sample(f"{name}.input"):
+            readers.setdefault(id(value), f"{name}.input")
+    hidden = tuple(readers.values()) or ("output",)
+    return hidden, tuple(name for name in one if name in layers and by_sample(name))
+
+
+def _unused(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
+    raise AssertionError("a model that only says which parameters there are")

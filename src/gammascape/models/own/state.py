@@ -1,0 +1,271 @@
+"""What a user's network holds beside its parameters: buffers, plain attributes, variables of its files.
+
+A place is a dotted name such as "odd.table" or "odd.cache[8]". Its mark is a short value that changes when what it
+holds changes, and is the same in every process.
+"""
+
+import argparse
+import copy
+import functools
+import hashlib
+import random
+import re
+import sys
+import types
+from array import array
+from collections import UserList, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_OWN = frozenset(vars(nn.Module())) - {"training"}
+"""Attributes that every module has."""
+
+_HOOKS = tuple(key for key in vars(nn.Module()) if key.endswith(("ward_hooks", "ward_pre_hooks")))
+"""Attributes in which a module keeps functions that its passes call."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, bytearray, array, type(None), np.generic)
+_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_SHARED = frozenset(map(id, (vars(random)["_inst"], vars(np.random.mtrand)["_rand"])))
+"""Generators of the whole process, whose functions are methods."""
+
+_LOOKED_INTO = (
+    *(*_PLAIN, *_GENERATORS, Tensor, np.ndarray),
+    *(Mapping, list, tuple, set, frozenset, deque, Iterator),
+)
+"""What a user's files may define beside objects, functions and classes of their own."""
+
+_LIBRARIES = frozenset(sys.stdlib_module_names) | {"gammascape", "numpy", "torch"}
+"""Whose objects are not looked into."""
+
+_NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
+"""Their objects are."""
+
+_DEEPEST = 1500
+"""Length of a place beyond which nothing is looked into, as in a chain of many objects."""
+
+WHOLE_BYTES = 1 << 16
+"""Arrays up to this size are read whole where that is done again and again; of larger ones some numbers are."""
+
+Marks = dict[str, dict[str, Any]]
+"""Place of an attribute, buffer or variable -> places inside it -> mark."""
+
+
+def attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """(mapping, key, place) of each plain attribute and buffer of a module and the modules below it."""
+    for name, layer in module.named_modules():
+        prefix = f"{name}." if name else ""
+        for key in vars(layer):
+            if key not in _OWN:
+                yield vars(layer), key, prefix + key
+        for key in layer._buffers:
+            yield layer._buffers, key, prefix + key
+
+
+def held(module: nn.Module, numbers_of: Callable[[Tensor], bytes]) -> Marks:
+    """Marks of all that a module holds beside its parameters."""
+    own = _ids(module)
+    found = {place: where[key] for where, key, place in attributes(module)}
+    for name, layer in module.named_modules():
+        prefix = f"{name}." if name else ""
+        found |= {f"{prefix}{k}": [*hooks.values()] for k in _HOOKS if (hooks := vars(layer)[k])}
+    return {place: _marks(value, place, own, numbers_of) for place, value in found.items()}
+
+
+def variables(values: Mapping[str, Any], numbers_of: Callable[[Tensor], bytes]) -> Marks:
+    """Marks of the values, objects, functions and classes that files define."""
+    marks: Marks = {}
+    files = {place.rpartition(".")[0] for place in values}
+    for place, value in values.items():
+        named = {place: value}
+        if isinstance(value, type) and value.__module__ == place.rpartition(".")[0]:
+            named = {f"{place}.{key}": one for key, one in vars(value).items() if key[:2] != "__"}
+        for name, one in named.items():
+            if isinstance(one, _LOOKED_INTO) or getattr(one, "__module__", "") in files:
+                marks[name] = _marks(one, name, set(), numbers_of)
+    return marks
+
+
+def difference(before: Marks, after: Marks) -> dict[str, str]:
+    """Place -> the first place inside it whose mark is another one."""
+    found = {}
+    for place in (*before, *after):
+        if before.get(place) != after.get(place):
+            one, other = before.get(place, {}), after.get(place, {})
+            inner = (name for name in (*one, *other) if one.get(name) != other.get(name))
+            found[place] = next(inner, place)
+    return found
+
+
+def whole(value: Tensor) -> bytes:
+    """All numbers of a tensor."""
+    dense = value.to_dense() if value.layout != torch.strided else value
+    return bytes(dense.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+
+
+def brief(value: Tensor) -> bytes:
+    """What is cheap to look at: the numbers of a small tensor, some of a large one, none on a GPU."""
+    version = f"{id(value)} {value._version}".encode()
+    if value.device.type != "cpu" or value.layout != torch.strided:
+        return version
+    if value.numel() * value.element_size() <= WHOLE_BYTES:
+        return whole(value)
+    flat = value.detach().flatten()
+    return version + whole(flat[:: -(-flat.numel() // 1024)])
+
+
+def constants_digest(marks: Marks) -> str:
+    """Digest of the numbers and arrays among marks; texts, such as paths, differ from machine to machine."""
+    flat = {name: mark for inner in marks.values() for name, mark in inner.items()}
+    kept = sorted((name, mark) for name, mark in flat.items() if mark[0] != "text")
+    return hashlib.sha256(repr(kept).encode()).hexdigest()
+
+
+def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """(place, value) of all that a module holds beside its layers and parameters."""
+    own = _ids(module)
+    for where, key, place in attributes(module):
+        yield from _inside(where[key], place, own, set())
+
+
+def has_tensor(value: Any) -> bool:
+    """Whether `moved` would change a value."""
+    if isinstance(value, list | tuple | set | dict):
+        return any(map(has_tensor, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+
+
+def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """Copies of the tensors in a value, in lists and mappings too, in the dtype and on the device of inputs."""
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        # A copy is aligned as every new tensor is: MKL rounds by alignment.
+        if value.is_complex() or value.is_floating_point():
+            dtype = dtype.to_complex() if value.is_complex() else dtype
+            return value.detach().to(device, dtype, copy=True)
+        return value.detach().to(device, copy=True)
+    if isinstance(value, dict):
+        new = copy.copy(value)
+        new.update((key, moved(one, dtype, device)) for key, one in value.items())
+        return new
+    if isinstance(value, list | tuple | set):
+        parts = [moved(one, dtype, device) for one in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+def copied(value: Any) -> Any:
+    """A value whose lists, mappings and tensors are new."""
+    if isinstance(value, dict):
+        new = copy.copy(value)
+        new.update((key, copied(one)) for key, one in value.items())
+        return new
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        return value.detach().clone()
+    return type(value)(map(copied, value)) if type(value) in (list, set, tuple) else value
+
+
+def _ids(module: nn.Module) -> set[int]:
+    return {id(part) for part in (*module.modules(), *module.parameters())}
+
+
+def _marks(
+    value: Any, place: str, own: set[int], numbers_of: Callable[[Tensor], bytes]
+) -> dict[str, Any]:
+    marks: dict[str, Any] = {}
+    for name, one in _inside(value, place, own, set()):
+        if isinstance(one, np.ndarray) and one.dtype != object:
+            # torch has not all of numpy's dtypes.
+            one = torch.from_numpy(np.frombuffer(one.tobytes() + bytes(1), np.uint8).copy())
+        if isinstance(one, Tensor):
+            try:
+                numbers = hashlib.sha256(numbers_of(one)).hexdigest()
+                marks[name] = "tensor", f"{one.dtype} {tuple(one.shape)}", numbers
+            except (RuntimeError, NotImplementedError, TypeError):
+                marks[name] = "text", type(one).__name__  # Its numbers cannot be read.
+        elif isinstance(one, _GENERATORS):
+            marks[name] = "generator", hashlib.sha256(_state(one)).hexdigest()
+        elif isinstance(one, Iterator):
+            marks[name] = "text", _progress(one)
+        elif isinstance(one, bool | int | float | complex | np.generic):
+            marks[name] = "number", repr(one)
+        else:
+            marks[name] = "text", repr(one) if isinstance(one, _PLAIN) else type(one).__name__
+    return marks
+
+
+def _state(generator: Any) -> bytes:
+    if isinstance(generator, torch.Generator):
+        return bytes(generator.get_state().cpu().numpy())
+    if isinstance(generator, np.random.Generator):
+        return repr(generator.bit_generator.state).encode()
+    if isinstance(generator, np.random.RandomState):
+        return repr(generator.get_state()).encode()
+    return repr(generator.getstate()).encode()
+
+
+def _progress(iterator: Iterator[Any]) -> str:
+    """How far an iterator has gone; comparable within one process."""
+    if (frame := getattr(iterator, "gi_frame", None)) is not None:
+        return repr((frame.f_lasti, frame.f_locals))
+    try:
+        return repr(iterator.__reduce__())
+    except TypeError:
+        return repr(iterator)
+
+
+def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """(place, value) of what is in lists, mappings, closures and objects of the user's own classes."""
+    if id(value) in own or id(value) in _SHARED:
+        return
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
+    if isinstance(value, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module, Iterator)):
+        yield place, value
+        return
+    if id(value) in seen or len(place) > _DEEPEST:
+        return
+    seen.add(id(value))
+    parts: Iterable[tuple[str, Any]] = ()
+    kind = type(value)
+    inner = value.values() if isinstance(value, Mapping) else value
+    if (
+        isinstance(value, Mapping | list | tuple)
+        and len(value) > 1000
+        and all(isinstance(one, _PLAIN) for one in inner)
+    ):
+        parts = [("", repr(value))]
+    elif isinstance(value, Mapping):
+        parts = ((f"[{_shown(key, n)}]", one) for n, (key, one) in enumerate(value.items()))
+    elif isinstance(value, set | frozenset):
+        parts = [("", " ".join(sorted(_shown(one) for one in value)))]
+    elif isinstance(value, list | tuple | deque | UserList):
+        parts = ((f"[{n}]", one) for n, one in enumerate(value))
+    elif isinstance(value, functools.partial):
+        parts = [("", value.func), (" arguments", value.args), ("", value.keywords)]
+    elif isinstance(value, types.FunctionType):
+        cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=False))
+        parts = [(f".{name}", one) for name, one in vars(value).items()]
+        if value.__module__.partition(".")[0] not in _LIBRARIES:
+            parts += [(" defaults", (value.__defaults__, value.__kwdefaults__))]
+        with suppress(ValueError):  # a variable that has no value yet
+            parts += [(f".{name}", cell.cell_contents) for name, cell in cells.items()]
+    elif isinstance(value, types.MethodType | types.BuiltinMethodType):
+        parts = [(".__self__", value.__self__)]
+    elif kind.__module__.partition(".")[0] not in _LIBRARIES or kind in _NAMESPACES:
+        # With __slots__ it is a pair of mappings.
+        state = object.__getstate__(value)
+        found = [one for one in (state if isinstance(state, tuple) else (state,)) if one]
+        parts = [(f".{name}", one) for one in found for name, one in one.items()]
+    yield f"{place} ({kind.__name__})", kind.__name__
+    for name, one in parts:
+        yield from _inside(one, place + name, own, seen)
+
+
+def _shown(value: Any, number: int | str = "") -> str:
+    """A key or member in a place: without its address, which is another one each time, but with a number."""
+    text = re.sub(" at 0x[0-9a-f]+", "", repr(value))
+    return text if text == repr(value) else f"{text}{number}"

@@ -1,0 +1,80 @@
+"""From the facts of a run to its status. Thresholds are choices of the study and change no run."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["diverged", "dead", "runaway", "trained", "untrained"]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where a study draws its lines; losses relative to that of the network before training (f = 0)."""
+
+    trained_below: float = 0.5
+    runaway_above: float = 1.05
+    catapult_above: float = 3.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run leaves behind for its status to be decided.
+
+    `final_loss` is a mean over the last training batches and `baseline_loss` the loss of f = 0 on the same
+    batches, so that their ratio carries no batch noise at the start of training.
+    """
+
+    finite: bool
+    seen_nan: bool
+    initial_loss: float
+    final_loss: float | None
+    baseline_loss: float
+    peak_loss: float | None
+    active_fraction: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Status and flags of one cell.
+
+    `kept_by_nan_rule` is the rule of the paper's released code, which tests for NaN alone: a finite explosion
+    and a dead network both pass it.
+    """
+
+    status: Status
+    catapulted: bool
+    kept_by_nan_rule: bool
+    relative_loss: float | None
+
+
+def judge(facts: Facts, thresholds: Thresholds) -> Outcome:
+    """Decide the status.
+
+    diverged    a training loss was not finite
+    dead        some hidden layer gives the same output for every probe
+    runaway     finite, but the final loss is above that of f = 0
+    trained     the final loss is below the study's share of that of f = 0
+    untrained   none of these: not trained within the budget
+    """
+    relative = None
+    status: Status
+    if not facts.finite or facts.final_loss is None:
+        status = "diverged"
+    else:
+        relative = facts.final_loss / facts.baseline_loss
+        if facts.active_fraction == 0:
+            status = "dead"
+        elif relative > thresholds.runaway_above:
+            status = "runaway"
+        elif relative <= thresholds.trained_below:
+            status = "trained"
+        else:
+            status = "untrained"
+    peaked = facts.peak_loss is None or facts.peak_loss > (
+        thresholds.catapult_above * facts.initial_loss
+    )
+    return Outcome(
+        status=status,
+        catapulted=status != "diverged" and peaked,
+        kept_by_nan_rule=not facts.seen_nan,
+        relative_loss=relative,
+    )

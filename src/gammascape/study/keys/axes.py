@@ -1,0 +1,254 @@
+"""The axes gamma and eta of a grid: log10 values given as a list, a range or a window."""
+
+import math
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from gammascape.study.keys.exact import (
+    DECIMALS,
+    decimal_text,
+    grid_points,
+    grid_range,
+    has_too_many_decimals,
+)
+from gammascape.study.reading.errors import BOOLEANS
+from gammascape.study.reading.fields import OneOrMore, Record, mistake
+from gammascape.theory.edges import Loss, predicted_edges
+
+LIMIT = 30
+"""Largest absolute log10 value in a file: beyond it the value was hardly meant as a log10."""
+
+NUMBER_TEXT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+
+WINDOW_SLACK = Fraction(2, 10**DECIMALS)
+"""gamma is rounded to six decimals, so the edges predicted from it are off by up to twice that."""
+
+
+class _Exponent:
+    """Marks a Decimal that a file gives as a number: a log10 value."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            to_exponent,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                _number, when_used="json"
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> JsonSchemaValue:
+        return {"type": "number", "minimum": -LIMIT, "maximum": LIMIT}
+
+
+Exponent = Annotated[Decimal, _Exponent()]
+"""A log10 value: exact, at most six decimals, between -30 and 30."""
+
+
+def to_exponent(value: object) -> Decimal:
+    """The exact decimal that a YAML number stands for, for example Decimal("-2.5")."""
+    if isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
+        number = float(value)
+        raise mistake(
+            f"{value} is text to YAML; a log10 value is a plain number: write "
+            f"{_log10_of(number)} for 10^{_log10_of(number)}"
+            if 0 < number < math.inf
+            else f"{value} is text to YAML; write a plain number without quotes"
+        )
+    if isinstance(value, bool):
+        raise mistake(f"needs a number, the log10 of the value, got {value} ({BOOLEANS})")
+    if not isinstance(value, int | float | Decimal):
+        raise mistake(f"needs a number, the log10 of the value, got {repr(value)[:60]}")
+    exact = Decimal(str(value))
+    if not exact.is_finite():
+        raise mistake(f"needs a finite number, got {value}")
+    if abs(exact) > LIMIT:
+        raise mistake(
+            f"is a log10 value and lies between -{LIMIT} and {LIMIT}, got {value}"
+            + (f"; write {_log10_of(value)} for the value {value}" if value > 0 else "")
+        )
+    if has_too_many_decimals(exact):
+        raise mistake(
+            f"{value} has more than {DECIMALS} decimals; write "
+            f"{decimal_text(round(exact, DECIMALS))}"
+        )
+    return exact
+
+
+def _number(value: Decimal) -> int | float:
+    """The number that a file would give for an exact decimal."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _log10_of(value: float | Decimal) -> str:
+    """log10 of a plain value as text, to put into an example."""
+    return decimal_text(Decimal(str(round(math.log10(value), 3))))
+
+
+class Range(Record):
+    """Points of the absolute grid k/per_decade, k a whole number, between two log10 values."""
+
+    start: Exponent = Field(alias="from", examples=[-4])
+    """Smallest log10 value."""
+    stop: Exponent = Field(alias="to", examples=[4])
+    """Largest log10 value, included."""
+    per_decade: int = Field(ge=1, le=100, examples=[1])
+    """Points per decade; 1, 2, 4, 8 keep the earlier points when it is raised."""
+
+    @model_validator(mode="after")
+    def _has_points(self) -> Self:
+        if self.start > self.stop:
+            raise mistake(
+                f"the range runs the wrong way: write from: {decimal_text(self.stop)} and "
+                f"to: {decimal_text(self.start)}"
+            )
+        # The points themselves are many.
+        if not grid_range(Fraction(self.start), Fraction(self.stop), self.per_decade):
+            raise mistake(
+                f"no point of the grid with per_decade: {self.per_decade} lies between "
+                f"{decimal_text(self.start)} and {decimal_text(self.stop)}; "
+                "widen the range or raise per_decade"
+            )
+        return self
+
+    def points(self) -> tuple[Decimal, ...]:
+        """The log10 values, ascending."""
+        return grid_points(Fraction(self.start), Fraction(self.stop), self.per_decade)
+
+
+class Window(Record):
+    """Points of the absolute grid around the edges of training predicted at each gamma."""
+
+    per_decade: int = Field(ge=1, le=100, examples=[2])
+    """Points of eta per decade; 1, 2, 4, 8 keep the earlier points when it is raised."""
+    lower: Exponent = Field(examples=[-2])
+    """Where the window begins: log10 offset to the predicted lower edge (see follow)."""
+    upper: Exponent = Field(examples=[2])
+    """Where the window ends: log10 offset to the predicted upper edge."""
+    follow: Literal["both", "upper"] = Field(default="both", examples=["both"])
+    """both: from the lower to the upper edge; upper: a band around the upper edge alone."""
+    rich_exponent: float | None = Field(default=None, gt=0, le=2, examples=[0.5])
+    """Exponent of the upper edge at gamma > 1 for models without a depth exponent; 1 if unset."""
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if self.lower > self.upper:
+            raise mistake(
+                f"lower is above upper: write lower: {decimal_text(self.upper)} and "
+                f"upper: {decimal_text(self.lower)}"
+            )
+        return self
+
+    def points(self, gamma: Decimal, loss: Loss, depth_exponent: int | None) -> tuple[Decimal, ...]:
+        """The log10 values of eta at log10 `gamma`, ascending; possibly none.
+
+        Where the predicted edges have crossed, the window between them has closed at that gamma,
+        and its neighbourhood is sampled instead: the bounds are swapped.
+        """
+        if depth_exponent is not None:
+            rich = Fraction(2, depth_exponent)
+        else:
+            rich = Fraction(str(self.rich_exponent)) if self.rich_exponent else Fraction(1)
+        low, high = predicted_edges(Fraction(gamma), loss, rich)
+        if self.follow == "upper":
+            low = high
+        bounds = sorted((low + Fraction(self.lower), high + Fraction(self.upper)))
+        return grid_points(bounds[0], bounds[1], self.per_decade, WINDOW_SLACK)
+
+
+Log10 = Annotated[
+    Annotated[tuple[Exponent, ...], OneOrMore(), Tag("<points>")]
+    | Annotated[Range, Tag("<range>")],
+    Discriminator(lambda value: "<range>" if isinstance(value, dict | Range) else "<points>"),
+]
+"""log10 values: a number, a list of numbers, or a range."""
+
+
+def _axis(value: Any, axis: str) -> Any:
+    """Answer the ways in which an axis is written by mistake with what to write."""
+    if isinstance(value, dict):
+        if not {"log10", "window"} & set(value) and {"from", "to", "per_decade"} & set(value):
+            raise mistake(
+                "the range stands under log10: write {log10: {from: -4, to: 4, per_decade: 1}}"
+            )
+        return value
+    given = value if isinstance(value, list) else [value]
+    numbers = [_plain_number(item) for item in given]
+    if not numbers or None in numbers:
+        return value
+    why = f"{axis} is given as its log10"
+    if isinstance(given[0], str):
+        why = f"{given[0]} is text to YAML, and {why}"
+    # A value that is not positive can only have been meant as a log10.
+    meant = all(number is not None and 0 < number < math.inf for number in numbers)
+    texts = [_log10_of(number) if meant and number else str(number) for number in numbers]
+    written = f"[{', '.join(texts)}]" if isinstance(value, list) else texts[0]
+    raise mistake(f"{why}: write {{log10: {written}}}")
+
+
+def _plain_number(value: object) -> float | None:
+    if isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return None
+
+
+class _Axis(Record):
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        return _axis(value, cls.__name__.removesuffix("Axis").lower())
+
+
+class GammaAxis(_Axis):
+    """The values of gamma of a grid."""
+
+    log10: Log10 = Field(examples=[{"from": -4, "to": 4, "per_decade": 1}])
+    """log10 of gamma: a number, a list of numbers, or a range."""
+
+    def points(self) -> tuple[Decimal, ...]:
+        """The log10 values, in the order of the file."""
+        return _points(self.log10)
+
+
+class EtaAxis(_Axis):
+    """The values of eta of a grid: either log10 or window."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["log10"]}, {"required": ["window"]}]}
+    )
+
+    log10: Log10 | None = Field(default=None, examples=[{"from": -4, "to": 2, "per_decade": 1}])
+    """log10 of eta, the same at each gamma: a number, a list of numbers, or a range."""
+    window: Window | None = Field(
+        default=None, examples=[{"per_decade": 2, "lower": -2, "upper": 2}]
+    )
+    """log10 of eta around the edges predicted at each gamma."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.log10 is None) == (self.window is None):
+            found = "neither" if self.log10 is None else "both"
+            raise mistake(
+                f"needs either log10 or window, got {found}: write for example "
+                "{window: {per_decade: 2, lower: -2, upper: 2}}"
+            )
+        return self
+
+    def points(self, gamma: Decimal, loss: Loss, depth_exponent: int | None) -> tuple[Decimal, ...]:
+        """The log10 values of eta at log10 `gamma`; none if a window holds no grid point there."""
+        if self.window is not None:
+            return self.window.points(gamma, loss, depth_exponent)
+        assert self.log10 is not None  # held by _is_one
+        return _points(self.log10)
+
+
+def _points(values: Range | tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+    return values.points() if isinstance(values, Range) else values

@@ -1,0 +1,139 @@
+"""The keys of a study file."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gammascape.study.keys.axes import EtaAxis, Exponent, GammaAxis
+from gammascape.study.keys.datasets import DatasetSpec
+from gammascape.study.keys.exact import decimal_text
+from gammascape.study.keys.models import ModelSpec
+from gammascape.study.keys.observables import Observable
+from gammascape.study.reading.fields import (
+    Count,
+    Listed,
+    Name,
+    OneOrMore,
+    Record,
+    Seed,
+    each_once,
+    mistake,
+)
+from gammascape.theory.edges import Loss
+
+Observables = Annotated[tuple[Observable, ...], Listed, AfterValidator(each_once)]
+
+
+class Grid(Record):
+    """All combinations of the values under its keys; a study is the union of its grids."""
+
+    model: Annotated[tuple[str, ...], OneOrMore()] = Field(examples=["mlp3"])
+    """Name, or list of names, of models defined under models."""
+    dataset: Annotated[tuple[str, ...], OneOrMore()] = Field(examples=["digits"])
+    """Name, or list of names, of datasets defined under datasets."""
+    loss: Annotated[tuple[Loss, ...], OneOrMore()] = Field(examples=["mse"])
+    """mse (mean over batch and outputs) or xent (softmax cross-entropy), or both in a list."""
+    gamma: GammaAxis = Field(examples=[{"log10": {"from": -4, "to": 4, "per_decade": 1}}])
+    """Feature learning strength: the network's output is divided by it."""
+    eta: EtaAxis = Field(examples=[{"window": {"per_decade": 2, "lower": -2, "upper": 2}}])
+    """Learning rate of plain SGD, constant in time."""
+    batch_size: Annotated[tuple[Count, ...], OneOrMore()] = Field(examples=[32])
+    """Batch size B, or a list of them."""
+    steps: Annotated[tuple[Count, ...], OneOrMore()] = Field(examples=[600])
+    """Number T of SGD steps, or a list of them."""
+    seed: Annotated[tuple[Seed, ...], OneOrMore()] = Field(default=(0,), examples=[[0, 1]])
+    """Seed of the initial weights, or a list of them."""
+    data_seed: Annotated[tuple[Seed, ...], OneOrMore()] = Field(default=(0,), examples=[0])
+    """Seed of the data stream, or a list of them."""
+    observables: Observables = Field(default=(), examples=[["sharpness"]])
+    """Observables of the cells of this grid, besides those of the whole study."""
+
+    def points(self, loss: Loss, depth_exponent: int | None) -> Iterator[tuple[Decimal, Decimal]]:
+        """Pairs (log10 gamma, log10 eta) of the grid for one loss and model."""
+        for gamma in self.gamma.points():
+            for eta in self.eta.points(gamma, loss, depth_exponent):
+                yield gamma, eta
+
+
+class Span(Record):
+    """Values of log10 gamma from one bound to the other, both included; an absent bound is open."""
+
+    start: Exponent | None = Field(default=None, alias="from", examples=[1])
+    """Smallest log10 gamma; open if left out."""
+    stop: Exponent | None = Field(default=None, alias="to", examples=[-1.5])
+    """Largest log10 gamma; open if left out."""
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> Self:
+        if self.start is None and self.stop is None:
+            raise mistake("needs from, to, or both: write for example {to: -1.5}")
+        if self.start is not None and self.stop is not None and self.start > self.stop:
+            raise mistake(
+                f"the window runs the wrong way: write from: {decimal_text(self.stop)} and "
+                f"to: {decimal_text(self.start)}"
+            )
+        return self
+
+    def __contains__(self, gamma_log10: float | Decimal) -> bool:
+        after = self.start is None or float(gamma_log10) >= float(self.start)
+        return after and (self.stop is None or float(gamma_log10) <= float(self.stop))
+
+
+class Analysis(Record):
+    """How cells are judged and edges fitted; changing it retrains nothing."""
+
+    trained_below: float = Field(default=0.5, gt=0, lt=1, examples=[0.5])
+    """Relative final loss (final loss over that of f = 0) at or below which a cell is trained."""
+    runaway_above: float = Field(default=1.05, ge=1, examples=[1.05])
+    """Relative final loss above which a cell with finite loss has run away."""
+    catapult_above: float = Field(default=3.0, ge=1, examples=[3.0])
+    """Peak loss over initial loss above which a cell is flagged as catapulted."""
+    lazy: Span = Field(default=Span.model_validate({"to": -1.5}), examples=[{"to": -1.5}])
+    """Window of log10 gamma in which the lazy exponents are fitted."""
+    rich: Span = Field(default=Span.model_validate({"from": 1}), examples=[{"from": 1}])
+    """Window of log10 gamma in which the ultra-rich exponents are fitted."""
+    bootstrap: int = Field(default=2000, ge=100, le=1_000_000, examples=[2000])
+    """Number of resamples behind each interval."""
+    confidence: float = Field(default=0.95, gt=0, lt=1, examples=[0.95])
+    """Probability that an interval is meant to cover."""
+
+
+class SmallGamma(Record):
+    """How cells of small gamma are computed: in float32, f loses digits as gamma shrinks."""
+
+    below: Exponent = Field(default=Decimal(-2), examples=[-2], json_schema_extra={"default": -2})
+    """Cells whose log10 gamma is strictly below this value are trained with care, others in float32."""
+    form: Literal["fastest", "float64", "difference"] = "fastest"
+    """With what care: `float64` computes in float64; `difference` trains w - w_0 in float32 and never subtracts
+    two outputs; `fastest` is `difference` for MLPs and `float64` for others, as measured on CPUs. The form is part
+    of a cell's identity, so it never depends on the machine: for a GPU write `difference`, as the large studies
+    do; where float64 is slow a run says so. Models of a factory are always computed in float64."""
+
+
+class StudyFile(Record):
+    """A study file: what is trained and how it is judged."""
+
+    description: str = Field(default="", examples=["Depth changes the upper edge."])
+    """One sentence shown on the result page."""
+    models: dict[Name, ModelSpec] = Field(
+        min_length=1,
+        examples=[{"mlp3": {"kind": "mlp", "depth": 3, "width": 64}}],
+        json_schema_extra={"additionalProperties": False},
+    )
+    """Models by name; a name is lower case letters and digits and begins with a letter."""
+    datasets: dict[Name, DatasetSpec] = Field(
+        min_length=1,
+        examples=[{"digits": {"kind": "digits"}}],
+        json_schema_extra={"additionalProperties": False},
+    )
+    """Datasets by name; a name is lower case letters and digits and begins with a letter."""
+    grids: Annotated[tuple[Grid, ...], Listed] = Field(min_length=1)
+    """List of grids; the study is their union, and a cell in two grids is trained once."""
+    observables: Observables = Field(default=(), examples=[["kernel_alignment", "initial_cka"]])
+    """What is measured during every run, beside losses: names from the table of observables."""
+    small_gamma: SmallGamma = Field(default=SmallGamma())
+    """How cells are trained whose outputs hardly move before they are divided by gamma."""
+    analysis: Analysis = Field(default=Analysis())
+    """Thresholds and fit windows; changing them retrains nothing."""

@@ -1,0 +1,133 @@
+"""Options of the stream and numbers of samples, which several kinds of dataset share."""
+
+from abc import abstractmethod
+from functools import lru_cache
+from typing import ClassVar, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from gammascape.study.reading.fields import Amount, Count, Record, mistake
+
+
+class Shift(Record):
+    """A test set of another law, evaluated beside the clean one."""
+
+    kind: Literal["rotation", "noise", "contrast"]
+    """`rotation` turns each image, `noise` adds Gaussian noise, `contrast` scales an image about its mean."""
+    strength: float = Field(gt=0, examples=[30.0])
+    """Degrees; standard deviation in units of the standardized pixel; factor."""
+
+
+class Samples(Record):
+    """What all kinds of dataset share."""
+
+    label_noise: float = Field(default=0.0, ge=0, lt=1, examples=[0.2])
+    """Share of the training labels that another class replaces, for good."""
+    training_samples: Count | None = Field(default=None, examples=[1000])
+    """Train on this many fixed samples, again and again; left out: on all, each used once."""
+    mixup: Amount = Field(default=0.0, examples=[0.2])
+    """Mix each sample and its target with those before it in the batch, by a share from Beta(mixup, mixup) for
+    each step; 0 is off. Labels are made wrong, and images distorted, before."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input: (C, H, W) for images, (D,) for vectors."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of outputs a network needs: 1 for regression, else the number of classes."""
+
+    @property
+    def classification(self) -> bool:
+        """Whether targets are classes."""
+        return self.outputs > 1
+
+    @property
+    def samples(self) -> int | None:
+        """Training samples that can be used before the data end; None for an endless or repeated stream."""
+        size: int | None = getattr(self, "size", None)
+        if size is None or self.training_samples is not None or getattr(self, "repeat", False):
+            return None
+        # Of an unbalanced choice the loader alone knows the number.
+        return size if getattr(self, "imbalance", 1) == 1 else None
+
+    @property
+    def pass_samples(self) -> int | None:
+        """Different training samples, after which a stream repeats; None if all are new."""
+        size: int | None = getattr(self, "size", None)
+        if size is None or self.training_samples is not None:
+            return self.training_samples
+        return kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs)
+
+
+class Images(Samples):
+    """Options of all kinds of images."""
+
+    imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
+    """Class c of C keeps this number to the power c / (C - 1) of its images; 1 keeps all."""
+    test_shift: Shift | None = None
+    """A second test set of another law, whose loss and accuracy stand beside those of the clean one."""
+    kind: str
+
+    @property
+    def prepared(self) -> str:
+        """Name of the folder with the prepared data."""
+        return self.kind
+
+
+class Published(Images):
+    """Images of a published set, each used once unless it says otherwise."""
+
+    class Facts(NamedTuple):
+        """What is the same for every study."""
+
+        shape: tuple[int, ...]
+        classes: int
+        size: int
+        """Training images."""
+
+    published: ClassVar[Facts]
+    augment: Literal["none", "weak", "strong"] = "none"
+    """`weak`: shifts, and flips of colour images; `strong`: crops, rotations, colours, and more."""
+    repeat: bool = False
+    """Begin anew when all images were used; training is then no longer online, and tables say so."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.published.shape
+
+    @property
+    def outputs(self) -> int:
+        return self.published.classes
+
+    @property
+    def size(self) -> int:
+        """Training images."""
+        return self.published.size
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        check_passes(self.training_samples, self.size, self.repeat, self.kind)
+        return self
+
+
+def check_passes(wanted: int | None, size: int, repeat: bool, name: str) -> None:
+    """Refuse options of a set of `size` samples that ask for more of them, or contradict each other."""
+    if wanted is not None and wanted > size:
+        raise mistake(
+            f"{wanted} training samples are more than the {size} of {name}; write fewer",
+            "training_samples",
+        )
+    if wanted is not None and repeat:
+        raise mistake("has no effect beside training_samples, which repeats; remove it", "repeat")
+
+
+@lru_cache
+def kept_samples(size: int, imbalance: float, classes: int) -> int:
+    """About how many of `size` samples stay."""
+    if imbalance == 1:
+        return size
+    shares = [imbalance ** (c / (classes - 1)) for c in range(classes)]
+    return round(size * float(sum(shares)) / classes)

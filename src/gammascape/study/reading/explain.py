@@ -1,0 +1,212 @@
+"""Turn the errors of pydantic into sentences that say what to write."""
+
+import difflib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from gammascape.study.keys.axes import NUMBER_TEXT
+from gammascape.study.reading.errors import BOOLEANS, MOST_PROBLEMS, KeyPath, Problem
+from gammascape.study.reading.fields import OWN_ERROR
+from gammascape.study.reading.lookup import (
+    Model,
+    field_at,
+    keys_of,
+    kinds_of,
+    models_at,
+    models_in,
+    path_in,
+)
+from gammascape.study.reading.yaml_reader import Source
+
+SYNONYMS = {
+    "lr": "eta",
+    "learning_rate": "eta",
+    "epochs": "steps",
+    "iterations": "steps",
+    "bs": "batch_size",
+    "layers": "depth",
+    "hidden": "width",
+    "channels": "width",
+    "data": "dataset",
+}
+"""Names in use elsewhere for keys of ours."""
+
+WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+"""What a value should have been, by the type of the error."""
+
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def explain(error: ValidationError, source: Source, root: Model) -> list[Problem]:
+    """One problem for each error that validating the data of `source` as `root` gave."""
+    problems: dict[Problem, None] = {}
+    renamed: set[KeyPath] = set()
+    for detail in error.errors(include_url=False):
+        if len(problems) > MOST_PROBLEMS:
+            break
+        kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+        if kind == "too_short" and value:
+            continue  # pydantic counts the entries without mistakes only
+        path = path_in(source.data, detail["loc"], missing=kind == "missing")
+        if kind == OWN_ERROR:
+            path += tuple(context["below"])
+            text = str(context["text"])
+        elif kind in {"union_tag_not_found", "union_tag_invalid"}:
+            kinds = kinds_of(models_at(path, None, root))
+            path = (*path, "kind")
+            text = (
+                _choose(context["tag"], kinds, "kind ")
+                if "tag" in context
+                else f"missing; write kind: {' or '.join(kinds)}"
+            )
+        elif kind == "missing":
+            field = field_at(path, source.data, root)
+            text = _missing(field, _example(path, field))
+        elif kind == "extra_forbidden":
+            near, text = _unknown_key(path, source.data, root)
+            renamed.add((*path[:-1], near))
+        else:
+            example = _example(path, field_at(path, source.data, root))
+            if kinds := kinds_of(models_at(path, None, root)):
+                example = f"; write for example {path[-1]}: {{kind: {kinds[0]}, ...}}"
+            text = _sentence(kind, value, context, example)
+        problems[Problem(path, text, source.line(path))] = None
+    # A key that is misspelt is not missing as well.
+    return [p for p in problems if p.path not in renamed or not p.text.startswith("missing")]
+
+
+def _sentence(kind: str, value: object, context: Mapping[str, Any], example: str) -> str:
+    """What is wrong with a value and what to write."""
+    if kind == "literal_error":
+        hint = f" ({BOOLEANS})" if isinstance(value, bool) else ""
+        expected = str(context["expected"]).replace(" or ", ", ").split(", ")
+        return _choose(value, [choice.strip("'") for choice in expected]) + hint
+    if kind == "string_pattern_mismatch":
+        return _rename(str(value))
+    if kind in {"too_long", "string_too_long"}:
+        unit = "letters" if isinstance(value, str) else "values"
+        return f"has more than {context['max_length']} {unit}; write fewer"
+    if kind in {"too_short", "string_too_short"}:
+        return f"is empty{example or '; write at least one entry'}"
+    if kind == "finite_number":
+        return f"must be a finite number, got {_shown(value)}"
+    if kind in WANTED:
+        return _wrong_type(WANTED[kind], value, example)
+    for bound, words in BOUNDS.items():
+        if bound in context:
+            return f"must be {words} {context[bound]:.10g}, got {_shown(value)}"
+    return f"cannot be {_shown(value)}{example}"
+
+
+def _missing(field: FieldInfo | None, example: str) -> str:
+    meaning = (field.description or "") if field else ""
+    meaning = meaning.partition(";")[0].partition(":")[0].rstrip(".")
+    return f"missing ({meaning}){example}" if meaning else f"missing{example}"
+
+
+def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
+    """The key that was meant, if one is near, and the sentence."""
+    key = str(path[-1])
+    keys = [name for model in models_at(path[:-1], data, root) for name in keys_of(model)]
+    near = [SYNONYMS[key]] if SYNONYMS.get(key) in keys else []
+    near = near or difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
+    if not near:
+        for place, model in _places(root):
+            if key in keys_of(model):
+                return "", f"unknown key here; move it {place}"
+    near = near or difflib.get_close_matches(key, keys, n=1)
+    if near:
+        return near[0], f"unknown key; did you mean {near[0]}?"
+    return "", f"unknown key; the keys here are {', '.join(keys)}"
+
+
+def _places(root: Model) -> Iterator[tuple[str, Model]]:
+    """Where else in the file a key might have been meant to stand."""
+    yield "to the top of the file, without indentation", root
+    for name, field in keys_of(root).items():
+        entry = "into an entry of" if get_origin(field.annotation) is tuple else "under"
+        for model in models_in(field.annotation):
+            if not kinds_of([model]):
+                yield f"{entry} {name}", model
+
+
+def _choose(value: object, choices: list[str], noun: str = "") -> str:
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown {noun}{_shown(value)}; {hint}write one of {', '.join(choices)}"
+
+
+def _rename(name: str) -> str:
+    kept = "".join(c for c in name.lower() if c.isascii() and c.isalnum()).lstrip("0123456789")
+    example = f"; write for example {kept}" if kept else ""
+    return f"a name is lower case letters and digits, a letter first{example}"
+
+
+def _wrong_type(wanted: str, value: object, example: str) -> str:
+    if value is None:
+        return f"has no value{example or f'; it needs {wanted}'}"
+    if isinstance(value, bool):
+        hint = "; put the text in quotes" if wanted == "text" else example
+        return f"needs {wanted}, got {_shown(value)} ({BOOLEANS}){hint}"
+    if isinstance(value, str) and "number" in wanted and NUMBER_TEXT.fullmatch(value):
+        return f"{value} is text to YAML: write {_number(value)}"
+    if isinstance(value, float) and wanted == "a whole number" and value.is_integer():
+        return f"needs a whole number, got {value}: write {value:.0f}"
+    if isinstance(value, Mapping) and wanted == "a list":
+        return f"needs a list, got a mapping; begin each entry with a hyphen{example}"
+    if isinstance(value, str) and wanted == "text":
+        return f"is empty{example}"
+    return f"needs {wanted}, got {_shown(value)}{example}"
+
+
+def _number(text: str) -> str:
+    """How to write a number that YAML 1.1 takes for text, because `1e-3` has no point."""
+    number = float(text)
+    if math.isinf(number):
+        return "a number that is not too large for a computer"
+    mantissa, exponential, exponent = text.lower().partition("e")
+    if number.is_integer() and abs(number) < 1e15:
+        return f"{number:.0f}"
+    if not exponential:
+        return f"{text} without quotes"
+    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
+    sign = "" if exponent[0] in "+-" else "+"
+    return f"{mantissa}e{sign}{exponent} or {number}"
+
+
+def _example(path: KeyPath, field: FieldInfo | None) -> str:
+    key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if field is None or not field.examples:
+        return ""
+    return f"; write for example {key}: {flow(field.examples[0])}"
+
+
+def _shown(value: object) -> str:
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        return "a value that cannot be shown"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def flow(value: object) -> str:
+    """A value in YAML's flow style: `{log10: [-1, 0]}`."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,222 @@
+"""Edges of training as levels of a probability, which do not depend on how densely eta was sampled.
+
+An edge is the log10 eta at which half of the runs train. Along eta the probability to train is
+
+    Phi((x - lower) / its blur) * Phi((upper - x) / its blur),        x = log10 eta,
+
+with a share of LAPSES of runs that do otherwise wherever they are. The end of an uninterrupted run of
+trained cells is no such level: where outcomes are mixed, the more cells are looked at the earlier is one of
+them untrained.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+from gammascape.tables.statistics.fits import Floats
+from gammascape.tables.statistics.slopes import fit_mean
+
+Side = Literal["lower", "upper"]
+
+LAPSES = 0.02
+"""Twice the share of runs at each side of an edge that do what those at the other side do."""
+ZONE = 2 * 1.2815515655446004
+"""Width, in blurs, of the zone in which between 10 and 90 % of runs train."""
+_BLURS = np.geomspace(0.02, 1.0, 16)
+_CENTRES, _REACH, _ROUNDS = 161, 1.0, 3
+_MIRRORED: dict[Side, float] = {"lower": -1.0, "upper": 1.0}
+
+
+@dataclass(frozen=True)
+class EdgeLevel:
+    """Where half of the runs train; all in decades of eta."""
+
+    at: float
+    low: float
+    """Ends of the interval: the bracket if outcomes are not mixed; infinite where the sampled etas end before."""
+    high: float
+    zone: float
+    """Width of the zone in which between 10 and 90 % of runs train; 0 if outcomes are not mixed."""
+    mixed: bool
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """Input of `tables.statistics.slopes`: the bracket, or of mixed outcomes the estimate."""
+        return (self.at, self.at) if self.mixed else (self.low, self.high)
+
+
+def edge_levels(
+    line: ArrayLike, eta: ArrayLike, trained: ArrayLike, confidence: float
+) -> list[dict[Side, EdgeLevel] | None]:
+    """The two edges of each line of cells that differ in eta alone.
+
+    Outcomes of a line are mixed if cells at one side of an edge did what cells further on the other side
+    did. If those of no line are, the middle of a bracket is as good as any place in it. Else all lines have
+    one blur, and each edge the posterior of a flat prior (of the blur's logarithm, between 0.02 and 1
+    decade), given the other edge: a coarse line, which shows no blur, has that of the others. Outcomes
+    count as independent given the edges.
+
+    A bracket is sure to hold the edge only if training is a function of eta. A blur that no line shows, below
+    about half a step, can put the edge outside: one of 0.2 decades does in 27 % at a step of 1/2.
+
+    Args:
+        line: (cells,) any number that differs between lines.
+        eta: (cells,) log10 eta, in any order and of any density.
+        trained: (cells,)
+        confidence: level of the intervals.
+
+    Returns:
+        The edges in the order of sorted lines, None for a line without a trained cell.
+    """
+    x, good, of = np.asarray(eta, dtype=float), np.asarray(trained, dtype=bool), np.asarray(line)
+    parts = [(x[of == own], good[of == own]) for own in np.unique(of)]
+    known = [(eta, trained) for eta, trained in parts if trained.any()]
+    found: dict[Side, list[EdgeLevel]] = {}
+    for side, sign in _MIRRORED.items():
+        found[side] = [_bracket(sign * eta, trained) for eta, trained in known]
+    mixed = [side for side, edges in found.items() if any(edge.mixed for edge in edges)]
+    begun = {side: edges for side, edges in found.items() if side not in mixed}
+    for _ in range(_ROUNDS if mixed else 0):
+        for side in mixed:
+            sign, others = _MIRRORED[side], begun.get("lower" if side == "upper" else "upper")
+            likelihoods = [
+                _likelihood(
+                    sign * eta, trained, found[side][k], None if others is None else others[k]
+                )
+                for k, (eta, trained) in enumerate(known)
+            ]
+            blurs = np.sum([_log_sum(log_likelihood) for _, log_likelihood in likelihoods], 0)
+            begun[side] = [
+                _posterior(*likelihood, blurs, bracket, confidence)
+                for likelihood, bracket in zip(likelihoods, found[side], strict=True)
+            ]
+    edges = iter(
+        [
+            {side: _mirrored(begun[side][k], sign) for side, sign in _MIRRORED.items()}
+            for k in range(len(known))
+        ]
+    )
+    return [next(edges) if trained.any() else None for _, trained in parts]
+
+
+@dataclass(frozen=True)
+class PooledLevel:
+    """An edge of several seeds."""
+
+    at: float
+    low: float | None
+    """Ends of the interval of the mean over seeds; None for one seed."""
+    high: float | None
+    zone: float
+    """Width of the mixed zone of all seeds together: their scatter and the blur of each."""
+    seeds: int
+    censored: int
+    """Seeds whose edge lies outside of the sampled etas; they count with what they say."""
+    closed: int
+    """Seeds without a trained cell, which have no edge; left out."""
+
+
+def pooled_level(
+    seed: ArrayLike, eta: ArrayLike, trained: ArrayLike, side: Side, confidence: float
+) -> PooledLevel | None:
+    """Mean of the edges of seeds: their runs are not independent, as one seed trains further than another.
+
+    Args:
+        seed, eta, trained: (cells,)
+        side: which edge.
+        confidence: level of the interval.
+
+    Returns:
+        None if no seed has an edge between sampled etas.
+    """
+    edges = edge_levels(seed, eta, trained, confidence)
+    known = [edge[side] for edge in edges if edge is not None]
+    cells = np.array([edge.cell for edge in known]).reshape(-1, 2)
+    mean = fit_mean(cells[:, 0], cells[:, 1], confidence) if known else None
+    if mean is None:
+        return None
+    [together] = edge_levels(np.zeros_like(eta), eta, trained, confidence)
+    assert together is not None  # some cell trained
+    return PooledLevel(
+        at=mean.value,
+        low=mean.low,
+        high=mean.high,
+        zone=together[side].zone,
+        seeds=len(known),
+        censored=mean.censored,
+        closed=len(edges) - len(known),
+    )
+
+
+def _mirrored(edge: EdgeLevel, sign: float) -> EdgeLevel:
+    low, high = sorted((sign * edge.low, sign * edge.high))
+    return EdgeLevel(sign * edge.at, low, high, edge.zone, edge.mixed)
+
+
+def _middle(x: Floats, good: NDArray[np.bool_]) -> float:
+    return float(x[good].min() + x[good].max()) / 2
+
+
+def _bracket(x: Floats, good: NDArray[np.bool_]) -> EdgeLevel:
+    """The upper edge, as far as it follows from the order of the cells."""
+    last = float(x[good].max())
+    failed = x[(x >= _middle(x, good)) & ~good]
+    first = float(failed.min()) if len(failed) else np.inf
+    return EdgeLevel((last + first) / 2, last, first, 0.0, first <= last)
+
+
+def _likelihood(
+    x: Floats, good: NDArray[np.bool_], bracket: EdgeLevel, other: EdgeLevel | None
+) -> tuple[Floats, Floats]:
+    """Places of an upper edge, (centres,), and their log-likelihood with each blur, (centres, blurs).
+
+    Until the lower edge, `other`, is known, cells below the middle of those that trained say nothing.
+    """
+    passed = np.ones_like(x)
+    if other is None:
+        used = x >= _middle(x, good)
+        x, good, passed = x[used], good[used], passed[used]
+    elif np.isfinite(other.at):
+        # Mirrored: what is an upper edge of -x is a lower one of x.
+        passed = _chance((x + other.at) / max(other.zone / ZONE, float(_BLURS[0])))
+    ends = np.array([bracket.low, bracket.high])
+    ends = ends[np.isfinite(ends)]
+    centres = np.linspace(ends.min() - _REACH, ends.max() + _REACH, _CENTRES)
+    chance = passed * _chance((centres[:, None, None] - x) / _BLURS[:, None])
+    return centres, np.log(np.where(good, chance, 1 - chance)).sum(-1)
+
+
+def _log_sum(log_likelihood: Floats) -> Floats:
+    top = log_likelihood.max()
+    found: Floats = np.log(np.exp(log_likelihood - top).sum(0)) + top
+    return found
+
+
+def _chance(away: Floats) -> Floats:
+    found: Floats = LAPSES / 2 + (1 - LAPSES) * ndtr(away)
+    return found
+
+
+def _posterior(
+    centres: Floats, log_likelihood: Floats, blurs: Floats, bracket: EdgeLevel, confidence: float
+) -> EdgeLevel:
+    """An upper edge, with the log-likelihood of blurs (blurs,) of all lines."""
+    of_blur = np.exp(blurs - blurs.max())
+    of_blur /= of_blur.sum()
+    weights = np.exp(log_likelihood - log_likelihood.max(0))
+    of_centre = (weights / weights.sum(0)) @ of_blur
+    # The share below a centre has half of its own weight.
+    share = np.cumsum(of_centre) - of_centre / 2
+    low, high = np.interp([(1 - confidence) / 2, (1 + confidence) / 2], share, centres)
+    zone = ZONE * float(np.exp(of_blur @ np.log(_BLURS)))
+    unbounded = not np.isfinite(bracket.high)
+    return EdgeLevel(
+        np.inf if unbounded else float(of_centre @ centres),
+        float(low),
+        np.inf if unbounded else float(high),
+        zone,
+        bracket.mixed,
+    )

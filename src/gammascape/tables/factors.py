@@ -1,0 +1,198 @@
+"""Edges, exponents and the best gamma against a factor in which slices differ alone: depth, batch size, ..."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gammascape.study import Analysis
+from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
+from gammascape.tables.edges.exponents import Window, rng_of, windows
+from gammascape.tables.statistics.fits import draws, interval
+
+REGIME_SCHEMA = (
+    columns("factor:str group:str factor_value")
+    | SLICE_COLUMNS
+    | columns(
+        "quantity:str edge:str window:str measure:str estimate low high predicted confidence "
+        "gammas:int seeds:int"
+    )
+)
+
+TREND_SCHEMA = columns(
+    "factor:str group:str quantity:str edge:str window:str against:str slope slope_low "
+    "slope_high predicted values:int confidence"
+)
+
+SLOPE, PREFACTOR, PER_SAMPLE = "slope", "prefactor_log10", "prefactor_per_sample_log10"
+BEST_GAMMA, GAIN = "best_gamma_log10", "gain"
+LEFT_OUT = "left_out"
+
+
+def regime_table(
+    members: Iterable[Mapping[str, Any]],
+    thresholds: pl.DataFrame,
+    scaling: pl.DataFrame,
+    gain: pl.DataFrame | None,
+    analysis: Analysis,
+    digests: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
+
+    slope                       fitted exponent of an edge in a window, estimates between grid points
+    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, same points; its interval
+                                is a bootstrap like that of slopes (`tables.statistics.fits.draws`, one parameter)
+    prefactor_per_sample_log10  the same of eta / B, where B is the factor
+    best_gamma_log10            log10 of the best gamma; from the least to the largest of those equal to it
+    gain                        of the best gamma over gamma = 1, as in `tables.performance.gain`
+    left_out                    nothing else of this slice is here: its data are another version than those of most
+                                slices of its group
+
+    Args:
+        members: factor, group, value and slice of each slice that is compared (`study.factors.members`).
+        thresholds: thresholds of all slices.
+        scaling: fits of all slices.
+        gain: gains of all slices that are trained; None if there are none.
+        analysis: the study's windows, number of resamples and confidence level.
+        digests: slice -> digest of its data; without it all data count as equal.
+    """
+    rows: list[dict[str, Any]] = []
+    members = list(members)
+    left_out = _of_other_data(members, digests or {})
+    for member in members:
+        part = thresholds.filter(slice=member["slice"])
+        if part.is_empty():
+            continue
+        shared = {name: part[name][0] for name in SLICE_COLUMNS} | {
+            "factor": member["factor"],
+            "group": member["group"],
+            "factor_value": member["value"],
+            "confidence": analysis.confidence,
+        }
+        if (member["factor"], member["group"], member["slice"]) in left_out:
+            rows.append(shared | {"quantity": LEFT_OUT})
+            continue
+        found = [
+            row
+            for window in windows(part, analysis)
+            for row in _edge_rows(window, scaling, analysis, member["factor"])
+        ]
+        if gain is not None:
+            found += _gain_rows(
+                gain.filter(pl.col("budget") == pl.col("steps"), slice=member["slice"])
+            )
+        rows += [shared | row for row in found]
+    return pl.DataFrame(rows, schema=REGIME_SCHEMA)
+
+
+def regimes_of_study(
+    cells: pl.DataFrame,
+    thresholds: pl.DataFrame,
+    scaling: pl.DataFrame,
+    gain: pl.DataFrame | None,
+    members: Iterable[Mapping[str, Any]],
+    analysis: Analysis,
+) -> pl.DataFrame:
+    """The table of `regime_table`, with the digests of the data from the table of cells."""
+    digests = dict(cells.select("slice", "data_digest").unique().iter_rows())
+    return regime_table(members, thresholds, scaling, gain, analysis, digests)
+
+
+def _of_other_data(
+    members: Iterable[Mapping[str, Any]], digests: Mapping[str, str]
+) -> set[tuple[str, str, str]]:
+    """Factor, group and slice of those trained on other data than most of the group; of equals the first stay."""
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for member in members:
+        # The law of a teacher follows from options, and those are compared where groups are made.
+        version = digests.get(member["slice"], "").partition(" ")[0]
+        groups.setdefault((member["factor"], member["group"]), {})[member["slice"]] = version
+    return {
+        (*group, part)
+        for group, versions in groups.items()
+        for part, version in versions.items()
+        if version != max(versions.values(), key=list(versions.values()).count)
+    }
+
+
+def _edge_rows(
+    window: Window, scaling: pl.DataFrame, analysis: Analysis, factor: str
+) -> Iterable[dict[str, Any]]:
+    place = {"edge": window.edge, "window": window.window}
+    fit = scaling.filter(slice=window.rows["slice"][0], **place).row(0, named=True)
+    shared = place | {name: fit[name] for name in ("gammas", "seeds")}
+    predicted = fit["predicted_slope"]
+    slope = (fit[f"estimate_slope{end}"] for end in ("", "_low", "_high"))
+    yield shared | _estimate(SLOPE, *slope) | {"predicted": predicted}
+    if predicted is None:
+        return
+    points = window.points("estimate")
+    line = predicted * points.gamma
+    height = points.height(predicted)
+    drawn = draws(points, line + height, 1, analysis.bootstrap, rng_of(window, PREFACTOR))
+    low, high = interval(
+        np.average(drawn - line, axis=1, weights=points.seeds), analysis.confidence
+    )
+    yield shared | _estimate(PREFACTOR, height, low, high)
+    if factor == "batch_size":
+        size = float(np.log10(window.rows["batch_size"][0]))
+        yield shared | _estimate(PER_SAMPLE, height - size, low - size, high - size)
+
+
+def _estimate(quantity: str, value: float, low: Any, high: Any) -> dict[str, Any]:
+    return {"quantity": quantity, "estimate": value, "low": low, "high": high}
+
+
+def _gain_rows(gain: pl.DataFrame) -> Iterable[dict[str, Any]]:
+    for row in gain.iter_rows(named=True):
+        shared = {name: row[name] for name in ("measure", "gammas", "seeds")}
+        equal = row["best_gammas_log10"] or [None]
+        yield shared | _estimate(BEST_GAMMA, row["best_gamma_log10"], min(equal), max(equal))
+        if row["gain"] is not None:
+            yield shared | _estimate(GAIN, row["gain"], row["gain_low"], row["gain_high"])
+
+
+def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
+    """Least-squares slopes of exponents and prefactors along the factor, for two values or more.
+
+    `against` is what is varied: 2/L for the depth's exponents and log10 L for its prefactors; log10 B; the share
+    of wrong labels; log10 of the number of samples. The interval holds the errors of the single values, whose
+    larger half-widths are combined in quadrature, as slices are trained independently; it holds no scatter about
+    the line. Exponents of upper edges at large gamma should have the slope 1 against 2/L, and 0 along other
+    factors; prefactors 0 against log10 B where curvature limits eta, 1 where the noise of batches does (eta / B).
+
+    Args:
+        regimes: the table of `regime_table`.
+    """
+    rows: list[dict[str, Any]] = []
+    key = ["factor", "group", "quantity", "edge", "window"]
+    fitted = regimes.filter(
+        pl.col("quantity").is_in([SLOPE, PREFACTOR]), pl.col("low").is_not_null()
+    )
+    for row, group in grouped(fitted, key):
+        against, x = _abscissa(row["factor"], row["quantity"], group["factor_value"])
+        if len(np.unique(x)) < 2:
+            continue
+        lever = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+        estimate, low, high = (group[name].to_numpy() for name in ("estimate", "low", "high"))
+        slope = float(lever @ estimate)
+        half = float(np.sqrt(((lever * np.maximum(high - estimate, estimate - low)) ** 2).sum()))
+        predicted = None
+        if row["quantity"] == SLOPE and group["predicted"].null_count() == 0:
+            theory = group["predicted"].to_numpy()
+            predicted = round(float(lever @ theory), 9) + 0.0
+        row |= {"against": against, "predicted": predicted, "values": len(x)}
+        row |= with_ends("slope", slope, (slope - half, slope + half))
+        rows.append(row | {"confidence": group["confidence"][0]})
+    return pl.DataFrame(rows, schema=TREND_SCHEMA)
+
+
+def _abscissa(factor: str, quantity: str, values: pl.Series) -> tuple[str, Any]:
+    x = values.to_numpy()
+    if factor == "label_noise":
+        return "label_noise", x
+    if factor == "depth" and quantity == SLOPE:
+        return "2/L", 2 / x
+    names = {"depth": "L", "batch_size": "B", "training_samples": "training_samples"}
+    return f"log10 {names[factor]}", np.log10(x)

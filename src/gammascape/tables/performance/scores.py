@@ -1,0 +1,149 @@
+"""Scores of each gamma and seed at their best eta: test accuracy and loss, steps until a training loss."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gammascape.runs.history import final_window
+from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, read_json
+from gammascape.tables.dynamics.curves import History
+
+SCORE_SCHEMA = SLICE_COLUMNS | columns(
+    "gamma_log10 seed:int data_seed:int measure:str budget:int target value eta_log10 cell:str "
+    "reached:int cells:int test_samples:int"
+)
+
+TARGETS = (0.85, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
+"""Training losses, relative to that of f = 0, until which steps are counted."""
+HIGHER_IS_BETTER = {"accuracy": True, "test_loss": False, "steps": False}
+_GROUP = [*SLICE_COLUMNS, "gamma_log10", "seed", "data_seed", "measure", "budget", "target"]
+_MOST_SAMPLES = 100_000
+_LEAST = 10
+"""Steps of the shortest budget, as in `tables.edges.budget`."""
+_FLOAT32 = 6e-8
+
+
+def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
+    """The best over eta of each gamma and seed: one row for each measure and budget or target.
+
+    accuracy    highest test accuracy after `budget` steps, a share
+    test_loss   lowest test loss after `budget` steps
+    steps       fewest steps until the training loss, relative to that of f = 0, is at most `target`
+
+    Each budget has its own learning rate. Budgets are the steps after which the test set was evaluated; the rate
+    is constant, so a shorter run is the beginning of a longer one. Training losses are smoothed as the final loss
+    of a run is (`runs.history.final_window`): steps are counted from the start, the plateau included, until
+    a run of that length would have ended at the target. Rows without a value are of targets that no cell reached.
+
+    Args:
+        cells: the table of `tables.cells.cell_table`, of any number of slices.
+        cells_folder: folder of all artifacts.
+    """
+    rows: list[dict[str, Any]] = []
+    for cell in cells.iter_rows(named=True):
+        folder = cells_folder / cell["cell"]
+        shared = {name: cell[name] for name in (*_GROUP[:-3], "eta_log10", "cell")}
+        rows += [shared | score for score in _scores(folder, cell["steps_done"])]
+    given = (*_GROUP, "value", "eta_log10", "cell")
+    scores = pl.DataFrame(rows, schema={name: SCORE_SCHEMA[name] for name in given})
+    samples = {
+        shared["slice"]: test_set_size(group["value"].to_numpy())
+        for shared, group in grouped(scores.filter(measure="accuracy"), ["slice"])
+    }
+    # Of equal values that of the smaller eta is taken.
+    worse = pl.when(pl.col("measure") == "accuracy").then(-pl.col("value")).otherwise("value")
+    ordered = scores.with_columns(worse=worse).sort("worse", "eta_log10", nulls_last=True)
+    best = ordered.group_by(_GROUP, maintain_order=True).agg(
+        pl.col("value", "eta_log10", "cell").first(),
+        reached=pl.col("value").count().cast(pl.Int64),
+        cells=pl.len().cast(pl.Int64),
+    )
+    reached = pl.col("value").is_not_null()
+    return (
+        best.with_columns(
+            eta_log10=pl.when(reached).then("eta_log10"),
+            cell=pl.when(reached).then("cell"),
+            test_samples=pl.when(pl.col("measure") == "accuracy").then(
+                pl.col("slice").replace_strict(samples, default=None, return_dtype=pl.Int64)
+            ),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in SCORE_SCHEMA.items())
+        .sort(_GROUP)
+    )
+
+
+def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
+    summary = read_json(folder / "summary.json")
+    shortest = min(_LEAST, summary["cell"]["steps"])
+    for evaluation in summary["evaluations"]:
+        if evaluation["step"] < shortest:
+            continue
+        for measure, name in (("accuracy", "accuracy"), ("test_loss", "loss")):
+            value = evaluation.get(name)
+            # A test loss of exactly zero has no logarithm; a network has none.
+            if value is not None and np.isfinite(value) and (measure == "accuracy" or value > 0):
+                yield {"measure": measure, "budget": evaluation["step"], "value": value}
+    history = History.of(folder)._asdict()
+    for target, steps in zip(TARGETS, steps_until(history, steps_done, TARGETS), strict=True):
+        yield {"measure": "steps", "target": target, "value": steps}
+
+
+def steps_until(
+    history: Mapping[str, NDArray[Any]], steps_done: int, targets: Iterable[float]
+) -> list[int | None]:
+    """Fewest steps T such that the mean loss of the final window of a run of T steps is at most each target.
+
+    Args:
+        history: step (first of each bin), loss and zero_loss (loss of f = 0) of bins, (n,) each.
+        steps_done: number of steps in the history.
+        targets: relative losses.
+
+    Returns:
+        T, or None where the run does not get there. Beyond 10,000 steps T is the end of a bin, and a bin counts
+        by its overlap with the window.
+    """
+    starts = history["step"]
+    stops = np.append(starts[1:], steps_done)
+    widths = stops - starts
+    windows = np.array([final_window(int(stop)) for stop in stops])
+    # A window with a loss of its length times that of f = 0 has a mean above that of f = 0. Higher ones are cut
+    # off there: in the sums, a spike of 10^20 would take the digits of all losses after it.
+    highest = windows.max() * float(np.nanmax(history["zero_loss"]))
+    losses = np.where(np.isfinite(history["loss"]), np.minimum(history["loss"], highest), np.nan)
+    # Sums stay NaN from the first loss on that is not finite.
+    sums = [
+        np.concatenate(([0.0], np.cumsum(values.astype(float) * widths)))
+        for values in (losses, history["zero_loss"])
+    ]
+    at = np.append(starts[:1], stops)
+    with np.errstate(invalid="ignore"):
+        loss, zero = (total[1:] - np.interp(stops - windows, at, total) for total in sums)
+        relative = loss / zero
+    found: list[int | None] = []
+    for target in targets:
+        below = relative <= target
+        found.append(int(stops[below.argmax()]) if below.any() else None)
+    return found
+
+
+def test_set_size(accuracies: NDArray[np.float64]) -> int | None:
+    """The number of test samples: the smallest of which all accuracies are whole shares, in float32.
+
+    A small number of cells can have a divisor of it in common, which makes the error that follows from it too
+    large, never too small. None if there is none up to 100,000.
+    """
+    shares = np.unique(accuracies)
+    if not len(shares):
+        return None
+    sizes = np.arange(1, _MOST_SAMPLES + 1, dtype=float)
+    for share in shares:
+        counts = sizes * share
+        # Rounding of the share to float32, and of the arithmetic behind it.
+        sizes = sizes[np.abs(counts - np.round(counts)) <= 2 * _FLOAT32 * sizes + 1e-9]
+        if not len(sizes):
+            return None
+    return int(sizes[0])

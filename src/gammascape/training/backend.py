@@ -1,0 +1,216 @@
+"""How a step of SGD is computed: by which backend, and how many lanes at a time."""
+
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from gammascape.models import Model, Parameters
+from gammascape.models.centred import CentredForm
+from gammascape.training.exact import exact
+from gammascape.training.sgd import Scaled, Step, StepInputs, descent, lane_of, sgd_step_of
+
+Backend = Literal["eager", "compile", "graph"]
+
+COMPILE_FROM_STEPS = 2000
+"""Compiling takes some 30 s and saves 4 to 8 ms for each step of a lane: a pack of 8 lanes has it back after some
+800 steps, a lane on its own after some 6000."""
+
+
+@cache
+def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
+    """The step of a model in one form: one object for each process, so that nothing is compiled twice.
+
+    backend: "eager"; "compile" (CPU), which warns and goes on eagerly where compiling fails; "graph" (CUDA).
+    """
+    eager = sgd_step_of(form, loss)
+    if backend == "graph":
+        return Graph(eager)
+    if form.descend is None:
+        return _OneLaneAtATime(compiled(form, loss) if backend == "compile" else eager, eager)
+    alone, most = _OneLaneAtATime(eager, eager), exact(form).most
+
+    def run(trained: Parameters, inputs: StepInputs) -> Tensor:
+        together = len(inputs.learning_rates) <= most(inputs.x)
+        return (eager if together else alone)(trained, inputs)
+
+    return run
+
+
+def choose_backend(record: Mapping[str, Any], model: Model, device: torch.device) -> Backend:
+    """How to compute a cell's steps: a function of the cell and the machine, never of the pack.
+
+    Hand-written steps spend some 90 % of their time in matrix products on the CPU, which compiling leaves as
+    they are.
+    """
+    if device.type == "cuda":
+        # What cannot be batched may look at its numbers, which a graph cannot.
+        return "graph" if model.batched else "eager"
+    long = record["dtype"] == "float32" and int(record["steps"]) >= COMPILE_FROM_STEPS
+    return "compile" if model.compiles and long and has_compiler() else "eager"
+
+
+def has_compiler() -> bool:
+    """Whether the C++ compiler that torch would call is there."""
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    return shutil.which(os.environ.get("CXX", usual)) is not None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the host or of a GPU did not suffice."""
+    # torch has a class of its own for a GPU's memory and a plain RuntimeError for the host's.
+    name = type(error).__name__
+    return (
+        isinstance(error, MemoryError)
+        or name == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """Class and first line of an error."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+class _OneLaneAtATime:
+    """A step that computes one lane after another on the CPU; where compiling it fails, by `eager`."""
+
+    def __init__(self, step: Step, eager: Step) -> None:
+        self._step, self._eager = step, eager
+        self.fallback: str | None = None
+
+    def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
+        if inputs.x.device.type != "cpu":
+            return self._eager(trained, inputs)
+        losses = []
+        for k in range(len(inputs.learning_rates)):
+            # A copy is aligned as every new tensor is. Weights in the middle of the pack need not be, and MKL
+            # rounds by alignment.
+            lane, alone = lane_of(trained, k), inputs.lane(k)
+            try:
+                losses.append(self._step(lane, alone))
+            except _compile_errors() as error:
+                self.fallback = f"eager, as torch.compile failed: {one_line(error)}"
+                warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
+                self._step = self._eager
+                losses.append(self._step(lane, alone))
+            for name, value in lane.items():
+                trained[name].detach()[k : k + 1].copy_(value)
+        return torch.cat(losses)
+
+
+def _compile_errors() -> tuple[type[Exception], ...]:
+    """What `compiled` raises where compiling fails."""
+    # The compiler is imported with the first compiled step only: it takes as long as torch itself.
+    if "torch._dynamo" not in sys.modules:
+        return ()
+    return (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
+
+
+def compiled(form: CentredForm, loss: str) -> Step:
+    """The step through torch.compile, for one lane on the CPU."""
+    import torch._dynamo
+    import torch._inductor.exc
+
+    # Counted over all models, batch sizes and dtypes of the process, each of which is compiled once.
+    torch._dynamo.config.recompile_limit = 256
+    torch._dynamo.config.accumulated_recompile_limit = 1024
+    step = descent(form, loss, _functional)
+    return torch.no_grad()(torch.compile(step, fullgraph=True, dynamic=False))
+
+
+def _functional(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Parameters, Tensor]]:
+    """Differentiation as the compiler can trace it."""
+    differentiate = torch.func.grad_and_value(scaled, has_aux=True)
+
+    def gradient(trained: Parameters, inputs: StepInputs) -> tuple[Parameters, Tensor]:
+        changes, (_, losses) = differentiate(trained, inputs)
+        return changes, losses
+
+    return gradient
+
+
+class Graph:
+    """A step captured as a CUDA graph: one launch in place of dozens.
+
+    A graph reads and writes fixed addresses: batches are copied into buffers of its own, weights are updated where
+    they lie, and a pack with other weights is captured anew. A step that cannot be captured is computed eagerly
+    from then on, with a warning.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._key: tuple[Any, ...] = ()
+        self.captures = 0
+        """Captures so far."""
+        self.fallback: str | None = None
+        """Why steps are computed eagerly, if they are."""
+
+    def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
+        if self.fallback is not None:
+            return self._step(trained, inputs)
+        lanes = inputs.learning_rates
+        seed = torch.arange(len(lanes), device=lanes.device) if inputs.seed is None else inputs.seed
+        tensors = (lanes, inputs.gammas, inputs.x, inputs.y, seed, *inputs.reference)
+        fixed = (*trained.values(), *inputs.starts.values())
+        key = (
+            *(value.data_ptr() for value in fixed),
+            *((value.shape, value.dtype) for value in (*fixed, *tensors)),
+        )
+        if key != self._key:
+            try:
+                self._capture(trained, inputs.starts, tensors)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                self.fallback = f"eager, as no CUDA graph could be captured: {one_line(error)}"
+                warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
+                return self._step(trained, inputs)
+            self._key = key
+        for buffer, value in zip(self._buffers, tensors, strict=True):
+            buffer.copy_(value)
+        self._replay()
+        return self._losses.clone()
+
+    def _capture(
+        self, trained: Parameters, starts: Parameters, tensors: tuple[Tensor, ...]
+    ) -> None:
+        # The graph holds the weights' memory, or another tensor could come to lie at the same address.
+        self._fixed = trained, starts
+        self._buffers = tuple(value.clone() for value in tensors)
+        learning_rates, gammas, x, y, seed, *reference = self._buffers
+        inputs = StepInputs(starts, learning_rates, gammas, tuple(reference), x, y, seed)
+        before = [value.detach().clone() for value in trained.values()]
+        try:
+            self._replay, self._losses = self.record(lambda: self._step(trained, inputs))
+        finally:
+            # Trying the step out has moved the weights.
+            with torch.no_grad():
+                for value, old in zip(trained.values(), before, strict=True):
+                    value.copy_(old)
+        self.captures += 1
+
+    @staticmethod
+    def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Capture `run`; returns what runs it again, and the tensor that then holds what it gives.
+
+        Raises:
+            RuntimeError: if it does what a graph cannot hold.
+        """
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = run()
+        return graph.replay, result

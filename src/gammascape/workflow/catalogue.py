@@ -1,0 +1,615 @@
+"""Every table, figure and page as data: its stage, its function, what it reads, and a sentence about it.
+
+A stage is a rule of the workflow, and makes its tables or figures in one process. Rules, `plan`, `audit`, the page
+and the tests read this catalogue. A new table needs its function, its entry here, its section in
+docs/reference/tables.md and its test.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from gammascape.manifests import Kind, Manifest
+from gammascape.manifests.code import MODULES, closure, fingerprint
+from gammascape.manifests.mark import FORMATS
+from gammascape.study.factors import FACTORS
+
+if TYPE_CHECKING:
+    from gammascape.study import Cell
+    from gammascape.workflow.plan import Plan
+
+Inputs = Mapping[str, str | list[str]]
+Job = tuple[str, frozenset[tuple[str, str]]]
+"""Stage and wildcards of a job."""
+
+CELLS = "results/cells"
+CELL_FILES = {"summaries": "summary.json", "arrays": "arrays.npz", "manifests": "manifest.json"}
+"""Inputs that are a file of each cell of the slice or of the study."""
+FACTOR = "factor"
+"""Parameter of a function that is a wildcard of the figure, and no parameter of its rule."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a table, a figure or a page is made."""
+
+    stage: str
+    """The rule."""
+    function: str
+    """`module:name`, within the library unless it is polars; its parameters are what it reads and `params`."""
+    reads: str
+    """Tables of the same slice or study, and CELL_FILES: `parameter=table` where the two have different names,
+    `table?` where a study may lack it. Of files of cells a function gets the folders: `cells_folder`, which holds
+    all of them, if it reads arrays, else `folders`, those of its cells. `itself` stands for its own tables of all
+    slices."""
+    params: str = ""
+    """What it reads of the study, see `_value`; of the keys of `analysis` it gets those that are named."""
+    sentence: str = ""
+    of_slices: bool = False
+    """Whether there is one for each slice."""
+    when: str = "always"
+    """Which studies, or slices, have it: a property of `Plan` or of a slice."""
+    label: str = ""
+    """Of a figure in Snakemake's report."""
+    part: int | None = None
+    """Its place among several tables that the function returns."""
+    chooses: bool = False
+    """Whether its function reads, and its manifest names, some cells and not all."""
+    toy: "Entry | None" = None
+    """How the same is made for a slice of a toy."""
+
+    @property
+    def words(self) -> Iterator[tuple[str, str, bool]]:
+        """Parameter of the function, what is read, and whether a study may lack it."""
+        for word in self.reads.split():
+            name, _, source = word.removesuffix("?").rpartition("=")
+            yield name or source, source, word.endswith("?")
+
+    @property
+    def follows_study(self) -> bool:
+        """Whether the tables that it reads, and not its cells alone, depend on what the study asks for."""
+        return any(optional or source == "itself" for _, source, optional in self.words) or (
+            self.stage in ("provenance", "index")
+        )
+
+
+_EDGE_FIT = "analysis.lazy analysis.rich analysis.bootstrap analysis.confidence"
+
+# In the order of the page; each stands after what it is made from.
+# fmt: off
+TABLES: Mapping[str, Entry] = {
+    "cells": Entry("cells", "tables.cells:cell_table", "summaries manifests", "labels thresholds",
+        of_slices=True, toy=Entry("cells", "tables.toy:toy_cell_table", "", "points depth labels thresholds"),
+        sentence="One row for each cell: parameters, status, losses, accuracy."),
+    "thresholds": Entry("edges", "tables.edges.find:threshold_table", "cells", "depth_exponent thresholds",
+        of_slices=True,
+        sentence="The edges of training for each gamma and seed, with the neighbouring etas."),
+    "pooled_edges": Entry("edges", "tables.edges.pooled:pooled_table", "thresholds", "confidence", of_slices=True,
+        sentence="The edges for each gamma, seeds together."),
+    "scaling": Entry("edges", "tables.edges.exponents:scaling_table", "thresholds", _EDGE_FIT, of_slices=True,
+        sentence="Fitted exponents of the edges with intervals, beside the predicted ones."),
+    "exponent_models": Entry("edges", "tables.edges.exponent_models:exponent_model_table", "thresholds",
+        "analysis.lazy analysis.rich", of_slices=True,
+        sentence="How well the laws 2/L, 3/L, 2/(L+1) and a free exponent fit the upper edges."),
+    "crossover": Entry("edges", "tables.edges.crossover:crossover_table", "thresholds",
+        "analysis.bootstrap analysis.confidence", of_slices=True,
+        sentence="The gamma at which each edge bends, and its slopes before and after."),
+    "sensitivity": Entry("edges", "tables.edges.sensitivity:sensitivity_table", "cells",
+        f"depth_exponent thresholds {_EDGE_FIT}", of_slices=True,
+        sentence="How edges and exponents move when a threshold is halved or doubled."),
+    "budget": Entry("edges", "tables.edges.budget:budget_of_cells", "cells arrays", "depth_exponent thresholds",
+        of_slices=True,
+        toy=Entry("edges", "tables.toy:toy_budget_table", "cells", "depth_exponent thresholds"),
+        sentence="The edges at every shorter budget of steps that the runs contain."),
+    "apex": Entry("edges", "tables.edges.apex:apex_table", "budget",
+        "analysis.rich analysis.bootstrap analysis.confidence", of_slices=True,
+        sentence="The gamma at which the window of learning rates closes, and the best gamma, at each "
+        "budget."),
+    "curves": Entry("edges", "tables.dynamics.curves:curve_table", "thresholds arrays", of_slices=True,
+        chooses=True,
+        toy=Entry("edges", "tables.toy:toy_curve_table", "thresholds"),
+        sentence="The loss curves at the best eta of each gamma and seed."),
+    "scores": Entry("performance", "tables.performance.scores:score_table", "cells summaries arrays",
+        when="trained",
+        sentence="The best over eta of each gamma and seed: test accuracy and loss, steps until a loss."),
+    "performance": Entry("performance", "tables.performance.performance:performance_table", "scores", "confidence",
+        when="trained",
+        sentence="The same for each gamma, seeds together, with intervals."),
+    "gain": Entry("performance", "tables.performance.gain:gain_table", "scores", "confidence", when="trained",
+        sentence="What the best gamma gains over gamma = 1, at equal steps and at equal loss, with "
+        "intervals."),
+    "dynamics": Entry("dynamics", "tables.dynamics.events:dynamics_table", "cells thresholds arrays summaries",
+        "analysis.trained_below analysis.lazy analysis.rich", when="trained", chooses=True,
+        sentence="What happened in each run: plateaus, drops, catapults, alignment, sharpening."),
+    "dynamics_scaling": Entry("dynamics", "tables.dynamics.exponents:dynamics_scaling_table", "dynamics",
+        "analysis.bootstrap analysis.confidence", when="trained",
+        sentence="Exponents of these against gamma, beside the predicted ones."),
+    "collapse": Entry("dynamics", "tables.dynamics.collapse:collapse_table", "dynamics arrays",
+        "analysis.trained_below analysis.bootstrap analysis.confidence", when="trained", chooses=True,
+        sentence="How well loss curves of different gamma collapse in tau = eta t / gamma."),
+    "phenomena": Entry("dynamics", "tables.dynamics.phenomena:phenomena_table", "dynamics arrays summaries",
+        when="shows_phenomena", chooses=True,
+        sentence="Loss, sharpness and alignment in time, of catapults and of runs at large gamma."),
+    "similarity": Entry("similarity", "tables.similarity.similarity:similarity_table", "thresholds arrays",
+        "analysis.confidence", when="trained", chooses=True,
+        sentence="Debiased linear CKA of hidden layers, at equal steps and at equal loss."),
+    "function_similarity": Entry("similarity", "tables.similarity.similarity:function_table", "thresholds arrays",
+        "analysis.confidence", when="trained", chooses=True,
+        sentence="Correlation and R² of outputs, at equal steps and at equal loss."),
+    "similarity_trend": Entry("similarity", "tables.similarity.similarity:trend_tables", "thresholds arrays",
+        "analysis.lazy analysis.rich analysis.confidence", when="trained", part=0, chooses=True,
+        sentence="Similarity of networks of equal gamma against gamma, beside shuffled probes."),
+    "similarity_summary": Entry("similarity", "tables.similarity.similarity:trend_tables", "thresholds arrays",
+        "analysis.lazy analysis.rich analysis.confidence", when="trained", part=1, chooses=True,
+        sentence="Whether networks of equal gamma become more similar with gamma, and how sure that is."),
+    "regimes": Entry("factors", "tables.factors:regimes_of_study", "cells thresholds scaling gain?",
+        f"members {_EDGE_FIT}", when="factors",
+        sentence="Exponents, prefactors, best gamma and gain of slices that differ in one factor."),
+    "trends": Entry("factors", "tables.factors:trend_table", "regimes", when="factors",
+        sentence="Lines through these along the factor."),
+    "claims": Entry("claims", "tables.claims:claim_table",
+        "scaling dynamics dynamics_scaling collapse gain similarity_summary trends?", "confidence",
+        when="trained",
+        sentence="What the study says about each claim of the paper: estimate, interval, prediction, "
+        "verdict."),
+    "observables": Entry("cells", "tables.dynamics.observables:observable_table", "summaries", "labels",
+        of_slices=True, when="observables",
+        sentence="What was measured during the runs: one row for each cell, step, observable and layer."),
+}
+# fmt: on
+_NOT_COMBINED = "curves"
+_COMBINE = Entry("combine", "polars:concat", "items=itself")
+"""How the tables of all slices become one."""
+
+# fmt: off
+_OF_FACTOR = Entry("draw_factors", "figures.factors:along_factor", "regimes trends performance?", FACTOR,
+    when="factors", label="along {factor}",
+    sentence="What changes with a factor between slices that are otherwise equal.")
+FIGURES: Mapping[str, Entry] = {
+    "portrait": Entry("draw_slice", "figures.edges.portrait:portrait", "cells thresholds scaling", of_slices=True,
+        label="phase portrait",
+        sentence="The phase portrait of a slice: each tile is the best seed at one gamma and eta. The lines "
+        "are the measured and the predicted edges of training. The HTML file beside it has values "
+        "to point at."),
+    "edges": Entry("draw_edges", "figures.edges.against_gamma:edges", "thresholds scaling",
+        label="edges of training",
+        sentence="The edges of training against gamma, with the fitted and the predicted exponents."),
+    "exponents": Entry("draw_edges", "figures.edges.exponents:exponents", "scaling models=exponent_models",
+        label="exponents",
+        sentence="The fitted exponents of the largest learning rates with their intervals, against the laws "
+        "2/L, 3/L and 2/(L+1)."),
+    "sensitivity": Entry("draw_edges", "figures.edges.sensitivity:sensitivity", "table=sensitivity",
+        label="sensitivity to thresholds",
+        sentence="How far the edges of training move when a threshold is halved or doubled."),
+    "budget": Entry("draw_slice", "figures.edges.budget:budget", "table=budget apex", of_slices=True,
+        label="budget of steps",
+        sentence="What more steps open in a slice: the window of learning rates, and the largest and the "
+        "best gamma."),
+    "performance": Entry("draw_performance", "figures.performance:performance",
+        "scores pooled=performance gain", when="trained", label="performance and cost",
+        sentence="Best test accuracy over eta, and fewest steps until a training loss, against gamma, and "
+        "what the best gamma gains over gamma = 1."),
+    "dynamics": Entry("draw_dynamics", "figures.dynamics.against_gamma:dynamics",
+        "dynamics scaling=dynamics_scaling",
+        when="trained", label="dynamics",
+        sentence="What happened in the runs against gamma: time at which the loss falls, peaks of catapults, "
+        "sharpening, and alignment against the fall of the loss."),
+    "phenomena": Entry("draw_dynamics", "figures.dynamics.phenomena:phenomena", "curves=phenomena dynamics",
+        when="shows_phenomena", label="catapults and silent alignment",
+        sentence="Catapults at small gamma and silent alignment at large gamma, a column for each pair of "
+        "model and data."),
+    "similarity": Entry("draw_similarity", "figures.similarity.map:similarity", "pairs=similarity", when="trained",
+        label="similarity of representations",
+        sentence="Debiased linear CKA between the representations of all pairs of model and gamma, each at "
+        "its best eta."),
+    "similarity_trend": Entry("draw_similarity", "figures.similarity.along_gamma:similarity_trend",
+        "trend=similarity_trend summary=similarity_summary", when="has_equal_gammas",
+        label="similarity against gamma",
+        sentence="How similar the last hidden layers and the functions of networks of equal gamma are, at "
+        "equal steps and at equal loss, with intervals and the level of shuffled inputs."),
+    **dict.fromkeys(FACTORS, _OF_FACTOR),
+    "loss_curves": Entry("draw_slice", "figures.dynamics.curves:loss_curves", "curves", of_slices=True,
+        label="loss in steps",
+        sentence="Training loss against the step at the best eta of every gamma."),
+    "collapse": Entry("draw_slice", "figures.dynamics.curves:collapse", "curves", of_slices=True,
+        label="loss in rescaled time",
+        sentence="The loss against tau = eta t / gamma: where the curves fall on one another, gamma and eta "
+        "act through their ratio alone."),
+    "observables": Entry("draw_slice", "figures.dynamics.observables:observables", "observables thresholds curves",
+        of_slices=True, when="drawn", label="observables",
+        sentence="What was measured during the runs at the best eta of every gamma."),
+}
+_QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")
+_PAGES = {
+    "provenance": Entry("provenance", "figures.page.provenance:write_provenance", "",
+        sentence="Where all of this comes from: code, versions, machines, times and cost."),
+    "index": Entry("index", "figures.page.index:write_index", ""),
+}
+# fmt: on
+PROVENANCE = _PAGES["provenance"].sentence
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A table, a figure or a page, as the stage that makes it sees it; paths as in Snakemake."""
+
+    entry: Entry
+    kind: Kind
+    stem: str
+    """Path without suffix."""
+    wildcards: Mapping[str, str]
+    inputs: Inputs
+    """By what is read, without the fingerprint of the code."""
+    params: Mapping[str, Any]
+
+    @property
+    def rule(self) -> str:
+        """The stage."""
+        return self.entry.stage
+
+    @property
+    def script(self) -> str:
+        """File in workflow/scripts that makes it."""
+        own = self.kind == "page" or self.entry is _QUALITY
+        return f"{self.rule if own else f'{self.kind}s'}.py"
+
+    @property
+    def job(self) -> Job:
+        """The job that makes it, and other artifacts of the stage."""
+        return self.rule, frozenset(item for item in self.wildcards.items() if item[0] != "table")
+
+    @property
+    def manifest(self) -> str:
+        """Path of its manifest."""
+        return f"{self.stem}.manifest.json"
+
+    @property
+    def outputs(self) -> list[str]:
+        """Paths of its files, without the manifest."""
+        return outputs_of(self.kind, self.stem)
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of the library that decide what is in it, relative to the library."""
+        return _modules_of(self.kind, self.entry)
+
+    @property
+    def sources(self) -> dict[str, None]:
+        """Paths of what its manifest names as inputs, in order: manifests, or files that have none."""
+        return dict.fromkeys(_source(path) for path in self.files)
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of all inputs."""
+        return paths_of(self.inputs)
+
+
+def paths_of(inputs: Inputs) -> list[str]:
+    """All paths of named inputs, in order."""
+    return [path for p in inputs.values() for path in ([p] if isinstance(p, str) else p)]
+
+
+def artifacts(plan: "Plan", study: str) -> list[Artifact]:
+    """All tables and figures of a study and its page of provenance, each after what it is made from."""
+    return list(_Study(plan, study).artifacts())
+
+
+def everything(plan: "Plan") -> dict[str, Artifact]:
+    """What the workflow makes of all studies but cells and data, each after what it is made from, by manifest."""
+    made = [item for study in plan.studies for item in artifacts(plan, study)]
+    return {item.manifest: item for item in [*made, index_page(plan)]}
+
+
+def jobs_of(items: Iterable[Artifact]) -> dict[Job, list[Artifact]]:
+    """Artifacts by the job that makes them."""
+    found: dict[Job, list[Artifact]] = {}
+    for item in items:
+        found.setdefault(item.job, []).append(item)
+    return found
+
+
+def artifacts_of_job(
+    output: Iterable[str], given: Inputs, params: Mapping[str, Any]
+) -> list[Artifact]:
+    """The tables or figures that a job makes, from its outputs, inputs and parameters alone."""
+    stems = [
+        path.removesuffix(".manifest.json") for path in output if path.endswith(".manifest.json")
+    ]
+    paths = {f"{stem}.parquet" for stem in stems}
+    items = []
+    for stem in stems:
+        place = place_of(stem)
+        if place is None:
+            raise ValueError(f"{stem}: the catalogue has no artifact of this name")
+        kind, entry = place
+        cells = any(given.get(name) for name in CELL_FILES)
+        entry = entry if cells or entry.toy is None else entry.toy
+        path_of = partial(_beside, stem, own=paths, given=given)
+        items.append(_artifact(kind, entry, stem, path_of, params.__getitem__))
+    return items
+
+
+def place_of(stem: str) -> tuple[Kind, Entry] | None:
+    """Kind and entry of the artifact of this path; None if no study has one there."""
+    match stem.split("/")[1:]:
+        case ["index"]:
+            return "page", _PAGES["index"]
+        case [_, "provenance"]:
+            return "page", _PAGES["provenance"]
+        case ["generated", _, "quality"]:
+            return "figure", _QUALITY
+        case [_, "figures", name, *key] if name in FIGURES:
+            return ("figure", FIGURES[name]) if len(key) == FIGURES[name].of_slices else None
+        case [_, "tables", name] if name in TABLES and not TABLES[name].of_slices:
+            return "table", TABLES[name]
+        case [_, "tables", name] if name in TABLES and name != _NOT_COMBINED:
+            return "table", _COMBINE
+        case [_, "tables", name, _] if name in TABLES and TABLES[name].of_slices:
+            return "table", TABLES[name]
+    return None
+
+
+def modules_behind(manifest: Manifest) -> tuple[str, ...]:
+    """Packages and modules of the library that decide what is in an artifact."""
+    place = place_of(manifest.name)
+    if manifest.kind in ("cell", "data") or place is None:
+        return MODULES[manifest.kind]
+    kind, entry = place
+    read = any(source.path.startswith(f"{CELLS}/") for source in manifest.inputs)
+    return _modules_of(kind, entry if read or entry.toy is None else entry.toy)
+
+
+def fingerprint_file(stage: str) -> str:
+    """File that changes when the meaning of the code of a stage does."""
+    return f"results/.fingerprints/{stage}.sha256"
+
+
+def fingerprints() -> dict[str, str]:
+    """Path of `fingerprint_file` -> its content, for each stage."""
+    parts: dict[str, dict[str, None]] = {}
+    some: list[tuple[Kind, Mapping[str, Entry]]] = [
+        ("table", TABLES),
+        ("figure", {**FIGURES, "quality": _QUALITY}),
+        ("page", _PAGES),
+    ]
+    for kind, entry in ((kind, entry) for kind, entries in some for entry in entries.values()):
+        for one in (entry, entry.toy):
+            if one is not None:
+                parts.setdefault(one.stage, {}).update(dict.fromkeys(_modules_of(kind, one)))
+    return {
+        fingerprint_file(stage): fingerprint(*sorted(modules)) for stage, modules in parts.items()
+    }
+
+
+def tables_of(plan: "Plan", study: str) -> list[str]:
+    """Names of a study's tables in the order of the page; a toy has no test set, runs or representations."""
+    return [
+        name
+        for name, entry in TABLES.items()
+        if name != _NOT_COMBINED
+        and (any(_slices_with(plan, study, entry)) if entry.of_slices else _has(plan, study, entry))
+    ]
+
+
+def figures_of(plan: "Plan", study: str) -> list[str]:
+    """Stems of a study's figures in the order of the page."""
+    names: list[str] = []
+    for of_slices, some in groupby(FIGURES.items(), lambda item: item[1].of_slices):
+        group = list(some)
+        if of_slices:
+            keys = [part.key for part in plan.studies[study].slices]
+            found = {name: _slices_with(plan, study, entry) for name, entry in group}
+            names += [f"{name}/{key}" for key in keys for name, _ in group if key in found[name]]
+        else:
+            names += [name for name, entry in group if _has(plan, study, entry, name)]
+    generated = [f"results/generated/mnist1m-{key}/quality" for key in plan.generators_of(study)]
+    return [f"results/{study}/figures/{name}" for name in names] + generated
+
+
+def outputs_of(kind: Kind, stem: str) -> list[str]:
+    """Paths of the files of a table, a figure or a page, without the manifest."""
+    suffixes = {"table": ("parquet",), "figure": FORMATS, "page": ("html",)}[kind]
+    return [f"{stem}.{suffix}" for suffix in suffixes]
+
+
+def index_page(plan: "Plan") -> Artifact:
+    """The page of all studies."""
+    studies = {
+        name: {
+            "description": study.description,
+            "figures": figures_of(plan, name),
+            "tables": tables_of(plan, name),
+        }
+        for name, study in plan.studies.items()
+    }
+    inputs: Inputs = {
+        "figures": [
+            f"{stem}.{kind}"
+            for about in studies.values()
+            for stem in about["figures"]
+            for kind in FORMATS
+        ],
+        "tables": [
+            f"results/{name}/tables/{table}.parquet"
+            for name, about in studies.items()
+            for table in about["tables"]
+        ],
+        "provenance": [f"results/{name}/provenance.html" for name in studies],
+    }
+    return Artifact(_PAGES["index"], "page", "results/index", {}, inputs, {"studies": studies})
+
+
+@dataclass(frozen=True)
+class _Study:
+    plan: "Plan"
+    name: str
+
+    @cached_property
+    def tables(self) -> list[str]:
+        return tables_of(self.plan, self.name)
+
+    @cached_property
+    def having(self) -> dict[str, list[str]]:
+        """Slices that have a table of slices."""
+        some = {name: entry for name, entry in TABLES.items() if entry.of_slices}
+        return {name: _slices_with(self.plan, self.name, entry) for name, entry in some.items()}
+
+    def artifacts(self) -> Iterator[Artifact]:
+        plan, name = self.plan, self.name
+        for part in plan.studies[name].slices:
+            for table, keys in self.having.items():
+                if part.key in keys:
+                    yield self._made(f"tables/{table}/{part.key}", TABLES[table])
+        for table in self.tables:
+            if table in self.having:
+                yield self._made(f"tables/{table}", _COMBINE)
+        for table in self.tables:
+            if table not in self.having:
+                yield self._made(f"tables/{table}", TABLES[table])
+        folder, figures = f"results/{name}/", figures_of(plan, name)
+        for stem in figures:
+            figure = stem.removeprefix(f"{folder}figures/").split("/")[0]
+            if stem.startswith(folder):
+                yield self._made(stem.removeprefix(folder), FIGURES[figure])
+            else:
+                measured = PurePosixPath(stem).parent
+                generator = measured.name.partition("-")[2]
+                inputs: Inputs = {"measures": f"{measured}/measures.json"}
+                yield Artifact(_QUALITY, "figure", stem, {"generator": generator}, inputs, {})
+        inputs = {
+            "figures": [f"{stem}.svg" for stem in figures],
+            "tables": [f"{folder}tables/{table}.parquet" for table in self.tables],
+            "cells": _files_of(plan.trained(name), "manifest.json"),
+        }
+        page = _PAGES["provenance"]
+        yield Artifact(page, "page", f"{folder}provenance", {"study": name}, inputs, {})
+
+    def _made(self, path: str, entry: Entry) -> Artifact:
+        kind: Kind = "table" if path.startswith("tables") else "figure"
+        key = path.split("/")[2] if path.count("/") == 2 else ""
+        part = self.plan.slice(self.name, key) if key else None
+        if part is not None and part.is_toy and entry.toy is not None:
+            entry = entry.toy
+        cells = self.plan.trained(self.name) if part is None else part.cells
+        stem, tables = f"results/{self.name}/{path}", f"results/{self.name}/tables"
+
+        def path_of(name: str) -> str | list[str]:
+            if name in CELL_FILES:
+                return _files_of(cells, CELL_FILES[name])
+            if name == "itself":
+                table = path.rpartition("/")[2]
+                return [f"{tables}/{table}/{key}.parquet" for key in self.having[table]]
+            if not key and name not in self.tables:
+                return []
+            return f"{tables}/{name}{'/' if key else ''}{key}.parquet"
+
+        return _artifact(kind, entry, stem, path_of, lambda n: _value(self.plan, self.name, key, n))
+
+
+def _artifact(
+    kind: Kind,
+    entry: Entry,
+    stem: str,
+    path_of: Callable[[str], str | list[str]],
+    value_of: Callable[[str], Any],
+) -> Artifact:
+    study, _, name, *key = stem.split("/")[1:]
+    wildcards = {"study": study} | ({"slice": key[0]} if key else {})
+    if entry is _COMBINE:
+        wildcards["table"] = name
+    if entry is _OF_FACTOR:
+        wildcards[FACTOR] = name
+    inputs = {name if s == "itself" else s: path_of(s) for _, s, _ in entry.words}
+    params: dict[str, Any] = {}
+    for word in entry.params.split():
+        first, _, second = word.partition(".")
+        if second:
+            params.setdefault(first, {})[second] = value_of(first)[second]
+        elif first != FACTOR:
+            params[first] = value_of(first)
+    return Artifact(entry, kind, stem, wildcards, inputs, params)
+
+
+def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
+    """What a study says under the name of a parameter, as plain data.
+
+    analysis              windows, resamples and confidence level
+    confidence            the last alone
+    thresholds            how cells are judged
+    labels                columns that every table about a slice begins with
+    depth, depth_exponent L of a slice; None where theory knows none
+    points                of a toy, a line for each cell: log10 gamma, log10 eta, name
+    members               which slices are compared along which factor
+    """
+    match name:
+        case "analysis":
+            return plan.analysis(study)
+        case "confidence":
+            return plan.analysis(study)["confidence"]
+        case "thresholds":
+            return {n: plan.analysis(study)[n] for n in THRESHOLDS}
+        case "labels":
+            return plan.labels(study, key)
+        case "depth" | "depth_exponent":
+            return plan.slice(study, key).depth_exponent
+        case "points":
+            return plan.points(study, key)
+        case "members":
+            return plan.members(study)
+    raise KeyError(name)
+
+
+THRESHOLDS = ("trained_below", "runaway_above", "catapult_above")
+"""Keys of the study's `analysis` by which cells are judged."""
+
+
+def _has(plan: "Plan", study: str, entry: Entry, name: str = "") -> bool:
+    if entry is _OF_FACTOR:
+        return name in plan.factors(study)
+    return entry.when == "always" or bool(getattr(plan, entry.when)(study))
+
+
+def _slices_with(plan: "Plan", study: str, entry: Entry) -> list[str]:
+    slices = plan.studies[study].slices
+    holds: Mapping[str, Callable[[Any], object]] = {
+        "always": lambda part: True,
+        "observables": lambda part: part.observables,
+        "drawn": lambda part: set(DRAWN) & set(part.observables),
+    }
+    return [part.key for part in slices if holds[entry.when](part)]
+
+
+DRAWN = ("sharpness", "kernel_alignment", "ntk_alignment")
+"""Observables that the figure `observables` shows."""
+
+
+def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:
+    package, _, name = entry.function.partition(":")[0].partition(".")
+    if not name:
+        return ()
+    first = f"gammascape.{package}.{name}"
+    return closure(first, *(["gammascape.figures.style.save"] if kind == "figure" else []))
+
+
+def _beside(stem: str, name: str, own: set[str], given: Inputs) -> str | list[str]:
+    """An input of a table or figure of a job: made by the job itself, or read by it."""
+    study, _, table, *key = stem.split("/")[1:]
+    path = "/".join(["results", study, "tables", name, *key])
+    if f"{path}.parquet" in own:
+        return f"{path}.parquet"
+    return given[table if name == "itself" else name]
+
+
+def _files_of(cells: "Iterable[Cell]", name: str) -> list[str]:
+    return [f"{CELLS}/{cell.path}/{name}" for cell in cells]
+
+
+def _source(path: str) -> str:
+    if path.startswith(f"{CELLS}/"):
+        return f"{path.rpartition('/')[0]}/manifest.json"
+    if path.endswith("/measures.json"):
+        return path
+    return f"{path.rpartition('.')[0]}.manifest.json"

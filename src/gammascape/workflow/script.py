@@ -1,0 +1,268 @@
+"""How a workflow script runs: messages go to its log, a user's mistake is one line, outputs get a manifest."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+
+from gammascape.manifests import (
+    Kind,
+    Manifest,
+    Source,
+    code_state,
+    environment,
+    file_of,
+    source_of,
+    utc_now,
+    write_manifest,
+)
+from gammascape.manifests.code import meaning
+from gammascape.manifests.mark import Mark
+from gammascape.runs.outcome import Thresholds
+from gammascape.study import Analysis
+from gammascape.tables.cells import TableError
+from gammascape.tables.seal import SealTree
+from gammascape.terminal import visible
+from gammascape.workflow.catalogue import CELL_FILES, FACTOR, Artifact, artifacts_of_job, place_of
+
+CELLS = Path("results/cells")
+_FINGERPRINTS = Path("results/.fingerprints")
+_MANIFEST = ".manifest.json"
+AGAIN = "GAMMASCAPE_AGAIN"
+"""Rules and files that a person forces, separated by spaces: what is current is made again too."""
+_PACKAGES: Mapping[Kind, tuple[str, ...]] = {
+    "table": ("snakemake", "polars", "numpy"),
+    "figure": ("snakemake", "polars", "altair", "vl-convert-python"),
+    "page": ("snakemake", "polars"),
+}
+
+
+@dataclass
+class Script:
+    """A script at work on one artifact."""
+
+    manifest: Manifest
+    """What is known before the outputs are written."""
+    inputs: Sequence[Path]
+    cells: Sequence[str] | None = None
+    """Paths of the cells that were read, where they are not all of the rule's."""
+    drawn_as: Manifest | None = None
+    """A manifest whose claim and commit the marks repeat, where a figure is drawn to be compared with another."""
+
+    @property
+    def path(self) -> Path:
+        """Of the manifest."""
+        return Path(f"{self.manifest.name}.manifest.json")
+
+    @property
+    def mark(self) -> dict[str, str | None]:
+        """What a figure says of itself in its files: manifest, claim, study, commit, and seal of what it shows."""
+        described = self.drawn_as or self.manifest
+        return Mark(
+            manifest=self.path.as_posix(),
+            claim=described.claim,
+            study=self.manifest.record["wildcards"].get("study"),
+            commit=described.code["commit"],
+            seal=SealTree().over(self.manifest.inputs),
+        ).as_json()
+
+
+@contextmanager
+def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
+    """Run the body of the script of a rule that makes one artifact, then write its manifest.
+
+    What goes wrong is written to the log and printed. A TableError is a fact about the user's data and ends the
+    script with its message alone.
+    """
+    # Another workflow may rename the rule; Snakemake runs a copy of the script and sets this name to the original.
+    file = Path(sys._getframe(2).f_globals["__file__"])
+    name = str(snakemake.output.manifest).removesuffix(_MANIFEST)
+    entry = place_of(name)
+    assert entry is not None
+    item = Artifact(
+        entry[1],
+        kind,
+        name,
+        dict(snakemake.wildcards.items()),
+        {"all": [path for path in snakemake.input if _FINGERPRINTS not in Path(path).parents]},
+        dict(snakemake.params.items()),
+    )
+    with _logged(snakemake), _making(item, file, getattr(snakemake, "drawn_as", None)) as script:
+        yield script
+
+
+@contextmanager
+def run_stage(snakemake: Any) -> Iterator["Stage"]:
+    """Run the body of the script of a stage, which makes what is `Stage.due`; errors as in `run_script`."""
+    file = Path(sys._getframe(2).f_globals["__file__"])
+    with _logged(snakemake):
+        given = {name: value for name, value in snakemake.input.items() if name != "code"}
+        values = snakemake.params.get("given") or {}
+        items = artifacts_of_job(map(str, snakemake.output), given, values)
+        yield Stage(snakemake, file, items)
+
+
+@dataclass
+class Stage:
+    """A script at work on the tables or figures of a stage; each input is read once."""
+
+    snakemake: Any
+    file: Path
+    items: Sequence[Artifact]
+    _tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
+    """What functions returned that make several tables, and the cells that they read."""
+
+    @property
+    def forced(self) -> bool:
+        """Whether a person forces the rule or one of its files, or one artifact is made again to be compared."""
+        names = {*os.environ.get(AGAIN, "").split()}
+        outputs = {str(path) for path in self.snakemake.output}
+        again = self.snakemake.rule in names or not outputs.isdisjoint(names)
+        return again or getattr(self.snakemake, "again", False)
+
+    def due(self, differences: Callable[[Artifact], object]) -> Iterator[tuple[Script, Any]]:
+        """Each artifact that differs from what is asked for, with what its function returns, to be written.
+
+        All others stay as they are, and only become newer than their inputs. Nothing stays that a person forces.
+        """
+        drawn_as = getattr(self.snakemake, "drawn_as", None)
+        for item in self.items:
+            if self.forced or differences(item):
+                with _making(item, self.file, drawn_as) as script:
+                    made, script.cells = self._call(item)
+                    yield script, made
+            else:
+                for path in (*item.outputs, item.manifest):
+                    os.utime(path)
+
+    def _call(self, item: Artifact) -> tuple[Any, list[str] | None]:
+        entry = item.entry
+        key = repr((entry.function, item.inputs.keys(), item.params))
+        if key not in self._made:
+            given, folder = self._given(item)
+            module, _, name = entry.function.partition(":")
+            library = module if module == "polars" else f"gammascape.{module}"
+            made = getattr(import_module(library), name)(**given)
+            self._made = {key: (made, folder.read)}
+        made, read = self._made[key]
+        chosen = list(dict.fromkeys(read)) if entry.chooses else None
+        return made if entry.part is None else made[entry.part], chosen
+
+    def _given(self, item: Artifact) -> tuple[dict[str, Any], "_CellsFolder"]:
+        """Arguments of the function of an artifact."""
+        given: dict[str, Any] = {
+            name: _CONVERT.get(name, lambda value: value)(value)
+            for name, value in item.params.items()
+        }
+        if FACTOR in item.wildcards:
+            given[FACTOR] = item.wildcards[FACTOR]
+        folder = _CellsFolder()
+        sources = {source for _, source, _ in item.entry.words}
+        if "arrays" in sources:
+            given["cells_folder"] = folder
+        elif "summaries" in sources:
+            given["folders"] = [Path(path).parent for path in item.inputs["summaries"]]
+        # The cells of a toy are no artifacts: of tables of the whole study only trained ones can be read.
+        trained = None
+        if "arrays" in sources and "slice" not in item.wildcards:
+            trained = [str(Path(path).parent.relative_to(CELLS)) for path in item.inputs["arrays"]]
+        for name, source, _ in item.entry.words:
+            if source not in CELL_FILES:
+                paths = item.inputs[item.wildcards["table"] if source == "itself" else source]
+                given[name] = (
+                    self._table(paths, trained)
+                    if isinstance(paths, str)
+                    else [self._table(path, trained) for path in paths] or None
+                )
+        return given, folder
+
+    def _table(self, path: str, trained: Sequence[str] | None) -> pl.DataFrame:
+        if path not in self._tables:
+            self._tables[path] = pl.read_parquet(path)
+        table = self._tables[path]
+        if trained is None or "cell" not in table.columns:
+            return table
+        return table.filter(pl.col("cell").is_in(trained))
+
+
+class _CellsFolder:
+    """The folder of all cells; it remembers which were asked for."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def __truediv__(self, cell: str) -> Path:
+        self.read.append(cell)
+        return CELLS / cell
+
+
+def _analysis(given: Mapping[str, Any]) -> SimpleNamespace:
+    """The keys of a study's analysis that a table declares; to read another one is an AttributeError."""
+    whole = Analysis.model_validate(given)
+    return SimpleNamespace(**{name: getattr(whole, name) for name in given})
+
+
+_CONVERT: Mapping[str, Callable[[Any], Any]] = {
+    "analysis": _analysis,
+    "thresholds": lambda given: Thresholds(**given),
+    "points": lambda text: [tuple(line.split()) for line in text.splitlines()],
+}
+"""From plain data to what functions take."""
+
+
+@contextmanager
+def _logged(snakemake: Any) -> Iterator[None]:
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    try:
+        yield
+    except TableError as error:
+        log.write_text(f"{error}\n")
+        sys.exit("\n".join(map(visible, str(error).split("\n"))))
+    except Exception:
+        log.write_text(traceback.format_exc())
+        raise
+
+
+@contextmanager
+def _making(item: Artifact, file: Path, drawn_as: Manifest | None) -> Iterator[Script]:
+    """Write the manifest of an artifact once its files are written."""
+    inputs = [Path(path) for path in item.files]
+    manifest = Manifest(
+        kind=item.kind,
+        name=item.stem,
+        rule=item.rule,
+        record={"wildcards": dict(item.wildcards), "params": dict(item.params)},
+        inputs=(),
+        code={**code_state(*item.modules), "script": meaning(file)},
+        environment=environment(_PACKAGES[item.kind]),
+        started=utc_now(),
+    )
+    # A figure carries a digest of its manifest, which is therefore complete before the figure is drawn.
+    if item.kind == "figure":
+        manifest = replace(manifest, inputs=_sources(inputs))
+    script = Script(manifest, inputs, drawn_as=drawn_as)
+    yield script
+    if manifest.kind != "figure":
+        if script.cells is not None:
+            read = {CELLS / cell for cell in script.cells}
+            inputs = [path for path in inputs if CELLS not in path.parents or path.parent in read]
+        manifest = replace(manifest, inputs=_sources(inputs))
+    files = tuple(file_of(Path(path), script.path.parent) for path in item.outputs)
+    write_manifest(script.path, replace(manifest, outputs=files, finished=utc_now()))
+
+
+def _sources(inputs: Sequence[Path]) -> tuple[Source, ...]:
+    """One entry for each artifact, in the order of the rule's inputs."""
+    folders = {path.parent if CELLS in path.parents else path: path for path in inputs}
+    return tuple(dict.fromkeys(source_of(path) for path in folders.values()))

@@ -1,0 +1,137 @@
+"""The coordinate check: right for the built-in kinds, and it finds a wrong role and says where to look."""
+
+from pathlib import Path
+
+import pytest
+
+from gammascape.cli import main
+
+from ..own import HEAD, MLP
+
+STUDY = """\
+models:
+  own: {{factory: "net:make", width: 16{more}}}
+  mlp: {{kind: mlp, depth: 3, width: 32}}
+  narrow: {{kind: mlp, depth: 3, width: 16}}
+  cnn: {{kind: cnn, width: 8, padding: 1}}
+datasets:
+  digits: {{kind: digits}}
+  mnist: {{kind: mnist}}
+grids:
+  - &grid
+    model: [own, mlp, narrow, cnn]
+    dataset: digits
+    loss: mse
+    gamma: {{log10: 0}}
+    eta: {{log10: 0}}
+    batch_size: 8
+    steps: 8
+  - {{<<: *grid, model: mlp, dataset: mnist, loss: xent}}
+"""
+
+
+def check(
+    folder: Path, capsys: pytest.CaptureFixture[str], model: str, *options: str, more: str = ""
+) -> tuple[int, dict[str, str], str]:
+    """Exit status, verdict of each layer, and all that was printed."""
+    (folder / "net.py").write_text(HEAD + MLP)
+    (folder / "mine.yaml").write_text(STUDY.format(more=more))
+    status = main(["check-model", str(folder / "mine.yaml"), model, *options])
+    printed = capsys.readouterr()
+    lines = printed.out.partition("\nlayer ")[2].partition("\n\n")[0].splitlines()[1:]
+    verdicts = {line.split()[0]: line.split("  ")[-1].strip() for line in lines}
+    return status, verdicts, printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("model", "widths", "layers"),
+    [
+        ("mlp", "32,64,128,256", ["layer1", "layer2", "f"]),
+        ("cnn", "8,16,32", ["conv1", "conv2", "linear", "f"]),
+        ("own", "32,64,128,256", ["first", "second", "head", "f"]),
+    ],
+)
+def test_every_layer_is_right(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    widths: str,
+    layers: list[str],
+) -> None:
+    status, verdicts, _ = check(tmp_path, capsys, model, "--widths", widths)
+    assert verdicts == dict.fromkeys(layers, "right")
+    assert status == 0
+
+
+def test_a_width_that_cannot_tell_is_followed_by_larger_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, verdicts, _ = check(tmp_path, capsys, "narrow", "--widths", "16,32,64,128")
+    assert (status, verdicts["f"][:8]) == (1, "vanishes")
+    status, verdicts, text = check(tmp_path, capsys, "narrow")
+    assert (status, set(verdicts.values())) == (0, {"right"})
+    assert "N=512" in text
+
+
+def test_a_hidden_layer_taken_for_a_readout_vanishes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    widths = ("--widths", "16,32,64,128")
+    status, verdicts, text = check(
+        tmp_path, capsys, "own", *widths, more=", roles: {second: readout}"
+    )
+    assert status == 1
+    assert verdicts["second"].startswith("vanishes with width: its size goes as N^-0.")
+    assert verdicts["f"].startswith("vanishes with width")
+    assert "Begin with second, the first whose size" in text
+
+
+def test_a_readout_taken_for_a_hidden_layer_grows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, verdicts, text = check(tmp_path, capsys, "own", more=", roles: {head: hidden}")
+    assert status == 1
+    assert verdicts["f"].startswith("grows with width: its change goes as N^")
+    assert "begin with the last layer, head" in text
+
+
+def test_training_that_is_not_finite_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, verdicts, _ = check(
+        tmp_path, capsys, "own", "--eta", "1e30", "--widths", "16,32", "--seeds", "1"
+    )
+    assert status == 1
+    assert verdicts["f"] == "grows with width: its change is not finite"
+
+
+def test_data_that_are_not_prepared_are_replaced_by_normal_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, text = check(tmp_path, capsys, "mlp", "--dataset", "mnist", "--widths", "64,256")
+    assert status == 0
+    assert "loss xent" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["owl"], "mine.yaml: no model is named owl; there are own, mlp, narrow, cnn"),
+        (["cnn", "--dataset", "mnist"], "no grid has cnn on mnist; there are digits"),
+    ],
+)
+def test_a_name_that_is_not_there_is_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], fragment: str
+) -> None:
+    status, _, text = check(tmp_path, capsys, *arguments)
+    assert status == 2
+    assert fragment in text
+
+
+def test_a_network_that_cannot_be_trained_is_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, text = check(tmp_path, capsys, "own", more=", roles: {third: hidden}")
+    assert status == 2
+    assert "mine.yaml: models.own: roles.third: no layer with weights has this name" in text

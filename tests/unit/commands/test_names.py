@@ -1,0 +1,140 @@
+"""Each command understands each kind of name alike."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gammascape.cli import main
+from gammascape.commands import accept, audit, replay
+from gammascape.provenance.project import open_project
+
+FIGURE = "results/tiny/figures/edges"
+VERBS = ("why", "audit", "replay", "accept")
+
+
+def first_cell() -> str:
+    return f"results/cells/{next(iter(open_project().cells))}"
+
+
+def digits(folder: Path) -> str:
+    return first_cell().rpartition("-")[2][:7]
+
+
+NAMES: dict[str, Callable[[Path], str]] = {
+    "a file": lambda folder: f"{FIGURE}.svg",
+    "its whole path": lambda folder: str(Path(f"{FIGURE}.json").resolve()),
+    "its stem": lambda folder: FIGURE,
+    "its manifest": lambda folder: f"{FIGURE}.manifest.json",
+    "a copy": lambda folder: str(shutil.copy(f"{FIGURE}.png", folder / "figure-3.png")),
+    "its name in results": lambda folder: "tiny/figures/edges.html",
+    "a folder": lambda folder: f"{first_cell()}/",
+    "a file that is gone": lambda folder: f"{first_cell()}/arrays.npz",
+    "a cell's path": lambda folder: first_cell().removeprefix("results/cells/"),
+    "digits of its hash": digits,
+}
+
+
+@pytest.fixture
+def named(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str, str], str]:
+    """Calls a command in the finished study; returns the artifact that it took the name for."""
+    monkeypatch.chdir(finished)
+    accepted: list[Path] = []
+    monkeypatch.setattr(accept, "accept", lambda path, *_: accepted.append(path))
+    # What a command does with the artifact is tested with the command.
+    monkeypatch.setattr(audit, "_made_otherwise", lambda *_: {})
+    monkeypatch.setattr(replay, "replay", lambda *_: ())
+    monkeypatch.setattr(replay, "again_from_cells", lambda *_: ())
+    options: dict[str, list[str]] = {
+        "audit": ["--json"],
+        "replay": ["--cells", "1", "--json"],
+        "accept": ["--reason", "x"],
+    }
+    answers: dict[str, Callable[[str], Any]] = {
+        "why": lambda out: out.split()[1],
+        "audit": lambda out: json.loads(out)[0]["artifacts"][0],
+        "replay": lambda out: json.loads(out)["artifact"],
+        "accept": lambda out: accepted[0].as_posix(),
+    }
+
+    def call(verb: str, name: str) -> str:
+        assert main([verb, name, *options.get(verb, [])]) in (0, 1)
+        found: str = answers[verb](capsys.readouterr().out)
+        return found.removesuffix("/manifest.json").removesuffix(".manifest.json")
+
+    return call
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_command_understands_each_name(
+    named: Callable[[str, str], str], tmp_path: Path, verb: str, kind: str
+) -> None:
+    name = NAMES[kind](tmp_path)
+    wanted = (
+        first_cell()
+        if "cell" in name or kind in ("a cell's path", "digits of its hash")
+        else FIGURE
+    )
+    assert named(verb, name) == wanted
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_name_of_nothing_and_of_several_cells_is_one_message(
+    project: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    more = {"replay": ["--cells", "1"], "accept": ["--reason", "x"]}.get(verb, [])
+    assert main([verb, "nothing", *more]) == 2
+    assert capsys.readouterr().err.startswith("nothing: no artifact with a manifest; name a file")
+    cell = Path(first_cell())
+    shutil.copytree(cell, cell.with_name(f"g9_e9_s0-{cell.name.rpartition('-')[2][:6]}000000"))
+    assert main([verb, digits(project)[:6], *more]) == 2
+    assert "several cells have this name" in capsys.readouterr().err
+
+
+def test_a_foreign_or_altered_file_is_neither_explained_nor_accepted(
+    project: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy = tmp_path / "altered.svg"
+    copy.write_bytes(Path(f"{FIGURE}.svg").read_bytes() + b"\n")
+    (tmp_path / "plot.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for name, said in ((copy, "has another sha256"), (tmp_path / "plot.png", "names no manifest")):
+        for command in (["why", str(name)], ["accept", str(name), "--reason", "x"]):
+            assert main(command) == 2
+            assert said in capsys.readouterr().err
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    assert main(["why", str(other / f"{FIGURE}.svg")]) == 2
+    assert f"its results are in {other}" in capsys.readouterr().err
+
+
+def test_a_damaged_table_and_text_that_is_not_utf8_are_messages(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panic(*_: Any, **options: Any) -> None:
+        raise pl.exceptions.PanicException("out of range")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl, "read_parquet", panic)
+        assert main(["seal", "tiny"]) == 2
+        assert "not a table (out of range)" in capsys.readouterr().err
+        assert main(["audit", "results/tiny/tables/cells/small-digits-mse-B16-T30"]) == 1
+        assert "is not a table of cells (out of range)" in capsys.readouterr().out
+    cell = Path(first_cell(), "manifest.json")
+    cell.write_bytes(b'{"kind": "\xff"}')
+    assert main(["why", str(cell)]) == 2
+    assert capsys.readouterr().err == f"{cell}: not a manifest (it is not UTF-8 text)\n"
+    Path("bad.yaml").write_bytes(b"description: \xff\n")
+    assert main(["cost", "bad.yaml"]) == 1
+    assert (
+        capsys.readouterr().err == "bad.yaml: is not UTF-8 text; save it with the encoding UTF-8\n"
+    )

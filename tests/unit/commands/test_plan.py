@@ -1,0 +1,211 @@
+"""What the next run would make, and why, from given jobs of Snakemake."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gammascape.commands.plan import text
+from gammascape.manifests import fingerprint, read_manifest, write_manifest
+from gammascape.manifests.code import CELL_MODULES
+from gammascape.provenance.dryrun import Job
+from gammascape.provenance.estimate import estimate
+from gammascape.provenance.next_run import NextRun, next_run
+from gammascape.provenance.project import CELLS, cells_on_disk, open_project, previous_cells
+from gammascape.workflow.catalogue import TABLES, everything
+
+from ..project import STUDY, change_code
+
+
+def edit(old: str, new: str) -> None:
+    assert STUDY.count(old) == 1
+    Path("config/studies/tiny.yaml").write_text(STUDY.replace(old, new))
+
+
+def coming(*others: Job) -> NextRun:
+    """The next run, if Snakemake trains what is missing."""
+    plan = open_project()
+    jobs = [
+        Job(
+            "train",
+            {"cell": path},
+            (f"results/cells/{path}/summary.json",),
+            "Missing output files: x",
+        )
+        for path in plan.cells
+        if not (CELLS / path / "summary.json").exists()
+    ]
+    return next_run(plan, [*jobs, *others])
+
+
+def reasons(found: NextRun) -> set[tuple[str, int, str, str]]:
+    return {
+        (part.slice, len(why.cells), why.kind, why.text)
+        for part in found.slices
+        for why in part.reasons
+    }
+
+
+def test_what_was_left_half_made_is_said_to_be(project: Path) -> None:
+    # With rerun-incomplete Snakemake gives the reason that it has for what a person forces.
+    path = next(iter(open_project().cells))
+    cell = Job("train", {"cell": path}, (f"results/cells/{path}/summary.json",), "Forced execution")
+    assert [(count, kind) for _, count, kind, _ in reasons(coming(cell))] == [(1, "again")]
+    [(_, _, _, words)] = reasons(coming(cell))
+    assert words == "it was left half-made, or is forced"
+
+
+def test_an_added_gamma_is_named_and_nothing_else(project: Path) -> None:
+    edit(
+        "log10: [0, 1]}\n    eta: {log10: [-1, 0, 1]}",
+        "log10: [0, 1, 2]}\n    eta: {log10: [-1, 0, 1]}",
+    )
+    assert reasons(coming()) == {("small-digits-mse-B16-T30", 3, "new", "log10 gamma 2")}
+
+
+def test_a_changed_width_is_a_change_of_that_field_and_leaves_the_old_cells(project: Path) -> None:
+    edit("small: {kind: mlp, depth: 2, width: 16}", "small: {kind: mlp, depth: 2, width: 32}")
+    found = coming()
+    assert reasons(found) == {("small-digits-mse-B16-T30", 6, "changed", "model.width 16 -> 32")}
+    assert found.removed == {"tiny": 6}
+
+
+def test_an_option_that_is_added_to_cells_is_named(project: Path) -> None:
+    edit(
+        "eta: {log10: [-1, 0, 1]}\n    batch_size: 16",
+        "eta: {log10: [-1, 0, 1]}\n    observables: [sharpness]\n    batch_size: 16",
+    )
+    (reason,) = reasons(coming())
+    assert reason[1:3] == (6, "changed")
+    assert reason[3] == "observables None -> ['sharpness']"
+
+
+def test_a_new_version_of_the_numerics_makes_every_cell_stale_by_code(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gammascape.study.cell.NUMERICS_VERSION", 2)
+    found = coming()
+    assert {(kind, words) for _, _, kind, words in reasons(found)} == {
+        ("numerics", "numerics 1 -> 2")
+    }
+    assert found.training == 8
+    assert "stale by code: the version of the numerics 1 -> 2" in text(open_project(), found)
+
+
+def test_a_new_slice_says_what_is_new_about_it(project: Path) -> None:
+    Path("config/studies/tiny.yaml").write_text(
+        STUDY + STUDY[STUDY.index("  - model: deep") :].replace("batch_size: 16", "batch_size: 32")
+    )
+    assert reasons(coming()) == {
+        ("deep-digits-mse-B32-T30", 2, "new", "a new slice: batch_size 32")
+    }
+
+
+def test_removed_cells_stay_and_are_counted(project: Path) -> None:
+    edit("eta: {log10: [-1, 0, 1]}", "eta: {log10: [-1, 0]}")
+    found = coming()
+    assert (found.training, found.removed) == (0, {"tiny": 2})
+    assert "2 cells on disk were removed from study tiny" in text(open_project(), found)
+
+
+def test_removed_slices_leave_tables_and_figures_that_are_counted(project: Path) -> None:
+    Path("config/studies/tiny.yaml").write_text(
+        STUDY[: STUDY.index("  - model: deep")].replace(
+            "  deep: {kind: mlp, depth: 3, width: 16}\n", ""
+        )
+    )
+    # Ten tables and four figures were made of the slice.
+    assert len(coming().gone_tables) == 14
+
+
+def test_cells_of_other_training_code_are_information_and_no_job(project: Path) -> None:
+    change_code(next(CELLS.glob("*/*/manifest.json")), "training/backend.py")
+    found = coming()
+    assert (found.training, found.other_code) == (0, {"training/backend.py": 1})
+    assert "training/backend.py differ" in text(open_project(), found)
+
+
+def table_job(reason: str) -> Job:
+    stem = "results/tiny/tables/scaling/small-digits-mse-B16-T30"
+    names = {"study": "tiny", "slice": "small-digits-mse-B16-T30"}
+    return Job("edges", names, (f"{stem}.parquet", f"{stem}.manifest.json"), reason)
+
+
+def causes(*jobs: Job) -> dict[str, dict[str, int]]:
+    return {cause: dict(counts) for cause, counts in coming(*jobs).made.items()}
+
+
+def test_a_table_stale_by_code_names_the_module(project: Path) -> None:
+    job = table_job("Updated input files: results/.fingerprints/edges.sha256")
+    change_code(Path(job.output[1]), "tables/edges/exponents.py")
+    assert causes(job) == {"code of tables changed: tables/edges/exponents.py": {"edges": 1}}
+
+
+def test_a_figure_whose_files_are_gone_is_told_from_one_that_was_never_made(project: Path) -> None:
+    stem = "results/tiny/figures/edges"
+    files = (f"{stem}.svg", f"{stem}.png", f"{stem}.manifest.json")
+    job = Job(
+        "draw_edges", {"study": "tiny"}, files, f"Missing output files: {files[0]}, {files[1]}"
+    )
+    assert causes(job) == {"files are missing": {"draw_edges": 1}}
+    job = replace(job, reason=f"Missing output files: {', '.join(files)}")
+    assert causes(job) == {"not there yet": {"draw_edges": 1}}
+
+
+def test_a_table_with_other_parameters_names_the_parameter(project: Path) -> None:
+    with Path("config/studies/tiny.yaml").open("a") as file:
+        file.write("analysis: {bootstrap: 500}\n")
+    job = table_job("Forced execution")
+    assert causes(job) == {"parameters changed: analysis.bootstrap 2000 -> 500": {"edges": 1}}
+
+
+@pytest.mark.parametrize("name", [n for n, e in TABLES.items() if e.params and n != "observables"])
+def test_every_table_with_other_parameters_names_them(project: Path, name: str) -> None:
+    # A study without measurements has no table of observables; its labels are those of cells.
+    item = next(
+        item
+        for item in everything(open_project()).values()
+        if item.entry in (TABLES[name], TABLES[name].toy)
+    )
+    path = Path(item.manifest)
+    content = json.loads(path.read_text())
+    first = next(iter(content["record"]["params"]))
+    content["record"]["params"][first] = "of old"
+    path.write_text(json.dumps(content))
+    job = Job(item.rule, dict(item.wildcards), (*item.outputs, item.manifest), "Forced execution")
+    ((cause, counts),) = causes(job).items()
+    assert cause.startswith(f"parameters changed: {first}")
+    assert counts == {item.rule: 1}
+
+
+def test_the_time_is_that_of_cells_alike_and_else_by_operations(project: Path) -> None:
+    plan, found = open_project(), cells_on_disk()
+    cells = list(plan.cells.values())
+    alike = estimate(cells, found.values())
+    assert (alike.seconds, alike.alike, alike.scaled) == (pytest.approx(0.25 * 8), 8, 0)
+
+    longer = estimate([replace(cells[0], steps=60)], [found[cells[0].path]])
+    assert (longer.seconds, longer.scaled) == (pytest.approx(2 * 0.25), 1)
+    other = estimate([replace(cells[0], dtype="float64")], found.values())
+    assert (other.seconds, other.unknown) == (0, 1)
+
+
+def test_memory_that_a_laptop_does_not_have_is_said(project: Path) -> None:
+    assert "memory" not in text(open_project(), coming())
+    edit("1]}\n    batch_size: 16\n    steps: 30", "1]}\n    batch_size: 16\n    steps: 2147483647")
+    said = "memory: tiny, small-digits-mse-B16-T2147483647: one network needs at least 64 GiB"
+    assert said in text(open_project(), coming())
+
+
+def test_the_previous_cells_are_those_of_the_tables(project: Path) -> None:
+    assert previous_cells("tiny") == set(open_project().cells)
+    assert previous_cells("other") == set()
+
+
+def test_accepted_code_is_no_news(project: Path) -> None:
+    path = next(CELLS.glob("*/*/manifest.json"))
+    change_code(path, "training/backend.py")
+    entry = {"at": "", "reason": "", "source_sha256": fingerprint(*CELL_MODULES)}
+    write_manifest(path, replace(read_manifest(path), accepted=(entry,)))
+    assert coming().other_code == {}

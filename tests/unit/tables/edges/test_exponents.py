@@ -1,0 +1,243 @@
+"""Slopes, bends and the comparison of exponents, on many tables whose answers are known."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gammascape.study import Analysis
+from gammascape.tables.edges.crossover import crossover, crossover_table
+from gammascape.tables.edges.exponent_models import compare, exponent_model_table, law_slopes
+from gammascape.tables.edges.exponents import scaling_table
+from gammascape.tables.statistics.fits import (
+    Floats,
+    draws,
+    fit_broken,
+    fit_lines,
+    gather,
+    interval,
+)
+
+from ...planted import on_grid, threshold_rows
+
+FAST = Analysis(bootstrap=300)
+
+
+def planted(
+    rng: np.random.Generator, gammas: Floats, truth: Floats, seeds: int, noise: float, common: float
+) -> Floats:
+    """(gammas, seeds): the truth, a scatter of each gamma, and one of each seed."""
+    shape = (len(gammas), seeds)
+    return (
+        truth[:, None] + rng.normal(0, common, (shape[0], 1)) + rng.normal(0, noise, shape)
+    ).astype(float)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+@pytest.mark.parametrize(
+    ("gammas", "seeds", "step", "noise", "common"),
+    [
+        (4, 1, 0.5, 0.0, 0.0),
+        (4, 3, 0.5, 0.1, 0.1),
+        (7, 1, 0.25, 0.15, 0.0),
+        (7, 3, 0.25, 0.1, 0.2),
+        (9, 3, 0.5, 0.3, 0.0),
+    ],
+)
+def test_intervals_of_slopes_hold_the_truth_at_least_as_often_as_they_say(
+    gammas: int, seeds: int, step: float, noise: float, common: float, confidence: float
+) -> None:
+    rng = np.random.default_rng(gammas * 100 + seeds)
+    tables, held, widths = 200, 0, []
+    at = np.linspace(1, 4, gammas)
+    for _ in range(tables):
+        # The slope varies, as a slope in step with the grid would be found without any error.
+        slope, height = rng.uniform(0.4, 2.0), rng.uniform(0, 1)
+        y = planted(rng, at, slope * at + height, seeds, noise, common)
+        lower, upper = on_grid(y, step)
+        points = gather(np.repeat(at, seeds), lower.ravel(), upper.ravel())
+        [fit], [start] = fit_lines(points, points.middle[None])
+        drawn = draws(points, fit * at + start, 2, 300, rng)
+        low, high = interval(fit_lines(points, drawn)[0], confidence)
+        held += low <= slope <= high
+        widths.append(high - low)
+    # Three standard deviations of the binomial below the stated rate, and one point in a hundred more for the
+    # 300 draws of each interval.
+    spread = np.sqrt(tables * confidence * (1 - confidence))
+    assert held >= tables * (confidence - 0.01) - 3 * spread
+    # They are not bought by width: without a grid, Student's interval would have this many standard errors.
+    known = np.sqrt((step**2 / 12 + common**2 + noise**2 / seeds) / ((at - at.mean()) ** 2).sum())
+    quantiles = {4: (1.886, 4.303), 7: (1.476, 2.571), 9: (1.415, 2.365)}[gammas]
+    quantile = quantiles[confidence == 0.95]
+    assert np.median(widths) < 1.5 * 2 * quantile * known
+
+
+def test_a_table_gives_the_same_intervals_each_time() -> None:
+    rng = np.random.default_rng(0)
+    at = np.arange(1.0, 6)
+    table = threshold_rows(at, planted(rng, at, 0.67 * at, 2, 0.1, 0.1), 0.25)
+    assert scaling_table(table, FAST).equals(scaling_table(table, FAST))
+
+
+def test_seeds_narrow_the_interval_where_they_are_what_scatters() -> None:
+    rng = np.random.default_rng(1)
+    at, widths = np.linspace(1, 4, 7), {}
+    for seeds in (1, 12):
+        tables = [
+            scaling_table(
+                threshold_rows(at, planted(rng, at, 0.67 * at, seeds, 0.4, 0.0), 0.05), FAST
+            )
+            for _ in range(20)
+        ]
+        widths[seeds] = np.mean([t["slope_high"][0] - t["slope_low"][0] for t in tables])
+    # Twelve seeds give intervals narrower by sqrt(12) = 3.5, and more where one seed has no second to tell.
+    assert widths[12] < widths[1] / 2.5
+
+
+def test_estimates_give_narrower_intervals_than_the_grid() -> None:
+    at = np.linspace(1, 4, 7)
+    exact = (0.67 * at + 0.2)[:, None]
+    table = threshold_rows(at, exact, 0.5).with_columns(
+        estimate_low_log10=pl.Series(exact.ravel() - 0.02),
+        estimate_high_log10=pl.Series(exact.ravel() + 0.02),
+        method=pl.lit("interpolated"),
+    )
+    [row] = scaling_table(table, FAST).to_dicts()
+    assert row["interpolated"] == row["points"] == row["gammas"] == 7
+    assert row["estimate_slope"] == pytest.approx(0.67, abs=1e-9)
+    assert row["estimate_slope_low"] < 0.67 < row["estimate_slope_high"]
+    narrow = row["estimate_slope_high"] - row["estimate_slope_low"]
+    assert narrow < (row["slope_high"] - row["slope_low"]) / 4
+
+
+def test_two_gammas_and_one_seed_know_the_grid_alone() -> None:
+    at = np.array([1.0, 2.0])
+    [row] = scaling_table(threshold_rows(at, np.array([[0.6], [1.3]]), 0.5), FAST).to_dicts()
+    # Both ends anywhere in half a decade: the slope is off by at most half a decade per decade.
+    assert -0.5 <= row["slope_low"] - row["slope"] < -0.2
+    assert 0.2 < row["slope_high"] - row["slope"] <= 0.5
+
+
+@pytest.mark.parametrize(("depth", "law"), [(3, "2/L"), (3, "3/L"), (4, "2/L"), (2, "2/(L+1)")])
+def test_the_law_that_was_planted_is_chosen(depth: int, law: str) -> None:
+    rng = np.random.default_rng(depth)
+    tables, chosen = 200, {"bic": 0, "aicc": 0}
+    at, slope = np.linspace(1, 5, 9), law_slopes(depth)[law]
+    for _ in range(tables):
+        y = planted(rng, at, slope * at + rng.uniform(0, 1), 3, 0.05, 0.05)
+        lower, upper = on_grid(y, 0.25)
+        rows = compare(gather(np.repeat(at, 3), lower.ravel(), upper.ravel()), law_slopes(depth))
+        for criterion in chosen:
+            [best] = [row["law"] for row in rows if row[f"best_by_{criterion}"]]
+            chosen[criterion] += best == law
+    # A free slope beats the true law if it gains more than the penalty: with a chi-square of one degree of
+    # freedom, 14 % of tables for BIC (log 9 = 2.2) and 4 % for AICc (2 + 2.0 of its correction at 9 gammas). The
+    # other laws are 0.1 or more away, four standard errors of the slope. Three binomial deviations are 7 %.
+    assert chosen["bic"] > 0.79 * tables
+    assert chosen["aicc"] > 0.89 * tables
+
+
+def test_a_slope_that_is_no_law_is_left_free() -> None:
+    rng = np.random.default_rng(0)
+    at, free = np.linspace(1, 5, 9), 0
+    for _ in range(100):
+        y = planted(rng, at, 0.82 * at, 3, 0.05, 0.05)
+        lower, upper = on_grid(y, 0.25)
+        rows = compare(gather(np.repeat(at, 3), lower.ravel(), upper.ravel()), law_slopes(3))
+        free += next(row["best_by_bic"] for row in rows if row["law"] == "free")
+    # 0.82 is 0.15 from 2/3, six standard errors of about 0.025; 97 of 100 leaves room for chance.
+    assert free >= 97
+
+
+def test_weights_sum_to_one_and_few_gammas_have_no_aicc() -> None:
+    at = np.array([1.0, 2.0, 3.0, 4.0])
+    table = exponent_model_table(threshold_rows(at, (0.7 * at)[:, None], 0.5), FAST)
+    assert table["law"].to_list() == ["2/L", "3/L", "2/(L+1)", "free"]
+    assert table["bic_weight"].sum() == pytest.approx(1)
+    assert table["best_by_bic"].sum() == 1
+    # Four gammas leave no degree of freedom for the correction of three parameters.
+    assert table.filter(law="free")["aicc"].to_list() == [None]
+    assert table["best_by_aicc"].null_count() == 4
+
+
+def test_coincidence_on_the_grid_is_not_taken_for_precision() -> None:
+    at = np.linspace(1, 5, 9)
+    # Slope 1 in step with a grid of half a decade: the residuals of the law 3/L are exactly zero.
+    rows = compare(gather(at, *on_grid(at + 0.2, 0.5)), law_slopes(3))
+    assert all(np.isfinite(row["bic"]) for row in rows)
+    assert next(row for row in rows if row["best_by_bic"])["law"] == "3/L"
+
+
+def test_optimal_eta_is_not_compared_with_laws_of_the_largest() -> None:
+    at = np.linspace(1, 5, 9)
+    for edge in ("eta_best", "eta_min"):
+        assert exponent_model_table(
+            threshold_rows(at, at[:, None], 0.25, edge=edge), FAST
+        ).is_empty()
+
+
+def test_a_model_without_depth_exponent_has_no_laws() -> None:
+    at = np.linspace(1, 5, 9)
+    assert exponent_model_table(threshold_rows(at, at[:, None], 0.25, None), FAST).is_empty()
+
+
+def bent(at: Floats, knot: float, before: float = 2.0, after: float = 2 / 3) -> Floats:
+    return before * np.minimum(at - knot, 0) + after * np.maximum(at - knot, 0)
+
+
+def test_the_planted_crossover_is_within_its_interval_at_the_stated_rate() -> None:
+    rng = np.random.default_rng(4)
+    tables = 120
+    held = dict.fromkeys(("crossover", "slope_before", "slope_after"), 0)
+    found, bends = [], 0
+    at = np.arange(-4, 4.1, 1.0)
+    for _ in range(tables):
+        knot = rng.uniform(-1, 1)
+        y = planted(rng, at, bent(at, knot) + rng.uniform(0, 1), 2, 0.1, 0.05)
+        lower, upper = on_grid(y, 0.25)
+        points = gather(np.repeat(at, 2), lower.ravel(), upper.ravel())
+        row = crossover(points, Analysis(bootstrap=200, confidence=0.9), rng)
+        for name, truth in (("crossover", knot), ("slope_before", 2.0), ("slope_after", 2 / 3)):
+            unit = "_log10" if name == "crossover" else ""
+            held[name] += row[f"{name}_low{unit}"] <= truth <= row[f"{name}_high{unit}"]
+        found.append(abs(row["crossover_log10"] - knot))
+        bends += row["bends"]
+    # 90 % of 120 less three standard deviations of the binomial (3.3) is 98.
+    assert min(held.values()) >= 98, held
+    assert np.median(found) < 0.15
+    assert bends == tables
+
+
+def test_a_straight_edge_does_not_bend() -> None:
+    rng = np.random.default_rng(6)
+    at, bends = np.arange(-4, 4.1, 0.5), 0
+    for _ in range(60):
+        lower, upper = on_grid(planted(rng, at, 1.3 * at, 1, 0.1, 0.0), 0.25)
+        bends += crossover(gather(at, lower.ravel(), upper.ravel()), FAST, rng)["bends"]
+    # Two more parameters cost 2 log 17 = 5.7, which a chi-square of two degrees exceeds in 6 % of tables; the
+    # search for the knot makes that about twice as often. 60 tables: 7 on average, three deviations 8.
+    assert bends <= 15
+
+
+def test_a_broken_line_without_noise_is_found_exactly() -> None:
+    at = np.linspace(-3, 3, 13)
+    points = gather(at, bent(at, 0.5), bent(at, 0.5))
+    fit = fit_broken(points, points.middle[None])
+    assert fit.knot[0] == pytest.approx(0.5, abs=1e-9)
+    assert (fit.before[0], fit.after[0]) == pytest.approx((2, 2 / 3))
+
+
+def test_few_gammas_have_no_crossover() -> None:
+    at = np.arange(4.0)
+    assert crossover_table(threshold_rows(at, at[:, None], 0.5), FAST).is_empty()
+    [row] = crossover_table(
+        threshold_rows(np.arange(5.0), np.arange(5.0)[:, None], 0.5), FAST
+    ).to_dicts()
+    assert row["gammas"] == 5
+
+
+def test_empty_tables_keep_their_columns() -> None:
+    empty = threshold_rows(np.array([]), np.empty((0, 1)), 0.5)
+    for table in (scaling_table, exponent_model_table, crossover_table):
+        result = table(empty, FAST)
+        assert result.is_empty()
+        assert "slice" in result.columns

@@ -1,0 +1,326 @@
+"""The best over eta, its means over seeds, and gains over gamma = 1, on tables whose answers are known."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gammascape.runs.history import thin
+from gammascape.runs.outcome import Thresholds
+from gammascape.tables.edges.budget import judge_history
+from gammascape.tables.performance.gain import gain_table
+from gammascape.tables.performance.performance import performance_table
+from gammascape.tables.performance.scores import (
+    SCORE_SCHEMA,
+    TARGETS,
+    score_table,
+    steps_until,
+    test_set_size,
+)
+from gammascape.tables.statistics.intervals import fit_levels, mean_interval, student, wilson
+
+from ...planted import LABELS
+
+test_set_size.__test__ = False  # type: ignore[attr-defined]
+
+
+def scores(
+    values: np.ndarray[Any, Any], measure: str = "accuracy", samples: int | None = None
+) -> pl.DataFrame:
+    """The table `scores` of values (gammas, seeds) at log10 gamma = -1, 0, 1, ...; NaN has no value."""
+    rows = [
+        LABELS
+        | {
+            "gamma_log10": float(i - 1),
+            "seed": seed,
+            "data_seed": 0,
+            "measure": measure,
+            "budget": None if measure == "steps" else 100,
+            "target": 0.5 if measure == "steps" else None,
+            "value": None if np.isnan(value) else float(value),
+            "eta_log10": 0.0,
+            "cell": "c",
+            "reached": 0 if np.isnan(value) else 1,
+            "cells": 1,
+            "test_samples": samples,
+        }
+        for i, line in enumerate(values)
+        for seed, value in enumerate(line)
+    ]
+    return pl.DataFrame(rows, schema=SCORE_SCHEMA)
+
+
+def gain(values: np.ndarray[Any, Any], confidence: float = 0.95, **more: Any) -> dict[str, Any]:
+    (row,) = gain_table(scores(values, **more), confidence).rows(named=True)
+    return row
+
+
+def write_cell(
+    folder: Path, losses: list[float], evaluations: list[tuple[int, float, float | None]]
+) -> None:
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(
+        json.dumps(
+            {
+                "cell": {"steps": len(losses)},
+                "evaluations": [
+                    {"step": step, "loss": loss, "accuracy": accuracy}
+                    for step, loss, accuracy in evaluations
+                ],
+            }
+        )
+    )
+    steps = np.arange(len(losses))
+    np.savez(folder / "arrays.npz", step=steps, loss=losses, zero_loss=np.ones(len(losses)))
+
+
+def test_each_budget_has_its_own_learning_rate(tmp_path: Path) -> None:
+    found = {
+        "fast": [(0, 1.0, 0.1), (20, 0.4, 0.8), (50, 0.3, 0.85)],
+        "slow": [(0, 1.0, 0.1), (20, 0.9, 0.3), (50, 0.2, 0.9)],
+        # A diverged cell counts up to where it was finite.
+        "wild": [(0, 1.0, 0.1), (20, 0.5, 0.7)],
+    }
+    cells = []
+    for eta, (name, evaluations) in enumerate(found.items()):
+        losses = [1.0] * 20 + [0.04] * 30 if name == "slow" else [0.4] * 50
+        write_cell(tmp_path / name, losses, evaluations)
+        cells.append(
+            LABELS
+            | {"gamma_log10": 0.0, "seed": 0, "data_seed": 0, "eta_log10": float(eta)}
+            | {"cell": name, "steps_done": 50}
+        )
+    table = score_table(pl.DataFrame(cells, infer_schema_length=None), tmp_path)
+
+    def at(measure: str, **where: Any) -> tuple[Any, ...]:
+        row = table.filter(pl.col("measure") == measure, **where).row(0, named=True)
+        return row["value"], row["cell"], row["reached"], row["cells"]
+
+    assert at("accuracy", budget=20) == (0.8, "fast", 3, 3)
+    assert at("accuracy", budget=50) == (0.9, "slow", 2, 2)
+    assert at("test_loss", budget=50) == (0.2, "slow", 2, 2)
+    assert set(table["budget"].drop_nulls()) == {20, 50}
+    # Runs are judged by their last ten steps: at 1 step by that one alone, and the slow one after its drop.
+    assert at("steps", target=0.5) == (1.0, "fast", 3, 3)
+    assert at("steps", target=0.05) == (30.0, "slow", 1, 3)
+    # (10 - k + 0.04 k) / 10 <= 0.3 from k = 8 steps after the drop on.
+    assert at("steps", target=0.3) == (28.0, "slow", 1, 3)
+    assert set(table.filter(measure="steps")["target"]) == set(TARGETS)
+
+
+def test_a_target_that_nobody_reaches_has_a_row_without_a_value(tmp_path: Path) -> None:
+    write_cell(tmp_path / "flat", [1.0] * 30, [(0, 1.0, None), (30, 1.0, None)])
+    cell = LABELS | {"gamma_log10": 0.0, "seed": 0, "data_seed": 0, "eta_log10": 0.0}
+    cells = pl.DataFrame([cell | {"cell": "flat", "steps_done": 30}], infer_schema_length=None)
+    table = score_table(cells, tmp_path)
+    steps = table.filter(measure="steps")
+    assert steps.height == len(TARGETS)
+    assert steps["value"].null_count() == steps["cell"].null_count() == len(TARGETS)
+    assert set(table["measure"]) == {"steps", "test_loss"}
+    pooled = performance_table(table, 0.95).filter(measure="steps").row(0, named=True)
+    assert (pooled["value"], pooled["seeds"], pooled["seeds_without"]) == (None, 0, 1)
+    assert gain_table(table, 0.95).filter(measure="steps").is_empty()
+
+
+@pytest.mark.parametrize("spike", [1.0, 30.0, 1e25])
+@pytest.mark.parametrize("steps", [300, 30_000])
+def test_the_steps_to_a_target_are_the_shortest_run_that_is_judged_to_reach_it(
+    steps: int, spike: float
+) -> None:
+    rng = np.random.default_rng(steps)
+    time = np.arange(steps) / steps
+    losses = np.where(time < 0.3, 1.0, np.exp(-8 * (time - 0.3))) * rng.uniform(0.8, 1.2, steps)
+    losses[steps // 3] *= spike
+    history = thin(losses) | {"zero_loss": np.ones(len(thin(losses)["step"]))}
+    history["loss_max"] = history["loss"]
+    for target, found in zip(TARGETS, steps_until(history, steps, TARGETS), strict=True):
+        assert found is not None
+        ends = sorted({found, *history["step"][(history["step"] > 0) & (history["step"] < found)]})
+        judged = judge_history(history, steps, map(int, ends), Thresholds())
+        relative = [row["relative_loss"] for row in judged]
+        assert relative[-1] <= target * (1 + 1e-9)
+        assert min(relative[:-1]) > target
+        assert found > 0.3 * steps, "the plateau counts"
+
+
+def test_a_spike_leaves_the_losses_after_it_as_they_are() -> None:
+    losses = np.array([1.0] * 20 + [1e25] + [0.6] * 79)
+    history = {"step": np.arange(100), "loss": losses, "zero_loss": np.ones(100)}
+    assert steps_until(history, 100, (0.7, 0.5)) == [31, None]
+
+
+def test_a_loss_that_is_not_finite_reaches_nothing_more() -> None:
+    losses = np.array([1.0] * 20 + [0.6] * 20 + [np.inf, np.nan] + [0.0] * 58)
+    history = {"step": np.arange(100), "loss": losses, "zero_loss": np.ones(100)}
+    assert steps_until(history, 100, (0.7, 0.5)) == [28, None]
+
+
+@pytest.mark.parametrize("size", [359, 1000, 10_000])
+def test_the_size_of_the_test_set_is_read_from_accuracies_in_float32(size: int) -> None:
+    counts = np.random.default_rng(0).integers(0, size, 300)
+    shares = (counts / size).astype(np.float32).astype(float)
+    assert test_set_size(shares) == size
+
+
+def test_accuracies_of_no_common_test_set_have_no_size() -> None:
+    assert test_set_size(np.random.default_rng(0).random(50)) is None
+    assert test_set_size(np.array([])) is None
+
+
+def test_quantiles_of_student_are_those_of_tables() -> None:
+    known = {(1, 0.95): 12.706, (2, 0.95): 4.3027, (4, 0.99): 4.6041, (30, 0.9): 1.6973}
+    for (freedom, confidence), quantile in known.items():
+        # The tables' own rounding.
+        assert student(freedom, confidence) == pytest.approx(quantile, abs=6e-4)
+
+
+def test_intervals_of_means_hold_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for values in rng.normal(3, 2, (2000, 3)):
+        low, high = mean_interval(values, 0.9) or (0, 0)
+        held += low <= 3 <= high
+    # Three standard deviations of the binomial.
+    assert abs(held - 1800) < 3 * np.sqrt(2000 * 0.09)
+
+
+def test_the_interval_of_a_test_set_is_that_of_its_size() -> None:
+    low, high = wilson(0.9, 100, 0.95)
+    assert (low, high) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+    assert wilson(1.0, 100, 0.95)[1] == pytest.approx(1.0)
+    assert wilson(1.0, 100, 0.95)[0] < 0.97
+
+
+def test_one_seed_has_the_error_of_the_test_set_or_none() -> None:
+    (row,) = performance_table(scores(np.array([[0.9]]), samples=100), 0.95).rows(named=True)
+    assert row["interval"] == "test set"
+    assert row["low"] == pytest.approx(0.8256, abs=1e-4)
+    (row,) = performance_table(scores(np.array([[0.9]]), "test_loss"), 0.95).rows(named=True)
+    assert (row["interval"], row["low"]) == (None, None)
+
+
+def test_seeds_have_a_mean_with_students_interval_and_losses_a_geometric_one() -> None:
+    table = performance_table(scores(np.array([[0.8, 0.9]]), samples=100), 0.95)
+    (row,) = table.rows(named=True)
+    assert row["interval"] == "seeds"
+    assert row["value"] == pytest.approx(0.85)
+    assert row["low"] == pytest.approx(0.85 - 12.706 * 0.05, abs=1e-3)
+    assert row["high"] == 1.0, "no accuracy is above 1"
+    (loss,) = performance_table(scores(np.array([[1.0, 4.0]]), "test_loss"), 0.95).rows(named=True)
+    assert loss["value"] == pytest.approx(2.0)
+    (steps,) = performance_table(scores(np.array([[10, np.nan]]), "steps"), 0.95).rows(named=True)
+    assert (steps["value"], steps["seeds"], steps["seeds_without"]) == (pytest.approx(10), 1, 1)
+
+
+def test_the_effect_of_a_seed_drops_out_of_differences() -> None:
+    # Seeds differ by 10, gammas by 1; one point is missing.
+    levels = fit_levels(
+        np.array([0.0, 1, 0, 1, 2]), np.array([0.0, 0, 1, 1, 1]), np.array([1.0, 2, 11, 12, 13])
+    )
+    assert np.diff(levels.mean) == pytest.approx([1, 1])
+    assert levels.error == pytest.approx(np.zeros((3, 3)), abs=1e-9)
+    assert levels.freedom == 1
+
+
+def test_gammas_that_share_no_seed_are_not_compared() -> None:
+    levels = fit_levels(
+        np.array([0.0, 0, 1, 1, 2, 2]),
+        np.array([0.0, 1, 0, 1, 2, 3]),
+        np.array([1.0, 2, 2, 3.1, 9, 9]),
+    )
+    assert np.isnan(levels.error[0, 2])
+    assert levels.error[0, 1] > 0
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "test_loss", "steps"])
+@pytest.mark.parametrize(("gammas", "seeds"), [(3, 2), (7, 2), (7, 4), (21, 3)])
+def test_the_gain_among_equal_gammas_is_not_told_from_nothing(
+    gammas: int, seeds: int, measure: str
+) -> None:
+    rng = np.random.default_rng(gammas + seeds)
+    confidence, tables, false, biased, held_out = 0.9, 150, 0, [], []
+    for _ in range(tables):
+        noise = rng.normal(0, 0.01, (gammas, seeds)) + rng.normal(0, 0.05, seeds)
+        values = 0.7 + noise if measure == "accuracy" else 10**noise
+        row = gain(values, confidence, measure=measure)
+        none = 0.0 if measure == "accuracy" else 1.0
+        assert row["gain_low"] >= none
+        false += row["gain_low"] > none
+        scale = (lambda x: x) if measure == "accuracy" else np.log10
+        biased.append(scale(row["gain"]))
+        held_out.append(scale(row["gain_held_out"]))
+    # Three standard deviations of the binomial above the stated rate of errors.
+    assert false <= tables * 0.1 + 3 * np.sqrt(tables * 0.09)
+    assert np.mean(biased) > 3 * np.std(biased) / np.sqrt(tables), "the best looks too good"
+    assert abs(np.mean(held_out)) < 3.5 * np.std(held_out) / np.sqrt(tables)
+
+
+@pytest.mark.parametrize("apart", [1.0, 3.0])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_of_the_gain_hold_the_true_gain(seeds: int, apart: float) -> None:
+    rng = np.random.default_rng(seeds)
+    true = np.array([-0.06, 0.0, 0.02, 0.03, 0.03, 0.01, -0.2])
+    # The gamma that barely trains scatters much more than the others; these by up to a factor of `apart`.
+    spread = 0.01 * apart ** np.linspace(-1, 1, 7)[rng.permutation(7)]
+    spread[-1] = 0.3
+    tables, held, kept = 300, 0, 0
+    for _ in range(tables):
+        noise = rng.normal(0, 1, (7, seeds)) * spread[:, None] + rng.normal(0, 0.05, seeds)
+        row = gain(0.5 + true[:, None] + noise, 0.9)
+        held += row["gain_low"] <= 3.0 <= row["gain_high"]
+        kept += bool({2.0, 3.0} & set(row["best_gammas_log10"]))
+    assert held >= tables * 0.9 - 3 * np.sqrt(tables * 0.09)
+    assert kept >= tables * 0.9 - 3 * np.sqrt(tables * 0.09)
+
+
+def test_a_gain_far_above_the_scatter_is_found_with_its_gamma() -> None:
+    rng = np.random.default_rng(3)
+    true = np.array([0.6, 0.7, 0.72, 0.8, 0.7])
+    row = gain(true[:, None] + rng.normal(0, 0.002, (5, 3)) + np.array([0.0, 0.1, -0.1]))
+    assert row["best_gamma_log10"] == 2.0
+    assert row["best_gammas_log10"] == [2.0]
+    assert 9 < row["gain_low"] < 10.2
+    assert row["gain_high"] < 12
+    assert row["gain_held_out"] == pytest.approx(row["gain"])
+
+
+def test_gains_of_losses_and_steps_are_ratios() -> None:
+    values = np.array([[8.0, 4.0], [4.0, 2.0], [2.0, 1.0], [4.0, 2.0]])
+    for measure in ("test_loss", "steps"):
+        row = gain(values, measure=measure)
+        assert row["gain"] == pytest.approx(2.0)
+        assert row["best_gamma_log10"] == 1.0
+        assert row["value_at_one"] == pytest.approx(np.sqrt(8))
+
+
+def test_one_seed_compares_accuracies_by_the_test_set_and_losses_not_at_all() -> None:
+    rng = np.random.default_rng(4)
+    samples, tables, false = 500, 400, 0
+    for _ in range(tables):
+        counts = rng.binomial(samples, 0.95, (7, 1))
+        row = gain(counts / samples, 0.9, samples=samples)
+        assert row["interval"] == "test set"
+        false += row["gain_low"] > 0
+    assert 0 < false <= tables * 0.1 + 3 * np.sqrt(tables * 0.09)
+    assert gain(np.array([[0.9], [0.95]]), samples=1000)["best_gammas_log10"] == [0.0]
+    row = gain(np.array([[0.5], [0.4], [0.2]]), measure="test_loss")
+    assert row["gain"] == pytest.approx(2.0)
+    assert (row["interval"], row["gain_low"], row["gain_held_out"]) == (None, None, None)
+
+
+def test_without_gamma_1_there_is_a_best_gamma_and_no_gain() -> None:
+    table = scores(np.array([[0.5, 0.5], [0.9, 0.8]])).filter(pl.col("gamma_log10") != 0)
+    (row,) = gain_table(table, 0.95).rows(named=True)
+    assert (row["best_gamma_log10"], row["gain"], row["gain_high"]) == (-1.0, None, None)
+
+
+def test_no_gain_exceeds_what_is_missing_to_an_accuracy_of_one() -> None:
+    row = gain(np.array([[0.5, 0.9], [0.97, 0.99], [0.7, 0.99]]))
+    assert row["gain_high"] == pytest.approx(2.0)
+
+
+def test_of_equal_gammas_the_one_nearest_to_one_is_the_best() -> None:
+    assert gain(np.array([[0.9], [0.9], [0.9]]), samples=100)["best_gamma_log10"] == 0.0

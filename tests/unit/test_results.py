@@ -1,0 +1,84 @@
+"""All cells as one frame, and the curves of one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import gammascape
+from gammascape.runs.outcome import Thresholds
+from gammascape.tables.cells import TableError
+
+from .project import ROOT, plan_of
+
+
+def test_a_frame_has_one_row_for_each_cell_with_its_parameters(project: Path) -> None:
+    frame = gammascape.load("results").collect()
+    cells = plan_of().cells
+    assert set(frame["cell"]) == set(cells)
+    for row in frame.iter_rows(named=True):
+        cell = cells[row["cell"]]
+        assert (row["gamma_log10"], row["eta_log10"]) == (float(cell.gamma), float(cell.eta))
+        assert row["model.depth"] == cell.model.depth_exponent
+        assert row["model.padding"] is None
+        assert (row["status"] == "diverged") == (row["eta"] > row["gamma"])
+        assert (project / row["path"] / "summary.json").is_file()
+    assert frame["seconds"].sum() == 0.25 * len(cells)
+
+
+def test_nothing_is_read_before_the_frame_is_collected(project: Path) -> None:
+    lazy = gammascape.load("results").filter(pl.col("status") == "trained").select("cell", "eta")
+    damaged = next(project.glob("results/cells/*/*/summary.json"))
+    damaged.write_text("{")
+    with pytest.raises(TableError, match="damaged"):
+        lazy.collect()
+
+
+def test_a_filter_and_a_choice_of_columns_give_what_they_give_on_the_whole(project: Path) -> None:
+    lazy = gammascape.load("results")
+    trained = pl.col("status") == "trained"
+    whole = lazy.collect().filter(trained).select("cell", "eta")
+    assert lazy.filter(trained).select("cell", "eta").collect().equals(whole)
+    assert lazy.head(3).collect().equals(lazy.collect().head(3))
+
+
+def test_other_thresholds_judge_the_same_cells_otherwise(project: Path) -> None:
+    strict = gammascape.load("results", Thresholds(trained_below=1e-6)).collect()
+    assert "trained" not in set(strict["status"])
+
+
+def test_history_has_the_losses_of_every_step_and_the_tests_where_they_were_made(
+    project: Path,
+) -> None:
+    rows = gammascape.load("results").filter(pl.col("gamma_log10") == 1, pl.col("eta") == 1)
+    curves = gammascape.history(rows.collect()["path"].item())
+    assert curves["step"].to_list() == list(range(31))
+    assert curves["tau"].to_list() == pytest.approx([0.1 * step for step in range(31)])
+    assert curves["loss"].null_count() == 1
+    assert curves.filter(pl.col("test_accuracy").is_not_null())["step"].to_list() == [0, 30]
+
+
+def test_a_folder_without_cells_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        gammascape.load(tmp_path)
+
+
+def test_the_example_prints_the_best_eta_of_each_gamma(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples/load_results.py", "results"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "mlp of depth 2 and width 16 on digits, mse, gamma = 1",
+        "mlp of depth 2 and width 16 on digits, mse, gamma = 10",
+        "mlp of depth 3 and width 16 on digits, mse, gamma = 1",
+    ]
+
+
+def test_importing_the_package_loads_neither_torch_nor_polars() -> None:
+    code = "import sys, gammascape; sys.exit('torch' in sys.modules or 'polars' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

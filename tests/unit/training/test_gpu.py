@@ -1,0 +1,219 @@
+"""What the path for GPUs decides, tried without one."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gammascape.models import build_model, initial_parameters
+from gammascape.models.centred import subtraction
+from gammascape.models.convolution import grouped, unfolded
+from gammascape.training import device as device_module
+from gammascape.training.backend import Graph
+from gammascape.training.capacity import fitting_lanes
+from gammascape.training.device import alone_on, float64_slowdown
+from gammascape.training.pack import graph_places, places_after
+from gammascape.training.sgd import StepInputs, sgd_step_of
+
+CPU = torch.device("cpu")
+MODEL = build_model({"kind": "mlp", "depth": 2, "width": 8}, (4,), 3)
+FORM = subtraction(MODEL)
+
+
+def test_places_hold_the_lanes_and_waste_at_most_an_eighth_from_32_on() -> None:
+    for lanes in range(1, 5001):
+        places = graph_places(lanes)
+        assert lanes <= places
+        assert graph_places(places) == places
+        assert places - lanes <= (places / 8 if lanes >= 32 else 3)
+
+
+def test_there_are_few_sizes() -> None:
+    # Each is captured, and each may choose other algorithms: eight for a factor of two.
+    assert len({graph_places(lanes) for lanes in range(32, 4096)}) <= 8 * 7 + 1
+
+
+def test_a_pack_that_loses_lanes_is_captured_seldom_and_computes_few_that_are_gone() -> None:
+    places, captures = graph_places(2000), 0
+    for lanes in range(2000, 0, -1):
+        after = places_after(lanes, places)
+        assert lanes <= after <= places
+        assert after <= 4 / 3 * graph_places(lanes)
+        captures += after != places
+        places = after
+    # A quarter goes each time: log(2000 / 2) / log(4 / 3).
+    assert captures <= 25
+
+
+@pytest.mark.parametrize("per_place", [10_000, 3_000_000])
+@pytest.mark.parametrize("shared", [0, 50_000_000])
+def test_memory_is_counted_in_places(per_place: int, shared: int) -> None:
+    def peak(lanes: int) -> int:
+        return shared + graph_places(lanes) * per_place
+
+    free = 1_000_000_000
+    lanes = fitting_lanes(peak(8), peak(32), free, enough=4096)
+    assert peak(lanes) <= 0.7 * free
+    assert graph_places(lanes) == lanes
+    larger = graph_places(lanes + 1)
+    assert peak(larger) > 0.7 * free or larger > graph_places(4096)
+
+
+def test_no_more_lanes_than_fill_the_device() -> None:
+    assert fitting_lanes(8, 32, 10**12, enough=100) == graph_places(100)
+    assert fitting_lanes(4 * 10**9, 16 * 10**9, 10**9, enough=100) == 2
+
+
+def test_deterministic_kernels_have_their_workspace_and_no_pass_of_nan() -> None:
+    code = """
+import os, torch
+from gammascape.training.device import be_deterministic
+be_deterministic()
+assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
+assert torch.are_deterministic_algorithms_enabled()
+assert not torch.utils.deterministic.fill_uninitialized_memory
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_slowdown_of_float64_is_a_ratio_of_times() -> None:
+    # On any processor float64 moves twice the bytes; the bounds only tell a ratio from a time.
+    assert 0.5 < float64_slowdown(CPU) < 200
+
+
+def inputs(seeds: int, lanes: int) -> tuple[dict[str, Tensor], StepInputs]:
+    initial = initial_parameters(MODEL, list(range(seeds)), torch.float32, CPU)
+    seed = torch.arange(lanes) % seeds
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    given = StepInputs(
+        {},
+        torch.full((lanes,), 0.1),
+        torch.ones(lanes, 1, 1),
+        FORM.reference(initial, x),
+        x,
+        torch.eye(3)[torch.arange(5) % 3],
+        seed,
+    )
+    return {name: value[seed] for name, value in initial.items()}, given
+
+
+class Recorded(Graph):
+    """A graph whose capture only keeps the step, to be run again."""
+
+    @staticmethod
+    def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        result = run().clone()
+
+        def replay() -> None:
+            result.copy_(run())
+
+        return replay, result
+
+
+def trained(step: Any, lanes: int, steps: int = 3) -> tuple[Tensor, dict[str, Tensor]]:
+    weights, given = inputs(2, lanes)
+    losses = [step(weights, given) for _ in range(steps)]
+    return torch.stack(losses), weights
+
+
+def test_a_captured_step_leaves_no_trace_of_its_trial_and_is_captured_once() -> None:
+    graph = Recorded(sgd_step_of(FORM, "mse"))
+    losses, weights = trained(graph, 4)
+    expected, expected_weights = trained(sgd_step_of(FORM, "mse"), 4)
+    assert torch.equal(losses, expected)
+    assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
+    assert graph.captures == 1
+    trained(graph, 6)
+    assert graph.captures == 2
+
+
+def test_a_step_that_cannot_be_captured_is_computed_eagerly_and_says_so() -> None:
+    class Refused(Graph):
+        @staticmethod
+        def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+            run()
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    graph = Refused(sgd_step_of(FORM, "mse"))
+    with pytest.warns(RuntimeWarning, match="no CUDA graph could be captured"):
+        losses, weights = trained(graph, 4)
+    expected, expected_weights = trained(sgd_step_of(FORM, "mse"), 4)
+    assert torch.equal(losses, expected)
+    assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
+    assert graph.fallback is not None
+    assert "more" not in graph.fallback
+
+
+def test_memory_that_does_not_suffice_for_a_capture_is_no_reason_to_give_graphs_up() -> None:
+    class Full(Graph):
+        @staticmethod
+        def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    graph = Full(sgd_step_of(FORM, "mse"))
+    weights, given = inputs(1, 2)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        graph(weights, given)
+    assert graph.fallback is None
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_step_finds_what_belongs_to_the_seed_of_each_lane(seeds: int) -> None:
+    step = sgd_step_of(FORM, "xent")
+    weights, given = inputs(seeds, 5)
+    losses = step(weights, given)
+    for lane in range(5):
+        own, alone = inputs(seeds, 5)
+        one = {name: value[lane : lane + 1].clone() for name, value in own.items()}
+        # One product of a single matrix rounds otherwise than a batch of them.
+        torch.testing.assert_close(step(one, alone.lane(lane))[0], losses[lane], rtol=1e-5, atol=0)
+        for name, value in one.items():
+            torch.testing.assert_close(value[0], weights[name][lane], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, 0), (3, 2, 1), (1, 2, 0)])
+def test_both_forms_of_a_convolution_are_the_same_function(
+    size: int, stride: int, padding: int
+) -> None:
+    lanes, channels, outputs = 3, 2, 4
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(2, lanes * channels, 7, 6, generator=generator, dtype=torch.float64)
+    weight = torch.randn(
+        lanes, outputs, channels, size, size, generator=generator, dtype=torch.float64
+    )
+    bias = torch.randn(lanes * outputs, generator=generator, dtype=torch.float64)
+    found = []
+    for form in (grouped, unfolded):
+        leaves = [value.clone().requires_grad_() for value in (h, weight, bias)]
+        y = form(*leaves, stride, padding)
+        found.append([y, *torch.autograd.grad((y**2).sum(), leaves)])
+    # Sums of some 20 products in another order, in float64.
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_two_processes_do_not_compute_on_one_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(device_module, "_uuid", lambda device: f"GPU-{device.index}")
+    monkeypatch.setattr(device_module, "_WAIT", 0.0)
+    monkeypatch.setattr(device_module, "_TAKEN", [])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cuda = [torch.device("cuda", number) for number in range(2)]
+    # The lock is that of an open file, so a second one in this process is as good as another process.
+    with device_module._lock("GPU-1") as other:
+        assert device_module._claim(other)
+        looks = iter([True, True, False])
+        with alone_on(cuda[1], lambda: next(looks)):
+            assert next(looks, None) is None, "it did not wait for the other process"
+        assert device_module.take_gpu(1) == cuda[0]
+    with alone_on(cuda[1], lambda: pytest.fail("it waited for nobody")):
+        pass
+    for lock in device_module._TAKEN:
+        lock.close()
