@@ -13,11 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def make_project(folder: Path, study: str) -> Path:
-    """A copy of the workflow with one study."""
+def make_project(folder: Path, study: str, tree: Path = ROOT) -> Path:
+    """A copy of the workflow of a checkout with one study."""
     for name in ("workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy2(ROOT / "Snakefile", folder / "Snakefile")
+        shutil.copytree(tree / name, folder / name)
+    shutil.copy2(tree / "Snakefile", folder / "Snakefile")
     (folder / "config/studies").mkdir(parents=True)
     (folder / "config/config.yaml").write_text("study: config/studies/bench.yaml\n")
     (folder / "config/studies/bench.yaml").write_text(study)

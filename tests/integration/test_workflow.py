@@ -160,7 +160,7 @@ def test_other_thresholds_judge_again_without_training(project: Path) -> None:
     study.write_text(study.read_text() + "analysis: {trained_below: 0.9}\n")
     plan = planned(project)
     assert "train" not in plan
-    assert plan["cells"] == 1
+    assert plan["cells_and_observables"] == 1
 
 
 def test_a_copy_is_judged_by_its_content_and_not_by_times_or_records(project: Path) -> None:
@@ -170,11 +170,11 @@ def test_a_copy_is_judged_by_its_content_and_not_by_times_or_records(project: Pa
         os.utime(path, (draw.uniform(1e9, 1.7e9),) * 2)
     assert planned(project) == {}
     (project / "results/tiny/figures/edges.svg").unlink()
-    assert planned(project) == {"edges": 1, "provenance": 1, "index": 1, "all": 1}
+    assert planned(project) == {"draw_edges": 1, "provenance": 1, "index": 1, "all": 1}
     study = project / "config/studies/tiny.yaml"
     study.write_text(study.read_text() + "analysis: {trained_below: 0.9}\n")
     plan = planned(project)
-    assert (plan["cells"], "train" in plan) == (1, False)
+    assert (plan["cells_and_observables"], "train" in plan) == (1, False)
 
 
 def test_another_workflow_may_use_this_one_as_a_module_and_rename_its_rules(
@@ -235,11 +235,11 @@ def test_the_parameters_of_every_rule_are_seen_by_snakemake(finished: Path) -> N
     for path in (finished / ".snakemake/metadata").iterdir():
         record = json.loads(path.read_text())
         stored.setdefault(record["rule"], record["params"])
-    for rule in ("train", "cells", "thresholds", "scaling", "index"):
+    for rule in ("train", "cells_and_observables", "edges", "similarity", "index"):
         assert len(stored[rule]) == 1, rule
     assert "numerics" in stored["train"][0]
-    assert "trained_below" in stored["cells"][0]
-    assert "bootstrap" in stored["scaling"][0]
+    assert "trained_below" in stored["cells_and_observables"][0]
+    assert "bootstrap" in stored["edges"][0]
 
 
 def test_a_mistake_in_the_study_is_one_message(project: Path) -> None:
@@ -331,7 +331,7 @@ def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
         content["code"]["modules"]["tables/edges/exponents.py"] = "0" * 12
         content["code"]["source_sha256"] = "0" * 64
         path.write_text(json.dumps(content))
-    assert planned(project)["scaling"] == 1
+    assert planned(project)["edges"] == 1
     # A parameter that changed with the code is not accepted with it.
     study = project / "config/studies/tiny.yaml"
     asked = study.read_text()
