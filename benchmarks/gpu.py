@@ -32,8 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from throughput import Bench
 
-from gammascape.data import Dataset, load_dataset
 from gammascape.data.augment import augment
+from gammascape.data.dataset import Dataset
+from gammascape.data.load import load_dataset
 from gammascape.models import build_model
 from gammascape.models.convolution import unfolded_shapes
 from gammascape.numerics import NUMERICS_VERSION

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from projects import ROOT, machine
 
-from gammascape.data import Dataset, load_dataset
+from gammascape.data.dataset import Dataset
+from gammascape.data.load import load_dataset
 from gammascape.data.prepare import prepare
 from gammascape.models import build_model
 from gammascape.models.centred import subtraction

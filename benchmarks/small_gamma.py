@@ -24,7 +24,8 @@ from projects import machine
 from throughput import BATCH, CASES, OUTPUTS
 from torch import Tensor
 
-from gammascape.data import Dataset, load_dataset
+from gammascape.data.dataset import Dataset
+from gammascape.data.load import load_dataset
 from gammascape.data.prepare import prepare
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import difference_form, subtraction

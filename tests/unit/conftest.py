@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from gammascape.data import Dataset, load_dataset
+from gammascape.data.dataset import Dataset
+from gammascape.data.load import load_dataset
 from gammascape.data.prepare import prepare
 from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import Model, build_model
 from gammascape.study.keys.models import FactoryModelSpec
 from gammascape.training.engine import Run, Training

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.manifests import utc_now
 from gammascape.models import Model
 from gammascape.provenance.remake import run_rule

@@ -15,6 +15,7 @@ from gammascape.workflow.catalogue import (
 from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
+from gammascape.manifests.code import REMEMBERED, remember
 from gammascape.manifests.machine import HIDE_HOST
 from gammascape.manifests.mark import FORMATS
 from gammascape.provenance.current import Results
@@ -57,6 +58,7 @@ TRAIN_RULES.add(workflow.modifier.modify_rulename(TRAIN_RULE))
 
 # Snakemake does not see imported modules. What a stage depends on is put into a file that changes only when the
 # meaning of its code does; so are the words under its figures in Snakemake's report.
+os.environ[REMEMBERED] = os.path.abspath(".snakemake/modules.json")
 for path, content in fingerprints().items():
     write_if_changed(Path(path), content)
 for name, entry in FIGURES.items():
@@ -73,6 +75,7 @@ if workflow.is_main_process:
     RESULTS.settle()
     FORCED, MISSING = RESULTS.forced, RESULTS.missing()
     os.environ.pop(AGAIN, None)
+    remember()
 
 
 def code_of(stage):

@@ -16,7 +16,7 @@ from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec,
 from gammascape.terminal import say
 
 if TYPE_CHECKING:
-    from gammascape.data import Dataset
+    from gammascape.data.dataset import Dataset
     from gammascape.training.coordinates import Coordinates
 
 STEPS, BATCH = 3, 32
@@ -46,7 +46,7 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError("gammascape check-model: --seeds and --eta must be positive")
     study = load_study(chosen.study)
     part = _slice(study, chosen.model, chosen.dataset)
-    from gammascape.data import DataError
+    from gammascape.data.prepared import DataError
     from gammascape.usercode.run import UserCodeError
 
     try:
@@ -160,7 +160,7 @@ def _load(spec: DatasetSpec) -> "Dataset":
     """
     import torch
 
-    from gammascape.data import load_dataset
+    from gammascape.data.load import load_dataset
     from gammascape.data.prepare import prepare
 
     options, cpu = spec.model_dump(mode="json"), torch.device("cpu")

@@ -2,11 +2,16 @@
 
 import ast
 import hashlib
+import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from gammascape.layout import whole
 
 PACKAGE = Path(__file__).parents[1]
 CELL_MODULES = (
@@ -32,6 +37,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 _APART = {"data": ("data/prepare", "data/writer.py")}
 """Within the first, the others make data and no cells."""
 _DIGITS = 12
+REMEMBERED = "GAMMASCAPE_MODULES"
+"""Environment variable with the path of a file of syntax trees' digests, by the sha256 of their text.
+
+To make a tree's digest takes longer than many a table. Snakemake sets the variable for itself and its jobs;
+commands, an audit above all, read every module themselves.
+"""
 
 
 @cache
@@ -57,8 +68,9 @@ def modules_of(*parts: str) -> Mapping[str, str]:
 
 def meaning(file: Path) -> str:
     """First digits of the sha256 of the syntax tree of a file of Python, or of the text of a template."""
-    content = ast.dump(_tree(file)).encode() if file.suffix == ".py" else file.read_bytes()
-    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+    if file.suffix == ".py":
+        return _module(file, file.stat().st_mtime_ns)[0]
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
 
 
 @cache
@@ -83,12 +95,9 @@ def closure(*names: str) -> tuple[str, ...]:
 
 def _imported(file: Path) -> list[str]:
     names: list[str | None] = []
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, ast.Import):
-            names += [_place(alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            package = _place(node.module)
-            names += [_place(f"{node.module}.{alias.name}") or package for alias in node.names]
+    for imported in _module(file, file.stat().st_mtime_ns)[1]:
+        package, _, name = imported.partition(":")
+        names.append((_place(f"{package}.{name}") if name else None) or _place(package))
     return [name for name in names if name]
 
 
@@ -103,12 +112,42 @@ def _place(name: str) -> str | None:
 
 
 @cache
-def _parsed(file: Path, changed: int) -> ast.Module:
-    return ast.parse(file.read_bytes())
+def _module(file: Path, changed: int) -> tuple[str, list[str]]:
+    """Digest of what a file of Python says, and the modules of the library that it names in imports."""
+    content = file.read_bytes()
+    # The same text is another tree in another version of Python.
+    key = hashlib.sha256(sys.version.encode() + content).hexdigest()
+    if key not in _remembered():
+        tree, names = ast.parse(content), []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names += [f"{node.module}:{alias.name}" for alias in node.names]
+        own = [name for name in names if name.startswith((f"{PACKAGE.name}.", f"{PACKAGE.name}:"))]
+        _remembered()[key] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:_DIGITS], own
+    digest, own = _remembered()[key]
+    return digest, own
 
 
-def _tree(file: Path) -> ast.Module:
-    return _parsed(file, file.stat().st_mtime_ns)
+@cache
+def _remembered() -> dict[str, tuple[str, list[str]]]:
+    try:
+        found: dict[str, tuple[str, list[str]]] = json.loads(
+            Path(os.environ[REMEMBERED]).read_text()
+        )
+    except (KeyError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember() -> None:
+    """Write what is known of modules to the file REMEMBERED, for the jobs of Snakemake and its next start."""
+    path = Path(os.environ[REMEMBERED])
+    text = json.dumps(_remembered())
+    if not path.is_file() or path.read_text() != text:
+        with whole(path) as partial:
+            partial.write_text(text)
 
 
 def fingerprint(*parts: str) -> str:

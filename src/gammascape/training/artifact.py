@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gammascape import manifests
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.layout import whole
 from gammascape.manifests.code import CELL_MODULES
 from gammascape.models import Model

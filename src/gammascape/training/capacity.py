@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.layout import whole
 from gammascape.manifests.paths import read_object
 from gammascape.models import Model

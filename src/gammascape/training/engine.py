@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.measure.kernels import gram
 from gammascape.measure.representations import active_fraction, pack_triangle
 from gammascape.models import Hidden, Model

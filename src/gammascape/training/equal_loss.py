@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.measure.kernels import gram
 from gammascape.measure.representations import pack_triangle
 from gammascape.models import Hidden

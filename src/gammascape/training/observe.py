@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.measure import kernels
 from gammascape.measure.curvature import LANCZOS_STEPS, Curvature
 from gammascape.measure.networks import Networks, flat_size

@@ -20,7 +20,9 @@ _FIRST = "torch" not in sys.modules
 if _FIRST:
     gc.disable()
 
-from gammascape.data import DataError, Dataset, load_dataset  # noqa: E402
+from gammascape.data.dataset import Dataset  # noqa: E402
+from gammascape.data.load import load_dataset  # noqa: E402
+from gammascape.data.prepared import DataError  # noqa: E402
 from gammascape.manifests import source_of, utc_now  # noqa: E402
 from gammascape.manifests.whole import status_of_whole  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402

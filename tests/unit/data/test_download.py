@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gammascape.data import DataError
 from gammascape.data.prepare.download import DOWNLOADS, File, download
+from gammascape.data.prepared import DataError
 
 CONTENT = bytes(range(256)) * 4000
 

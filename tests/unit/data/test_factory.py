@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import DataError, Dataset, load_dataset
+from gammascape.data.dataset import Dataset
+from gammascape.data.load import load_dataset
+from gammascape.data.prepared import DataError
 from gammascape.study.keys.datasets import FactoryDatasetSpec
 from gammascape.usercode.run import UserCodeError
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import DataError, load_dataset
+from gammascape.data.load import load_dataset
 from gammascape.data.prepare import (
     cifar5m,
     cifar10,
@@ -31,7 +31,7 @@ from gammascape.data.prepare import (
     tinyimagenet,
 )
 from gammascape.data.prepare.download import DOWNLOADS, download
-from gammascape.data.prepared import Prepared, read_prepared
+from gammascape.data.prepared import DataError, Prepared, read_prepared
 from gammascape.data.writer import Writer
 from gammascape.manifests import read_manifest
 

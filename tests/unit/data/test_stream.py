@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import DataError, Dataset, images, load_dataset, stream
+from gammascape.data import images, stream
+from gammascape.data.dataset import Dataset
+from gammascape.data.load import load_dataset
+from gammascape.data.prepared import DataError
 from gammascape.data.shift import shifted
 from gammascape.data.teacher import hermite_series
 from gammascape.models import build_model

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.measure.curvature import TRACE_PROBES, Curvature, largest_eigenvalue
 from gammascape.measure.kernels import (
     debiased_similarity,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import build_model, changes, initial_parameters
 from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.training.backend import make_step

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import Hidden, build_model, initial_parameters
 from gammascape.models.centred import subtraction
 from gammascape.training.backend import make_step

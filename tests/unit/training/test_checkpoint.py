@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import build_model
 from gammascape.training.artifact import make_arrays
 from gammascape.training.checkpoint import Checkpoints, scratch_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import build_model, initial_parameters
 from gammascape.runs.history import FULL_HISTORY, measurement_steps, thin
 from gammascape.training.losses import lane_losses, zero_losses

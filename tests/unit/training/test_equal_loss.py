@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import build_model
 from gammascape.study.keys.models import CnnSpec, MlpSpec
 from gammascape.training.artifact import make_arrays, make_summary

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import Dataset, load_dataset
+from gammascape.data.dataset import Dataset
+from gammascape.data.load import load_dataset
 from gammascape.models import build_model
 from gammascape.runs.history import measurement_steps
 from gammascape.study import Cell

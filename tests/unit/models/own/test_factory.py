@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import Hidden, build_model, initial_parameters
 from gammascape.training.engine import Run
 from gammascape.usercode.run import UserCodeError, provide

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gammascape.data import Dataset
+from gammascape.data.dataset import Dataset
 from gammascape.models import _BUILT, Hidden, Model, initial_parameters
 from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec
