@@ -6,6 +6,21 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+STUDY = """\
+datasets:
+  digits: {{kind: digits}}
+models:
+  small: {{kind: mlp, depth: 2, width: 16}}
+observables: [sharpness, kernel_alignment]
+grids:
+  - model: small
+    dataset: digits
+    loss: mse
+    gamma: {{log10: {gammas}}}
+    eta: {{log10: {etas}}}
+    batch_size: 16
+    steps: 30
+"""
 
 
 def copy_tree(source: Path, target: Path) -> None:

@@ -126,10 +126,10 @@ def test_a_cell_trained_by_itself_has_the_same_bytes_and_its_study_may_move(
     )
     project = empty_project(tmp_path / "alone", study)
     sources(project / "config/studies")
-    done = snakemake(project, "--executor", "local", "--scheduler", "greedy")
+    done = snakemake(project, "--executor", "local", "--scheduler", "greedy", "--until", "train")
     assert done.returncode == 0, done.stderr
     assert summaries(project) == summaries(finished)
-    # The study moves, and its network gets a comment: nothing is to be done.
+    # The study moves, and its network gets a comment: nothing is to be trained.
     (project / "config/studies").rename(project / "mine")
     (project / "config/config.yaml").write_text("study: mine/tiny.yaml\n")
     (project / "mine/my_net.py").write_text("# A comment.\n" + NET)
@@ -152,8 +152,9 @@ def test_the_example_is_trained_as_the_manual_says(tmp_path: Path) -> None:
     study.write_text(
         text.replace("from: -3, to: 3", "from: 0, to: 1").replace("steps: 500", "steps: 20")
     )
-    done = snakemake(project, "--config", "study=examples/own_model/gated.yaml")
+    figure = "results/gated/figures/portrait/gated-digits-mse-B32-T20.png"
+    done = snakemake(project, figure, "--config", "study=examples/own_model/gated.yaml")
     assert done.returncode == 0, done.stderr
     records = [json.loads(text)["cell"] for text in summaries(project).values()]
     assert {tuple(record["model"]["sources"]) for record in records} == {("gated.py",)}
-    assert (project / "results/gated/figures/portrait/gated-digits-mse-B32-T20.png").is_file()
+    assert (project / figure).is_file()

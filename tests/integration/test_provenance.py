@@ -10,30 +10,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from .projects import ROOT, empty_project, snakemake
+from .projects import ROOT, copy_tree
 
-STUDY = """\
-datasets:
-  digits: {kind: digits}
-models:
-  small: {kind: mlp, depth: 2, width: 8}
-grids:
-  - model: small
-    dataset: digits
-    loss: mse
-    gamma: {log10: [0, 1]}
-    eta: {log10: [0, 1]}
-    batch_size: 16
-    steps: 30
-"""
 FIGURES = "results/tiny/figures"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = empty_project(tmp_path_factory.mktemp("audited"), STUDY)
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stderr
+def project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audited")
+    copy_tree(finished, folder)
     return folder
 
 
