@@ -225,6 +225,11 @@ def _check_layers(module: nn.Module) -> None:
             raise UserCodeError(
                 f"parameter {name} does not require a gradient; keep a constant with register_buffer"
             )
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            raise UserCodeError(
+                f"parameter {name} has a hook, which training would not call; remove it, and change gradients in "
+                "the forward pass by a torch.autograd.Function"
+            )
         place = parameter.data_ptr()
         if place and (other := places.setdefault(place, name)) != name:
             raise UserCodeError(

@@ -295,6 +295,23 @@ ODD: dict[str, tuple[str, list[str], bool]] = {
         ["parameter odd.fixed does not require a gradient", "register_buffer"],
         False,
     ),
+    "a hook on a gradient": (
+        body(
+            "return x",
+            "self.gain = nn.Linear(width, width)\n        self.gain.weight.register_hook(lambda g: 0 * g)",
+        ),
+        ["parameter odd.gain.weight has a hook, which training would not call"],
+        False,
+    ),
+    "a hook on a gradient that is kept": (
+        body(
+            "return x",
+            "self.gain = nn.Linear(width, width)\n"
+            "        self.gain.weight.register_post_accumulate_grad_hook(lambda p: p.grad.zero_())",
+        ),
+        ["parameter odd.gain.weight has a hook, which training would not call"],
+        False,
+    ),
     "a lazy layer": (
         body("return self.lazy(x)", "self.lazy = nn.LazyLinear(width)"),
         ["parameter odd.lazy.weight has no shape yet"],
