@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from runpy import run_module
 
 import pytest
 
@@ -23,8 +24,21 @@ COMMANDS = [path for path in ROOT.rglob("*.py") if '__name__ == "__main__"' in p
 def test_every_command_ends_as_commands_do() -> None:
     others = {path for path in COMMANDS if "@as_command\ndef main(" not in path.read_text()}
     assert len(COMMANDS) > 4
-    # `python -m gammascape` is the command `gammascape`.
-    assert others == {ROOT / SERVANT, ROOT / "__main__.py"}
+    # `python -m gammascape` is the command `gammascape`, and two have names of before.
+    former = {ROOT / "check_model.py", ROOT / "study/describe.py"}
+    assert others == {ROOT / SERVANT, ROOT / "__main__.py", *former}
+
+
+@pytest.mark.parametrize(
+    ("module", "command"), [("check_model", "check-model"), ("study.describe", "cost")]
+)
+def test_former_names_of_commands_are_understood(
+    module: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [module, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        run_module(f"gammascape.{module}", run_name="__main__")
+    assert f"usage: gammascape {command}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

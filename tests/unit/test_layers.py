@@ -28,7 +28,7 @@ ORDER = [
     "provenance",
     "train commands",
     "cli",
-    "__main__",
+    "__main__ check_model",
 ]
 """Packages and modules of the library; those of one line do not import each other."""
 PLUGINS = {

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.paths import inside_project
-from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import RESULTS
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
@@ -247,10 +246,12 @@ def _train(worker: "Worker", cell: Cell, manifest: Manifest, root: Path, output:
 def _scratch(folder: Path | None, root: Path) -> Iterator[Path]:
     if folder is not None:
         folder = folder.resolve()
-        # What is trained must not take the place of what it is compared with.
-        if (folder / CELLS).exists() or folder.is_relative_to((root / RESULTS).resolve()):
+        # What is trained must not take the place of what it is compared with, nor lie among other files.
+        if folder.is_relative_to((root / RESULTS).resolve()) or (
+            folder.is_dir() and any(folder.iterdir())
+        ):
             raise StudyError(
-                f"gammascape replay: --scratch {folder} holds results; name a folder without any"
+                f"gammascape replay: --scratch {folder} holds results or other files; name an empty folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
         yield folder

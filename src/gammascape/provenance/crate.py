@@ -284,6 +284,8 @@ def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> En
         manifests[path] = manifest = read_manifest(builder.project / path)
         if manifest.kind != "cell":
             raise StudyError(f"{path}: not the manifest of a cell; {_AUDIT}")
+        if wrong := [source.path for source in manifest.inputs if not is_plain(source.path)]:
+            raise StudyError(f"{path}: {short(wrong[0])} is not in the project; {_AUDIT}")
         members += builder.artifact(path, manifest, whole=builder.with_cells)
     collection = builder.entity(
         f"of-{name}",

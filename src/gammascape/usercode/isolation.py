@@ -9,8 +9,10 @@ import locale
 import logging
 import math
 import os
+import platform
 import random
 import signal
+import socket
 import sys
 import threading
 import types
@@ -127,13 +129,20 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
 
 @contextmanager
 def another_process() -> Iterator[None]:
-    """The number of the process is another one inside."""
-    number = os.getpid
-    os.getpid = lambda: number() + 1
+    """The number of the process and the name of the machine are other ones inside."""
+    asked = [(os, "getpid"), (socket, "gethostname"), (platform, "node")]
+    answers = [getattr(module, name) for module, name in asked]
+    for (module, name), answer in zip(asked, answers, strict=True):
+        setattr(module, name, partial(_another, answer))
     try:
         yield
     finally:
-        os.getpid = number
+        for (module, name), answer in zip(asked, answers, strict=True):
+            setattr(module, name, answer)
+
+
+def _another(answer: Callable[[], Any]) -> Any:
+    return (known := answer()) + type(known)(1)
 
 
 def _put(values: Sequence[Any], present: Sequence[Any]) -> None:

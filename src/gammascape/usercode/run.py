@@ -128,7 +128,7 @@ class Code:
                 yield
         except UserCodeError:
             raise
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             raise UserCodeError(self.told(doing, error)) from error
 
     def told(self, doing: str, error: BaseException) -> str:

@@ -286,12 +286,15 @@ def test_a_crate_holds_nothing_from_elsewhere(
     project: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     Path("../id_rsa").write_text("secret")
-    manifest = "results/tiny/tables/scaling.manifest.json"
     source = {"path": name, "bytes": 7, "sha256": "0" * 64}
-    rewrite(Path(manifest), lambda m: m["inputs"].append(source))
-    assert main(["export-crate", "out/crate"]) == 2
-    assert capsys.readouterr().err.startswith(f"{manifest}: {name} is not in the project")
-    assert not Path("out/crate").exists()
+    cell = min(map(str, Path("results/cells").rglob("manifest.json")))
+    for manifest in ("results/tiny/tables/scaling.manifest.json", cell):
+        before = Path(manifest).read_bytes()
+        rewrite(Path(manifest), lambda m: m["inputs"].append(source))
+        assert main(["export-crate", "out/crate"]) == 2
+        assert capsys.readouterr().err.startswith(f"{manifest}: {name} is not in the project")
+        assert not Path("out/crate").exists()
+        Path(manifest).write_bytes(before)
 
 
 def test_a_crate_states_no_hash_that_a_file_does_not_have(
@@ -389,8 +392,10 @@ def test_replay_does_not_train_over_results(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
+    (root.parent / "mine").mkdir()
+    (root.parent / "mine/notes").touch()
     before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")}
-    for scratch in (".", str(root), "results", "results/new"):
+    for scratch in (".", str(root), "results", "results/new", "..", "../mine"):
         assert main(["replay", f"{FIGURE}.svg", "--cells", "1", "--scratch", scratch]) == 2
         assert "holds results" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == before

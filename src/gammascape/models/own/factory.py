@@ -46,11 +46,15 @@ class Network:
         self._padding = {p.name: p.padding for p in arranged.parameters if p.padding is not None}
         self._buffers = dict(module.named_buffers())
         self._cast: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
-        self._tensors = [
-            (where, key, where[key])
-            for where, key, place in state.attributes(module)
-            if place not in self._buffers and state.has_tensor(where[key])
-        ]
+        self._tensors = []
+        for where, key, place in state.attributes(module):
+            try:
+                if place not in self._buffers and state.has_tensor(where[key]):
+                    self._tensors.append((where, key, where[key]))
+            except RecursionError:
+                raise UserCodeError(
+                    f"{place} holds more than {state.NESTED} lists or mappings inside each other; write it flat"
+                ) from None
         self._installed: tuple[torch.dtype, torch.device] | None = None
 
     def buffers(self, x: Tensor) -> dict[str, Tensor]:

@@ -6,16 +6,23 @@ holds changes, and is the same in every process.
 
 import argparse
 import copy
+import ctypes
 import functools
 import hashlib
+import io
+import queue
 import random
 import re
 import sys
+import threading
 import types
+import weakref
 from array import array
-from collections import UserList, deque
+from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,18 +42,37 @@ _SHARED = frozenset(map(id, (vars(random)["_inst"], vars(np.random.mtrand)["_ran
 
 _LOOKED_INTO = (
     *(*_PLAIN, *_GENERATORS, Tensor, np.ndarray),
-    *(Mapping, list, tuple, set, frozenset, deque, Iterator),
+    *(Mapping, list, tuple, set, frozenset, deque, UserList, Iterator),
+    *(functools.partial, types.MethodType),
 )
 """What a user's files may define beside objects, functions and classes of their own."""
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"gammascape", "numpy", "torch"}
 """Whose objects are not looked into."""
 
-_NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
-"""Their objects are."""
+_CONTENTS: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
+    types.SimpleNamespace: vars,
+    argparse.Namespace: vars,
+    threading.local: vars,
+    queue.Queue: lambda value: {"queue": value.queue},
+    UserDict: lambda value: {"data": value.data},
+    ContextVar: lambda value: {"value": value.get(None)},
+    weakref.ref: lambda value: {"object": value()},
+    io.StringIO: lambda value: {"text": value.getvalue(), "position": value.tell()},
+    io.BytesIO: lambda value: {"bytes": value.getvalue(), "position": value.tell()},
+    ctypes._SimpleCData: lambda value: {"value": value.value},
+    ctypes.Array: lambda value: {"values": [*value]},
+}
+"""What is in their objects."""
 
 _DEEPEST = 1500
 """Length of a place beyond which nothing is looked into, as in a chain of many objects."""
+
+_MANY, _SOME = 1000, 64
+"""Entries from which on a container is read in one piece, or, where that is done again and again, in part."""
+
+NESTED = 100
+"""Lists within lists that a module may hold."""
 
 WHOLE_BYTES = 1 << 16
 """Arrays up to this size are read whole where that is done again and again; of larger ones some numbers are."""
@@ -85,7 +111,8 @@ def variables(values: Mapping[str, Any], numbers_of: Callable[[Tensor], bytes]) 
         if isinstance(value, type) and value.__module__ == place.rpartition(".")[0]:
             named = {f"{place}.{key}": one for key, one in vars(value).items() if key[:2] != "__"}
         for name, one in named.items():
-            if isinstance(one, _LOOKED_INTO) or getattr(one, "__module__", "") in files:
+            looked_into = isinstance(one, (*_LOOKED_INTO, *_CONTENTS))
+            if looked_into or getattr(one, "__module__", "") in files:
                 marks[name] = _marks(one, name, set(), numbers_of)
     return marks
 
@@ -132,10 +159,17 @@ def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
         yield from _inside(where[key], place, own, set())
 
 
-def has_tensor(value: Any) -> bool:
-    """Whether `moved` would change a value."""
+def has_tensor(value: Any, nested: int = 0) -> bool:
+    """Whether `moved` would change a value.
+
+    Raises:
+        RecursionError: if more than NESTED lists or mappings are inside each other.
+    """
     if isinstance(value, list | tuple | set | dict):
-        return any(map(has_tensor, value.values() if isinstance(value, dict) else value))
+        if nested > NESTED:
+            raise RecursionError
+        inner = value.values() if isinstance(value, dict) else value
+        return any(has_tensor(one, nested + 1) for one in inner)
     return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
 
 
@@ -176,7 +210,7 @@ def _marks(
     value: Any, place: str, own: set[int], numbers_of: Callable[[Tensor], bytes]
 ) -> dict[str, Any]:
     marks: dict[str, Any] = {}
-    for name, one in _inside(value, place, own, set()):
+    for name, one in _inside(value, place, own, set(), in_part=numbers_of is brief):
         if isinstance(one, np.ndarray) and one.dtype != object:
             # torch has not all of numpy's dtypes.
             one = torch.from_numpy(np.frombuffer(one.tobytes() + bytes(1), np.uint8).copy())
@@ -217,13 +251,17 @@ def _progress(iterator: Iterator[Any]) -> str:
         return repr(iterator)
 
 
-def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _inside(
+    value: Any, place: str, own: set[int], seen: set[int], *, in_part: bool = False
+) -> Iterator[tuple[str, Any]]:
     """(place, value) of what is in lists, mappings, closures and objects of the user's own classes."""
     if id(value) in own or id(value) in _SHARED:
         return
     if isinstance(value, np.ndarray) and value.dtype == object:
         value = value.tolist()
-    if isinstance(value, (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module, Iterator)):
+    contents = next((one for base, one in _CONTENTS.items() if isinstance(value, base)), None)
+    read = (*_PLAIN, *_GENERATORS, Tensor, np.ndarray, nn.Module, Iterator)
+    if contents is None and isinstance(value, read):
         yield place, value
         return
     if id(value) in seen or len(place) > _DEEPEST:
@@ -231,12 +269,12 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
     seen.add(id(value))
     parts: Iterable[tuple[str, Any]] = ()
     kind = type(value)
-    inner = value.values() if isinstance(value, Mapping) else value
-    if (
-        isinstance(value, Mapping | list | tuple)
-        and len(value) > 1000
-        and all(isinstance(one, _PLAIN) for one in inner)
-    ):
+    many = isinstance(value, Mapping | list | tuple) and len(value) > _MANY
+    if many and in_part:
+        some = value.items() if isinstance(value, Mapping) else enumerate(value)
+        every = islice(some, 0, None, len(value) // _SOME)
+        parts = [(" length", len(value)), *((f"[{_shown(key)}]", one) for key, one in every)]
+    elif many and _is_plain(value):
         parts = [("", repr(value))]
     elif isinstance(value, Mapping):
         parts = ((f"[{_shown(key, n)}]", one) for n, (key, one) in enumerate(value.items()))
@@ -255,14 +293,24 @@ def _inside(value: Any, place: str, own: set[int], seen: set[int]) -> Iterator[t
             parts += [(f".{name}", cell.cell_contents) for name, cell in cells.items()]
     elif isinstance(value, types.MethodType | types.BuiltinMethodType):
         parts = [(".__self__", value.__self__)]
-    elif kind.__module__.partition(".")[0] not in _LIBRARIES or kind in _NAMESPACES:
+    elif contents is not None:
+        parts = [(f".{name}", one) for name, one in contents(value).items()]
+    elif kind.__module__.partition(".")[0] not in _LIBRARIES:
         # With __slots__ it is a pair of mappings.
         state = object.__getstate__(value)
         found = [one for one in (state if isinstance(state, tuple) else (state,)) if one]
         parts = [(f".{name}", one) for one in found for name, one in one.items()]
     yield f"{place} ({kind.__name__})", kind.__name__
     for name, one in parts:
-        yield from _inside(one, place + name, own, seen)
+        yield from _inside(one, place + name, own, seen, in_part=in_part)
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is dict:
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return isinstance(value, _PLAIN) or (
+        type(value) in (list, tuple) and all(map(_is_plain, value))
+    )
 
 
 def _shown(value: Any, number: int | str = "") -> str:

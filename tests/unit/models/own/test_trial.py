@@ -160,6 +160,10 @@ ANOTHER: dict[str, tuple[str, str]] = {
     "an address": (net("return x * self.t", "self.t = id(self) % 7919 + 1"), "attribute odd.t is another one"),
     "a process": (net("return x * self.t", "self.t = os.getpid()"), "attribute odd.t is another one"),
     "a name": (net("return x", "self.t = uuid.uuid4().hex"), "attribute odd.t is another one"),
+    "a machine": (
+        net("return x * self.t", "self.t = len(socket.gethostname())", "import socket"),
+        "attribute odd.t is another one",
+    ),
     "a closure": (
         net("return self.f(x)", "t = torch.tensor(np.random.default_rng().random()); self.f = lambda x: x * t"),
         "attribute odd.f.t is another one",
@@ -248,6 +252,36 @@ REFUSED: dict[str, tuple[str, str]] = {
         net("self.s.n += 1; return x", "self.s = argparse.Namespace(n=0)", "import argparse"),
         "changes odd.s.n each time",
     ),
+    "a count in a namespace of the file": (
+        net("N.n += 1; return x", before="import types; N = types.SimpleNamespace(n=0)"), "changes net.N.n",
+    ),
+    "a count of a thread": (
+        net("N.n = getattr(N, 'n', 0) + 1; return x if N.n < 999 else -x", before="import threading\n"
+            "N = threading.local()"),
+        "changes net.N",
+    ),
+    "a count in a queue": (
+        net("self.q.put(0); return x", "self.q = queue.Queue()", "import queue"), "changes odd.q",
+    ),
+    "a count in a context": (
+        net("N.set(N.get() + 1); return x", before="import contextvars as c\nN = c.ContextVar('n', default=0)"),
+        "changes net.N",
+    ),
+    "a count in a stream": (
+        net("self.s.write('.'); return x", "self.s = io.StringIO()", "import io"), "changes odd.s",
+    ),
+    "a count of C": (
+        net("self.n.value += 1; return x", "self.n = ctypes.c_int(0)", "import ctypes"), "changes odd.n",
+    ),
+    "a count among many": (
+        net("self.n[70][0] += 1; return x", "self.n = {k: [0] for k in range(20000)}"),
+        "changes odd.n",
+    ),
+    "lists in lists": (
+        net("return x", "h = []\n        for _ in range(3000): h = [h]\n        self.h = h"),
+        "odd.h holds more than 100 lists or mappings inside each other",
+    ),
+    "an exit of a generator": (net("return x", "raise GeneratorExit"), "failed: GeneratorExit"),
     "a count in bytes": (net("self.n[0] += 1; return x", "self.n = bytearray(1)"), "changes odd.n each"),
     "a count in an array of objects": (
         net("self.n[0] += 1; return x", "self.n = np.array([0], object)"), "changes odd.n[0] each time",
