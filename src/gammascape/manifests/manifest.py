@@ -73,7 +73,7 @@ _SHAPE: Mapping[Any, Any] = {
 }
 """Form of a manifest, the same as in docs/manifest.schema.json.
 
-A form is a type, a text pattern, a list of a form, an object by its keys (`...` for all others), or alternatives."""
+A form is a type, a text pattern, a list of a form, an object by keys (`...` for all others), or alternatives."""
 _COMPOSED = {"record": {"wildcards": {...: str}, "params": {...: object}}, ...: object}
 _SHAPES: Mapping[Kind, Mapping[Any, Any]] = {
     "cell": {
