@@ -21,7 +21,7 @@ def needs(
         "weights": 2 * item * weights,
         # A block of batches, and the forward pass of one.
         "batches": 4 * min(_BLOCK, steps) * batch_size * sample + item * batch_size * units,
-        # Its own losses and those of f = 0, in float64, in training and in the result.
+        # Losses of the network and of f = 0, in float64, in training and in the result.
         "losses": 32 * steps,
     }
 

@@ -75,7 +75,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
         else path.removesuffix(".manifest.json")
     )
     if manifest.name != place:
-        yield Finding("misplaced", f"its manifest is that of {manifest.name}")
+        yield Finding("misplaced", f"its manifest belongs to {manifest.name}")
     folder = (root / path).parent
     wrong = {}
     for file in manifest.outputs:
@@ -112,10 +112,10 @@ def _cell_findings(
     try:
         where = f"{CELLS}/{path_of_record(record)}"
         if where != place:
-            yield Finding("misplaced", f"its record is that of {where}")
+            yield Finding("misplaced", f"its record belongs to {where}")
     except StudyError as error:
         problem = str(error).splitlines()[-1].strip()
-        yield Finding("altered", f"its record is not that of a cell ({problem})")
+        yield Finding("altered", f"its record is not a cell's ({problem})")
     try:
         summary = read_object(folder / _SUMMARY)
         if summary.get("cell") != record:
