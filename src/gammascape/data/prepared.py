@@ -57,7 +57,7 @@ class Prepared:
     train: tuple[Shard, ...]
     test: tuple[Shard, ...]
     generator: dict[str, Any] | None = None
-    """How the samples were generated, with all options; None if they come from the user's files."""
+    """Generator of the samples, with all options; None if they come from the user's files."""
 
     @property
     def image_bytes(self) -> int:

@@ -275,7 +275,7 @@ class Pool:
         except _WorkerEnded as error:
             ended = error
         except Exception as error:
-            # Whatever the error is, these cells must be reported.
+            # These cells must be reported after any error.
             ended = _WorkerEnded(f"{type(error).__name__}: {error}")
             if worker is not None:
                 worker.kill()

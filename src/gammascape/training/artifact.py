@@ -45,7 +45,7 @@ class Origin:
     captures: int = 0
     """CUDA graphs captured for its pack."""
     fallback: str | None = None
-    """How its steps were computed after compiling or capturing them failed."""
+    """Replacement for compiled or captured steps, with the reason, if those failed."""
 
 
 def make_summary(

@@ -159,7 +159,7 @@ class Training:
 
     @property
     def fallback(self) -> str | None:
-        """How steps are computed after compiling or capturing them failed, with the reason."""
+        """Replacement for compiled or captured steps, with the reason, if those have failed."""
         return getattr(self._step, "fallback", None)
 
     @property

@@ -35,7 +35,7 @@ class Sources:
     files: Mapping[str, Path]
     """File relative to the folder it was found in, such as "layers/norm.py" -> its path."""
     hashes: Mapping[str, str]
-    """The same files -> sha256 of the meaning of their code (`meaning_hash`)."""
+    """Same files -> sha256 of the meaning of their code (`meaning_hash`)."""
     definition: Definition
     """Definition of the function or class; None if it is an imported or assigned name."""
 

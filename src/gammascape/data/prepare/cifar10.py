@@ -23,7 +23,7 @@ BATCHES: dict[Split, tuple[str, ...]] = {
 ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-python.tar")
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 PLACES = (*FOLDERS, "", *(f"*/{name}" for name in FOLDERS))
-"""Where the batches may lie below the user's folder."""
+"""Places searched for the batches, below the user's folder."""
 
 # md5 of the python batches, as checked by torchvision.
 PUBLISHED = {

@@ -21,7 +21,7 @@ PUBLISHED = {
 }
 SPLITS: dict[Split, str] = {"train": "train", "test": "t10k"}
 PLACES = ("", "MNIST/raw", "raw", "MNIST")
-"""Where the files may lie below the user's folder; torchvision puts them into MNIST/raw."""
+"""Places searched for the files, below the user's folder; torchvision puts them into MNIST/raw."""
 _PUBLISHED_BYTES, _MOST = 47_040_016, 2**30
 """Bytes of the largest published file, unpacked, and limit on the size of any idx file."""
 

@@ -50,7 +50,7 @@ class Data(Record):
     """Values of a black and a white pixel in these chunks; left out: recognized if they are 0 and 1, -1 and 1,
     0 and 255, or MNIST's after standardization by its mean and deviation; any others are refused."""
     generator: GeneratorSpec | None = Field(default=None, examples=[{"kind": "deform"}])
-    """How MNIST-1M is generated unless a study says so; left out: it is read from the chunks in mnist1m."""
+    """Generator of MNIST-1M for studies that name none; left out: it is read from the chunks in mnist1m."""
 
     @property
     def chunks(self) -> str | list[str]:

@@ -111,8 +111,8 @@ class Mnist1mSpec(Published):
     kind: Literal["mnist1m"]
     """28x28 images of generated digits, ten classes; tested on MNIST."""
     generator: GeneratorSpec | None = None
-    """How the digits are generated; left out: as given by `data: generator:` in config.yaml, or read from your own
-    chunks if that is left out too."""
+    """Generator of the digits; left out: the one under `data: generator:` in config.yaml, or your own chunks if
+    that is left out too."""
     published: ClassVar = Published.Facts((1, 28, 28), 10, 1_000_000)
 
     @model_validator(mode="before")

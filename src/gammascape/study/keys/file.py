@@ -82,7 +82,7 @@ class Span(Record):
 
 
 class Analysis(Record):
-    """How cells are judged and edges fitted; changing this retrains nothing."""
+    """Criteria for judging cells and fitting edges; changing them retrains nothing."""
 
     trained_below: float = Field(default=0.5, gt=0, lt=1, examples=[0.5])
     """Relative final loss (final loss over the loss of f = 0) at or below which a cell is trained."""
@@ -101,7 +101,7 @@ class Analysis(Record):
 
 
 class SmallGamma(Record):
-    """How cells of small gamma are computed, since f loses digits in float32 as gamma shrinks."""
+    """Computation of cells of small gamma: in float32, f loses digits as gamma shrinks."""
 
     below: Exponent = Field(default=Decimal(-2), examples=[-2], json_schema_extra={"default": -2})
     """Cells whose log10 gamma is strictly below this value are trained in `form`, others in float32."""
@@ -134,6 +134,6 @@ class StudyFile(Record):
     observables: Observables = Field(default=(), examples=[["kernel_alignment", "initial_cka"]])
     """Observables measured during every run, besides losses: names from the table of observables."""
     small_gamma: SmallGamma = Field(default=SmallGamma())
-    """How to train cells whose outputs hardly move before division by gamma."""
+    """Computation of cells whose outputs hardly move before division by gamma."""
     analysis: Analysis = Field(default=Analysis())
     """Thresholds and fit windows; changing them retrains nothing."""
