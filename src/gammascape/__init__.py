@@ -10,7 +10,7 @@ __all__ = ["__version__", "history", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # Every job of the workflow imports this package: what needs polars is imported when it is asked for.
+    # Every job of the workflow imports this package, so modules that need polars are imported on demand.
     if name in ("history", "load"):
         from gammascape import results
 

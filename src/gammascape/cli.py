@@ -11,7 +11,7 @@ COMMANDS = (
     *("plan", "cost", "check-model", "why", "audit", "replay", "seal"),
     *("reference", "accept", "prune", "export-crate"),
 )
-"""Commands, each a module of `commands`, see there."""
+"""Commands, each a module of `commands`."""
 
 DESCRIPTION = "Ask what snakemake would make next, at what cost, where results come from, and whether they hold."
 EPILOG = (
@@ -21,13 +21,13 @@ EPILOG = (
 
 @as_command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command and return its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     if arguments is None and given[:1] == ["replay"]:
         fix_hashes()
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    # Imported here, where Ctrl-C is no traceback: all of them take a second.
+    # Importing them all takes a second; here Ctrl-C prints no traceback.
     for name in {*COMMANDS}.intersection(given[:1]) or COMMANDS:
         module = import_module(f"gammascape.commands.{name.replace('-', '_')}")
         text = str(module.__doc__)

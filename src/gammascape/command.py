@@ -1,4 +1,4 @@
-"""End of every command: a mistake is one message, and neither it nor Ctrl-C is a traceback."""
+"""End commands cleanly: a user's mistake is one message, and neither it nor Ctrl-C prints a traceback."""
 
 import os
 import signal
@@ -19,16 +19,16 @@ INTERRUPTED = 130
 
 
 class UserError(Exception):
-    """A mistake of the person who gave the command; `str(error)` is the whole message, ready to be printed."""
+    """A mistake by the user; `str(error)` is the whole message, ready to print."""
 
     def __init__(self, text: str) -> None:
         super().__init__(visible_lines(text))
 
 
 def fix_hashes() -> None:
-    """Start this process anew unless texts have the hashes that they have in every process.
+    """Restart this process with PYTHONHASHSEED=0 unless it is set, so that strings hash alike in every process.
 
-    The order of a set follows them, so a user's network could be another one in each process.
+    The order of a set depends on these hashes, and a user's network may depend on the order of a set.
     """
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
@@ -36,11 +36,11 @@ def fix_hashes() -> None:
 
 
 def as_command(main: Callable[P, int]) -> Callable[P, int]:
-    """Wrap a function that runs a command: a mistake is printed as one message and becomes an exit status."""
+    """Wrap the main function of a command: print a mistake as one message and turn it into an exit status."""
 
     @wraps(main)
     def run(*arguments: P.args, **options: P.kwargs) -> int:
-        # A character that the encoding of the output lacks is escaped. Not every stream in its place can do that.
+        # Escape characters that the output's encoding lacks. A stream put in place of stdout may lack this method.
         with suppress(AttributeError):
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         message, status = "", 0
@@ -52,7 +52,7 @@ def as_command(main: Callable[P, int]) -> Callable[P, int]:
         except BrokenPipeError:
             pass  # The reader of a pipe, such as `head`, has seen enough.
         except (OSError, RuntimeError) as error:
-            # `Path.resolve` of Python before 3.13 has no OSError for links that lead to each other.
+            # Before Python 3.13, `Path.resolve` raises RuntimeError for links that lead to each other.
             if not isinstance(error, OSError) and not str(error).startswith("Symlink loop"):
                 raise
             message, status = visible_lines(error), USER_MISTAKE
@@ -64,7 +64,7 @@ def as_command(main: Callable[P, int]) -> Callable[P, int]:
         try:
             print(end="", flush=True)
         except OSError:
-            # What cannot be written now cannot be written when the process ends.
+            # Output that cannot be written now cannot be written when the process ends either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if message:
             print(message, file=sys.stderr)

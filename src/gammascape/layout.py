@@ -1,4 +1,4 @@
-"""Write files that are either whole or not there."""
+"""Write files that are either complete or absent."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write a file or folder to; at the end it replaces `path` in one step.
+    """Yield a path next to `path` to write a file or folder to; on success it replaces `path` in one step.
 
-    After an error nothing is left behind. What a killed process has left is removed by the next that writes
+    An error leaves nothing behind. Leftovers of a killed process are removed by the next process that writes
     the same file on the same machine.
 
     Raises:
@@ -31,7 +31,7 @@ def whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except BaseException as error:
         _remove(partial)
-        # What the system says of a full disk names no file.
+        # The system's error for a full disk names no file.
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise

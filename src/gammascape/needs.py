@@ -1,27 +1,27 @@
-"""Least memory for training one network: for messages about studies, and for comparison with a machine."""
+"""Least memory needed to train one network, for messages about studies and for comparison with a machine."""
 
 from collections.abc import Mapping
 
 MOST_MEMORY = 2**40
-"""Bytes that no study may need for one network: 1 TiB."""
+"""Limit on the bytes that a study may need for one network: 1 TiB."""
 _BLOCK = 50
-"""Steps whose batches are made at a time."""
+"""Steps for which batches are made at a time."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def needs(
     weights: int, units: int, sample: int, batch_size: int, steps: int, item: int = 4
 ) -> Mapping[str, int]:
-    """Bytes by purpose; `item` is the size of one number.
+    """Bytes needed, by purpose; `item` is the size of one number.
 
-    `units` are numbers that one sample leaves behind on its way forward, `sample` those of its input and target.
+    `units` is the count of activations kept for one sample, `sample` the count of numbers in its input and target.
     """
     return {
         # w_0 and w.
         "weights": 2 * item * weights,
-        # A block of batches, and the way forward of one.
+        # A block of batches, and the forward pass of one.
         "batches": 4 * min(_BLOCK, steps) * batch_size * sample + item * batch_size * units,
-        # Its own losses and those of f = 0, in float64, in training and in the result.
+        # Losses of the network and of f = 0, in float64, in training and in the result.
         "losses": 32 * steps,
     }
 
@@ -33,7 +33,7 @@ def size_text(count: int) -> str:
 
 
 def needs_text(parts: Mapping[str, int]) -> str:
-    """Sum and largest part in words: 'at least 64 GiB of memory, 64 GiB of it for losses'."""
+    """Total and largest part in words: 'at least 64 GiB of memory, 64 GiB of it for losses'."""
     most = max(parts, key=lambda name: parts[name])
     total = sum(parts.values())
     return f"at least {size_text(total)} of memory, {size_text(parts[most])} of it for {most}"

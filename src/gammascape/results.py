@@ -67,13 +67,13 @@ _ORIGIN = {
 def load(results: str | Path = "results", thresholds: Thresholds | None = None) -> pl.LazyFrame:
     """All cells of a results folder, one row each; files are read when the frame is collected.
 
-    Only finished cells are there. `model` and `dataset` are kinds, because a cell does not know the names that a
-    study gives; their options are columns such as `model.width`, null for kinds without the option. `path` is the
+    Only finished cells are included. `model` and `dataset` are kinds, because cells do not store a study's names.
+    Their options are columns such as `model.width`, null for kinds without the option. `path` is the
     folder of the cell and `record` all of its parameters as JSON. docs/reference/tables.md documents every column.
 
     Args:
         results: the folder that the workflow writes.
-        thresholds: how cells are judged; each study may judge its own in another way.
+        thresholds: criteria for judging all cells; those in the studies are ignored.
 
     Raises:
         FileNotFoundError: if `results` has no folder `cells`.
@@ -116,12 +116,12 @@ def history(cell: str | Path) -> pl.DataFrame:
 
     Returns:
         step, tau (eta t / gamma), loss (of the training batch at that step; in long runs a mean up to the next
-        row), zero_loss (that of f = 0 on the same batch), and where they were measured test_loss,
+        row), zero_loss (loss of f = 0 on the same batch), and where they were measured test_loss,
         test_accuracy, shifted_test_loss and shifted_test_accuracy of the network after `step` updates. The last
-        row is the network after all steps, which has no training batch.
+        row describes the network after all steps, which has no training batch.
 
     Raises:
-        FileNotFoundError: if the folder is not that of a finished cell.
+        FileNotFoundError: if the folder does not hold a finished cell.
     """
     folder = Path(cell)
     summary = read_json(folder / "summary.json")
@@ -183,7 +183,7 @@ def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, A
 
 
 def _options(part: str, union: Any) -> dict[str, Any]:
-    """Columns for the options of all kinds of model or dataset; what is not a plain number is text."""
+    """Columns for the options of all kinds of model or dataset; options other than plain numbers are text."""
     found: dict[str, set[Any]] = {}
     for spec in get_args(get_args(union)[0]):
         for name, field in spec.model_fields.items():

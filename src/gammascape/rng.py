@@ -1,6 +1,6 @@
 """Counter-based random numbers: every draw is a pure function of (key, index), on any device.
 
-A generator with state would tie a batch to the batches drawn before it. Here a draw is a hash of its
+A stateful generator would make each batch depend on the batches drawn before it. Here a draw is a hash of its
 own coordinates, so a stream can be entered at any step and gives the same integers on CPU and GPU.
 """
 
@@ -18,7 +18,7 @@ _MIX_2 = 0x94D049BB133111EB
 _MASK = (1 << 64) - 1
 
 DRAWS_PER_INDEX = 1 << 24
-"""Counters reserved for one index, hence the largest number of draws that one sample may ask for."""
+"""Counters reserved for one index, hence the largest number of draws for one sample."""
 
 
 def _signed(value: int) -> int:
@@ -38,7 +38,7 @@ def make_key(*parts: int) -> int:
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    # int64 shifts are arithmetic: the copies of the sign bit are masked away.
+    # int64 shifts are arithmetic: mask the copies of the sign bit.
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Printing for people: characters that would act on a terminal, or hide text, are made visible."""
+"""Printing for people: show characters that would control a terminal, or hide text, as escapes."""
 
 import json
 import re
@@ -9,11 +9,11 @@ _ACTING = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
-"""Control characters, line separators, marks that reorder or hide text, and halves of pairs of UTF-16."""
+"""Control characters, line separators, marks that reorder or hide text, and UTF-16 surrogates."""
 
 
 def visible(text: object) -> str:
-    """Text on one line, with an escape such as \\x1b in place of each character that acts on a terminal."""
+    """Text on one line, with an escape such as \\x1b in place of each character that controls a terminal."""
     return _ACTING.sub(lambda found: ascii(found.group())[1:-1], str(text))
 
 
@@ -23,7 +23,7 @@ def visible_lines(text: object) -> str:
 
 
 def say(*lines: object, error: bool = False) -> None:
-    """Print lines, each on one line whatever it holds, on standard output or standard error."""
+    """Print each argument on one line, whatever it contains, on standard output or standard error."""
     file = sys.stderr if error else sys.stdout
     print(*map(visible, lines), sep="\n", file=file, flush=True)
 
@@ -34,5 +34,5 @@ def complain(message: object) -> None:
 
 
 def say_json(content: Any) -> None:
-    """Print JSON whose texts are escaped."""
+    """Print JSON with its strings escaped."""
     print(json.dumps(content, indent=1).replace("\x7f", "\\u007f"))

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @as_command
 def main(arguments: list[str] | None = None) -> int:
-    """Train the cell given as canonical JSON; returns the exit status. Divergence is a result, not a failure."""
+    """Train the cell given as canonical JSON and return the exit status. Divergence is a result, not a failure."""
     parser = argparse.ArgumentParser(prog="gammascape.train", description=__doc__)
     parser.add_argument("--cell", required=True, help="the cell's canonical JSON")
     parser.add_argument(
         "--data",
         nargs="*",
         default=[],
-        help="what the cell reads: the manifest of prepared data, source files of factories",
+        help="files that the cell reads: the manifest of prepared data, source files of factories",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the artifact")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument(
-        "--checkpoint-seconds", type=float, default=60.0, help="time between two checkpoints"
+        "--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints"
     )
     chosen = parser.parse_args(arguments)
     from gammascape.execution.tasks import split_inputs
@@ -59,8 +59,8 @@ def train_cell(
 ) -> int:
     """Train one cell in this process and write its artifact into `output`.
 
-    On SIGTERM or Ctrl-C a checkpoint is written, from which the next call for this cell goes on; a second Ctrl-C
-    ends the process at once. A cell that another process trains is waited for.
+    On SIGTERM or Ctrl-C it writes a checkpoint, from which the next call for this cell resumes; a second Ctrl-C
+    ends the process at once. If another process is training the cell, it waits.
     """
     from gammascape.training.serve import INTERRUPTED
     from gammascape.training.worker import Interrupted, Task, Worker
@@ -89,7 +89,7 @@ def train_cell(
 
 
 if __name__ == "__main__":
-    # Until the handlers of the training are in place, Ctrl-C ends the process without a traceback.
+    # Until the signal handlers are installed, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     fix_hashes()
     sys.exit(main())

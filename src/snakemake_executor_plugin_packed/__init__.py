@@ -1,7 +1,7 @@
-"""Snakemake executor `packed`: training jobs in packs on this machine's devices, others as `local` runs them.
+"""Snakemake executor `packed`: training jobs in packs on this machine's devices, others as with `local`.
 
-Snakemake hands over all jobs that are ready. Those of the rule `train` go to long-lived worker processes, one for
-each GPU or each core, which train many cells at once; each is reported to Snakemake as it ends.
+Snakemake hands over all jobs that are ready. Jobs of the rule `train` go to long-lived worker processes, one for
+each GPU or core, which train many cells at once; each cell is reported to Snakemake as it ends.
 """
 
 import threading
@@ -27,24 +27,24 @@ from gammascape.execution.tasks import TRAIN_RULES, Task, is_training, task_of
 common_settings = local_settings
 
 _CHUNK = 256
-"""Jobs that are prepared before the workers get them: the first packs start while Snakemake prepares the rest."""
+"""Jobs prepared at a time before workers get them: the first packs start while Snakemake prepares the rest."""
 _WATCH = 0.5
 
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
-    """Options of the command line, --packed-<name>."""
+    """Command-line options, --packed-<name>."""
 
     device: str = option(
-        "auto", "Where cells are trained: auto (all GPUs, or the CPU), cpu or cuda.", str
+        "auto", "Devices for training cells: auto (all GPUs, or the CPU), cpu or cuda.", str
     )
-    workers: int | None = option(None, "Worker processes on the CPU; all cores if not given.")
-    lanes: int | None = option(None, "Cells in a pack; what suits the device if not given.")
+    workers: int | None = option(None, "Worker processes on the CPU; one per core if not given.")
+    lanes: int | None = option(None, "Cells in a pack; chosen to suit the device if not given.")
     checkpoint_seconds: int = option(60, "Seconds between checkpoints.")
 
 
 class Executor(LocalExecutor):  # type: ignore[misc]
-    """Runs training jobs in packs."""
+    """Executor that runs training jobs in packs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,8 +55,8 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         self._waiting = False
         sweep()
         interrupt_once(lambda: self._pool.kill() if self._pool else None)
-        # Workers, not Snakemake's cores, limit what is trained at a time: with no cores to wait for, all ready
-        # cells come at once.
+        # Workers, not Snakemake's cores, limit concurrent training: without cores to wait for, all ready cells
+        # come at once.
         for rule in self.workflow.rules:
             if rule.name in TRAIN_RULES:
                 rule.resources["_cores"] = 0
@@ -80,7 +80,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             pool.add([task for task in chunk if self._begin(task, cells[task])])
 
     def _begin(self, task: Task, job: Any) -> bool:
-        """Tell Snakemake that a cell is begun; False if there is nothing to train."""
+        """Tell Snakemake that a cell has begun; return False if there is nothing to train."""
         with self._guard:
             self._jobs[task.output] = job
         self.run_job_pre(job)
@@ -110,7 +110,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         return self._pool
 
     def _watch(self) -> None:
-        """Stop the workers when Snakemake was told to end: it waits for running jobs, and all cells are."""
+        """Stop the workers when Snakemake is told to end: it waits for running jobs, which all cells are."""
         try:
             while not self._stopped:
                 if getattr(self.workflow.scheduler, "_user_kill", None):
@@ -121,18 +121,18 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             self.broke(error)
 
     def _take(self, task: Task) -> Any:
-        """The job of a task; None if Snakemake has been told how it ended."""
+        """Remove and return the job of a task; None if its end was already reported to Snakemake."""
         with self._guard:
             return self._jobs.pop(task.output, None)
 
     def done(self, task: Task, status: str, seconds: float) -> None:
-        """The artifact of a cell is in place."""
+        """Report a cell whose artifact is in place."""
         if (job := self._take(task)) is not None:
             BOARD.ended(status, task.record["steps"])
             self.report_job_success(SubmittedJobInfo(job=job))
 
     def failed(self, task: Task, error: str) -> None:
-        """A cell could not be trained, unless it ended just before its worker did."""
+        """Report a cell that could not be trained, unless it ended just before its worker did."""
         if (status := status_of(task)) is not None:
             self.done(task, status, 0.0)
             return
@@ -145,25 +145,25 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             self.workflow.scheduler.error_callback(job)
 
     def stopped(self, tasks: Sequence[Task]) -> None:
-        """These cells are not trained in this run; no error of theirs, so nothing is printed."""
+        """Report cells that are not trained in this run; this is no error, so nothing is printed."""
         for task in tasks:
-            # Snakemake removes the files of jobs that fail, and another one may have trained the cell meanwhile.
+            # Snakemake removes the files of failed jobs, and another process may have trained the cell meanwhile.
             if (status := status_of(task)) is not None:
                 self.done(task, status, 0.0)
             elif (job := self._take(task)) is not None:
                 self.workflow.scheduler.error_callback(job)
 
     def told(self, device: str, event: Mapping[str, Any]) -> None:
-        """An event of a worker."""
+        """Show an event of a worker."""
         if event["event"] == "warning":
             self.logger.warning(f"{device}: {event['text']}")
         if event["event"] == "locked" and not self._waiting:
             self._waiting = True
-            self.logger.warning(f"{event['error']}, and perhaps more; these cells are waited for")
+            self.logger.warning(f"{event['error']}, and perhaps more; waiting for these cells")
         BOARD.tell(device, event)
 
     def broke(self, error: BaseException) -> None:
-        """Nobody might report the cells that are left: the run ends."""
+        """End the run after an unexpected error, since nothing would report the remaining cells."""
         words = f"the workers cannot go on: {type(error).__name__}: {error}"
         self.workflow.scheduler.executor_error_callback(WorkflowError(words))
 
@@ -173,7 +173,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             self._pool.stop()
 
     def shutdown(self) -> None:
-        """All jobs have ended."""
+        """End the workers after all jobs have ended."""
         self._stopped = True
         if self._pool is not None:
             self._pool.close()
@@ -181,7 +181,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         super().shutdown()
 
     def cancel(self) -> None:
-        """Snakemake was interrupted: the workers write checkpoints and end; at once if a person insists."""
+        """Stop after an interrupt: the workers write checkpoints and end, at once if a person insists."""
         self._stop()
         self.logger.info(BOARD.report())
         super().cancel()

@@ -1,8 +1,8 @@
 """Snakemake executor `packed-slurm`: training jobs in packs, each pack one SLURM job.
 
-Submission, status and cancelling are those of snakemake-executor-plugin-slurm, to which a pack looks like one job
-with the resources of its first cell. On the node a worker trains the pack; Snakemake is not started there. The
-worker keeps a journal beside the pack's file, from which cells are reported to Snakemake as they end. Jobs of
+Submission, status and cancellation come from snakemake-executor-plugin-slurm, to which a pack looks like one job
+with the resources of its first cell. On the node, a worker trains the pack without Snakemake. The worker keeps a
+journal next to the pack's file, from which cells are reported to Snakemake as they end. Jobs of
 other rules take seconds and run where Snakemake runs.
 """
 
@@ -45,33 +45,33 @@ common_settings = slurm_settings
 
 _PACKS = SCRATCH / "packs"
 _GRACE = 20.0
-"""Seconds in which cancelled packs may write their checkpoints."""
+"""Seconds that cancelled packs have for writing checkpoints."""
 _QUIET: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60}
 _MOST_BARREN = 30
-"""SLURM jobs that may end one after another without progress of any cell: beyond, it is not a cell's fault."""
+"""Limit on consecutive SLURM jobs without progress of any cell; beyond it, a cell is not at fault."""
 
 
 @dataclass
 class ExecutorSettings(SlurmSettings):  # type: ignore[misc]
-    """Options of the command line, --packed-slurm-<name>, beside those of the executor slurm."""
+    """Command-line options, --packed-slurm-<name>, in addition to the options of the executor slurm."""
 
     cells: int = option(256, "Cells in a SLURM job.")
-    queued: int = option(100, "SLURM jobs that are queued or run at a time.")
+    queued: int = option(100, "SLURM jobs queued or running at a time.")
     resubmissions: int = option(
         5,
-        "SLURM jobs in a row that may end without any progress of their cells (a cell done, or a checkpoint "
-        "moved on) before the cells fail.",
+        "Consecutive SLURM jobs that may end without any progress of their cells (a cell done, or a later "
+        "checkpoint) before the cells fail.",
     )
     checkpoint_seconds: int = option(60, "Seconds between checkpoints.")
 
 
 class Pack:
-    """Training jobs that are one SLURM job; what the executor slurm asks of a job is that of the first of them."""
+    """Training jobs that form one SLURM job; to the executor slurm it has the properties of the first of them."""
 
     def __init__(self, folder: Path, jobs: dict[Task, Any]) -> None:
         self.jobs = jobs
         self.fruitless = 0
-        """SLURM jobs in a row that ended without progress."""
+        """Consecutive SLURM jobs that ended without progress."""
         self.step = 0
         """Furthest step of a checkpoint so far."""
         self.first = next(iter(jobs.values()))
@@ -85,34 +85,34 @@ class Pack:
         self.over = False
         """Whether the SLURM job is known to have ended."""
         self.read = 0
-        """Events of the journal that have been seen."""
+        """Number of events of the journal that have been seen."""
 
     def is_group(self) -> bool:
-        """A pack is no group job of Snakemake."""
+        """Return False: a pack is not a group job of Snakemake."""
         return False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.first, name)
 
     def write(self, checkpoint_seconds: int) -> None:
-        """Write the file that the worker on the node reads."""
+        """Write the file for the worker on the node."""
         tasks = [task.as_json() for task in self.jobs]
         with whole(self.file) as partial:
             request = {"tasks": tasks, "checkpoint_seconds": checkpoint_seconds}
             partial.write_text(json.dumps(request) + "\n")
 
     def remove(self) -> None:
-        """Remove the pack's files: all its cells have ended, or are in another pack."""
+        """Remove the pack's files, after all its cells have ended or moved to another pack."""
         with suppress(OSError):
             self.file.unlink(missing_ok=True)
             self.journal.unlink(missing_ok=True)
 
 
 class Executor(SlurmExecutor):  # type: ignore[misc]
-    """Submits packs."""
+    """Executor that submits packs."""
 
     def __init__(self, workflow: Any, logger: Any) -> None:
-        # The base class starts the thread that asks for these before it calls __post_init__.
+        # The base class starts the thread that uses these before it calls __post_init__.
         self._waiting: deque[Pack] = deque()
         self._in_slurm = 0
         self._stopped = False
@@ -129,7 +129,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._local.pool.shutdown()
         cores = max(1, int(self.workflow.resource_settings.local_cores or 1))
         self._local.pool = ThreadPoolExecutor(max_workers=cores)
-        # The number of packs, not Snakemake's --jobs, limits what is submitted: all ready cells come at once.
+        # The number of packs, not Snakemake's --jobs, limits submissions: all ready cells come at once.
         for rule in self.workflow.rules:
             if rule.name in TRAIN_RULES:
                 rule.resources["_nodes"] = 0
@@ -154,7 +154,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                     self._submit(Pack(folder, begun))
 
     def _start_run(self) -> Path:
-        """The folder of this run's packs; those of runs that were killed are cancelled first."""
+        """Folder of this run's packs; packs of killed runs are cancelled first."""
         if self._run is None:
             try:
                 self._run = RunFolder(_PACKS, self.run_uuid)
@@ -162,12 +162,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 raise WorkflowError(f"no packs can be made: {error}") from None
             BOARD.start([])
             for run in self._run.abandoned():
-                self.logger.info(f"Cancelling what is left of an earlier run, {run.name}")
+                self.logger.info(f"Cancelling the remains of an earlier run, {run.name}")
                 self._end_run(run)
         return self._run.path
 
     def _end_run(self, folder: Path) -> None:
-        """Cancel the packs of a Snakemake and wait until they have ended, with checkpoints."""
+        """Cancel the packs of a Snakemake process and wait until they have ended, with checkpoints."""
         ask = ["squeue", "--noheader", "--format=%i", f"--name={folder.name}"]
         until = time.monotonic() + _GRACE
         try:
@@ -177,17 +177,17 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                     break
                 time.sleep(0.5)
         except (OSError, subprocess.SubprocessError) as error:
-            # They hold the locks of their cells, for which new packs wait.
+            # They hold the locks of their cells, and new packs will wait for these.
             self.logger.warning(f"SLURM jobs of {folder.name} could not be cancelled: {error}")
             return
         shutil.rmtree(folder, ignore_errors=True)
 
     def _begin(self, task: Task, job: Any) -> bool:
-        """Tell Snakemake that a cell is begun; False if there is nothing to train."""
+        """Tell Snakemake that a cell has begun; return False if there is nothing to train."""
         self.run_job_pre(job)
         try:
             status = begin(self.workflow, task, job)
-            # That of the remote executors would ask SLURM about each cell.
+            # The method of remote executors would ask SLURM about each cell.
             RealExecutor.report_job_submission(self, SubmittedJobInfo(job))
         except (OSError, WorkflowError) as error:
             self._report(SubmittedJobInfo(job), task, "failed", str(error))
@@ -210,7 +210,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._job_submission_executor.submit(self.run_job, pack)
 
     def format_job_exec(self, job: Any) -> str:
-        """The command of a SLURM job: a worker for a pack."""
+        """Command of a SLURM job: a worker for a pack."""
         if not isinstance(job, Pack):
             return str(super().format_job_exec(job))
         words = [sys.executable, "-m", "gammascape.training.serve"]
@@ -218,7 +218,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         return f"OMP_NUM_THREADS=1 exec {shlex.join(words)}"
 
     def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
-        """A pack is in SLURM's queue: it will be asked about."""
+        """Register a pack in SLURM's queue for status checks."""
         if not isinstance(job_info.job, Pack):
             super().report_job_submission(job_info, register_job)
             return
@@ -239,21 +239,21 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             if info.job.jobs:
                 asked.append(info)
             else:
-                # The journal has the last cell: there is nothing that SLURM could add.
+                # The journal has the last cell, so SLURM has nothing to add.
                 self._over(info, None)
         kept = set()
         async for info in super().check_active_jobs(asked):
             kept.add(info.job)
             yield info
         for info in asked:
-            # A query that fails leaves jobs out; they are asked about again.
+            # A failed query leaves out jobs; ask about them again.
             if info.job not in kept and not info.job.over:
                 yield info
         while self._waiting and self._in_slurm < self.workflow.executor_settings.queued:
             self._submit(self._waiting.popleft())
 
     def get_status_command(self) -> str:
-        """`squeue` where SLURM keeps no accounts, so that `sacct` has nothing to tell."""
+        """Use `squeue` if SLURM keeps no accounts, which leaves `sacct` without information."""
         if self._keeps_accounts is None:
             shown = subprocess.run(
                 ["scontrol", "show", "config"], capture_output=True, text=True, check=False
@@ -263,12 +263,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         return str(super().get_status_command()) if self._keeps_accounts else "squeue"
 
     def _read(self, info: SubmittedJobInfo) -> bool:
-        """Take in what the journal of a pack says since the last look; True if that is progress."""
+        """Process new events in the journal of a pack; return True if they show progress."""
         pack = info.job
         try:
             events = read_journal(pack.journal)
         except OSError:
-            # A file system that does not answer may do so the next time.
+            # A file system that does not answer may answer next time.
             return False
         fresh, pack.read = events[pack.read :], len(events)
         by_output = {task.output: task for task in pack.jobs}
@@ -303,7 +303,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             self.workflow.scheduler.error_callback(ended.job)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
-        """SLURM says that a pack is over."""
+        """Handle a pack that SLURM reports as finished."""
         if isinstance(job_info.job, Pack):
             self._over(job_info, None)
         else:
@@ -312,7 +312,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def report_job_error(
         self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any
     ) -> None:
-        """SLURM says that a pack was cancelled, ran out of time or failed, or it could not be submitted."""
+        """Handle a pack that was cancelled, ran out of time, failed, or could not be submitted."""
         if isinstance(job_info.job, Pack):
             self._over(job_info, msg or "the SLURM job failed")
         else:
@@ -324,7 +324,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         with self.lock:
             self._in_slurm -= 1
         self._read(info)
-        # What the journal could not say.
+        # Find complete cells that are missing from the journal.
         for task in list(pack.jobs):
             if (status := status_of(task)) is not None:
                 self._end(pack, task, info, status, None)
@@ -336,7 +336,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         fruitless = pack.fruitless + 1
         self._barren += 1
         submitted = info.external_jobid is not None
-        # Where other packs train, a cell ends this one, and halves find it however many that takes.
+        # If other packs make progress, a cell is at fault in this one, and repeated halving will find it.
         searching = len(left) > 1 and self._barren < _MOST_BARREN and pack.prepared
         tired = fruitless > self.workflow.executor_settings.resubmissions
         if not submitted or (tired and not searching):
@@ -345,7 +345,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 self._end(pack, task, info, "failed", words)
             return
         self.logger.warning(f"{words} Its {len(left)} unfinished cells are submitted again.")
-        # Without progress one of the cells may be at fault.
+        # Without progress, one of the cells may be at fault.
         size = len(left) if fruitless == 1 or not pack.prepared else -(-len(left) // 2)
         for part in cut(list(left), size):
             rest = Pack(pack.file.parent, {task: left[task] for task in part})
@@ -356,7 +356,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         return getattr(self.workflow.scheduler, "_user_kill", None) is not None
 
     async def sleep(self) -> None:
-        """Wait until the next look at the packs; what Snakemake is told is heard at once."""
+        """Wait until the next check of the packs, or until Snakemake is told to end."""
         until = time.monotonic() + float(self.next_seconds_between_status_checks or 0)
         while time.monotonic() < until and (
             self.wait and (self._stopped or not self._told_to_end())
@@ -364,11 +364,11 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             await asyncio.sleep(0.5)
 
     async def _stop(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Snakemake was told to end: it waits for running jobs, and all cells are."""
+        """Stop when Snakemake is told to end: it waits for running jobs, which all cells are."""
         self._stopped = True
         self.cancel_jobs(active_jobs)
         until = time.monotonic() + _GRACE
-        # A cell that ends while its pack is being cancelled is a cell that is done.
+        # A cell that ends while its pack is being cancelled counts as done.
         while time.monotonic() < until and any(_at_work(info.job) for info in active_jobs):
             await asyncio.sleep(0.5)
         for info in active_jobs:
@@ -376,7 +376,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             info.job.remove()
         for pack in [*(info.job for info in active_jobs), *self._waiting]:
             for task, job in pack.jobs.items():
-                # Snakemake removes the files of jobs that fail.
+                # Snakemake removes the files of failed jobs.
                 if (status := status_of(task)) is not None:
                     self._report(SubmittedJobInfo(job), task, status, None)
                 else:
@@ -385,13 +385,13 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._in_slurm = 0
 
     def cancel(self) -> None:
-        """Snakemake was interrupted: the packs write checkpoints and end."""
+        """Stop after an interrupt: the packs write checkpoints and end."""
         if self._run is not None:
             self._end_run(self._run.path)
         self.shutdown()
 
     def shutdown(self) -> None:
-        """All jobs have ended."""
+        """Clean up after all jobs have ended."""
         super().shutdown()
         self._local.shutdown()
         if self._run is not None and not self._in_slurm:
@@ -401,6 +401,6 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
 
 def _at_work(pack: Pack) -> bool:
-    """Whether a worker has begun with the pack and has not ended."""
+    """Whether a worker has begun the pack and has not ended."""
     events = [event["event"] for event in read_journal(pack.journal)]
     return bool(events) and events[-1] not in ("interrupted", "end")

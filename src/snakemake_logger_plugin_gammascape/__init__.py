@@ -1,9 +1,9 @@
 """Progress of a study while Snakemake runs it: cells, packs on each device, rate and time left.
 
-Snakemake finds the module by its name; `profiles/default` switches it on with `logger: gammascape`. On a terminal
-the state is a live display; elsewhere it is a plain line now and then. Messages of other rules and all errors are
-printed as Snakemake words them. Cells are counted from Snakemake's own events, so every executor is served; an
-executor that trains in packs fills in the board, which tells more.
+Snakemake finds the module by its name; `profiles/default` enables it with `logger: gammascape`. On a terminal
+it shows a live display; elsewhere it prints a plain line now and then. Messages of other rules and all errors are
+printed in Snakemake's words. Cells are counted from Snakemake's own events, which works with every executor; an
+executor that trains in packs adds details on the board.
 """
 
 import json
@@ -33,15 +33,15 @@ _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEv
 
 @dataclass
 class LogHandlerSettings(LogHandlerSettingsBase):
-    """Options of the command line, --logger-gammascape-<name>."""
+    """Command-line options, --logger-gammascape-<name>."""
 
     jobs: str | None = option(
-        None, "File to which each job is added as one line of JSON instead of being printed.", str
+        None, "File to which each job is appended as a line of JSON instead of being printed.", str
     )
 
 
 class LogHandler(LogHandlerBase):
-    """Shows what is going on."""
+    """Log handler that shows progress."""
 
     writes_to_stream = True
     writes_to_file = has_filter = has_formatter = needs_rulegraph = False
@@ -59,7 +59,7 @@ class LogHandler(LogHandlerBase):
         )
 
     def emit(self, record: LogRecord) -> None:
-        """Count the cells' events, and print what is left to print."""
+        """Count the cells' events, and print other messages."""
         try:
             if self._write_down(record):
                 return
@@ -69,12 +69,12 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def _print(self, text: str) -> None:
-        """Print a message; what users' code and logs say cannot act on the terminal."""
+        """Print a message, with escapes so that text from users' code and logs cannot control the terminal."""
         lines = "\n".join(map(visible, text.split("\n")))
         self.console.print(lines, markup=False, soft_wrap=True)
 
     def _write_down(self, record: LogRecord) -> bool:
-        """Add a job to the file of jobs; False if it is no job, or there is no such file."""
+        """Append a job to the file of jobs; return False if the record is not a job, or no file is given."""
         path = self.settings.jobs if isinstance(self.settings, LogHandlerSettings) else None
         if path is None or getattr(record, "event", None) != LogEvent.JOB_INFO:
             return False
@@ -83,7 +83,7 @@ class LogHandler(LogHandlerBase):
             "rule": given["rule_name"],
             "wildcards": dict(given["wildcards"]),
             "input": [str(file) for file in given["input"]],
-            # Snakemake writes behind a file that its job may keep it.
+            # Snakemake marks files that a job updates in place.
             "output": [str(file).removesuffix(" (update)") for file in given["output"]],
             "reason": given["reason"],
         }
@@ -92,7 +92,7 @@ class LogHandler(LogHandlerBase):
         return True
 
     def _count(self, record: LogRecord) -> bool:
-        """Take a record in; True if that is all there is to do with it."""
+        """Process a record; return True if it need not be printed."""
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
             stats = getattr(record, "stats", {})
@@ -113,7 +113,7 @@ class LogHandler(LogHandlerBase):
                 self._advance()
             return True
         return event in _SILENT or (
-            # Snakemake announces each set of started jobs; with thousands of cells that is noise.
+            # Snakemake announces each set of started jobs, which is noise with thousands of cells.
             event is None and record.levelno < WARNING and record.getMessage().startswith(_CHATTER)
         )
 
@@ -133,6 +133,6 @@ class LogHandler(LogHandlerBase):
             self.live.stop()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self.live.stop()
         super().close()

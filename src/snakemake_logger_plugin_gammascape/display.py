@@ -1,4 +1,4 @@
-"""The live display: one line for all cells, one line for each device."""
+"""Live display: one line for all cells, and one for each device."""
 
 import time
 
@@ -16,7 +16,7 @@ _MOST_DEVICES = 16
 
 
 def board_words(board: Board) -> str:
-    """How cells ended, rate and time left: `60 trained, 12 diverged; 9,100 cell-steps/s, 20 s to go`."""
+    """Outcomes of cells, rate and time left: `60 trained, 12 diverged; 9,100 cell-steps/s, 20 s to go`."""
     words = board.words()
     rate, left = board.rate(), board.seconds_left()
     if rate:
@@ -27,7 +27,7 @@ def board_words(board: Board) -> str:
 
 
 def cells_display(pace: Pace | None, board: Board) -> RenderableType:
-    """What is shown on a terminal."""
+    """Display for a terminal."""
     if pace is None:
         return Text("")
     head = Table.grid(padding=(0, 1))
@@ -41,7 +41,7 @@ def cells_display(pace: Pace | None, board: Board) -> RenderableType:
     if not board.active:
         return head
     devices = Table.grid(padding=(0, 2))
-    # SLURM jobs come and go: those at work first, and no more than fit on a screen.
+    # SLURM jobs come and go: show active ones first, and no more than fit on a screen.
     ordered = sorted(board.devices.items(), key=lambda item: not item[1].lanes)
     for name, state in ordered[:_MOST_DEVICES]:
         doing = (

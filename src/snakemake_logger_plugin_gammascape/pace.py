@@ -1,4 +1,4 @@
-"""How fast cells are done, and when the last one will be."""
+"""Rate of finished cells, and the time left."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ _MEMORY = 50
 
 @dataclass
 class Pace:
-    """Counts finished cells; times in seconds on one monotonic clock.
+    """Count of finished cells; times in seconds on one monotonic clock.
 
-    The rate is that of the last 50 cells: cells that diverge early finish sooner than others, and the grid is
+    The rate is taken over the last 50 cells: cells that diverge early finish sooner than others, and the grid is
     not in random order, so the mean over the whole run would mislead.
     """
 
@@ -23,11 +23,11 @@ class Pace:
 
     @property
     def left(self) -> int:
-        """Cells still to be done."""
+        """Number of cells still to be done."""
         return self.total - self.done
 
     def finish(self, now: float) -> None:
-        """One more cell is done."""
+        """Count one more finished cell."""
         self.done += 1
         self.recent.append(now)
 
@@ -39,7 +39,7 @@ class Pace:
         return count / elapsed if self.done > 1 and elapsed > 0 else None
 
     def words(self, now: float) -> str:
-        """What a person wants to know: left, rate, time left."""
+        """Summary: cells left, rate, time left."""
         rate = self.rate()
         if rate is None:
             return f"{self.left} left"

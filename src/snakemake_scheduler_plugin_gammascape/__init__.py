@@ -1,7 +1,7 @@
-"""Snakemake scheduler `gammascape`: ready jobs in order of priority, until the resources are used up.
+"""Snakemake scheduler `gammascape`: start ready jobs in order of priority, until the resources are used up.
 
-Snakemake's own schedulers weigh every ready job against every other one, which takes minutes for ten thousand
-cells. Cells are interchangeable, so one pass over them is as good.
+Snakemake's own schedulers compare every ready job with every other one, which takes minutes for ten thousand
+cells. Cells are interchangeable, so one pass over them suffices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from snakemake_interface_scheduler_plugins.base import SchedulerBase
 
 
 class Scheduler(SchedulerBase):  # type: ignore[misc]
-    """Takes jobs one after another as long as they fit."""
+    """Scheduler that takes jobs one after another as long as they fit."""
 
     def select_jobs(
         self,
@@ -20,7 +20,7 @@ class Scheduler(SchedulerBase):  # type: ignore[misc]
         available_resources: Mapping[str, int | str],
         input_sizes: dict[Any, int],
     ) -> Sequence[Any]:
-        """The jobs to start now: those with the highest priority first, in a fixed order among equals."""
+        """Jobs to start now: highest priority first, in a fixed order among equals."""
         left = {k: v for k, v in available_resources.items() if isinstance(v, int)}
         chosen = []
         for job in sorted(selectable_jobs, key=lambda job: (-job.priority, job.jobid)):

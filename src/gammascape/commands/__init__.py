@@ -1,6 +1,6 @@
-"""Commands of `gammascape`, a module for each, with `add` for its arguments and `run`, which returns the status.
+"""Commands of `gammascape`: one module each, with `add` for its arguments and `run`, which returns the status.
 
-The docstring of a module is the command's help; its first line stands in the list of commands.
+The docstring of a module is the command's help; its first line appears in the list of commands.
 """
 
 import argparse
@@ -13,17 +13,17 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--study": {
         "nargs": "+",
         "metavar": "FILE",
-        "help": f"study files to consider instead of those that {CONFIG_FILE} names",
+        "help": f"study files to consider instead of the ones in {CONFIG_FILE}",
     },
     "--directory": {
         "type": Path,
-        "help": "folder that holds results; found by itself for what is inside",
+        "help": "folder that contains results; found automatically for artifacts inside it",
     },
     "--json": {"action": "store_true", "help": "print JSON"},
 }
 
 
 def add_shared(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Add options that several commands have."""
+    """Add options shared by several commands."""
     for name in names:
         parser.add_argument(name, **_SHARED[name])

@@ -1,8 +1,8 @@
 """Declare artifacts current after a change of code that does not alter results.
 
 The reason is written into their manifests, where gammascape audit and why show it. Snakemake then has nothing to
-do for the tables and figures that are named, or for all of them with --all. A cell of another NUMERICS_VERSION
-cannot be accepted: it is another cell.
+do for the named tables and figures, or for all of them with --all. A cell of another NUMERICS_VERSION cannot be
+accepted, because it is another cell.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Accept, and print what was accepted."""
+    """Accept artifacts, and print how many."""
     if bool(chosen.artifacts) == chosen.all:
         raise StudyError("accept: name artifacts, or write --all for all that are stale by code")
     if not chosen.reason.strip():
@@ -73,12 +73,12 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def accept(path: Path, reason: str, script: str | None = None) -> bool:
-    """Write the declaration into one manifest; False if the code that made the artifact is the same.
+    """Write the declaration into one manifest; return False if the code that made the artifact is unchanged.
 
-    The manifest's time stays: Snakemake would take a newer one for a new artifact.
+    The manifest keeps its time, since Snakemake would take a newer manifest for a new artifact.
 
     Args:
-        script: digest of the script of its rule as it is now, if it has one.
+        script: digest of the current script of its rule, if it has one.
     """
     manifest = read_manifest(path)
     known = {entry.get("script") for entry in (manifest.code, *manifest.accepted)}
@@ -98,7 +98,7 @@ def accept(path: Path, reason: str, script: str | None = None) -> bool:
 
 
 def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
-    """Map manifests of artifacts that will be made again for more than a change of code to the reason."""
+    """Map manifests of artifacts that will be made again for other reasons than changed code to the reason."""
     made_again: dict[str, str] = {}
     for path, item in results.catalogue.items():
         kinds = results.differing.get(path, {})

@@ -1,7 +1,7 @@
-"""Check where figures, tables and cells come from, and whether they still are what was made.
+"""Check where figures, tables and cells come from, and whether they are unchanged since they were made.
 
-Walk from an artifact down to its data and say what does not hold. Exit status: 0 all links hold; 1 one does not,
-or with --strict there are warnings; 2 a mistake in the command or in a study.
+Walk from an artifact down to its data and report broken links. Exit status: 0 all links hold; 1 one does not, or
+with --strict there are warnings; 2 a mistake in the command or in a study.
 """
 
 import argparse
@@ -48,18 +48,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-mtime",
         action="store_true",
-        help="do not hash files again whose size and time are those of the last audit with this option",
+        help="do not rehash files whose size and time are unchanged since the last audit with this option",
     )
     parser.add_argument(
         "--seal",
         metavar="DIGEST",
-        help="hold the results against a seal of `gammascape seal`, or of a figure's mark, printed elsewhere",
+        help="compare the results with a seal from `gammascape seal`, or from a figure's mark, printed elsewhere",
     )
     add_shared(parser, "--json", "--study", "--directory")
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Audit and print; returns the exit status."""
+    """Audit, print the findings, and return the exit status."""
     studies = [Path(path) for path in chosen.study or ()]
     if chosen.all == bool(chosen.artifacts):
         raise StudyError("gammascape audit: name the artifacts to audit, or write --all")
@@ -95,11 +95,11 @@ def audit(
 ) -> list[Chain]:
     """Chains below some artifacts, one for each folder of results, with all findings.
 
-    `redraw` makes tables and figures among the artifacts again from what is right below them: nothing else vouches
-    for their files where they were edited together with their manifest.
+    `redraw` makes tables and figures among the artifacts again from their direct inputs: nothing else can detect
+    that a file was edited together with its manifest.
 
     Raises:
-        StudyError: if an artifact is not there, or a study cannot be used.
+        StudyError: if an artifact does not exist, or a study is invalid.
     """
     founds: dict[Path, list[Found]] = {}
     chains = []
@@ -125,7 +125,7 @@ def audit(
 
 
 def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
-    """Make tables and figures on top of a chain again where their inputs hold, and compare."""
+    """Make tables and figures at the top of a chain again, if their inputs hold, and compare them."""
     catalogue = everything(plan)
     found = {}
     for top in chain.tops:
@@ -137,14 +137,14 @@ def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
             (again,) = remake([catalogue[top]], chain.root, Path(folder))
         if again.agrees is False:
             found[top] = [Finding("altered", f"made again from its inputs: {again.text}")]
-        # Other code is a finding of its own.
+        # Other code is a separate finding.
         elif again.agrees is None and not any(f.kind == "code changed" for f in links[0].findings):
             found[top] = [Finding("not compared", again.text)]
     return found
 
 
 def _against_seal(chain: Chain, seal: str) -> dict[str, list[Finding]]:
-    """Find an artifact altered unless the seal is its own or one of a study behind it."""
+    """Report the artifact as altered unless the seal is its own or belongs to a study behind it."""
     tree, seals = SealTree(chain.root), {}
     names = sorted(_study_names(chain))
     of = {name: partial(tree.of_study, name) for name in names}
@@ -166,10 +166,10 @@ def audit_all(
     *,
     trust_mtime: bool = False,
 ) -> Chain:
-    """Chain of everything in `root`/results, files that no manifest names included.
+    """Chain of everything in `root`/results, including files that no manifest names.
 
     Raises:
-        StudyError: if there are no results, or a study cannot be used.
+        StudyError: if there are no results, or a study is invalid.
     """
     if not (root / "results").is_dir():
         raise StudyError(
@@ -178,7 +178,7 @@ def audit_all(
     hashes = Hashes(root, trust_mtime=trust_mtime)
     chain = walk(all_manifests(root), root, hashes, progress, published_folders(root))
     hashes.keep()
-    # The tree begins at what nothing else was made from.
+    # The tree begins at artifacts that nothing else was made from.
     used = {path for link in chain.links.values() for path in link.made_from}
     tops = [path for path in chain.links if path not in used]
     named = {
@@ -186,7 +186,7 @@ def audit_all(
         for link in chain.links.values()
         for file in (link.manifest.outputs if link.manifest else ())
     }
-    # What lies in the folder of a cell or of data is said at that link.
+    # Other files in the folder of a cell or of data are reported at that link.
     folders = {
         (root / p).parent for p, link in chain.links.items() if link.kind in ("cell", "data")
     }
@@ -207,7 +207,7 @@ def _across(
     try:
         plan = load_studies(chain.root, studies, _study_names(chain))
     except StudyError:
-        # A crate without its data lacks the user's own modules, which its study needs.
+        # A crate without its data lacks the user's own modules, which the study needs.
         if studies or not (chain.root / METADATA).is_file():
             raise
     return tell_left_out(across_findings(chain, plan, everything=everything)), plan
@@ -226,7 +226,7 @@ def _print(chains: Sequence[Chain], *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    # Lines that go into a file or a pipe are not broken.
+    # Do not break lines written to a file or a pipe.
     width = None if sys.stdout.isatty() else _LINE
     console = Console(highlight=False, markup=False, width=width)
     for chain in chains:

@@ -1,8 +1,8 @@
 """Check that a model can be trained and that the width scaling of each layer is right.
 
-Make a network of a study at several widths, train each for a few steps at one eta, and print a line for each layer
-(the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network cannot be
-used.
+Build a network of a study at several widths, train each for a few steps at one eta, and print a line for each
+layer (the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network
+cannot be used.
 """
 
 import argparse
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STEPS, BATCH = 3, 32
 TELLING = 64
-"""Widths from which on a right layer is called right; at smaller ones it may seem to grow or to vanish."""
+"""Least width for a reliable verdict; at smaller widths a right layer may seem to grow or to vanish."""
 WRONG = 1
 
 
@@ -29,19 +29,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("study", help="path of a study file")
     parser.add_argument("model", help="name of one of its models")
-    parser.add_argument("--dataset", help="name of a dataset; the first that a grid has beside it")
+    parser.add_argument("--dataset", help="name of a dataset; by default the model's first one")
     parser.add_argument(
         "--widths",
         type=_widths,
-        help="widths, with commas between; 1, 2, 4 and 8 times that of the model if not given, and, where a layer "
-        f"is wrong at these, larger ones from {TELLING} on",
+        help="widths, separated by commas; by default 1, 2, 4 and 8 times the model's width and, if a layer is "
+        f"wrong at these, larger ones from {TELLING} on",
     )
     parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds (5)")
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Check a model; returns the exit status."""
+    """Check a model and return the exit status."""
     if chosen.seeds < 1 or not chosen.eta > 0:
         raise StudyError("gammascape check-model: --seeds and --eta must be positive")
     study = load_study(chosen.study)
@@ -108,7 +108,7 @@ def _check(
 
 
 def _advice(found: Sequence["Coordinates"]) -> str:
-    """Advice on where to look first: a wrong size comes from below, a wrong change alone from above."""
+    """Advice on where to look first: a wrong size comes from lower layers, a wrong change from higher ones."""
     for one in found[:-1]:
         if one.size_verdict is not None:
             return f"Begin with {one.layer}, the first whose size at initialization is wrong."
@@ -117,7 +117,7 @@ def _advice(found: Sequence["Coordinates"]) -> str:
 
 
 def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
-    """Lines of a table: each layer's change at each width, powers of the width, verdict."""
+    """Lines of a table with each layer's change at each width, powers of the width, and verdict."""
     head = ["layer", "role", *(f"N={width}" for width in widths), "change", "size", "verdict"]
     rows = [head]
     for one in found:
@@ -154,9 +154,9 @@ def _slice(study: Study, model: str, dataset: str | None) -> Slice:
 
 
 def _load(spec: DatasetSpec) -> "Dataset":
-    """Load the dataset if it needs no download; else normal numbers and any labels in its place.
+    """Load the dataset if it needs no download; otherwise substitute normal numbers and arbitrary labels.
 
-    What a layer does with the width does not depend on what the images show.
+    The width scaling of a layer does not depend on the content of the images.
     """
     import torch
 

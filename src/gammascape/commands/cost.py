@@ -1,4 +1,4 @@
-"""Say what studies would cost; nothing is trained."""
+"""Estimate the cost of studies without training anything."""
 
 import argparse
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ COLUMNS = (
     "hours",
 )
 DIFFERENCE_COST = 1.5
-"""Time of the difference form of an MLP in units of float32: benchmarks/RESULTS.md has 1.2 and 1.7."""
+"""Time of an MLP's difference form relative to float32; benchmarks/RESULTS.md has 1.2 and 1.7."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """FLOP/s that a device sustains while it trains packs.
+    """FLOP/s that a device sustains while training packs.
 
-    The defaults are an assumption about an H100 (SXM: peaks of 67 TFLOP/s in float32 without TF32 and
-    34 in float64 without tensor cores, NVIDIA's data sheet), about 30 % of each.
+    The defaults assume about 30 % of the peaks of an H100 (SXM, NVIDIA's data sheet: 67 TFLOP/s in float32
+    without TF32, 34 in float64 without tensor cores).
     """
 
     float32: float = 20e12
@@ -54,17 +54,17 @@ class Cost:
     difference: int
     """Cells in float64 and in the difference form; the others are in float32."""
     samples: int
-    """Training samples of a cell, repeated ones counted each time."""
+    """Training samples of a cell, counting repetitions."""
     memory: int
-    """Bytes for one network in training, at least."""
+    """Least bytes for one network in training."""
     flop: int | None
-    """Operations of a cell, forward and backward; None for a model that cannot be counted."""
+    """Operations of a cell, forward and backward; None if they cannot be counted for the model."""
     seconds: float | None
     """Time of all cells."""
 
 
 def slice_cost(part: Slice, rate: Rate) -> Cost:
-    """Compute the cost of the cells of a slice, each trained to its last step; a toy costs nothing."""
+    """Cost of the cells of a slice, each trained to its last step; a toy costs nothing."""
     data = part.dataset_spec
     counted = operations(part.model_spec, data.input_shape, data.outputs)
     samples = part.steps * part.batch_size
@@ -85,18 +85,18 @@ def slice_cost(part: Slice, rate: Rate) -> Cost:
 
 
 def slice_needs(part: Slice) -> Mapping[str, int]:
-    """Bytes of memory for the largest network of a slice in training, by what they are for."""
+    """Bytes of memory for training the largest network of a slice, by purpose."""
     item = 8 if any(cell.dtype == "float64" for cell in part.cells) else 4
     return lane_needs(part.model_spec, part.dataset_spec, part.batch_size, part.steps, item)
 
 
 def costs(study: Study, rate: Rate) -> list[Cost]:
-    """The slices of a study, in its order."""
+    """Costs of the slices of a study, in its order."""
     return [slice_cost(part, rate) for part in study.slices]
 
 
 def headline(study: Study, rate: Rate) -> str:
-    """'182 cells, about 0.03 GPU hours at 20 TFLOP/s': what stands in the head of the large studies."""
+    """Summary as in the head of the large studies: '182 cells, about 0.03 GPU hours at 20 TFLOP/s'."""
     known = [cost.seconds for cost in costs(study, rate) if cost.seconds is not None]
     more = ", without the slices of unknown cost" if len(known) < len(study.slices) else ""
     hours = f"about {_hours(sum(known))} GPU hours at {rate.float32 / 1e12:g} TFLOP/s"
@@ -104,7 +104,7 @@ def headline(study: Study, rate: Rate) -> str:
 
 
 def report(study: Study, rate: Rate) -> str:
-    """The headline and a table of the slices as text."""
+    """Headline and a table of the slices as text."""
     rows = [COLUMNS, *(_row(cost) for cost in costs(study, rate))]
     widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
     lines = [
@@ -134,12 +134,12 @@ def add(parser: argparse.ArgumentParser) -> None:
             name,
             type=_positive,
             default=default / 1e12,
-            help=f"10^12 operations a second that the device sustains in float{bits} (%(default)g)",
+            help=f"10^12 operations per second that the device sustains in float{bits} (%(default)g)",
         )
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Print what each study costs; exit status 1 if one cannot be read."""
+    """Print the cost of each study; return exit status 1 if one cannot be read."""
     rate = Rate(chosen.tflops * 1e12, chosen.tflops64 * 1e12)
     failed = 0
     for file in chosen.files:
@@ -169,6 +169,6 @@ def _row(cost: Cost) -> tuple[str, ...]:
 
 
 def _hours(seconds: float) -> str:
-    """Two digits are all that the assumed rate bears."""
+    """Hours with two digits, the precision of the assumed rate."""
     hours = seconds / 3600
     return f"{hours:.2f}" if hours < 1 else f"{float(f'{hours:.2g}'):,g}"

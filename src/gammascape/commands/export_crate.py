@@ -1,7 +1,7 @@
 """Write a study as a Workflow Run RO-Crate, for publication.
 
 The tables and figures of the study, the workflow that made them, and the manifests of all cells become a crate of
-the profile Provenance Run Crate 0.5: a folder, or a zip file if the name ends in .zip.
+profile Provenance Run Crate 0.5: a folder, or a zip file if the name ends in .zip.
 """
 
 import argparse
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("output", type=Path, help="a new folder, or a file that ends in .zip")
+    parser.add_argument("output", type=Path, help="new folder, or file that ends in .zip")
     parser.add_argument(
         "--data",
         action="store_true",
-        help="put summary.json and arrays.npz of each cell into it, and modules of your own",
+        help="include summary.json and arrays.npz of each cell, and your own modules",
     )
     parser.add_argument("--license", metavar="URL", help="license of the results")
     add_shared(parser, "--study")
@@ -39,11 +39,11 @@ def run(chosen: argparse.Namespace) -> int:
 
     plan = open_project(chosen.study)
     if len(plan.studies) != 1:
-        raise StudyError("export-crate: a crate is of one study; name it with --study")
+        raise StudyError("export-crate: a crate holds one study; name it with --study")
     (study,) = plan.studies.values()
     output: Path = chosen.output
     if output.exists():
-        raise StudyError(f"{output}: is there already; name a new folder or file")
+        raise StudyError(f"{output}: exists already; name a new folder or file")
     missing = [table for table in ("cells", "scaling") if not _table(study.name, table).is_file()]
     if missing:
         raise StudyError(f"{_table(study.name, missing[0])}: not there; run snakemake first")
@@ -67,7 +67,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _write_zip(crate: "ROCrate", output: Path) -> None:
-    # The crate's own writer of zip files cannot end in the middle, as on a full disk.
+    # The crate's own writer of zip files does not handle an error in the middle, as on a full disk.
     stage = output.with_name(f".{output.name}.stage")
     shutil.rmtree(stage, ignore_errors=True)
     try:

@@ -1,8 +1,8 @@
 """Say what snakemake would do now, and why.
 
-That is which cells are new and which of their values, which were changed and in which field, which tables and
-figures follow, and about how long the device will train. Nothing is made. What would run is asked of Snakemake
-itself (snakemake -n); why is taken from the manifests of what is on disk.
+Lists new cells and their new values, changed cells and the changed fields, the tables and figures that follow, and
+an estimate of the device time. Nothing is made. Snakemake itself tells which jobs would run (snakemake -n); the
+reasons come from the manifests on disk.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from gammascape.terminal import visible
 from gammascape.workflow.plan import Plan
 
 _MUCH = 2**32
-"""Bytes of memory for one network that are worth a word."""
+"""Bytes of memory for one network above which the plan mentions it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "snakemake",
         nargs="*",
         metavar="-- OPTION",
-        help="options with which you would call snakemake, after --",
+        help="options that you would pass to snakemake, after --",
     )
 
 
@@ -43,7 +43,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def text(plan: Plan, coming: NextRun) -> str:
-    """The plan in words."""
+    """Plan in words."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     lines = [f"study: {studies}"]
     there = f"all {coming.cells:,} cells are there" if coming.cells else "theory computes all cells"
@@ -82,7 +82,7 @@ def _training(coming: NextRun) -> Iterator[str]:
 
 
 def _memory(plan: Plan) -> Iterator[str]:
-    """What networks need that are too large for a laptop."""
+    """Memory of networks that are too large for a laptop."""
     for name, study in plan.studies.items():
         for part in study.slices:
             parts = {} if part.is_toy else slice_needs(part)

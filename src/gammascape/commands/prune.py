@@ -1,8 +1,8 @@
 """List artifacts that no study asks for; --yes moves them to a trash folder.
 
-Looked at are cells, prepared data, tables and figures below results. Studies are those that config/config.yaml
-names, or those given with --study. With --yes artifacts are moved to results/.trash, from where they can be moved
-back; nothing is deleted.
+Considers cells, prepared data, tables and figures below results, and the studies named in config/config.yaml or
+given with --study. With --yes artifacts are moved to results/.trash, from where they can be moved back; nothing is
+deleted.
 """
 
 import argparse
@@ -38,7 +38,7 @@ class Unasked:
     name: str
     paths: tuple[Path, ...]
     outside: tuple[str, ...] = ()
-    """Files that its manifest names and that are not below its folder; they stay."""
+    """Files named in its manifest that are not below its folder; they stay."""
 
     @property
     def size(self) -> int:
@@ -54,7 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """List, and move if asked to."""
+    """List artifacts, and move them if asked to."""
     plan = open_project(chosen.study)
     found = list(unasked(plan))
     say(*words(plan, found))
@@ -72,14 +72,14 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def unasked(plan: Plan) -> Iterator[Unasked]:
-    """Cells, data, tables and figures on disk that the plan's studies do not ask for."""
+    """Cells, data, tables and figures on disk that no study of the plan asks for."""
     here = CELLS.resolve()
     for folder in sorted(path for path in CELLS.glob("*/*") if path.is_dir()):
         name = folder.relative_to(CELLS).as_posix()
-        # A link may lead to folders that are no results.
+        # A link may lead to folders outside the results.
         if name not in plan.cells and folder.resolve().is_relative_to(here):
             log = RESULTS / "logs/cells" / f"{name}.log"
-            # The folder last: as long as it stands, the cell is found.
+            # Move the folder last: the cell is found as long as its folder exists.
             yield Unasked("cell", name, (log, folder) if log.is_file() else (folder,))
     for parent, wanted in (
         (_DATA, _wanted_data(plan)),
@@ -101,7 +101,7 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
             name = path.as_posix().removesuffix(".manifest.json")
             for file in manifest.outputs:
                 try:
-                    # What lies beside it may be asked for.
+                    # Other files next to it may be asked for.
                     if not file.path.startswith(path.name.removesuffix("manifest.json")):
                         raise OutsideError(f"{short(file.path)} is no file of {name}")
                     files.append(inside(path.parent, file.path))
@@ -120,7 +120,7 @@ def _wanted_data(plan: Plan) -> set[str]:
 
 
 def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
-    """Studies considered, and artifacts found."""
+    """Lines listing the studies considered and the artifacts found."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     yield f"studies considered: {studies}"
     if not found:
@@ -141,7 +141,7 @@ def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
 
 
 def move(found: Iterable[Unasked], trash: Path) -> Path:
-    """Move artifacts below a new folder of the trash, under the paths that they have below results."""
+    """Move artifacts into a new folder of the trash, keeping their paths below results."""
     folder = trash / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     for item in found:
         for path in item.paths:

@@ -1,7 +1,7 @@
-"""Compare results with the reference tables of docs/reference, or make these.
+"""Compare results with the reference tables of docs/reference, or write the reference.
 
-Another device, or other versions, round differently, and a rounding can move an edge by one point of the grid. So
-numbers are compared within tolerances that are those of their own intervals (see TABLES).
+Another device, or other versions, round differently, and rounding can move an edge by one point of the grid. So
+numbers are compared within tolerances derived from their own intervals (see TABLES).
 """
 
 import argparse
@@ -23,22 +23,22 @@ _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->
 
 @dataclass(frozen=True)
 class ReferenceTable:
-    """Part of a table that is stored, and tolerance of its numbers."""
+    """Stored part of a table, and the tolerance of its numbers."""
 
     name: str
     keys: tuple[str, ...]
-    """Columns that name a row, besides the slice."""
+    """Columns that identify a row, besides the slice."""
     value: str
     others: tuple[str, ...]
-    """Columns that are kept to be read."""
+    """Columns kept for readers."""
     tolerance: pl.Expr
     """Allowed distance of `value` from the reference, as an expression over its columns."""
     kept: pl.Expr | None = None
-    """Rows that are stored, if not all."""
+    """Stored rows; None for all."""
 
 
 def _half_width(low: str, high: str, least: float) -> pl.Expr:
-    """Half of an interval, and `least` where it is narrower or absent."""
+    """Half of an interval, or `least` if the half is smaller or absent."""
     half = (pl.col(high) - pl.col(low)) / 2
     return pl.max_horizontal(half.fill_null(least), pl.lit(least))
 
@@ -59,8 +59,8 @@ TABLES = (
         ("statement", "quantity", "predicted", "low", "high", "verdict", "points"),
         _half_width("low", "high", 0.1),
     ),
-    # Rounding changes which of 5,000 test images are right by some tenths of a point; chaos at the edge of
-    # stability by more.
+    # Rounding changes the accuracy on 5,000 test images by some tenths of a point; chaos at the edge of stability
+    # changes it by more.
     ReferenceTable(
         "performance",
         ("measure", "gamma_log10"),
@@ -70,11 +70,11 @@ TABLES = (
         (pl.col("measure") == "accuracy") & (pl.col("budget") == pl.col("steps")),
     ),
 )
-"""Tables that are stored of a study."""
+"""Tables stored for each study."""
 
 
 def small(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
-    """The part of a table that is kept, numbers rounded to five digits."""
+    """Stored part of a table, with numbers rounded to five digits."""
     wanted = ["slice", *spec.keys, spec.value, *spec.others]
     part = (table if spec.kept is None else table.filter(spec.kept)).select(wanted)
     floats = [name for name, dtype in part.schema.items() if dtype.is_float()]
@@ -107,7 +107,7 @@ def compare(found: pl.DataFrame, reference: pl.DataFrame, spec: ReferenceTable) 
 
 
 def write_reference(study: str, results: Path = RESULTS, reference: Path = REFERENCE) -> None:
-    """Keep the small tables of a study.
+    """Store the small tables of a study.
 
     Raises:
         FileNotFoundError: if the study has no tables in `results`.
@@ -134,8 +134,8 @@ def check_study(study: str, results: Path = RESULTS, reference: Path = REFERENCE
 
 
 def read_reference(study: str, table: str, reference: Path = REFERENCE) -> pl.DataFrame:
-    """One small table of the reference."""
-    # A column without a number in it is one of numbers all the same.
+    """Read one small table of the reference."""
+    # Give columns their types, since polars cannot infer one from a column without numbers.
     numbers = {name: pl.Float64 for spec in TABLES for name in (spec.value, *spec.others)}
     words = {"statement": pl.String, "quantity": pl.String, "verdict": pl.String}
     path = reference / study / f"{table}.csv"
@@ -145,12 +145,12 @@ def read_reference(study: str, table: str, reference: Path = REFERENCE) -> pl.Da
 
 
 def studies(reference: Path = REFERENCE) -> list[str]:
-    """The studies that have a reference."""
+    """Names of the studies that have a reference."""
     return sorted(path.name for path in reference.iterdir() if path.is_dir())
 
 
 def page_text(text: str, reference: Path = REFERENCE) -> str:
-    """A document with each block `<!-- begin claims STUDY -->` or `accuracy` filled from the reference."""
+    """Fill each block `<!-- begin claims STUDY -->` or `accuracy` of a document from the reference."""
 
     def block(match: re.Match[str]) -> str:
         begin, kind, study, end = match.groups()
@@ -189,15 +189,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     check = parts.add_parser(
         "check", help="compare results with the reference; status 1 if they differ"
     )
-    check.add_argument("study", nargs="*", help="all that have both, if left out")
-    write = parts.add_parser("write", help="make what results has the reference")
+    check.add_argument("study", nargs="*", help="by default all that have both")
+    write = parts.add_parser("write", help="store the results as the reference")
     write.add_argument("study", nargs="+")
     page = parts.add_parser("page", help=f"write the tables of {PAGE}")
     page.add_argument("--check", action="store_true", help="only say whether they are current")
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Check, write or make the page; returns the exit status."""
+    """Check or write the reference, or write the page; return the exit status."""
     if chosen.part == "write":
         for study in chosen.study:
             write_reference(study)

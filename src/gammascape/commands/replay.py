@@ -1,4 +1,4 @@
-"""Make a figure and its tables again from the cells, train a sample of these, and compare.
+"""Make a figure and its tables again from the cells, retrain a sample of the cells, and compare.
 
 Exit status: 0 all agree; 1 one differs or cannot be compared; 2 a mistake in the command.
 """
@@ -46,16 +46,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
-        help="default: that of each cell, or else what there is",
+        help="default: the device of each cell, or the CPU if it is not available",
     )
     parser.add_argument(
-        "--scratch", type=Path, help="folder to train in and keep; a temporary one else"
+        "--scratch", type=Path, help="folder to train in and keep; by default a temporary one"
     )
     add_shared(parser, "--json", "--study", "--directory")
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Train again, compare and print; returns the exit status."""
+    """Train again, compare, print, and return the exit status."""
     if chosen.cells < 1:
         raise StudyError("gammascape replay: --cells is a number of cells, at least 1")
     found = find(chosen.artifact, chosen.directory)
@@ -91,9 +91,9 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) -> Iterator[Remade]:
-    """Make an artifact again, and all between it and its cells.
+    """Make an artifact again, with everything between it and its cells.
 
-    An artifact that no study has cannot be made; a copy has to be what its manifest says.
+    An artifact that belongs to no study cannot be made; a copy must match its manifest.
     """
     stem, record = found.manifest.removesuffix(".manifest.json"), _record(found)
     for finding in found.findings:
@@ -104,7 +104,7 @@ def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) 
     plan = load_studies(found.root, studies, names)
     items = [] if plan is None else below(everything(plan), found.manifest)
     if not items:
-        text = "no study at hand has it, so that it cannot be made again; name one by --study"
+        text = "no study at hand has it, so it cannot be made again; name one with --study"
         yield Remade(stem, None, False, text)
     yield from remake(items, found.root, scratch)
 
@@ -135,7 +135,7 @@ def _conclusion(results: Mapping[str, Sequence[Remade]]) -> str:
 
 
 def cells_behind(manifest: str, root: Path) -> list[str]:
-    """Paths of the manifests of all cells that an artifact was made from, sorted.
+    """Sorted paths of the manifests of all cells that an artifact was made from.
 
     Raises:
         StudyError: if a manifest on the way to them cannot be read.
@@ -161,7 +161,7 @@ def cells_behind(manifest: str, root: Path) -> list[str]:
 
 
 def sample(cells: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` of the cells, or all if there are fewer: the same for the same seed."""
+    """Sample of `count` cells, or all if there are fewer; equal for equal seeds."""
     return sorted(random.Random(seed).sample(list(cells), min(count, len(cells))))
 
 
@@ -173,7 +173,7 @@ def replay(
     Args:
         cells: paths of their manifests, relative to `root`.
         scratch: folder to train in.
-        device: cpu, cuda or auto; None for that of each cell where there is one like it.
+        device: cpu, cuda or auto; None for the device of each cell, if available.
     """
     workers: dict[str, Worker] = {}
     for path in cells:
@@ -204,11 +204,11 @@ def replay(
 
 
 class _NotTrainedError(Exception):
-    """The cell could not be trained again; the message says why."""
+    """The cell could not be trained again; the message gives the reason."""
 
 
 def _worker(workers: dict[str, "Worker"], device: str) -> "Worker":
-    """Worker of a device; there is one each, so that data are read once."""
+    """Worker of a device, one for each, so that data are read once."""
     import torch
 
     from gammascape.training.worker import Worker
@@ -246,7 +246,7 @@ def _train(worker: "Worker", cell: Cell, manifest: Manifest, root: Path, output:
 def _scratch(folder: Path | None, root: Path) -> Iterator[Path]:
     if folder is not None:
         folder = folder.resolve()
-        # What is trained must not take the place of what it is compared with, nor lie among other files.
+        # Training must neither overwrite the results that it is compared with nor leave files among others.
         if folder.is_relative_to((root / RESULTS).resolve()) or (
             folder.is_dir() and any(folder.iterdir())
         ):

@@ -1,6 +1,6 @@
 """Print one short digest over all cells, tables and figures of a study.
 
-Print it in a paper: `gammascape audit --seal` holds results against it.
+Print it in a paper: `gammascape audit --seal` compares results with it.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Say where a cell, table or figure comes from, in words.
+"""Say in words where a cell, table or figure comes from.
 
-That is which lines of which study ask for it, which rule made it, from what, when, where and at what cost, back to
-the cells and their data.
+Names the lines of the studies that ask for it, the rule that made it, its inputs, and when, where and at what cost
+it was made, back to the cells and their data.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from gammascape.workflow.plan import Plan
 
 _OTHER_STUDIES = Path("config/studies")
 _DEEPEST = 20
-"""A chain that the workflow made has six artifacts one above the other."""
+"""Limit on the depth of a chain; the workflow's chains have six levels."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
-    """The lines of the answer for the artifact whose manifest is at `path`."""
+    """Lines of the answer for the artifact with its manifest at `path`."""
     yield f"{manifest.kind} {manifest.name}"
     if manifest.kind == "cell":
         yield f"  {cell_words(manifest)}"
@@ -75,7 +75,7 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
 
 
 def wanted_cell(text: str, plan: Plan) -> str | None:
-    """Path of the cell with this path or hash, if a study asks for it and it is not trained."""
+    """Path of the cell with this path or hash, if a study asks for it and it is not trained yet."""
     found = (path for path in plan.cells if is_cell_of(text.rstrip("/"), path))
     return next((path for path in found if not (CELLS / path / FILE_NAME).is_file()), None)
 
@@ -93,7 +93,7 @@ def _not_trained(path: str, plan: Plan) -> Iterator[str]:
 
 
 def cell_words(manifest: Manifest) -> str:
-    """A cell's parameters on one line."""
+    """Parameters of a cell on one line."""
     record = manifest.record
     model = ", ".join(f"{name} {value}" for name, value in record["model"].items())
     return (
@@ -105,7 +105,7 @@ def cell_words(manifest: Manifest) -> str:
 
 
 def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
-    """Grids that ask for an artifact: of the studies considered, else of others in config/studies."""
+    """Grids that ask for an artifact, in the studies considered or else in others in config/studies."""
     considered = list(plan.studies.values())
     return [ask for study in considered for ask in _asks(manifest, study)] or [
         ask for study in other_studies(plan, [_OTHER_STUDIES]) for ask in _asks(manifest, study)
@@ -161,7 +161,7 @@ def _made_words(manifest: Manifest) -> Iterator[str]:
 
 
 def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
-    """Tree of the inputs of an artifact. Cells are counted; what was printed is not printed twice."""
+    """Tree of the inputs of an artifact. Cells are counted, and nothing is printed twice."""
     indent = "  " * (depth + 1)
     cells, data = list[Manifest](), set[Path]()
     for source in read_manifest(path).inputs:
@@ -196,7 +196,7 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
 
 
 def _read(name: str) -> Manifest | None:
-    """Read a manifest that another one names; None if it is gone."""
+    """Read a manifest named by another one; None if it is gone."""
     try:
         return read_manifest(inside_project(Path(), name))
     except FileNotFoundError:

@@ -1,11 +1,11 @@
-"""Augmentation of images in batches, each sample's distortion a function of its own number.
+"""Augmentation of images in batches; each sample's distortion is a function of its own number.
 
 weak    zero padded random crop and horizontal flip, the usual recipe for CIFAR (He et al. 2016, arXiv 1512.03385)
 strong  random resized crop (Szegedy et al. 2015, arXiv 1409.4842) with rotation and flip, colour jitter, and two
         operations drawn from a table, as in RandAugment (Cubuk et al. 2020, arXiv 1909.13719)
 
-Every operation is computed for every sample, with parameters that leave alone those that did not draw it: a batch
-is never sorted by operation, and nothing waits for the device.
+Every operation is computed for every sample, with parameters that have no effect on samples that did not draw it.
+A batch is thus never sorted by operation, and nothing waits for the device.
 """
 
 import math
@@ -25,9 +25,9 @@ _JITTER, _HUE_TURNS = 0.4, 0.1
 _LUMA = (0.299, 0.587, 0.114)
 
 OPERATIONS = ("identity", "autocontrast", "posterize", "solarize", "sharpness", "erase")
-"""Operations to draw from, in the order of application. Of RandAugment's others, rotation, translation and
-those on colours are in the crop and the jitter; shear and equalize, which needs a histogram of each channel of
-each image, are left out."""
+"""Operations to draw from, in the order of application. Of RandAugment's other operations, the crop and the jitter
+cover rotation, translation and colours; shear is left out, and so is equalize, which needs a histogram of each
+channel of each image."""
 DRAWN_OPERATIONS = 2
 
 _FINE = 2.0**24
@@ -35,9 +35,9 @@ _CACHE_BYTES = 1 << 21
 
 
 def augment(images: Tensor, index: Tensor, data_seed: int, strength: str) -> Tensor:
-    """Distort images; what happens to a sample depends on `data_seed` and its own number alone.
+    """Distort images; the distortion of a sample depends on `data_seed` and its own number alone.
 
-    Cost on one CPU thread: weak some 2 ns and strong some 10 ns for each number of the result; on a GPU fewer
+    Cost on one CPU thread: some 2 ns (weak) and 10 ns (strong) for each number of the result. On a GPU: fewer
     than 40 and 240 kernel launches, most of them on n numbers.
 
     Args:
@@ -49,7 +49,7 @@ def augment(images: Tensor, index: Tensor, data_seed: int, strength: str) -> Ten
         float32 (n, C, H, W) in 0..1, without gradient.
 
     Raises:
-        ValueError: if the strength or the number of channels is another one.
+        ValueError: for any other strength or number of channels.
     """
     if strength not in ("weak", "strong"):
         raise ValueError(f"strength of augmentation: write weak or strong, not {strength!r}")
@@ -59,7 +59,7 @@ def augment(images: Tensor, index: Tensor, data_seed: int, strength: str) -> Ten
     with torch.no_grad():
         if images.device.type != "cpu":
             return distort(images, index, data_seed)
-        # Dozens of passes over the same numbers are fast while these stay in the cache.
+        # Dozens of passes over the same numbers are fast while they stay in the cache.
         piece = max(1, _CACHE_BYTES // (4 * images[0].numel()))
         pieces = (slice(first, first + piece) for first in range(0, len(images), piece))
         return torch.cat([distort(images[part], index[part], data_seed) for part in pieces])
@@ -68,10 +68,10 @@ def augment(images: Tensor, index: Tensor, data_seed: int, strength: str) -> Ten
 def mixup(
     x: Tensor, targets: Tensor, steps: Tensor, data_seed: int, alpha: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Mix each sample with the one before it in its batch (Zhang et al. 2018, arXiv 1710.09412); alpha = 0 is off.
+    """Mix each sample with the previous one in its batch (Zhang et al. 2018, arXiv 1710.09412); alpha = 0 is off.
 
     The share lambda ~ Beta(alpha, alpha) is one number for a batch, a function of `data_seed` and of its step.
-    Unlike `augment`, the result depends on who is whose neighbour; the first of a batch is mixed with its last.
+    Unlike in `augment`, the result depends on the order of samples; the first of a batch is mixed with the last.
 
     Args:
         x: (n, B, ...), floating point: the batches of n steps.
@@ -80,7 +80,7 @@ def mixup(
         alpha: 0.2 to 1 is usual.
 
     Returns:
-        lambda x_i + (1 - lambda) x_(i-1), and the targets mixed alike, which then are no single class any more.
+        lambda x_i + (1 - lambda) x_(i-1), and the targets mixed alike, which are no longer a single class.
     """
     if alpha < 0:
         raise ValueError(f"alpha of mixup must not be negative, not {alpha}")
@@ -98,7 +98,7 @@ def mixup(
 def _symmetric_beta(draw: Tensor, alpha: float) -> Tensor:
     """Beta(alpha, alpha) from pairs of uniform numbers, (m, 2) -> (m,) float64.
 
-    Without rejection, hence without a loop: L. Devroye, "Random variate generation in one line of code", WSC 1996.
+    It needs no rejection loop: L. Devroye, "Random variate generation in one line of code", WSC 1996.
     """
     u, v = draw.double().unbind(1)
     cos = torch.cos(2.0 * math.pi * v)
@@ -107,7 +107,7 @@ def _symmetric_beta(draw: Tensor, alpha: float) -> Tensor:
 
 
 def _weak(images: Tensor, index: Tensor, data_seed: int) -> Tensor:
-    # Zero and not reflection: black is the empty paper of a digit, whose strokes a reflection would double.
+    # Pad with zeros: black is the empty paper of a digit, and reflection would double its strokes.
     _, channels, height, width = images.shape
     draw = uniform(make_key(data_seed, _SHIFT), index, 3)
     pad_y, pad_x = height // 8, width // 8
@@ -139,13 +139,13 @@ def _per_sample(values: Tensor) -> Tensor:
 
 
 def _warp(x: Tensor, index: Tensor, data_seed: int) -> Tensor:
-    """Crop a box of random area, aspect and place, rotated about its middle and flipped, to the full size.
+    """Crop a box of random area, aspect and place, rotated about its centre and flipped, to the full size.
 
-    The area is uniform in 0.25..1. The logarithm of the aspect is uniform in what is left of 3/4..4/3 by a box of
-    that area inside the image, so no box is rejected. A rotated box may stick out; outside is black.
+    The area is uniform in 0.25..1. The logarithm of the aspect is uniform over the part of 3/4..4/3 for which a
+    box of that area fits in the image, so no box is rejected. A rotated box may stick out; outside is black.
     """
     _, channels, height, width = x.shape
-    # float64 for n numbers costs nothing, and rounds to the same float32 on every device.
+    # float64 costs nothing for n numbers and rounds to the same float32 on every device.
     draw = uniform(make_key(data_seed, _WARP), index, 6).double()
     area = _SMALLEST_AREA + (1.0 - _SMALLEST_AREA) * draw[:, 0]
     log_aspect = (2.0 * draw[:, 1] - 1.0) * (-torch.log(area)).clamp(max=math.log(_LARGEST_ASPECT))
@@ -177,8 +177,8 @@ def _warp(x: Tensor, index: Tensor, data_seed: int) -> Tensor:
 def _jitter(x: Tensor, index: Tensor, data_seed: int) -> Tensor:
     """Change brightness, contrast, saturation and hue, as one linear map of the colours of each image.
 
-    Contrast is about the image's mean luma. Saturation and hue scale and turn the chroma (I, Q) of YIQ. Only the
-    end result is cut to 0..1.
+    Contrast is relative to the image's mean luma. Saturation scales the chroma (I, Q) of YIQ, and hue rotates it.
+    Only the final result is clipped to 0..1.
     """
     draw = (2.0 * uniform(make_key(data_seed, _COLOUR), index, 4) - 1.0).double()
     brightness, contrast, saturation = (1.0 + _JITTER * draw[:, :3]).unbind(1)
@@ -194,7 +194,7 @@ def _jitter(x: Tensor, index: Tensor, data_seed: int) -> Tensor:
     )
     colours = (shares[:, :, None, None] * _chroma(x.device)).sum(1).to(torch.float32)
     matrix = (colours * scale[:, 0])[..., None, None]
-    # Not a batched product, whose rounding depends on the size of the batch.
+    # A batched product is avoided, since its rounding depends on the batch size.
     y = matrix[:, :, 0] * x[:, :1]
     for c in (1, 2):
         y.addcmul_(matrix[:, :, c], x[:, c : c + 1])
@@ -203,7 +203,7 @@ def _jitter(x: Tensor, index: Tensor, data_seed: int) -> Tensor:
 
 @cache
 def _chroma(device: torch.device) -> Tensor:
-    """Maps of RGB to its luma as grey, to what is left, and to that turned by 90 degrees: (3, 3, 3)."""
+    """Maps from RGB to luma as grey, to the remainder, and to the remainder turned by 90 degrees: (3, 3, 3)."""
     to_yiq = torch.tensor(
         (_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)), dtype=torch.float64
     )
@@ -215,25 +215,25 @@ def _chroma(device: torch.device) -> Tensor:
 
 
 class _Amounts(NamedTuple):
-    """Parameters (n, 1, 1, 1) of the operations; those that were not drawn change nothing."""
+    """Parameters (n, 1, 1, 1) of the operations, without effect for operations that were not drawn."""
 
     autocontrast: Tensor
     """Whether to stretch, bool."""
     posterize: Tensor
-    """Steps between 0 and 1."""
+    """Number of steps between 0 and 1."""
     solarize: Tensor
-    """From where on to invert; 2 is beyond white."""
+    """Threshold from which on to invert; 2 is beyond white."""
     sharpness: Tensor
-    """-1 smooths, 0 leaves alone."""
+    """Change of sharpness: -1 smooths, 0 has no effect."""
     erase: Tensor
-    """Half the side of the square in pixels; negative is none."""
+    """Half the side of the square in pixels; negative for no square."""
     erase_y: Tensor
     erase_x: Tensor
-    """The middle of the square in pixels."""
+    """Centre of the square in pixels."""
 
 
 def _operate(x: Tensor, index: Tensor, data_seed: int) -> Tensor:
-    """Apply the operations that each sample drew: two draws with replacement, and drawn twice counts once.
+    """Apply the operations that each sample drew: two draws with replacement; drawing one twice counts once.
 
     RandAugment applies them in the order drawn; in the table's order each is computed once. x is overwritten.
     """
@@ -252,7 +252,7 @@ def _amounts(index: Tensor, data_seed: int, height: int, width: int) -> _Amounts
     _, stretch, posterize, solarize, sharpen, erase = drawn[:, :, None, None, None].unbind(1)
     draw = uniform(make_key(data_seed, _AMOUNT), index, 6)[:, :, None, None, None]
     bits, threshold, change, size, y, x = draw.unbind(1)
-    # As on a pixel of 8 bits, of which the upper 4 to 7 are kept.
+    # As for a pixel of 8 bits, of which the upper 4 to 7 are kept.
     levels = (255 / 256) * torch.exp2(torch.floor(4.0 + 4.0 * bits))
     half_side = (1.0 / 16 + (3.0 / 16) * size) * min(height, width)
     return _Amounts(
@@ -267,10 +267,10 @@ def _amounts(index: Tensor, data_seed: int, height: int, width: int) -> _Amounts
 
 
 def _autocontrast(x: Tensor, chosen: Tensor) -> Tensor:
-    """Stretch each channel to 0..1; one that varies by less than a pixel of 8 bits can tell stays."""
+    """Stretch each channel to 0..1, unless it varies by less than one level of 8 bits."""
     low = x.amin((2, 3), keepdim=True)
     span = x.amax((2, 3), keepdim=True).sub_(low)
-    # Without the bound, a plain area would show the rounding of the interpolation.
+    # Without this bound, a uniform area would show the interpolation's rounding.
     stretched = chosen & (span > 1 / 255)
     return x.sub_(torch.where(stretched, low, 0.0)).div_(torch.where(stretched, span, 1.0))
 
@@ -285,7 +285,7 @@ def _solarize(x: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _sharpen(x: Tensor, change: Tensor) -> Tensor:
-    """Move away from the average over 3x3 pixels, whose own weight is 5 of 13; the outermost pixels stay."""
+    """Move away from the average over 3x3 pixels, with weight 5 of 13 on the centre; border pixels stay."""
     rows = x[:, :, :-2] + x[:, :, 1:-1]
     rows += x[:, :, 2:]
     box = rows[..., :-2] + rows[..., 1:-1]

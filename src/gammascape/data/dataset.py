@@ -1,4 +1,4 @@
-"""A dataset for training: a stream that is a pure function of its coordinates, and test and probe sets."""
+"""Dataset for training: a stream that is a pure function of its coordinates, and test and probe sets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ Batches = tuple[Tensor, Tensor]
 """Inputs (n, B, ...) and targets (n, B, O) of n steps."""
 
 PROBE_SIZE = 128
-"""Inputs of the probe set, on which functions and representations of networks are compared."""
+"""Number of inputs in the probe set, on which functions and representations of networks are compared."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset on one device; all tensors float32, targets one-hot for classification; mixup's are shares.
+    """One dataset on one device. All tensors are float32; classification targets are one-hot, or shares in mixup.
 
     `batches(data_seed, first_step, count, batch_size)` gives inputs (count, B, *input_shape) and targets
     (count, B, outputs) of steps first_step .. first_step + count - 1. It depends on nothing else: every
-    cell with the same data seed and batch size sees the same batches, in whatever pieces they are drawn.
+    cell with the same data seed and batch size sees the same batches, however they are grouped into calls.
     """
 
     name: str
@@ -27,18 +27,18 @@ class Dataset:
     outputs: int
     classification: bool
     samples_per_pass: int | None
-    """Training samples of one pass; None for a stream without end, whose samples are all new."""
+    """Training samples in one pass; None for an endless stream, whose samples are all new."""
     digest: str
-    """sha256 of the stored samples, or a description of the law they are drawn from."""
+    """sha256 of the stored samples, or a description of their distribution."""
     test_inputs: Tensor
     test_targets: Tensor
     batches: Callable[[int, int, int, int], Batches]
     shifted_inputs: Tensor | None = None
-    """The test inputs under a change of law, evaluated beside the clean ones."""
+    """Test inputs under a change of distribution, evaluated in addition to the clean ones."""
 
     @property
     def probe_inputs(self) -> Tensor:
-        """Inputs of the probe set, which is the first part of the test set."""
+        """Inputs of the probe set, the first part of the test set."""
         return self.test_inputs[:PROBE_SIZE]
 
     @property

@@ -1,7 +1,7 @@
 """Handwritten digits of 8x8 pixels as an endless online stream of augmented samples.
 
-The images are the 1,797 digits that scikit-learn carries (UCI "Optical recognition of handwritten
-digits", test part). Every fifth image is held out for testing before anything is augmented.
+The images are the 1,797 digits shipped with scikit-learn (UCI "Optical recognition of handwritten
+digits", test part). Every fifth image is held out for testing before augmentation.
 """
 
 import math
@@ -39,7 +39,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     held_out = torch.arange(len(labels)) % _HOLD_OUT_EVERY == _HOLD_OUT_EVERY - 1
     mean, std = images[~held_out].double().mean(), images[~held_out].double().std()
     images = ((images.double() - mean) / std).to(torch.float32).to(device)
-    # What an image is padded with when it is moved: the standardized value of an empty pixel.
+    # Padding of moved images: the standardized value of an empty pixel.
     background = float(-mean / std)
     train_images, test_images = images[~held_out], images[held_out]
     train_labels, test_labels = labels[~held_out], labels[held_out]
@@ -81,10 +81,10 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
 def augment(
     images: Tensor, index: Tensor, data_seed: int, options: dict[str, Any], background: float
 ) -> Tensor:
-    """Rotate, scale, shift, bend and blur with noise; images (n, 1, 8, 8), index (n,) the sample numbers.
+    """Rotate, scale, shift, bend and add noise; images (n, 1, 8, 8), index (n,) the sample numbers.
 
-    Each sample's distortion is a function of its own number, so the result does not depend on which
-    samples are processed together.
+    Each sample's distortion is a function of its own number, so the result does not depend on the other samples
+    in a call.
     """
     n, device = len(images), images.device
     draw = 2.0 * uniform(make_key(data_seed, _GEOMETRY), index, 4) - 1.0
@@ -104,7 +104,7 @@ def augment(
         field = field.view(n, 2, _SIDE, _SIDE) * (options["elastic"] * to_grid)
         grid_x, grid_y = grid_x + field[:, 0], grid_y + field[:, 1]
     grid = torch.stack((grid_x, grid_y), dim=-1)
-    # Sampling the difference to the background makes zero padding mean "empty paper".
+    # Sampling the difference from the background makes zero padding mean "empty paper".
     moved = F.grid_sample(images - background, grid, align_corners=False) + background
     if options["noise"] > 0:
         noise = normal(make_key(data_seed, _NOISE), index, _SIDE * _SIDE)

@@ -1,4 +1,4 @@
-"""Data of the user's own: arrays, or an endless stream, that a function returns."""
+"""A user's own data: arrays, or an endless stream, returned by a function."""
 
 import copy
 import hashlib
@@ -21,7 +21,7 @@ from gammascape.usercode.isolation import another_process, seed_of
 from gammascape.usercode.run import SEED_IT, Code, load_code
 
 LEAST_TEST = 16
-"""Test samples that are needed: representations are compared on them."""
+"""Least number of test samples, since representations are compared on them."""
 
 _NOT_NUMBERS = {
     "c": "complex; give real and imaginary parts as two channels",
@@ -33,14 +33,14 @@ _NOT_NUMBERS = {
     ),
     "V": "records; put their fields side by side in an array of numbers",
 }
-"""Kind of dtype -> what such values are, and what to return in their place."""
+"""Kind of dtype -> description of such values, and what to return instead."""
 
 Draw = Callable[[int, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(data seed, places (n,)) -> inputs (n, ...), targets (n,) or (n, O), numbers of the samples (n,)."""
 
 
 class _Wrong(Exception):
-    """What a user's function returns is not what the study says."""
+    """Mismatch between a user function's return value and the study."""
 
 
 @contextmanager
@@ -56,11 +56,11 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     """Call the function of a study's dataset with `factory`; `source` is ignored.
 
     Raises:
-        DataError: if what it returns is not what the study says.
+        DataError: if its return value does not match the study.
         UserCodeError: if its code fails.
     """
     del source
-    # From two imports of the files: what they draw while they are imported is seen to differ.
+    # Import the files twice, so that random numbers drawn at import are seen to differ.
     sources = options["sources"]
     with _naming(options["factory"]):
         with another_process():
@@ -68,7 +68,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         parts, digests = _parts(options, load_code(sources), device)
         if other := [what for what, digest in digests.items() if again[what] != digest]:
             raise _Wrong(
-                f"returns other {other[0]} each time, so each process would train on other data; {SEED_IT}"
+                f"returns other {other[0]} each time, so each process would train on different data; {SEED_IT}"
             )
     draw, size, test_x, test_y = parts
     digest = f"{digests['training samples']} {digests['test samples']}"
@@ -103,7 +103,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
 def _parts(
     options: dict[str, Any], code: Code, device: torch.device
 ) -> tuple[tuple[Draw, int | None, Tensor, Tensor], dict[str, str]]:
-    """Training samples, number of a pass, test inputs and targets of one call of the function; digests."""
+    """(training samples, samples per pass, test inputs, test targets) of one call of the function, and digests."""
     factory, arguments = options["factory"], options["arguments"]
     make = code.get(factory)
     with code.active(factory, seed_of("data", factory, arguments)):
@@ -161,17 +161,17 @@ def _stream(
     tried: dict[int, tuple[Tensor, Tensor]] = {}
 
     def compare(seed: int, first: int, given: tuple[Tensor, Tensor]) -> None:
-        """Draw samples of a seed again, which must be those that were given."""
+        """Draw samples of a seed again and require that they are the same."""
         again = piece(seed, first, len(given[0]))
         if not all(_same(a, b) for a, b in zip(again, given, strict=True)):
             raise _Wrong(
                 f"has a sampler that gives other samples of seed {seed} from number {first} on when it is asked "
                 "again, in other pieces or after another seed; sample number n must be a function of (seed, n) "
-                "alone, for example of numpy.random.default_rng((seed, n))"
+                "alone, for example drawn from numpy.random.default_rng((seed, n))"
             )
 
     def try_out(seed: int) -> tuple[Tensor, Tensor]:
-        """Samples 0 to 7, drawn in other pieces as well, and again after those of seed 0."""
+        """Draw samples 0 to 7, compare them with other pieces, and draw them again after seed 0."""
         x, y = tried[seed] = piece(seed, 0, 8)
         if seed and torch.equal(x, tried[0][0]) and torch.equal(y, tried[0][1]):
             raise _Wrong(f"has a sampler that gives seed {seed} the samples of seed 0")
@@ -204,7 +204,7 @@ def _samples(
     count: int | None,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Inputs as float32 (n, *shape), and targets as int64 (n,) or float32 (n, O), checked against the study."""
+    """Inputs as float32 (n, *shape) and targets as int64 (n,) or float32 (n, O), checked against the study."""
     x, y = _tensor(inputs, f"{name} inputs"), _tensor(targets, f"{name} targets")
     shape, classes = tuple(options["shape"]), options["classes"]
     if count is not None and len(x) != count:
@@ -245,7 +245,7 @@ def _samples(
 
 
 def _tensor(values: Any, what: str) -> Tensor:
-    """Real or whole numbers, booleans among them, none masked, in a dtype that torch can compute with."""
+    """Convert real numbers, integers or booleans, none masked, to a tensor that torch can compute with."""
     if not isinstance(values, Tensor):
         values = torch.from_numpy(_array(values, what))
     unfit = {
@@ -264,7 +264,7 @@ def _tensor(values: Any, what: str) -> Tensor:
     if not values.dim():
         raise _Wrong(f"returned {what} that are one number, not an array")
     tensor: Tensor = values.detach().as_subclass(Tensor)
-    # Torch has next to no arithmetic for these; the wider types hold all of their numbers.
+    # torch has hardly any arithmetic for these types; the wider types hold all of their numbers.
     if tensor.is_floating_point() and tensor.itemsize < 4:
         return tensor.to(torch.float32)
     if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
@@ -275,7 +275,7 @@ def _tensor(values: Any, what: str) -> Tensor:
 
 
 def _array(values: Any, what: str) -> NDArray[Any]:
-    """Numbers in a dtype that torch knows."""
+    """Convert numbers to an array in a dtype that torch knows."""
     if _masked(values):
         raise _Wrong(
             f"returned {what} of which some are masked; fill them, or leave these samples out"
@@ -301,9 +301,9 @@ def _masked(values: Any) -> bool:
 
 
 def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
-    """Numbers (n, ...) in float32, if they are finite and mean the same there.
+    """Convert numbers (n, ...) to float32, if they are finite and lose no meaning.
 
-    `law` says whether they are enough to tell how each feature varies.
+    `law` says whether there are enough samples to judge how each feature varies.
     """
     if values.is_floating_point() and not bool(torch.isfinite(values).all()):
         count = int((~torch.isfinite(values)).sum())
@@ -316,7 +316,7 @@ def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
         return found
     exact = values.to(torch.float64)
     size, lost = exact.abs(), (exact - found).abs()
-    # From 2^53 on a number in float64 says nothing of its last digit.
+    # From 2^53 on, a float64 number does not determine its last digit.
     coarse = (lost > 0) | (size >= 2**53)
     whole = not values.is_floating_point() or bool(
         ((exact == exact.round()) & (size < 2**53)).all()
@@ -329,7 +329,7 @@ def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
     elif whole:
         fault, at = "lose their last digits in" if bool(coarse.any()) else None, coarse * size
     elif law:
-        # What varies by less than 1e-11 of itself is rounding of float64.
+        # Relative variation below 1e-11 is float64 rounding.
         spread = exact.std(0, correction=0)
         faint = (lost.amax(0) > 0.01 * spread) & (spread > 1e-11 * exact.mean(0).abs())
         fault, at = "hardly differ any more in" if bool(faint.any()) else None, faint * size
@@ -343,7 +343,7 @@ def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    """Whether samples are the same, up to what products of other sizes round."""
+    """Whether samples are the same, up to the rounding of products of different sizes."""
     if not a.is_floating_point():
         return torch.equal(a, b)
     return torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))

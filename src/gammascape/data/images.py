@@ -16,18 +16,18 @@ from gammascape.data.prepared import DataError, Prepared, Shard, read_prepared
 from gammascape.data.shift import shifted
 
 RESIDENT_SHARE = 0.5
-"""Share of a GPU's free memory that the training images may fill; beyond it they come from the disk."""
+"""Share of a GPU's free memory that the training images may fill; larger sets are read from disk."""
 
 
 @dataclass(frozen=True)
 class Law:
-    """Mean and standard deviation of each channel, of pixels in 0..1, that images are standardized with."""
+    """Mean and standard deviation of each channel, of pixels in 0..1, for standardizing images."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-# MNIST and CIFAR-5M: numbers of the code of Atanasov et al. (arXiv 2410.04642), the latter on the scale 0..255.
+# MNIST and CIFAR-5M: numbers from the code of Atanasov et al. (arXiv 2410.04642), the latter on the scale 0..255.
 # CIFAR-10 and Tiny ImageNet: measured on their training images.
 LAWS: dict[str, Law] = {
     "mnist": Law((0.1307,), (0.3081,)),
@@ -37,16 +37,16 @@ LAWS: dict[str, Law] = {
     "tinyimagenet": Law((0.4802, 0.4481, 0.3975), (0.2764, 0.2689, 0.2816)),
 }
 TEST_SAMPLES = 5000
-"""First images of the test set that are used for testing, as in the code of Atanasov et al."""
+"""Number of test images used, the first of the test set, as in the code of Atanasov et al."""
 
 
 def load(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
-    """Read prepared images; `options` are those of the study's dataset.
+    """Read prepared images; `options` are the options of the study's dataset.
 
-    Images stay where they are fast: on the device if they fit, mapped from the disk if not.
+    Images are kept on the device if they fit, and mapped from the disk if not.
 
     Raises:
-        DataError: if `source`, the manifest of the prepared data, is missing or the data are damaged.
+        DataError: if `source`, the manifest of the prepared data, is missing, or the data are damaged.
     """
     kind = options["kind"]
     prepared = read_prepared(source, kind)
@@ -96,9 +96,9 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
 
 
 def _check_generator(prepared: Prepared, options: dict[str, Any], source: Path | None) -> None:
-    """Refuse data that were not made as the cell says: the identity of the cell would be a lie."""
+    """Refuse data made differently from the cell's record, which would falsify the cell's identity."""
     wanted, found = options.get("generator"), prepared.generator
-    # Options that were added after the data were made have defaults that mean what was done then.
+    # Options added since the data were made default to what was done then.
     if (wanted is None) != (found is None) or any(
         (wanted or {}).get(name) != value for name, value in (found or {}).items()
     ):
@@ -121,7 +121,7 @@ def standardization(law: Law, device: torch.device) -> Callable[[Tensor], Tensor
 
 
 class _Samples:
-    """Training samples of prepared data by their place in a pass."""
+    """Training samples of prepared data, by their place in a pass."""
 
     def __init__(self, prepared: Prepared, device: torch.device, options: dict[str, Any]) -> None:
         shards = prepared.train
@@ -129,7 +129,7 @@ class _Samples:
         total = sum(self._sizes)
         self._whole = total * prepared.image_bytes <= stream.SHUFFLED_WHOLE_BYTES
         self._labels = torch.from_numpy(np.concatenate([shard.labels for shard in shards]))
-        # What stays of the classes, then the number of samples of one pass.
+        # Samples that remain in each class, then the number of samples in one pass.
         ratio = options.get("imbalance", 1.0)
         self._kept = (
             None if ratio == 1 else stream.imbalanced(self._labels, ratio, prepared.classes)
@@ -148,7 +148,7 @@ class _Samples:
             self._labels = self._labels.to(device)
 
     def take(self, data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixels uint8 (n, C, H, W), labels int64 (n,) and numbers of the samples at consecutive places (n,)."""
+        """Pixels uint8 (n, C, H, W), labels int64 (n,) and sample numbers (n,) at consecutive places (n,)."""
         within = stream.epoch_places(places, self.size, data_seed)
         ids = self._order(data_seed)[within]
         if self.images is not None:
@@ -162,11 +162,11 @@ class _Samples:
         if data_seed not in self._orders:
             order = stream.pass_order(self._sizes, self._whole, data_seed)
             if self._kept is not None:
-                # Which samples stay does not depend on the seed; their order does.
+                # The order depends on the seed, the choice of remaining samples does not.
                 stays = torch.zeros(len(order), dtype=torch.bool)
                 stays[self._kept] = True
                 order = order[stays[order]]
-            # One order is kept: the next pack of a group has the same seed.
+            # Keep only one order: the next pack of a group has the same seed.
             self._orders = {data_seed: order}
         return self._orders[data_seed]
 
@@ -178,7 +178,7 @@ class _Samples:
         for number in np.unique(shard_of):
             mine = np.flatnonzero(shard_of == number)
             rows = numbers[mine] - starts[number]
-            # Rows in the order of the file, as a disk likes them.
+            # Read rows in the order of the file, which is fast on a disk.
             ascending = np.argsort(rows)
             pixels[mine[ascending]] = self._shards[number].images[rows[ascending]]
         return torch.from_numpy(pixels)
@@ -188,7 +188,7 @@ def _fits(size: int, device: torch.device) -> bool:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return size <= RESIDENT_SHARE * free
-    # On the CPU what is mapped is shared by all workers: only small sets are copied.
+    # On the CPU all workers share mapped files, so only small sets are copied.
     return size <= 256 * 2**20
 
 
@@ -200,7 +200,7 @@ def _on_device(shards: tuple[Shard, ...], device: torch.device) -> Tensor:
     )
     begun = 0
     for shard in shards:
-        # A copy: torch does not take what may not be written.
+        # A copy, since torch does not accept read-only arrays.
         whole[begun : begun + shard.samples] = torch.from_numpy(np.array(shard.images))
         begun += shard.samples
     return whole

@@ -1,4 +1,4 @@
-"""All datasets by their kind. A new one is a module and a line in DATASETS."""
+"""All datasets by kind. To add one, write a module and a line in DATASETS."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,12 +20,12 @@ DATASETS: dict[str, Callable[[dict[str, Any], Path | None, torch.device], Datase
 
 
 def load_dataset(options: dict[str, Any], source: Path | None, device: torch.device) -> Dataset:
-    """Load the dataset of a cell's record: `options` with its kind and all options, `source` the manifest
+    """Load the dataset of a cell's record; `options` holds its kind and all options, `source` is the manifest
     of its prepared data.
 
     Raises:
-        DataError: if prepared data are missing or damaged, or a user's own data are not as the study says.
-        UserCodeError: if the code of a user's own data fails.
+        DataError: if prepared data are missing or damaged, or a user's own data do not match the study.
+        UserCodeError: if a user's own code for data fails.
     """
     dataset = DATASETS[options["kind"]](options, source, device)
     alpha = float(options.get("mixup", 0.0))

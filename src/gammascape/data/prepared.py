@@ -15,14 +15,14 @@ from gammascape.manifests.paths import inside
 MANIFEST = "manifest.json"
 FORMAT = 1
 _HASHED_WHEN_READ = 256 * 2**20
-"""Data up to this size are hashed each time they are read; of larger ones the sizes of the files are compared."""
+"""Bytes up to which data are hashed at each read; for larger data only the sizes of the files are compared."""
 
 Split = Literal["train", "test"]
 Bytes = NDArray[np.uint8]
 
 
 class DataError(UserError):
-    """A data file is missing, damaged or not what it should be; the message says which and what to do."""
+    """A data file is missing, damaged or wrong; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class Shard:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The content of a prepared folder."""
+    """Content of a prepared folder."""
 
     dataset: str
     image_shape: tuple[int, ...]
     classes: int
     digest: str
-    """sha256 over the hashes of all files in order: the identity of the content."""
+    """sha256 over the hashes of all files in order, which identifies the content."""
     train: tuple[Shard, ...]
     test: tuple[Shard, ...]
     generator: dict[str, Any] | None = None
-    """How the samples were generated, with all options; None where they are from files of the user."""
+    """Generator of the samples, with all options; None if they come from the user's files."""
 
     @property
     def image_bytes(self) -> int:
@@ -71,7 +71,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     Raises:
         DataError: if a file is missing, altered, truncated, or of another kind.
     """
-    # A generated set has a folder of its own name.
+    # A generated set has its own folder name.
     folder_name = manifest.parent.name if manifest and manifest.parent.name else name
     make = f"snakemake results/data/{folder_name}/{MANIFEST}"
     if manifest is None or not manifest.is_file():
@@ -133,7 +133,7 @@ def _check_arrays(shard: Shard, prepared: Prepared, again: str) -> None:
     images, labels = shard.folder / shard.images_file, shard.folder / shard.labels_file
     try:
         shapes = {images: shard.images.shape, labels: shard.labels.shape}
-    except Exception as error:  # whatever numpy ends in at a damaged header
+    except Exception as error:  # numpy raises many kinds of errors for a damaged header
         raise DataError(f"{shard.folder}: not readable ({error}); {again}") from None
     expected = {images: (shard.samples, *prepared.image_shape), labels: (shard.samples,)}
     for path, shape in shapes.items():

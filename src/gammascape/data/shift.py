@@ -1,4 +1,4 @@
-"""A shifted test set beside the clean one: how a network does on inputs unlike those it was trained on."""
+"""Shifted test set: measure a network on inputs unlike its training inputs."""
 
 import math
 from typing import Any
@@ -13,13 +13,13 @@ _NOISE = 60
 
 
 def shifted(inputs: Tensor, shift: dict[str, Any], background: Tensor) -> Tensor:
-    """Test inputs (n, C, H, W), changed by one law.
+    """Test inputs (n, C, H, W), changed in one of three ways.
 
     rotation  by `strength` degrees to the left for odd and to the right for even samples, about the middle
     noise     independent Gaussian noise of standard deviation `strength`, in units of the standardized pixel
     contrast  each image's distance from its own mean, times `strength`
 
-    `background` (1, C, H, W) is what a rotation brings in from outside.
+    A rotation fills in `background` (1, C, H, W) from outside the image.
     """
     strength = float(shift["strength"])
     n = len(inputs)

@@ -1,7 +1,7 @@
 """Turn numbered samples into a training stream: order of a pass, repetition, subsets, wrong labels.
 
-A sample of a stream is a function of its place in the stream and the data seed alone, so a stream can be entered
-at any step and every cell of a grid sees the same batches.
+A sample of a stream is a function of its place in the stream and the data seed alone. A stream can thus be entered
+at any step, and every cell of a grid sees the same batches.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from gammascape.rng import make_key, permutation, uniform
 
-# Purposes of random numbers; the images' own augmentations have numbers of their own.
+# Purposes of random numbers; augmentations of images have their own.
 _EPOCH, _NOISY_LABEL = 50, 51
 
 SHUFFLED_WHOLE_BYTES = 2 * 2**30
-"""Data up to this size are read in one random order. Larger ones are read file by file, the files and the samples
-of each in random order: reading in one random order from a disk is slow."""
+"""Bytes up to which data are read in one random order. Larger data are read file by file, with the files and the
+samples of each in random order, since random access to a disk is slow."""
 
 
 def pass_order(shard_sizes: Sequence[int], whole: bool, data_seed: int) -> Tensor:
@@ -37,9 +37,9 @@ def pass_order(shard_sizes: Sequence[int], whole: bool, data_seed: int) -> Tenso
 
 
 def epoch_places(places: Tensor, size: int, data_seed: int) -> Tensor:
-    """Places of a stream that repeats `size` samples -> places in the first pass, int64 (n,) both.
+    """Map places in a stream that repeats `size` samples to places in the first pass, int64 (n,) both.
 
-    Each further pass is in an order of its own.
+    Each further pass has its own order.
     """
     found = places.clone()
     epochs = places // size
@@ -53,7 +53,7 @@ def epoch_places(places: Tensor, size: int, data_seed: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def shuffled(key: int, size: int) -> Tensor:
-    """`permutation`, kept for the next batch of the same pass."""
+    """`permutation`, cached for the next batch of the same pass."""
     return permutation(key, size)
 
 
@@ -62,8 +62,8 @@ def noisy_labels(
 ) -> Tensor:
     """Replace a share of the labels (n,) by another class, each other class equally often.
 
-    Whether a label is replaced, and by what, belongs to the sample's number in `samples` (n,): it stays when the
-    sample comes again.
+    Whether a label is replaced, and by which class, is a function of the sample's number in `samples` (n,), so a
+    repeated sample has the same label.
     """
     if share == 0:
         return labels
@@ -73,9 +73,9 @@ def noisy_labels(
 
 
 def imbalanced(labels: Tensor, ratio: float, classes: int) -> Tensor:
-    """Numbers of the samples that stay when class c keeps ratio^(c / (C - 1)) of its own: int64, ascending.
+    """Numbers of the samples that remain when class c keeps a share ratio^(c / (C - 1)): int64, ascending.
 
-    The first of each class stay. The profile is that of long-tailed CIFAR (Cui et al., arXiv 1901.05555).
+    The first samples of each class remain, as in long-tailed CIFAR (Cui et al., arXiv 1901.05555).
     """
     if ratio == 1:
         return torch.arange(len(labels))
@@ -87,10 +87,10 @@ def imbalanced(labels: Tensor, ratio: float, classes: int) -> Tensor:
 
 
 class Prefetched:
-    """Pieces of a sequence of samples, the next ones fetched by a thread while the present one is used.
+    """Pieces of a sequence of samples; a thread fetches the next ones while the current one is used.
 
-    `fetch(data_seed, first, count)` gives the samples at places first .. first + count - 1 as tensors whose first
-    dimension is the sample.
+    `fetch(data_seed, first, count)` returns the samples at places first .. first + count - 1 as tensors whose
+    first dimension is the sample.
     """
 
     def __init__(
@@ -134,5 +134,5 @@ def describe_end(name: str, samples: int, batch_size: int) -> str:
 
 
 def repeats(options: dict[str, Any]) -> bool:
-    """Whether the stream gives its samples again when it has given all."""
+    """Whether the stream repeats its samples after one pass."""
     return bool(options.get("repeat")) or options.get("training_samples") is not None

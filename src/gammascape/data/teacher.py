@@ -1,8 +1,8 @@
-"""A synthetic teacher with Gaussian inputs: an endless stream whose law is known exactly.
+"""Synthetic teacher with Gaussian inputs: an endless stream with a known distribution.
 
 Regression: y = sum_k c_k h_k(<a, x>) with x ~ N(0, 1_D), |a| = 1 and h_k the normalized probabilists' Hermite
-polynomial of degree k, so that the mean of y^2 is sum_k c_k^2. Classification: one such score for
-each class, with its own direction; the label is the class of the largest score.
+polynomial of degree k, so that the mean of y^2 is sum_k c_k^2. Classification: each class has such a score,
+with its own direction; the label is the class with the largest score.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Writes prepared data: a folder that appears when it is whole."""
+"""Write prepared data: a folder that appears when it is complete."""
 
 import hashlib
 import json
@@ -19,14 +19,14 @@ from gammascape.layout import whole
 from gammascape.manifests.code import DATA_MODULES
 
 SHARD_BYTES = 128 * 2**20
-"""Bytes of images in one file: read in one piece from a network disk, and small beside any memory."""
+"""Bytes of images in one file: enough for one read from a network disk, and small compared with memory."""
 
 _OWN = re.compile(r"manifest\.json|(train|test)-\d+\.(images|labels)\.npy|\..*")
 """Names in a prepared folder that may be replaced."""
 
 
 class _Shard:
-    """Rows that go into one file for images and one for labels; memory is taken as it is filled."""
+    """Rows for one file of images and one of labels; memory is used only as they are filled."""
 
     def __init__(self, rows: int, image_shape: tuple[int, ...]) -> None:
         self.samples = 0
@@ -34,12 +34,12 @@ class _Shard:
 
 
 class Writer:
-    """Writes a prepared folder beside its place and moves it there when it is whole.
+    """Writer of a prepared folder under a temporary name, moved into place when complete.
 
     with Writer(folder, "mnist", (1, 28, 28), 10) as writer:
         writer.add("train", images, labels)
 
-    A block that is left by an exception leaves nothing behind.
+    If the block raises an exception, nothing is left behind.
     """
 
     def __init__(
@@ -86,19 +86,19 @@ class Writer:
     @contextmanager
     def _write(self) -> Iterator[Self]:
         with whole(self._folder) as self._partial:
-            # A killed process of the same number may have left one.
+            # A killed process with the same number may have left one.
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial.mkdir()
             yield self
             self._finish()
 
     def source(self, path: Path, sha256: str | None = None) -> None:
-        """Record a file that the data come from; it is hashed here unless that was done already."""
+        """Record a source file of the data; it is hashed here unless `sha256` is given."""
         digest = sha256 or manifests.sha256_of(path)
         self._sources.append(manifests.Source(path.as_posix(), path.stat().st_size, digest))
 
     def artifact(self, manifest: Path) -> None:
-        """Record other prepared data that these come from.
+        """Record other prepared data as a source of these.
 
         Raises:
             ManifestError: if their manifest is damaged.
@@ -172,5 +172,5 @@ class Writer:
             finished=manifests.utc_now(),
         )
         manifests.write_manifest(self._partial / MANIFEST, manifest)
-        # An older preparation is removed first: a folder is replaced only where it is empty.
+        # Remove an older preparation first: a folder can replace only an empty one.
         shutil.rmtree(self._folder, ignore_errors=True)

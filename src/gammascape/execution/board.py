@@ -1,6 +1,6 @@
-"""What is going on in the workers, for the display: filled in by an executor, read by the logger.
+"""Progress of the workers, written by an executor and read by the logger for display.
 
-Both are plugins of one Snakemake process and know nothing of each other; this board is where they meet.
+Both are plugins in one Snakemake process and do not know each other; they communicate through this board.
 """
 
 import threading
@@ -13,14 +13,14 @@ from typing import Any
 from gammascape.durations import duration
 
 _WINDOW = 30.0
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is averaged."""
 
 _FEW_DEVICES = 4
 
 
 @dataclass
 class DeviceState:
-    """One device: packs trained, and the pack it trains now."""
+    """State of one device: packs trained, and the pack being trained."""
 
     packs: int = 0
     lanes: int = 0
@@ -30,20 +30,20 @@ class DeviceState:
     busy_seconds: float = 0.0
 
     def busy(self, now: float) -> float:
-        """Seconds in which the device has trained packs."""
+        """Seconds that the device has spent training packs."""
         return self.busy_seconds + (0.0 if self.busy_since is None else now - self.busy_since)
 
 
 @dataclass
 class Board:
-    """Cells expected and ended, and the state of each device; times in seconds on one monotonic clock."""
+    """Counts of expected and ended cells, and the state of each device; times are on one monotonic clock."""
 
     expected: int = 0
     expected_steps: int = 0
-    """Steps of all expected cells; those of a cell that ends early count as done."""
+    """Steps of all expected cells; all steps of a cell that ends early count as done."""
     ended_steps: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    """Cells by how they ended: diverged, trained, ..., failed."""
+    """Number of cells by outcome: diverged, trained, ..., failed."""
     cell_steps: int = 0
     devices: dict[str, DeviceState] = field(default_factory=dict)
     started: float | None = None
@@ -52,34 +52,34 @@ class Board:
 
     @property
     def active(self) -> bool:
-        """Whether an executor has begun to fill the board in."""
+        """Whether an executor has begun to fill in the board."""
         return self.started is not None
 
     @property
     def done(self) -> int:
-        """Cells that have ended."""
+        """Number of cells that have ended."""
         return sum(self.counts.values())
 
     def start(self, devices: Sequence[str]) -> None:
-        """Training begins on these devices."""
+        """Record that training begins on these devices."""
         with self._guard:
             self.started = time.monotonic()
             self.devices = {name: DeviceState() for name in devices}
 
     def expect(self, steps: Sequence[int]) -> None:
-        """More cells are to be trained, for these numbers of steps."""
+        """Add cells to be trained, for these numbers of steps."""
         with self._guard:
             self.expected += len(steps)
             self.expected_steps += sum(steps)
 
     def ended(self, status: str, steps: int) -> None:
-        """A cell of so many steps has ended, with all of them or before."""
+        """Record that a cell of `steps` steps has ended, early or not."""
         with self._guard:
             self.counts[status] += 1
             self.ended_steps += steps
 
     def seconds_left(self) -> float | None:
-        """Time until all expected cells are done at the present rate; None before there is a rate."""
+        """Seconds until all expected cells are done at the present rate; None before a rate is known."""
         rate = self.rate()
         with self._guard:
             running = sum(state.lanes * state.step for state in self.devices.values())
@@ -87,12 +87,12 @@ class Board:
         return max(0, left) / rate if rate else None
 
     def words(self) -> str:
-        """How the cells that have ended did: `60 trained, 12 diverged`."""
+        """Outcomes of the ended cells: `60 trained, 12 diverged`."""
         with self._guard:
             return ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
 
     def tell(self, device: str, event: Mapping[str, Any]) -> None:
-        """An event of a worker."""
+        """Record an event of a worker."""
         now = time.monotonic()
         with self._guard:
             state = self.devices.setdefault(device, DeviceState())
@@ -113,7 +113,7 @@ class Board:
                 state.busy_seconds, state.busy_since = state.busy_seconds + spent, None
 
     def rate(self) -> float | None:
-        """Cell-steps per second of all devices over the last half minute; None before any."""
+        """Cell-steps per second of all devices over the last half minute; None before the first."""
         now = time.monotonic()
         with self._guard:
             while self._recent and now - self._recent[0][0] > _WINDOW:
@@ -124,7 +124,7 @@ class Board:
             return sum(count for _, count in self._recent) / max(span, 1e-3)
 
     def report(self) -> str:
-        """What was trained, how long it took, and how much device time went into it, in one line."""
+        """One line: cells trained, time taken, and device time used."""
         now = time.monotonic()
         elapsed = now - (self.started or now)
         with self._guard:
@@ -140,4 +140,4 @@ class Board:
 
 
 BOARD = Board()
-"""The board of this process."""
+"""Board of this process."""

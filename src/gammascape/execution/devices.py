@@ -1,4 +1,4 @@
-"""Which devices this machine has, found without importing torch."""
+"""Find the devices of this machine without importing torch."""
 
 import itertools
 import os
@@ -13,14 +13,14 @@ _DEVICE_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[\w/-]+")
 
 
 def find_devices(kind: str, cores: int) -> list[Device]:
-    """One device for each GPU, or one for each core where there is no GPU; `kind` is "auto", "cpu" or "cuda".
+    """One device for each GPU, or one for each core without a GPU; `kind` is "auto", "cpu" or "cuda".
 
     Raises:
-        ValueError: if "cuda" is asked for and no GPU is seen.
+        ValueError: if "cuda" is asked for and no GPU is visible.
     """
     gpus = _gpus() if kind in ("auto", "cuda") else []
     if gpus:
-        # nvidia-smi counts in this order. Where the user has named devices, the order is the user's.
+        # nvidia-smi counts in this order. If the user has named devices, keep the user's order.
         order = {} if VISIBLE in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         return [
             Device(f"cuda{number}", "cuda", {VISIBLE: gpu, **order})
@@ -28,7 +28,7 @@ def find_devices(kind: str, cores: int) -> list[Device]:
         ]
     if kind == "cuda":
         raise ValueError("device cuda was asked for, but nvidia-smi shows no GPU")
-    # One thread for each process: two such processes do more than one with two threads.
+    # One thread for each process: two such processes do more than one process with two threads.
     single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return [Device(f"cpu{n}", "cpu", single) for n in range(max(1, cores))]
 
@@ -43,19 +43,19 @@ def _gpus() -> list[str]:
 
 
 def visible_gpus(value: str) -> list[str]:
-    """The devices that a value of CUDA_VISIBLE_DEVICES names, as CUDA reads it, each once.
+    """Devices named by a value of CUDA_VISIBLE_DEVICES, as CUDA reads it, each once.
 
-    Names are numbers, "GPU-" or "MIG-" with a UUID, or its beginning. CUDA sees nothing from the first name on
-    that is none, such as -1, or NoDevFiles, which SLURM writes where a job has no GPU.
+    A name is a number, or "GPU-" or "MIG-" with a UUID or its beginning. CUDA ignores everything from the first
+    invalid name on, such as -1, or NoDevFiles, which SLURM writes for a job without a GPU.
     """
     names = [name.strip() for name in value.split(",")]
     return list(dict.fromkeys(itertools.takewhile(_DEVICE_NAME.fullmatch, names)))
 
 
 def listed_gpus(listing: str) -> list[str]:
-    """Names for CUDA_VISIBLE_DEVICES of what `nvidia-smi -L` lists: numbers of GPUs, UUIDs of their MIG devices.
+    """Names for CUDA_VISIBLE_DEVICES from the output of `nvidia-smi -L`: numbers of GPUs, UUIDs of MIG devices.
 
-    A GPU that is divided counts as its parts, since by its number CUDA would find the first of them only.
+    A partitioned GPU is listed by its parts, since by its number CUDA would find only the first of them.
     """
     gpus: dict[str, list[str]] = {}
     for line in listing.splitlines():

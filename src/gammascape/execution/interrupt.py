@@ -1,4 +1,4 @@
-"""What Ctrl-C does while Snakemake runs."""
+"""Handling of Ctrl-C while Snakemake runs."""
 
 import signal
 import threading
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 
 def interrupt_once(then: Callable[[], None]) -> None:
-    """Let the first Ctrl-C interrupt Snakemake, and each one after it call `then`.
+    """Let the first Ctrl-C interrupt Snakemake, and each later one call `then`.
 
-    A second interrupt would strike while Snakemake cleans up, and end in a traceback.
+    A second interrupt would come while Snakemake cleans up, and end in a traceback.
     """
     if threading.current_thread() is not threading.main_thread():
         return

@@ -1,7 +1,7 @@
-"""Cells that are whole although Snakemake does not know it, and what killed runs have left behind.
+"""Cells that are complete without Snakemake knowing it, and files left behind by killed runs.
 
-When Snakemake is killed between the end of a cell and its own note of it, it calls the outputs incomplete and
-wants the job to be run again. An executor then has nothing to train, unless a person asked for it.
+When Snakemake is killed after a cell ends and before it records that, it calls the outputs incomplete and runs the
+job again. An executor then has nothing to train, unless a person asked for it.
 """
 
 import os
@@ -17,24 +17,24 @@ from gammascape.manifests.whole import FILES, status_of_whole
 from gammascape.study import Cell
 
 SCRATCH = Path("results/.scratch")
-"""Scratch folder of a project, which Snakemake does not know."""
+"""Scratch folder of a project, unknown to Snakemake."""
 _ASIDE = SCRATCH / "aside"
-"""Where earlier versions moved whole artifacts while Snakemake prepared the job."""
+"""Folder to which earlier versions moved complete artifacts while Snakemake prepared the job."""
 _MARKS = Path(".snakemake/incomplete")
-"""A file for each output of a job that Snakemake began and did not see end; its name is the path in base 64."""
+"""Folder with a file for each output of a job that Snakemake did not see end, named by the path in base 64."""
 
 
 def unmark(cells: Mapping[str, Cell], marks: Path = _MARKS) -> None:
-    """Let Snakemake no longer call cells incomplete that are whole.
+    """Remove Snakemake's marks of incomplete outputs from cells that are complete.
 
-    Every executor obeys these marks, and but for those of this package each deletes the files first. Called before
-    Snakemake resolves its jobs. `cells` are those of the studies, by their folders below results/cells.
+    Every executor obeys these marks, and all but this package's executors first delete the files. Call this before
+    Snakemake resolves its jobs. `cells` are the cells of all studies, by their folders below results/cells.
     """
     marked: dict[str, list[Path]] = {}
     for folder, _, names in os.walk(marks):
         for name in names:
             path = Path(folder, name)
-            # A long name is broken into folders, each with an @ in front.
+            # A long name is split into folders, each with an @ in front.
             parts = [part.removeprefix("@") for part in path.relative_to(marks).parts]
             with suppress(ValueError):
                 output = Path(urlsafe_b64decode("".join(parts)).decode())
@@ -47,10 +47,10 @@ def unmark(cells: Mapping[str, Cell], marks: Path = _MARKS) -> None:
 
 
 def begin(workflow: Any, task: Task, job: Any) -> str | None:
-    """Make ready for a job, and return the status of its cell if that needs no training.
+    """Prepare for a job; return the status of its cell if it needs no training.
 
-    Files of an earlier attempt stay unless the cell is to be trained anew: another Snakemake, which shares the
-    results, may be writing them.
+    Files of an earlier attempt stay unless the cell is to be trained again: another Snakemake that shares the
+    results may be writing them.
     """
     reason = workflow.dag.reason(job)
     if is_forced(workflow, job) or reason.is_provenance_triggered() or reason.updated_input:
@@ -62,7 +62,7 @@ def begin(workflow: Any, task: Task, job: Any) -> str | None:
 
 
 def status_of(task: Task) -> str | None:
-    """Status of a task's cell if it is whole, be it where an earlier run has set it aside."""
+    """Status of a task's cell if it is complete, even where an earlier version has moved it."""
     folder, aside = Path(task.output), _ASIDE / task.parsed.identity
     status = status_of_whole(folder, task.record)
     if aside.is_dir():
@@ -75,9 +75,9 @@ def status_of(task: Task) -> str | None:
 
 
 def is_forced(workflow: Any, job: Any) -> bool:
-    """Whether a person asked for the job to be run, by --force, --forceall or --forcerun.
+    """Whether a person asked to run the job, by --force, --forceall or --forcerun.
 
-    With --rerun-incomplete Snakemake gives the same reason for jobs that were interrupted.
+    With --rerun-incomplete Snakemake gives the same reason for interrupted jobs.
     """
     settings = workflow.dag_settings
     if job.rule in workflow.dag.forcerules:
@@ -87,7 +87,7 @@ def is_forced(workflow: Any, job: Any) -> bool:
 
 
 def sweep(results: Path = SCRATCH.parent) -> None:
-    """Remove the checkpoints of cells that are done, which a killed run had no time to remove."""
+    """Remove checkpoints of completed cells that a killed run had no time to remove."""
     checkpoints = results / ".scratch/checkpoints"
     with suppress(OSError):
         left = list(checkpoints.iterdir())

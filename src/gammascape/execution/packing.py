@@ -1,4 +1,4 @@
-"""Which tasks are trained together: those that share a batch, with tasks of the same fate side by side."""
+"""Group tasks into packs: tasks in a pack share batches, and tasks with a similar fate are adjacent."""
 
 import itertools
 import math
@@ -8,24 +8,24 @@ from gammascape.execution.tasks import Task
 
 
 def cost(task: Task) -> float:
-    """Rough work of a task, for putting long packs first: samples times a power of the width."""
+    """Rough amount of work in a task, for training large packs first: samples times width."""
     record = task.record
     width = max((v for v in record["model"].values() if isinstance(v, int)), default=1)
     return float(record["steps"] * record["batch_size"] * width)
 
 
 def fate(task: Task) -> float:
-    """Larger for cells that diverge sooner.
+    """Number that is larger for cells that diverge sooner.
 
-    The largest stable eta goes as gamma^2 at small gamma and as gamma^(2/L) at large gamma (Atanasov et al.,
-    arXiv 2410.04642); L = 3 stands for all. Lanes that end together leave no holes in a pack.
+    The largest stable eta scales as gamma^2 at small gamma and as gamma^(2/L) at large gamma (Atanasov et al.,
+    arXiv 2410.04642); L = 3 is used for all models. Lanes that end together leave no gaps in a pack.
     """
     gamma, eta = float(task.parsed.gamma), float(task.parsed.eta)
     return eta - (2.0 * gamma if gamma < 0 else 2.0 / 3.0 * gamma)
 
 
 def group(tasks: Sequence[Task]) -> list[list[Task]]:
-    """Tasks that can share a pack, the most work first; within a group, ordered by fate."""
+    """Groups of tasks that can share a pack, the most work first; within a group, ordered by fate."""
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         groups.setdefault(task.shared, []).append(task)
@@ -47,8 +47,8 @@ def sizes(
     """Sizes of packs of at most `lanes` cells, nearly equal, one for each worker if they suffice.
 
     Args:
-        places: what a device computes for a pack of so many lanes; packs then have sizes at which none of it is
-            empty, where that needs no more packs.
+        places: function from lanes to the number of places that a device computes; packs then have sizes without
+            empty places, unless that needs more packs.
 
     Raises:
         ValueError: if `lanes` is not positive.

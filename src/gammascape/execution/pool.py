@@ -1,4 +1,4 @@
-"""Worker processes, one for each device, and the backlog of cells that feeds them."""
+"""Worker processes, one for each device, and their backlog of cells."""
 
 import contextlib
 import json
@@ -20,35 +20,35 @@ from gammascape.training.pack import graph_places
 
 WORKER = ("-m", "gammascape.training.serve")
 _GRACE = 20.0
-"""Seconds that a worker has to write its checkpoints when it is asked to stop."""
+"""Seconds that a worker has for writing checkpoints when asked to stop."""
 _STARTS = 2
 """Attempts to start a worker that dies before it has trained anything."""
 _CRASHES_BEFORE_SPLIT = 1
-"""A worker may be killed from outside: a pack is tried once more as it is before its cells are suspected."""
+"""Crashes before a pack is split: a worker may be killed from outside, so the pack is first retried unchanged."""
 
 
 class Listener(Protocol):
-    """What the pool tells; called from the threads of the workers."""
+    """Receiver of the pool's messages, called from the threads of the workers."""
 
     def done(self, task: Task, status: str, seconds: float) -> None:
-        """The artifact of a cell is in place."""
+        """Handle a cell whose artifact is in place."""
 
     def failed(self, task: Task, error: str) -> None:
-        """A cell could not be trained; its log says why."""
+        """Handle a cell that could not be trained; its log gives the reason."""
 
     def stopped(self, tasks: Sequence[Task]) -> None:
-        """These cells will not be trained now; where they had begun, they have checkpoints."""
+        """Handle cells that will not be trained now; cells that had begun have checkpoints."""
 
     def told(self, device: str, event: Mapping[str, Any]) -> None:
-        """An event of a worker, for the display."""
+        """Show an event of a worker."""
 
     def broke(self, error: BaseException) -> None:
-        """Cells may be lost to an unexpected error: the run must end, for nobody would report them."""
+        """End the run after an unexpected error: cells may be lost, and nothing would report them."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where a worker runs."""
+    """Device on which a worker runs."""
 
     name: str
     kind: str
@@ -63,10 +63,10 @@ class _Pack:
 
 
 class Backlog:
-    """Cells that wait, in groups that can share a pack, and packs to be tried again."""
+    """Waiting cells, in groups that can share a pack, and packs to be retried."""
 
     def __init__(self, workers: int, lanes: int | None = None, *, on_gpus: bool = False) -> None:
-        """A backlog for a number of workers; `lanes` is the size of packs, found out from a worker if None."""
+        """Make a backlog for a number of workers; `lanes` is the size of packs; if None, a worker is asked."""
         self._workers = workers
         self._places = graph_places if on_gpus else None
         self._fixed = lanes
@@ -93,29 +93,29 @@ class Backlog:
     def _waiting(self) -> list[Task]:
         return [task for members in self._groups.values() for task in members]
 
-    # Each of the next three returns False where the backlog is closed.
+    # Each of the next three returns False if the backlog is closed.
     def add(self, tasks: Sequence[Task]) -> bool:
-        """More cells are ready."""
+        """Add cells that are ready."""
         return self._accept(lambda: self._regroup(tasks))
 
     def again(self, tasks: list[Task], crashes: int) -> bool:
-        """Try this pack again, before all others."""
+        """Retry this pack before all others."""
         packs = [_Pack(tasks, crashes)] if tasks else []
         return self._accept(lambda: self._packs.__setitem__(slice(0, 0), packs))
 
     def later(self, task: Task) -> bool:
-        """Try this cell, which another process trains, when nothing else is left."""
+        """Retry this cell, which another process is training, when nothing else is left."""
         return self._accept(lambda: self._later.append(task))
 
     def prepared(self, task: Task) -> None:
-        """The model and the data of cells like this one could be made."""
+        """Record that the model and the data of cells like this one could be made."""
         with self._changed:
             self._prepared.add(task.shared)
 
     def give_up(self, task: Task) -> list[Task] | None:
-        """Count a crash while the model and the data of a task were made.
+        """Count a crash during the preparation of a task's model and data.
 
-        Take out and return the cells like it that wait; None if it may succeed yet.
+        Remove and return the waiting cells like it, or return None if it may still succeed.
         """
         with self._changed:
             self._crashes[task.shared] += 1
@@ -128,7 +128,7 @@ class Backlog:
             return [*left, *(member for pack in alike for member in pack.tasks)]
 
     def take(self, ask: Callable[[Task], int]) -> _Pack | None:
-        """The next pack, waiting for one; None when the backlog is closed. `ask` finds the lanes for a cell."""
+        """Wait for and return the next pack; None if the backlog is closed. `ask` finds the lanes for a cell."""
         while True:
             with self._changed:
                 while not (self._closed or self._packs or self._groups or self._later):
@@ -148,26 +148,26 @@ class Backlog:
                     self._packs = [_Pack(part) for part in parts]
                     self._changed.notify_all()
                     continue
-            # Outside of the lock: the worker may have to load data first.
+            # Ask outside the lock: the worker may have to load data first.
             try:
                 lanes = ask(members[0])
             except Exception:
                 with self._changed:
                     self._asked[key] += 1
                     if self._asked[key] > _CRASHES_BEFORE_SPLIT:
-                        # Halves of a pack will find out which cell it is.
+                        # Halving the pack will find the cell at fault.
                         self._lanes.setdefault(key, len(members))
                 raise
             with self._changed:
                 self._lanes[key] = min(lanes, self._lanes.get(key, lanes))
 
     def limit(self, task: Task, lanes: int) -> None:
-        """A pack of cells like this one was too large for the device's memory."""
+        """Record that a pack of cells like this one was too large for the device's memory."""
         with self._changed:
             self._lanes[task.shared] = min(lanes, self._lanes.get(task.shared, lanes))
 
     def close(self) -> list[Task]:
-        """Hand out nothing more; returns the cells that were waiting."""
+        """Hand out nothing more, and return the waiting cells."""
         with self._changed:
             self._closed = True
             packed = [task for pack in self._packs for task in pack.tasks]
@@ -178,7 +178,7 @@ class Backlog:
 
 
 class Pool:
-    """Workers that train what is added, until it is closed."""
+    """Workers that train the cells added to the pool until it is closed."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class Pool:
         self._scratch = scratch
         self._interval = checkpoint_seconds
         self._processes: dict[str, subprocess.Popen[str]] = {}
-        # A handler of Ctrl-C may come by while the same thread holds it.
+        # The Ctrl-C handler may run while the same thread holds this lock.
         self._guard = threading.RLock()
         self._stopping = False
         self._living = len(devices)
@@ -206,12 +206,12 @@ class Pool:
             thread.start()
 
     def add(self, tasks: Sequence[Task]) -> None:
-        """More cells are ready."""
+        """Add cells that are ready."""
         if not self.backlog.add(tasks):
             self._refuse(tasks)
 
     def stop(self) -> None:
-        """Ask all workers to write checkpoints and end; returns when they have."""
+        """Ask all workers to write checkpoints and end, and wait for them."""
         self._stopping = True
         left = self.backlog.close()
         self._signal(signal.SIGTERM)
@@ -224,12 +224,12 @@ class Pool:
         self._listener.stopped(left)
 
     def kill(self) -> None:
-        """End all workers at once: what they did since their last checkpoints is lost."""
+        """End all workers at once, losing all work since their last checkpoints."""
         self._stopping = True
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """All is done: let the workers end."""
+        """End the workers after all cells are done."""
         self._stopping = True
         self.backlog.close()
         self._signal(signal.SIGTERM)
@@ -242,7 +242,7 @@ class Pool:
                 process.send_signal(number)
 
     def _feed(self, device: Device) -> None:
-        """The life of one worker's thread: one process after another, until nothing is left to train."""
+        """Run one worker process after another in this thread, until nothing is left to train."""
         failures = 0
         try:
             while not self._stopping and failures < _STARTS:
@@ -275,7 +275,7 @@ class Pool:
         except _WorkerEnded as error:
             ended = error
         except Exception as error:
-            # Whatever it is, somebody waits for these cells.
+            # These cells must be reported after any error.
             ended = _WorkerEnded(f"{type(error).__name__}: {error}")
             if worker is not None:
                 worker.kill()
@@ -295,7 +295,7 @@ class Pool:
     def _start(self, device: Device) -> "_Process":
         log = self._scratch / "workers" / f"{device.name}.log"
         if device.name not in self._processes:
-            # What the workers of the run before had to say.
+            # Remove the log of the previous run's workers.
             log.unlink(missing_ok=True)
         worker = _Process(device, log, self._interval, self.backlog.prepared)
         with self._guard:
@@ -305,7 +305,7 @@ class Pool:
         return worker
 
     def _train(self, worker: "_Process", device: Device, pack: _Pack, left: list[Task]) -> None:
-        """Send a pack and pass its events on; takes the cells that have ended out of `left`."""
+        """Send a pack and pass on its events; remove cells that have ended from `left`."""
         by_output = {task.output: task for task in pack.tasks}
         worker.send("train", pack.tasks)
         while (event := worker.receive())["event"] != "end":
@@ -323,14 +323,12 @@ class Pool:
                 left.remove(task)
             self._listener.told(device.name, event)
         if left:
-            raise ValueError(
-                f"the worker said nothing of {len(left)} cells (its log: {worker.log})"
-            )
+            raise ValueError(f"the worker did not report {len(left)} cells (its log: {worker.log})")
 
     def _after_crash(
         self, device: Device, ended: "_WorkerEnded", crashes: int, left: list[Task]
     ) -> None:
-        """Find out which cell is at fault, without losing the others: in halves, each from its checkpoints."""
+        """Find the cell at fault without losing the others: retry halves of the pack from checkpoints."""
         words, preparing = ended.words, ended.preparing
         self._listener.told(device.name, {"event": "warning", "text": words})
         half = -(-len(left) // 2)
@@ -350,7 +348,7 @@ class Pool:
             self._refuse(tasks)
 
     def _refuse(self, tasks: Sequence[Task]) -> None:
-        """End cells for which there is no worker."""
+        """End cells that no worker can train."""
         if self._stopping:
             self._listener.stopped(tasks)
         else:
@@ -363,7 +361,7 @@ class Pool:
 
 
 def write_failure(task: Task, words: str) -> None:
-    """The log of a cell whose worker could not write it, if there is room for one."""
+    """Write the log of a cell whose worker could not write it, if the disk has space."""
     path = Path(task.log)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -374,7 +372,7 @@ def write_failure(task: Task, words: str) -> None:
 
 @dataclass(eq=False)
 class _WorkerEnded(Exception):
-    """A worker has ended, or cannot be used any more."""
+    """Error raised when a worker has ended or cannot be used any more."""
 
     words: str
     started: bool = False
@@ -390,7 +388,7 @@ class _Process:
         self.log = log
         self.ready = False
         self.preparing: Task | None = None
-        """A task whose model and data the worker makes at the moment."""
+        """Task whose model and data the worker is preparing."""
         self._prepared = prepared
         options = ["--device", device.kind, "--checkpoint-seconds", str(seconds)]
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -402,7 +400,7 @@ class _Process:
                 stderr=errors,
                 text=True,
                 env={**os.environ, **device.environment},
-                # Ctrl-C reaches all processes of a terminal: Snakemake alone decides when the workers stop.
+                # Ctrl-C would reach all processes of a terminal, but only Snakemake may stop the workers.
                 start_new_session=True,
             )
         assert self.process.stdin is not None
@@ -410,7 +408,7 @@ class _Process:
         self._requests, self._events = self.process.stdin, self.process.stdout
 
     def send(self, what: str, tasks: Sequence[Task]) -> None:
-        """Ask for something, once the worker is ready."""
+        """Send a request, once the worker is ready."""
         while not self.ready:
             self.ready = self.receive()["event"] == "ready"
         self.preparing = tasks[0]
@@ -422,7 +420,7 @@ class _Process:
             raise self._ended() from None
 
     def receive(self) -> dict[str, Any]:
-        """The next event."""
+        """Wait for and return the next event."""
         line = self._events.readline()
         if not line.endswith("\n"):
             raise self._ended()
@@ -433,14 +431,14 @@ class _Process:
         return event
 
     def ask_lanes(self, task: Task) -> int:
-        """Lanes that a pack of cells like this one should have."""
+        """Number of lanes that a pack of cells like this one should have."""
         self.send("lanes", [task])
         while (event := self.receive())["event"] != "lanes":
             pass
         return int(event["lanes"])
 
     def finish(self) -> None:
-        """Close the pipes: the worker ends when it has no more requests."""
+        """Close the pipes and wait: the worker ends when it has no more requests."""
         with contextlib.suppress(OSError):
             self._requests.close()
         try:
@@ -451,7 +449,7 @@ class _Process:
         self._events.close()
 
     def tidy(self) -> None:
-        """Remove the log of a worker that had nothing to say."""
+        """Remove the worker's log if it is empty."""
         with contextlib.suppress(OSError):
             if not self.log.stat().st_size:
                 self.log.unlink()

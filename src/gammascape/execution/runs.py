@@ -1,4 +1,4 @@
-"""One folder for each Snakemake that has packs elsewhere, so that the next one knows what was left behind."""
+"""Folders of Snakemake processes with packs on other machines, so that the next process finds abandoned ones."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ _OWNER = "owner"
 
 
 class RunFolder:
-    """The folder of this process; a lock on a file in it says that the process lives."""
+    """Folder of this process; a lock on a file in it shows that the process is alive."""
 
     def __init__(self, base: Path, name: str) -> None:
         """Make the folder.
@@ -21,17 +21,17 @@ class RunFolder:
         self.path = base / name
         self.path.mkdir(parents=True)
         self._owner = os.open(self.path / _OWNER, os.O_RDWR | os.O_CREAT, 0o666)
-        # Without locks on this file system, nobody will take the folder for one that was left behind.
+        # On a file system without locks, no process will mistake the folder for an abandoned one.
         with suppress(OSError):
             fcntl.lockf(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def abandoned(self) -> list[Path]:
-        """Folders beside this one whose processes have ended without removing them."""
+        """Sibling folders whose processes have ended without removing them."""
         others = self.path.parent.glob(f"*/{_OWNER}")
         return [path.parent for path in others if path.parent != self.path and _is_free(path)]
 
     def remove(self) -> None:
-        """Remove the folder and all that is in it."""
+        """Remove the folder and its contents."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 

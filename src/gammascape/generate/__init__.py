@@ -1,4 +1,4 @@
-"""Endless MNIST-like images: deformed MNIST (`deform`), or of a diffusion model (`diffusion`); their `quality`.
+"""Endless MNIST-like images, deformed (`deform`) or from a diffusion model (`diffusion`), and their `quality`.
 
 An image is a function of a seed and its number, so a set of any size can be made in parts, in any order.
 """
@@ -7,4 +7,4 @@ from gammascape.command import UserError
 
 
 class GenerateError(UserError):
-    """An input of a generator is missing or does not fit; the message says which and what to do."""
+    """An input of a generator is missing or does not fit; the message names it and the remedy."""

@@ -38,7 +38,7 @@ _STRENGTHS = ("rotation", "scale", "shift", "elastic")
 
 @as_command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status, 1 after a user's mistake."""
+    """Run one command and return the exit status, 1 after a user's mistake."""
     from gammascape.data.prepared import DataError
 
     chosen = _parser().parse_args(arguments)
@@ -93,7 +93,7 @@ def _chunk(chosen: argparse.Namespace) -> None:
         labels = balanced_labels(numbers)
         return sample(network, labels, numbers=numbers, device=device, **options), labels
 
-    # Whole batches between two reports.
+    # Report after whole batches.
     _make_chunk(
         chosen, device, make, max(1, _SAMPLES_A_REPORT // chosen.batch_size) * chosen.batch_size
     )
@@ -118,7 +118,7 @@ def _make_chunk(
     make: Callable[[Tensor], tuple[Tensor, Tensor]],
     piece: int = _SAMPLES_A_REPORT,
 ) -> None:
-    """Make a chunk piece by piece; `make` gives the images and labels of samples by their numbers."""
+    """Make a chunk piece by piece; `make` returns the images and labels of samples by their numbers."""
     first, started = chosen.number * chosen.size, time.monotonic()
     print(f"chunk {chosen.number} on {device}", flush=True)
     made = []
@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--source", type=Path, required=True, help=_SOURCE)
     train.add_argument("--output", type=Path, required=True, help="model file to make")
     _add(train, DiffusionSpec, *_TRAINING)
-    train.add_argument("--drop", type=float, default=0.1, help="how often the class is withheld")
+    train.add_argument("--drop", type=float, default=0.1, help="share of classes withheld")
     train.add_argument("--checkpoint-seconds", type=float, default=60.0)
 
     chunk = commands.add_parser("chunk", help="sample one chunk from a model")
@@ -192,12 +192,12 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--chunks", type=Path, nargs="+", required=True, help="files of chunks")
     judge.add_argument("--source", type=Path, required=True, help=_SOURCE)
     judge.add_argument("--output", type=Path, required=True, help="JSON file to make")
-    judge.add_argument("--passes", type=_positive, default=2, help="of the classifier's training")
+    judge.add_argument("--passes", type=_positive, default=2, help="passes of training")
     judge.add_argument("--subset", type=_positive, default=2000, help="images for distances")
     judge.add_argument("--seed", type=int, default=0)
 
     for command in (chunk, warp):
-        command.add_argument("--number", type=_natural, required=True, help="which chunk, from 0")
+        command.add_argument("--number", type=_natural, required=True, help="of the chunk, from 0")
         command.add_argument("--output", type=Path, required=True, help="npz file to make")
     for command in (train, chunk, warp, judge):
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(parser: argparse.ArgumentParser, spec: type[Record], *names: str) -> None:
-    """Add options as the keys of a study have them: defaults, choices and meaning."""
+    """Add options with the defaults, choices and descriptions of a study's keys."""
     for name in names:
         field = spec.model_fields[name]
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
@@ -229,7 +229,7 @@ _positive = partial(_natural, least=1)
 
 
 def _device(name: str, number: int = 0) -> torch.device:
-    """The device of that name; of several GPUs one that is free, or else the one of this number."""
+    """Device of that name; among several GPUs a free one, or else the one with this number."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

@@ -1,9 +1,9 @@
-"""Infinite MNIST by smooth elastic deformation, addressed by the number of the sample.
+"""Infinite MNIST by smooth elastic deformation, indexed by the number of the sample.
 
 After G. Loosli, S. Canu, L. Bottou, "Training invariant support vector machines using selective sampling",
-in Large-Scale Kernel Machines, MIT Press 2007 (infiMNIST, MNIST8M). It is not bit-equal to theirs: images are
-resampled along a smooth field that is drawn for each sample, where infiMNIST adds tangent vectors times one of
-its stored fields; nor is the order of base images the same.
+in Large-Scale Kernel Machines, MIT Press 2007 (infiMNIST, MNIST8M). It does not reproduce their bits: images are
+resampled along a smooth field drawn for each sample, where infiMNIST adds tangent vectors times one of
+its stored fields, and the order of base images differs.
 """
 
 import math
@@ -19,7 +19,7 @@ from gammascape.study.keys.generators import DeformSpec
 SIDE = 28
 _KNOTS = 5
 _ROWS = 5000
-"""Images in work at once: some 100 MB of grids and fields."""
+"""Images processed at once: some 100 MB of grids and fields."""
 
 
 _DEFAULT = DeformSpec(kind="deform")
@@ -31,7 +31,7 @@ def deform(
     """Samples `numbers` (n,) made from `images` uint8 (N, 28, 28): uint8 (n, 28, 28), and their base indices (n,).
 
     Sample i comes from base image pi_p[i mod N] in pass p = i div N, where pi_p is a permutation, so each pass
-    uses every image once. Base and deformation are functions of (seed, i) alone, whatever is made together.
+    uses every image once. Base and deformation are functions of (seed, i) alone, in any batch.
 
     Raises:
         ValueError: for images of another shape or type, or a negative number.
@@ -49,7 +49,7 @@ def deform(
 
 def _warped(images: Tensor, index: Tensor, seed: int, strengths: DeformSpec) -> Tensor:
     grid = _grid(index, seed, strengths)
-    # Cubic resampling keeps strokes as sharp as they were; linear would blur each of them by its own shift.
+    # Cubic resampling keeps strokes sharp; linear resampling would blur each by its own shift.
     moved = F.grid_sample(
         images[:, None].to(torch.float32), grid, mode="bicubic", align_corners=False
     )
@@ -57,7 +57,7 @@ def _warped(images: Tensor, index: Tensor, seed: int, strengths: DeformSpec) -> 
 
 
 def _grid(index: Tensor, seed: int, strengths: DeformSpec) -> Tensor:
-    """Where each pixel is taken from, (n, 28, 28, 2), in the units of grid_sample: half image widths."""
+    """Source place of each pixel, (n, 28, 28, 2), in the units of grid_sample: half image widths."""
     to_grid = 2.0 / SIDE
     draw = 2.0 * uniform(make_key(seed, Purpose.GEOMETRY), index, 4) - 1.0
     angle = draw[:, 0] * math.radians(strengths.rotation)
@@ -66,7 +66,7 @@ def _grid(index: Tensor, seed: int, strengths: DeformSpec) -> Tensor:
     ticks = (torch.arange(SIDE, device=index.device, dtype=torch.float32) + 0.5) * to_grid - 1.0
     y, x = torch.meshgrid(ticks, ticks, indexing="ij")
     knots = normal(make_key(seed, Purpose.ELASTIC), index, 2 * _KNOTS**2)
-    # Interpolated image by image rather than by one matrix product, whose rounding depends on the batch.
+    # Interpolate image by image, since the rounding of one matrix product depends on the batch.
     field = F.interpolate(
         knots.view(-1, 2, _KNOTS, _KNOTS), size=(SIDE, SIDE), mode="bicubic", align_corners=True
     )

@@ -65,20 +65,20 @@ def train_ddpm(
     precision: Precision = "float32",
     report: Report | None = None,
 ) -> tuple[UNet, Tensor]:
-    """Train on images uint8 (N, 28, 28) with labels (N,): the network with averaged weights, and losses (steps,).
+    """Train on images uint8 (N, 28, 28) with labels (N,); return the averaged network and losses (steps,).
 
-    The loss is the mean square error of the predicted noise (Ho 2020, eq. 14). Adam; the learning rate falls
-    linearly to 0; the weights returned are an exponential average, of horizon 1000 steps and shorter at the
-    start. The class is withheld with probability `drop`. Every draw is a function of the seed and the number of
-    the sample in training.
+    The loss is the mean square error of the predicted noise (Ho 2020, eq. 14). Adam's learning rate falls linearly
+    to 0. The returned weights are an exponential average with a horizon of 1000 steps, shorter at the
+    start. The class is withheld with probability `drop`. All random numbers are functions of the seed and the
+    number of the sample in training.
 
     Args:
-        checkpoint: where the state is kept, written at most every `seconds` seconds and at the end. A run that
-            finds its own state there goes on from it, to bit-equal weights on the CPU and on a GPU of one kind.
-        report: called after every step with the steps done and the loss, a tensor of no dimensions.
+        checkpoint: file for the state, written at most every `seconds` seconds and at the end. A run that
+            finds its own state there resumes from it, to bit-equal weights on the CPU and on the same kind of GPU.
+        report: called after every step with the steps done and the loss, a tensor without dimensions.
 
     Raises:
-        GenerateError: if the checkpoint is damaged, or is of a training with other data or settings, or if
+        GenerateError: if the checkpoint is damaged, or belongs to a training with other data or settings, or if
             `features` is not a positive multiple of 8.
     """
     settings = {
@@ -191,12 +191,12 @@ def sample(
     v = 0; DDPM has fresh normal z and v = (1 - a_s) / (1 - a_t) (1 - a_t / a_s), the posterior variance of
     Ho 2020, eq. 7.
 
-    An image is a function of (seed, number, label) up to the rounding of the network, which depends on the device
-    and on how many images are computed together: all noise is drawn by number.
+    All noise is drawn by number, so an image is a function of (seed, number, label) up to the rounding of the
+    network, which depends on the device and on the number of images computed together.
 
     Args:
-        sampling_steps: number of times at which the network is asked, evenly spaced; 25 for DDIM and all 400 for
-            DDPM if not given.
+        sampling_steps: number of evenly spaced times at which the network is evaluated; 25 for DDIM and all 400
+            for DDPM if not given.
 
     Raises:
         GenerateError: if sampling_steps is not in 1..400.
@@ -255,10 +255,10 @@ def write_model(path: Path, network: UNet) -> None:
 
 
 def read_model(path: Path, device: torch.device) -> UNet:
-    """The network in a file of `write_model`.
+    """Network from a file of `write_model`.
 
     Raises:
-        GenerateError: if the file is missing or is no such model.
+        GenerateError: if the file is missing or not such a model.
     """
     if not path.is_file():
         raise GenerateError(f"{path}: no such model; the command `train` makes it")
@@ -290,7 +290,7 @@ def _read(path: Path, kind: str, device: torch.device) -> dict[str, Any]:
         content = torch.load(path, map_location=device, weights_only=True)
     except OSError:
         raise
-    except Exception:  # whatever the reader of a damaged file ends in
+    except Exception:  # reading a damaged file can raise anything
         content = None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise GenerateError(f"{path}: damaged, or not {kind} of this program; delete it")

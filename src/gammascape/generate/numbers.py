@@ -1,4 +1,4 @@
-"""Functions of the number of a sample alone: its label, its place in a pass, its stream of random numbers."""
+"""Functions of a sample's number alone: its label, its place in a pass, its stream of random numbers."""
 
 from enum import IntEnum
 
@@ -14,7 +14,7 @@ CLASSES = 10
 Purpose = IntEnum(
     "Purpose", "BASE GEOMETRY ELASTIC WEIGHTS BATCH TIME NOISE DROP START STEP SUBSET", start=1000
 )
-"""Second part of every random key; the purposes of the training streams count from 0."""
+"""Second part of every random key; purposes of the training streams count from 0."""
 
 
 def balanced_labels(numbers: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def balanced_labels(numbers: Tensor) -> Tensor:
 
 
 def cycled(numbers: Tensor, size: int, seed: int, purpose: Purpose) -> Tensor:
-    """Indices (n,) below `size` of the samples (n,): each pass over `size` numbers is another permutation.
+    """Indices (n,) below `size` of the samples (n,); each pass over `size` numbers is a different permutation.
 
     Raises:
         ValueError: for a negative number.

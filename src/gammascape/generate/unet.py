@@ -1,7 +1,7 @@
-"""A small U-Net that predicts noise in 28x28 images, at 28, 14 and 7 pixels, knowing time and class.
+"""Small U-Net that predicts noise in 28x28 images, at 28, 14 and 7 pixels, given time and class.
 
 The design is that of J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020, without
-attention and with one block a level; time and class act by scale and shift after the second normalization.
+attention and with one block per level; time and class act by scale and shift after the second normalization.
 """
 
 import math
@@ -15,12 +15,12 @@ from gammascape.generate import GenerateError
 from gammascape.generate.numbers import CLASSES
 
 NO_CLASS = -1
-"""The label of a sample whose class the network is not told."""
+"""Label of a sample whose class is withheld from the network."""
 
 GROUPS = 8
 
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The noise (n, 1, 28, 28) in noisy images (n, 1, 28, 28), for their times (n,) and labels (n,)."""
+"""Function returning the noise (n, 1, 28, 28) in images (n, 1, 28, 28), given times (n,) and labels (n,)."""
 
 
 class UNet(nn.Module):
@@ -91,7 +91,7 @@ class _Block(nn.Module):
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """Start a layer at zero: a block begins as its skip connection, the network with the prediction 0."""
+    """Start a layer at zero, so that a block begins as its skip connection and the network predicts 0."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -99,7 +99,7 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _doubled(x: Tensor) -> Tensor:
-    """Each pixel four times; the backward pass of `expand` is a plain sum, the same on every run."""
+    """Repeat each pixel four times; the backward pass of `expand` is a plain sum, the same on every run."""
     n, channels, height, width = x.shape
     wide = x[:, :, :, None, :, None].expand(n, channels, height, 2, width, 2)
     return wide.reshape(n, channels, 2 * height, 2 * width)

@@ -1,4 +1,4 @@
-"""Where an artifact comes from: its manifest, the code that made it and the machine. Standard library only."""
+"""Origin of an artifact: its manifest, the code that made it and the machine. Standard library only."""
 
 from gammascape.manifests.code import code_state, fingerprint, modules_of
 from gammascape.manifests.machine import environment, utc_now

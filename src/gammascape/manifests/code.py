@@ -1,4 +1,4 @@
-"""Which code made an artifact: commit, uncommitted changes, the modules that ran, the locked environment."""
+"""Code that made an artifact: commit, uncommitted changes, modules that ran, locked environment."""
 
 import ast
 import hashlib
@@ -24,30 +24,30 @@ CELL_MODULES = (
     "runs",
     "training",
 )
-"""What decides the numbers of a cell, and how it is written."""
+"""Modules that decide the numbers of a cell, and how it is written."""
 COMPOSING = ("theory", "runs", "measure", "tables", "figures", "manifests/mark.py")
-"""What decides the content of a table, a figure or a page if its function imports it, see `closure`."""
+"""Modules that decide the content of a table, figure or page if its function imports them, see `closure`."""
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cell": CELL_MODULES,
     "data": DATA_MODULES,
     **dict.fromkeys(("table", "figure", "page"), COMPOSING),
 }
-"""What may decide the content of an artifact, by its kind."""
+"""Modules that may decide the content of an artifact, by kind."""
 _APART = {"data": ("data/prepare", "data/writer.py")}
-"""Within the first, the others make data and no cells."""
+"""Package -> modules in it that make data and have no effect on cells."""
 _DIGITS = 12
 REMEMBERED = "GAMMASCAPE_MODULES"
 """Environment variable with the path of a file of syntax trees' digests, by the sha256 of their text.
 
-To make a tree's digest takes longer than many a table. Snakemake sets the variable for itself and its jobs;
-commands, an audit above all, read every module themselves.
+Digesting a tree takes longer than making many a table. Snakemake sets the variable for itself and its jobs;
+commands, above all an audit, read every module themselves.
 """
 
 
 @cache
 def modules_of(*parts: str) -> Mapping[str, str]:
-    """Modules of the library and digests of what their code says; comments, layout and file times do not count.
+    """Modules of the library and digests of their code's meaning, without comments, layout and file times.
 
     Args:
         parts: packages and modules, relative to the library.
@@ -67,7 +67,7 @@ def modules_of(*parts: str) -> Mapping[str, str]:
 
 
 def meaning(file: Path) -> str:
-    """First digits of the sha256 of the syntax tree of a file of Python, or of the text of a template."""
+    """First digits of the sha256 of a Python file's syntax tree, or of a template's text."""
     if file.suffix == ".py":
         return _module(file, file.stat().st_mtime_ns)[0]
     return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
@@ -77,8 +77,8 @@ def meaning(file: Path) -> str:
 def closure(*names: str) -> tuple[str, ...]:
     """Modules, named as in an import, and all modules of COMPOSING that they import, relative to the library.
 
-    Imports are read, not run. A package counts where something is imported from it that is no module of it, and
-    with it its templates.
+    Imports are read, not run. A package counts, with its templates, if something other than a module is imported
+    from it.
     """
     found: set[str] = set()
     pending = [path for name in names if (path := _place(name))]
@@ -113,9 +113,9 @@ def _place(name: str) -> str | None:
 
 @cache
 def _module(file: Path, changed: int) -> tuple[str, list[str]]:
-    """Digest of what a file of Python says, and the modules of the library that it names in imports."""
+    """Digest of the meaning of a Python file, and the modules of the library named in its imports."""
     content = file.read_bytes()
-    # The same text is another tree in another version of Python.
+    # The same text gives another tree in another version of Python.
     key = hashlib.sha256(sys.version.encode() + content).hexdigest()
     if key not in _remembered():
         tree, names = ast.parse(content), []
@@ -142,7 +142,7 @@ def _remembered() -> dict[str, tuple[str, list[str]]]:
 
 
 def remember() -> None:
-    """Write what is known of modules to the file REMEMBERED, for the jobs of Snakemake and its next start."""
+    """Write the known digests of modules to the file REMEMBERED, for Snakemake's jobs and its next start."""
     path = Path(os.environ[REMEMBERED])
     text = json.dumps(_remembered())
     if not path.is_file() or path.read_text() != text:
@@ -163,7 +163,7 @@ def other_code(
 
     Args:
         code, accepted: entries of its manifest.
-        parts: what decides its content.
+        parts: modules that decide its content.
     """
     if fingerprint(*parts) in {entry["source_sha256"] for entry in (code, *accepted)}:
         return None
@@ -172,11 +172,11 @@ def other_code(
 
 
 def code_state(*parts: str) -> dict[str, Any]:
-    """The code at work, with the modules in `parts` one by one.
+    """Describe the running code, with the modules in `parts` one by one.
 
-    `commit` and `dirty` are of the git repository that holds the library, or else of the folder where Snakemake
-    runs; they are None outside of one. `diff_sha256` is that of `git diff HEAD`. `lock_sha256` is that of
-    `requirements.lock`, None where there is none.
+    `commit` and `dirty` describe the git repository that contains the library, or else the folder where Snakemake
+    runs; they are None outside a repository. `diff_sha256` is the hash of `git diff HEAD`, `lock_sha256` the hash
+    of `requirements.lock`, None without that file.
     """
     return {
         **_repository(),
@@ -191,7 +191,7 @@ def _repository() -> Mapping[str, Any]:
     for folder in (PACKAGE, Path.cwd()):
         commit = _git(folder, "rev-parse", "HEAD")
         if commit is not None:
-            # Files that are not tracked may be results; those that matter stand in `modules`.
+            # Untracked files may be results; the ones that matter are listed in `modules`.
             diff = _git(folder, "diff", "HEAD") or b""
             return {
                 "commit": commit.decode().strip(),

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 HIDE_HOST = "GAMMASCAPE_HIDE_HOST"
-"""Set by the workflow where the configuration says `record_host: false`."""
+"""Environment variable set by the workflow if the configuration says `record_host: false`."""
 
 
 def utc_now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """Current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -1,10 +1,10 @@
 """Manifest of an artifact: its parameters, inputs, code and machine, with hashes of all files.
 
-A manifest stands beside the files it describes and is written after them. Three digests are made of it:
+A manifest is next to the files that it describes and is written after them. It has three digests:
 
-seal     of all of it but `accepted`: what a later artifact writes down about the one it was made from
-content  of kind, record and the hashes of the outputs: the same when a cell is trained again to the same bytes
-claim    of all that is known before the outputs are written: what a figure carries in its files
+seal     of everything except `accepted`; a later artifact records it for each artifact that it was made from
+content  of kind, record and the hashes of the outputs; equal if a cell is trained again to the same bytes
+claim    of all that is known before the outputs are written; a figure carries it in its files
 """
 
 import errno
@@ -30,7 +30,7 @@ FILE_NAME = "manifest.json"
 
 
 class ManifestError(UserError):
-    """A manifest is missing or damaged; the message, of one line, names it."""
+    """A manifest is missing or damaged; the one-line message names it."""
 
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
@@ -73,7 +73,7 @@ _SHAPE: Mapping[Any, Any] = {
 }
 """Form of a manifest, the same as in docs/manifest.schema.json.
 
-A type, a pattern of a text, a list of one form, an object by its keys (`...` for all others), or alternatives."""
+A form is a type, a text pattern, a list of a form, an object by keys (`...` for all others), or alternatives."""
 _COMPOSED = {"record": {"wildcards": {...: str}, "params": {...: object}}, ...: object}
 _SHAPES: Mapping[Kind, Mapping[Any, Any]] = {
     "cell": {
@@ -112,8 +112,8 @@ class File:
 class Source:
     """Input of an artifact, `path` relative to the folder where Snakemake runs.
 
-    A file that no rule makes has `bytes` and `sha256`. An artifact is referred to by its manifest: then `path` is
-    that of the manifest, and `seal` and `content` are its digests.
+    A file that no rule makes has `bytes` and `sha256`. An artifact is identified by its manifest: then `path`
+    points to the manifest, and `seal` and `content` are its digests.
     """
 
     path: str
@@ -125,40 +125,40 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One artifact and how it came about; times are UTC in ISO 8601."""
+    """Description of one artifact and its origin; times are UTC in ISO 8601."""
 
     kind: Kind
     name: str
     """Folder or stem of the artifact, relative to the folder where Snakemake runs."""
     rule: str
     record: Mapping[str, Any]
-    """Parameters that were asked for; of a cell every effective one."""
+    """Requested parameters; for a cell, every effective one."""
     inputs: tuple[Source, ...]
     code: Mapping[str, Any]
-    """See `manifests.code.code_state`."""
+    """Code that made it, see `manifests.code.code_state`."""
     environment: Mapping[str, Any]
-    """See `manifests.machine.environment`."""
+    """Machine and packages, see `manifests.machine.environment`."""
     started: str
     outputs: tuple[File, ...] = ()
     finished: str = ""
     device: Mapping[str, Any] | None = None
-    """Device, its model and the settings of precision, where torch computed."""
+    """Device, its model and settings of precision, if torch was used."""
     executor: str | None = None
     attempts: tuple[Mapping[str, Any], ...] = ()
-    """When work on it began, and why: `fresh`, `resumed from step n`, `retried after ...`."""
+    """Start of each attempt and its reason: `fresh`, `resumed from step n`, `retried after ...`."""
     cost: Mapping[str, Any] = field(default_factory=dict)
-    """seconds on the device, and lanes of the pack."""
+    """Seconds on the device, and lanes of the pack."""
     accepted: tuple[Mapping[str, Any], ...] = ()
-    """Declarations that the artifact still holds after a change of the code, each with its reason."""
+    """Declarations that the artifact is still valid after a change of the code, each with its reason."""
 
     @property
     def wildcards(self) -> Mapping[str, str]:
-        """Wildcards of the rule that made a table, figure or page; none for others."""
+        """Wildcards of the rule that made a table, figure or page; empty for others."""
         return {} if self.kind in ("cell", "data") else self.record["wildcards"]
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """Parameters of the rule that made a table, figure or page; none for others."""
+        """Parameters of the rule that made a table, figure or page; empty for others."""
         return {} if self.kind in ("cell", "data") else self.record["params"]
 
     @property
@@ -174,12 +174,12 @@ class Manifest:
 
     @property
     def claim(self) -> str:
-        """sha256 of what is known before the outputs are written."""
+        """sha256 of all entries that are known before the outputs are written."""
         return _digest(self._without("accepted", "outputs", "finished", "cost"))
 
     def as_json(self) -> dict[str, Any]:
         """Plain builtins, with the name of the schema."""
-        # Not `asdict`: copying all that is nested took most of the time of an audit.
+        # `asdict` would copy everything nested, which took most of the time of an audit.
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         content: dict[str, Any] = {"schema": SCHEMA, **values}
         content["outputs"] = [asdict(file) for file in self.outputs]
@@ -192,10 +192,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The manifest that `as_json` wrote.
+        """Manifest from the output of `as_json`.
 
         Raises:
-            ValueError: if it is not one of this schema; the message names the key.
+            ValueError: if it does not have this schema; the message names the key.
         """
         if content.get("schema") != SCHEMA:
             raise ValueError(f"schema {short(content.get('schema'))!r}, expected {SCHEMA!r}")
@@ -218,19 +218,19 @@ class Manifest:
 
 
 def content_of(manifest: Mapping[str, Any]) -> str:
-    """`Manifest.content` of a manifest as JSON holds it."""
+    """`Manifest.content` of a manifest in its JSON form."""
     outputs = [(file["path"], file["sha256"]) for file in manifest["outputs"]]
     return _digest({"kind": manifest["kind"], "record": manifest["record"], "outputs": outputs})
 
 
 def manifest_path(output: Path) -> Path:
-    """Path of the manifest of an output: one for the folder of a cell or of data, else one for its stem."""
+    """Path of the manifest of an output: one for the folder of a cell or of data, otherwise one for its stem."""
     shared = output.with_name(FILE_NAME)
     return shared if shared.is_file() else output.with_suffix(".manifest.json")
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write a manifest; it appears when it is whole."""
+    """Write a manifest, which appears when it is complete."""
     text = json.dumps(manifest.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
     with whole(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
@@ -252,15 +252,15 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def file_of(path: Path, folder: Path) -> File:
-    """Size and hash of an output whose manifest is in `folder`."""
+    """Size and hash of an output with its manifest in `folder`."""
     return File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256_of(path))
 
 
 def source_of(path: Path) -> Source:
-    """Describe an input: by the digests of its manifest if it has one, else by size and hash.
+    """Describe an input: by the digests of its manifest if it has one, otherwise by size and hash.
 
     Raises:
-        ManifestError: if there is a manifest and it is damaged.
+        ManifestError: if its manifest is damaged.
         OSError: if the input cannot be read.
     """
     manifest = path if path.name == FILE_NAME else manifest_path(path)
@@ -274,7 +274,7 @@ def sha256_of(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal.
 
     Raises:
-        OSError: if it cannot be read, or is no regular file: a FIFO or a device need not end.
+        OSError: if it cannot be read, or is not a regular file: a FIFO or a device may never end.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -288,8 +288,8 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def _misfit(value: Any, shape: Any) -> str | None:
-    """First value of another form, by its key: `.cost.lanes is null`; None if there is none."""
-    # Patterns and types first: most of what a manifest holds is digests of modules.
+    """First value that does not have its form, by key: `.cost.lanes is null`; None if all fit."""
+    # Check patterns first: most values in a manifest are digests of modules.
     if isinstance(shape, re.Pattern):
         fits = isinstance(value, str) and shape.fullmatch(value) is not None
     elif isinstance(shape, tuple):
@@ -316,7 +316,7 @@ def _misfit(value: Any, shape: Any) -> str | None:
                 return f"[{number}]{problem}"
         return None
     elif shape in (int, float):
-        # A truth value is an integer too; nothing that is counted or measured here is negative.
+        # A boolean is an integer too; no count or measurement here is negative.
         fits = type(value) is shape and value >= 0
     else:
         fits = shape is object or (value is None if shape is None else type(value) is shape)

@@ -1,4 +1,4 @@
-"""The mark of a figure: which manifest describes it, written into each of its files and read back from it."""
+"""Mark of a figure: a reference to its manifest, written into each of its files and read back from them."""
 
 import hashlib
 import html
@@ -19,13 +19,13 @@ FORMATS = ("json", "html", "svg", "png")
 _NAME = "gammascape"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33
-"""Bytes of the signature and of the chunk IHDR, which is always the first."""
+"""Bytes of the signature and of the chunk IHDR, which always comes first."""
 _HTML_MARK = re.compile(rb'<footer data-gammascape="([^"]*)"')
 _COMMIT_DIGITS = 12
 _HEX = re.compile("[0-9a-f]{40,64}")
 _MOST_BYTES = 2**28
 _MOST_PARTS = 8
-"""Elements in which an SVG's mark is looked for; it is in the first that holds an object."""
+"""Number of elements searched for an SVG's mark, which is in the first that contains an object."""
 
 _FOOTER = """\
     <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #555">
@@ -42,32 +42,32 @@ class Mark:
     manifest: str
     """Path of the manifest, relative to the folder where Snakemake runs."""
     claim: str
-    """The manifest's digest of all that is known before the outputs are written."""
+    """Digest of all entries of the manifest that are known before the outputs are written."""
     study: str | None = None
     commit: str | None = None
     seal: str | None = None
     """Digest of all numbers that the figure is drawn from; see `tables.seal`."""
 
     def as_json(self) -> dict[str, str | None]:
-        """Plain builtins; a mark without a seal has no such key."""
+        """Plain builtins; a mark without a seal lacks that key."""
         return {name: value for name, value in asdict(self).items() if name != "seal" or value}
 
 
 def mark_svg(svg: str, mark: Mapping[str, Any]) -> str:
-    """The SVG with a metadata element as its first child."""
+    """Add a metadata element to an SVG as its first child."""
     start, end, rest = svg.partition(">")
     return f'{start}{end}<metadata id="{_NAME}">{html.escape(_text(mark), quote=False)}</metadata>{rest}'
 
 
 def mark_png(png: bytes, mark: Mapping[str, Any]) -> bytes:
-    """The PNG with a text chunk after its header."""
+    """Add a text chunk to a PNG after its header."""
     body = b"tEXt" + _NAME.encode() + b"\0" + _text(mark).encode("ascii")
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return png[:_PNG_HEADER] + chunk + png[_PNG_HEADER:]
 
 
 def mark_html(page: str, mark: Mapping[str, Any]) -> str:
-    """The page with a footer that says where the figure comes from and how to check it."""
+    """Add a footer to a page that says where the figure comes from and how to check it."""
     manifest, study, commit, seal = (
         visible(mark.get(name) or "") for name in ("manifest", "study", "commit", "seal")
     )
@@ -84,7 +84,7 @@ def mark_html(page: str, mark: Mapping[str, Any]) -> str:
 
 
 def read_mark(path: Path) -> Mark | None:
-    """The mark in a figure's file; None if there is none, or the file is too damaged to find it.
+    """Mark in a figure's file; None if it has none, or is too damaged to find it.
 
     Raises:
         OSError: if the file cannot be read.
@@ -117,7 +117,7 @@ def sha256_without_mark(path: Path) -> str:
             kind + data for kind, data in _chunks(content) if not _is_mark(kind, data)
         )
     if mark is not None:
-        # Names in their place: without any, digits of the figure could pass for those of a mark.
+        # Substitute names: if they were just removed, digits of the figure could pass for digits of a mark.
         for name, text in (("claim", mark.claim), ("commit", mark.commit)):
             if text is not None and _HEX.fullmatch(text):
                 content = content.replace(text.encode(), name.encode())
@@ -130,7 +130,7 @@ def _text(mark: Mapping[str, Any]) -> str:
 
 
 def _in_svg(content: bytes) -> str | None:
-    # Not one pattern for all of it, which takes the square of the time for a text made to that end.
+    # A single pattern for all of it could take quadratic time on a malicious text.
     for part in content.split(b"<metadata", _MOST_PARTS)[1:]:
         text = part.partition(b">")[2].partition(b"</metadata>")[0].strip()
         if text.startswith(b"{"):

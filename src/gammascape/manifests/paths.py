@@ -1,4 +1,4 @@
-"""Safe reading of names of files and of JSON that somebody else wrote."""
+"""Safe handling of file names and JSON written by somebody else."""
 
 import json
 import math
@@ -15,24 +15,24 @@ LINKED = ("results/cells", "results/data", "results/generated", "results")
 """Folders of a project that may be links to another disk."""
 
 MOST_BYTES = 2**27
-"""Size of the largest JSON that is read."""
+"""Largest size in bytes of a JSON file that is read."""
 _MOST_NESTED = 50
 _SHOWN = 80
 
 
 class OutsideError(OSError):
-    """A name does not lead to a regular file below the folder that it belongs to; the message says why."""
+    """A name does not lead to a regular file below its folder; the message gives the reason."""
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Path of a regular file below a folder, by a name that somebody else wrote.
+    """Path of a regular file below a folder, by a name written by somebody else.
 
     The folder itself may be behind links. No link below it may lead out of it.
 
     Raises:
-        OutsideError: if the name is not relative, holds `..`, or leads out of the folder or to a FIFO, a device
+        OutsideError: if the name is not relative, contains `..`, or leads out of the folder or to a FIFO, a device
             or a folder.
-        OSError: if the file is not there or cannot be reached.
+        OSError: if the file does not exist or cannot be reached.
     """
     if not is_plain(name):
         raise OutsideError(f"{short(name)} is not a plain path below its folder")
@@ -52,13 +52,13 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def inside_project(root: Path, name: str, also: Sequence[str] = ()) -> Path:
-    """As `inside`, for a name relative to `root`, the folder where Snakemake runs.
+    """Path as from `inside`, for a name relative to `root`, the folder where Snakemake runs.
 
     Args:
-        also: folders that the project's own configuration names; they may be anywhere.
+        also: folders named in the project's own configuration; they may be anywhere.
 
     Raises:
-        OSError: as `inside`.
+        OSError: as for `inside`.
     """
     for base in (*also, *LINKED):
         if name.startswith(f"{base}/"):
@@ -75,12 +75,12 @@ def is_plain(name: str) -> bool:
 
 
 def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
-    """Read one JSON object that somebody else may have written.
+    """Read one JSON object that may be written by somebody else.
 
     Raises:
         OSError: if it cannot be read, or leads out of its folder.
-        ValueError: if it is too large, no UTF-8 or no JSON, repeats a key, is nested too deeply, or holds a number
-            or a text that JSON cannot hold.
+        ValueError: if it is too large, not UTF-8 or not JSON, repeats a key, is nested too deeply, or contains a
+            number or a text that JSON cannot represent.
     """
     size = inside(path.parent, path.name).stat().st_size
     if size > most_bytes:
@@ -103,7 +103,7 @@ def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     if raw.count(b"{") + raw.count(b"[") > _MOST_NESTED:
         _check_depth(content)
     if b"\\u" in raw:
-        # An escape can be half a pair of UTF-16, of which no UTF-8 can be made.
+        # An escape can be half of a UTF-16 pair, which has no UTF-8 form.
         json.dumps(content, ensure_ascii=False).encode()
     return content
 

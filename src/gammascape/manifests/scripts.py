@@ -1,4 +1,4 @@
-"""Script in the page of a figure: the bundle of Vega, Vega-Lite and Vega-Embed by vl_convert."""
+"""Script in the page of a figure: vl_convert's bundle of Vega, Vega-Lite and Vega-Embed."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ def is_bundle(script: bytes, version: str, vl_version: str) -> bool:
 
 
 def has_other_script(page: bytes, version: str | None) -> bool:
-    """Whether the first script of a page is no bundle of its version; False for an unknown version."""
+    """Whether the first script of a page differs from its version's bundles; False for an unknown version."""
     found = _SCRIPT.search(page)
     known = BUNDLES.get(str(version), {}).values()
     digest = hashlib.sha256(found.group(1)).hexdigest() if found else ""

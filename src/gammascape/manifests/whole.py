@@ -1,4 +1,4 @@
-"""Finished cells: every file is as the manifest says, and the record is the wanted one."""
+"""Finished cells: every file matches the manifest, and the record is the wanted one."""
 
 import json
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from typing import Any
 from gammascape.manifests.manifest import FILE_NAME, ManifestError, file_of, read_manifest
 
 FILES = ("arrays.npz", "summary.json", FILE_NAME)
-"""Files of a cell's artifact, the manifest last."""
+"""Files of a cell's artifact, manifest last."""
 
 
 def status_of_whole(folder: Path, record: Mapping[str, Any]) -> str | None:
-    """Status of a cell whose artifact is whole and of this record; None for any other."""
+    """Status of a cell with a complete artifact and this record; None otherwise."""
     try:
         manifest = read_manifest(folder / FILE_NAME)
         if manifest.record != record or [file.path for file in manifest.outputs] != [*FILES[:-1]]:

@@ -1,1 +1,1 @@
-"""Observables of networks in a pack, taken during or at the end of a run."""
+"""Observables of networks in a pack, measured during or at the end of a run."""

@@ -16,13 +16,13 @@ from gammascape.measure.networks import (
 from gammascape.rng import make_key, normal_tensor, random_bits
 
 LANCZOS_STEPS = 24
-"""Products of one largest eigenvalue: its relative error is below a thousandth for MLPs, at any gamma and time."""
+"""Products for one largest eigenvalue; its relative error is below 1e-3 for MLPs, at any gamma and time."""
 
 TRACE_PROBES = 16
-"""Random vectors of one trace, with one Hessian product each."""
+"""Random vectors for one trace, with one Hessian product each."""
 
 _START, _SIGNS = 60, 61
-"""Purposes of random numbers; data and labels have numbers of their own."""
+"""Purposes of random numbers; data and labels have their own."""
 
 Product = Callable[[Tensor], Tensor]
 """(K, n) -> (K, n), a symmetric matrix of each lane times a vector."""
@@ -31,8 +31,8 @@ Product = Callable[[Tensor], Tensor]
 class Curvature:
     """Products with the Hessian of each lane's loss in the trained weights, and with its Gauss-Newton part.
 
-    The loss is that on the probes, the weights are all that is trained. The graph of the first derivative is made
-    once and serves all products: one costs about a backward pass through a backward pass.
+    The loss is taken on the probes, and all trained tensors count as weights. The graph of the first derivative is
+    built once for all products; a product costs about a backward pass through a backward pass.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -43,31 +43,31 @@ class Curvature:
 
     @cached_property
     def _gradients(self) -> list[Tensor]:
-        # Lanes share no weights, so the sum over lanes only starts the backward pass.
+        # Lanes share no weights, so the sum over lanes serves only to start the backward pass.
         total = self._networks.losses(self._f, self._networks.y).sum()
         return list(_grad([total], self._leaves, None, create_graph=True))
 
     @cached_property
     def _pull_back(self) -> tuple[Tensor, list[Tensor]]:
-        """u and J'u, whose derivative in u is J."""
+        """Vector u and J'u, whose derivative in u is J."""
         u = torch.zeros_like(self._f).requires_grad_()
         return u, list(_grad([self._f], self._leaves, [u], create_graph=True))
 
     @cached_property
     def _at_output(self) -> tuple[Tensor, list[Tensor]]:
-        """A copy of f and dL/df."""
+        """Copy of f, and dL/df."""
         f = self._f.detach().requires_grad_()
         total = self._networks.losses(f, self._networks.y).sum()
         return f, list(_grad([total], [f], None, create_graph=True))
 
     def hessian(self, v: Tensor) -> Tensor:
-        """H v with H = d^2 L / dw^2: (K, n) -> (K, n)."""
+        """Product H v with H = d^2 L / dw^2: (K, n) -> (K, n)."""
         with twice_differentiable():
             parts = unflatten(v, self._leaves)
             return flatten(list(_grad(self._gradients, self._leaves, parts)))
 
     def gauss_newton(self, v: Tensor) -> Tensor:
-        """J' (d^2 L / df^2) J v, with J = df/dw: (K, n) -> (K, n)."""
+        """Product J' (d^2 L / df^2) J v, with J = df/dw: (K, n) -> (K, n)."""
         with twice_differentiable():
             u, pulled = self._pull_back
             f, slope = self._at_output
@@ -84,7 +84,7 @@ class Curvature:
     def trace(self) -> Tensor:
         """Estimate of the Hessian's trace, float64 (K,), by Hutchinson's estimator.
 
-        The mean of z'Hz over TRACE_PROBES vectors z of random signs (M. F. Hutchinson, Communications in
+        It is the mean of z'Hz over TRACE_PROBES vectors z of random signs (M. F. Hutchinson, Communications in
         Statistics 19, 1990); its standard deviation is at most sqrt(2 / TRACE_PROBES) |H|_F.
         """
         size, count = self._networks.size, self._networks.count
@@ -100,8 +100,8 @@ class Curvature:
 def largest_eigenvalue(product: Product, start: Tensor, steps: int) -> Tensor:
     """Largest algebraic eigenvalue of the symmetric matrix of each lane, by Lanczos.
 
-    All vectors are kept and every new one is made orthogonal to them twice, so that no eigenvalue is found twice
-    and none is lost. Power iteration finds the eigenvalue of largest size, which is negative at a saddle.
+    All vectors are stored and every new one is orthogonalized against them twice, so that no eigenvalue is found
+    twice or lost. Power iteration would find the eigenvalue of largest magnitude, which is negative at a saddle.
 
     `start` (K, n) is not zero, and `steps` is the number of products. Returns (K,) float64; NaN for a lane with a
     product that is not finite.
@@ -116,7 +116,7 @@ def largest_eigenvalue(product: Product, start: Tensor, steps: int) -> Tensor:
         known = basis[:, : step + 1]
         vector = product(basis[:, step])
         for turn in range(2):
-            # As products of a row: ten times faster than of a column.
+            # Products with a row are ten times faster than with a column.
             shares = torch.bmm(vector[:, None, :], known.transpose(1, 2))
             vector = vector - torch.bmm(shares, known)[:, 0]
             if turn == 0:
@@ -125,8 +125,8 @@ def largest_eigenvalue(product: Product, start: Tensor, steps: int) -> Tensor:
         if step == 0:
             first = alpha
         ended = ~basis[:, step].any(1)
-        # Where the vectors have filled an invariant space, the first quotient stands in: it is no larger than the
-        # eigenvalue that was found.
+        # If the vectors span an invariant space, use the first quotient: it does not exceed the eigenvalue already
+        # found.
         tridiagonal[:, step, step] = torch.where(ended, first, alpha)
         scale = torch.maximum(scale, torch.maximum(alpha.abs(), beta))
         goes_on = ~(beta <= tiny * scale)
@@ -143,7 +143,7 @@ def largest_eigenvalue(product: Product, start: Tensor, steps: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _start(size: int) -> Tensor:
-    """(1, n), the same for every lane."""
+    """Start vector (1, n), the same for every lane."""
     start = normal_tensor(make_key(_START), (1, size))
     return torch.nn.functional.pad(start, (0, flat_size(size) - size))
 
@@ -154,7 +154,7 @@ def _grad(
     weights: list[Tensor] | None,
     create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Derivative of sum(outputs * weights); zero in an input that plays no part in it."""
+    """Derivative of sum(outputs * weights); zero for an input without influence."""
     known = [k for k, output in enumerate(outputs) if output.requires_grad]
     if not known:
         return tuple(torch.zeros_like(value) for value in inputs)

@@ -1,4 +1,4 @@
-"""Kernels of networks on probes, and how much alike two of them are: the torch twin of analysis.cka."""
+"""Kernels of networks on probes, and the similarity of two kernels: torch version of tables.similarity.cka."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ from gammascape.measure.networks import Networks, twice_differentiable
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrices of centred features at a mean diagonal of 1, float64: (K, P, n) -> (K, P, P).
+    """Gram matrices of centred features with a mean diagonal of 1, float64: (K, P, n) -> (K, P, P).
 
-    Similarity does not change under translation and scaling, so both are taken out before they can cost digits.
-    NaN where features are not finite or all probes have the same features.
+    Similarity is invariant under translation and scaling, so both are removed before they can cost digits.
+    NaN if features are not finite or all probes have the same features.
     """
     centred = features.flatten(2).double()
     centred = centred - centred.mean(1, keepdim=True)
@@ -19,11 +19,11 @@ def gram(features: Tensor) -> Tensor:
 
 
 def debiased_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Debiased linear CKA of two kernels, (K, P, P) each -> (K,); NaN where one has no variation.
+    """Debiased linear CKA of two kernels, (K, P, P) each -> (K,); NaN if one has no variation.
 
-    The definition of `tables.similarity.cka.debiased_cka`. With b the Gram matrix of the targets it is the centred
-    kernel-target alignment of Cortes, Mohri, Rostamizadeh (JMLR 13, 2012), debiased: 0 on average for a kernel
-    that knows nothing of the targets, 1 for one that is theirs.
+    The definition is as in `tables.similarity.cka.debiased_cka`. With b the Gram matrix of the targets it is the
+    centred kernel-target alignment of Cortes, Mohri, Rostamizadeh (JMLR 13, 2012), debiased: 0 on average for a
+    kernel independent of the targets, 1 for the targets' own kernel.
     """
     a, b = _u_centre(a), _u_centre(b)
     return (a * b).sum((1, 2)) / (a.square().sum((1, 2)) * b.square().sum((1, 2))).sqrt()
@@ -41,8 +41,8 @@ def _u_centre(kernel: Tensor) -> Tensor:
 def tangent_kernel(networks: Networks, most_bytes: int) -> Tensor:
     """Empirical neural tangent kernel of each lane, summed over the outputs: float64 (K, P, P).
 
-    sum_o (df_io/dw - mean over i) . (df_jo/dw - mean over j), up to a factor, from the gradient of every output of
-    every probe. The gradients of as many outputs at a time as fit into `most_bytes` are held, of one at least.
+    It is sum_o (df_io/dw - mean over i) . (df_jo/dw - mean over j), up to a factor, from the gradient of every
+    output of every probe. Gradients of as many outputs as fit into `most_bytes`, at least one, are held at once.
     """
     count, outputs = networks.count, networks.y.shape[1]
     x, kept = networks.x, networks.by_probe()
@@ -73,12 +73,12 @@ def tangent_kernel(networks: Networks, most_bytes: int) -> Tensor:
 
 
 def gradient_noise_scale(networks: Networks, most_bytes: int) -> Tensor:
-    """tr(Sigma) / |G|^2 of each lane's loss gradient, in samples: float64 (K,).
+    """Noise scale tr(Sigma) / |G|^2 of each lane's loss gradient, in samples: float64 (K,).
 
-    The simple noise scale of McCandlish, Kaplan, Amodei (arXiv 1812.06162, eq. 2.9): the batch size at which noise
-    and gradient are of one size. Sigma is the covariance of the gradients of single samples, G the gradient of the
-    whole law; |G|^2 is |mean gradient|^2 - tr(Sigma) / P, without the part that P samples add to it by chance.
-    NaN where that is not positive: the probes are too few to tell the gradient from noise.
+    It is the simple noise scale of McCandlish, Kaplan, Amodei (arXiv 1812.06162, eq. 2.9): the batch size at which
+    noise and gradient have equal size. Sigma is the covariance of single-sample gradients, G the gradient of the
+    distribution; |G|^2 is |mean gradient|^2 - tr(Sigma) / P, which removes the contribution of noise in P samples.
+    NaN if that is not positive: there are too few probes to tell the gradient from noise.
     """
     count, samples = networks.count, len(networks.x)
     kept = networks.by_probe()

@@ -1,4 +1,4 @@
-"""What a measurement of second order needs of some networks: outputs on probes that can be differentiated."""
+"""Networks in a form for second-order measurements: differentiable outputs on probes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ Losses = Callable[[Tensor, Tensor], Tensor]
 """(f (K, P, O), targets (P, O)) -> loss of each lane, a mean over the samples, (K,)."""
 
 _ROW = 16
-"""Flat vectors are filled up with zeros to a multiple of this: every lane's begins at a multiple of 64 bytes."""
+"""Flat vectors are padded with zeros to a multiple of this, so that each lane begins at a multiple of 64 bytes."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Networks:
 
     form: CentredForm
     trained: Parameters
-    """name -> (K, ...): w, or w - w_0 where the form trains differences."""
+    """Name -> (K, ...): w, or w - w_0 if the form trains differences."""
     starts: Parameters
-    """name -> (K, ...), w_0 for a form that trains differences; empty for one that does not."""
+    """Name -> (K, ...), w_0 for a form that trains differences; empty for other forms."""
     gammas: Tensor
     """(K, 1, 1)."""
     reference: Reference
-    """Tensors (K, ...), what the form keeps of the initial networks on the probes."""
+    """Reference tensors (K, ...) of the initial networks on the probes."""
     x: Tensor
     """(P, ...)."""
     y: Tensor
@@ -40,32 +40,32 @@ class Networks:
 
     @property
     def count(self) -> int:
-        """K."""
+        """Number of networks K."""
         return len(self.gammas)
 
     @property
     def size(self) -> int:
-        """Trained numbers of one network."""
+        """Number of trained parameters of one network."""
         return sum(value[0].numel() for value in self.trained.values())
 
     def outputs(self, trained: Parameters) -> Tensor:
-        """f of networks with these trained numbers, (K, P, O)."""
+        """Outputs f of networks with these trained tensors, (K, P, O)."""
         f = self.form.numerator(trained, self.starts, self.reference, self.x, None)
         return f / self.gammas
 
     def first(self, probes: int) -> "Networks":
-        """The same networks on the first probes alone."""
+        """Same networks with only the first probes."""
         kept = tuple(value[:, :probes].flatten(1, 2) for value in self.by_probe())
         return replace(self, reference=kept, x=self.x[:probes], y=self.y[:probes])
 
     def by_probe(self) -> Reference:
-        """The reference with the probes as a dimension of their own, (K, P, places of one probe, ...)."""
+        """Reference with the probes as a separate dimension, (K, P, places of one probe, ...)."""
         return tuple(torch.unflatten(value, 1, (len(self.x), -1)) for value in self.reference)
 
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Compute attention as torch's plain operators do: its fast kernels cannot be differentiated twice."""
+    """Compute attention by torch's plain operators: its fast kernels cannot be differentiated twice."""
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         yield
 
@@ -76,7 +76,7 @@ def flat_size(size: int) -> int:
 
 
 def flatten(values: list[Tensor]) -> Tensor:
-    """Tensors (K, ...) side by side as one (K, n), with zeros at its end."""
+    """Join tensors (K, ...) to one of shape (K, n), padded with zeros."""
     flat = torch.cat([value.flatten(1) for value in values], 1)
     return torch.nn.functional.pad(flat, (0, flat_size(flat.shape[1]) - flat.shape[1]))
 

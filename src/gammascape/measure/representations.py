@@ -1,4 +1,4 @@
-"""What hidden layers do on the probe set: Gram matrices, active units, weight movement."""
+"""Hidden layers on the probe set, and weights: Gram matrices, active units, weight movement."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,15 @@ from gammascape.models import Model, Parameters
 
 
 def pack_triangle(gram: Tensor) -> Tensor:
-    """The upper triangle with the diagonal, row by row: (P, P) -> (P (P + 1) / 2,)."""
+    """Upper triangle with the diagonal, row by row: (P, P) -> (P (P + 1) / 2,)."""
     row, column = torch.triu_indices(*gram.shape, device=gram.device)
     return gram[row, column]
 
 
 def active_fraction(hidden: Mapping[str, Tensor]) -> Tensor:
-    """Smallest share, over hidden layers (K, P, n), of units whose output differs between probes: (K,).
+    """Smallest share over hidden layers (K, P, n) of units whose output differs between probes: (K,).
 
-    A ReLU unit that is off for every probe has died; a network with a layer of dead units is constant (0).
+    A ReLU unit that is off for every probe is dead; a network with a layer of dead units is constant (0).
     """
     shares = [(features != features[:, :1]).any(1).double().mean(1) for features in hidden.values()]
     return torch.stack(shares).amin(0)
@@ -26,7 +26,7 @@ def active_fraction(hidden: Mapping[str, Tensor]) -> Tensor:
 def relative_change(
     model: Model, now: Parameters, before: Parameters | None, initial: Parameters
 ) -> dict[str, Tensor]:
-    """|now - before| / |initial| in Frobenius norm for each weight tensor: name -> (K,); before None is 0."""
+    """Norm ratio |now - before| / |initial| (Frobenius) of each weight tensor: name -> (K,); None means 0."""
     changes = {}
     for parameter in model.parameters:
         if parameter.initial == "normal":

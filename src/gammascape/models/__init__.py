@@ -26,11 +26,11 @@ def build_model(
 ) -> Model:
     """Build the model of a cell's record: `options` with its kind and all options.
 
-    Equal arguments return the same object, so that what is compiled for a model is compiled once for each process.
-    `example` are some inputs `(n, *input_shape)`, on which a network of the user's own is tried first.
+    Equal arguments return the same object, so that each process compiles a model only once.
+    `example` holds some inputs `(n, *input_shape)`, on which a user's own network is tried first.
 
     Raises:
-        UserCodeError: if a user's own network cannot be made or trained.
+        UserCodeError: if a user's own network cannot be built or trained.
     """
     key = json.dumps(options, sort_keys=True), tuple(input_shape), outputs
     if key not in _BUILT:

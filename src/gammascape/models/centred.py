@@ -1,8 +1,8 @@
-"""The numerator of f = (f~(w) - f~(w_0)) / gamma, and what is trained to move it.
+"""The numerator of f = (f~(w) - f~(w_0)) / gamma, and two choices of the tensors to train.
 
-f loses digits as gamma shrinks, for two reasons: f~ hardly moves, so that subtraction cancels, and a step of w is
-less than its last place. The difference form trains d = w - w_0 and carries the change of every activation through
-the network. It is the same function, and its gradient in d is that of f~ in w.
+f loses digits as gamma shrinks, for two reasons: f~ hardly moves, so the subtraction cancels, and a step of w is
+smaller than the last place of w. The difference form trains d = w - w_0 and carries the change of every activation
+through the network. It is the same function, and its gradient in d equals the gradient of f~ in w.
 """
 
 import math
@@ -20,14 +20,14 @@ from gammascape.models.model import Descend, Hidden, Model, Numerator, Parameter
 class CentredForm:
     """One way to compute f~(w) - f~(w_0) of one model, with lanes K, samples B and outputs O.
 
-    A reference depends on the seed and the batch alone: it is computed once for each seed, and its tensors are
-    indexed to get that of every lane.
+    A reference depends on the seed and the batch alone. It is computed once for each seed, and its tensors are
+    then indexed for each lane.
     """
 
     model: Model
 
     trains_difference: bool
-    """Whether the trained numbers d are w - w_0 and begin at zero. If not, d = w, and `starts` below is empty."""
+    """Whether the trained tensors d are w - w_0 and start at zero. If not, d = w, and `starts` below is empty."""
 
     reference: Callable[[Parameters, Tensor], Reference]
     """(w_0 of S seeds, x (B, ...)) -> tensors (S, ...), without gradient."""
@@ -38,18 +38,18 @@ class CentredForm:
     `hidden` is filled with the hidden layers at w."""
 
     descend: Descend | None
-    """Called after `numerator` has filled `hidden`. None: autograd differentiates `numerator`."""
+    """Gradient step, called after `numerator` has filled `hidden`. None: autograd differentiates `numerator`."""
 
     least: int = 1
-    """Lanes that are computed at least."""
+    """Smallest number of lanes to compute."""
 
     most: Callable[[Tensor], float] = lambda x: math.inf
-    """Inputs -> lanes that are computed at most in one call."""
+    """Inputs -> largest number of lanes to compute in one call."""
 
 
 @cache
 def subtraction(model: Model) -> CentredForm:
-    """The form that trains the weights and subtracts the outputs of two networks."""
+    """Form that trains the weights and subtracts the outputs of two networks."""
 
     def reference(w0: Parameters, x: Tensor) -> Reference:
         with torch.no_grad():
@@ -65,7 +65,7 @@ def subtraction(model: Model) -> CentredForm:
 
 @cache
 def difference_form(model: Model) -> CentredForm:
-    """The form that trains differences.
+    """Form that trains differences.
 
     Raises:
         KeyError: if the model has none.

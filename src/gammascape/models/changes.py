@@ -1,8 +1,8 @@
 """Changes of a layer's output, g(a + da) - g(a), without subtracting two numbers that are nearly equal.
 
-Every function takes what the layer was at a, and the change da of its input, and returns the change of its output
-to a relative error of a few units in the last place, however small da is. All of them are differentiable in da.
-Shapes are those of `lanes`: K networks side by side.
+Every function takes the layer's values at a and the change da of its input. It returns the change of the output
+to a relative error of a few units in the last place, however small da is, and is differentiable in da.
+Shapes are as in `layers`: K networks side by side.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 from gammascape.models import layers
 
 NORM_EPS = 1e-5
-"""What torch's normalizations add to the variance."""
+"""The eps that torch's normalizations add to the variance."""
 
 _SERIES_BELOW = 0.25
 
@@ -50,7 +50,7 @@ def conv(
     stride: int,
     padding: int,
 ) -> Tensor:
-    """Change of a convolution, as `linear`; lanes side by side in the channels, (B, K*O, H', W')."""
+    """Change of a convolution, as in `linear`; lanes side by side in the channels, (B, K*O, H', W')."""
     change = layers.conv(h, dw, db, multiplier, stride=stride, padding=padding)
     if dh is None:
         return change
@@ -60,8 +60,8 @@ def conv(
 def relu(p: Tensor, dp: Tensor) -> tuple[Tensor, Tensor]:
     """Change of relu(p), and relu(p + dp).
 
-    max(dp, -p) where p > 0 and relu(p + dp) elsewhere, as one choice by the sign of p + dp, so that the derivative
-    at the kink is 0 as it is for relu.
+    The change is max(dp, -p) where p > 0 and relu(p + dp) elsewhere. One choice by the sign of p + dp covers both,
+    so that the derivative at the kink is 0, as for relu.
     """
     h = torch.relu(p + dp)
     return torch.where(h > 0, dp + p.clamp(max=0), -p.clamp(min=0)), h
@@ -70,8 +70,8 @@ def relu(p: Tensor, dp: Tensor) -> tuple[Tensor, Tensor]:
 def gelu(p: Tensor, dp: Tensor) -> tuple[Tensor, Tensor]:
     """Change of p Phi(p), and its value after the change; Phi is the normal distribution.
 
-    dp Phi(p + dp) + p (Phi(p + dp) - Phi(p)). The last difference is, for small dp, dp times the density in the
-    middle, times the first terms of its expansion in dp (even powers, Hermite polynomials of the middle).
+    The change is dp Phi(p + dp) + p (Phi(p + dp) - Phi(p)). For small dp, the last difference is computed as dp
+    times the density at the midpoint times a series in dp (even powers, Hermite polynomials of the midpoint).
     """
     after, middle = p + dp, p + dp / 2
     phi = _normal(after)
@@ -104,16 +104,16 @@ def normalized(y: Tensor, r: Tensor, da: Tensor) -> Tensor:
 
 
 def normalize(a: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalized over the last dimension, and 1 / sqrt(variance + eps): (..., n) -> (..., n), (..., 1)."""
+    """Normalize over the last dimension; also return 1 / sqrt(variance + eps): (..., n) -> (..., n), (..., 1)."""
     centred = a - a.mean(-1, keepdim=True)
     r = (centred.square().mean(-1, keepdim=True) + NORM_EPS).rsqrt()
     return centred * r, r
 
 
 def softmax(shares: Tensor, da: Tensor) -> Tensor:
-    """Change of a softmax over the last dimension, `shares` before the change.
+    """Change of a softmax over the last dimension; `shares` is its value p before the change.
 
-    The shares after it are p exp(da) / sum p exp(da), so with e = expm1(da) and m = sum p e the change is
+    The value after it is p exp(da) / sum p exp(da), so with e = expm1(da) and m = sum p e the change is
     p (e - m) / (1 + m). A common shift of da changes nothing and keeps e from overflowing.
     """
     e = torch.expm1(da - da.detach().amax(-1, keepdim=True))

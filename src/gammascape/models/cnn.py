@@ -13,7 +13,7 @@ from gammascape.models.passes import Outputs, described
 def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Model:
     """The CNN of the paper's code: 3x3 convolutions of N and 2N channels, linear 8N, readout.
 
-    options: width N; padding 0 (as in the paper's code) or 1 (for images too small to lose their border).
+    Options: width N; padding 0 (as in the paper's code) or 1 (for images too small to lose their border).
     """
     width, padding = options["width"], options["padding"]
     channels, height, breadth = input_shape

@@ -1,7 +1,7 @@
-"""A convolution with filters of its own for each lane: grouped, or unfolded into one product for each lane.
+"""Convolution with separate filters for each lane: grouped, or unfolded into one matrix product for each lane.
 
-On a CPU it is always grouped. cuDNN computes many small groups badly for some shapes, backward above all, so on a
-GPU both forms are timed once for each shape, and the faster one is taken.
+On a CPU it is always grouped. cuDNN is slow on many small groups for some shapes, above all backward, so on a
+GPU both forms are timed once for each shape, and the faster one is used.
 """
 
 import contextlib
@@ -34,14 +34,14 @@ def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padd
     key = (h.device, h.dtype, tuple(h.shape), tuple(weight.shape), stride, padding, backward)
     if key not in _chosen:
         if torch.cuda.is_current_stream_capturing():
-            # Nothing can be timed here; a step is computed outside of the graph before it is captured.
+            # Nothing can be timed during capture; a step is computed outside the graph before it is captured.
             return grouped(h, weight, bias, stride, padding)
         _chosen[key] = _faster(h, weight, stride, padding, backward=backward)
     return _chosen[key](h, weight, bias, stride, padding)
 
 
 def unfolded_shapes() -> list[str]:
-    """Shapes for which this process computes the unfolded form: inputs by filters."""
+    """Shapes, inputs by filters, for which this process uses the unfolded form."""
     return sorted(
         {
             f"{'x'.join(map(str, inputs))} by {'x'.join(map(str, filters))}"
@@ -52,13 +52,13 @@ def unfolded_shapes() -> list[str]:
 
 
 def grouped(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """As torch's grouped convolution, arguments as for `lanes_conv`."""
+    """Convolve with torch's grouped convolution; arguments as for `lanes_conv`."""
     kernel = weight.flatten(0, 1)
     return F.conv2d(h, kernel, bias, stride=stride, padding=padding, groups=len(weight))
 
 
 def unfolded(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """As a product of filters and patches for each lane, arguments as for `lanes_conv`."""
+    """Convolve by a product of filters and patches for each lane; arguments as for `lanes_conv`."""
     lanes, outputs, channels, size, _ = weight.shape
     batch = len(h)
     patches = F.pad(h, (padding,) * 4).unfold(2, size, stride).unfold(3, size, stride)
@@ -84,7 +84,7 @@ def _faster(
 
 
 def _time(run: Callable[[], None]) -> float:
-    """Seconds of the fastest of a few runs after the first; infinity if the memory does not suffice."""
+    """Seconds of the fastest of a few runs after the first; infinity if memory does not suffice."""
     best = math.inf
     try:
         for trial in range(_TRIALS + 1):

@@ -1,7 +1,7 @@
-"""Layers for a pack of K networks: the lane is a batch dimension of each product, never mixed with another.
+"""Layers for a pack of K networks: the lane is a batch dimension of each product, and lanes never mix.
 
-Batched products keep a lane's result independent of its pack-mates; one wide product over all lanes would
-not (its blocking depends on K).
+Batched products keep a lane's result independent of the other lanes of its pack. One wide product over all lanes
+would not, because its blocking depends on K.
 """
 
 from typing import cast
@@ -33,14 +33,14 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor, multiplier: float) -> Tensor
 
 
 def relu_backward(signal: Tensor, output: Tensor) -> Tensor:
-    """The signal where the ReLU's output is positive, 0 elsewhere; one pass where a mask would take three."""
+    """Signal where the ReLU's output is positive, 0 elsewhere, in one pass where a mask would take three."""
     return cast(Tensor, torch.ops.aten.threshold_backward(signal, output, 0))
 
 
 def conv(
     h: Tensor, weight: Tensor, bias: Tensor | None, multiplier: float, *, stride: int, padding: int
 ) -> Tensor:
-    """Convolution of every lane with its own filters, times multiplier.
+    """Convolution with each lane's own filters, times multiplier.
 
     Args:
         h: (B, C, H, W), shared by all lanes, or (B, K*C, H, W) with lanes side by side in the channels.
@@ -52,7 +52,7 @@ def conv(
     """
     lanes, channels = weight.shape[0], weight.shape[2]
     groups = h.shape[1] // channels
-    # Scaling the small filters costs less than scaling the feature maps, and is the same product.
+    # Scaling the small filters costs less than scaling the feature maps and gives the same product.
     scaled = weight * multiplier
     shift = None if bias is None else bias.flatten() * multiplier
     if groups == 1 and lanes > 1:
@@ -61,13 +61,13 @@ def conv(
 
 
 def channels_to_lanes(h: Tensor, lanes: int) -> Tensor:
-    """Feature maps (B, K*C, H, W) as one vector per lane and sample, (K, B, C*H*W)."""
+    """Flatten feature maps (B, K*C, H, W) to one vector per lane and sample, (K, B, C*H*W)."""
     batch = h.shape[0]
     return h.view(batch, lanes, -1).transpose(0, 1)
 
 
 def apart(h: Tensor, count: int) -> Tensor:
-    """Feature maps with lanes side by side, (B, K*C, ...), as (K, B, C, ...)."""
+    """Split feature maps with lanes side by side, (B, K*C, ...), into (K, B, C, ...)."""
     return torch.unflatten(h, 1, (count, -1)).transpose(0, 1)
 
 

@@ -12,7 +12,7 @@ from gammascape.models.passes import Outputs, described
 
 
 def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Model:
-    """An MLP on flattened inputs; options: depth (number of weight matrices L), width N."""
+    """MLP on flattened inputs; options: depth (number of weight matrices L), width N."""
     depth, width = options["depth"], options["width"]
     names = [f"layer{layer}" for layer in range(1, depth + 1)]
     sizes = [math.prod(input_shape), *[width] * (depth - 1), outputs]
@@ -28,14 +28,14 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
         trained: Parameters, starts: Parameters, x: Tensor, hidden: Hidden, signal: Tensor
     ) -> None:
         inputs = [x.flatten(1).expand(len(signal), -1, -1), *hidden.values()]
-        # The layers' multipliers are collected in one number: a pass over the signal costs as much as a product.
+        # One number collects the layers' multipliers: scaling the signal would cost as much as a product.
         scale = 1.0
         for name, h in zip(reversed(names), reversed(inputs), strict=True):
             w, b = trained[f"{name}.weight"], trained[f"{name}.bias"]
             scale *= multiplier("readout" if name == names[-1] else "hidden", h.shape[2])
             below = signal
             if name != names[0]:
-                # The signal goes through the weights before they are changed.
+                # The signal passes through the weights before they change.
                 now = starts[f"{name}.weight"] + w if starts else w
                 below = layers.relu_backward(torch.bmm(signal, now), h)
             w.baddbmm_(signal.transpose(1, 2), h, alpha=-scale)

@@ -1,6 +1,6 @@
-"""What a model is to the engine: parameters to stack over lanes, and a forward pass for all lanes at once.
+"""A model as the engine sees it: parameters to stack over lanes, and a forward pass for all lanes at once.
 
-Every model here is written for a pack of K networks ("lanes"). Parameters are stacked to (K, ...) and the
+Every model here is written for a pack of K networks ("lanes"). Parameters are stacked to (K, ...), and the
 forward pass maps (parameters, inputs (B, ...)) to outputs (K, B, O); K = 1 is a single network.
 
 Parameterization (mu-P with a free output scale; the code of Atanasov et al., arXiv 2410.04642): weights are
@@ -10,7 +10,7 @@ drawn from N(0, 1), biases start at 0, and the width appears as multipliers in t
     convolution               (W * h + b) / sqrt(C_in)      not divided by the kernel's area
     readout                   (W h + b) / fan_in
 
-SGD uses one learning rate N * eta for all parameters, N the base width. The trained network is
+SGD uses one learning rate N * eta for all parameters, where N is the base width. The trained network is
 f = (f~(w) - f~(w_0)) / gamma. Division by gamma and centring belong to the engine, not to the model.
 """
 
@@ -25,23 +25,23 @@ from torch import Tensor
 from gammascape.rng import make_key, normal_tensor
 
 Parameters = Mapping[str, Tensor]
-"""Name -> (K, *shape); the order is that of the model's declaration."""
+"""Name -> (K, *shape), in the order of the model's declaration."""
 
 Hidden = dict[str, Tensor]
-"""Name of a hidden layer -> its outputs (K, B, features), filled in by a forward pass that is asked to."""
+"""Name of a hidden layer -> its outputs (K, B, features), filled in by a forward pass on request."""
 
 Forward = Callable[[Parameters, Tensor, Hidden | None], Tensor]
 
 Reference = tuple[Tensor, ...]
-"""What a form needs of the initial networks on a batch; the first dimension of each tensor is the network.
+"""Tensors that a form needs of the initial networks on a batch; the first dimension of each is the network.
 
-The second runs over the samples, each of which may take several places of it one after another."""
+The second runs over the samples, each of which may occupy several consecutive places."""
 
 Numerator = Callable[[Parameters, Parameters, Reference, Tensor, Hidden | None], Tensor]
 """(trained (K, ...), starts (K, ...), reference (K, ...), x (B, ...), hidden) -> f~(w) - f~(w_0), (K, B, O)."""
 
 Descend = Callable[[Parameters, Parameters, Tensor, Hidden, Tensor], None]
-"""A step of gradient descent written by hand, for where it is faster than autograd.
+"""Step of gradient descent written by hand, where it is faster than autograd.
 
 (trained, starts, x (B, ...), hidden layers of the forward pass, s (K, B, O)): subtracts sum_bo s_bo df~_bo/dw
 from every trained number, in place. The weights are starts + trained, or trained where `starts` is empty.
@@ -49,7 +49,7 @@ from every trained number, in place. The weights are starts + trained, or traine
 
 
 class Difference(NamedTuple):
-    """`reference` and `numerator` of the `CentredForm` that trains w - w_0."""
+    """Functions `reference` and `numerator` of the `CentredForm` that trains w - w_0."""
 
     reference: Callable[[Parameters, Tensor], Reference]
     numerator: Numerator
@@ -63,11 +63,11 @@ class Parameter:
     shape: tuple[int, ...]
     initial: Literal["normal", "zeros", "ones"]
     padding: int | None = None
-    """Row of an embedding that stands for nothing: it starts at zero, and its gradient is zero."""
+    """Padding row of an embedding: it starts at zero, and its gradient is zero."""
 
 
 def weight_and_bias(name: str, *shape: int) -> list[Parameter]:
-    """Parameters of a layer; the first of its sizes is the number of outputs."""
+    """Parameters of a layer; the first size is the number of outputs."""
     return [
         Parameter(f"{name}.weight", shape, "normal"),
         Parameter(f"{name}.bias", shape[:1], "zeros"),
@@ -104,19 +104,19 @@ class Model:
     descend: Descend | None = None
     """None: autograd differentiates `forward`."""
     difference: Difference | None = None
-    """The difference form, where there is one."""
+    """The difference form, if the model has one."""
     compiles: bool = False
     """Whether a compiled step on the CPU is faster: 1.6 times for a CNN, 1.25 for a ViT."""
     batched: bool = True
-    """False for a network of which one is computed at a time, on one batch at a time."""
+    """False for a network that is computed one at a time, on one batch at a time."""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Layer -> role and multiplier, in words, where they were inferred."""
+    """Layer -> role and multiplier in words, where they were inferred."""
     layers: Forward | None = None
-    """A forward pass that fills in what each layer gives, for the coordinate check; None: `forward` will do."""
+    """Forward pass that fills in the output of each layer, for the coordinate check; None: use `forward`."""
     constants: str | None = None
-    """Digest of the numbers that a user's network holds beside its parameters."""
+    """Digest of the numbers that a user's network holds besides its parameters."""
     watched: Callable[[], AbstractContextManager[None]] = nullcontext
-    """Entered around some steps; of a user's network, raises if they did what they must not do."""
+    """Context entered around some steps; for a user's network it raises if they broke a rule."""
 
 
 def initial_parameters(
@@ -124,8 +124,8 @@ def initial_parameters(
 ) -> dict[str, Tensor]:
     """Initial parameters of len(seeds) networks, stacked; each is a function of its seed alone.
 
-    Drawn in float64 on the CPU and rounded, so that float32 and float64 cells of a seed start from the same
-    network and every device starts from the same bits.
+    They are drawn in float64 on the CPU and rounded, so that float32 and float64 cells of a seed start from the
+    same network and every device starts from the same bits.
     """
     stacked = {}
     for position, parameter in enumerate(model.parameters):

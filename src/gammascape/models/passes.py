@@ -1,8 +1,8 @@
-"""The passes through a network that is described once: its outputs, what their change needs, and their change.
+"""Passes through a network described once: `Outputs`, `Notes` (values that a change needs) and `Changes`.
 
-An architecture is a function of a pass and its input, written with the layers below. Between layers the outputs
-are a tensor, and their change is a pair (change, value after it) behind a nonlinearity and the change alone
-behind a linear layer. Multipliers are those of `model.multiplier`. Lanes K, samples B.
+An architecture is a function of a pass and its input, written with the layers below. Between layers, the outputs
+are a tensor. Their change is a pair (change, value after it) after a nonlinearity, and the change alone
+after a linear layer. Multipliers come from `model.multiplier`. Lanes K, samples B.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from gammascape.models.model import Difference, Hidden, Model, Parameters, Refer
 
 
 class Outputs:
-    """The pass that computes f~ and, where it is asked to, the hidden layers."""
+    """Pass that computes f~ and, on request, the hidden layers."""
 
     def __init__(self, p: Parameters, x: Tensor, hidden: Hidden | None) -> None:
         self.p, self.hidden = p, hidden
         self.lanes, self.batch = len(next(iter(p.values()))), len(x)
 
     def read(self, x: Tensor) -> Any:
-        """The input of the first layer."""
+        """Input of the first layer."""
         return x
 
     def linear(self, name: str, h: Any, role: str = "hidden") -> Any:
@@ -33,7 +33,7 @@ class Outputs:
         return layers.linear(h, w, self.p[f"{name}.bias"], multiplier(role, w.shape[2]))
 
     def readout(self, name: str, h: Any) -> Any:
-        """The last layer, (K, B, O)."""
+        """Last layer, (K, B, O)."""
         return self.linear(name, h, "readout")
 
     def conv(self, name: str, h: Any, *, stride: int = 1, padding: int) -> Any:
@@ -50,7 +50,7 @@ class Outputs:
         return F.gelu(p)
 
     def channel_norm(self, name: str, h: Tensor, groups: int) -> Any:
-        """Group normalization of (B, K*C, H, W), for each lane and sample on its own; 1 group is layer norm."""
+        """Group normalization of (B, K*C, H, W), separate for each lane and sample; 1 group is layer norm."""
         gain, shift = self.p[f"{name}.gain"], self.p[f"{name}.shift"]
         return F.group_norm(h, self.lanes * groups, gain.flatten(), shift.flatten())
 
@@ -67,20 +67,20 @@ class Outputs:
         return mixed.transpose(1, 2).reshape(self.lanes, self.batch * tokens, -1)
 
     def position(self, h: Tensor, tokens: int) -> Tensor:
-        """Tokens (K, B * tokens, N) with the embedding of their places."""
+        """Tokens (K, B * tokens, N) with their position embedding added."""
         placed = torch.add(torch.unflatten(h, 1, (-1, tokens)), self.p["position"][:, None])
         return placed.flatten(1, 2)
 
     def linearly(self, f: Callable[[Tensor], Tensor], h: Any) -> Any:
-        """A linear map without weights."""
+        """Linear map without weights."""
         return f(h)
 
     def add(self, h: Any, p: Tensor) -> Tensor:
-        """The input of a ReLU behind a skip connection."""
+        """Input of a ReLU after a skip connection."""
         return torch.add(p, h)
 
     def see(self, name: str, h: Any) -> None:
-        """A hidden layer is ready."""
+        """Record a hidden layer."""
         if self.hidden is not None:
             self.hidden[name] = layers.channels_to_lanes(h, self.lanes) if h.dim() == 4 else h
 
@@ -91,10 +91,10 @@ class Outputs:
 
 
 class Notes(Outputs):
-    """The pass that keeps what `Changes` needs of initial networks, in the order of use.
+    """Pass that stores the values of the initial networks that `Changes` needs, in the order of use.
 
-    Of a nonlinearity its input, of a normalization y and r of `changes.normalize`, of attention q, k, v and its
-    shares, of a sum its value. Lanes are first, samples second; tokens count as places of their sample.
+    Stored are the inputs of nonlinearities, y and r of `changes.normalize`, q, k, v and the shares of attention,
+    and the values of sums. Lanes are first, samples second; tokens count as places of their sample.
     """
 
     def __init__(self, w0: Parameters, x: Tensor) -> None:
@@ -102,7 +102,7 @@ class Notes(Outputs):
         self.kept: list[Tensor] = []
 
     def readout(self, name: str, h: Any) -> None:
-        """Nothing is needed of it."""
+        """Do nothing: `Changes` needs no value of it."""
 
     def relu(self, p: Tensor) -> Tensor:
         self._keep(p)
@@ -139,7 +139,7 @@ class Notes(Outputs):
 
 
 class Changes(Outputs):
-    """The pass that computes f~(w_0 + d) - f~(w_0) without subtracting what is nearly equal (see `changes`)."""
+    """Pass that computes f~(w_0 + d) - f~(w_0) without subtracting nearly equal numbers (see `changes`)."""
 
     def __init__(
         self, d: Parameters, w0: Parameters, kept: Reference, x: Tensor, hidden: Hidden | None
@@ -214,7 +214,7 @@ class Changes(Outputs):
 
 
 def described(network: Callable[[Any, Tensor], Any], **sizes: Any) -> Model:
-    """The model of a network that is a function of a pass and the inputs; `sizes` are the other fields."""
+    """Model of a network written as a function of a pass and the inputs; `sizes` are the other fields."""
 
     def forward(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
         outputs: Tensor = network(Outputs(p, x, hidden), x)
@@ -236,7 +236,7 @@ def described(network: Callable[[Any, Tensor], Any], **sizes: Any) -> Model:
 
 
 def _grouped(h: Tensor, groups: int) -> Tensor:
-    """(B, channels, H, W) -> (B, groups, what is normalized together)."""
+    """(B, channels, H, W) -> (B, groups, numbers normalized together)."""
     return h.reshape(len(h), groups, -1)
 
 

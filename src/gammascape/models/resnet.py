@@ -1,9 +1,9 @@
 """Residual network (He et al. 2016, basic blocks) with layer or group normalization.
 
-BatchNorm is not used: it ties the output for one sample to the rest of its batch, so f~(w_0) would have to be
-evaluated on the same batch to be subtracted, its running buffers are a second state beside the weights, and
-it mixes the samples of a batch into the representation that is compared between networks. Normalizing each
-sample on its own (GroupNorm, or LayerNorm as its one-group case) keeps the network a function of its input.
+BatchNorm is not used. It ties the output for a sample to its batch, so f~(w_0) would need the same batch to be
+subtracted. Its running buffers are a second state besides the weights. It mixes the samples of a batch into the
+representation that is compared between networks. Normalizing each sample on its own (GroupNorm, or LayerNorm as
+its one-group case) keeps the network a function of its input.
 
 Normalized convolutions are scale-free, so f~ has no degree of homogeneity L and the theory gives no ultra-rich
 exponent; it is measured.
@@ -21,14 +21,14 @@ CHANNELS_PER_GROUP = 4
 
 
 def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Model:
-    """options: width N (stem channels), blocks (residual blocks per stage), norm ("layer" or "group").
+    """ResNet; options: width N (stem channels), blocks (residual blocks per stage), norm ("layer" or "group").
 
-    Stage s has N * 2^s channels and halves the image from the second stage on. Convolutions have no
-    bias, the readout has one.
+    Stage s has N * 2^s channels; every stage after the first halves the image. Convolutions have no bias, the
+    readout has one.
     """
     width, norm = options["width"], options["norm"]
     convs: dict[str, tuple[int, int, int, int]] = {}
-    """Name -> channels after and before, side of the kernel, stride."""
+    """Name -> output and input channels, side of the kernel, stride."""
     convs["stem"] = width, input_shape[0], 3, 1
     blocks: list[str] = []
     channels = width

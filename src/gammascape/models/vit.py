@@ -1,6 +1,6 @@
 """Vision transformer (Dosovitskiy et al. 2021): patches, pre-norm blocks, mean over tokens, readout.
 
-Attention logits are divided by the head size, not its square root, as mu-P asks (Yang et al., arXiv 2203.03466).
+As mu-P requires, attention logits are divided by the head size, not its root (Yang et al., arXiv 2203.03466).
 LayerNorm leaves no degree of homogeneity L, so the theory gives no ultra-rich exponent; it is measured.
 """
 
@@ -14,7 +14,7 @@ from gammascape.models.passes import Outputs, described
 
 
 def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Model:
-    """options: width N (token features), blocks, heads, patch (pixels), mlp_ratio."""
+    """ViT; options: width N (token features), blocks, heads, patch (pixels), mlp_ratio."""
     width, heads, patch = options["width"], options["heads"], options["patch"]
     channels, height, breadth = input_shape
     rows, columns = height // patch, breadth // patch

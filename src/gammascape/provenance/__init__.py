@@ -1,1 +1,1 @@
-"""What can be asked of artifacts: where they come from, whether they still hold, what would be made next."""
+"""Answer questions about artifacts: their origin, their validity, and what would be made next."""

@@ -1,4 +1,4 @@
-"""What only shows when artifacts are compared: cells with each other, tables with the study as it is."""
+"""Findings from comparisons of artifacts: cells with each other, tables with the current study."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,15 +20,15 @@ _DEVICE_KEYS = (*BACKEND, "python", "cuda", "steps")
 _MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")
 _NAMED = 3
-"""Inputs that are named in a finding."""
+"""Number of inputs named in a finding."""
 
 
 def across_findings(chain: Chain, plan: Plan | None, *, everything: bool) -> Chain:
-    """The chain with what is found by comparing its links.
+    """Add the findings from comparing the links of a chain.
 
     Args:
-        plan: the studies as they are; None if there is no study to compare with.
-        everything: whether the chain is all there is, so that a cell that nothing was made from is a stray one.
+        plan: the current studies; None if there is no study to compare with.
+        everything: whether the chain contains all results, so that a cell without use is a stray one.
     """
     found: dict[str, list[Finding]] = defaultdict(list)
     for path, finding in _mixed(chain):
@@ -50,7 +50,7 @@ def across_findings(chain: Chain, plan: Plan | None, *, everything: bool) -> Cha
 
 
 def _mixed(chain: Chain) -> Iterator[tuple[str, Finding]]:
-    """Says it of the lowest artifacts that bring different cells together."""
+    """Report mixtures at the lowest artifacts that combine different cells."""
     cells = {
         path: link.manifest
         for path, link in chain.links.items()
@@ -80,7 +80,7 @@ def _mixed(chain: Chain) -> Iterator[tuple[str, Finding]]:
 
 
 def _mixture(texts: Mapping[str, str]) -> str:
-    """How many cells are of which kind, in what they differ, with an example of each."""
+    """Number of cells of each kind, in what they differ, with an example of each."""
     counts = Counter(texts.values())
     example: dict[str, str] = {}
     for path, text in texts.items():
@@ -100,7 +100,7 @@ def _short(path: str) -> str:
 def _against_rules(
     link: Link, manifest: Manifest, plan: Plan | None, catalogue: Mapping[str, Artifact]
 ) -> Iterator[tuple[str, Finding]]:
-    """Hold what a manifest says against what makes an artifact of its name, and against the study."""
+    """Compare a manifest with the rule for artifacts of its name, and with the study."""
     place = place_of(link.name)
     if place is None:
         yield link.path, Finding("unknown origin", "no rule makes an artifact of this name")
@@ -127,7 +127,7 @@ def _against_study(
     name, key = wildcards.get("study"), wildcards.get("slice")
     item, study = catalogue.get(link.path), plan.studies.get(str(name))
     if item is not None and item.rule == "index":
-        # A page of more studies, or of fewer, is not wrong.
+        # A page with more or fewer studies is not wrong.
         shown = params.get("studies")
         item = _page_of(plan, set(shown) if isinstance(shown, dict) else set())
     if study is not None and item is None:
@@ -162,7 +162,7 @@ def _against_study(
 
 
 def _page_of(plan: Plan, names: set[str]) -> Artifact | None:
-    """The page of some of the studies; None if it shows one that is not at hand."""
+    """Page of some of the studies; None if it shows a study that is not at hand."""
     studies = {name: study for name, study in plan.studies.items() if name in names}
     return index_page(replace(plan, studies=studies)) if names == set(studies) else None
 

@@ -30,16 +30,16 @@ _SUMMARY = "summary.json"
 _ARRAYS = "arrays.npz"
 _MARKED = {".json", ".html", ".svg", ".png"}
 _FOLDER_KINDS = ("cell", "data")
-"""Kinds whose artifact is a folder."""
+"""Kinds of artifact that are folders."""
 
 
 def artifact_findings(
     path: str, manifest: Manifest, root: Path, hashes: Hashes
 ) -> tuple[Finding, ...]:
-    """Findings at one artifact without looking at others.
+    """Findings at one artifact, without comparison with others.
 
     Args:
-        path: of its manifest, relative to `root`, the folder where Snakemake runs.
+        path: path of its manifest, relative to `root`, the folder where Snakemake runs.
     """
     return tuple(_findings(path, manifest, root, hashes))
 
@@ -47,10 +47,10 @@ def artifact_findings(
 def check_file(
     find: Callable[[], Path], name: str, size: int, sha256: str, hashes: Hashes
 ) -> Finding | None:
-    """Compare a file with the size and hash that a manifest gives; None if it agrees.
+    """Compare a file with its size and hash in a manifest; None if it agrees.
 
     Args:
-        find: gives its place, or raises OSError (see `manifests.paths`).
+        find: returns its path, or raises OSError (see `manifests.paths`).
     """
     try:
         path = find()
@@ -75,7 +75,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
         else path.removesuffix(".manifest.json")
     )
     if manifest.name != place:
-        yield Finding("misplaced", f"its manifest is that of {manifest.name}")
+        yield Finding("misplaced", f"its manifest belongs to {manifest.name}")
     folder = (root / path).parent
     wrong = {}
     for file in manifest.outputs:
@@ -93,7 +93,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
                     "unknown origin", f"{stray} is in its folder, and no manifest names it"
                 )
     if manifest.kind == "cell":
-        # To read all arrays would take as long as to hash them.
+        # Reading all arrays would take as long as hashing them.
         read = not wrong and not hashes.trusting
         yield from _cell_findings(place, manifest, folder, with_arrays=read)
     if "/tables/cells/" in manifest.name and "points" not in manifest.params and whole:
@@ -112,10 +112,10 @@ def _cell_findings(
     try:
         where = f"{CELLS}/{path_of_record(record)}"
         if where != place:
-            yield Finding("misplaced", f"its record is that of {where}")
+            yield Finding("misplaced", f"its record belongs to {where}")
     except StudyError as error:
         problem = str(error).splitlines()[-1].strip()
-        yield Finding("altered", f"its record is not that of a cell ({problem})")
+        yield Finding("altered", f"its record is not a cell's ({problem})")
     try:
         summary = read_object(folder / _SUMMARY)
         if summary.get("cell") != record:
@@ -123,7 +123,7 @@ def _cell_findings(
         for name in contradictions(summary, folder) if with_arrays else ():
             yield Finding("altered", f"{name} in {_SUMMARY} does not follow from {_ARRAYS}")
     except OSError:
-        # Said above: it is one of the outputs.
+        # Reported above, as it is one of the outputs.
         pass
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, TableError) as error:
         yield Finding(
@@ -137,8 +137,8 @@ def _cell_findings(
 def contradictions(summary: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Names of facts in a cell's summary that contradict its loss history.
 
-    Of a history that was thinned, the mean over the last steps is known to lie between its smallest and largest
-    loss, and the step of the peak not at all.
+    A thinned history only bounds the mean over the last steps, by its smallest and largest loss, and says nothing
+    about the step of the peak.
     """
     facts = Facts(**summary["facts"])
     outcome = judge(facts, Thresholds())
@@ -179,13 +179,13 @@ def contradictions(summary: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 
 def _table_findings(manifest: Manifest, path: Path) -> Iterator[Finding]:
-    """Compare the rows of a table of cells with the cells that its manifest names."""
+    """Compare the rows of a table of cells with the cells named in its manifest."""
     named = {
         source.path.removeprefix(f"{CELLS}/").removesuffix(f"/{FILE_NAME}")
         for source in manifest.inputs
     }
     try:
-        # A text of each, so that a column of another type is only one of other cells.
+        # Convert to text, so that a column of another type only counts as other cells.
         rows = set(map(str, read_table(path, ["cell"])["cell"]))
     except (OSError, TableError) as error:
         yield Finding(
@@ -230,7 +230,7 @@ def _code_findings(manifest: Manifest) -> Iterator[Finding]:
 
 
 def path_of_record(record: Mapping[str, Any]) -> str:
-    """Path of the artifact of a cell with this record, of whatever numerics.
+    """Path of the artifact of a cell with this record, of any version of the numerics.
 
     Raises:
         StudyError: if it is not the record of a cell.

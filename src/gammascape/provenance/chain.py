@@ -1,4 +1,4 @@
-"""The chain below an artifact: from manifest to manifest down to cells, data and published files."""
+"""Chain below an artifact: from manifest to manifest down to cells, data and published files."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,14 +14,14 @@ from gammascape.provenance.hashes import Hashes
 
 RESULTS = "results"
 GENERATED = "generated"
-"""Generated digits have no manifests; the manifest of the data made from them has their hashes.
+"""Folder of generated digits, which have no manifests; the manifest of data made from them has their hashes.
 
-Copies of a user's source files, in a folder that begins with a dot, have none either."""
+Copies of a user's source files, in a folder that begins with a dot, have no manifests either."""
 _SHOWN = 12
-"""Digits of a digest that are shown."""
+"""Number of digits shown of a digest."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of links that are done, and of those known so far."""
+"""Function called with the number of links done and the number known so far."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Link:
     """One artifact or file of a chain; its path is relative to the folder where Snakemake runs."""
 
     path: str
-    """Of the manifest, or of a file that has none."""
+    """Path of the manifest, or of a file without one."""
     kind: str
-    """The kind of the artifact, or `file`."""
+    """Kind of the artifact, or `file`."""
     manifest: Manifest | None
     seal: str = ""
     content: str = ""
@@ -41,7 +41,7 @@ class Link:
 
     @property
     def inputs(self) -> tuple[Source, ...]:
-        """Inputs that its manifest names."""
+        """Inputs named in its manifest."""
         return () if self.manifest is None else self.manifest.inputs
 
     @property
@@ -57,15 +57,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Chain:
-    """All links below some artifacts, in the order in which they were walked: from the artifacts down."""
+    """All links below some artifacts, in the order of the walk: from the artifacts down."""
 
     root: Path
-    """The folder where Snakemake runs."""
+    """Folder where Snakemake runs."""
     tops: tuple[str, ...]
     links: Mapping[str, Link]
 
     def adding(self, found: Mapping[str, Iterable[Finding]]) -> "Chain":
-        """The chain with more findings at some of its links."""
+        """Chain with more findings at some of its links."""
         links = dict(self.links)
         for path, findings in found.items():
             link = links[path]
@@ -73,7 +73,7 @@ class Chain:
         return replace(self, links=links)
 
     def below(self, path: str) -> list[str]:
-        """The paths of all links below one, each once."""
+        """Paths of all links below a link, each once."""
         seen: dict[str, None] = {}
         pending = list(self.links[path].made_from)
         while pending:
@@ -86,15 +86,15 @@ class Chain:
 
 @dataclass
 class _Claims:
-    """Statements about an artifact or a file in the manifests of what was made from it."""
+    """Claims about an artifact or a file in the manifests of artifacts made from it."""
 
     altered: dict[str, list[str]] = field(default_factory=dict)
-    """Contents that it does not have -> artifacts that were made from them."""
+    """Contents that it does not have -> artifacts made from them."""
     remade: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
-    """Artifacts that read another manifest of it, although this one claims to be older."""
+    """Artifacts that read another manifest of it, although the present one claims to be older."""
     files: dict[Source, bool] = field(default_factory=dict)
-    """Files that no rule made, and whether data were prepared from them."""
+    """File that no rule made -> whether data were prepared from it."""
 
 
 def walk(
@@ -104,7 +104,7 @@ def walk(
     progress: Progress = lambda done, known: None,
     published: Sequence[str] = (),
 ) -> Chain:
-    """Read and check all artifacts below those whose manifests are `tops`, each once.
+    """Read and check all artifacts from the manifests `tops` down, each once.
 
     Args:
         tops: paths of manifests, relative to `root`.
@@ -148,7 +148,7 @@ def _artifact_link(
         return Link(path, _kind_by_place(path), None, findings=(Finding(kind, text),))
     findings = artifact_findings(path, manifest, root, hashes)
     seal, content = manifest.seal, manifest.content
-    # Ten thousand cells of one run have one and the same list of modules.
+    # Ten thousand cells of one run share the same list of modules.
     key = tuple(str(manifest.code.get(name)) for name in ("source_sha256", "commit", "diff_sha256"))
     if manifest.code == shared.setdefault(key, manifest.code):
         manifest = replace(manifest, code=shared[key])
@@ -164,7 +164,7 @@ def _kind_by_place(path: str) -> str:
 
 
 def _claim(parent: Link, source: Source, child: Link, claims: _Claims) -> None:
-    """Compare an input as a manifest describes it with the input on disk."""
+    """Compare an input's description in a manifest with the input on disk."""
     if source.seal is None:
         claims.files[source] = parent.kind == "data"
     elif child.manifest is not None and child.seal != source.seal:
@@ -213,7 +213,7 @@ def _file_finding(
     except OutsideError as error:
         return Finding("source gone" if prepared else "outside", str(error))
     except OSError:
-        # Said below.
+        # Reported below.
         pass
     name = source.path.rpartition("/")[2]
     return check_file(find, name, source.bytes or 0, source.sha256 or "", hashes)

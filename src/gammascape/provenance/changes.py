@@ -1,4 +1,4 @@
-"""Reasons why cells are missing: values that are new, or fields that were changed."""
+"""Reasons for missing cells: new values, or changed fields."""
 
 import json
 from collections import defaultdict
@@ -14,12 +14,12 @@ AXES = ("gamma", "eta", "seed", "data_seed")
 """Fields in which the cells of a slice differ."""
 _LOG10 = ("gamma", "eta")
 _MOST_CHANGES = 3
-"""With more fields that differ, a cell is another one and not a changed one."""
+"""Largest number of differing fields with which a cell counts as changed, not as new."""
 
 
 @dataclass(frozen=True)
 class Why:
-    """Cells that are missing for one reason."""
+    """Cells missing for one reason."""
 
     cells: tuple[str, ...]
     kind: str
@@ -36,8 +36,8 @@ def explain(
 
     Args:
         missing: path -> record of the cells to be trained.
-        present: records of the cells that the study asks for and that are there.
-        removed: records of the cells that the study asked for when its tables were last made.
+        present: records of existing cells that the study asks for.
+        removed: records of cells that the study asked for when its tables were last made.
     """
     old = _by_axes(_whole(record) for record in removed)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -58,7 +58,7 @@ def explain(
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> Flat:
-    """The fields of a record by dotted name."""
+    """Fields of a record by dotted name."""
     flat: Flat = {}
     for key, value in record.items():
         if isinstance(value, Mapping):
@@ -69,9 +69,9 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Flat:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Fields by dotted name that differ, with the value of each; None for a field that one of them lacks.
+    """Differing fields by dotted name, with both values; None for a field that is missing from one of them.
 
-    What has been JSON has no tuples: a list is the same.
+    A tuple equals a list, since JSON has no tuples.
     """
     old, new = flatten(before), flatten(json.loads(json.dumps(dict(after))))
     pairs = {name: (old.get(name), new.get(name)) for name in (*new, *old)}
@@ -79,7 +79,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 def _whole(record: Mapping[str, Any]) -> Flat:
-    """The fields of a record with the defaults of options that did not exist when it was written."""
+    """Fields of a record, with defaults for options that did not exist when it was written."""
     try:
         text = json.dumps({**record, "numerics": NUMERICS_VERSION})
         whole = Cell.from_canonical(text).record()
@@ -111,7 +111,7 @@ def _nearest(flat: Flat, candidates: list[Flat]) -> dict[str, tuple[Any, Any]] |
 
 
 def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
-    """Map each missing cell to values that no cell of its slice, or of the study, has."""
+    """Map each missing cell to values that are new to its slice, or to the study."""
     slices: dict[str, list[Flat]] = defaultdict(list)
     for flat in known:
         slices[_slice(flat)].append(flat)
@@ -134,7 +134,7 @@ def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
 
 
 def _slice(flat: Flat) -> str:
-    # Whether a cell is computed with care depends on gamma, within one slice.
+    # The dtype depends on gamma within a slice.
     return repr(sorted((k, v) for k, v in flat.items() if k not in (*AXES, "dtype")))
 
 

@@ -1,4 +1,4 @@
-"""Comparison of a cell that was trained again with its artifact."""
+"""Compare a retrained cell with its artifact."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,22 +16,22 @@ from gammascape.study import Cell
 from gammascape.tables.cells import open_arrays
 
 FLOOR = 1e-3
-"""Smallest allowed difference, as a share of what is compared: for another device, version or size of pack.
+"""Smallest allowed relative difference on another device, version or size of pack.
 
-One operation rounds at 6e-8 in float32 and at 5e-4 in TF32, and training sums many of them. How much of that
-reaches a number differs from cell to cell: at a small eta nothing grows, in a chaotic run everything does. So the
-cell is trained once more with a slightly other eta (see `disturbed`), and a number may differ by _MARGIN times as
-much as this twin does."""
+One operation rounds at 6e-8 in float32 and at 5e-4 in TF32, and training sums many of them. The effect on a number
+differs from cell to cell: at a small eta nothing grows, in a chaotic run everything does. So the cell is trained
+once more with a slightly different eta (see `disturbed`), and a number may differ by _MARGIN times as much as this
+twin does."""
 _MARGIN = 10.0
 SHARP = 0.1
-"""A number that may differ by more than this share is not compared: agreement would say nothing."""
+"""Largest allowed relative difference at which a number is compared; beyond it agreement means nothing."""
 ACCURACY = 0.01
-"""Smallest allowed difference of an accuracy: rounding moves the few samples that lie on a boundary."""
+"""Smallest allowed difference of an accuracy: rounding moves the few samples near a boundary."""
 _DISTURBANCE = {True: Decimal("0.000001"), False: Decimal("0.0001")}
-"""Added to log10 eta, if both devices are CPUs and else: 2e-6 and 2e-4 of each step, above rounding."""
+"""Increase of log10 eta, if both devices are CPUs or not: 2e-6 or 2e-4 of each step, above rounding."""
 
 BACKEND = ("device", "device_model", "matmul_precision", "threads", "compiler", "torch", "numpy")
-"""What of a device decides the bits that it computes."""
+"""Properties of a device that decide the bits of its results."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Comparison:
     """Result of the comparison of one cell."""
 
     agrees: bool | None
-    """None where too much cannot be compared."""
+    """None if too much cannot be compared."""
     identical: bool
-    """Whether every byte is the same, asked for or not."""
+    """Whether every byte is the same, required or not."""
     text: str
 
 
 def must_be_exact(made: Manifest, again: Manifest) -> bool:
     """Whether two trainings of a cell must give the same bytes.
 
-    They do on the same device with the same versions, if both were alone in their pack; MLPs on a CPU do in any
-    pack. Other models in packs of other sizes agree to rounding.
+    They must on the same device with the same versions, if both were alone in their packs; MLPs on a CPU must in
+    any pack. Other models in packs of other sizes agree up to rounding.
     """
     first, second = made.device or {}, again.device or {}
     if any(first.get(key) != second.get(key) for key in BACKEND):
@@ -60,7 +60,7 @@ def must_be_exact(made: Manifest, again: Manifest) -> bool:
 
 
 def disturbed(cell: Cell, made: Manifest, again: Manifest) -> Cell:
-    """Increase eta of a cell by as much as rounding may do."""
+    """Increase a cell's eta slightly, to measure its sensitivity to rounding."""
     devices = {(manifest.device or {}).get("device") for manifest in (made, again)}
     eta = Decimal(cell.eta) + _DISTURBANCE[devices == {"cpu"}]
     return replace(cell, eta=f"{eta.normalize():f}")
@@ -76,8 +76,8 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
 
     Args:
         made: folder of the artifact.
-        again: folder of what was trained again.
-        twin: folder of what was trained with a disturbed eta; None demands the same bytes.
+        again: folder of the retrained cell.
+        twin: folder of the cell trained with a disturbed eta; None requires the same bytes.
 
     Raises:
         OSError, ValueError: if a file of an artifact cannot be read.
@@ -89,7 +89,7 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
     tally = _Tally()
     contents = [read_object(f / "summary.json") | _arrays(f) for f in (made, again, twin)]
     for content in contents:
-        # Of another eta in the twin, and held against the manifest by the audit.
+        # The twin has another eta, and the audit compares the record with the manifest.
         del content["cell"]
     tally.hold("", *contents)
     if tally.different:
@@ -106,7 +106,7 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
 
 @dataclass
 class _Tally:
-    """Findings of a comparison of two artifacts so far."""
+    """Findings so far in a comparison of two artifacts."""
 
     different: list[str] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
@@ -143,7 +143,7 @@ class _Tally:
     def _hold_numbers(
         self, name: str, made: NDArray[Any], again: NDArray[Any], twin: NDArray[Any]
     ) -> None:
-        """Compare entry by entry; the scale of an entry is its own in a history, else the array's."""
+        """Compare entry by entry; each entry of a history has its own scale, other arrays have one."""
         if not made.shape == again.shape == twin.shape or twin.dtype == object:
             if made.shape != again.shape and twin.shape == again.shape:
                 self.different.append(f"{name} has shape {made.shape}, trained again {again.shape}")
@@ -158,7 +158,7 @@ class _Tally:
             scale = np.maximum(np.where(np.isfinite(b), np.abs(b), 0.0), _least(b, history))
             floor = ACCURACY if name.endswith("accuracy") else FLOOR * scale
             drift = np.where(_same(b, c), 0.0, np.nan_to_num(np.abs(c - b), nan=np.inf))
-            # Once a run has drifted apart it does not come back, though curves cross.
+            # Once runs have drifted apart they stay apart, though their curves may cross.
             drift = np.maximum.accumulate(drift / scale) * scale if history else np.max(drift)
             allowed = np.maximum(floor, _MARGIN * drift)
             apart = np.where(_same(a, b), 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf))
@@ -186,7 +186,7 @@ def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _least(values: NDArray[np.float64], history: bool) -> float:
-    """Smallest scale that entries are compared at; in an array, its root mean square."""
+    """Smallest scale for comparing entries: the root mean square of an array."""
     finite = values[np.isfinite(values)]
     if history or not finite.size:
         return 1e-300
@@ -211,7 +211,7 @@ def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
 
 
 def _first_difference(made: Path, again: Path) -> str:
-    """First loss that differs between two artifacts, or else the names of all that differs."""
+    """First loss that differs between two artifacts, or else the names of all differing entries."""
     arrays = _arrays(made), _arrays(again)
     a, b = (found["loss"] for found in arrays)
     if len(a) != len(b):
@@ -224,7 +224,7 @@ def _first_difference(made: Path, again: Path) -> str:
     for file, (first, second) in (("arrays.npz", arrays), ("summary.json", summaries)):
         if names := [n for n in sorted({*first, *second}) if _bits(first, n) != _bits(second, n)]:
             return f"{file} differs in {', '.join(names)}"
-    return "the files differ in form alone"
+    return "the files differ only in form"
 
 
 def _bits(content: Mapping[str, Any], name: str) -> Any:

@@ -1,8 +1,8 @@
-"""A study as a Workflow Run RO-Crate: a view of its manifests for publication (Provenance Run Crate 0.5).
+"""Study as a Workflow Run RO-Crate: a view of its manifests for publication (Provenance Run Crate 0.5).
 
 The workflow is the crate's main entity and its rules are the tools. Each table, figure, page and prepared data
 set is the result of one CreateAction with the times of its manifest. The cells of a slice are one Collection,
-whose members are their manifests: a crate with an entity for each file of each cell could not be read by anybody.
+whose members are their manifests: a crate with an entity for each file of each cell would be unreadable.
 """
 
 import os
@@ -47,7 +47,7 @@ _MEDIA = {
 
 @dataclass
 class _Builder:
-    """A crate while it is built."""
+    """Crate under construction."""
 
     study: Study
     project: Path
@@ -55,7 +55,7 @@ class _Builder:
     hides_host: bool
     crate: ROCrate
     tools: dict[str, Entity] = field(default_factory=dict)
-    """Rule -> the tool that stands for it."""
+    """Rule -> tool that represents it."""
     steps: dict[str, Entity] = field(default_factory=dict)
     actions: list[Entity] = field(default_factory=list)
     controls: list[Entity] = field(default_factory=list)
@@ -63,10 +63,10 @@ class _Builder:
     def file(
         self, path: Path, sha256: str | None = None, source: Path | None = None, **properties: Any
     ) -> Entity:
-        """The entity of a file of the project, added once.
+        """Entity of a file of the project, added once.
 
         Args:
-            source: where it is, if a person named it and it may be anywhere.
+            source: its path, if a person named it and it may be anywhere.
 
         Raises:
             StudyError: if it is not below its folder, or has another hash.
@@ -93,10 +93,10 @@ class _Builder:
         return self.crate.add_file(source, dest_path=name, properties={**about, **properties})
 
     def artifact(self, path: Path, manifest: Manifest, *, whole: bool = True) -> list[Entity]:
-        """The entities of an artifact's files, and last of its manifest.
+        """Entities of an artifact's files, followed by its manifest.
 
         Raises:
-            StudyError: as `file`, or if it tells the machine's name and the configuration says not to.
+            StudyError: as for `file`, or if it names the machine and the configuration forbids that.
         """
         if self.hides_host and manifest.environment["host"]:
             raise StudyError(
@@ -110,7 +110,7 @@ class _Builder:
         return [*outputs, self.file(path, about=outputs) if outputs else self.file(path)]
 
     def entity(self, identifier: str, kind: str, **properties: Any) -> Entity:
-        """A contextual entity, added once."""
+        """Contextual entity, added once."""
         name = identifier if identifier.startswith("https:") else f"#{identifier}"
         known = self.crate.dereference(name)
         if known is not None:
@@ -118,7 +118,7 @@ class _Builder:
         return self.crate.add(ContextEntity(self.crate, name, {"@type": kind, **properties}))
 
     def tool(self, rule: str) -> Entity:
-        """The tool that stands for a rule."""
+        """Tool that represents a rule."""
         if rule not in self.tools:
             about = {"description": f"The rule {rule} of the workflow", "version": _VERSION}
             tool = self.entity(f"rule-{rule}", "SoftwareApplication", name=rule, **about)
@@ -138,7 +138,7 @@ class _Builder:
         results: Sequence[Entity],
         **more: Any,
     ) -> None:
-        """One execution of a rule, or several as one, and Snakemake's control of it."""
+        """Add one execution of a rule, or several as one, and Snakemake's control of it."""
         action = self.entity(
             f"made-{name}",
             "CreateAction",
@@ -174,15 +174,15 @@ def build_crate(
     """Build the crate of a finished study; files of the project are copied when it is written.
 
     Args:
-        study: a study whose tables and figures are there.
+        study: a study with finished tables and figures.
         project: the folder where Snakemake runs, as an absolute path.
-        with_cells: put summary.json and arrays.npz of each cell into the crate, not its manifest alone.
-        hides_host: refuse artifacts whose manifests name the machine.
-        license_url: of the results; without one the crate says that none is stated.
+        with_cells: include summary.json and arrays.npz of each cell, not only its manifest.
+        hides_host: refuse artifacts with manifests that name the machine.
+        license_url: license of the results; without one the crate says that none is stated.
 
     Raises:
         ManifestError: if a table or figure of the study has no manifest.
-        StudyError: if a file is not what its manifest says, or is named by one and not below its folder.
+        StudyError: if a file does not match its manifest, or is named by one and not below its folder.
     """
     crate = ROCrate(version=_ROCRATE)
     crate.name = f"gammascape study {study.name}"
@@ -214,7 +214,7 @@ def build_crate(
 
 
 def _in_order(made: dict[Path, Manifest]) -> list[Path]:
-    """Manifests in an order in which each follows its inputs."""
+    """Manifests ordered so that each follows its inputs."""
     graph = {
         path: [below for source in manifest.inputs if (below := Path(source.path)) in made]
         for path, manifest in made.items()
@@ -264,7 +264,7 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
 
 
 def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
-    """Entity of an input: the first file of a table or figure, else the file itself."""
+    """Entity of an input: the first file of a table or figure, otherwise the file itself."""
     if path.name.endswith(".manifest.json"):
         builder.file(path)
         return builder.artifact(path, read_manifest(builder.project / path))[0]
@@ -272,7 +272,7 @@ def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
 
 
 def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> Entity:
-    """The cells that a table was made from, as one collection with the training that made it."""
+    """Cells that a table was made from, as one collection, with the training that made them."""
     name = table.name.removeprefix(f"{RESULTS}/{builder.study.name}/")
     known = builder.crate.dereference(f"#of-{name}")
     if known is not None:
@@ -312,7 +312,7 @@ def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> En
 
 
 def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
-    """Manifests of the prepared data that cells read, each with its action, and users' modules."""
+    """Manifests of the prepared data read by cells, each with its action, and users' modules."""
     found = []
     inputs = {Path(source.path) for cell in cells for source in cell.inputs if source.seal}
     for path in sorted(inputs):
@@ -336,14 +336,14 @@ def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
 
 
 def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) -> None:
-    """The run of the whole workflow, from the study file to the figures."""
+    """Add the run of the whole workflow, from the study file to the figures."""
     crate, study = builder.crate, builder.study
     given = [builder.file(Path(CONFIG_FILE), source=builder.project / CONFIG_FILE)]
     place = Path(os.path.relpath(study.path, builder.project))
     if ".." in place.parts:
         place = Path("config/studies") / place.name
     given.insert(0, builder.file(place, source=builder.project / study.path))
-    # Beside the study, which cannot be read without the modules that it names.
+    # Next to the study, which cannot be read without the modules that it names.
     for name, file in (pair for own in study.sources for pair in own.files.items()):
         if builder.with_cells:
             beside = Path(os.path.relpath(file, builder.project))

@@ -1,8 +1,8 @@
-"""Which tables, figures and pages are what the studies ask for, by their manifests.
+"""Decide by their manifests which tables, figures and pages are current.
 
-File times and Snakemake's own records do not survive a copy of the results; manifests do. They decide here, in the
-same way on every machine: parameters, code, script and the contents of the inputs are compared with what the
-catalogue says. Snakemake is then told: what differs is forced, and what is current gets file times that say so.
+File times and Snakemake's own records do not survive a copy of the results; manifests do. They decide in the same
+way on every machine: parameters, code, script and the contents of the inputs are compared with the catalogue.
+Differing artifacts are then forced in Snakemake, and current ones get suitable file times.
 """
 
 import errno
@@ -23,47 +23,47 @@ from gammascape.workflow.catalogue import Artifact, everything, fingerprint_file
 from gammascape.workflow.plan import Plan
 
 BY_CODE = {"code", "script"}
-"""Kinds of differences that a person may declare to be without effect."""
+"""Kinds of differences that a person may declare to have no effect."""
 SCRIPTS = Path("workflow/scripts")
 """Scripts of the rules, where Snakemake runs in the folder of the workflow."""
 _CELLS = "results/cells/"
 _CELL_FILES = ("summary.json", "arrays.npz", "manifest.json")
 _HASHED_BYTES = 1_000_000
-"""Up to this size a file without a manifest is hashed; of a larger one only the size is compared."""
+"""Bytes up to which a file without a manifest is hashed; for larger files only the size is compared."""
 _SECOND = 1_000_000_000
 _MOST_WORDS = 80
-"""Letters of a parameter before and now: lists of figures, or the points of a toy, are only named."""
+"""Letters up to which a parameter's values are shown; long ones, such as a toy's points, are only named."""
 _ODD = (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
-"""What a manifest of anything else can lead to."""
+"""Errors that a file with other content than a manifest can cause."""
 
 
 @dataclass
 class Results:
-    """The results in the current folder, seen beside a plan; each file is looked at once."""
+    """Results in the current folder, compared with a plan; each file is examined once."""
 
     plan: Plan | None
-    """None where single artifacts are compared, and not all that the studies ask for."""
+    """None if only single artifacts are compared, not everything that the studies ask for."""
     scripts: Path | None = None
-    """Folder of the scripts of the rules; without it they are not compared."""
+    """Folder of the rules' scripts; without it they are not compared."""
     _times: dict[str, int | None] = field(default_factory=dict)
     _contents: dict[str, str | None] = field(default_factory=dict)
     _unwritten: set[str] = field(default_factory=set)
-    """Manifests that do not say which script was run."""
+    """Manifests that do not record the script that was run."""
 
     @cached_property
     def catalogue(self) -> Mapping[str, Artifact]:
-        """All that is made of the cells, by manifest, each after what it is made from."""
+        """All artifacts made from the cells, by manifest, each after its inputs."""
         return {} if self.plan is None else everything(self.plan)
 
     @cached_property
     def differing(self) -> Mapping[str, Mapping[str, str]]:
-        """Manifest -> in what its artifact differs from what the studies ask for, see `differences`."""
+        """Manifest -> differences of its artifact from what the studies ask for, see `differences`."""
         found = {path: self.differences(item) for path, item in self.catalogue.items()}
         return {path: kinds for path, kinds in found.items() if kinds}
 
     @property
     def forced(self) -> set[str]:
-        """Files that Snakemake must make again, although they are there."""
+        """Existing files that Snakemake must make again."""
         return {
             self.catalogue[path].outputs[0]
             for path, kinds in self.differing.items()
@@ -71,7 +71,7 @@ class Results:
         }
 
     def missing(self) -> list[str]:
-        """Files of the studies that are not there, but for those that others of them will ask for."""
+        """Missing files of the studies, except for inputs of others that are missing too."""
         files = {path: [*item.outputs, path] for path, item in self.catalogue.items()}
         for cell in self.plan.cells if self.plan else ():
             names = [f"{_CELLS}{cell}/{name}" for name in _CELL_FILES]
@@ -89,9 +89,9 @@ class Results:
         ]
 
     def settle(self) -> None:
-        """Let nothing that is current be older than the inputs, the script or the code of the job that makes it.
+        """Touch current artifacts that are older than the inputs, the script or the code of their job.
 
-        File times of cells and data are left alone, and those of jobs that have something to make.
+        File times of cells and data are left alone, as are the files of jobs that have something to make.
         """
         for items in jobs_of(self.catalogue.values()).values():
             if not self.differing.keys().isdisjoint(item.manifest for item in items):
@@ -100,7 +100,7 @@ class Results:
             oldest = min(self._time(name) or 0 for name in outputs)
             script = self._script_time(items[0])
             if script >= oldest and not self._unwritten.isdisjoint(outputs):
-                # Made by a version that did not write down its script: Snakemake decides by its time.
+                # Made by a version that did not record its script: Snakemake decides by its time.
                 continue
             read = {name for item in items for name in item.files}.difference(outputs)
             code = fingerprint_file(items[0].rule)
@@ -114,7 +114,7 @@ class Results:
             try:
                 os.utime(name, ns=(stamp, stamp))
             except OSError:
-                # Results of somebody else that cannot be written: Snakemake says so when it tries.
+                # Another user's results that cannot be written: Snakemake reports that when it tries.
                 return
             self._times[name] = stamp
 
@@ -122,14 +122,14 @@ class Results:
         return [name for name in (*item.outputs, item.manifest) if self._time(name) is None]
 
     def differences(self, item: Artifact) -> dict[str, str]:
-        """In what an artifact differs from what is asked for: kind -> words.
+        """Differences of an artifact from what is asked for: kind -> words.
 
-        Kinds are `missing`, `damaged`, `rule`, `params`, `code`, `script` and `inputs`. What is made from
-        something that differs need not differ itself.
+        Kinds are `missing`, `damaged`, `rule`, `params`, `code`, `script` and `inputs`. An artifact made from one
+        that differs need not differ itself.
         """
         if lacking := self._lacking(item):
             return {"missing": ", ".join(lacking)}
-        # Once it is made again it has another content.
+        # Forget its content, which changes when it is made again.
         self._contents.pop(item.manifest, None)
         try:
             manifest = _read(item.manifest)
@@ -167,7 +167,7 @@ class Results:
             yield "inputs", words
 
     def script_of(self, item: Artifact) -> str | None:
-        """Digest of what the script of an artifact says; None if it is not at hand."""
+        """Digest of the meaning of an artifact's script; None if it is not at hand."""
         path = None if self.scripts is None else self.scripts / item.script
         return meaning(path) if path is not None and path.is_file() else None
 
@@ -193,7 +193,7 @@ class Results:
         return ""
 
     def _content(self, path: str) -> str | None:
-        """Content of an artifact that is there; None for one that is not, or cannot be read."""
+        """Content of an artifact; None if it is missing or cannot be read."""
         if path not in self._contents:
             try:
                 self._contents[path] = content_of(_read(path))
@@ -202,7 +202,7 @@ class Results:
         return self._contents[path]
 
     def _time(self, path: str) -> int | None:
-        """When a file was last changed, in ns; None if it is not there."""
+        """Time of a file's last change, in ns; None if it is missing."""
         if path not in self._times:
             try:
                 self._times[path] = os.stat(path).st_mtime_ns  # noqa: PTH116
@@ -212,7 +212,7 @@ class Results:
 
 
 def _read(path: str) -> Any:
-    # There are thousands of them, of thousands of lines; whether one is whole is a question of the audit.
+    # There are thousands of manifests of thousands of lines; only the audit checks that they are complete.
     if not os.path.isfile(path):  # noqa: PTH113
         raise OSError(errno.EINVAL, "not a regular file")
     with open(path, "rb") as file:  # noqa: PTH123

@@ -1,9 +1,8 @@
-"""What Snakemake would run, asked of Snakemake itself.
+"""Ask Snakemake which jobs it would run.
 
-Snakemake decides by file times, checksums, its own records of code, parameters and inputs, and markers of what was
-left half-made. To decide it again here would be a second implementation that can disagree; so Snakemake is asked,
-and what it cannot know is added from the manifests. Like any call of Snakemake, a dry run brings
-`results/.fingerprints` up to date, which changes nothing about what the next one does.
+Snakemake decides by file times, checksums, its own records of code, parameters and inputs, and marks of incomplete
+outputs. A second implementation here could disagree, so Snakemake is asked, and the manifests add what it cannot
+know. Like any call of Snakemake, a dry run updates `results/.fingerprints`, which has no effect on the next run.
 """
 
 import json
@@ -26,7 +25,7 @@ _REASONS = {
     "Code has changed": "script",
     "Params have changed": "params",
 }
-"""How Snakemake words its reasons."""
+"""Snakemake's wording of its reasons."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,12 @@ class Job:
     wildcards: dict[str, str]
     output: tuple[str, ...]
     reason: str
-    """As Snakemake words it."""
+    """Reason in Snakemake's words."""
     input: tuple[str, ...] = ()
 
     @property
     def causes(self) -> dict[str, str]:
-        """Kinds of reason, the values of _REASONS, and the files or words that Snakemake gives for each."""
+        """Kind of reason, a value of _REASONS -> files or words that Snakemake gives for it."""
         found = {}
         for part in self.reason.split("; "):
             for words, kind in _REASONS.items():
@@ -52,21 +51,21 @@ class Job:
 
 
 def study_options(studies: Sequence[str] | None) -> list[str]:
-    """Options of Snakemake for these studies."""
+    """Options that tell Snakemake to use these studies."""
     return ["--config", f"study={json.dumps(list(studies))}"] if studies else []
 
 
 def dry_run(options: Sequence[str] = ()) -> list[Job]:
-    """The jobs that `snakemake` with these options would run, without the target rule.
+    """Jobs that `snakemake` would run with these options, without the target rule.
 
     Raises:
-        StudyError: with what Snakemake says, if it cannot plan.
+        StudyError: with Snakemake's message, if it cannot plan.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jobs"
         command = [sys.executable, "-m", "snakemake", "--dry-run", "--logger", "gammascape"]
         command += ["--logger-gammascape-jobs", str(path), *options]
-        # Where the package is imported from, Snakemake finds it and its plugins too.
+        # Let Snakemake find the package and its plugins where they are imported from here.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:

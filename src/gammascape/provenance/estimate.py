@@ -17,19 +17,19 @@ class Estimate:
 
     seconds: float
     alike: int
-    """Cells with the mean time of cells that differ only in gamma, eta and seeds."""
+    """Cells estimated by the mean time of cells that differ only in gamma, eta and seeds."""
     scaled: int
-    """Cells with a time in proportion to their operations, from other cells of the same kind of model."""
+    """Cells estimated in proportion to their operations, from other cells of the same kind of model."""
     unknown: int
-    """Cells unlike any that was recorded; their time is not in `seconds`."""
+    """Cells unlike any recorded one; their time is not in `seconds`."""
     devices: tuple[str, ...]
-    """Devices that the times were recorded on."""
+    """Devices on which the times were recorded."""
 
 
 def estimate(cells: Iterable[Cell], recorded: Iterable[Manifest]) -> Estimate:
     """Estimate the device time of cells.
 
-    The mean is over all cells alike, those that diverged after a few steps included.
+    The mean is over all similar cells, including cells that diverged after a few steps.
     """
     alike: dict[str, list[float]] = defaultdict(list)
     rates: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -65,7 +65,7 @@ def _key(record: Mapping[str, Any]) -> str:
 
 
 def _cell(record: Mapping[str, Any]) -> Cell | None:
-    # Records of other versions of the numerics say nothing about the speed of this one.
+    # Records of other versions of the numerics say nothing about this version's speed.
     try:
         return Cell.from_canonical(json.dumps(record))
     except Exception:

@@ -27,27 +27,27 @@ FindingKind = Literal[
 
 MEANINGS: Mapping[Severity, Mapping[FindingKind, str]] = {
     "error": {
-        "altered": "a file or a manifest is not the one that was written down",
-        "missing": "a file or a manifest that was written down is not there",
-        "outside": "a name leads out of its folder, or to no regular file; what is there is not read",
-        "unknown origin": "a file is there that no manifest names, so no rule made it",
-        "misplaced": "an artifact stands in another place than its manifest or its identity says",
+        "altered": "a file or a manifest differs from the recorded one",
+        "missing": "a recorded file or manifest does not exist",
+        "outside": "a name leads out of its folder, or to no regular file; its target is not read",
+        "unknown origin": "no manifest names the file, so no rule made it",
+        "misplaced": "an artifact is not at the place given by its manifest or its identity",
     },
     "warning": {
-        "numerics changed": "a cell is of another version of the numerics than this code computes",
-        "code changed": "modules that decide the content say something else since; they are named",
-        "dirty tree": "it was made with changes that were not committed",
-        "mixed numerics": "cells of several versions of the numerics stand behind one artifact",
+        "numerics changed": "a cell has another version of the numerics than this code",
+        "code changed": "modules that decide the content have changed since; they are named",
+        "dirty tree": "it was made with uncommitted changes",
+        "mixed numerics": "cells behind one artifact have several versions of the numerics",
         "mixed devices": "cells behind one artifact were computed on several devices or versions",
-        "not in the study": "a cell or a slice that the study does not have any more",
+        "not in the study": "the study no longer has this cell or slice",
         "study changed": "the study asks for cells or parameters that the artifact was not made with",
-        "source gone": "a file that data were prepared from is not there or outside; the prepared data are",
+        "source gone": "a source file of prepared data is missing or outside; the prepared data exist",
         "not compared": "it could not be made again from its inputs, so it may be anything",
     },
     "note": {
-        "remade": "it was made again, to the same content",
-        "not included": "the crate that was unpacked here does not hold it",
-        "accepted": "a person declared that it holds after a change of the code, with this reason",
+        "remade": "it was made again with the same content",
+        "not included": "the crate unpacked here does not contain it",
+        "accepted": "a person declared it valid after a change of the code, for this reason",
     },
 }
 """Meaning of each kind by severity, in the order in which findings are shown."""
@@ -57,14 +57,14 @@ SEVERITIES = {kind: severity for severity, kinds in MEANINGS.items() for kind in
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found at one link."""
+    """One finding at one link."""
 
     kind: FindingKind
     text: str
 
     @property
     def severity(self) -> Severity:
-        """error, warning, or note; a note changes no verdict."""
+        """Severity: error, warning, or note; a note changes no verdict."""
         return SEVERITIES[self.kind]
 
 

@@ -19,7 +19,7 @@ class Hashes:
         self.trusting = trust_mtime
         self._kept: dict[str, tuple[int, int, str]] = {}
         if trust_mtime:
-            # A list that cannot be read is made again.
+            # A list that cannot be read is made anew.
             with suppress(OSError, ValueError, TypeError):
                 content = read_object(self._path)
                 self._kept = {name: (int(a), int(b), str(c)) for name, (a, b, c) in content.items()}

@@ -1,4 +1,4 @@
-"""Find manifests by what a person names: a figure wherever it is, a table, a cell, or everything."""
+"""Find manifests by the names that people use: a figure anywhere, a table, a cell, or everything."""
 
 import contextlib
 import os
@@ -23,36 +23,36 @@ _SUFFIX = ".manifest.json"
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 _STUDIES = "config/studies"
 NAMES = "a file or folder of results, a copy of a figure, or a cell by its path or the first digits of its hash"
-"""Names that every command understands."""
+"""Names understood by every command."""
 _APART = ("logs", GENERATED)
-"""Folders of results whose files have no manifests; nor have those in folders that begin with a dot."""
+"""Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Place of the manifest that a name leads to."""
+    """Place of the manifest for a name."""
 
     root: Path
-    """The folder where Snakemake ran."""
+    """Folder where Snakemake ran."""
     manifest: str
-    """Relative to `root`; it need not be there."""
+    """Path relative to `root`; the file need not exist."""
     findings: tuple[Finding, ...] = ()
-    """About a file that is a copy."""
+    """Findings about a file that is a copy."""
 
 
 def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
-    """Find the manifest of what a person names; return a finding if a file does not tell its origin.
+    """Find the manifest for a name; return a finding if a file does not reveal its origin.
 
-    A name is a path, of a copy of a figure too; a path below results or below the cells; or the first digits of
-    a cell's hash. Among the results the manifest beside a file counts, for a copy of a figure its mark. A file
-    that its manifest names need not be there.
+    A name is a path, also of a copy of a figure; a path below results or below the cells; or the first digits of
+    a cell's hash. Among the results the manifest next to a file counts, for a copy of a figure its mark. A file
+    named by its manifest need not exist.
 
     Args:
         directory: the folder where Snakemake runs, if it is not above the file and not the current one.
 
     Raises:
-        StudyError: if nothing has this name, or several cells have it, or if it is of a copy whose results are
-            not found.
+        StudyError: if nothing has this name, or several cells have it, or if the results of a copy are not
+            found.
     """
     path = Path(name)
     if below := _below_results(path, directory):
@@ -78,7 +78,7 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
 
 
 def find(name: str | Path, directory: Path | None = None) -> Found:
-    """Find a manifest as `locate` does; a file of unknown origin is a StudyError."""
+    """Find a manifest as `locate` does; a file of unknown origin raises StudyError."""
     found = locate(name, directory)
     if isinstance(found, Finding):
         raise StudyError(f"{name}: {found.text}")
@@ -86,10 +86,10 @@ def find(name: str | Path, directory: Path | None = None) -> Found:
 
 
 def find_here(name: str | Path) -> Path:
-    """The manifest that a name leads to, relative to the current folder, which holds the results.
+    """Manifest for a name, relative to the current folder, which contains the results.
 
     Raises:
-        StudyError: as `find`; if the results are elsewhere, or a copy is not what its manifest says.
+        StudyError: as for `find`; also if the results are elsewhere, or a copy does not match its manifest.
     """
     found = find(name)
     if found.root != Path.cwd().resolve():
@@ -100,13 +100,13 @@ def find_here(name: str | Path) -> Path:
 
 
 def is_cell_of(name: str, path: str) -> bool:
-    """Whether a cell at this path below the cells is named by its path or the first digits of its hash."""
+    """Whether `name` is the path of this cell below the cells, or the first digits of its hash."""
     digits = path.rpartition("-")[2] if _HASH.fullmatch(name) else ""
     return path == name.removeprefix(f"{CELLS}/") or bool(digits and digits.startswith(name))
 
 
 def _named(name: str, root: Path) -> Path | None:
-    """The manifest of a name below results or the cells, or of a cell's hash."""
+    """Manifest for a name below results or the cells, or for a cell's hash."""
     cells = root / CELLS
     if _HASH.fullmatch(name):
         found = sorted(cells.glob(f"*/*-{name}*/{FILE_NAME}"))
@@ -120,7 +120,7 @@ def _named(name: str, root: Path) -> Path | None:
 
 
 def _beside(path: Path) -> Path | None:
-    """The manifest that stands in a folder, or beside a stem or file and names it."""
+    """Manifest in a folder, or next to a stem, or next to a file that it names."""
     if _is_manifest(path.name):
         return path if path.exists() else None
     if not path.is_file():
@@ -138,7 +138,7 @@ def _beside(path: Path) -> Path | None:
 
 
 def _below_results(path: Path, directory: Path | None) -> tuple[Path, str] | None:
-    """The folder whose `results` hold a file, and the file's path relative to it; links may lead there."""
+    """Folder with the `results` that contain a file, and the file's path relative to it; links are followed."""
     for here in (Path(os.path.abspath(path)), path.resolve()):  # noqa: PTH100 (follows no links)
         near = [(directory or Path.cwd()).resolve()]
         near += [] if directory else [p.parent for p in here.parents if p.name == RESULTS]
@@ -158,7 +158,7 @@ def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
             inside_project(folder, mark.manifest)
             return folder
     if (here / RESULTS).is_dir():
-        # The walk says that the manifest is missing.
+        # The walk will report that the manifest is missing.
         return here
     raise StudyError(
         f"{path.name}: a copy of a file of {short(mark.manifest.removesuffix(_SUFFIX))}, and no folder above it "
@@ -167,11 +167,11 @@ def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
 
 
 def _copy_findings(path: Path, mark: Mark, root: Path) -> Iterator[Finding]:
-    """Compare a copy of a figure with what the manifest says about the original."""
+    """Compare a copy of a figure with the manifest of the original."""
     try:
         manifest = read_manifest(inside_project(root, mark.manifest))
     except (OSError, ManifestError):
-        # The walk says it.
+        # The walk will report it.
         return
     if manifest.claim != mark.claim:
         text = f"{path.name} was drawn with claim {mark.claim[:12]}, its manifest has been replaced by one with "
@@ -197,7 +197,7 @@ def _is_manifest(path: str) -> bool:
 
 
 def _files(root: Path) -> Iterator[str]:
-    """Files below results, and links to folders outside of them or to folders that were walked already."""
+    """Files below results, and links to folders outside them or to folders already walked."""
     linked = {root / name: os.path.realpath(root / name) for name in LINKED}
     walked = set(linked.values())
     for place, folders, names in os.walk(root / RESULTS, followlinks=True):
@@ -219,20 +219,20 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def published_folders(root: Path) -> tuple[str, ...]:
-    """Folders with published files that the configuration of a project names, by dataset."""
+    """Folders of published files named in a project's configuration."""
     given = configuration(root).get("data", {})
     named = {**Data().model_dump(), **(given if isinstance(given, dict) else {})}
     return tuple(folder for folder in named.values() if isinstance(folder, str) and folder)
 
 
 def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Plan | None:
-    """The studies to compare with: those that are given, and those of config/ that have one of `names`.
+    """Load the studies to compare with: the given ones, and studies in config/ with one of `names`.
 
     Returns:
         None if there is no such study.
 
     Raises:
-        StudyError: if one of them, or the configuration, cannot be used.
+        StudyError: if one of them, or the configuration, is invalid.
     """
     paths = {path.stem: path.resolve() for path in given}
     values = configuration(root)
@@ -243,6 +243,6 @@ def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Pla
             paths.setdefault(path.stem, path)
     if not paths:
         return None
-    # Modules of the users are looked for from the folder where Snakemake runs.
+    # Users' modules are searched for from the folder where Snakemake runs.
     with contextlib.chdir(root):
         return load_plan({**values, "study": [str(path) for path in paths.values()]})

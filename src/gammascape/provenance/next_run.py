@@ -1,4 +1,4 @@
-"""What the next call of `snakemake` would make, and why, as data: Snakemake's jobs seen beside the manifests."""
+"""Explain what the next call of `snakemake` would make, and why, from Snakemake's jobs and the manifests."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,43 +24,43 @@ from gammascape.workflow.plan import Plan
 
 @dataclass(frozen=True)
 class SliceNews:
-    """What is to be trained in one slice."""
+    """Cells to be trained in one slice."""
 
     study: str
     slice: str
     cells: int
-    """Cells of the slice."""
+    """Number of cells in the slice."""
     reasons: tuple[Why, ...]
 
 
 @dataclass(frozen=True)
 class NextRun:
-    """All that there is to say about the next call."""
+    """Summary of the next call."""
 
     jobs: tuple[Job, ...]
     slices: tuple[SliceNews, ...]
     """Slices with cells to be trained."""
     cells: int
-    """Cells of all studies."""
+    """Number of cells of all studies."""
     training: int
-    """Those of them that will be trained."""
+    """Number of cells that will be trained."""
     time: Estimate
     removed: Mapping[str, int]
-    """Study -> cells that it had when its tables were last made and that no considered study asks for; if any."""
+    """Study -> number of cells of its last tables that no considered study asks for, if any."""
     gone_tables: tuple[str, ...]
-    """Tables and figures on disk of slices that a study has no more."""
+    """Tables and figures on disk that belong to removed slices."""
     other_code: Mapping[str, int]
-    """Modules of the training code that differ -> cells that stay as they are, whose modules they were."""
+    """Differing modules of the training code -> number of cells that they trained and that stay."""
     made: Mapping[str, Counter[str]]
-    """Why tables, figures and pages are made -> rules and their numbers of jobs; prepared data too."""
+    """Cause of making tables, figures, pages or prepared data -> rules and their numbers of jobs."""
     unseen: Mapping[tuple[str, str], int]
-    """Family and function of a user's data, whose files nobody looks at -> cells that stay as they are."""
+    """Family and function of a user's data, whose files are not examined -> number of cells that stay."""
 
 
 def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
     """Explain Snakemake's jobs."""
     found = cells_on_disk()
-    # Another workflow may rename the rule; no other one has this wildcard.
+    # Another workflow may rename the rule, but no other rule has this wildcard.
     training = {job.wildcards["cell"]: job for job in jobs if "cell" in job.wildcards}
     kept = {path: found[path] for path in plan.cells if path in found and path not in training}
     before = {study: previous_cells(study) for study in plan.studies}
@@ -109,7 +109,7 @@ def _slices(
             if path in found and path not in study.by_path
         ]
         reasons = explain(missing, present, removed)
-        # Cells that are there and are trained again: Snakemake's own words say why.
+        # For existing cells that are trained again, Snakemake gives the reason.
         again: dict[str, list[str]] = defaultdict(list)
         for path in study.by_path:
             if path in training and path in found:
@@ -130,7 +130,7 @@ def _words(job: Job) -> str:
     return ", ".join(
         {
             "missing": "a file is missing",
-            # With rerun-incomplete Snakemake gives both the same reason.
+            # With rerun-incomplete, Snakemake gives the same reason for both.
             "forced": "it was left half-made, or is forced",
             "script": "the rule has changed",
             "params": "the rule's parameters have changed",
@@ -152,7 +152,7 @@ def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
 
 
 def _cause(results: Results, job: Job) -> str:
-    """Why the tables or figures of a stage, or a page, are made: the cause nearest to the user's doing."""
+    """Cause of making the tables or figures of a stage, or a page, as close to the user's action as possible."""
     causes = job.causes
     items = [item for path in job.output if (item := results.catalogue.get(path))]
     if "missing" in causes:
@@ -161,7 +161,7 @@ def _cause(results: Results, job: Job) -> str:
         known = not gone or any(Path(item.manifest).is_file() for item in gone)
         whole = known and len(lacking) < len(job.output)
         return "files are missing" if whole else "not there yet"
-    # Once a job follows another one, Snakemake looks for no further reason; the manifests show it.
+    # If a job follows another, Snakemake looks for no further reason; the manifests show it.
     kinds: dict[str, list[str]] = defaultdict(list)
     for item in items:
         for kind, words in results.differing.get(item.manifest, {}).items():
@@ -194,7 +194,7 @@ def _cause(results: Results, job: Job) -> str:
 
 
 def _unseen(plan: Plan, kept: Iterable[str]) -> dict[tuple[str, str], int]:
-    """Family and function of cells that stay, whose data a function of the user's made -> their number."""
+    """Family and data function of cells that stay and use a user's data -> their number."""
     cells = (plan.cells[path] for path in kept)
     made = Counter((c.family, c.dataset.factory) for c in cells if isinstance(c.dataset, Factory))
     return dict(made)

@@ -1,4 +1,4 @@
-"""The project in the current folder: the studies that are considered, and the artifacts that are on disk."""
+"""Project in the current folder: the studies considered, and the artifacts on disk."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -29,7 +29,7 @@ def open_project(studies: Sequence[str] | None = None) -> Plan:
     """Load the configuration of the project in the current folder, with these studies instead of its own.
 
     Raises:
-        StudyError: if the configuration or a study cannot be used.
+        StudyError: if the configuration or a study is invalid.
     """
     if not Path(CONFIG_FILE).is_file():
         raise StudyError(f"{CONFIG_FILE}: no such file; go to the folder where you run snakemake")
@@ -40,7 +40,7 @@ def open_project(studies: Sequence[str] | None = None) -> Plan:
 
 
 def other_studies(plan: Plan, folders: Iterable[Path]) -> Iterator[Study]:
-    """Studies in these folders that a plan does not consider; files that are none are passed over."""
+    """Studies in these folders that a plan does not consider; other files are skipped."""
     known = {study.path.resolve() for study in plan.studies.values()}
     for path in sorted(file for folder in folders for file in folder.glob("*.yaml")):
         if path.resolve() not in known:
@@ -59,7 +59,7 @@ def of_plan(manifest: Manifest, plan: Plan) -> bool:
 
 
 def cells_on_disk() -> dict[str, Manifest]:
-    """Finished cells by their path below results/cells; cells with a damaged manifest are left to the audit."""
+    """Finished cells by path below results/cells; cells with a damaged manifest are left to the audit."""
     found = {}
     for path in sorted(CELLS.glob("*/*/manifest.json")):
         try:
@@ -84,7 +84,7 @@ def manifests_of_tables_and_figures(folder: str = "**") -> Iterator[tuple[Path, 
 
 
 def previous_cells(study: str) -> set[str]:
-    """The cells that a study had when its tables were last made, by path below results/cells."""
+    """Paths below results/cells of the cells that a study had when its tables were last made."""
     return {
         Path(source.path).parent.relative_to(CELLS).as_posix()
         for _, manifest in manifests_of_tables_and_figures(f"{study}/tables/cells")
@@ -94,5 +94,5 @@ def previous_cells(study: str) -> set[str]:
 
 
 def code_changes(manifest: Manifest) -> list[str]:
-    """Modules that differ from those that made an artifact; none if the code is accepted for it."""
+    """Modules that have changed since they made an artifact; empty if the code is accepted for it."""
     return other_code(manifest.code, manifest.accepted, modules_behind(manifest)) or []

@@ -1,4 +1,4 @@
-"""Tables, figures and pages made again from cells by the workflow's own scripts, in this process, and compared."""
+"""Make tables, figures and pages again from cells with the workflow's own scripts, and compare them."""
 
 import contextlib
 import json
@@ -21,30 +21,30 @@ from gammascape.workflow.catalogue import Artifact, Inputs, paths_of
 
 THE_SAME = "the same"
 TOLERANCE = 1e-6
-"""Largest difference of a number, as a share of the largest of its column, on another machine or version.
+"""Largest difference of a number on another machine or version, relative to the largest in its column.
 
 Sums in another order round at 1e-16. Fits and quantiles multiply that by their condition, below 1e6 for the
-lines and curves of the tables; and six digits are more than any table or figure is read with."""
+lines and curves of the tables; six digits are more than anyone reads from a table or figure."""
 
 SCRIPTS = PACKAGE.parents[1] / "workflow/scripts"
 _LINKED = ("cells", "data", ".sources")
-"""Folders of results that scripts read and never write to."""
+"""Folders of results that scripts read and never write."""
 
 
 @dataclass(frozen=True)
 class Remade:
-    """A table, figure or page that was made again."""
+    """Table, figure or page that was made again."""
 
     name: str
     agrees: bool | None
-    """None where it could not be made again, or cannot be compared."""
+    """None if it could not be made again, or cannot be compared."""
     identical: bool
     """Whether nothing differs."""
     text: str
 
 
 class _Files(list[str]):
-    """Paths with names, as Snakemake gives inputs and outputs to a script."""
+    """Paths with names, in the form of a script's inputs and outputs in Snakemake."""
 
     def __init__(self, named: Inputs) -> None:
         super().__init__(paths_of(named))
@@ -63,12 +63,12 @@ def run_rule(item: Artifact, drawn_as: Manifest | None = None) -> None:
     """Run the script of a rule in the current folder, as Snakemake would.
 
     Args:
-        item: what to make.
-        drawn_as: for a figure, the manifest whose claim its marks shall carry instead of its own.
+        item: artifact to make.
+        drawn_as: for a figure, the manifest whose claim its marks carry instead of its own.
 
     Raises:
         SystemExit: with a message, if the cells do not fit together.
-        Exception: what the script raises.
+        Exception: any error of the script.
     """
     Path(item.manifest).parent.mkdir(parents=True, exist_ok=True)
     job = SimpleNamespace(
@@ -86,7 +86,7 @@ def run_rule(item: Artifact, drawn_as: Manifest | None = None) -> None:
 
 
 def below(catalogue: Mapping[str, Artifact], manifest: str) -> list[Artifact]:
-    """An artifact and all tables and figures that it is made from, each after what it is made from."""
+    """An artifact and all tables and figures that it is made from, each after its inputs."""
     wanted, pending = set(), [manifest]
     while pending:
         path = pending.pop()
@@ -97,13 +97,13 @@ def below(catalogue: Mapping[str, Artifact], manifest: str) -> list[Artifact]:
 
 
 def remake(items: Iterable[Artifact], root: Path, scratch: Path) -> Iterator[Remade]:
-    """Make artifacts again, one after another, and compare each with what is there.
+    """Make artifacts again, one after another, and compare each with the existing one.
 
-    What is not among `items` is read from the results.
+    Inputs that are not among `items` are read from the results.
 
     Args:
-        items: each after what it is made from.
-        root: the folder that holds results; nothing is written there.
+        items: artifacts, each after its inputs.
+        root: the folder that contains results; nothing is written there.
         scratch: folder to write into.
     """
     verdicts: dict[str, bool | None] = {}
@@ -128,18 +128,18 @@ def _remade(
             run_rule(item, made)
         again = read_manifest(scratch / item.manifest)
     except (ManifestError, Exception, SystemExit) as error:
-        # Whatever a script meets in results that do not fit together, the others are still compared.
+        # If a script fails on results that do not fit together, the others are still compared.
         said = " ".join(str(error).split())
         return Remade(item.stem, None, False, f"cannot be made again: {said}")
     agrees, text = _verdict(item, made, again, root, scratch, verdicts)
     if agrees:
-        # A page sums up the manifests of what it shows: of those that are there.
+        # A page summarizes the existing manifests of the artifacts that it shows.
         (scratch / item.manifest).write_bytes((root / item.manifest).read_bytes())
     return Remade(item.stem, agrees, text == THE_SAME, text + by_other_code(made))
 
 
 def by_other_code(made: Manifest) -> str:
-    """Words for an artifact that other code than the installed one made; empty for others."""
+    """Words for an artifact made by other code than the installed one; empty for others."""
     modules = code_changes(made)
     return f"; made by other code ({', '.join(modules)})" if modules else ""
 
@@ -190,7 +190,7 @@ _TIMES = "other times"
 
 
 def _difference(made: Path, again: Path, *, exact: bool) -> str | None:
-    """What differs between two files; None if nothing does."""
+    """Difference between two files, in words; None if they are equal."""
     if made.read_bytes() == again.read_bytes():
         return None
     if made.suffix == ".parquet":
@@ -224,7 +224,7 @@ def _of_tables(made: pl.DataFrame, again: pl.DataFrame, *, exact: bool) -> str |
 
 
 def _of_specs(made: Any, again: Any, where: str = "the .json") -> str | None:
-    """Compare two charts; numbers within TOLERANCE."""
+    """Compare two charts, with numbers within TOLERANCE; None if they agree."""
     if isinstance(made, dict) and isinstance(again, dict) and set(made) == set(again):
         pairs: Sequence[tuple[Any, Any, Any]] = [(key, made[key], again[key]) for key in made]
     elif isinstance(made, list) and isinstance(again, list) and len(made) == len(again):
@@ -239,9 +239,9 @@ def _of_specs(made: Any, again: Any, where: str = "the .json") -> str | None:
 
 
 def _provide(path: str, root: Path, scratch: Path) -> None:
-    """Let a script read a file of the results, and all that it was made from, from below `scratch`."""
+    """Make a file of the results, with all its inputs, readable below `scratch`."""
     parts = Path(path).parts
-    # Tables that are not made again are read whole, with those that they were made from.
+    # Tables that are not made again are provided with the tables that they were made from.
     whole = 2 if parts[1] in _LINKED else 3 if parts[2] == "tables" else len(parts)
     for name in (Path(*parts[:whole]), *(Path("results", linked) for linked in _LINKED)):
         source, place = root / name, scratch / name
@@ -257,6 +257,6 @@ def _provide(path: str, root: Path, scratch: Path) -> None:
 
 
 def _odd(folder: str, names: list[str]) -> list[str]:
-    """Links to folders, FIFOs and devices: no rule makes them, and a copy need not end."""
+    """Links to folders, FIFOs and devices: no rule makes them, and copying one may never end."""
     paths = [Path(folder, name) for name in names]
     return [p.name for p in paths if not (p.is_file() or (p.is_dir() and not p.is_symlink()))]

@@ -15,9 +15,9 @@ from gammascape.terminal import visible
 SCHEMA = "gammascape-audit-1"
 _STYLES: Mapping[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _DEEPEST = 20
-"""Levels of the tree that are shown: a chain that the workflow made has six."""
+"""Largest number of levels shown in the tree; the workflow's chains have six."""
 _LISTED = 8
-"""Number of links with the same finding up to which each is named."""
+"""Largest number of links with the same finding that are each named."""
 
 
 def audit_json(chain: Chain) -> dict[str, Any]:
@@ -52,13 +52,13 @@ def audit_json(chain: Chain) -> dict[str, Any]:
 
 
 def ranked(chain: Chain) -> list[tuple[Link, Finding]]:
-    """All findings: errors first, else in the order of the walk, from the artifact down."""
+    """All findings: errors first in the order of the walk, from the artifact down, then others by kind."""
     found = [(link, finding) for link in chain.links.values() for finding in link.findings]
     return sorted(found, key=lambda pair: _rank(pair[1]) if pair[1].severity != "error" else 0)
 
 
 def print_audit(chain: Chain, console: Console) -> None:
-    """The first mismatch, the tree, and a last line with the counts."""
+    """Print the first mismatch, the tree, and a last line with the counts."""
     found = ranked(chain)
     errors = [(link, finding) for link, finding in found if finding.severity == "error"]
     if errors:
@@ -104,7 +104,7 @@ def _tree(
 
 
 def _grouped(links: list[Link], noun: str, seen: set[str]) -> Iterator[Text]:
-    """One line for all links that hold, one for each finding that several share, one for each broken link."""
+    """One line for all links that hold, one for each shared finding, and one for each broken link."""
     fresh = [link for link in links if link.path not in seen]
     if len(fresh) < len(links):
         yield Text(f"{_count(len(links) - len(fresh), noun)}  (above)", style="dim")

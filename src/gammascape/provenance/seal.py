@@ -1,4 +1,4 @@
-"""The seal of a study, held against its files."""
+"""Seal of a study, checked against its files."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def seal_of(study: str, root: Path) -> str:
     """Compute the seal of a study, and check the files against their manifests.
 
     Raises:
-        StudyError: if the study is not finished, or a file is not the one that was made.
+        StudyError: if the study is not finished, or a file has changed since it was made.
     """
     if not (root / page_of(study)).is_file():
         raise StudyError(

@@ -1,4 +1,4 @@
-"""Unpacked crates: files that a crate was published without are not missing from it."""
+"""Unpacked crates: files left out of a crate on purpose do not count as missing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ _GONE = " is not there"
 
 
 def refuse_left_out(root: Path, path: Path, what: str) -> None:
-    """Refuse to go on in a crate without a file that a command needs.
+    """Refuse to continue in a crate that lacks a file needed by a command.
 
     Raises:
         StudyError: if `root` is an unpacked crate; `what` says what the file is for.
@@ -26,7 +26,7 @@ def refuse_left_out(root: Path, path: Path, what: str) -> None:
 
 
 def tell_left_out(chain: Chain) -> Chain:
-    """In the folder of a crate, call missing files that the crate does not list `not included`."""
+    """In the folder of a crate, report missing files that the crate does not list as `not included`."""
     try:
         entities = read_object(chain.root / METADATA)["@graph"]
         listed = {entity["@id"] for entity in entities}

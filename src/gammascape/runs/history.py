@@ -1,4 +1,4 @@
-"""When a run is measured, and how a long loss history is kept small."""
+"""Steps at which a run is measured, and compression of a long loss history."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ _FINAL_LEAST = 10
 
 
 def measurement_steps(steps: int) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, ... and the last step: numbers of updates after which test loss is taken."""
+    """Numbers of updates after which the test loss is measured: 0, 1, 2, 5, 10, 20, 50, ... and the last step."""
     series = [m * 10**e for e in range(len(str(steps))) for m in (1, 2, 5)]
     return sorted({0, steps, *(s for s in series if s < steps)})
 

@@ -6,10 +6,10 @@ from typing import Any
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Read the events so far; lines that are still being written, or were cut off by a crash, are left out.
+    """Read the events so far; lines still being written, or cut off by a crash, are left out.
 
     Raises:
-        OSError: if it is there and cannot be read.
+        OSError: if it exists and cannot be read.
     """
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""From the facts of a run to its status. Thresholds are choices of the study and change no run."""
+"""Decide the status of a run from its facts. Thresholds are choices of the study and change no run."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Status = Literal["diverged", "dead", "runaway", "trained", "untrained"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where a study draws its lines; losses relative to that of the network before training (f = 0)."""
+    """Thresholds of a study, for losses relative to the loss before training (f = 0)."""
 
     trained_below: float = 0.5
     runaway_above: float = 1.05
@@ -17,10 +17,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run leaves behind for its status to be decided.
+    """Facts about a run that decide its status.
 
     `final_loss` is a mean over the last training batches and `baseline_loss` the loss of f = 0 on the same
-    batches, so that their ratio carries no batch noise at the start of training.
+    batches, so that their ratio has no batch noise at the start of training.
     """
 
     finite: bool
@@ -36,7 +36,7 @@ class Facts:
 class Outcome:
     """Status and flags of one cell.
 
-    `kept_by_nan_rule` is the rule of the paper's released code, which tests for NaN alone: a finite explosion
+    `kept_by_nan_rule` is the rule of the paper's released code, which tests only for NaN: a finite explosion
     and a dead network both pass it.
     """
 
@@ -50,9 +50,9 @@ def judge(facts: Facts, thresholds: Thresholds) -> Outcome:
     """Decide the status.
 
     diverged    a training loss was not finite
-    dead        some hidden layer gives the same output for every probe
-    runaway     finite, but the final loss is above that of f = 0
-    trained     the final loss is below the study's share of that of f = 0
+    dead        some hidden layer has the same output for every probe
+    runaway     finite, but the final loss is above the loss of f = 0
+    trained     the final loss is below the study's share of the loss of f = 0
     untrained   none of these: not trained within the budget
     """
     relative = None

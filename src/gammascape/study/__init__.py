@@ -1,4 +1,4 @@
-"""From a study file to cells; light to import, since every job of the workflow does it again."""
+"""From a study file to cells; light to import, since every job of the workflow repeats it."""
 
 from gammascape.study.cell import Cell
 from gammascape.study.keys.config import Config, load_config

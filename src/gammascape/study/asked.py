@@ -16,16 +16,16 @@ _OF_SLICES = ("model", "dataset", "loss", "batch_size", "steps")
 
 @dataclass(frozen=True)
 class Ask:
-    """A grid of a study file that holds a slice or a cell."""
+    """A grid of a study file that contains a slice or a cell."""
 
     path: Path
     slice: str
     lines: Mapping[str, int | None]
-    """Keys that say so, and their lines; the first is the grid."""
+    """Relevant keys and their lines; the first is the grid."""
 
 
 def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
-    """The grids of a study that ask for a slice, or for a cell of it, in the order of the file.
+    """Grids of a study that ask for a slice, or for a cell of it, in the order of the file.
 
     Raises:
         StudyError: if the file cannot be read any more.

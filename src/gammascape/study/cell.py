@@ -1,4 +1,4 @@
-"""A cell, one network trained once, and its identity: the hash of all that changes its numbers."""
+"""A cell, one network trained once, and its identity, a hash of all parameters that change its numbers."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from gammascape.study.reading.yaml_reader import Source
 from gammascape.theory.edges import Loss
 
 Dtype = Literal["float32", "float64", "float32-difference"]
-"""Numbers of a cell; the last one trains w - w_0 in float32 and subtracts no outputs."""
+"""Numeric type of a cell; the last one trains w - w_0 in float32 and subtracts no outputs."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Cell:
     """All parameters that can change the numbers of one training run.
 
     `gamma` and `eta` are log10 values as exact text, such as "-2.5". A field that is added later
-    has a default that means what was done before, so that every old identity stays.
+    has a default that means the earlier behaviour, so that every old identity stays.
 
-    `observables` changes no number of the training, but what the artifact holds: it is part of the identity, so
-    that a cell measured otherwise is another artifact, and nothing is found missing in one that is there.
+    `observables` changes the content of the artifact, not the training. It is part of the identity, so that a cell
+    with other measurements is another artifact, and an existing artifact never lacks any.
     """
 
     model: ModelSpec
@@ -49,7 +49,7 @@ class Cell:
     observables: tuple[Observable, ...] = ()
 
     def __post_init__(self) -> None:
-        # Another spelling of the same number would be another identity.
+        # Another spelling of the same number would change the identity.
         for name, text in (("gamma", self.gamma), ("eta", self.eta)):
             if not is_decimal_text(text):
                 raise ValueError(f"{name} is not the exact text of a log10 value: {text!r}")
@@ -57,25 +57,25 @@ class Cell:
             raise ValueError(f"observables are not in order: {self.observables}")
 
     def record(self) -> dict[str, Any]:
-        """Every effective parameter, defaults included, as plain builtins; without observables no such key."""
+        """Every effective parameter, defaults included, as plain builtins; observables only if there are any."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         values["model"] = self.model.model_dump(mode="json")
         values["dataset"] = self.dataset.model_dump(mode="json")
-        # Left out where nothing is measured: the record stands in every artifact, whose bytes stay.
+        # Left out if nothing is measured, so that the bytes of existing artifacts, which contain it, stay valid.
         values["observables"] = list(self.observables)
         if not self.observables:
             del values["observables"]
         return {**values, "numerics": NUMERICS_VERSION}
 
     def canonical(self) -> str:
-        """The record as JSON with sorted keys, without the values that equal their defaults."""
+        """Record as JSON with sorted keys, without values equal to their defaults."""
         return self._canonical
 
     @classmethod
     def from_canonical(cls, text: str) -> Self:
-        """The cell of a canonical text; a text with defaults written out gives the same cell.
+        """Cell of a canonical text; a text with defaults written out gives the same cell.
 
-        Raises StudyError if the text is not the record of a cell of this version's numerics.
+        Raises StudyError if the text is not the record of a cell with this version's numerics.
         """
         name = "cell record"
         try:
@@ -96,20 +96,20 @@ class Cell:
 
     @property
     def family(self) -> str:
-        """Kinds of model and dataset, and the loss; the user's own names are not part of it.
+        """Kinds of model and dataset, and the loss, without the user's own names.
 
-        The kind of a factory is its function's name with digits that change with its code.
+        The kind of a factory is its function's name with digits that depend on its code.
         """
         return f"{_kind(self.model)}_{_kind(self.dataset)}_{self.loss}"
 
     @property
     def id(self) -> str:
-        """Name of the cell's folder within its family, readable and unique."""
+        """Readable and unique name of the cell's folder within its family."""
         return f"g{self.gamma}_e{self.eta}_s{self.seed}-{self.identity}"
 
     @cached_property
     def path(self) -> str:
-        """The cell's folder, relative to the folder of all cells."""
+        """Path of the cell's folder, relative to the folder of all cells."""
         return f"{self.family}/{self.id}"
 
     @cached_property
@@ -128,7 +128,7 @@ _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 @lru_cache(maxsize=1024)
 def _essentials(spec: Record) -> str:
-    """JSON of a model or dataset without the options that equal their defaults."""
+    """JSON of a model or dataset without options equal to their defaults."""
     return _json(spec.model_dump(mode="json", exclude_defaults=True))
 
 
@@ -157,7 +157,7 @@ def _current(version: int) -> int:
 
 
 class _CellRecord(Record):
-    """The JSON form of a cell."""
+    """JSON form of a cell."""
 
     model: ModelSpec
     dataset: DatasetSpec

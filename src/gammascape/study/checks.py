@@ -15,20 +15,20 @@ from gammascape.study.reading.errors import MOST_PROBLEMS, KeyPath, Problem
 from gammascape.study.reading.fields import Record
 
 MOST_CELLS = 1_000_000
-"""A study that expands to more cells than this is taken for a slip of the pen."""
+"""Limit on the cells of a study; more are assumed to be a mistake."""
 CELL_BYTES = 45_000
-"""What the artifact of a tiny network takes on the disk at least (benchmarks/RESULTS.md)."""
+"""Least size on disk of the artifact of a tiny network (benchmarks/RESULTS.md)."""
 
 
 def check(file: StudyFile) -> list[Problem]:
-    """Problems of a file whose keys are right, as many as fit into a message."""
+    """Problems of a file whose keys are valid, as many as fit into a message."""
     return list(islice(_problems(file), MOST_PROBLEMS + 1))
 
 
 def _problems(file: StudyFile) -> Iterator[Problem]:
     yield from _twins("models", file.models)
     yield from _twins("datasets", file.datasets)
-    # The other rules look names up, and at all combinations.
+    # The other rules look up names and go through all combinations.
     for basic in (_unknown_names(file), _size(file)):
         if (first := next(basic, None)) is not None:
             yield first
@@ -112,7 +112,7 @@ def _passes(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
 
 
 def _idle(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
-    """Keys that a toy has no use for: it has one example and nothing random."""
+    """Keys that have no use for a toy, which has one example and nothing random."""
     if all(file.models[name].kind != "toy" for name in grid.model):
         return
     if grid.batch_size != (1,):
@@ -147,7 +147,7 @@ def _idle_exponent(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Probl
 
 
 def _memory(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
-    """Refuse a network that no machine can hold."""
+    """Refuse a network too large for any machine."""
     batch_size, steps = max(grid.batch_size), max(grid.steps)
     for model, dataset in product(grid.model, grid.dataset):
         parts = lane_needs(file.models[model], file.datasets[dataset], batch_size, steps)
@@ -162,12 +162,12 @@ def _memory(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
 
 
 def _size(file: StudyFile) -> Iterator[Problem]:
-    """A window without points, and too many cells."""
+    """Problems of size: a window without points, or too many cells."""
     left = MOST_CELLS
     for index, grid in enumerate(file.grids):
         path: KeyPath = ("grids", index)
         lists = (grid.dataset, grid.batch_size, grid.steps, grid.seed, grid.data_seed)
-        # Points depend on the model by its depth exponent alone.
+        # Points depend on the model only through its depth exponent.
         depths = Counter(file.models[name].depth_exponent for name in grid.model)
         for (depth, models), gamma, loss in product(depths.items(), grid.gamma.points(), grid.loss):
             points = len(grid.eta.points(gamma, loss, depth))

@@ -1,4 +1,4 @@
-"""Slices of a study that differ in one factor alone: depth, batch size, label noise, number of samples."""
+"""Slices of a study that differ in one factor only: depth, batch size, label noise, number of samples."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,20 +19,20 @@ _OPTIONS: Mapping[Factor, str] = {
 
 @dataclass(frozen=True)
 class Member:
-    """A slice among others that are equal to it but for one factor."""
+    """A slice in a group of slices that differ only in one factor."""
 
     factor: Factor
     group: str
-    """What the slices of the group have in common."""
+    """Description of what the slices of the group share."""
     value: float
     slice: str
 
 
 def members(study: Study) -> list[Member]:
-    """The slices that can be compared, in order of factor, group and value.
+    """Slices that can be compared, in order of factor, group and value.
 
     Slices are equal if all options of model and dataset, loss, batch size and steps are; names do not count.
-    The number of training samples is that of different samples which training sees.
+    The number of training samples counts the different samples seen in training.
     """
     return [member for factor in FACTORS for member in _members(study, factor)]
 
@@ -42,7 +42,7 @@ def _members(study: Study, factor: Factor) -> Iterator[Member]:
     for part in study.slices:
         rest, value = _without(part, factor)
         if value is not None:
-            # More samples than training sees are as good as no limit: of such slices the first is taken.
+            # More samples than training sees are as good as no limit: take the first of such slices.
             groups.setdefault(rest, {}).setdefault(value, part)
     seen: dict[str, int] = {}
     for group in groups.values():
@@ -56,7 +56,7 @@ def _members(study: Study, factor: Factor) -> Iterator[Member]:
 
 
 def _without(part: Slice, factor: Factor) -> tuple[str, float | None]:
-    """All that a slice is but for the factor, and the value of that; None if it has no such factor."""
+    """Parameters of a slice without the factor, and the factor's value; None if it has no such factor."""
     rest: dict[str, Any] = {
         "model": part.model_spec.model_dump(mode="json"),
         "dataset": part.dataset_spec.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""Operations of a training step, and numbers in memory, from the sizes of a network."""
+"""Operations of a training step and numbers in memory, computed from the sizes of a network."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -12,34 +12,34 @@ from gammascape.study.keys.models import CnnSpec, MlpSpec, Network, ResnetSpec, 
 
 @dataclass(frozen=True)
 class Operations:
-    """Multiply-adds of one sample's way forward through a network."""
+    """Multiply-adds in the forward pass of one sample through a network."""
 
     forward: int
     first: int
-    """Those of `forward` that read the input: no signal is sent back through them."""
+    """Part of `forward` that reads the input: no signal goes back through it."""
     again: int = 0
-    """Those of `forward` that are made a second time on the way back, to save memory."""
+    """Part of `forward` that is repeated in the backward pass, to save memory."""
     weights: int = 0
-    """Numbers in all weights, biases and gains left out."""
+    """Numbers in all weights, without biases and gains."""
     units: int = 0
     """Outputs of all layers for one sample."""
 
     @property
     def training(self) -> int:
-        """Floating point operations (two a multiply-add) of one sample, forward and backward.
+        """Floating point operations (two for each multiply-add) of one sample, forward and backward.
 
-        Backward, each product costs one product for its weights and one for the signal below; the
-        first has no signal below. Sums, activations and normalizations are left out.
+        Backward, each product costs one product for its weights and one for the signal below it, except for the
+        first, which has no signal below. Sums, activations and normalizations are left out.
         """
         return 2 * (3 * self.forward - self.first + self.again)
 
 
 def operations(model: Network, input_shape: Shape, outputs: int) -> Operations | None:
-    """The count for a network that reads `input_shape`, (C, H, W) or (D,); None for other kinds."""
+    """Operations of a network that reads `input_shape`, (C, H, W) or (D,); None for other kinds."""
     products = next((of for kind, of in _PRODUCTS.items() if isinstance(model, kind)), None)
     if products is None:
         return None
-    # Fused attention keeps no logits.
+    # Fused attention does not store logits.
     again = 0
     if isinstance(model, VitSpec):
         again = model.blocks * _tokens(model, input_shape) ** 2 * model.width
@@ -51,7 +51,7 @@ def operations(model: Network, input_shape: Shape, outputs: int) -> Operations |
 def lane_needs(
     model: Network, dataset: DatasetSpec, batch_size: int, steps: int, item: int = 4
 ) -> Mapping[str, int]:
-    """Bytes of memory for one network in training; of a factory's network, without its weights and layers."""
+    """Bytes of memory for training one network, by purpose; without weights and layers of a factory's network."""
     counted = operations(model, dataset.input_shape, dataset.outputs)
     sample = math.prod(dataset.input_shape) + dataset.outputs
     weights, units = (counted.weights, counted.units) if counted else (0, 0)
@@ -67,11 +67,11 @@ class _Product(NamedTuple):
 
 
 def _linear(inputs: int, outputs: int, places: int = 1) -> _Product:
-    """A layer that is applied at several places, as a convolution is."""
+    """Product of a layer that is applied at several places, such as a convolution."""
     return _Product(places * inputs * outputs, inputs * outputs, places * outputs)
 
 
-# Each of these gives all products, that of the input first.
+# Each of these yields all products, the input's first.
 
 
 def _mlp(model: MlpSpec, input_shape: Shape, outputs: int) -> Iterator[_Product]:

@@ -1,4 +1,4 @@
-"""Finds the source files of a study's own factories, which enter the identity of its cells."""
+"""Find the source files of a study's own factories, which are part of the identity of its cells."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from gammascape.usercode.find import SourceError, Sources, check_call, find_sour
 
 
 def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ...], list[Problem]]:
-    """The file with the sources of its factories, these sources, and all that is wrong with them.
+    """File with the sources of its factories filled in, these sources, and all problems with them.
 
-    A module is looked for in `folder`, that of the study, then in the working directory.
+    Modules are searched for in `folder`, the study's, then in the working directory.
     """
     found: dict[str, Sources] = {}
     problems: list[Problem] = []

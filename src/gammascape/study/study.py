@@ -27,12 +27,12 @@ from gammascape.usercode.find import Sources
 
 STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 RESERVED = ("cells", "data", "generated", "index", "logs")
-"""Names below results that all studies share."""
+"""Names below results that are shared by all studies."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The cells that share all but gamma, eta and the seeds: one portrait, one set of fits."""
+    """Cells that differ only in gamma, eta and the seeds: one portrait, one set of fits."""
 
     model: str
     dataset: str
@@ -65,14 +65,14 @@ class Slice:
 
     @property
     def passes(self) -> float | None:
-        """How often each training sample is used, at most one for an online run; None if all samples are new."""
+        """Uses of each training sample, at most one in an online run; None if all samples are new."""
         samples = self.dataset_spec.pass_samples
         return None if samples is None else self.steps * self.batch_size / samples
 
 
 @dataclass(frozen=True)
 class Study:
-    """A named study: its slices in the order of the file, and how they are judged."""
+    """A named study: its slices in the order of the file, and the options of its analysis."""
 
     name: str
     path: Path
@@ -84,19 +84,19 @@ class Study:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """All cells, each once, slice by slice, within one by gamma, eta and seeds."""
+        """All cells, each once, slice by slice; within a slice by gamma, eta and seeds."""
         return tuple(cell for part in self.slices for cell in part.cells)
 
     @cached_property
     def by_path(self) -> Mapping[str, Cell]:
-        """The cells by the path of their artifacts."""
+        """Cells by the path of their artifacts."""
         return {cell.path: cell for cell in self.cells}
 
 
 def load_study(path: str | Path, generator: Generated | None = None) -> Study:
-    """Read a study file and expand it; `generator` is that of MNIST-1M where the study names none.
+    """Read a study file and expand it; `generator` makes MNIST-1M if the study names none.
 
-    Raises StudyError, with all problems of the file in one message, if it cannot be used.
+    Raises StudyError, with all problems of the file in one message, if the file is invalid.
     """
     source = read_yaml(path)
     try:
@@ -124,13 +124,13 @@ _Point = tuple[Decimal, Decimal, int, int]
 
 
 def _slices(file: StudyFile) -> tuple[Slice, ...]:
-    """Unite the grids slice by slice; a point of several grids gives one cell, with the observables of all."""
+    """Unite the grids slice by slice; a point in several grids gives one cell, with the observables of all."""
     planes: dict[_SliceKey, dict[_Point, Cell]] = {}
     for grid in file.grids:
         for model, loss in product(grid.model, grid.loss):
             points = tuple(grid.points(loss, file.models[model].depth_exponent))
             trained = file.models[model].as_trained()
-            # Nothing is measured of a toy, which theory computes.
+            # Theory computes a toy, so nothing is measured.
             asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
                 plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
@@ -169,6 +169,6 @@ def _dtype(gamma: Decimal, small: SmallGamma, model: ModelSpec) -> Dtype:
         return "float32"
     if small.form == "fastest":
         return "float32-difference" if model.kind == "mlp" else "float64"
-    # The form of differences is written by hand for each kind: of a factory's layers nobody knows it.
+    # The difference form is written by hand for each kind and does not exist for a factory's layers.
     difference = small.form == "difference" and model.kind != "factory"
     return "float32-difference" if difference else "float64"

@@ -1,4 +1,4 @@
-"""The power laws that theory predicts for the edges of training, eta ~ gamma^exponent."""
+"""Power laws predicted by theory for the edges of training, eta ~ gamma^exponent."""
 
 from fractions import Fraction
 from typing import Literal, get_args
@@ -17,9 +17,9 @@ def edge_exponent(
 ) -> Fraction | None:
     """Predicted exponent of `edge` in the lazy (gamma << 1) or ultra-rich (gamma >> 1) window.
 
-    Derived for a network whose output is homogeneous of degree L in its weights, L being
-    `depth_exponent`; None where the prediction needs an L that the model does not have.
-    Lazy: a step moves the outputs by eta/gamma^2, so every edge goes as gamma^2, except that
+    It is derived for a network whose output is homogeneous of degree L = `depth_exponent` in its
+    weights; None if the prediction needs an L that the model does not have.
+    Lazy: a step moves the outputs by eta/gamma^2, so every edge scales as gamma^2, except that
     the bounded gradient of cross-entropy keeps the loss finite up to eta ~ gamma, where the
     weights themselves move by O(1). Ultra-rich: escape from the plateau takes a fixed
     eta*t/gamma, hence eta_min ~ gamma, and the curvature at the solution, gamma^(-2/L), bounds
@@ -48,9 +48,9 @@ def predicted_edges(
 ) -> tuple[Fraction, Fraction]:
     """Predicted (lower, upper) edge of training as log10 eta, up to constants, at one gamma.
 
-    The lower edge is min(2g, g) and the upper min(2g, r*g) with g = log10 gamma and
+    The lower edge is min(2g, g) and the upper edge min(2g, r*g), with g = log10 gamma and
     r = `rich_exponent`, the exponent 2/L of the model. For cross-entropy and g < 0 the upper
-    edge is that of finite loss, g.
+    edge is the edge of finite loss, g.
     """
     regime: Regime = "lazy" if gamma_log10 < 0 else "rich"
     lower = edge_exponent("eta_min", loss, regime, None)

@@ -1,4 +1,4 @@
-"""The power laws in gamma that arXiv 2410.04642 claims, and their alternatives."""
+"""Power laws in gamma claimed by arXiv 2410.04642, and their alternatives."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Slope:
-    """A claim that a quantity goes as a power of gamma."""
+    """Claim that a quantity scales as a power of gamma."""
 
     claim: str
     statement: str
     quantity: str
     alternatives: Callable[[int | None], list[float]]
-    """What the exponent would be if another law held, for a model of depth exponent L."""
+    """Exponents under alternative laws, for a model of depth exponent L."""
 
 
 def _fixed(*values: float) -> Callable[[int | None], list[float]]:
@@ -20,7 +20,7 @@ def _fixed(*values: float) -> Callable[[int | None], list[float]]:
 
 
 def _near(law: Callable[[float], float], *others: float) -> Callable[[int | None], list[float]]:
-    """The exponents of a network one layer shallower or deeper, and `others`."""
+    """Exponents of a network one layer shallower or deeper, and `others`."""
 
     def found(depth: int | None) -> list[float]:
         assert depth is not None  # no such exponent is predicted without a depth
@@ -36,7 +36,7 @@ def _lower_edge(depth: int | None) -> list[float]:
 def _laws(
     *rows: tuple[str, str, str, str, Callable[[int | None], list[float]], str],
 ) -> Mapping[tuple[str, str], Slope]:
-    """Claims by quantity and window, from rows of both, name, name of the exponent, alternatives and statement."""
+    """Claims by quantity and window, from rows (quantity, window, name, words, alternatives, statement)."""
     return {
         (quantity, window): Slope(claim, statement, f"exponent of {words}", alternatives)
         for quantity, window, claim, words, alternatives, statement in rows
@@ -77,5 +77,5 @@ DYNAMICS = _laws(
     ("relative_change", "rich", "weights move, ultra-rich", "the change", _near(lambda depth: 1 / depth),
      "The relative change of the first weights goes as γ^(1/L) where γ is large."),
 )
-"""Claims about what happens in runs, by quantity and window."""
+"""Claims about events in runs, by quantity and window."""
 # fmt: on

@@ -1,7 +1,7 @@
-"""A trained cell on disk: what it is and how it ended, its arrays, and how it was computed.
+"""A trained cell on disk: its parameters and outcome, its arrays, and the provenance of both.
 
-summary.json and arrays.npz hold only what the cell determines, so the same cell on the same backend gives the
-same bytes. What differs from run to run (times, machine) is in manifest.json.
+summary.json and arrays.npz depend on the cell alone, so the same cell on the same backend gives the same bytes.
+Everything that differs from run to run (times, machine) is in manifest.json.
 """
 
 import hashlib
@@ -33,25 +33,25 @@ SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """How a cell came to be trained."""
+    """Provenance of a trained cell."""
 
     inputs: tuple[manifests.Source, ...]
-    """The prepared data and the source files that it read."""
+    """Prepared data and source files that it read."""
     backend: Backend
     executor: str
     attempts: Sequence[Mapping[str, Any]]
     seconds: float
     lanes: int
     captures: int = 0
-    """CUDA graphs that were captured for its pack."""
+    """CUDA graphs captured for its pack."""
     fallback: str | None = None
-    """How its steps were computed where compiling or capturing them failed."""
+    """Replacement for compiled or captured steps, with the reason, if those failed."""
 
 
 def make_summary(
     record: Mapping[str, Any], run: Run, dataset: Dataset, model: Model
 ) -> dict[str, Any]:
-    """Everything about a run that is small: parameters, facts, status under the default thresholds."""
+    """Summary of a run, without its arrays: parameters, facts, status under the default thresholds."""
     observed: dict[str, Any] = {}
     if record.get("observables"):
         observed["observables"] = run.observations
@@ -69,16 +69,16 @@ def make_summary(
         "hidden_layers": list(model.hidden),
         "depth_exponent": model.depth,
         "data": {"name": dataset.name, "digest": dataset.digest},
-        # What a user's network holds beside its weights; the built-in ones hold nothing.
+        # State of a user's network besides its weights; built-in networks have none.
         **({} if model.constants is None else {"constants": model.constants}),
     }
 
 
 def make_arrays(run: Run) -> dict[str, np.ndarray[Any, Any]]:
-    """Loss history (thinned) with the loss of f = 0 beside it; outputs and Gram matrices on the probe set.
+    """Thinned loss history, loss of f = 0 on the same batches, outputs and Gram matrices on the probe set.
 
-    For a cell that asks for them, the singular values of each layer's weights at the end, the largest first, and
-    outputs and Gram matrices at levels of the loss.
+    If the cell asks for them, also the final singular values of each layer's weights, largest first, and outputs
+    and Gram matrices at levels of the loss.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = dict(thin(run.losses))
     arrays["zero_loss"] = thin(run.zero_losses)["loss"]
@@ -96,7 +96,7 @@ def write_cell(
     arrays: Mapping[str, np.ndarray[Any, Any]],
     origin: Origin,
 ) -> None:
-    """Write the artifact; each file appears only when it is complete, the manifest last."""
+    """Write the artifact; each file appears only when it is complete, and the manifest comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **arrays)
@@ -126,7 +126,7 @@ def write_cell(
 
 
 def remove_cell(folder: Path) -> None:
-    """Remove the files of an artifact that could not be completed, so that they do not fill a full disk."""
+    """Remove the files of an incomplete artifact, which would take up space on a full disk."""
     with suppress(OSError):
         for name in (MANIFEST, SUMMARY, ARRAYS):
             (folder / name).unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def remove_cell(folder: Path) -> None:
 
 
 def _device(origin: Origin) -> dict[str, Any]:
-    """The backend, and what was chosen or went wrong while the cell was trained."""
+    """Record of the backend, with choices and failures during training."""
     found: dict[str, Any] = origin.backend.as_record()
     if origin.fallback is not None:
         found["steps"] = origin.fallback
@@ -150,7 +150,7 @@ def _write(path: Path, content: bytes | memoryview) -> manifests.File:
 
 
 def _finite(value: Any) -> Any:
-    # JSON has no NaN or infinity; a number that is not finite is absent.
+    # JSON has no NaN or infinity: write null instead.
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""How a step of SGD is computed: by which backend, and how many lanes at a time."""
+"""Backends for a step of SGD: eager, compiled, or a CUDA graph, with all lanes together or one at a time."""
 
 import os
 import shutil
@@ -19,15 +19,15 @@ from gammascape.training.sgd import Scaled, Step, StepInputs, descent, lane_of, 
 Backend = Literal["eager", "compile", "graph"]
 
 COMPILE_FROM_STEPS = 2000
-"""Compiling takes some 30 s and saves 4 to 8 ms for each step of a lane: a pack of 8 lanes has it back after some
-800 steps, a lane on its own after some 6000."""
+"""Compiling takes some 30 s and saves 4 to 8 ms for each step of a lane: a pack of 8 lanes recovers it in some 800
+steps, a single lane in some 6000."""
 
 
 @cache
 def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
-    """The step of a model in one form: one object for each process, so that nothing is compiled twice.
+    """Step of a model in one form, cached for the process so that nothing is compiled twice.
 
-    backend: "eager"; "compile" (CPU), which warns and goes on eagerly where compiling fails; "graph" (CUDA).
+    backend: "eager"; "compile" (CPU), which warns and continues eagerly if compiling fails; "graph" (CUDA).
     """
     eager = sgd_step_of(form, loss)
     if backend == "graph":
@@ -44,27 +44,26 @@ def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
 
 
 def choose_backend(record: Mapping[str, Any], model: Model, device: torch.device) -> Backend:
-    """How to compute a cell's steps: a function of the cell and the machine, never of the pack.
+    """Choose how to compute a cell's steps: a function of the cell and the machine, never of the pack.
 
-    Hand-written steps spend some 90 % of their time in matrix products on the CPU, which compiling leaves as
-    they are.
+    Hand-written steps on the CPU spend some 90 % of their time in matrix products, which compiling leaves alone.
     """
     if device.type == "cuda":
-        # What cannot be batched may look at its numbers, which a graph cannot.
+        # A network that cannot be batched may branch on its numbers, which a graph cannot do.
         return "graph" if model.batched else "eager"
     long = record["dtype"] == "float32" and int(record["steps"]) >= COMPILE_FROM_STEPS
     return "compile" if model.compiles and long and has_compiler() else "eager"
 
 
 def has_compiler() -> bool:
-    """Whether the C++ compiler that torch would call is there."""
+    """Whether the C++ compiler that torch would call is installed."""
     usual = "clang++" if sys.platform == "darwin" else "g++"
     return shutil.which(os.environ.get("CXX", usual)) is not None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the memory of the host or of a GPU did not suffice."""
-    # torch has a class of its own for a GPU's memory and a plain RuntimeError for the host's.
+    """Whether the host or a GPU has run out of memory."""
+    # torch has its own class for a GPU's memory and raises a plain RuntimeError for the host's.
     name = type(error).__name__
     return (
         isinstance(error, MemoryError)
@@ -80,7 +79,7 @@ def one_line(error: BaseException) -> str:
 
 
 class _OneLaneAtATime:
-    """A step that computes one lane after another on the CPU; where compiling it fails, by `eager`."""
+    """Step that computes one lane after another on the CPU; falls back to `eager` if compiling fails."""
 
     def __init__(self, step: Step, eager: Step) -> None:
         self._step, self._eager = step, eager
@@ -91,8 +90,8 @@ class _OneLaneAtATime:
             return self._eager(trained, inputs)
         losses = []
         for k in range(len(inputs.learning_rates)):
-            # A copy is aligned as every new tensor is. Weights in the middle of the pack need not be, and MKL
-            # rounds by alignment.
+            # A copy is aligned like every new tensor. Weights in the middle of a pack may not be, and rounding in
+            # MKL depends on alignment.
             lane, alone = lane_of(trained, k), inputs.lane(k)
             try:
                 losses.append(self._step(lane, alone))
@@ -107,19 +106,19 @@ class _OneLaneAtATime:
 
 
 def _compile_errors() -> tuple[type[Exception], ...]:
-    """What `compiled` raises where compiling fails."""
-    # The compiler is imported with the first compiled step only: it takes as long as torch itself.
+    """Errors that `compiled` raises if compiling fails."""
+    # The compiler is imported only with the first compiled step: that takes as long as importing torch itself.
     if "torch._dynamo" not in sys.modules:
         return ()
     return (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
 
 
 def compiled(form: CentredForm, loss: str) -> Step:
-    """The step through torch.compile, for one lane on the CPU."""
+    """Step compiled by torch.compile, for one lane on the CPU."""
     import torch._dynamo
     import torch._inductor.exc
 
-    # Counted over all models, batch sizes and dtypes of the process, each of which is compiled once.
+    # These limits count all models, batch sizes and dtypes of the process, each of which is compiled once.
     torch._dynamo.config.recompile_limit = 256
     torch._dynamo.config.accumulated_recompile_limit = 1024
     step = descent(form, loss, _functional)
@@ -127,7 +126,7 @@ def compiled(form: CentredForm, loss: str) -> Step:
 
 
 def _functional(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Parameters, Tensor]]:
-    """Differentiation as the compiler can trace it."""
+    """Gradient in a form that the compiler can trace."""
     differentiate = torch.func.grad_and_value(scaled, has_aux=True)
 
     def gradient(trained: Parameters, inputs: StepInputs) -> tuple[Parameters, Tensor]:
@@ -140,18 +139,18 @@ def _functional(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Para
 class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
-    A graph reads and writes fixed addresses: batches are copied into buffers of its own, weights are updated where
-    they lie, and a pack with other weights is captured anew. A step that cannot be captured is computed eagerly
-    from then on, with a warning.
+    A graph reads and writes fixed addresses: batches are copied into its own buffers, weights are updated in
+    place, and a pack with other weights is captured again. If a step cannot be captured, a warning is issued and
+    steps are computed eagerly from then on.
     """
 
     def __init__(self, step: Step) -> None:
         self._step = step
         self._key: tuple[Any, ...] = ()
         self.captures = 0
-        """Captures so far."""
+        """Number of captures so far."""
         self.fallback: str | None = None
-        """Why steps are computed eagerly, if they are."""
+        """Reason for computing steps eagerly, if they are."""
 
     def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
         if self.fallback is not None:
@@ -182,7 +181,7 @@ class Graph:
     def _capture(
         self, trained: Parameters, starts: Parameters, tensors: tuple[Tensor, ...]
     ) -> None:
-        # The graph holds the weights' memory, or another tensor could come to lie at the same address.
+        # Keep the weights alive, or another tensor could be allocated at the same address.
         self._fixed = trained, starts
         self._buffers = tuple(value.clone() for value in tensors)
         learning_rates, gammas, x, y, seed, *reference = self._buffers
@@ -191,7 +190,7 @@ class Graph:
         try:
             self._replay, self._losses = self.record(lambda: self._step(trained, inputs))
         finally:
-            # Trying the step out has moved the weights.
+            # The trial steps have moved the weights.
             with torch.no_grad():
                 for value, old in zip(trained.values(), before, strict=True):
                     value.copy_(old)
@@ -199,10 +198,10 @@ class Graph:
 
     @staticmethod
     def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """Capture `run`; returns what runs it again, and the tensor that then holds what it gives.
+        """Capture `run`; return a function that replays it, and the tensor that then holds its result.
 
         Raises:
-            RuntimeError: if it does what a graph cannot hold.
+            RuntimeError: if `run` does something that a graph cannot capture.
         """
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())

@@ -1,4 +1,4 @@
-"""How many lanes a pack should have on a device, and what running out of memory has taught about it."""
+"""Number of lanes that a pack should have on a device, lowered after it ran out of memory."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, graph_places, make_pack
 
 _MEMORY_SHARE = 0.7
-"""Share of the free memory of a GPU that a pack may fill: the rest is for fragments and for measurements."""
+"""Share of the free memory of a GPU that a pack may fill; the rest is for fragmentation and measurements."""
 _SATURATION = 16_000_000
-"""Batch size times width times lanes beyond which a large GPU gains nothing from more lanes."""
+"""Product of batch size, width and lanes beyond which a large GPU gains nothing from more lanes."""
 _MOST_LANES = 4096
 _CACHE_BYTES = 12_000_000
 _CPU_LANES = (8, 32)
 """Fewest and most lanes of a pack of MLPs on the CPU."""
 _ONE_AT_A_TIME_LANES = 8
 _TRIAL = (8, 32)
-"""Lanes of the packs that are measured: no place in them is empty."""
+"""Lanes of the packs that are measured; none of their places is empty."""
 
 
 class CapacityError(Exception):
@@ -38,10 +38,10 @@ class CapacityError(Exception):
 def check_memory(
     record: Mapping[str, Any], dataset: Dataset, model: Model, device: torch.device
 ) -> None:
-    """Compare what one network takes at least with what the machine has, before anything is allocated.
+    """Compare the least memory for one network with the machine's memory, before anything is allocated.
 
     Raises:
-        CapacityError: if it does not fit.
+        CapacityError: if the network does not fit.
     """
     parts = _needs(record, dataset, model)
     on_host, on_gpu = sum(parts.values()), 0
@@ -66,7 +66,7 @@ def _needs(record: Mapping[str, Any], dataset: Dataset, model: Model) -> Mapping
 
 
 def _host_memory() -> int:
-    """Bytes of memory of this machine, or of the control group (container, job) that the process is in."""
+    """Bytes of memory of this machine, or of the process's control group (container, job) if that has less."""
     whole_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         return min(whole_memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -77,10 +77,10 @@ def _host_memory() -> int:
 def suitable_lanes(
     record: Mapping[str, Any], dataset: Dataset, model: Model, device: torch.device
 ) -> int:
-    """Lanes that a pack of cells like this one should have: what fills the device and fits into it.
+    """Number of lanes with which a pack of cells like this one fills the device and fits into its memory.
 
-    On a CPU the number of `cpu_lanes`, as far as the memory reaches; on a GPU from the memory that
-    two small packs of one block of steps were measured to take, with the places that a pack leaves empty.
+    On a CPU it is `cpu_lanes`, limited by memory. On a GPU it follows from the memory that two small packs use
+    in a block of steps, counting the places that a pack leaves empty.
     """
     if not model.batched:
         return 1
@@ -94,10 +94,10 @@ def suitable_lanes(
 
 
 def cpu_lanes(model: Model, batch_size: int) -> int:
-    """Lanes of a pack on the CPU.
+    """Number of lanes of a pack on the CPU.
 
-    Many lanes share overhead, batches and the evaluation of f~(w_0), and few stay in the cache. For an MLP the
-    memory of all lanes' weights and of one layer's outputs on a batch is kept near a core's share of the L3 cache,
+    Many lanes share overhead, batches and the evaluation of f~(w_0); few lanes fit in the cache. For an MLP, the
+    weights of all lanes and one layer's outputs on a batch together take about a core's share of the L3 cache,
     where the measured rates are flat. Other models compute one lane at a time.
     """
     if model.descend is None:
@@ -108,10 +108,10 @@ def cpu_lanes(model: Model, batch_size: int) -> int:
 
 
 def fitting_lanes(small: int, large: int, free: int, enough: int) -> int:
-    """The most lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
+    """Largest number of lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
 
-    `small` and `large` are the bytes that packs of the two sizes in `_TRIAL` take at their peak, `free` those that
-    are free on the GPU. Beyond `enough` lanes nothing is gained.
+    `small` and `large` are the peak bytes of packs of the two sizes in `_TRIAL`, `free` the bytes free on the GPU.
+    More than `enough` lanes gain nothing.
     """
     per_place = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
     shared = small - _TRIAL[0] * per_place
@@ -133,19 +133,19 @@ def _peak_bytes(
 
 
 class Limits:
-    """Lanes that did not fit, remembered in the scratch folder for the runs to come."""
+    """Limits on lanes learned from packs that did not fit, stored in the scratch folder for later runs."""
 
     def __init__(self, scratch: Path, device_model: str) -> None:
         self._path = scratch / "lanes.json"
         self._device_model = device_model
 
     def get(self, record: Mapping[str, Any]) -> int | None:
-        """The most lanes that a pack of cells like this may have, if one has ever been too large."""
+        """Limit on the lanes of a pack of cells like this one; None if no pack has been too large."""
         found = self._read().get(self._key(record))
         return found if type(found) is int and found > 0 else None
 
     def lower(self, record: Mapping[str, Any], lanes: int) -> None:
-        """Remember that a pack may not have more than `lanes` lanes."""
+        """Store that a pack may have at most `lanes` lanes."""
         content = {**self._read(), self._key(record): max(1, lanes)}
         with whole(self._path) as partial:
             partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

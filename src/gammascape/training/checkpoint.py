@@ -1,8 +1,8 @@
-"""Checkpoints: one file for each cell, in a scratch folder that Snakemake does not know and so does not delete.
+"""Checkpoints: one file for each cell, in a scratch folder unknown to Snakemake, which thus does not delete them.
 
-A checkpoint is written beside its final name and renamed, so a reader sees the old one or the new one. It names
-the cell, the version of the numerics and the backend: a run goes on only where it would give the bytes of an
-undisturbed run, and starts anew everywhere else. A checksum tells a whole file from a damaged one.
+A checkpoint is written under a temporary name and renamed, so a reader sees the old one or the new one. It names
+the cell, the version of the numerics and the backend. A run resumes only if it would give the bytes of an
+uninterrupted run; otherwise it starts again. A checksum detects damaged files.
 """
 
 import fcntl
@@ -30,28 +30,28 @@ LOG = logging.getLogger(__name__)
 
 _WEIGHT = "weight."
 _DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile)
-"""What reading a damaged checkpoint can end in."""
+"""Errors that reading a damaged checkpoint can raise."""
 
 
 def scratch_of(output: Path) -> Path:
-    """The scratch folder for an artifact: results/.scratch for results/cells/<family>/<id>, else beside it."""
+    """Scratch folder for an artifact: results/.scratch for results/cells/<family>/<id>, else next to it."""
     in_results = len(output.parents) > 2 and output.parents[1].name == "cells"
     return (output.parents[2] if in_results else output.parent) / ".scratch"
 
 
 class Checkpoints:
-    """The checkpoints and locks of one scratch folder, for one backend."""
+    """Checkpoints and locks of one scratch folder, for one backend."""
 
     def __init__(self, scratch: Path, backend: Mapping[str, Any]) -> None:
         self._folder = scratch / "checkpoints"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._backend = dict(backend)
-        # One file holds the locks of all cells, one byte for each: the system frees them when the process ends,
-        # however it ends, and thousands of them take one file descriptor.
+        # One file holds the locks of all cells, one byte for each. The system frees them however the process ends,
+        # and thousands of locks take one file descriptor.
         self._locks = os.open(scratch / "locks", os.O_RDWR | os.O_CREAT, 0o666)
 
     def lock(self, identity: str) -> bool:
-        """Become the one process that trains this cell; False while another trains it.
+        """Become the only process that trains this cell; return False while another process trains it.
 
         Raises:
             OSError: if the file system has no locks.
@@ -59,7 +59,7 @@ class Checkpoints:
         try:
             fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(identity, 16))
         except (BlockingIOError, PermissionError):
-            # The two that POSIX allows for a lock that another process holds.
+            # POSIX allows either error for a lock that another process holds.
             return False
         return True
 
@@ -68,7 +68,7 @@ class Checkpoints:
         fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, int(identity, 16))
 
     def path(self, identity: str) -> Path:
-        """Where a cell's checkpoint is."""
+        """Path of a cell's checkpoint."""
         return self._folder / f"{identity}-n{NUMERICS_VERSION}"
 
     def save(
@@ -78,12 +78,12 @@ class Checkpoints:
         attempts: Sequence[Mapping[str, Any]] = (),
         constants: Mapping[str, Any] | None = None,
     ) -> None:
-        """Replace the cell's checkpoint; `attempts` are those that led to it, with the one at work.
+        """Replace the cell's checkpoint; `attempts` are all attempts so far, including the current one.
 
-        `constants` are digests of what the cell is trained with and its identity does not fix.
+        `constants` are digests of inputs to training that the cell's identity does not fix.
 
         Raises:
-            OSError: if it cannot be written, e.g. on a full disk; the one before is still there.
+            OSError: if it cannot be written, e.g. on a full disk; the previous checkpoint remains.
         """
         arrays = {_WEIGHT + name: value for name, value in state.weights.items()}
         arrays |= equal_loss.arrays_of(state.reached)
@@ -109,9 +109,9 @@ class Checkpoints:
             file.write(buffer.getbuffer())
 
     def load(self, identity: str, constants: Mapping[str, Any] | None = None) -> State | None:
-        """The state to go on from, or None where there is no whole checkpoint of this cell for this backend.
+        """State to resume from, or None without an intact checkpoint of this cell for this backend.
 
-        A checkpoint with other constants is of another network or other data: there is nothing to go on from.
+        A checkpoint with other constants belongs to another network or other data and is ignored.
         """
         try:
             content = inside(self._folder, self.path(identity).name).read_bytes()
@@ -129,7 +129,7 @@ class Checkpoints:
                 LOG.info("checkpoint of cell %s is of another machine or version", identity)
                 return None
             present = dict(constants or {})
-            # An older checkpoint says nothing of them.
+            # Older checkpoints lack this entry.
             if header.get("constants", present) != present:
                 LOG.warning(
                     "checkpoint of cell %s has other constants or data than there are now: starting anew",
@@ -147,7 +147,7 @@ class Checkpoints:
                 },
                 losses=arrays["losses"],
                 zero_losses=arrays["zero_losses"],
-                # JSON has no infinity or NaN of its own; Python's reader takes back what its writer wrote.
+                # Standard JSON has no infinity or NaN, but Python's reader accepts what its writer wrote.
                 evaluations=tuple(Evaluation(**item) for item in header["evaluations"]),
                 seconds=header["seconds"],
                 observations=tuple(header.get("observations", ())),
@@ -158,7 +158,7 @@ class Checkpoints:
             return None
 
     def attempts(self, identity: str) -> list[dict[str, Any]]:
-        """The attempts that led to the cell's checkpoint; none without one."""
+        """Attempts that led to the cell's checkpoint; empty without one."""
         try:
             with self.path(identity).open("rb") as file:
                 found = json.loads(file.readline())["attempts"]
@@ -167,14 +167,14 @@ class Checkpoints:
             return []
 
     def discard(self, identity: str) -> None:
-        """Remove the cell's checkpoint: its artifact is in place."""
+        """Remove the cell's checkpoint, once its artifact is in place."""
         try:
             self.path(identity).unlink(missing_ok=True)
         except OSError as error:
             LOG.warning("checkpoint of cell %s cannot be removed: %s", identity, error)
 
     def clear(self, identities: Collection[str]) -> None:
-        """Remove what processes that were killed have left of checkpoints of these cells, which are locked."""
+        """Remove partial checkpoints that killed processes have left of these cells, which must be locked."""
         with suppress(OSError):
             for path in self._folder.glob(".*"):
                 if path.name[1:].partition("-")[0] in identities:

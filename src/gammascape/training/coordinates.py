@@ -1,7 +1,7 @@
-"""The coordinate check: whether a few steps of SGD move every layer equally far at all widths.
+"""Coordinate check: test whether a few steps of SGD move every layer equally far at all widths.
 
 In mu-P (Yang et al., arXiv 2203.03466, appendix D.1) the features of a layer and their change in training neither
-grow nor fade with the width. A layer with the wrong multiplier moves as a power of the width, mostly 1/2 or 1.
+grow nor shrink with the width. A wrong multiplier makes them scale as a power of the width, mostly 1/2 or 1.
 """
 
 import math
@@ -20,37 +20,37 @@ OUTPUT = "f"
 """Name of the network's centred output among the layers."""
 
 LARGEST_SLOPE = 0.25
-"""Half of the smallest power that a wrong multiplier gives; finite widths and few seeds leave some 0.15."""
+"""Half of the smallest power due to a wrong multiplier; finite widths and few seeds cause up to some 0.15."""
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """What was measured of one layer at each width, and the verdict."""
+    """Measurements of one layer at each width, and the verdict."""
 
     layer: str
     role: str
     sizes: tuple[float, ...]
     """Root mean square of the layer's output at initialization."""
     changes: tuple[float, ...]
-    """Root mean square of its change by the steps."""
+    """Root mean square of its change over the steps."""
     size_slope: float | None
-    """Power of the width with which the size goes; None if it is not finite, or zero."""
+    """Power of the width with which the size scales; None if the size is zero or not finite."""
     change_slope: float | None
 
     may_fade: bool = False
-    """Whether its size may go as N^-1/2: that of a readout does in mu-P, and f leaves it out."""
+    """Whether its size may scale as N^-1/2, as a readout's does in mu-P; f subtracts this initial output."""
 
     @property
     def verdict(self) -> str:
-        """What is wrong, or "right"."""
+        """Description of the fault, or "right"."""
         change = _wrong("its change", self.changes, self.change_slope)
         return self.size_verdict or change or "right"
 
     @property
     def size_verdict(self) -> str | None:
-        """What is wrong at initialization; None if nothing is."""
+        """Description of a fault at initialization, or None."""
         if self.layer == OUTPUT:
             return None  # f begins at zero.
         return _wrong("its size", self.sizes, self.size_slope, self.may_fade)
@@ -78,15 +78,15 @@ def check_coordinates(
     seeds: Sequence[int],
     eta: float,
 ) -> list[Coordinates]:
-    """Train networks of several widths for a few steps and see how each layer moves.
+    """Train networks of several widths for a few steps and measure how far each layer moves.
 
     Args:
         build: width -> model.
-        batches: inputs (T, B, ...) and targets (T, B, O) of the T steps; the inputs of the first are also those on
-            which layers are compared.
+        batches: inputs (T, B, ...) and targets (T, B, O) of the T steps; layers are compared on the inputs of the
+            first step.
         loss: "mse" or "xent".
         widths: at least two.
-        seeds: of the initial weights; what is measured is averaged over them.
+        seeds: seeds of the initial weights; measurements are averaged over them.
         eta: learning rate, with gamma = 1.
 
     Returns:
@@ -97,7 +97,7 @@ def check_coordinates(
     names = list(measured[0])
 
     def may_fade(layer: str) -> bool:
-        # Whether a role that was given is right is what the check is to find out; the last layer is a readout.
+        # The check must not trust a role that was given; the last layer is a readout in any case.
         role = roles.get(layer, "")
         return role.startswith("readout") and ("(given)" not in role or layer == names[-2])
 
@@ -118,13 +118,13 @@ def check_coordinates(
 def _measure(
     model: Model, batches: tuple[Tensor, Tensor], loss: str, seeds: Sequence[int], eta: float
 ) -> Mapping[str, tuple[float, float]]:
-    """Layer -> root mean squares over seeds, samples and units of its output and of the change of it."""
+    """Layer -> root mean squares, over seeds, samples and units, of its output and of the output's change."""
     form = subtraction(model)
     step = make_step(form, loss, "eager")
     watch = model.layers or model.forward
     squares: dict[str, list[tuple[float, float]]] = {}
     for seed in seeds:
-        # One network at a time: wide ones fill the memory.
+        # One network at a time: wide networks fill the memory.
         start = initial_parameters(model, [seed], torch.float32, CPU)
         trained = lane_of(start, 0)
         rate, gamma = torch.tensor([eta * model.base_width]), torch.ones(1, 1, 1)

@@ -1,4 +1,4 @@
-"""Settings of the numerical backend: what float32 means, threads, determinism."""
+"""Settings of the numerical backend: float32 precision, threads, determinism."""
 
 import ctypes
 import fcntl
@@ -21,29 +21,29 @@ from gammascape.training.backend import has_compiler
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _WAIT = 0.2
-"""Seconds between two looks whether a GPU is free."""
+"""Seconds between two checks whether a GPU is free."""
 _TAKEN: list[TextIO] = []
 _SLOW_SIZE, _SLOW_TRIALS = 2048, 4
 _PROBE_SIZE = 256
 _PROBE_TOLERANCE = 1e-6
-"""A float32 product of size 256 is accurate to some 1e-7; one computed in bfloat16 to some 1e-3."""
+"""Threshold between a float32 product of size 256, accurate to some 1e-7, and bfloat16, accurate to some 1e-3."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The device and the settings that a run was computed with, recorded with every cell."""
+    """Device and settings of a run, recorded with every cell."""
 
     device: str
     device_model: str
     matmul_precision: str
     threads: int
     compiler: bool
-    """Whether long runs of some models are compiled, which rounds in another way."""
+    """Whether long runs of some models are compiled, which changes rounding."""
     torch: str
     numpy: str
     python: str
     cuda: str | None = None
-    """Version of CUDA that torch was built for, where the device is a GPU."""
+    """Version of CUDA that torch was built for, if the device is a GPU."""
 
     def as_record(self) -> dict[str, str | int | bool | None]:
         """Plain builtins for a cell's summary."""
@@ -51,14 +51,14 @@ class Backend:
 
 
 def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device, Backend]:
-    """Choose the device ("auto", "cpu", "cuda") and set the process up for reproducible float32.
+    """Choose the device ("auto", "cpu", "cuda") and set up the process for reproducible float32.
 
-    One thread for each process: two one-thread processes do more than one with two threads, and MKL's results
-    depend on the number of threads. Denormals are flushed: a network whose activations decay would
+    Each process has one thread: two one-thread processes do more than one process with two threads, and MKL's
+    results depend on the number of threads. Denormals are flushed: a network whose activations decay would
     otherwise train more than ten times slower.
 
     Raises:
-        ValueError: if "cuda" is asked for and there is no CUDA device.
+        ValueError: if "cuda" is asked for and torch finds no CUDA device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -68,8 +68,8 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
     keep_freed_memory()
     torch.set_flush_denormal(True)
     if device == "cuda":
-        # Not on the CPU, whose kernels in use here are deterministic: the call imports the compiler, which takes
-        # as long as torch itself and would double the start of every cell.
+        # The CPU kernels used here are deterministic already, and this call imports the compiler, which takes as
+        # long as torch itself and would double the start-up time of every cell.
         be_deterministic()
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -89,12 +89,12 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc not to return freed memory to the system; elsewhere nothing is done.
+    """Ask glibc not to return freed memory to the system; do nothing with other C libraries.
 
-    By default each large tensor is mapped anew and its pages are zeroed at first touch, which on a virtual machine
-    can cost more than the convolution that fills them.
+    By default each large tensor is newly mapped and its pages are zeroed at first touch, which on a virtual
+    machine can cost more than the convolution that fills them.
     """
-    # musl has no mallopt, and no such behaviour.
+    # musl has neither mallopt nor this behaviour.
     if sys.platform.startswith("linux") and (
         mallopt := getattr(ctypes.CDLL(None), "mallopt", None)
     ):
@@ -103,19 +103,19 @@ def keep_freed_memory() -> None:
 
 
 def be_deterministic() -> None:
-    """Ask for deterministic kernels; before the first product on a GPU, or cuBLAS does not see it."""
+    """Ask for deterministic kernels; call it before the first product on a GPU, or cuBLAS ignores the setting."""
     # cuBLAS is deterministic only with a workspace of fixed size, which it reads once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Otherwise torch fills each new tensor with NaN first, which is a pass over the memory of every activation.
+    # Otherwise torch first fills each new tensor with NaN, an extra pass over the memory of every activation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @contextmanager
 def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Wait until no other process of this user computes on a GPU, and keep it; a CPU may be shared.
+    """Wait until no other process of this user computes on a GPU, then reserve it; a CPU may be shared.
 
-    `go_on` ends the waiting by returning False.
+    Waiting ends when `go_on` returns False.
     """
     if device.type != "cuda":
         yield
@@ -127,7 +127,7 @@ def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> 
 
 
 def take_gpu(preferred: int) -> torch.device:
-    """A GPU that this process keeps until it ends: one that is free, or the preferred one as soon as it is."""
+    """Reserve a GPU until this process ends: a free one, or else the preferred one as soon as it is free."""
     count = torch.cuda.device_count()
     order = [torch.device("cuda", (preferred + k) % count) for k in range(count)]
     locks = [_lock(_uuid(device)) for device in order]
@@ -157,7 +157,7 @@ def _claim(lock: TextIO) -> bool:
 
 
 def float64_slowdown(device: torch.device) -> float:
-    """Time of a float64 product over that of the float32 product on this device: 2 to 64 on GPUs."""
+    """Ratio of the times of a float64 and a float32 product on this device: 2 to 64 on GPUs."""
     times = {}
     for dtype in (torch.float32, torch.float64):
         a = torch.ones(_SLOW_SIZE, _SLOW_SIZE, dtype=dtype, device=device)
@@ -178,8 +178,8 @@ def _wait(device: torch.device) -> None:
 
 
 def _matmul_precision() -> str:
-    # "medium" sends float32 products to oneDNN, which on many CPUs is faster and as accurate as MKL, and
-    # on CPUs with bfloat16 matrix units computes in bfloat16. Only a measurement tells them apart.
+    # "medium" sends float32 products to oneDNN. On many CPUs it is faster than MKL and as accurate, but on CPUs
+    # with bfloat16 matrix units it computes in bfloat16. Only a measurement can tell which.
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, _PROBE_SIZE, _PROBE_SIZE, generator=generator)
     exact = a.double() @ b.double()

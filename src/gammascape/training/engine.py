@@ -1,4 +1,4 @@
-"""The training engine: plain SGD on a pack of networks in lockstep. One cell is a pack of one lane."""
+"""Training engine: plain SGD on a pack of networks in lockstep. One cell is a pack of one lane."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -26,16 +26,16 @@ from gammascape.training.observe import Observer
 from gammascape.training.pack import Pack
 
 BLOCK = 50
-"""Steps between two looks at the losses: the device is not waited for, and NaN is not looked for, in between."""
+"""Steps between two reads of the losses; the host neither waits for the device nor checks for NaN in between."""
 
 _TEST_CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Test loss and accuracy after `step` updates; accuracy is None for regression.
+    """Test loss and accuracy after `step` updates, also on the shifted test set of a dataset that has one.
 
-    The same on the shifted test set, for a dataset that has one.
+    Accuracy is None for regression.
     """
 
     step: int
@@ -47,7 +47,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Run:
-    """What training one cell leaves behind."""
+    """Results of training one cell."""
 
     steps_done: int
     seconds: float
@@ -60,24 +60,24 @@ class Run:
     evaluations: tuple[Evaluation, ...]
     relative_change: Mapping[str, float] = field(default_factory=dict)
     probe_outputs: Floats | None = None
-    """(P, O) outputs f on the probe set at the end; None for a diverged run, as are the Gram matrices."""
+    """(P, O) final outputs f on the probe set; None for a diverged run, as are the Gram matrices."""
     grams: Mapping[str, Floats] | None = None
     """Hidden layer -> packed upper triangle of its centred Gram matrix on the probe set."""
     observations: tuple[Mapping[str, Any], ...] = ()
-    """For each measurement `step`, and the observables that the cell asks for."""
+    """One mapping for each measurement: `step`, and the observables that the cell asks for."""
     singular_values: Mapping[str, Floats] = field(default_factory=dict)
-    """Layer -> singular values of its weights at the end, if asked for; empty for a diverged run."""
+    """Layer -> singular values of its final weights, if asked for; empty for a diverged run."""
     reached: tuple[LossSnapshot, ...] = ()
-    """The network at levels of its loss, if asked for; empty for a diverged run."""
+    """Snapshots of the network at levels of its loss, if asked for; empty for a diverged run."""
 
 
 @dataclass(frozen=True)
 class State:
-    """One lane in the middle of its run: all that going on needs."""
+    """State of one lane in the middle of its run, complete for resuming it."""
 
     step: int
     weights: Mapping[str, Array]
-    """What is trained: w, or w - w_0 in the difference form."""
+    """Trained tensors: w, or w - w_0 in the difference form."""
     losses: Floats
     """(step,)"""
     zero_losses: Floats
@@ -91,7 +91,7 @@ class State:
 class Training:
     """A pack being trained. `advance` runs one block of steps; `states` returns what a checkpoint needs.
 
-    Blocks end at fixed steps, so a run that was interrupted between two of them goes on as if it had not been.
+    Blocks end at fixed steps, so a run interrupted between two blocks resumes as if it had not been interrupted.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Training:
         device: torch.device,
         states: Sequence[State] | None = None,
     ) -> None:
-        """Begin at step 0, or go on from `states`, one for each lane and all at the same step.
+        """Begin at step 0, or resume from `states`, one for each lane and all at the same step.
 
         Raises:
             ValueError: if the states are not at one step.
@@ -149,31 +149,31 @@ class Training:
 
     @property
     def alive(self) -> list[int]:
-        """Positions in the pack of the lanes that are still trained."""
+        """Positions in the pack of the lanes still being trained."""
         return [] if self._done else list(self._lanes.owners)
 
     @property
     def size(self) -> int:
-        """Lanes of the pack at its start."""
+        """Initial number of lanes of the pack."""
         return len(self._pack.lanes)
 
     @property
     def fallback(self) -> str | None:
-        """How steps are computed where compiling or capturing them failed, with the reason."""
+        """Replacement for compiled or captured steps, with the reason, if those have failed."""
         return getattr(self._step, "fallback", None)
 
     @property
     def captures(self) -> int:
-        """CUDA graphs that were captured for this pack; each takes as long as some ten steps."""
+        """Number of CUDA graphs captured for this pack; each capture takes as long as some ten steps."""
         return int(getattr(self._step, "captures", 0) - self._captured)
 
     def advance(self) -> list[tuple[int, Run]]:
-        """Train to the end of the next block; returns (position in the pack, run) of the lanes that ended in it.
+        """Train to the end of the next block; return (position in the pack, run) of the lanes that ended in it.
 
         A lane whose loss has become NaN ends at the end of the block.
 
         Raises:
-            UserCodeError: if a user's network has done in the block what no forward pass may do.
+            UserCodeError: if a user's network broke a rule for forward passes in the block.
         """
         with self._lanes.form.model.watched():
             return self._advance()
@@ -204,7 +204,7 @@ class Training:
         return ended
 
     def states(self) -> list[tuple[int, State]]:
-        """(position in the pack, state) of each living lane."""
+        """(position in the pack, state) of each lane still being trained."""
         return [
             (
                 lane,
@@ -247,7 +247,7 @@ class Training:
         return [(owners[p], self._run(owners[p], finals[p])) for p in positions]
 
     def _run(self, lane: int, final: tuple[float, dict[str, Any]] | None) -> Run:
-        """The run of a lane; `final` are the share of active units and other fields, if it has not ended early."""
+        """Run of a lane; `final` holds the share of active units and other fields, unless it ended early."""
         losses, zeros = self._losses[: self.step, lane].copy(), self._zeros[: self.step].copy()
         finite, window = bool(np.isfinite(losses).all()), final_window(self._steps)
         active, measured = final if finite and final else (None, {})
@@ -305,6 +305,6 @@ class Training:
                 found = self._watch.look(lanes, step, [self._reached[k] for k in lanes.owners])
                 for lane, reached in zip(lanes.owners, found, strict=True):
                     self._reached[lane] += reached
-        # The one place where the host waits for the device.
+        # The only place where the host waits for the device.
         losses = torch.stack(block)[:, : len(lanes.owners)].double().cpu().numpy()
         return losses, zero_losses(self._loss, ys).double().cpu().numpy()

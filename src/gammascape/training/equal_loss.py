@@ -1,4 +1,4 @@
-"""Networks at equal loss: a lane when its loss on the probe set first falls to a fixed level."""
+"""Networks at equal loss: snapshots of a lane when its loss on the probe set first falls to a fixed level."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from gammascape.training.losses import lane_losses, zero_losses
 
 NAME = "equal_loss"
 LEVELS = (0.8, 0.5, 0.3, 0.15, 0.08)
-"""Shares of the loss of f = 0, the largest first.
+"""Levels as shares of the loss of f = 0, largest first.
 
-The best constant answer to ten equally frequent classes has 0.9 of it under MSE, and 1 under cross-entropy: all
-levels lie below."""
+The best constant answer to ten equally frequent classes has the share 0.9 under MSE and 1 under cross-entropy; all
+levels are lower."""
 
 _PER_DECADE = 24
-"""The loss is looked at so often that a run is at most a tenth longer at the look than at the crossing."""
+"""Checks of the loss per decade of steps: a crossing is detected at most a tenth of its steps late."""
 
 
 @dataclass(frozen=True)
 class LossSnapshot:
-    """A lane at the first look at which its probe loss was at or below `level` times that of f = 0."""
+    """Lane at the first check at which its probe loss was at most `level` times the loss of f = 0."""
 
     level: float
     step: int
-    """Number of updates before it."""
+    """Number of updates before the check."""
     relative_loss: float
-    """Probe loss over that of f = 0; below the level by what the loss fell since the look before."""
+    """Probe loss over the loss of f = 0; below the level by up to the decrease since the previous check."""
     probe_outputs: Floats
     """(P, O) outputs f on the probe set, float32."""
     grams: Mapping[str, Floats]
@@ -42,9 +42,9 @@ class LossSnapshot:
 
 
 def watch_steps(steps: int) -> list[int]:
-    """Numbers of updates after which the loss is looked at: 24 for each decade, and the last.
+    """Numbers of updates after which the loss is checked: 24 for each decade, and the last.
 
-    All but the last are the same for every run, whatever its length.
+    All but the last are the same for runs of any length.
     """
     decades = np.log10(max(1, steps))
     grid = 10 ** (np.arange(int(_PER_DECADE * decades) + 1) / _PER_DECADE)
@@ -52,7 +52,7 @@ def watch_steps(steps: int) -> list[int]:
 
 
 class Watch:
-    """Looks at the probe loss of the lanes of one pack. What is kept is a function of the lane alone."""
+    """Checks of the probe loss of the lanes of one pack. A snapshot is a function of its lane alone."""
 
     def __init__(self, lanes: Lanes, dataset: Dataset, loss: str) -> None:
         self._loss = loss
@@ -64,7 +64,7 @@ class Watch:
     def look(
         self, lanes: Lanes, step: int, before: Sequence[Sequence[LossSnapshot]]
     ) -> list[list[LossSnapshot]]:
-        """The levels that each living lane has newly reached after `step` updates; `before`: those of before."""
+        """Snapshots at levels that each living lane first reached after `step` updates; `before`: earlier ones."""
         if all(len(reached) == len(LEVELS) for reached in before):
             return [[] for _ in before]
         f = lanes.outputs(self._x, None, self._kept)
@@ -73,7 +73,7 @@ class Watch:
             [
                 level
                 for level in LEVELS[len(reached) :]
-                # False where the loss is not a number.
+                # False if the loss is NaN.
                 if losses[lane] <= level * self._zero
             ]
             for lane, reached in enumerate(before)
@@ -93,7 +93,7 @@ class Watch:
         if not levels:
             return []
         grams = {
-            # A copy of the lane alone begins where a new tensor does: products round by number and alignment.
+            # A copy of a single lane is aligned like a new tensor: rounding depends on lane count and alignment.
             name: pack_triangle(gram(features[lane][None].clone()).float()[0]).cpu().numpy()
             for name, features in hidden.items()
         }
@@ -124,7 +124,7 @@ def snapshots_of(
     """Undo `summary_of` and `arrays_of`.
 
     Raises:
-        KeyError: if the arrays of a level are not there.
+        KeyError: if the arrays of a level are missing.
     """
     found = []
     for item in summary:

@@ -1,9 +1,9 @@
-"""Forms whose lanes have the same bits in any pack: not tied to other lanes, their place, or their number.
+"""Forms whose lanes have the same bits in any pack, independent of other lanes, their place and their number.
 
 On the CPU this holds for every number of lanes from `least` on. Models with a hand-written `descend` (MLPs) take
-all lanes in one batched product per layer, unless MKL multiplies matrices of odd sizes. For all others one lane
-after another is computed: their feature maps fill the cache already, and what is computed alone cannot depend on
-a neighbour.
+all lanes in one batched product per layer, unless MKL multiplies matrices of odd sizes. All other models compute
+one lane after another: one lane's feature maps fill the cache already, and a lane computed alone cannot depend on
+its neighbours.
 """
 
 import math
@@ -21,12 +21,12 @@ from gammascape.training.sgd import lane_of
 
 @cache
 def exact(form: CentredForm) -> CentredForm:
-    """The form whose results have the bits that each lane would get alone, with `least` and `most` to match."""
+    """Form whose results have the bits that each lane would get alone, with matching `least` and `most`."""
 
     def reference(initial: Parameters, x: Tensor) -> Reference:
         if _together_is_exact(form.model, x):
             return form.reference(initial, x)
-        # Of a single seed too: what is joined is contiguous, and products round by layout.
+        # A single seed is joined too: that makes it contiguous, and the rounding of products depends on layout.
         kept = [form.reference(lane_of(initial, k), x) for k in range(_count(initial))]
         return tuple(torch.cat(several) for several in zip(*kept, strict=True))
 
@@ -53,8 +53,8 @@ def exact(form: CentredForm) -> CentredForm:
     def most(x: Tensor) -> float:
         return math.inf if _together_is_exact(form.model, x) else 1
 
-    # A batched product of a single small matrix (batch size times both sides up to 4096) rounds otherwise than
-    # that of several; a lane alone is therefore computed beside a copy of itself.
+    # A batched product of a single small matrix (batch size times both sides up to 4096) rounds differently from
+    # a product of several; a lane alone is therefore computed together with a copy of itself.
     least = 1 if form.descend is None else 2
     return replace(form, reference=reference, numerator=numerator, least=least, most=most)
 
@@ -71,13 +71,13 @@ def _together_is_exact(model: Model, x: Tensor) -> bool:
 def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
     if dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest":
         return True
-    # Precision "medium" asks for oneDNN, and torch takes it on CPUs with AVX-512 alone.
+    # Precision "medium" asks for oneDNN, which torch uses only on CPUs with AVX-512.
     return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @cache
 def _aligned(model: Model, batch_size: int, itemsize: int) -> bool:
-    """Whether in a pack every lane's matrices begin at a multiple of 64 bytes: MKL rounds by alignment."""
+    """Whether every lane's matrices in a pack begin at a multiple of 64 bytes: MKL's rounding depends on it."""
     shapes = [parameter.shape for parameter in model.parameters if len(parameter.shape) > 1]
     numbers = [n for shape in shapes for n in (math.prod(shape), batch_size * shape[0])]
     return all(n * itemsize % 64 == 0 for n in numbers)

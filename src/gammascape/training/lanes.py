@@ -19,14 +19,14 @@ _INITIAL_CHUNK = 512
 
 Array = NDArray[Any]
 Weights = Sequence[Mapping[str, Array]]
-"""Weights of each lane by name."""
+"""Weights of each lane, by name."""
 
 
 class Lanes:
     """The networks of a pack on the device: weights, constants, and the initial networks of their seeds.
 
-    `owners` names the lane of the pack that each place on the device belongs to. Where fewer lanes are left than
-    the backend computes at once, the places beyond are filled with copies of the first lane.
+    `owners` gives the lane of the pack at each place on the device. If fewer lanes are left than the backend
+    computes at once, the remaining places are filled with copies of the first lane.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Lanes:
         self.starts = self._initial_of_places() if form.trains_difference else {}
         if weights is not None:
             self.trained = {
-                # Stacked by torch, which aligns what it allocates: MKL rounds by alignment.
+                # torch.stack aligns the result: MKL's rounding depends on alignment.
                 name: torch.stack([torch.from_numpy(weights[k][name]) for k in places]).to(device)
                 for name in self.initial
             }
@@ -63,7 +63,7 @@ class Lanes:
             self.trained = self._initial_of_places()
 
     def inputs(self, xs: Tensor, ys: Tensor) -> Iterator[StepInputs]:
-        """Inputs of the steps on batches xs (n, B, ...), ys (n, B, O); f~(w_0) takes many batches at once."""
+        """Inputs of the steps on batches xs (n, B, ...), ys (n, B, O), with f~(w_0) of many batches at once."""
         # A network that is not batched may mix the samples of its batch.
         size = max(1, _INITIAL_CHUNK // xs.shape[1]) if self.form.model.batched else 1
         for several_x, several_y in zip(torch.split(xs, size), torch.split(ys, size), strict=True):
@@ -77,14 +77,14 @@ class Lanes:
                 yield StepInputs(self.starts, *constants, reference, x, y, self.seed)
 
     def reference(self, x: Tensor) -> Reference:
-        """What the form keeps of the initial network of each seed on the inputs."""
+        """Reference tensors of the initial network of each seed on the inputs."""
         return self.form.reference(self.initial, x)
 
     @torch.no_grad()
     def outputs(
         self, x: Tensor, hidden: Hidden | None = None, reference: Reference | None = None
     ) -> Tensor:
-        """f on the inputs, (places, n, O); `reference` is computed if it is not given."""
+        """Outputs f on the inputs, (places, n, O); `reference` is computed if it is not given."""
         kept = self.reference(x) if reference is None else reference
         own = tuple(value[self.seed] for value in kept)
         return self.form.numerator(self.trained, self.starts, own, x, hidden) / self.gammas
@@ -96,7 +96,7 @@ class Lanes:
         return relative_change(self.form.model, self.trained, before, initial)
 
     def weights(self) -> list[dict[str, Array]]:
-        """What is trained of each living lane, in the order of `owners`."""
+        """Trained tensors of each living lane, in the order of `owners`."""
         whole = {name: value.cpu().numpy() for name, value in self.trained.items()}
         return [
             {name: value[k].copy() for name, value in whole.items()}
@@ -104,7 +104,7 @@ class Lanes:
         ]
 
     def keep(self, positions: list[int]) -> None:
-        """Drop all lanes but those at these positions."""
+        """Drop all lanes except at these positions."""
         fewer = places_after(len(positions), len(self.seed)) if self._on_gpu else self._least
         places = self._padded(positions, fewer)
         chosen = torch.tensor(places, device=self.gammas.device)
@@ -120,5 +120,5 @@ class Lanes:
 
     @staticmethod
     def _padded(positions: list[int], places: int) -> list[int]:
-        """Positions, and copies of the first up to a number of places."""
+        """Positions, filled up with copies of the first to a number of places."""
         return positions + positions[:1] * (places - len(positions))

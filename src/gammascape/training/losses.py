@@ -1,4 +1,4 @@
-"""Loss functions, per lane. The same reduction is used for training and test losses."""
+"""Loss functions for each lane. Training and test losses use the same reduction."""
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def lane_losses(loss: str, f: Tensor, targets: Tensor) -> Tensor:
 def zero_losses(loss: str, targets: Tensor) -> Tensor:
     """Loss of the predictor f = 0 on each of several batches: targets (n, B, O) -> (n,).
 
-    This is where every centred network starts: 1/O for one-hot MSE, less for shares of classes, ln O for
+    Every centred network starts at this loss: 1/O for one-hot MSE, less for shares of classes, ln O for
     cross-entropy.
     """
     if loss == "mse":

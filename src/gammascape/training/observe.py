@@ -1,4 +1,4 @@
-"""Observables during a run: which measurement a name asks for, and how many lanes it takes at a time."""
+"""Observables during a run: the measurement behind each name, and the number of lanes measured at once."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,20 +17,20 @@ from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses
 
 TANGENT_PROBES = 32
-"""Probes of the neural tangent kernel; the other observables read the whole probe set."""
+"""Probes for the neural tangent kernel; the other observables use the whole probe set."""
 
 _CURVATURE = {"sharpness", "gauss_newton_sharpness", "hessian_trace"}
 _FEATURES = {"kernel_alignment", "initial_cka"}
 
 _BYTES = 2**29
-"""Memory that the vectors of one measurement may take together."""
+"""Bytes that the vectors of one measurement may take together."""
 
 
 class Observer:
-    """Measures the lanes of one pack; each value is a function of its lane alone.
+    """Measurement of the lanes of one pack; each value is a function of its lane alone.
 
-    On the CPU lanes go together where the form allows it, one after another elsewhere. On a GPU they go together
-    as far as the memory reaches.
+    On the CPU, lanes are measured together where the form allows it and one after another elsewhere. On a GPU,
+    as many are measured together as memory allows.
     """
 
     def __init__(self, names: Sequence[str], lanes: Lanes, dataset: Dataset, loss: str) -> None:
@@ -51,11 +51,11 @@ class Observer:
                 lanes.form.numerator(trained, starts, self._kept, self._x, hidden)
             self._initial = {name: self._grams(features) for name, features in hidden.items()}
         if "ntk_alignment" in self._names:
-            # Copied, so that it begins where a new tensor does.
+            # A copy is aligned like a new tensor.
             self._few_targets = kernels.gram(self._y[None, :TANGENT_PROBES].clone())
 
     def observe(self, lanes: Lanes) -> list[dict[str, Any]]:
-        """What was asked for, of each living lane in the order of `lanes.owners`."""
+        """Requested observables of each living lane, in the order of `lanes.owners`."""
         found: dict[str, Any] = {}
         if self._names & _CURVATURE:
             found |= self._curvature(lanes)
@@ -74,7 +74,7 @@ class Observer:
         return [_of_lane(found, k) for k in range(len(lanes.owners))]
 
     def final_arrays(self, lanes: Lanes) -> list[dict[str, Tensor]]:
-        """Singular values of each layer's weights of each living lane, if they were asked for."""
+        """Singular values of each layer's weights for each living lane, if requested."""
         count = len(lanes.owners)
         if "singular_values" not in self._names:
             return [{} for _ in range(count)]
@@ -140,7 +140,7 @@ class Observer:
         return torch.cat([kernels.debiased_similarity(*pair) for pair in pairs])
 
     def _alone(self, lanes: Lanes, measure: Callable[[Networks], Tensor]) -> Tensor:
-        """A measurement that maps over probes: one lane at a time on the CPU."""
+        """Run a measurement that maps over probes: one lane at a time on the CPU."""
         size = sum(value[0].numel() for value in lanes.trained.values())
         together = 1
         if not self._on_cpu:
@@ -151,9 +151,9 @@ class Observer:
     def _groups(
         self, lanes: Lanes, together: int, least: int
     ) -> Iterator[tuple[Networks, Tensor, int]]:
-        """The living lanes in groups: copies of their networks, their learning rates, and how many count.
+        """Living lanes in groups: copies of their networks, their learning rates, and the number that count.
 
-        A group of fewer than `least` is filled up with its first lane.
+        A group of fewer than `least` lanes is filled up with its first lane.
         """
         living = len(lanes.owners)
         for first in range(0, living, together):

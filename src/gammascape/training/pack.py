@@ -1,4 +1,4 @@
-"""What is trained together: lanes that share model, data, batch size, loss, steps and dtype."""
+"""Packs: lanes trained together, which share model, data, batch size, loss, steps and dtype."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ SHARED_KEYS = (
     "observables",
     "numerics",
 )
-"""Parameters of a cell that all lanes of a pack have in common; gamma, eta and seed differ.
+"""Parameters of a cell that all lanes of a pack share; gamma, eta and seed differ.
 
-A record without observables has no such key."""
+A record without observables lacks that key."""
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One network of a pack: its record, and the parts of it that differ between lanes."""
+    """One network of a pack: its record, and the parameters that differ between lanes."""
 
     record: Mapping[str, Any]
     gamma: float
@@ -39,10 +39,10 @@ class Pack:
 
 
 def graph_places(lanes: int) -> int:
-    """The number of lanes that a GPU computes for a pack of so many: the next of a list of sizes.
+    """Number of places that a GPU computes for a pack of this many lanes: the next in a list of sizes.
 
-    cuBLAS and cuDNN choose their algorithms by shape, and a CUDA graph is captured for one, so sizes are few:
-    2, 4, 8, 12, ..., 32, 36, ..., 64, 72, ..., 128, 144, ... From 32 lanes on at most an eighth of the places is
+    cuBLAS and cuDNN choose algorithms by shape, and a CUDA graph has a fixed shape, so there are few sizes:
+    2, 4, 8, 12, ..., 32, 36, ..., 64, 72, ..., 128, 144, ... From 32 lanes on, at most an eighth of the places is
     empty.
     """
     if lanes <= 4:
@@ -52,9 +52,9 @@ def graph_places(lanes: int) -> int:
 
 
 def places_after(lanes: int, places: int) -> int:
-    """Places for a pack that had `places` and has lost lanes; fewer only if a quarter of them goes.
+    """Places for a pack that had `places` and has lost lanes; fewer only if that saves at least a quarter.
 
-    Each number of places is another graph, which has to be captured.
+    Each number of places needs another graph to be captured.
     """
     fewer = graph_places(lanes)
     return fewer if 4 * fewer <= 3 * places else places
@@ -76,7 +76,7 @@ def make_pack(records: Sequence[Mapping[str, Any]]) -> Pack:
     return Pack(
         shared=shared,
         lanes=tuple(
-            # The exact decimal log10 value becomes a float in this one place.
+            # The exact decimal log10 value becomes a float only here.
             Lane(r, 10.0 ** float(r["gamma"]), 10.0 ** float(r["eta"]), int(r["seed"]))
             for r in records
         ),

@@ -1,8 +1,8 @@
-"""The process of a worker: it takes packs, has them trained, and says how they end.
+"""Worker process: receive packs, train them, and report how each cell ends.
 
 `python -m gammascape.training.serve --serve` reads requests from standard input and writes events to standard
 output, one JSON object a line; `--pack FILE --journal FILE` trains one pack and appends its events to the journal.
-The worker ends within seconds when its parent has gone, and on SIGTERM; both leave checkpoints behind.
+The worker ends within seconds after its parent ends, and on SIGTERM; in both cases it leaves checkpoints.
 """
 
 import argparse
@@ -28,11 +28,11 @@ INTERRUPTED = 143
 """Exit status after SIGTERM, as shells report it."""
 
 _PARENT_GONE = 5.0
-"""Seconds to write checkpoints in when the parent has gone."""
+"""Seconds allowed for writing checkpoints after the parent has ended."""
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    # Whatever a user's model prints must not get between the events, nor may it read the requests.
+    # A user's model must neither print between the events nor read the requests.
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     asked = os.fdopen(os.dup(0))
@@ -54,7 +54,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     def listen(requests: TextIO) -> None:
         for line in requests:
             inbox.put(line)
-        # The parent has gone, or wants no more.
+        # The parent has ended, or has no more requests.
         stop()
         time.sleep(_PARENT_GONE)
         os._exit(1)
@@ -81,7 +81,7 @@ def _lanes(worker: Worker, tasks: Sequence[Task], emit: Emit) -> int:
     try:
         return worker.lanes(tasks[0], emit)
     except Exception as error:
-        # The pack itself will say what is wrong, in the log of each of its cells.
+        # Training the pack will report the error in the log of each of its cells.
         LOG.warning("lanes: %s", one_line(error))
         return len(tasks)
 
@@ -102,8 +102,8 @@ def _train_one_pack(arguments: argparse.Namespace) -> int:
         if event["event"] == "locked":
             locked.add(event["output"])
             return
-        # What cannot be written stays in the buffer and is tried again with the next event. A cell that is not in
-        # the journal at the end is found whole by the next pack.
+        # An event that cannot be written stays in the buffer and is retried with the next one. If a cell is
+        # missing from the journal at the end, the next pack finds it complete.
         with suppress(OSError):
             file.write(json.dumps(event) + "\n")
 
@@ -128,12 +128,12 @@ def _train_one_pack(arguments: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a worker; returns the exit status."""
+    """Run a worker and return its exit status."""
     parser = argparse.ArgumentParser(prog="gammascape.training.serve", description=__doc__)
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--serve", action="store_true", help="take packs from standard input")
     mode.add_argument("--pack", type=Path, help="file with one pack")
-    parser.add_argument("--journal", type=Path, help="where the events of --pack are appended")
+    parser.add_argument("--journal", type=Path, help="file to append the events of --pack to")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--checkpoint-seconds", type=float, default=60.0)
     chosen = parser.parse_args(arguments)

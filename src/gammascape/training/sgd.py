@@ -13,38 +13,38 @@ from gammascape.training.losses import lane_losses
 
 
 class StepInputs(NamedTuple):
-    """What a step reads: constants of the lanes, and one batch."""
+    """Inputs of a step: constants of the lanes, and one batch."""
 
     starts: Parameters
-    """name -> (K, ...), w_0 for a form that trains differences; empty for one that does not."""
+    """Name -> (K, ...), w_0 for a form that trains differences; empty for other forms."""
     learning_rates: Tensor
     """(K,), N * eta of each lane."""
     gammas: Tensor
     """(K, 1, 1)."""
     reference: Reference
-    """Tensors (S, ...), what the form keeps of the initial networks of S seeds on this batch."""
+    """Reference tensors (S, ...) of the initial networks of S seeds on this batch."""
     x: Tensor
     """(B, ...)."""
     y: Tensor
     """(B, O)."""
     seed: Tensor | None = None
-    """(K,), for each lane the place of its seed in `reference`; None if that has the lanes themselves."""
+    """(K,), index of each lane's seed in `reference`; None if `reference` is indexed by lane."""
 
     def lane(self, k: int) -> "StepInputs":
-        """The same for lane k on its own, in copies."""
+        """Inputs of lane k alone, in copies."""
         one = slice(k, k + 1)
         own = one if self.seed is None else self.seed[one]
         return self._replace(
             starts=lane_of(self.starts, k),
             learning_rates=self.learning_rates[one],
             gammas=self.gammas[one],
-            # A copy in either case: what is computed alone is aligned as every new tensor is.
+            # A copy in either case, so that it is aligned like every new tensor.
             reference=tuple(value[own].clone() for value in self.reference),
             seed=None,
         )
 
     def references(self) -> Reference:
-        """What the form keeps of the initial network of each lane: tensors (K, ...)."""
+        """Reference tensors (K, ...) of the initial network of each lane."""
         if self.seed is None:
             return self.reference
         if all(len(value) == 1 for value in self.reference):
@@ -56,33 +56,33 @@ class Step(Protocol):
     """One step of SGD for every lane."""
 
     def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
-        """Update in place what is trained; returns (K,) losses before the update, on the device.
+        """Update the trained tensors in place; return losses (K,) before the update, on the device.
 
-        `trained` is name -> (K, ...), contiguous: w, or w - w_0 where the form trains differences.
+        `trained` maps names to contiguous tensors (K, ...): w, or w - w_0 if the form trains differences.
         """
 
 
 Scaled = Callable[[Parameters, StepInputs], tuple[Tensor, Tensor]]
-"""-> sum over lanes of N eta L, whose gradient is the change of each lane, and the losses (K,).
+"""-> sum over lanes of N eta L, whose gradient is the update of each lane, and the losses (K,).
 
-Lanes share no weights, so the sum only starts the backward pass."""
+Lanes share no weights, so their sum serves only to start the backward pass."""
 
 Differentiate = Callable[[Scaled], Callable[[Parameters, StepInputs], tuple[Parameters, Tensor]]]
 """-> (changes, losses)."""
 
 
 def lane_of(parameters: Parameters, k: int) -> dict[str, Tensor]:
-    """The numbers of lane k, in a copy: name -> (1, ...)."""
+    """Copy of the tensors of lane k: name -> (1, ...)."""
     return {name: value.detach()[k : k + 1].clone() for name, value in parameters.items()}
 
 
 def sgd_step_of(form: CentredForm, loss: str) -> Step:
-    """The step as torch's own operators compute it, all lanes together."""
+    """Step computed by torch's own operators, all lanes together."""
     return torch.no_grad()(descent(form, loss, _backward))
 
 
 def descent(form: CentredForm, loss: str, differentiate: Differentiate) -> Step:
-    """The step of a form, differentiated by hand where it can be; to be called without gradients."""
+    """Step of a form, with its hand-written gradient if it has one; call it without gradients."""
 
     def scaled(trained: Parameters, inputs: StepInputs) -> tuple[Tensor, Tensor]:
         losses = lane_losses(loss, outputs(form, trained, inputs), inputs.y)
@@ -96,7 +96,7 @@ def descent(form: CentredForm, loss: str, differentiate: Differentiate) -> Step:
             for name, value in trained.items():
                 value -= changes[name]
             return losses
-        # The same update, fused with the products that give the gradient: a pass over the weights less.
+        # The same update, fused with the products that give the gradient: one pass less over the weights.
         hidden: Hidden = {}
         f = outputs(form, trained, inputs, hidden)
         # dL/dw = dL/df df~/dw / gamma.
@@ -109,13 +109,13 @@ def descent(form: CentredForm, loss: str, differentiate: Differentiate) -> Step:
 
 
 def _backward(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Parameters, Tensor]]:
-    """Differentiation by autograd."""
+    """Gradient by autograd."""
 
     def gradient(trained: Parameters, inputs: StepInputs) -> tuple[Parameters, Tensor]:
         leaves = {name: value.detach().requires_grad_() for name, value in trained.items()}
         with torch.enable_grad():
             total, losses = scaled(leaves, inputs)
-            # A user's network may leave a weight out for some batches, as a mixture of experts does.
+            # A user's network may not use a weight for some batches, as in a mixture of experts.
             changes = torch.autograd.grad(
                 total, list(leaves.values()), allow_unused=True, materialize_grads=True
             )
@@ -127,15 +127,15 @@ def _backward(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Parame
 def outputs(
     form: CentredForm, trained: Parameters, inputs: StepInputs, hidden: Hidden | None = None
 ) -> Tensor:
-    """f = (f~(w) - f~(w_0)) / gamma on the batch, (K, B, O)."""
-    # The gather is part of the step, and so of its graph: it takes one pass over the lanes.
+    """Outputs f = (f~(w) - f~(w_0)) / gamma on the batch, (K, B, O)."""
+    # The gather is part of the step, and thus of its CUDA graph: one pass over the lanes.
     kept = inputs.references()
     return form.numerator(trained, inputs.starts, kept, inputs.x, hidden) / inputs.gammas
 
 
 def loss_gradient(loss: str, f: Tensor, targets: Tensor) -> Tensor:
-    """dL/df of `lane_losses`: f (K, B, O), targets (B, O) -> (K, B, O)."""
+    """Gradient dL/df of `lane_losses`: f (K, B, O), targets (B, O) -> (K, B, O)."""
     if loss == "mse":
         return (f - targets) * (2.0 / targets.numel())
-    # Targets sum to one for each sample.
+    # The targets of each sample sum to one.
     return (torch.softmax(f, -1) - targets) / len(targets)

@@ -1,4 +1,4 @@
-"""Trains packs on one device: torch is imported, data are loaded and kernels compiled once for many packs."""
+"""Train packs on one device: import torch, load data and compile kernels once for many packs."""
 
 import gc
 import json
@@ -46,17 +46,17 @@ Emit = Callable[[Event], None]
 Attempts = Sequence[Mapping[str, Any]]
 
 _PATIENCE = 20.0
-"""Seconds to wait for a worker that still holds a cell before other packs have their turn."""
+"""Seconds to wait for a worker that still holds a cell before continuing with other packs."""
 _POLL = 0.2
 _PROGRESS = 0.5
 _SLOW_FLOAT64 = 4.0
-"""The difference form takes some 1.2 to 2.5 times as long as float32: beyond this it is faster than float64."""
+"""Slowdown of float64 beyond which the difference form, 1.2 to 2.5 times as slow as float32, is faster."""
 _CHECKPOINT_SHARE = 0.05
-"""Largest share of the time that may go into checkpoints."""
+"""Largest share of time to spend on checkpoints."""
 
 
 class _Cells(NamedTuple):
-    """What the cells of a pack share."""
+    """Objects that the cells of a pack share."""
 
     dataset: Dataset
     model: Model
@@ -64,13 +64,13 @@ class _Cells(NamedTuple):
 
     @property
     def constants(self) -> dict[str, str]:
-        """Digests of what a cell is trained with and its identity does not fix."""
+        """Digests of inputs to training that a cell's identity does not fix."""
         found = {"model": self.model.constants, "data": self.dataset.digest}
         return {name: digest for name, digest in found.items() if digest is not None}
 
 
 class Interrupted(Exception):
-    """The worker was asked to stop; checkpoints are written."""
+    """Raised after the worker was asked to stop and has written checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,19 @@ class Task:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Task":
-        """The task that a request describes."""
+        """Task described by a request."""
         data, log = (Path(content[key]) if content[key] else None for key in ("data", "log"))
         identity, record, output = content["identity"], content["record"], Path(content["output"])
         return cls(identity, record, data, output, log, tuple(map(Path, content["sources"])))
 
 
 class Worker:
-    """Trains packs on one device, one after another."""
+    """Worker that trains packs on one device, one after another."""
 
     def __init__(
         self, device: str, checkpoint_seconds: float, executor: str = "single", keeps: bool = False
     ) -> None:
-        """A worker; `keeps` says that a cell which is whole is not trained again."""
+        """Set up the device; with `keeps`, complete cells are not trained again."""
         self.device, self.backend = set_up_backend(device)
         self._executor = executor
         self._keeps = keeps
@@ -111,11 +111,11 @@ class Worker:
         self._knows_float64 = False
 
     def stop(self) -> None:
-        """Write checkpoints at the end of the block and raise `Interrupted`; a signal handler may call it."""
+        """Write checkpoints at the end of the block and raise `Interrupted`; safe in a signal handler."""
         self.stopping = True
 
     def lanes(self, task: Task, emit: Emit) -> int:
-        """Lanes of a pack of cells like this one on this device.
+        """Number of lanes for a pack of cells like this one on this device.
 
         Raises:
             DataError: if the data cannot be read.
@@ -128,10 +128,10 @@ class Worker:
         return suitable if limit is None else min(limit, suitable)
 
     def run(self, tasks: Sequence[Task], emit: Emit) -> None:
-        """Train cells that share a pack; emits an event for each cell as it ends, done or failed.
+        """Train cells that share a pack; emit an event for each cell as it ends, done or failed.
 
-        A cell that another process trains is waited for, and is done if that leaves it whole; when it takes long,
-        an event `locked` hands the cell back.
+        If another process is training a cell, wait for it; the cell is done if that process completes it. If this
+        takes long, an event `locked` hands the cell back.
 
         Raises:
             Interrupted: if `stopping` was set meanwhile.
@@ -139,7 +139,7 @@ class Worker:
         try:
             shared = self._prepare(tasks[0], emit)
         except Exception as error:
-            # What all cells of the pack share is at fault, so no cell can be trained.
+            # Something that all cells of the pack share is at fault, so no cell can be trained.
             for task in tasks:
                 self._fail(task, error, emit)
             return
@@ -168,7 +168,7 @@ class Worker:
             emit({"event": "locked", "output": str(task.output), "error": words})
 
     def _claim(self, tasks: list[Task], keeps: bool, emit: Emit) -> list[Task]:
-        """Lock the cells that no other process trains, and take them out of `tasks`; returns those to train."""
+        """Lock the cells that no other process trains and take them out of `tasks`; return the cells to train."""
         claimed = []
         for task in list(tasks):
             try:
@@ -187,7 +187,7 @@ class Worker:
                     for partial in task.output.glob(".*"):
                         partial.unlink()
                 continue
-            # Another process has trained it meanwhile, or could not say so before it was killed.
+            # Another process has trained it meanwhile, or was killed before it could report that.
             store.discard(task.identity)
             store.unlock(task.identity)
             emit(_ended(task, status, 0.0))
@@ -199,7 +199,7 @@ class Worker:
         provide(task.sources)
         data_key = json.dumps([task.record["dataset"], str(task.data)], sort_keys=True)
         if data_key not in self._datasets:
-            # One data set at a time: the next group of packs reads another.
+            # Keep one dataset at a time: the next group of packs reads another.
             dataset = load_dataset(task.record["dataset"], task.data, self.device)
             self._datasets = {data_key: dataset}
         dataset = self._datasets[data_key]
@@ -222,9 +222,9 @@ class Worker:
         most: int | None = None,
         after: str | None = None,
     ) -> None:
-        """Train tasks from where their checkpoints stand, in packs of at most `most` lanes.
+        """Train tasks from their checkpoints, in packs of at most `most` lanes.
 
-        `after` is the error that the tasks are tried again after.
+        `after` is the error that caused a retry.
         """
         standing: dict[int, list[tuple[Task, State | None]]] = {}
         for task in tasks:
@@ -246,7 +246,7 @@ class Worker:
         except (Interrupted, BrokenPipeError):
             raise
         except Exception as error:
-            # The data or the model are at fault, for every cell of the pack.
+            # The data or the model is at fault, for every cell of the pack.
             of_all = isinstance(error, DataError | UserCodeError)
             if not left and not of_all:
                 raise
@@ -262,7 +262,7 @@ class Worker:
             after = one_line(error)
             LOG.warning("a pack of %d failed, trying it in halves: %s", len(left), after)
         if half:
-            # Outside of the handler nothing refers to the tensors of the failed pack any more.
+            # Outside the handler, nothing refers to the tensors of the failed pack any more.
             if self.device.type == "cuda":
                 import torch
 
@@ -276,7 +276,7 @@ class Worker:
         shared: _Cells,
         after: str | None,
     ) -> None:
-        """Train one pack in lockstep; takes each cell that has ended out of `left`."""
+        """Train one pack in lockstep; remove each cell that has ended from `left`."""
         tasks = [task for task, _ in members]
         states = [state for _, state in members if state is not None]
         started, emit = utc_now(), shared.emit
@@ -287,7 +287,7 @@ class Worker:
         reasons += [f"resumed from step {first_step}"] if first_step else []
         reason = ", ".join(reasons) or "fresh"
         attempt = {"started": started, "from_step": first_step, "reason": reason}
-        # Read before the first checkpoint of this attempt takes their place.
+        # Read them before the first checkpoint of this attempt replaces them.
         attempts = [
             [*(self._store(task)[0].attempts(task.identity) if first_step else ()), attempt]
             for task in tasks
@@ -310,7 +310,7 @@ class Worker:
                 try:
                     status = self._finish(task, run, shared, attempts[lane], training)
                 except OSError as error:
-                    # A full disk: training again would end the same way. The checkpoint stays for the next run.
+                    # A full disk: training again would fail likewise. The checkpoint stays for the next run.
                     remove_cell(task.output)
                     self._fail(task, error, emit)
                 else:
@@ -337,7 +337,7 @@ class Worker:
                 checkpoints, identity = self._store(tasks[lane])[0], tasks[lane].identity
                 checkpoints.save(identity, state, attempts[lane], shared.constants)
         except OSError as error:
-            # A full disk does not stop the training: it may have room again before the end.
+            # A full disk does not stop training: it may have space again before the end.
             self._warn(f"no checkpoint could be written: {error}", shared.emit)
         else:
             lanes = len(training.alive)
@@ -346,7 +346,7 @@ class Worker:
     def _finish(
         self, task: Task, run: Run, shared: _Cells, attempts: Attempts, training: Training
     ) -> str:
-        """Write the artifact; returns the cell's status."""
+        """Write the artifact and return the cell's status."""
         summary = make_summary(task.record, run, shared.dataset, shared.model)
         origin = Origin(
             inputs=tuple(
@@ -371,7 +371,7 @@ class Worker:
         return str(summary["status"])
 
     def _warn_of_float64(self, task: Task, emit: Emit) -> None:
-        """Say once how slow float64 is on a GPU, before cells are trained in it."""
+        """Warn once how slow float64 is on a GPU, before cells are trained in it."""
         if self.device.type != "cuda" or task.record["dtype"] != "float64" or self._knows_float64:
             return
         self._knows_float64 = True
@@ -379,7 +379,7 @@ class Worker:
             text = (
                 f"float64 is {slowdown:.0f} times slower than float32 on this GPU; with "
                 "`small_gamma: {form: difference}` a study trains its cells of small gamma in float32 instead, "
-                "as accurately (they are other cells)"
+                "equally accurately (they are different cells)"
             )
             self._warn(text, emit)
 
@@ -390,7 +390,7 @@ class Worker:
 
     def _fail(self, task: Task, error: BaseException, emit: Emit) -> None:
         with suppress(OSError):
-            # Snakemake makes the folder before the cell is begun, and leaves it.
+            # Snakemake makes the folder before the job begins, and leaves it.
             task.output.rmdir()
         if isinstance(error, CapacityError | DataError | OSError | UserCodeError):
             lines = [str(error) or one_line(error)]

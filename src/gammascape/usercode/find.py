@@ -1,4 +1,4 @@
-"""The source files of a user's own model or data: found by name with what they import, hashed, never run."""
+"""Find the source files of a user's own model or data, with their imports, and hash them; never run them."""
 
 import ast
 import difflib
@@ -13,55 +13,55 @@ from pathlib import Path
 from gammascape.layout import whole
 
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-"""A factory as a study names it: "module:function"."""
+"""Name of a factory in a study: "module:function"."""
 
 NEVER_LOCAL = frozenset(sys.stdlib_module_names) | {"gammascape", "numpy", "torch"}
-"""Modules that are loaded before a user's: a file of this name would not be the one that is imported."""
+"""Modules that are loaded before a user's: a file with such a name would not be imported."""
 
 ORIGINS = "origins.json"
-"""Beside copies of source files: where each was copied from."""
+"""File next to copies of source files that records where each was copied from."""
 
 Definition = ast.FunctionDef | ast.ClassDef | None
 
 
 class SourceError(Exception):
-    """A factory cannot be found or read; the text is ready to be shown after the key that names it."""
+    """A factory cannot be found or read; the text completes a message that begins with the study's key."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The files that a factory's code is in, with what they import from beside them."""
+    """Files of a factory's code, including local files that they import."""
 
     files: Mapping[str, Path]
-    """File relative to the folder it was found in, such as "layers/norm.py" -> where it lies."""
+    """File relative to the folder it was found in, such as "layers/norm.py" -> its path."""
     hashes: Mapping[str, str]
-    """The same files -> sha256 of what their code says (`meaning_hash`)."""
+    """Same files -> sha256 of the meaning of their code (`meaning_hash`)."""
     definition: Definition
-    """The definition of the function or class; None if it is an imported or assigned name."""
+    """Definition of the function or class; None if it is an imported or assigned name."""
 
 
 def folder_of(hashes: Mapping[str, str]) -> str:
-    """Name of the folder for copies of the files of these hashes: it changes with what their code says."""
+    """Name of the folder for copies of the files with these hashes; it changes with the meaning of their code."""
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()[:16]
 
 
 def meaning_hash(source: bytes) -> str:
     """sha256 of a module's syntax tree: comments, layout and line numbers do not count, docstrings do.
 
-    The tree is written out by `_meaning`, and not by `ast.dump`, whose text depends on the version of Python.
+    `_meaning` writes out the tree, because the output of `ast.dump` depends on the version of Python.
 
     Raises:
         SyntaxError: if it is not Python.
-        ValueError: if it holds null bytes.
+        ValueError: if it contains null bytes.
     """
     return hashlib.sha256(_meaning(ast.parse(source)).encode()).hexdigest()
 
 
 def find_sources(factory: str, roots: Sequence[Path]) -> Sources:
-    """Find the module of a factory below the first of `roots` that has it, and what it imports from below them.
+    """Find the module of a factory below the first of `roots` that has it, and its imports from below them.
 
     Raises:
-        SourceError: if the module or its function is not there, or a file cannot be read as Python.
+        SourceError: if the module or its function is missing, or a file cannot be read as Python.
     """
     _check_form(factory)
     module, _, function = factory.partition(":")
@@ -98,7 +98,7 @@ def find_sources(factory: str, roots: Sequence[Path]) -> Sources:
 
 
 def check_call(definition: Definition, function: str, given: Sequence[str]) -> str | None:
-    """What is wrong with calling a function with these keywords; None if nothing is, or nobody can say."""
+    """Message about a call of a function with these keywords; None if it is correct or cannot be judged."""
     if not isinstance(definition, ast.FunctionDef):
         return None
     arguments = definition.args
@@ -125,9 +125,9 @@ def check_call(definition: Definition, function: str, given: Sequence[str]) -> s
 
 
 def copy_sources(sources: Sources, folder: Path) -> None:
-    """Copy source files below `folder`, where what their code says names them.
+    """Copy source files below `folder`, into a folder named by the meaning of their code.
 
-    A copy that is there stays as it is, whatever comments its file has got since: it is the input of cells.
+    An existing copy is kept, even if comments in its file have changed since, because it is an input of cells.
     """
     target = folder / folder_of(sources.hashes)
     for relative, path in sources.files.items():
@@ -166,7 +166,7 @@ def _check_form(factory: str) -> None:
 
 
 def _files_of(module: str, roots: Iterable[Path]) -> dict[str, Path]:
-    """The files that importing a module from one of the roots reads, its own last; {} if there is none."""
+    """Files read when a module is imported from one of the roots, its own file last; {} if there are none."""
     parts = module.split(".")
     if parts[0] in NEVER_LOCAL:
         return {}
@@ -182,7 +182,7 @@ def _files_of(module: str, roots: Iterable[Path]) -> dict[str, Path]:
 
 
 def _imports(tree: ast.Module, relative: str) -> Iterator[str]:
-    """Names of modules that a module may import, wherever in it: some are not modules but names inside of one."""
+    """Names of modules that a module may import anywhere; some may be names inside a module instead."""
     package = relative.split("/")[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -246,7 +246,7 @@ def _meaning(node: object) -> str:
         fields = [
             f"{name}={_meaning(value)}"
             for name, value in ast.iter_fields(node)
-            # Fields that are empty are new in some version of Python; contexts follow from their places.
+            # Empty fields are new in some version of Python; contexts follow from their places.
             if value is not None and value != [] and name not in {"ctx", "kind", "type_comment"}
         ]
         return f"{type(node).__name__}({','.join(fields)})"

@@ -1,4 +1,4 @@
-"""What a user's code sees of the process and may not change for others: random numbers and settings."""
+"""Isolate a user's code: random numbers and settings that it sees and must not change for other code."""
 
 import builtins
 import gc
@@ -40,16 +40,16 @@ _HOOKS: list[dict[Any, Any]] = [
     for name, hooks in vars(torch.nn.modules.module).items()
     if name.startswith("_global_") and isinstance(hooks, dict)
 ]
-"""Hooks that torch calls in every module."""
+"""Hooks that torch calls for every module."""
 _OWNERS: tuple[Any, ...] = (
     *(torch, torch.nn.functional, torch.Tensor, torch.nn.Module, torch.nn.Linear),
     *(np, math, random, builtins),
 )
-"""Whose functions other code calls by their names."""
+"""Owners of functions that other code looks up by name."""
 
 
 class Setting(NamedTuple):
-    """Something that the whole process shares: its name in messages, how it is read and put back."""
+    """Setting shared by the whole process: its name in messages, and functions to read and restore it."""
 
     name: str
     read: Callable[[], Any]
@@ -57,13 +57,13 @@ class Setting(NamedTuple):
 
 
 def seed_of(*parts: Any) -> int:
-    """A seed that is a function of JSON values alone: the same in every process and on every machine."""
+    """Seed that is a function of JSON values alone: the same in every process and on every machine."""
     text = json.dumps(parts, sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 def generators() -> dict[str, Any]:
-    """State of each global generator of random numbers, by name; equal states compare equal."""
+    """State of each global random number generator, by name; equal states compare equal."""
     state: Any = np.random.get_state(legacy=True)  # noqa: NPY002
     key, *rest = state[1:]
     states: dict[str, Any] = {
@@ -78,12 +78,12 @@ def generators() -> dict[str, Any]:
 
 @contextmanager
 def isolated(seed: int | None) -> Iterator[list[str]]:
-    """Afterwards all SETTINGS and global generators are as before.
+    """Restore all SETTINGS and global generators afterwards.
 
     With a seed, torch, numpy and `random` are seeded, torch computes with gradients, in float32 and on the CPU
-    unless told otherwise, what is printed goes to standard error, and there is no standard input. Yields a list
-    that names, at the end, what was changed and matters to numbers: the first of SETTINGS, and "random numbers of
-    ..." where a generator was used.
+    by default, output goes to standard error, and standard input is empty. Yields a list that at the end names the
+    changes that affect numbers: settings among the first of SETTINGS, and "random numbers of ..." for each
+    generator that was used.
     """
     before, states = [setting.read() for setting in SETTINGS], generators()
     started, seeded, streams = before, states, (sys.stdin, sys.stdout, sys.argv)
@@ -96,12 +96,12 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
         drawn.extend(() if importing else (size,))
         return entropy(size)
 
-    # The guard of inference mode puts back what nothing else can; inside it, gradients are on.
+    # The guard restores inference mode, which nothing else can; inside it, gradients are on.
     inference = nullcontext() if seed is None else torch.inference_mode(False)
     with inference, warnings.catch_warnings(), localcontext():
-        # What torch says about products that it batches one by one is no news to a user's log.
+        # torch's warnings about operations that vmap runs one by one do not belong in a user's log.
         warnings.filterwarnings("ignore", "There is a performance drop")
-        # numpy, secrets and SystemRandom ask for their seeds by way of `random`.
+        # numpy, secrets and SystemRandom get their seeds through `random`.
         os.urandom = vars(random)["_urandom"] = urandom
         try:
             if seed is not None:
@@ -129,7 +129,7 @@ def isolated(seed: int | None) -> Iterator[list[str]]:
 
 @contextmanager
 def another_process() -> Iterator[None]:
-    """The number of the process and the name of the machine are other ones inside."""
+    """Change the number of the process and the name of the machine inside the block."""
     asked = [(os, "getpid"), (socket, "gethostname"), (platform, "node")]
     answers = [getattr(module, name) for module, name in asked]
     for (module, name), answer in zip(asked, answers, strict=True):
@@ -172,7 +172,7 @@ def _default_device() -> torch.device | None:
 def _set_deterministic(mode: int) -> None:
     torch.set_deterministic_debug_mode(mode)
     if "torch._inductor.config" in sys.modules:
-        # Only this tells the compiler too, which it imports; that takes as long as torch itself.
+        # Only this call also informs the compiler; importing that takes as long as torch itself.
         torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
 
 
@@ -189,7 +189,7 @@ def _set_folder(folder: Path | None) -> None:
 
 
 def _environment() -> dict[Any, Any]:
-    # Not `dict(os.environ)`, which decodes all of it and takes a tenth of a millisecond.
+    # `dict(os.environ)` would decode everything, which takes a tenth of a millisecond.
     return dict(vars(os.environ)["_data"])
 
 
@@ -216,7 +216,7 @@ def _set_names(before: Sequence[Mapping[str, Any]]) -> None:
         for name, value in names.items():
             if (new := vars(owner).get(name)) is not value and not _of_library(new):
                 setattr(owner, name, value)
-        # What a class inherits can be covered by a new name.
+        # A new name may hide an inherited one.
         for name in vars(owner).keys() - names.keys() if isinstance(owner, type) else ():
             if not _of_library(vars(owner)[name]):
                 delattr(owner, name)
@@ -229,7 +229,7 @@ def _set_hooks(before: Sequence[Mapping[Any, Any]]) -> None:
 
 
 def _of_library(value: Any) -> bool:
-    """Whether an installed package has made a function; it does so once, when it is imported first."""
+    """Whether a function comes from an installed package, which sets it once, when first imported."""
     if not isinstance(value, types.FunctionType | type):
         return False
     return isinstance(
@@ -301,7 +301,7 @@ _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
 SETTINGS = tuple(Setting(*row) for row in _TABLE)
 
 _OF_NUMBERS = [setting.name for setting in SETTINGS].index("the working directory")
-"""How many of SETTINGS matter to numbers. Others change when torch imports a part of itself at first use."""
+"""Number of SETTINGS that affect numbers. Others change when torch imports parts of itself at first use."""
 
 _START: tuple[Any, ...] = (torch.float32, None, True)
-"""What code with a seed finds in place of the first of SETTINGS."""
+"""Values of the first of SETTINGS for code that runs with a seed."""

@@ -1,6 +1,6 @@
-"""Runs a user's own code: only in the version that a cell's identity names, errors told in its own frames.
+"""Run a user's own code, only in the version named by a cell's identity; errors show only the user's frames.
 
-What the code does to the process (`gammascape.usercode.isolation`) is undone when it returns.
+Changes that the code makes to the process (`gammascape.usercode.isolation`) are undone when it returns.
 """
 
 import importlib
@@ -27,15 +27,15 @@ SEED_IT = (
 
 
 class UserCodeError(UserError):
-    """A user's code cannot be used; the message is for its author and needs no traceback of ours."""
+    """A user's code cannot be used; the message is for its author and needs no traceback from this package."""
 
 
 _FILES: dict[str, tuple[bytes, str, str]] = {}
-"""Hash of what a file says -> its text, the user's file that this is a copy of, and the one whose lines it has."""
+"""Meaning hash of a file -> its text, the user's file that it is a copy of, and the file to show lines from."""
 
 
 def provide(paths: Iterable[Path]) -> None:
-    """Make source files known; they are found by what they say, so a wrong file is as good as none.
+    """Register source files; they are found by their meaning, so a wrong file counts as missing.
 
     Raises:
         UserCodeError: if a file cannot be read.
@@ -51,7 +51,7 @@ def provide(paths: Iterable[Path]) -> None:
 
 
 def _origin(path: Path) -> Path:
-    """The user's own file that `path` is a copy of."""
+    """User's own file of which `path` is a copy."""
     for folder in path.parents:
         with suppress(OSError, ValueError):
             origin = read_object(folder / ORIGINS).get(path.relative_to(folder).as_posix())
@@ -60,14 +60,14 @@ def _origin(path: Path) -> Path:
 
 
 class Code:
-    """The modules of one factory.
+    """Modules of one factory.
 
-    Two factories may have modules of the same name, so each keeps its own: they are in `sys.modules` only while
-    this code is the active one.
+    Two factories may have modules of the same name, so each keeps its own, and they are in `sys.modules` only
+    while this code is active.
     """
 
     def __init__(self, sources: Mapping[str, str]) -> None:
-        """The modules of source files, given with their hashes.
+        """Collect the modules of source files, given with their hashes.
 
         Raises:
             UserCodeError: if a file was not provided in the version of its hash.
@@ -76,7 +76,7 @@ class Code:
             if digest not in _FILES:
                 raise UserCodeError(
                     f"{name} is not there in the version that the cell was planned with; run "
-                    "snakemake again, which plans the cells of the version that is there"
+                    "snakemake again, which plans cells with the current version"
                 )
         self.files = {_module_name(name): (name, *_FILES[sources[name]]) for name in sources}
         packages = {name.rpartition(".")[0] for name in self.files} - {"", *self.files}
@@ -84,10 +84,10 @@ class Code:
         self.modules: dict[str, ModuleType] = {}
 
     def get(self, factory: str) -> Callable[..., Any]:
-        """The function of "module:function".
+        """Function named by "module:function".
 
         Raises:
-            UserCodeError: if importing fails, or it is no function.
+            UserCodeError: if importing fails, or it is not callable.
         """
         module, _, name = factory.partition(":")
         with self.active(f"{factory}: importing {module}"):
@@ -98,7 +98,7 @@ class Code:
         return function
 
     def variables(self) -> dict[str, Any]:
-        """ "module.name" -> value of what the files define; while this code is the active one."""
+        """Map "module.name" to the values that the files define; call it while this code is active."""
         return {
             f"{file}.{name}": value
             for file in self.files
@@ -109,14 +109,14 @@ class Code:
 
     @contextmanager
     def active(self, doing: str | None = None, seed: int = 0) -> Iterator[None]:
-        """The user's modules can be imported; with `doing`, isolated from the process and seeded.
+        """Make the user's modules importable; with `doing`, also isolated from the process and seeded.
 
         Raises:
-            UserCodeError: for any error inside, if `doing` says what is done.
+            UserCodeError: for any error inside, if `doing` describes the action.
         """
         _FINDER.activate(self)
         if doing is None:
-            # Standard output may belong to a command's own tables.
+            # Standard output may be reserved for a command's own tables.
             shown, sys.stdout = sys.stdout, sys.stderr
             try:
                 yield
@@ -132,7 +132,7 @@ class Code:
             raise UserCodeError(self.told(doing, error)) from error
 
     def told(self, doing: str, error: BaseException) -> str:
-        """What failed, and the traceback of the user's own frames."""
+        """Message with the failure and the traceback of the user's own frames."""
         own = {shown for _, _, _, shown in self.files.values()}
         frames = [
             frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own
@@ -143,7 +143,7 @@ class Code:
 
 
 def load_code(sources: Mapping[str, str]) -> Code:
-    """`Code` of source files and their hashes: one object for each process, so that each is imported once."""
+    """`Code` of source files and their hashes, cached for the process, so that each file is imported once."""
     return _load_code(tuple(sorted(sources.items())))
 
 
@@ -168,13 +168,13 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__file__ = self._file
-        # Seeded file by file: what a file draws does not depend on who imports it, nor on what came before.
+        # Seeded for each file, so that its random numbers depend neither on the importer nor on earlier imports.
         with isolated(seed_of("import", module.__name__)):
             exec(compile(self._text, self._shown, "exec"), module.__dict__)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the modules of the active code, before all others."""
+    """Finder of the modules of the active code, consulted before all others."""
 
     def __init__(self) -> None:
         self._code: Code | None = None
@@ -215,7 +215,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         ):
             raise ModuleNotFoundError(
                 f"{fullname} is not among the source files that the cell's identity names: import it with an "
-                "import statement, from beside the study or from the working directory",
+                "import statement, from the study's folder or from the working directory",
                 name=fullname,
             )
         return None

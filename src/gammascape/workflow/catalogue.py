@@ -1,8 +1,8 @@
-"""Every table, figure and page as data: its stage, its function, what it reads, and a sentence about it.
+"""Every table, figure and page as data: its stage, its function, its inputs, and a sentence about it.
 
-A stage is a rule of the workflow, and makes its tables or figures in one process. Rules, `plan`, `audit`, the page
-and the tests read this catalogue. A new table needs its function, its entry here, its section in
-docs/reference/tables.md and its test.
+A stage is a rule of the workflow that makes its tables or figures in one process. Rules, `plan`, `audit`, the page
+and the tests read this catalogue. A new table needs a function, an entry here, a section in
+docs/reference/tables.md, and a test.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,54 +23,54 @@ if TYPE_CHECKING:
 
 Inputs = Mapping[str, str | list[str]]
 Job = tuple[str, frozenset[tuple[str, str]]]
-"""Stage and wildcards of a job."""
+"""Job, by stage and wildcards."""
 
 CELLS = "results/cells"
 CELL_FILES = {"summaries": "summary.json", "arrays": "arrays.npz", "manifests": "manifest.json"}
-"""Inputs that are a file of each cell of the slice or of the study."""
+"""Inputs that consist of one file for each cell of the slice or study."""
 FACTOR = "factor"
-"""Parameter of a function that is a wildcard of the figure, and no parameter of its rule."""
+"""Parameter of a function that is a wildcard of the figure, not a parameter of its rule."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """How a table, a figure or a page is made."""
+    """Recipe for a table, a figure or a page."""
 
     stage: str
-    """The rule."""
+    """Rule that makes it."""
     function: str
-    """`module:name`, within the library unless it is polars; its parameters are what it reads and `params`."""
+    """`module:name`, within the library unless it is polars; its parameters are `reads` and `params`."""
     reads: str
-    """Tables of the same slice or study, and CELL_FILES: `parameter=table` where the two have different names,
-    `table?` where a study may lack it. Of files of cells a function gets the folders: `cells_folder`, which holds
-    all of them, if it reads arrays, else `folders`, those of its cells. `itself` stands for its own tables of all
-    slices."""
+    """Tables of the same slice or study, and CELL_FILES: `parameter=table` if the two have different names,
+    `table?` if a study may lack it. Instead of files of cells, a function gets folders: `cells_folder`, which
+    contains all cells, if it reads arrays, and otherwise `folders`, one for each of its cells. `itself` means the
+    table of this name of each slice."""
     params: str = ""
-    """What it reads of the study, see `_value`; of the keys of `analysis` it gets those that are named."""
+    """Values that it reads from the study, see `_value`; only the named keys of `analysis`."""
     sentence: str = ""
     of_slices: bool = False
-    """Whether there is one for each slice."""
+    """Whether each slice has one."""
     when: str = "always"
-    """Which studies, or slices, have it: a property of `Plan` or of a slice."""
+    """Condition on a study or slice for having it: a property of `Plan` or of a slice."""
     label: str = ""
-    """Of a figure in Snakemake's report."""
+    """Label of a figure in Snakemake's report."""
     part: int | None = None
-    """Its place among several tables that the function returns."""
+    """Index among several tables returned by the function."""
     chooses: bool = False
-    """Whether its function reads, and its manifest names, some cells and not all."""
+    """Whether its function reads, and its manifest names, only some of the cells."""
     toy: "Entry | None" = None
-    """How the same is made for a slice of a toy."""
+    """Recipe for a slice of a toy."""
 
     @property
     def words(self) -> Iterator[tuple[str, str, bool]]:
-        """Parameter of the function, what is read, and whether a study may lack it."""
+        """Parameter of the function, its input, and whether a study may lack it."""
         for word in self.reads.split():
             name, _, source = word.removesuffix("?").rpartition("=")
             yield name or source, source, word.endswith("?")
 
     @property
     def follows_study(self) -> bool:
-        """Whether the tables that it reads, and not its cells alone, depend on what the study asks for."""
+        """Whether its set of input tables, not only its cells, depends on the study."""
         return any(optional or source == "itself" for _, source, optional in self.words) or (
             self.stage in ("provenance", "index")
         )
@@ -78,7 +78,7 @@ class Entry:
 
 _EDGE_FIT = "analysis.lazy analysis.rich analysis.bootstrap analysis.confidence"
 
-# In the order of the page; each stands after what it is made from.
+# In the order of the page; each comes after its inputs.
 # fmt: off
 TABLES: Mapping[str, Entry] = {
     "cells": Entry("cells", "tables.cells:cell_table", "summaries manifests", "labels thresholds",
@@ -90,10 +90,10 @@ TABLES: Mapping[str, Entry] = {
     "pooled_edges": Entry("edges", "tables.edges.pooled:pooled_table", "thresholds", "confidence", of_slices=True,
         sentence="The edges for each gamma, seeds together."),
     "scaling": Entry("edges", "tables.edges.exponents:scaling_table", "thresholds", _EDGE_FIT, of_slices=True,
-        sentence="Fitted exponents of the edges with intervals, beside the predicted ones."),
+        sentence="Fitted exponents of the edges with intervals, and the predicted ones."),
     "exponent_models": Entry("edges", "tables.edges.exponent_models:exponent_model_table", "thresholds",
         "analysis.lazy analysis.rich", of_slices=True,
-        sentence="How well the laws 2/L, 3/L, 2/(L+1) and a free exponent fit the upper edges."),
+        sentence="Fits of the laws 2/L, 3/L, 2/(L+1) and of a free exponent to the upper edges."),
     "crossover": Entry("edges", "tables.edges.crossover:crossover_table", "thresholds",
         "analysis.bootstrap analysis.confidence", of_slices=True,
         sentence="The gamma at which each edge bends, and its slopes before and after."),
@@ -119,20 +119,20 @@ TABLES: Mapping[str, Entry] = {
         when="trained",
         sentence="The same for each gamma, seeds together, with intervals."),
     "gain": Entry("performance", "tables.performance.gain:gain_table", "scores", "confidence", when="trained",
-        sentence="What the best gamma gains over gamma = 1, at equal steps and at equal loss, with "
+        sentence="Gain of the best gamma over gamma = 1, at equal steps and at equal loss, with "
         "intervals."),
     "dynamics": Entry("dynamics", "tables.dynamics.events:dynamics_table", "cells thresholds arrays summaries",
         "analysis.trained_below analysis.lazy analysis.rich", when="trained", chooses=True,
-        sentence="What happened in each run: plateaus, drops, catapults, alignment, sharpening."),
+        sentence="Events in each run: plateaus, drops, catapults, alignment, sharpening."),
     "dynamics_scaling": Entry("dynamics", "tables.dynamics.exponents:dynamics_scaling_table", "dynamics",
         "analysis.bootstrap analysis.confidence", when="trained",
-        sentence="Exponents of these against gamma, beside the predicted ones."),
+        sentence="Exponents of these against gamma, and the predicted ones."),
     "collapse": Entry("dynamics", "tables.dynamics.collapse:collapse_table", "dynamics arrays",
         "analysis.trained_below analysis.bootstrap analysis.confidence", when="trained", chooses=True,
         sentence="How well loss curves of different gamma collapse in tau = eta t / gamma."),
     "phenomena": Entry("dynamics", "tables.dynamics.phenomena:phenomena_table", "dynamics arrays summaries",
         when="shows_phenomena", chooses=True,
-        sentence="Loss, sharpness and alignment in time, of catapults and of runs at large gamma."),
+        sentence="Loss, sharpness and alignment over time, in catapults and in runs at large gamma."),
     "similarity": Entry("similarity", "tables.similarity.similarity:similarity_table", "thresholds arrays",
         "analysis.confidence", when="trained", chooses=True,
         sentence="Debiased linear CKA of hidden layers, at equal steps and at equal loss."),
@@ -141,33 +141,33 @@ TABLES: Mapping[str, Entry] = {
         sentence="Correlation and R² of outputs, at equal steps and at equal loss."),
     "similarity_trend": Entry("similarity", "tables.similarity.similarity:trend_tables", "thresholds arrays",
         "analysis.lazy analysis.rich analysis.confidence", when="trained", part=0, chooses=True,
-        sentence="Similarity of networks of equal gamma against gamma, beside shuffled probes."),
+        sentence="Similarity of networks with equal gamma against gamma, and its level for shuffled probes."),
     "similarity_summary": Entry("similarity", "tables.similarity.similarity:trend_tables", "thresholds arrays",
         "analysis.lazy analysis.rich analysis.confidence", when="trained", part=1, chooses=True,
-        sentence="Whether networks of equal gamma become more similar with gamma, and how sure that is."),
+        sentence="Tests whether networks with equal gamma become more similar as gamma grows."),
     "regimes": Entry("factors", "tables.factors:regimes_of_study", "cells thresholds scaling gain?",
         f"members {_EDGE_FIT}", when="factors",
         sentence="Exponents, prefactors, best gamma and gain of slices that differ in one factor."),
     "trends": Entry("factors", "tables.factors:trend_table", "regimes", when="factors",
-        sentence="Lines through these along the factor."),
+        sentence="Lines fitted to these along the factor."),
     "claims": Entry("claims", "tables.claims:claim_table",
         "scaling dynamics dynamics_scaling collapse gain similarity_summary trends?", "confidence",
         when="trained",
-        sentence="What the study says about each claim of the paper: estimate, interval, prediction, "
+        sentence="Result of the study for each claim of the paper: estimate, interval, prediction, "
         "verdict."),
     "observables": Entry("cells", "tables.dynamics.observables:observable_table", "summaries", "labels",
         of_slices=True, when="observables",
-        sentence="What was measured during the runs: one row for each cell, step, observable and layer."),
+        sentence="Measurements during the runs: one row for each cell, step, observable and layer."),
 }
 # fmt: on
 _NOT_COMBINED = "curves"
 _COMBINE = Entry("combine", "polars:concat", "items=itself")
-"""How the tables of all slices become one."""
+"""Recipe for combining the tables of all slices."""
 
 # fmt: off
 _OF_FACTOR = Entry("draw_factors", "figures.factors:along_factor", "regimes trends performance?", FACTOR,
     when="factors", label="along {factor}",
-    sentence="What changes with a factor between slices that are otherwise equal.")
+    sentence="Changes with a factor between slices that are otherwise equal.")
 FIGURES: Mapping[str, Entry] = {
     "portrait": Entry("draw_slice", "figures.edges.portrait:portrait", "cells thresholds scaling", of_slices=True,
         label="phase portrait",
@@ -186,16 +186,16 @@ FIGURES: Mapping[str, Entry] = {
         sentence="How far the edges of training move when a threshold is halved or doubled."),
     "budget": Entry("draw_slice", "figures.edges.budget:budget", "table=budget apex", of_slices=True,
         label="budget of steps",
-        sentence="What more steps open in a slice: the window of learning rates, and the largest and the "
+        sentence="Gains from more steps in a slice: the window of learning rates, and the largest and the "
         "best gamma."),
     "performance": Entry("draw_performance", "figures.performance:performance",
         "scores pooled=performance gain", when="trained", label="performance and cost",
         sentence="Best test accuracy over eta, and fewest steps until a training loss, against gamma, and "
-        "what the best gamma gains over gamma = 1."),
+        "the gain of the best gamma over gamma = 1."),
     "dynamics": Entry("draw_dynamics", "figures.dynamics.against_gamma:dynamics",
         "dynamics scaling=dynamics_scaling",
         when="trained", label="dynamics",
-        sentence="What happened in the runs against gamma: time at which the loss falls, peaks of catapults, "
+        sentence="Events in the runs against gamma: time at which the loss falls, peaks of catapults, "
         "sharpening, and alignment against the fall of the loss."),
     "phenomena": Entry("draw_dynamics", "figures.dynamics.phenomena:phenomena", "curves=phenomena dynamics",
         when="shows_phenomena", label="catapults and silent alignment",
@@ -208,7 +208,7 @@ FIGURES: Mapping[str, Entry] = {
     "similarity_trend": Entry("draw_similarity", "figures.similarity.along_gamma:similarity_trend",
         "trend=similarity_trend summary=similarity_summary", when="has_equal_gammas",
         label="similarity against gamma",
-        sentence="How similar the last hidden layers and the functions of networks of equal gamma are, at "
+        sentence="Similarity of the last hidden layers and the functions of networks with equal gamma, at "
         "equal steps and at equal loss, with intervals and the level of shuffled inputs."),
     **dict.fromkeys(FACTORS, _OF_FACTOR),
     "loss_curves": Entry("draw_slice", "figures.dynamics.curves:loss_curves", "curves", of_slices=True,
@@ -217,15 +217,15 @@ FIGURES: Mapping[str, Entry] = {
     "collapse": Entry("draw_slice", "figures.dynamics.curves:collapse", "curves", of_slices=True,
         label="loss in rescaled time",
         sentence="The loss against tau = eta t / gamma: where the curves fall on one another, gamma and eta "
-        "act through their ratio alone."),
+        "act only through their ratio."),
     "observables": Entry("draw_slice", "figures.dynamics.observables:observables", "observables thresholds curves",
         of_slices=True, when="drawn", label="observables",
-        sentence="What was measured during the runs at the best eta of every gamma."),
+        sentence="Measurements during the runs at the best eta of every gamma."),
 }
 _QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")
 _PAGES = {
     "provenance": Entry("provenance", "figures.page.provenance:write_provenance", "",
-        sentence="Where all of this comes from: code, versions, machines, times and cost."),
+        sentence="Origin of all results: code, versions, machines, times and cost."),
     "index": Entry("index", "figures.page.index:write_index", ""),
 }
 # fmt: on
@@ -234,7 +234,7 @@ PROVENANCE = _PAGES["provenance"].sentence
 
 @dataclass(frozen=True)
 class Artifact:
-    """A table, a figure or a page, as the stage that makes it sees it; paths as in Snakemake."""
+    """A table, a figure or a page, as seen by its stage; paths as in Snakemake."""
 
     entry: Entry
     kind: Kind
@@ -242,12 +242,12 @@ class Artifact:
     """Path without suffix."""
     wildcards: Mapping[str, str]
     inputs: Inputs
-    """By what is read, without the fingerprint of the code."""
+    """Input name -> paths, without the fingerprint of the code."""
     params: Mapping[str, Any]
 
     @property
     def rule(self) -> str:
-        """The stage."""
+        """Stage that makes it."""
         return self.entry.stage
 
     @property
@@ -258,7 +258,7 @@ class Artifact:
 
     @property
     def job(self) -> Job:
-        """The job that makes it, and other artifacts of the stage."""
+        """Job that makes it, along with other artifacts of the stage."""
         return self.rule, frozenset(item for item in self.wildcards.items() if item[0] != "table")
 
     @property
@@ -273,12 +273,12 @@ class Artifact:
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
-        """Modules of the library that decide what is in it, relative to the library."""
+        """Modules of the library that decide its content, relative to the library."""
         return _modules_of(self.kind, self.entry)
 
     @property
     def sources(self) -> dict[str, None]:
-        """Paths of what its manifest names as inputs, in order: manifests, or files that have none."""
+        """Paths of the inputs in its manifest, in order: manifests, or files without one."""
         return dict.fromkeys(_source(path) for path in self.files)
 
     @property
@@ -293,12 +293,12 @@ def paths_of(inputs: Inputs) -> list[str]:
 
 
 def artifacts(plan: "Plan", study: str) -> list[Artifact]:
-    """All tables and figures of a study and its page of provenance, each after what it is made from."""
+    """All tables and figures of a study and its page of provenance, each after its inputs."""
     return list(_Study(plan, study).artifacts())
 
 
 def everything(plan: "Plan") -> dict[str, Artifact]:
-    """What the workflow makes of all studies but cells and data, each after what it is made from, by manifest."""
+    """All tables, figures and pages of all studies by manifest, each after its inputs."""
     made = [item for study in plan.studies for item in artifacts(plan, study)]
     return {item.manifest: item for item in [*made, index_page(plan)]}
 
@@ -314,7 +314,7 @@ def jobs_of(items: Iterable[Artifact]) -> dict[Job, list[Artifact]]:
 def artifacts_of_job(
     output: Iterable[str], given: Inputs, params: Mapping[str, Any]
 ) -> list[Artifact]:
-    """The tables or figures that a job makes, from its outputs, inputs and parameters alone."""
+    """Tables or figures made by a job, from its outputs, inputs and parameters alone."""
     stems = [
         path.removesuffix(".manifest.json") for path in output if path.endswith(".manifest.json")
     ]
@@ -333,7 +333,7 @@ def artifacts_of_job(
 
 
 def place_of(stem: str) -> tuple[Kind, Entry] | None:
-    """Kind and entry of the artifact of this path; None if no study has one there."""
+    """Kind and entry of the artifact at this path; None if no study has one there."""
     match stem.split("/")[1:]:
         case ["index"]:
             return "page", _PAGES["index"]
@@ -353,7 +353,7 @@ def place_of(stem: str) -> tuple[Kind, Entry] | None:
 
 
 def modules_behind(manifest: Manifest) -> tuple[str, ...]:
-    """Packages and modules of the library that decide what is in an artifact."""
+    """Packages and modules of the library that decide the content of an artifact."""
     place = place_of(manifest.name)
     if manifest.kind in ("cell", "data") or place is None:
         return MODULES[manifest.kind]
@@ -363,7 +363,7 @@ def modules_behind(manifest: Manifest) -> tuple[str, ...]:
 
 
 def fingerprint_file(stage: str) -> str:
-    """File that changes when the meaning of the code of a stage does."""
+    """File that changes with the meaning of a stage's code."""
     return f"results/.fingerprints/{stage}.sha256"
 
 
@@ -416,7 +416,7 @@ def outputs_of(kind: Kind, stem: str) -> list[str]:
 
 
 def index_page(plan: "Plan") -> Artifact:
-    """The page of all studies."""
+    """Page of all studies."""
     studies = {
         name: {
             "description": study.description,
@@ -453,7 +453,7 @@ class _Study:
 
     @cached_property
     def having(self) -> dict[str, list[str]]:
-        """Slices that have a table of slices."""
+        """Table of slices -> slices that have it."""
         some = {name: entry for name, entry in TABLES.items() if entry.of_slices}
         return {name: _slices_with(self.plan, self.name, entry) for name, entry in some.items()}
 
@@ -534,15 +534,15 @@ def _artifact(
 
 
 def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
-    """What a study says under the name of a parameter, as plain data.
+    """Value of a parameter in a study, as plain data.
 
     analysis              windows, resamples and confidence level
-    confidence            the last alone
-    thresholds            how cells are judged
-    labels                columns that every table about a slice begins with
-    depth, depth_exponent L of a slice; None where theory knows none
-    points                of a toy, a line for each cell: log10 gamma, log10 eta, name
-    members               which slices are compared along which factor
+    confidence            the confidence level alone
+    thresholds            criteria for judging cells
+    labels                first columns of every table about a slice
+    depth, depth_exponent L of a slice; None if theory has none
+    points                a toy's cells, one line each: log10 gamma, log10 eta, name
+    members               slices compared along each factor
     """
     match name:
         case "analysis":
@@ -563,7 +563,7 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
 
 
 THRESHOLDS = ("trained_below", "runaway_above", "catapult_above")
-"""Keys of the study's `analysis` by which cells are judged."""
+"""Keys of the study's `analysis` used to judge cells."""
 
 
 def _has(plan: "Plan", study: str, entry: Entry, name: str = "") -> bool:
@@ -583,7 +583,7 @@ def _slices_with(plan: "Plan", study: str, entry: Entry) -> list[str]:
 
 
 DRAWN = ("sharpness", "kernel_alignment", "ntk_alignment")
-"""Observables that the figure `observables` shows."""
+"""Observables shown in the figure `observables`."""
 
 
 def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:
@@ -595,7 +595,7 @@ def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:
 
 
 def _beside(stem: str, name: str, own: set[str], given: Inputs) -> str | list[str]:
-    """An input of a table or figure of a job: made by the job itself, or read by it."""
+    """Path of an input of a table or figure, made by the same job or read by it."""
     study, _, table, *key = stem.split("/")[1:]
     path = "/".join(["results", study, "tables", name, *key])
     if f"{path}.parquet" in own:

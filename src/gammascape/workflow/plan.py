@@ -1,4 +1,4 @@
-"""What the Snakefile needs to know about studies: cells by path, slices by name, parameters of rules."""
+"""Information about studies for the Snakefile: cells by path, slices by name, parameters of rules."""
 
 import json
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ from gammascape.study.keys.samples import Images
 from gammascape.usercode.find import copy_sources, folder_of
 
 SOURCES = "results/.sources"
-"""Where copies of the users' source files are."""
+"""Folder for copies of users' source files."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The studies of one call of Snakemake."""
+    """Studies of one call of Snakemake."""
 
     config: Config
     studies: Mapping[str, Study]
     cells: Mapping[str, Cell]
-    """All cells of all studies that are trained, by the path of their artifact."""
+    """All cells that are trained, of all studies, by the path of their artifact."""
 
     def slice(self, study: str, key: str) -> Slice:
-        """The slice named `key` of a study.
+        """Slice named `key` of a study.
 
         Raises:
             KeyError: if the study has no such slice.
@@ -41,19 +41,19 @@ class Plan:
         raise KeyError(f"study {study} has no slice {key}")
 
     def keys(self, toy: bool) -> list[str]:
-        """Names of the slices that are toys, or of those that are trained."""
+        """Names of the slices that are toys, or that are trained."""
         parts = [part for study in self.studies.values() for part in study.slices]
         return sorted({part.key for part in parts if part.is_toy == toy})
 
     def trained(self, study: str) -> list[Cell]:
-        """The cells of a study that are trained."""
+        """Cells of a study that are trained."""
         parts = self.studies[study].slices
         return [cell for part in parts if not part.is_toy for cell in part.cells]
 
     def reads(self, cell: str) -> list[str]:
-        """What a cell reads: the manifest of its prepared data, and copies of the source files of factories."""
+        """Input files of a cell: the manifest of its prepared data, and copies of factories' source files."""
         model, dataset = self.cells[cell].model, self.cells[cell].dataset
-        # Images come from files; other samples are drawn from a law.
+        # Images come from files; other samples are drawn from a distribution.
         files: list[str] = []
         if isinstance(dataset, Images):
             files.append(f"results/data/{dataset.prepared}/manifest.json")
@@ -66,8 +66,8 @@ class Plan:
     def copy_sources(self) -> None:
         """Copy the source files of all factories to where cells read them.
 
-        The name of a copy follows from what the code says, so editing a file while cells are trained changes none
-        of them, and moving a study changes no input of a job.
+        The name of a copy follows from the meaning of its code, so editing a file while cells are trained affects
+        none of them, and moving a study changes no input of a job.
         """
         for study in self.studies.values():
             for sources in study.sources:
@@ -75,22 +75,22 @@ class Plan:
 
     @cached_property
     def generators(self) -> Mapping[str, Generated]:
-        """How the generated sets of digits that the studies use are made, by the keys of their files."""
+        """Generators of the sets of digits used by the studies, by the keys of their files."""
         return {k: v for study in self.studies for k, v in self.generators_of(study).items()}
 
     @cached_property
     def models(self) -> Mapping[str, DiffusionSpec]:
-        """The diffusion models that these sets are sampled from, by the keys of their files."""
+        """Diffusion models that these sets are sampled from, by the keys of their files."""
         specs = self.generators.values()
         return {spec.model_key: spec for spec in specs if isinstance(spec, DiffusionSpec)}
 
     def chunks(self, generator: str) -> list[str]:
-        """The files of a generated set."""
+        """Files of a generated set."""
         count = self.generators[generator].chunks
         return [f"results/generated/mnist1m-{generator}/chunk_{k}.npz" for k in range(count)]
 
     def model_file(self, generator: str) -> str:
-        """The diffusion model that a generated set is sampled from.
+        """File of the diffusion model that a generated set is sampled from.
 
         Raises:
             KeyError: if no study has a set of this name from a model.
@@ -101,44 +101,44 @@ class Plan:
         return f"results/generated/{spec.model_key}/model.pt"
 
     def prepare_options(self, generator: str) -> list[str]:
-        """What the preparation of a generated set has to know of it."""
+        """Options for the preparation of a generated set."""
         spec = self.generators[generator]
         made = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
         return ["--chunks", str(spec.chunks), "--generator", made]
 
     def generators_of(self, study: str) -> dict[str, Generated]:
-        """The same of one study."""
+        """`generators` of one study."""
         found = (getattr(p.dataset_spec, "generator", None) for p in self.studies[study].slices)
         return {spec.key: spec for spec in found if isinstance(spec, Generated)}
 
     def labels(self, study: str, key: str) -> dict[str, Any]:
-        """The columns that every table about a slice begins with."""
+        """First columns of every table about a slice."""
         part = self.slice(study, key)
         names = ("model", "dataset", "loss", "batch_size", "steps", "passes")
         return {"slice": part.key, **{name: getattr(part, name) for name in names}}
 
     def points(self, study: str, key: str) -> str:
-        """A line for each cell of a slice: log10 gamma, log10 eta, name."""
+        """One line for each cell of a slice: log10 gamma, log10 eta, name."""
         cells = self.slice(study, key).cells
         return "\n".join(f"{cell.gamma} {cell.eta} {cell.path}" for cell in cells)
 
     def analysis(self, study: str) -> dict[str, Any]:
-        """How the study's cells are judged and its edges fitted."""
+        """Options for judging the study's cells and fitting its edges."""
         content: dict[str, Any] = self.studies[study].analysis.model_dump(
             mode="json", by_alias=True
         )
         return content
 
     def members(self, study: str) -> list[dict[str, Any]]:
-        """Slices that differ in one factor from others, by factor, group and value."""
+        """Slices that differ from others in one factor, by factor, group and value."""
         return [asdict(member) for member in members(self.studies[study])]
 
     def factors(self, study: str) -> list[Factor]:
-        """Factors in which slices differ that are otherwise equal."""
+        """Factors that are the only difference between some slices."""
         return list(dict.fromkeys(member.factor for member in members(self.studies[study])))
 
     def has_equal_gammas(self, study: str) -> bool:
-        """Whether two networks of one gamma, data, loss and budget are trained, so that they can be compared."""
+        """Whether two networks with the same gamma, data, loss and budget are trained and can be compared."""
         networks: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
         for part in self.studies[study].slices:
             if not part.is_toy:
@@ -149,16 +149,16 @@ class Plan:
         return any(len(lines) > 1 for lines in networks.values())
 
     def shows_phenomena(self, study: str) -> bool:
-        """Whether a study measures what catapults and silent alignment are seen by."""
+        """Whether a study measures the observables that show catapults and silent alignment."""
         parts = self.studies[study].slices
         return {"sharpness", "kernel_alignment"} <= {name for p in parts for name in p.observables}
 
 
 def load_plan(config: Mapping[str, Any]) -> Plan:
-    """Read the configuration and the studies it names.
+    """Read the configuration and the studies that it names.
 
     Raises:
-        StudyError: with all that is wrong in one message.
+        StudyError: with all problems in one message.
     """
     checked = load_config(config)
     studies = [load_study(path, checked.data.generator) for path in checked.studies]
@@ -168,7 +168,7 @@ def load_plan(config: Mapping[str, Any]) -> Plan:
         studies={study.name: study for study in studies},
         cells={cell.path: cell for part in parts if not part.is_toy for cell in part.cells},
     )
-    # Rules tell slices that are computed from slices that are trained by their names.
+    # Rules distinguish computed slices from trained ones by their names.
     for key in set(plan.keys(toy=True)) & set(plan.keys(toy=False)):
         text = f"the slice {key} is a toy in one study and trained in another; rename a model"
         raise StudyError(f"{CONFIG_FILE}: {text}")
@@ -176,7 +176,7 @@ def load_plan(config: Mapping[str, Any]) -> Plan:
 
 
 def write_if_changed(path: Path, text: str) -> None:
-    """Write a file only when its content changes: a newer file time would make its readers run again."""
+    """Write a file only if its content changes, since a newer file time would make its readers run again."""
     if not path.is_file() or path.read_text() != text:
         with whole(path) as partial:
             partial.write_text(text)

@@ -1,4 +1,4 @@
-"""How a workflow script runs: messages go to its log, a user's mistake is one line, outputs get a manifest."""
+"""Run a workflow script: messages go to its log, a user's mistake is one line, outputs get a manifest."""
 
 import os
 import sys
@@ -37,7 +37,7 @@ CELLS = Path("results/cells")
 _FINGERPRINTS = Path("results/.fingerprints")
 _MANIFEST = ".manifest.json"
 AGAIN = "GAMMASCAPE_AGAIN"
-"""Rules and files that a person forces, separated by spaces: what is current is made again too."""
+"""Environment variable of forced rules and files, separated by spaces, which are made again even if current."""
 _PACKAGES: Mapping[Kind, tuple[str, ...]] = {
     "table": ("snakemake", "polars", "numpy"),
     "figure": ("snakemake", "polars", "altair", "vl-convert-python"),
@@ -47,24 +47,24 @@ _PACKAGES: Mapping[Kind, tuple[str, ...]] = {
 
 @dataclass
 class Script:
-    """A script at work on one artifact."""
+    """Run of a script for one artifact."""
 
     manifest: Manifest
-    """What is known before the outputs are written."""
+    """Manifest as known before the outputs are written."""
     inputs: Sequence[Path]
     cells: Sequence[str] | None = None
-    """Paths of the cells that were read, where they are not all of the rule's."""
+    """Paths of the cells that were read, if not all of the rule's."""
     drawn_as: Manifest | None = None
-    """A manifest whose claim and commit the marks repeat, where a figure is drawn to be compared with another."""
+    """Manifest whose claim and commit the marks repeat, for a figure drawn for comparison with an existing one."""
 
     @property
     def path(self) -> Path:
-        """Of the manifest."""
+        """Path of the manifest."""
         return Path(f"{self.manifest.name}.manifest.json")
 
     @property
     def mark(self) -> dict[str, str | None]:
-        """What a figure says of itself in its files: manifest, claim, study, commit, and seal of what it shows."""
+        """Mark for a figure's files: manifest, claim, study, commit, and seal of the numbers shown."""
         described = self.drawn_as or self.manifest
         return Mark(
             manifest=self.path.as_posix(),
@@ -79,8 +79,8 @@ class Script:
 def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
     """Run the body of the script of a rule that makes one artifact, then write its manifest.
 
-    What goes wrong is written to the log and printed. A TableError is a fact about the user's data and ends the
-    script with its message alone.
+    Errors are written to the log and printed. A TableError is about the user's data and ends the script with just
+    its message.
     """
     # Another workflow may rename the rule; Snakemake runs a copy of the script and sets this name to the original.
     file = Path(sys._getframe(2).f_globals["__file__"])
@@ -101,7 +101,7 @@ def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
 
 @contextmanager
 def run_stage(snakemake: Any) -> Iterator["Stage"]:
-    """Run the body of the script of a stage, which makes what is `Stage.due`; errors as in `run_script`."""
+    """Run the body of the script of a stage, which makes the artifacts `Stage.due`; errors as in `run_script`."""
     file = Path(sys._getframe(2).f_globals["__file__"])
     with _logged(snakemake):
         given = {name: value for name, value in snakemake.input.items() if name != "code"}
@@ -112,27 +112,27 @@ def run_stage(snakemake: Any) -> Iterator["Stage"]:
 
 @dataclass
 class Stage:
-    """A script at work on the tables or figures of a stage; each input is read once."""
+    """Run of a script for the tables or figures of a stage; each input is read once."""
 
     snakemake: Any
     file: Path
     items: Sequence[Artifact]
     _tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
-    """What functions returned that make several tables, and the cells that they read."""
+    """Latest call of a function -> its result, which may be several tables, and the cells that it read."""
 
     @property
     def forced(self) -> bool:
-        """Whether a person forces the rule or one of its files, or one artifact is made again to be compared."""
+        """Whether a person forces the rule or one of its files, or an artifact is made again for comparison."""
         names = {*os.environ.get(AGAIN, "").split()}
         outputs = {str(path) for path in self.snakemake.output}
         again = self.snakemake.rule in names or not outputs.isdisjoint(names)
         return again or getattr(self.snakemake, "again", False)
 
     def due(self, differences: Callable[[Artifact], object]) -> Iterator[tuple[Script, Any]]:
-        """Each artifact that differs from what is asked for, with what its function returns, to be written.
+        """Yield each artifact that differs from what is asked for, with its function's result, to be written.
 
-        All others stay as they are, and only become newer than their inputs. Nothing stays that a person forces.
+        All others stay as they are and only become newer than their inputs. Forced artifacts are always yielded.
         """
         drawn_as = getattr(self.snakemake, "drawn_as", None)
         for item in self.items:
@@ -171,7 +171,7 @@ class Stage:
             given["cells_folder"] = folder
         elif "summaries" in sources:
             given["folders"] = [Path(path).parent for path in item.inputs["summaries"]]
-        # The cells of a toy are no artifacts: of tables of the whole study only trained ones can be read.
+        # A toy's cells are not artifacts: from tables of the whole study, only trained cells can be read.
         trained = None
         if "arrays" in sources and "slice" not in item.wildcards:
             trained = [str(Path(path).parent.relative_to(CELLS)) for path in item.inputs["arrays"]]
@@ -195,7 +195,7 @@ class Stage:
 
 
 class _CellsFolder:
-    """The folder of all cells; it remembers which were asked for."""
+    """Folder of all cells, which records the cells that are asked for."""
 
     def __init__(self) -> None:
         self.read: list[str] = []
@@ -206,7 +206,7 @@ class _CellsFolder:
 
 
 def _analysis(given: Mapping[str, Any]) -> SimpleNamespace:
-    """The keys of a study's analysis that a table declares; to read another one is an AttributeError."""
+    """Keys of a study's analysis that a table declares; reading any other raises AttributeError."""
     whole = Analysis.model_validate(given)
     return SimpleNamespace(**{name: getattr(whole, name) for name in given})
 
@@ -216,7 +216,7 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
     "thresholds": lambda given: Thresholds(**given),
     "points": lambda text: [tuple(line.split()) for line in text.splitlines()],
 }
-"""From plain data to what functions take."""
+"""Parameter -> conversion from plain data to an argument."""
 
 
 @contextmanager
@@ -236,7 +236,7 @@ def _logged(snakemake: Any) -> Iterator[None]:
 
 @contextmanager
 def _making(item: Artifact, file: Path, drawn_as: Manifest | None) -> Iterator[Script]:
-    """Write the manifest of an artifact once its files are written."""
+    """Write the manifest of an artifact after its files."""
     inputs = [Path(path) for path in item.files]
     manifest = Manifest(
         kind=item.kind,
@@ -248,7 +248,7 @@ def _making(item: Artifact, file: Path, drawn_as: Manifest | None) -> Iterator[S
         environment=environment(_PACKAGES[item.kind]),
         started=utc_now(),
     )
-    # A figure carries a digest of its manifest, which is therefore complete before the figure is drawn.
+    # A figure contains a digest of its manifest, whose inputs must therefore be known before it is drawn.
     if item.kind == "figure":
         manifest = replace(manifest, inputs=_sources(inputs))
     script = Script(manifest, inputs, drawn_as=drawn_as)

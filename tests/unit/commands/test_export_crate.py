@@ -162,7 +162,7 @@ def test_a_folder_that_is_there_is_never_written_over(
 ) -> None:
     Path("crate").mkdir()
     assert main(["export-crate", "crate"]) == 2
-    assert "crate: is there already" in capsys.readouterr().err
+    assert "crate: exists already" in capsys.readouterr().err
     assert list(Path("crate").iterdir()) == []
 
 

@@ -91,7 +91,7 @@ def test_a_swapped_cell_whose_manifest_was_given_the_place(root: Path) -> None:
     found = [
         f.text for link in of_figure(root).links.values() for f in link.findings if link.name == a
     ]
-    assert f"its record is that of {b}" in found
+    assert f"its record belongs to {b}" in found
 
 
 def test_a_cell_changed_together_with_its_manifest(root: Path) -> None:

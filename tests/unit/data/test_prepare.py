@@ -720,7 +720,7 @@ MISTAKES: dict[str, Mistake] = {
     "cifar10: binary cut": (
         "cifar10",
         lambda source: (source / BATCH).rename(source / f"{BATCH}.bin").write_bytes(bytes(3072)),
-        "data_batch_2.bin: 3072 bytes are no whole number of images",
+        "data_batch_2.bin: 3072 bytes are not a whole number of images",
     ),
     "mnist1m: chunk missing": ("mnist1m", remove("MNIST_images_1.npz"), "MNIST_images_1.npz"),
     "mnist1m: labels missing": ("mnist1m", remove("MNIST_labels_1.npy"), "MNIST_labels_1.npz.npy"),

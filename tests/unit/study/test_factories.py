@@ -213,7 +213,7 @@ MISTAKES: dict[str, tuple[str, str, list[str]]] = {
     "argument that is not plain": (
         "depth: 2",
         "depth: .nan",
-        ["models.net.arguments.depth: must be made of finite numbers"],
+        ["models.net.arguments.depth: must consist of finite numbers"],
     ),
     "unknown role": (
         "width: 16",

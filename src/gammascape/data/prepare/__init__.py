@@ -1,4 +1,4 @@
-"""Turning published files of a dataset into prepared data. A new format is one module and one line here."""
+"""Turn published files of a dataset into prepared data. To add a format, write one module and one line here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,10 @@ PREPARERS: dict[str, Callable[..., None]] = {
 
 
 def prepare(name: str, source: Path | None, folder: Path, **options: Any) -> None:
-    """Prepare dataset `name` from the files in `source` into `folder`; `options` are those of its own function.
+    """Prepare dataset `name` from the files in `source` into `folder`; `options` go to its own function.
 
     Raises:
-        DataError: naming the file that is missing or wrong, and what was expected.
+        DataError: naming the missing or wrong file, and what was expected.
     """
     PREPARERS[name](source, folder, **options)
 

@@ -15,10 +15,10 @@ from gammascape.terminal import complain
 
 @as_command
 def main(arguments: list[str] | None = None) -> int:
-    """Prepare one dataset; returns the exit status."""
+    """Prepare one dataset and return the exit status."""
     parser = argparse.ArgumentParser(prog="gammascape.data.prepare", description=__doc__)
     parser.add_argument("dataset", choices=sorted(PREPARERS))
-    parser.add_argument("--source", type=Path, help="folder with the files as they are published")
+    parser.add_argument("--source", type=Path, help="folder with the published files")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     parser.add_argument("--mnist", type=Path, help="manifest of prepared MNIST, for mnist1m")
     parser.add_argument("--chunks", type=int, default=mnist1m.CHUNKS, help="number, for mnist1m")

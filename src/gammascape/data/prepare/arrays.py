@@ -1,4 +1,4 @@
-"""Arrays of .npy and .npz files, read row by row from front to end."""
+"""Arrays of .npy and .npz files, read row by row from start to end."""
 
 import math
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ class RowReader:
     """Rows of an .npy file that cannot be mapped, such as a member of a zip, in pieces of bounded size.
 
     Raises:
-        ValueError: if its header is none, or promises another number of bytes than there are.
+        ValueError: if its header is invalid, or declares a different number of bytes from the file's.
         DataError: if it is damaged.
     """
 
     path: Path
     file: IO[bytes]
     size: int
-    """Bytes of the file, its header included."""
+    """Bytes of the file, including its header."""
     shape: tuple[int, ...] = field(init=False)
     dtype: np.dtype[Any] = field(init=False)
 
@@ -54,7 +54,7 @@ class RowReader:
             raise ValueError(f"goes on after its last row of {self.shape[0]}")
 
     def rows(self, count: int) -> Iterator[NDArray[Any]]:
-        """All rows, `count` at a time; a DataError if the file is damaged."""
+        """Yield all rows, `count` at a time; raises DataError if the file is damaged."""
         row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         left = self.shape[0]
         while left:
@@ -64,18 +64,18 @@ class RowReader:
                 rows = np.frombuffer(raw, self.dtype).reshape(number, *self.shape[1:])
             yield rows
             left -= number
-        # Only at its end a member of a zip compares its checksum.
+        # A member of a zip compares its checksum only at its end.
         with damage(self.path, "file"):
             self.file.read(1)
 
 
 @contextmanager
 def stored(path: Path, *names: str) -> Iterator[tuple[RowReader, ...]]:
-    """Arrays of an npz file as streams of rows, or the one array of an npy file.
+    """Arrays of an npz file as streams of rows, or the single array of an npy file.
 
     Raises:
-        DataError: if the file is damaged, truncated, encrypted, or has no such array.
-        ValueError: as RowReader.
+        DataError: if the file is damaged, truncated or encrypted, or has no such array.
+        ValueError: as for RowReader.
     """
     with ExitStack() as stack:
         if path.suffix == ".npy":

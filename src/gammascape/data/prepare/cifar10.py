@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009) from its batches, python or binary version, loose or in the published archive."""
+"""CIFAR-10 (Krizhevsky 2009) from its batches, python or binary version, unpacked or in the published archive."""
 
 import hashlib
 import io
@@ -23,9 +23,9 @@ BATCHES: dict[Split, tuple[str, ...]] = {
 ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-python.tar")
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 PLACES = (*FOLDERS, "", *(f"*/{name}" for name in FOLDERS))
-"""Where the batches may lie, below the folder of the user."""
+"""Places searched for the batches, below the user's folder."""
 
-# md5 of the python batches, as torchvision checks them.
+# md5 of the python batches, as checked by torchvision.
 PUBLISHED = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -36,9 +36,9 @@ PUBLISHED = {
 }
 _IMAGES = 10_000
 _BATCH_BYTES, _ARCHIVE_BYTES = 2**25, 2**28
-"""A batch has 31 MB, an unpacked archive 186 MB: what goes on beyond these bounds is another file."""
-# Of the binary batches no sums are published but the archive's. They hold the same images, so these are sums over
-# the python batches: sha256 of the sorted sha256 of each label byte with its image, whatever their order is.
+"""Bounds on a batch (31 MB) and an unpacked archive (186 MB); anything larger is another file."""
+# No checksums of the binary batches are published except for their archive. They hold the same images, so these
+# are taken from the python batches: sha256 of the sorted sha256 of each label byte with its image, in any order.
 PUBLISHED_CONTENT: dict[Split, str] = {
     "train": "55a61f79a40ece2ceda9fb5f9f7078f6ea2fc4952489cef56682bcf92cfcc260",
     "test": "325704b01eb92e1e2a6215ae6a916bb7db7de054af0c496be1c7be2e0fcfbf5f",
@@ -47,9 +47,9 @@ _ROW = 1 + 3 * 32 * 32
 
 
 def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
-    """Write CIFAR-10; `verify` demands the published python batches byte for byte, or their images in binary ones.
+    """Write CIFAR-10; `verify` requires the published python batches byte for byte, or binary ones equal to them.
 
-    No pickle is loaded before its md5 was found to be the published one.
+    With `verify`, no pickle is loaded before its md5 is found to be the published one.
 
     Raises:
         DataError: if a file is missing, damaged, altered, or has a label out of range.
@@ -95,7 +95,7 @@ def _row_digests(content: bytes) -> list[bytes]:
 
 
 def _check_content(place: Path, split: Split, rows: list[bytes]) -> None:
-    """Compare the images and labels of a split's binary batches with those of the published python batches."""
+    """Compare images and labels of a split's binary batches with the published python batches."""
     if hashlib.sha256(b"".join(sorted(rows))).hexdigest() != PUBLISHED_CONTENT[split]:
         files = ", ".join(f"{name}.bin" for name in BATCHES[split])
         raise DataError(
@@ -109,7 +109,7 @@ def names_of(batch: str) -> list[str]:
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """Batches in an archive by their names, read once from front to end; links and all else are passed over."""
+    """Batches in an archive by name, read once from start to end; links and other members are skipped."""
     wanted = {
         batch + ending for names in BATCHES.values() for batch in names for ending in ("", ".bin")
     }
@@ -138,7 +138,7 @@ def _member(archive: Path, packed: dict[str, bytes], batch: str) -> tuple[Path, 
 
 def _parse_binary(content: bytes) -> tuple[Bytes, Bytes]:
     if not content or len(content) % _ROW:
-        raise ValueError(f"{len(content)} bytes are no whole number of images of {_ROW} bytes")
+        raise ValueError(f"{len(content)} bytes are not a whole number of images of {_ROW} bytes")
     rows = np.frombuffer(content, np.uint8).reshape(-1, _ROW)
     return rows[:, 1:].reshape(-1, *SHAPE), rows[:, 0]
 
@@ -146,7 +146,7 @@ def _parse_binary(content: bytes) -> tuple[Bytes, Bytes]:
 def _parse_python(content: bytes) -> tuple[Bytes, Any]:
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="latin1").load()
-    except Exception as error:  # whatever the instructions in a damaged pickle end in
+    except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"not a batch of CIFAR-10 ({error})") from error
     if not isinstance(batch, dict) or "data" not in batch or "labels" not in batch:
         raise ValueError("not a batch of CIFAR-10: no data and labels in it")
@@ -160,7 +160,7 @@ def _parse_python(content: bytes) -> tuple[Bytes, Any]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Loads arrays, lists and texts, and refuses everything else: a pickle could run any code."""
+    """Unpickler that loads arrays, lists and strings and refuses all else: a pickle could run any code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in {("numpy", "dtype"), ("numpy", "ndarray")}:
@@ -168,6 +168,6 @@ class _Unpickler(pickle.Unpickler):
         if name == "_reconstruct" and module in {"numpy.core.multiarray", "numpy._core.multiarray"}:
             return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
         if (module, name) == ("_codecs", "encode"):
-            # How protocol 2 writes bytes: Latin-1 text.
+            # Protocol 2 writes bytes as Latin-1 text.
             return lambda text, _: text.encode("latin1")
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")

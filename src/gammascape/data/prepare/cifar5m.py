@@ -11,9 +11,9 @@ from gammascape.data.writer import Writer
 
 PARTS = 6
 TEST_SAMPLES = 10_000
-"""Images of the last part that are for testing; parts 0 to 4 are for training, as the authors split them."""
+"""Images of the last part used for testing; parts 0 to 4 are for training, as in the authors' split."""
 _MOST = 1_000_448
-"""Images of a published part: one that promises more is refused before it is unpacked."""
+"""Images in a published part; a part that declares more is refused before it is unpacked."""
 _ROWS = 20_000
 """Images in memory at once: 61 MB."""
 
@@ -21,10 +21,10 @@ _ROWS = 20_000
 def prepare(source: Path | None, folder: Path) -> None:
     """Write parts 0 to 4 for training and the first 10,000 images of part 5 for testing, channels first.
 
-    A part is read from front to end, so memory stays bounded whatever its size.
+    A part is read from start to end, so memory stays bounded whatever its size.
 
     Raises:
-        DataError: if a part is missing, damaged, or holds something else.
+        DataError: if a part is missing or damaged, or holds something else.
     """
     what = "the six files part0.npz .. part5.npz of CIFAR-5M"
     source = existing_folder(source, "cifar5m", what)
@@ -47,7 +47,7 @@ def prepare(source: Path | None, folder: Path) -> None:
                 test = number == PARTS - 1
                 left = TEST_SAMPLES if test else pixels.shape[0]
                 pieces = zip(pixels.rows(_ROWS), classes.rows(_ROWS), strict=True)
-                # Of the last part all is read too: its checksum is compared at its end.
+                # The last part is read in full too, since its checksum is compared at its end.
                 for images, labels in pieces:
                     channels_first = images[:left].transpose(0, 3, 1, 2)
                     writer.add("test" if test else "train", channels_first, labels[:left])

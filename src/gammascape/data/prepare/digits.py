@@ -1,4 +1,4 @@
-"""The 8x8 digits that scikit-learn carries."""
+"""8x8 digits shipped with scikit-learn."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from gammascape.data.writer import Writer
 
 
 def prepare(source: Path | None, folder: Path) -> None:
-    """Write all 1,797 images, values 0..16, as one split; what is held out is decided where they are read."""
+    """Write all 1,797 images, values 0..16, as one split; the reader chooses the held-out images."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

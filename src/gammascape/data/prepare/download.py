@@ -1,4 +1,4 @@
-"""Fetching published files: resumed where a transfer broke off, tried again, checked by size and checksum."""
+"""Fetch published files: resume interrupted transfers, retry, and check size and checksum."""
 
 import base64
 import errno
@@ -30,7 +30,7 @@ class File:
     urls: tuple[str, ...]
     size: int | None = None
     md5: str | None = None
-    """None: nothing is published; size and md5 that the server states are compared, and the sha256 is recorded."""
+    """None if none is published; then size and md5 stated by the server are compared, and sha256 is recorded."""
     alternatives: tuple[str, ...] = ()
 
 
@@ -88,10 +88,10 @@ def download(
     files: Sequence[File] | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Fetch the files of a dataset that are not in `folder` under one of their names.
+    """Fetch the files of a dataset that `folder` lacks under all of their names.
 
     Raises:
-        DataError: if a file cannot be fetched, is not the published one, or has no place to go to.
+        DataError: if a file cannot be fetched, is not the published one, or its path is occupied.
     """
     for file in DOWNLOADS[dataset] if files is None else files:
         if present(folder, (file.name, *file.alternatives)) is not None:
@@ -106,7 +106,7 @@ def download(
 
 
 def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
-    """Fetch one file to `path`, which appears when it is whole; a part of it stays. Errors as of `download`."""
+    """Fetch one file to `path`, which appears when complete; a partial file is kept. Errors as for `download`."""
     partial = path.with_name(f".{path.name}.part")
     trouble: list[str] = []
     for attempt in range(ATTEMPTS):
@@ -117,7 +117,7 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             print(f"fetching {url}", flush=True)
             stated = _transfer(url, partial)
         except (OSError, http.client.HTTPException) as error:
-            # urllib's errors are OSErrors, too; what the disk refuses is no matter of another attempt.
+            # urllib's errors are OSErrors too; another attempt does not help against errors of the disk.
             if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
                 error.filename = error.filename or str(partial)
                 raise
@@ -142,7 +142,7 @@ def _transfer(url: str, partial: Path) -> tuple[int | None, str | None]:
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is missing, or the file is another one: the checks tell
+        if error.code == 416:  # nothing is missing, or the file is another one; the checks tell
             return None, _stated_md5(error.headers)
         raise
     with response:
@@ -159,7 +159,7 @@ def _transfer(url: str, partial: Path) -> tuple[int | None, str | None]:
 
 
 def _stated_md5(headers: Message) -> str | None:
-    """The md5 in Google storage's headers `x-goog-hash: crc32c=..., md5=...`, base64 there; None without one."""
+    """md5 from Google storage's header `x-goog-hash: crc32c=..., md5=...`, in base64 there; None without one."""
     for header in headers.get_all("x-goog-hash") or ():
         for part in header.split(","):
             name, _, value = part.strip().partition("=")

@@ -21,13 +21,13 @@ PUBLISHED = {
 }
 SPLITS: dict[Split, str] = {"train": "train", "test": "t10k"}
 PLACES = ("", "MNIST/raw", "raw", "MNIST")
-"""Where the files may lie, below the folder of the user; torchvision puts them into MNIST/raw."""
+"""Places searched for the files, below the user's folder; torchvision puts them into MNIST/raw."""
 _PUBLISHED_BYTES, _MOST = 47_040_016, 2**30
-"""Bytes of the largest published file, unpacked, and of the largest file of that kind that is read at all."""
+"""Bytes of the largest published file, unpacked, and limit on the size of any idx file."""
 
 
 def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
-    """Write MNIST; `verify` demands the published files, byte for byte.
+    """Write MNIST; `verify` requires the published files, byte for byte.
 
     Raises:
         DataError: if a file is missing, damaged, altered, or has a label out of range.
@@ -73,7 +73,7 @@ def _read(source: Path, stem: str, dimensions: int, verify: bool) -> tuple[Path,
 
 
 def names_of(stem: str) -> tuple[str, ...]:
-    """Names under which a file is found; some unpackers make a folder of its name and put it there."""
+    """Names under which a file is found; some unpackers put it in a folder of the same name."""
     dotted = stem.replace("-idx", ".idx")
     return (f"{stem}.gz", stem, dotted, f"{stem}/{stem}", f"{stem}/{dotted}")
 

@@ -1,7 +1,7 @@
-"""MNIST-1M: ten chunks of 100,000 generated digits, as the code of Atanasov et al. (arXiv 2410.04642) names them.
+"""MNIST-1M: ten chunks of 100,000 generated digits, named as in the code of Atanasov et al. (arXiv 2410.04642).
 
-That set is not public; `gammascape.generate` makes chunks of the same kind. Images for testing are
-those of MNIST. Pixels are brought from the range of the chunks to 0..1, clipped and rounded to 1/255.
+That set is not public; `gammascape.generate` makes chunks of the same kind. The test images are
+MNIST's. Pixels are mapped from the range of the chunks to 0..1, clipped and rounded to 1/255.
 """
 
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ SHAPE = (1, 28, 28)
 CLASSES = 10
 _ROWS = 20_000
 _MOST = 1_000_000
-"""Images in a chunk of a user: what promises more is refused before it is unpacked."""
+"""Limit on the images in a user's chunk; a larger one is refused before it is unpacked."""
 _TELLING = 100
-"""Images from which on a piece is enough to tell its range."""
+"""Least number of images in a piece whose range of pixels is checked."""
 
 
 class Range(NamedTuple):
-    """Values of a black and of a white pixel."""
+    """Values of a black and a white pixel."""
 
     black: float
     white: float
@@ -39,7 +39,7 @@ class Range(NamedTuple):
 
 _BYTES = Range(0, 255)
 _LOOSE = (Range(0, 1), Range(-1, 1), _BYTES)
-# MNIST's mean and deviation, as in the law that cells are standardized with.
+# MNIST's mean and standard deviation, as used to standardize the images of cells.
 _RANGES = (*_LOOSE, Range(-0.1307 / 0.3081, (1 - 0.1307) / 0.3081))
 
 
@@ -54,12 +54,12 @@ def prepare(
 ) -> None:
     """Write the chunks for training and the test images of prepared MNIST, whose manifest is `mnist`.
 
-    `generator` says how the chunks were generated, with all options; None: they are files of the user.
+    `generator` says how the chunks were generated, with all options; None: they are the user's files.
     `pixels` are the values of a black and a white pixel; None: they are recognized.
 
     Raises:
-        DataError: if a chunk is missing, damaged, or holds something else, if its range is not recognized, or
-            if it differs from that of the first.
+        DataError: if a chunk is missing, damaged, or holds something else, or if its range is not recognized or
+            differs from the first chunk's.
     """
     source = existing_folder(
         source, "mnist1m", "MNIST_images_0.npz .. MNIST_images_9.npz with their labels"
@@ -109,12 +109,12 @@ def prepare(
 
 
 def _chunk(source: Path, number: int) -> tuple[Path, Path]:
-    """Images and labels of one chunk, which may be one file."""
+    """Paths of the images and labels of one chunk, which may be one file."""
     made = f"chunk_{number}.npz"
     images = find(source, [made, f"MNIST_images_{number}.npz", f"MNIST_images_{number}.npy"])
     if images.name == made:
         return images, images
-    # The published writer gives labels a name that ends in .npz, to which numpy adds .npy; its reader wants .npy.
+    # The published writer names labels .npz, to which numpy appends .npy; its reader expects .npy.
     stem = f"MNIST_labels_{number}"
     return images, find(source, [f"{stem}.npy", f"{stem}.npz.npy", f"{stem}.npz"])
 
@@ -149,11 +149,11 @@ def _labels(path: Path, count: int, images: str) -> NDArray[np.generic]:
 
 
 def _recognized(values: NDArray[Any]) -> Range:
-    """The range of pixels, told by their extremes or, where these overshoot, by background and strokes."""
+    """Range of pixels, recognized by their extremes or, if these overshoot, by background and strokes."""
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(high - low):
         raise ValueError("holds pixels that are not finite")
-    # Most of a digit is background; 2 % of its pixels are the middle of a stroke.
+    # Most of a digit is background; 2 % of its pixels are in the middle of a stroke.
     ground, stroke = map(float, np.quantile(values[:1000], (0.5, 0.98)))
     loose, known = ((_BYTES,),) * 2 if values.dtype == np.uint8 else (_LOOSE, _RANGES)
     for spans, black, white, share in ((known, low, high, 1 / 510), (loose, ground, stroke, 1 / 4)):
@@ -169,7 +169,7 @@ def _recognized(values: NDArray[Any]) -> Range:
 
 
 def _bytes(values: NDArray[Any], span: Range, *, dark: bool) -> tuple[Bytes, int]:
-    """Bytes 0..255 of pixels, and how many were outside of the range; `dark` ones need not reach white."""
+    """Bytes 0..255 of pixels, and the number outside the range; `dark` pixels need not reach white."""
     if values.dtype == np.uint8 and span == _BYTES:
         brightest, outside, found = values.max() / 255, 0, values.view(np.uint8)
     else:
@@ -182,7 +182,7 @@ def _bytes(values: NDArray[Any], span: Range, *, dark: bool) -> tuple[Bytes, int
             raise ValueError(
                 f"holds pixels {values.min():.4g}..{values.max():.4g}, far outside {span}"
             )
-        # Half a level is rounding, as in 1.0000001.
+        # Up to half a level is rounding, as in 1.0000001.
         outside = int(np.count_nonzero(np.abs(shares - 0.5) > 0.5 + 1 / 510))
         found = np.round(np.clip(shares, 0, 1) * 255).astype(np.uint8)
     if not dark and brightest < 0.5:

@@ -1,4 +1,4 @@
-"""Finding the files that a dataset is published as, and reading them without trust in what they promise."""
+"""Find the published files of a dataset, and read them without trusting the sizes that they declare."""
 
 import errno
 import gzip
@@ -23,10 +23,10 @@ _PACKERS: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
 
 
 def existing_folder(source: Path | None, name: str, what: str) -> Path:
-    """The folder with a dataset's files.
+    """Folder with a dataset's files.
 
     Raises:
-        DataError: if there is none; `what` says which files should be in it.
+        DataError: if it does not exist; `what` names the files that belong there.
     """
     if source is None or not source.is_dir():
         raise DataError(
@@ -37,10 +37,10 @@ def existing_folder(source: Path | None, name: str, what: str) -> Path:
 
 
 def find(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> Path:
-    """The first of these files that is in the folder, or in one of the `places` below it.
+    """First of these files that exists in the folder, or in one of the `places` below it.
 
     Raises:
-        DataError: naming all of them, if none is; a folder, an empty file or a link to nothing is none.
+        DataError: naming all of them, if none exists; folders, empty files and broken links do not count.
     """
     if (path := present(folder, names, places)) is not None:
         return path
@@ -52,7 +52,7 @@ def find(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> P
 
 
 def present(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> Path | None:
-    """The file that `find` finds; None without one. Names may be patterns, which no hidden file matches."""
+    """File that `find` would return, or None. Names may be patterns, which match no hidden file."""
     for place in places:
         for name in names:
             for path in sorted(folder.glob((Path(place) / name).as_posix())):
@@ -62,7 +62,7 @@ def present(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -
 
 
 def occupied(path: Path) -> str | None:
-    """What stands in the place of a file and is no file with content, in words; None: nothing, or such a file."""
+    """Description of an obstacle at the path of a file, such as a folder; None for no file or one with content."""
     if path.is_file():
         return None if path.stat().st_size else "empty"
     if path.is_dir():
@@ -74,17 +74,17 @@ def occupied(path: Path) -> str | None:
 
 @contextmanager
 def damage(path: Path, kind: str) -> Iterator[None]:
-    """Turn what a reader raises about the content of a file into a DataError that names the file.
+    """Turn a reader's errors about the content of a file into a DataError that names the file.
 
-    Errors of the system, such as a full disk, stay what they are.
+    Errors of the system, such as a full disk, are passed on.
     """
     try:
         yield
     except DataError:
         raise
-    # Readers of archives and pickles end in almost any exception where one byte was changed.
+    # Readers of archives and pickles raise almost any exception if one byte was changed.
     except Exception as error:
-        # A place before the begin of the file is the file's fault, too.
+        # A seek to before the start of the file is the file's fault too.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         why = (str(error) or type(error).__name__).splitlines()[0][:100]
@@ -93,14 +93,14 @@ def damage(path: Path, kind: str) -> Iterator[None]:
 
 @dataclass
 class Bounded:
-    """A stream that is read up to `left` bytes, and refused where it goes on beyond them."""
+    """Stream that may have at most `left` more bytes; a longer one is refused."""
 
     file: IO[bytes]
     left: int
     path: Path
 
     def read(self, size: int = 2**20, /) -> bytes:
-        """The next bytes, `size` at most; a DataError if the stream is longer than it may be."""
+        """Read at most `size` bytes; raises DataError if the stream is too long."""
         piece = self.file.read(min(size, self.left + 1))
         self.left -= len(piece)
         if self.left < 0:
@@ -112,7 +112,7 @@ class Bounded:
 
 @contextmanager
 def opened(path: Path, most: int) -> Iterator[Bounded]:
-    """The content of a file, unpacked on the way if it begins as gzip or xz does, whatever it is called.
+    """Open a file for reading, and unpack it if it begins like gzip or xz, whatever its name.
 
     Raises:
         DataError: if it is damaged or truncated, or has more than `most` bytes.
@@ -127,7 +127,7 @@ def opened(path: Path, most: int) -> Iterator[Bounded]:
 
 
 def unpacked(path: Path, most: int) -> bytes:
-    """Content of a file that may be packed with gzip or xz; errors as of `opened`."""
+    """Content of a file that may be packed with gzip or xz; errors as for `opened`."""
     content = io.BytesIO()
     with opened(path, most) as file:
         shutil.copyfileobj(file, content, 2**20)
@@ -135,20 +135,20 @@ def unpacked(path: Path, most: int) -> bytes:
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """A zip file with its list of members; a DataError if the list is damaged."""
+    """Open a zip file and read its list of members; raises DataError if the list is damaged."""
     with damage(path, "zip file"):
         return zipfile.ZipFile(path)
 
 
 def open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
-    """A member of the zip file at `path`, which gives no more bytes than `member.file_size`.
+    """Open a member of the zip file at `path`, which yields at most `member.file_size` bytes.
 
     Raises:
-        DataError: if it is encrypted, or packed in a way that cannot be bounded.
+        DataError: if it is encrypted, or packed by a method without such a bound.
     """
     if member.flag_bits & 1:
         raise DataError(
-            f"{path}: {member.filename} in it is encrypted; unpack it with its password and pack it without"
+            f"{path}: {member.filename} in it is encrypted; unpack it, and pack it again without a password"
         )
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(
@@ -160,7 +160,7 @@ def open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
 
 
 def check_published(path: Path, content: bytes, md5: str) -> None:
-    """Raise a DataError if a file's unpacked content has another md5 than the published one."""
+    """Raise DataError if the md5 of a file's unpacked content differs from the published one."""
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise DataError(

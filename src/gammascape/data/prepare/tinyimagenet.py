@@ -1,7 +1,7 @@
-"""Tiny ImageNet (200 classes, 64x64) from the published zip, read as it is, or from its unpacked folder.
+"""Tiny ImageNet (200 classes, 64x64) from the published zip, or from its unpacked folder.
 
-The number of a class is its place in wnids.txt. Images for testing are those of val/, with the classes of
-val_annotations.txt or of the folders that they were sorted into: those of test/ have no published labels.
+The number of a class is its place in wnids.txt. The images in val/ are used for testing, with classes from
+val_annotations.txt or from the folders that they were sorted into; images in test/ have no published labels.
 """
 
 import io
@@ -30,12 +30,12 @@ _BATCH = 2000
 _IMAGES = (".jpeg", ".jpg", ".png")
 _ANNOTATIONS = "val/val_annotations.txt"
 _MOST = 2**25
-"""Bytes of one file; words.txt has 3 MB, and no image as much."""
+"""Limit on the bytes of one file; words.txt has 3 MB, and every image less."""
 
 
 @dataclass
 class _Files:
-    """Files by their names below the folder that has wnids.txt, in a zip or on the disk."""
+    """Files by their names below the folder of wnids.txt, in a zip or on disk."""
 
     place: Path
     root: str
@@ -61,7 +61,7 @@ def prepare(source: Path | None, folder: Path) -> None:
 
     Raises:
         DataError: if a file is missing, damaged, not an image of 64x64 pixels, or of an unknown class, or if
-            val_annotations.txt contradicts the folders of the images.
+            val_annotations.txt contradicts the images' folders.
     """
     source = sources.existing_folder(source, "tinyimagenet", ZIPS[0])
     published = sources.present(source, ZIPS[:1])
@@ -92,7 +92,7 @@ def _in_zip(path: Path, archive: zipfile.ZipFile) -> _Files:
 
 def _in_folder(path: Path) -> _Files:
     members: dict[str, zipfile.ZipInfo | Path] = {}
-    # Links are followed, as people link what is large; their loops end at the depth of a layout.
+    # Follow links, which people use for large folders; loops end at the depth of the layout.
     for base, folders, files in os.walk(path, followlinks=True):
         inside = Path(base).relative_to(path)
         depth = len(inside.parts)
@@ -142,7 +142,7 @@ def _sorted(names: Iterable[str]) -> list[str]:
 
 
 def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str, dict[str, str]]:
-    """Paths of images by class and by name without ending; class "": neither folder nor name says it."""
+    """Paths of images by class and by name without suffix; class "" if neither folder nor name gives it."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for name in sorted(files.members):
         path = PurePosixPath(name)
@@ -159,7 +159,7 @@ def _missing(files: _Files, name: str) -> DataError:
 
 
 def _training(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """Names and labels, class by class; where a list of boxes is there, the images that it lists."""
+    """Names and labels, class by class; if a list of boxes exists, only the images that it lists."""
     found = _images(files, "train", numbers)
     for name, label in numbers.items():
         images, boxes = found[name], f"train/{name}/{name}_boxes.txt"
@@ -175,7 +175,7 @@ def _training(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int
 
 
 def _validation(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """Names and labels in the order of the annotations, or of the numbers of the images."""
+    """Names and labels in the order of the annotations, or of the images' numbers."""
     found = _images(files, "val", numbers)
     flat = found.pop("", {})
     images = [(stem, path, name) for name in found for stem, path in found[name].items()]
@@ -226,18 +226,18 @@ def _decoded(
 
 
 def _decode(content: bytes) -> Bytes:
-    # Imported here: the engine reads prepared data on machines that have torch and numpy only.
+    # Imported here, since the engine reads prepared data on machines with only torch and numpy.
     from PIL import Image
 
     try:
-        # A picture of any size may be promised: it is compared before one is made.
+        # A header may declare any size, so check it before decoding.
         with (
             warnings.catch_warnings(action="ignore"),
             Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image,
         ):
             size = image.size
             pixels = np.asarray(image.convert("RGB")) if size == SHAPE[1:] else None
-    except Exception as error:  # whatever a decoder ends in where a byte was changed
+    except Exception as error:  # a decoder can raise anything if a byte was changed
         raise ValueError(f"not a readable image ({error})") from error
     if pixels is None:
         raise ValueError(f"{size[0]}x{size[1]} pixels, expected 64x64")

@@ -1,4 +1,4 @@
-"""A network of the user's own, any `torch.nn.Module` that a function makes, as a model in mu-P."""
+"""A user's own network, any `torch.nn.Module` returned by a function, as a model in mu-P."""
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,26 +21,26 @@ from gammascape.usercode.run import Code, UserCodeError, load_code
 _CHECKPOINT: Any = torch.utils.checkpoint
 
 Read = Callable[[probe.Track], dict[str, Tensor]]
-"""Tensors of a recorded pass, by the names of hidden layers."""
+"""Function returning tensors of a recorded pass, by the names of hidden layers."""
 
 EXAMPLES = 6
-"""Samples, in two batches, on which a network is tried before it is trained."""
+"""Number of samples, in two batches, on which a network is tried before training."""
 
 
 class Network:
-    """A module whose parameters are given to each call.
+    """A module that is given its parameters in each call.
 
-    Its buffers and plain tensors take the dtype and the device of the inputs. What a forward pass keeps for the
-    next one is dropped: every pass begins with what the module held when it was made.
+    Its buffers and plain tensors take the dtype and the device of the inputs. State that a forward pass leaves for
+    the next one is dropped: every pass begins with the state that the module had when it was made.
     """
 
     def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:
         self.module, self.code, self.batched = module, code, batched
         self.track = probe.Track(module)
         self.volatile: frozenset[str] = frozenset()
-        """Places that forward passes write to, without effect on what the next one gives."""
+        """Places that forward passes write to, without effect on the next output."""
         self.graded = False
-        """Whether a pass without gradients gives other bits."""
+        """Whether a pass without gradients gives different bits."""
         self._multipliers = arranged.multipliers
         self._shared = arranged.shared
         self._padding = {p.name: p.padding for p in arranged.parameters if p.padding is not None}
@@ -58,20 +58,20 @@ class Network:
         self._installed: tuple[torch.dtype, torch.device] | None = None
 
     def buffers(self, x: Tensor) -> dict[str, Tensor]:
-        """The module's buffers in the dtype and on the device of the inputs."""
+        """Buffers of the module in the dtype and on the device of the inputs."""
         key = x.dtype, x.device
         if key not in self._cast:
             self._cast[key] = state.moved(self._buffers, *key)
         if self.batched:
             return self._cast[key]
-        # What a forward pass writes to its buffers is dropped: every pass begins with those of the module.
+        # Writes to buffers are dropped: every pass begins with the module's own buffers.
         return {name: value.clone() for name, value in self._cast[key].items()}
 
     def scaled(self, p: Parameters) -> dict[str, Tensor]:
-        """Parameters as the module sees them: rows for padding at zero, each use multiplied as mu-P says."""
+        """Parameters as the module sees them: padding rows at zero, each use times its mu-P multiplier."""
         plain = dict(p)
         for name, row in self._padding.items():
-            # torch leaves them without a gradient in one lane of several only, or where the table has another use.
+            # torch leaves out their gradient only in a single lane, or only if the table has no other use.
             rows = torch.arange(len(p[name]), device=p[name].device)
             plain[name] = p[name] * (rows != row)[:, None]
         scaled = {
@@ -84,9 +84,9 @@ class Network:
         return scaled
 
     def call(self, p: Parameters, x: Tensor, buffers: dict[str, Tensor] | None = None) -> Tensor:
-        """Outputs of one network on x (B, ...), weights multiplied as mu-P says.
+        """Outputs of one network on x (B, ...), weights times their mu-P multipliers.
 
-        `buffers` takes the place of the module's own, and is left as the forward pass leaves it.
+        `buffers` replaces the module's own buffers and holds their final values afterwards.
         """
         return self.apply(self.scaled(p), x, self.buffers(x) if buffers is None else buffers)
 
@@ -98,9 +98,9 @@ class Network:
         read: Read = lambda track: {},
         names: tuple[str, ...] = (),
     ) -> Tensor:
-        """The forward pass of all lanes; `read` and `names` say what it fills in as hidden layers."""
+        """Forward pass of all lanes; `read` and `names` choose the hidden layers to fill in."""
         if self.graded and not torch.is_grad_enabled():
-            # The pass of a step and that of the initial network must round alike, or f would not begin at zero.
+            # The passes of a step and of the initial network must round alike, or f would not begin at zero.
             with torch.enable_grad():
                 leaves = {name: value.detach().requires_grad_() for name, value in p.items()}
                 output = self.forward(leaves, x, hidden, read, names).detach()
@@ -129,7 +129,7 @@ class Network:
         return output
 
     def apply(self, scaled: Parameters, x: Tensor, buffers: dict[str, Tensor]) -> Tensor:
-        """`call` with parameters that are multiplied already.
+        """`call` with parameters that are already multiplied.
 
         Raises:
             UserCodeError: if the forward pass changes its parameters.
@@ -150,26 +150,26 @@ class Network:
         for (name, value), version in zip(scaled.items(), versions, strict=True):
             if value._version != version:
                 raise UserCodeError(probe.changed_weight(self.module, name))
-        # torch puts into the mapping what the forward pass has put in a buffer's place.
+        # torch updates the mapping when the forward pass replaces a buffer.
         buffers.update((name, values[name]) for name in buffers)
         return output
 
     def install(self, x: Tensor) -> None:
-        """Bring plain tensors to the dtype and the device of the inputs, from what they were when made."""
+        """Convert plain tensors, as first made, to the dtype and the device of the inputs."""
         if self._installed != (x.dtype, x.device):
             for where, key, value in self._tensors:
                 where[key] = state.moved(value, x.dtype, x.device)
             self._installed = x.dtype, x.device
 
     def marks(self, numbers_of: Callable[[Tensor], bytes] = state.brief) -> state.Marks:
-        """What must not change while the network is trained."""
+        """Marks of all state that must not change while the network is trained."""
         found = state.held(self.module, numbers_of) | state.variables(
             self.code.variables(), numbers_of
         )
         return {name: mark for name, mark in found.items() if name not in self.volatile}
 
     def kept(self, places: Collection[str] | None = None) -> dict[str, Any]:
-        """Place -> what the module holds there, in copies of lists and mappings; of all places if None."""
+        """Place -> the module's value there, with lists and mappings copied; all places if None."""
         return {
             place: state.copied(where[key])
             for where, key, place in state.attributes(self.module)
@@ -177,7 +177,7 @@ class Network:
         }
 
     def put_back(self, before: Mapping[str, Any], places: Collection[str]) -> None:
-        """Make the module hold at these places what `kept` returned."""
+        """Restore the values that `kept` returned at these places."""
         for where, key, place in list(state.attributes(self.module)):
             if place in places and place not in self._buffers:
                 if place in before:
@@ -187,10 +187,10 @@ class Network:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Training steps: what the trial has seen of the forward pass must hold for each of them.
+        """Check that training steps keep the rules that the trial has checked.
 
         Raises:
-            UserCodeError: if one has drawn random numbers, or changed what the module or the process holds.
+            UserCodeError: if a step drew random numbers, or changed the state of the module or the process.
         """
         try:
             with self.code.active(), isolated(None) as changed:
@@ -198,7 +198,7 @@ class Network:
                 cast = {key: [v._version for v in b.values()] for key, b in self._cast.items()}
                 parameters = [*map(id, self.module.parameters())]
                 yield
-                # What takes another dtype is another tensor.
+                # A change of dtype replaces the tensors.
                 after = self.marks() if installed == self._installed else before
         except SystemExit as error:
             raise UserCodeError(self.code.told("the forward pass", error)) from error
@@ -217,7 +217,7 @@ class Network:
 
 @contextmanager
 def _whole_graphs() -> Iterator[None]:
-    """Activation checkpoints have no effect: a second pass would find other parameters than the first."""
+    """Disable activation checkpoints: a second pass would find different parameters from the first."""
     before = _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction
     _CHECKPOINT._checkpoint_hook, _CHECKPOINT.CheckpointFunction = nullcontext, _Through
     try:
@@ -227,7 +227,7 @@ def _whole_graphs() -> Iterator[None]:
 
 
 class _Through:
-    """In the place of `torch.utils.checkpoint.CheckpointFunction`."""
+    """Substitute for `torch.utils.checkpoint.CheckpointFunction`."""
 
     @staticmethod
     def apply(function: Callable[..., Any], _: bool, *arguments: Any) -> Any:
@@ -237,17 +237,17 @@ class _Through:
 def build(
     options: dict[str, Any], input_shape: tuple[int, ...], outputs: int, example: Tensor | None
 ) -> Model:
-    """Make the network, infer the roles of its layers, and try whether it can be trained as it is meant to be.
+    """Build the network, infer the roles of its layers, and test that it can be trained in packs of cells.
 
     Args:
         options: a study's options of a model with `factory`, and the hashes of its source files.
         input_shape: shape of one input.
         outputs: number of outputs.
-        example: some inputs (n, *input_shape), of which the first few are used, on the device that is to train;
+        example: some inputs (n, *input_shape) on the device that will train, of which the first few are used;
             normal numbers if None.
 
     Raises:
-        UserCodeError: if it cannot be made or trained; the message names the layer.
+        UserCodeError: if it cannot be built or trained; the message names the layer.
     """
     width, batched = options["width"], options["batched"]
     code = load_code(options["sources"])
@@ -257,7 +257,7 @@ def build(
         check_batch_statistics(module)
     arranged = plan(module, wide, options["roles"])
     del wide
-    # From another import of the files, so that what they draw while they are imported is seen to differ.
+    # Import the files again, so that random numbers drawn at import are seen to differ.
     code_again = Code(options["sources"])
     with another_process():
         again = _made(code_again, options, input_shape, outputs, width)
@@ -314,7 +314,7 @@ def _made(
     factory, arguments = options["factory"], options["arguments"]
     sizes = {"input_shape": tuple(input_shape), "outputs": outputs, "width": width}
     make = code.get(factory)
-    # Not from the width: constants of a size that does not change with it are the same at every width.
+    # The seed leaves out the width: constants whose size does not depend on it are the same at every width.
     with code.active(f"{factory} with width={width}", seed_of("model", factory, arguments)):
         module = make(**sizes, **copy.deepcopy(arguments))
     if not isinstance(module, nn.Module):
@@ -323,7 +323,7 @@ def _made(
         )
     for layer in module.modules():
         if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-            # The same numbers; sparse gradients cannot be stacked.
+            # The numbers are the same, and sparse gradients cannot be stacked.
             layer.sparse = False
     return module.train()
 
@@ -333,8 +333,8 @@ def _watched(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the hidden layers, and of layers whose outputs can be checked, in the order of the forward pass.
 
-    A hidden layer is what a hidden layer or a readout reads: "fc2.input". Layers that read the same tensor count
-    once. Tensors whose first dimension does not run over the samples are left out.
+    "Hidden layers" are the inputs of layers with the role hidden or readout, such as "fc2.input". Layers that read
+    the same tensor count once. Tensors whose first dimension does not run over the samples are left out.
     """
     track, shapes = network.track, []
     tensors: dict[str, Tensor] = {}
@@ -365,4 +365,4 @@ def _watched(
 
 
 def _unused(p: Parameters, x: Tensor, hidden: Hidden | None) -> Tensor:
-    raise AssertionError("a model that only says which parameters there are")
+    raise AssertionError("this model only lists parameters")

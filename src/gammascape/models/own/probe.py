@@ -1,4 +1,4 @@
-"""Tries a user's network before it is trained: what it gives and keeps, and whether many can go together."""
+"""Try a user's network before training: its outputs, its state, and whether several can be computed at once."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 ALONE = "write batched: false, which trains one cell at a time"
 TOLERANCE = 1e-6
-"""Relative difference, in float64, beyond which two outputs are not the same up to the order of sums."""
+"""Largest relative difference, in float64, that the order of sums may cause between two outputs."""
 FUNCTION = "a network must be a function of its weights and inputs"
 RATE = 0.1
-"""Length of a trial step, of which the initial weights, each near 1, have some hundreds."""
+"""Length of a trial step; the initial weights, each near 1, have a norm of some hundreds."""
 
 
 class Track:
-    """What goes into and comes out of each layer of a module, and the layer that is at work, while it records."""
+    """Recorder of the input and output of each layer of a module, and of the layer that is running."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         self.drew: str | None = None
-        """The innermost layer that has drawn random numbers."""
+        """Innermost layer that has drawn random numbers."""
         self.at_work: list[str] = []
-        """Layers that have begun and not ended, the innermost last."""
+        """Layers that have begun and not ended, innermost last."""
         self._states: list[Any] = []
         self._on = self._watching = False
         for name, layer in module.named_modules():
@@ -46,9 +46,9 @@ class Track:
 
     @contextmanager
     def recording(self, watching: bool = False) -> Iterator[None]:
-        """Record the calls inside; of a layer that is called several times, the last.
+        """Record the calls inside; the last call counts for a layer that is called several times.
 
-        With `watching`, find out who draws random numbers.
+        With `watching`, also find the layer that draws random numbers.
         """
         self.inputs, self.outputs, self.at_work, self._on = {}, {}, [], True
         self.drew, self._watching, self._states = None, watching, [generators()]
@@ -60,7 +60,7 @@ class Track:
             self._on = False
 
     def where(self) -> str:
-        """The innermost layer that was at work when an error was raised."""
+        """Name of the innermost layer that was running when an error was raised."""
         if self.at_work:
             return layer_name(self._module, self.at_work[-1])
         return f"the forward pass of {type(self._module).__name__} itself, outside of any layer,"
@@ -82,14 +82,14 @@ class Track:
 
 
 def _note(found: dict[str, Tensor], name: str, value: object) -> None:
-    """Put a tensor last, in the order of the calls."""
+    """Store a tensor last, so that the mapping follows the order of the calls."""
     if isinstance(value, Tensor):
         found.pop(name, None)
         found[name] = value
 
 
 class _Narrow(TorchFunctionMode):
-    """Finds what depends on parameters and is computed in a smaller dtype than theirs."""
+    """Finder of values that depend on parameters and have a smaller dtype than theirs."""
 
     def __init__(self, track: Track, dtype: torch.dtype) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _Narrow(TorchFunctionMode):
         return found
 
     def check(self) -> None:
-        """Raise UserCodeError if something was found."""
+        """Raise UserCodeError if such a value was found."""
         if self.found is not None:
             raise UserCodeError(
                 f"{self.found}, and loses the digits that are needed where gamma is small; let it "
@@ -118,10 +118,10 @@ class _Narrow(TorchFunctionMode):
 def check_made_twice(
     modules: Sequence[nn.Module], held: Sequence[Marks], defined: Sequence[Marks]
 ) -> None:
-    """Compare what two calls of the function have made, each after an import of its own.
+    """Compare the networks that two calls of the function have made, each after a fresh import.
 
     Raises:
-        UserCodeError: naming what differs.
+        UserCodeError: naming the first difference.
     """
     for name, value in inside(modules[0]):
         if isinstance(value, nn.Module | nn.Parameter):
@@ -131,7 +131,7 @@ def check_made_twice(
             )
         if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
             raise UserCodeError(
-                f"{name} is an iterator, of which each pass would see another part; keep a list (list(...))"
+                f"{name} is an iterator, and each pass would see a different part of it; keep a list (list(...))"
             )
     one, other = ({n: tuple(p.shape) for n, p in m.named_parameters()} for m in modules)
     buffers = dict(modules[0].named_buffers())
@@ -153,10 +153,10 @@ def check_made_twice(
 
 
 def padding_row(module: nn.Module, name: str) -> int | None:
-    """Row of a parameter that an embedding keeps for padding.
+    """Row of a parameter that an embedding reserves for padding.
 
     Raises:
-        UserCodeError: if embeddings that share it keep different ones.
+        UserCodeError: if embeddings that share the parameter reserve different rows.
     """
     value = module.get_parameter(name)
     rows = [
@@ -173,7 +173,7 @@ def padding_row(module: nn.Module, name: str) -> int | None:
 
 
 def changed_weight(module: nn.Module, name: str) -> str:
-    """What is wrong with a forward pass that writes to a parameter."""
+    """Message about a forward pass that writes to a parameter."""
     owner, _, kind = name.rpartition(".")
     who = layer_name(module, owner)
     return f"{who} changes its parameter {kind} in place, which only a step may do; {FUNCTION}"
@@ -182,14 +182,14 @@ def changed_weight(module: nn.Module, name: str) -> str:
 def examine(
     network: "Network", starts: Parameters, batches: Sequence[Tensor], outputs: int
 ) -> None:
-    """Try two networks on a few inputs in float64; `network` notes places that passes write to without effect.
+    """Try two networks on a few inputs in float64; `network` records places that passes write to without effect.
 
     Args:
         starts: initial parameters (2, ...) of two networks.
-        batches: several of (n, *input_shape), n at least 3.
+        batches: several batches (n, *input_shape), n at least 3.
 
     Raises:
-        UserCodeError: if the module fails, gives something else than (n, outputs), changes its inputs, its
+        UserCodeError: if the module fails, returns anything but (n, outputs), changes its inputs, its
             parameters or the state of the process, draws random numbers, carries state from one pass to the next,
             or leaves a parameter unused; and, unless it is computed one at a time, if it mixes samples, changes
             buffers, or cannot be batched over networks.
@@ -208,7 +208,7 @@ def examine(
 def _check_pass(
     network: "Network", p: Parameters, x: Tensor, outputs: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One pass with gradients, after which the module holds what it held: outputs, and those of each layer."""
+    """Outputs of the network and of each layer in one pass with gradients; the module's state is restored."""
     kept, buffers = x.clone(), network.buffers(x)
     network.install(x)
     before, held = network.marks(whole), network.kept()
@@ -241,7 +241,7 @@ def _check_state(
     output: Tensor,
     layers: Mapping[str, Tensor],
 ) -> None:
-    """Let passes follow on each other, with what each leaves behind: what they give must not depend on it."""
+    """Run several passes without restoring state between them: their outputs must not depend on it."""
     x, other = batches[:2]
     held = network.kept()
     buffers = _copies(network.buffers(x))
@@ -261,7 +261,7 @@ def _check_state(
             raise UserCodeError(
                 f"{where} gives something else each time: it draws random numbers or keeps state; {FUNCTION}"
             )
-    # The first pass may fill what is empty, and others may note what they saw last. A count goes on.
+    # The first pass may fill empty places, and later ones may record what they saw last. A counter keeps changing.
     for before, after in ((marks[1], marks[2]), (marks[2], marks[4])):
         for name in difference(before, after).values():
             raise UserCodeError(
@@ -282,13 +282,13 @@ def _check_state(
 def check_steps(
     made: "Network", again: "Network", starts: Parameters, batches: Sequence[Tensor]
 ) -> None:
-    """Train two networks for a few steps in both dtypes, alone and together, and those of a second making too.
+    """Train two networks for a few steps in both dtypes, alone and together; repeat with a second build.
 
-    The second begins with the other dtype and the last batch, so that what is kept of the first use is found.
+    The second build begins with the other dtype and the last batch, which reveals state kept from the first use.
 
     Raises:
-        UserCodeError: if a step fails, if the two makings do not give the same bits, or a network alone something
-            else than beside another.
+        UserCodeError: if a step fails, if the two builds do not give the same bits, or if a network alone gives
+            another result than together with a second one.
     """
     dtypes = [torch.float64, torch.float32]
     results: list[dict[torch.dtype, dict[str, Tensor]]] = []
@@ -324,7 +324,7 @@ def _steps(
     dtype: torch.dtype,
     compared: bool,
 ) -> dict[str, Tensor]:
-    """Parameters (2, ...) after a step on each batch; `compared` with those of each network alone."""
+    """Parameters (2, ...) after a step on each batch; if `compared`, check each network alone as well."""
     initial = {name: value.to(dtype) for name, value in starts.items()}
     with _Narrow(network.track, dtype) as narrow, network.track.recording():
         network.call(_leaves({name: v[0] for name, v in initial.items()}), batches[-1].to(dtype))
@@ -354,7 +354,7 @@ def _steps(
         return p
 
     together = trained(initial)
-    # In float32 rounding alone would be seen.
+    # In float32, rounding alone would cause differences.
     for k in range(2 if network.batched and dtype == torch.float64 and compared else 0):
         alone = trained({name: value[k : k + 1] for name, value in initial.items()})
         for name, value in alone.items():
@@ -366,7 +366,7 @@ def _steps(
 
 
 def check_device(network: "Network", starts: Parameters, x: Tensor, device: torch.device) -> None:
-    """Try one network on the device that is to train it.
+    """Try one network on the device that will train it.
 
     Raises:
         UserCodeError: if something stays behind on the CPU.
@@ -408,7 +408,7 @@ def _run(network: "Network", p: Parameters, x: Tensor, buffers: dict[str, Tensor
     if network.track.drew is not None:
         who = layer_name(network.module, network.track.drew)
         raise UserCodeError(
-            f"{who} draws random numbers in the forward pass, which would be other ones when the cell is trained "
+            f"{who} draws random numbers in the forward pass, which would differ when the cell is trained "
             "again; remove them: build it without dropout, and draw constants in the constructor"
         )
     for name, value in scaled.items():
@@ -454,7 +454,7 @@ def _check_used(network: "Network", p: Parameters, batches: Sequence[Tensor]) ->
                 )
     if unused:
         raise UserCodeError(
-            f"the output does not depend on {', '.join(unused)}; remove what is not used"
+            f"the output does not depend on {', '.join(unused)}; remove unused parameters"
         )
 
 
@@ -492,7 +492,7 @@ def _check_lanes(network: "Network", starts: Parameters, x: Tensor) -> None:
         _told(network, lambda: f"{where()} cannot be batched: it", advice),
         network.track.recording(),
     ):
-        # Inputs are batched too: what depends on them only must be found out as well.
+        # Inputs are batched too, to find layers that depend on them only.
         batched = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))(
             dict(starts), several
         )
@@ -506,7 +506,7 @@ def _check_lanes(network: "Network", starts: Parameters, x: Tensor) -> None:
 def _first_difference(
     module: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> str:
-    """The first layer, in the order in which they end, with another output."""
+    """First layer, in the order in which they end, with a different output."""
     for name, value in before.items():
         if name in after and not (value.shape == after[name].shape and _same(after[name], value)):
             return layer_name(module, name)
@@ -517,9 +517,9 @@ def _first_difference(
 def _told(
     network: "Network", doing: Callable[[], str], advice: str = "", *, whole_text: bool = False
 ) -> Iterator[None]:
-    """Errors become messages: what `doing` says, the error in the user's own frames, and what to do.
+    """Turn errors into messages: text of `doing`, the error in the user's own frames, and advice.
 
-    What torch says to its own authors, after its first sentences, is left out unless `whole_text` is set.
+    Unless `whole_text` is set, torch's advice to its own developers, after its first sentences, is left out.
     """
     try:
         yield
@@ -550,7 +550,7 @@ def _leaves(p: Parameters) -> dict[str, Tensor]:
 def _changed_buffer(
     module: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> str | None:
-    """Which layer has changed which buffer."""
+    """Message naming a layer and the buffer that it has changed."""
     for name, value in before.items():
         if whole(after[name]) != whole(value):
             owner, _, kind = name.rpartition(".")
@@ -559,6 +559,6 @@ def _changed_buffer(
 
 
 def layer_name(module: nn.Module, name: str) -> str:
-    """A layer in messages, or the network itself where the name is empty."""
+    """Name of a layer for messages; an empty name stands for the network itself."""
     kind = type(module.get_submodule(name)).__name__
     return f"layer {name} ({kind})" if name else f"{kind} itself"

@@ -1,4 +1,4 @@
-"""Which role each layer of a user's network has, and the multiplier that mu-P gives it."""
+"""Roles of the layers of a user's network, and their mu-P multipliers."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from gammascape.models.model import Parameter, multiplier
 from gammascape.usercode.run import UserCodeError
 
 WEIGHTED = (nn.Linear, _ConvNd, nn.Embedding)
-"""Layers whose weights are drawn, and whose role decides their multiplier."""
+"""Layers with random initial weights and a multiplier that depends on their role."""
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, _InstanceNorm)
 """Layers with a gain that starts at 1 and a shift that starts at 0."""
 
 OWN_ROLES = ("gain", "bias")
-"""Roles for parameters outside of known layers only."""
+"""Roles only for parameters outside known layers."""
 
 Start = Literal["normal", "zeros", "ones"]
 
 
 @dataclass(frozen=True)
 class Fans:
-    """Numbers that one output of a layer is a sum of, and of outputs."""
+    """Number of terms in one output of a layer, and number of outputs."""
 
     fan_in: int
     fan_out: int
@@ -40,7 +40,7 @@ class Fans:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with weights, or a parameter on its own, and what mu-P makes of it."""
+    """A layer with weights, or a standalone parameter, with its role and multiplier in mu-P."""
 
     name: str
     role: str
@@ -50,15 +50,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a network's parameters are: how they start, and what multiplies them in the forward pass."""
+    """Parameters of a network: initial distributions, and multipliers in the forward pass."""
 
     parameters: tuple[Parameter, ...]
     multipliers: Mapping[str, float]
-    """Parameter, by any of its names, -> multiplier there; those of 1 are left out."""
+    """Parameter, by any of its names, -> multiplier there; multipliers of 1 are left out."""
     layers: Mapping[str, Layer]
     shared: Mapping[str, tuple[str, float]]
-    """Further name of a shared tensor, buffers as well -> its first name and its multiplier here. Empty where all
-    places of each tensor have one multiplier."""
+    """Further name of a shared tensor or buffer -> its first name and its multiplier here. Empty if every tensor
+    has one multiplier at all of its places."""
 
 
 @dataclass(frozen=True)
@@ -67,39 +67,39 @@ class _Use:
 
     name: str
     first: str
-    """Its name at the first place of the same tensor, under which it is trained."""
+    """Name at the first place of the same tensor, under which it is trained."""
     layer: str | None
-    """The layer of WEIGHTED or NORMS whose weight or bias it is."""
+    """Layer of WEIGHTED or NORMS that owns it as weight or bias."""
     shape: tuple[int, ...]
 
 
 def plan(
     module: nn.Module, wide: nn.Module, roles: Mapping[str, str] | Sequence[tuple[str, str]]
 ) -> Plan:
-    """Give every parameter of `module` its start and its multiplier.
+    """Give every parameter of `module` its initial distribution and its multiplier.
 
-    The rule compares the network with the same one of twice the width, `wide`. A layer whose fan-in does not grow
-    with the width reads the input; one whose fan-in grows and whose fan-out does not is a readout; where both grow
-    it is hidden. With weights drawn from N(0, 1), the multipliers of input and hidden layers are fan_in^-1/2 and
-    that of a readout 1 / fan_in (the table of Yang et al., arXiv 2203.03466, written as multipliers).
+    The rule compares the network with the same network at twice the width, `wide`. A layer whose fan-in does not
+    grow with the width is an input layer. If only its fan-in grows, it is a readout; if both fans grow, it is
+    hidden. With weights drawn from N(0, 1), the multiplier is fan_in^-1/2 for input and hidden layers and
+    1 / fan_in for a readout (the table of Yang et al., arXiv 2203.03466, written as multipliers).
     Biases have the multiplier of their layer. The fan-in of a convolution is its number of input channels. An
-    embedding is a table: its fan-in is 1. A tensor that several layers share has a multiplier in each of them.
+    embedding is a table: its fan-in is 1. A tensor shared by several layers has a multiplier in each of them.
 
     Args:
         module: the network.
-        wide: the network of twice the width.
+        wide: the network at twice the width.
         roles: name, or pattern of names, of layers and parameters -> role; the first match counts.
 
     Raises:
-        UserCodeError: if a role is missing, unknown, or without effect, or a layer cannot be trained.
+        UserCodeError: if a role is missing, unknown or without effect, or a layer cannot be trained.
     """
     _check_layers(module)
     before, after = dict(_fans(module)), dict(_fans(wide))
     if before.keys() != after.keys():
         odd = sorted(before.keys() ^ after.keys())[0]
         raise UserCodeError(
-            f"layer {odd} is there at one width and not at twice this width, so nobody can say how layers scale; "
-            "let the width change the sizes of layers only"
+            f"layer {odd} is there at one width and not at twice this width, so it is unclear how layers scale; "
+            "let the width change only the sizes of layers"
         )
     uses = [
         _Use(name, first, _known(module, name), tuple(value.shape))
@@ -132,7 +132,7 @@ def plan(
                 f"{elsewhere.name} and {use.name} are one parameter, and it would have to start as {other} and as "
                 f"{start}; give each its own"
             )
-    # A place without a role of its own has that of another one.
+    # A place without its own role takes the role of another place.
     every = {
         use.name: multipliers.get(use.name, multipliers[starts[use.first][1].name]) for use in uses
     }
@@ -158,7 +158,7 @@ def check_batch_statistics(module: nn.Module) -> None:
     """Refuse layers that mix the samples of a batch or change their own buffers.
 
     Raises:
-        UserCodeError: naming the first of them.
+        UserCodeError: naming the first such layer.
     """
     for name, layer in module.named_modules():
         kind = type(layer).__name__
@@ -193,7 +193,7 @@ def _check_layers(module: nn.Module) -> None:
             )
         if isinstance(layer, _DropoutNd | nn.AlphaDropout | nn.FeatureAlphaDropout) and layer.p > 0:
             raise UserCodeError(
-                f"layer {name} ({kind}) draws random numbers in the forward pass, which would be other ones when "
+                f"layer {name} ({kind}) draws random numbers in the forward pass, which would differ when "
                 "the cell is trained again; remove it or build it with p=0"
             )
         if isinstance(layer, nn.Embedding) and layer.max_norm is not None:
@@ -243,7 +243,7 @@ def _check_layers(module: nn.Module) -> None:
 def _fans(module: nn.Module) -> Iterator[tuple[str, Fans]]:
     for name, layer in module.named_modules():
         if "weight" not in layer._parameters:
-            continue  # A weight that is a buffer is a constant.
+            continue  # A weight in a buffer is a constant.
         if isinstance(layer, nn.Embedding):
             yield name, Fans(1, layer.embedding_dim)
         elif isinstance(layer, _ConvTransposeNd):
@@ -269,13 +269,13 @@ def _known(module: nn.Module, parameter: str) -> str | None:
 
 
 def _is_compiled(layer: nn.Module) -> bool:
-    # The class of compiled modules cannot be imported without the compiler, which takes seconds.
+    # Importing the class of compiled modules would import the compiler, which takes seconds.
     outside = type(layer).__module__.startswith("torch._dynamo")
     return outside or getattr(layer, "_compiled_call_impl", None) is not None
 
 
 def _computed(layer: nn.Module) -> list[str]:
-    """Tensors that are computed from others before each forward pass, by torch's tools or in a known layer."""
+    """Names of tensors computed from others before each forward pass, by torch's tools or in a known layer."""
     names: list[str] = []
     for hook in layer._forward_pre_hooks.values():
         if isinstance(hook, WeightNorm | SpectralNorm):
@@ -290,7 +290,7 @@ def _computed(layer: nn.Module) -> list[str]:
 
 
 def _start(use: _Use, layer: Layer | None) -> Start:
-    """How the parameter of a known layer (norms have no entry) or one on its own starts."""
+    """Initial distribution of a parameter of a known layer (norms have no entry), or of a standalone one."""
     if use.layer is None:
         assert layer is not None
         return "ones" if layer.role == "gain" else "zeros" if layer.role == "bias" else "normal"
@@ -306,10 +306,10 @@ def _infer(fans: Fans, wide: Fans) -> str:
 
 
 def _loose_multiplier(use: _Use, role: str, wide: tuple[int, ...]) -> float:
-    """Multiplier of a parameter on its own, `wide` its shape at twice the width.
+    """Multiplier of a standalone parameter; `wide` is its shape at twice the width.
 
-    Its fan-in is its second dimension, as in the weight of nn.Linear, unless others grow with the width and this
-    one does not: then the first that grows.
+    Its fan-in is its second dimension, as in the weight of nn.Linear. If this one does not grow with the width and
+    others do, it is the first that grows.
     """
     if role not in ("hidden", "readout"):
         return 1.0
@@ -326,7 +326,7 @@ def _loose_multiplier(use: _Use, role: str, wide: tuple[int, ...]) -> float:
 def _given(
     roles: Mapping[str, str], layers: Sequence[str], loose: Sequence[str]
 ) -> Mapping[str, str]:
-    """Name of a layer or of a parameter on its own -> role, from the first key that matches the name."""
+    """Name of a layer or a standalone parameter -> role, from the first key that matches the name."""
     chosen: dict[str, str] = {}
     for key, role in roles.items():
         matched = [name for name in (*layers, *loose) if name == key or fnmatchcase(name, key)]
@@ -352,7 +352,7 @@ def _given(
 
 
 def _check_roles_complete(settled: Set[str], loose: Sequence[_Use]) -> None:
-    """Each parameter must belong to a known layer, or have a role, at one of its places."""
+    """Require that each parameter belongs to a known layer, or has a role, at one of its places."""
     unnamed = [use.name for use in loose if use.first not in settled and use.name == use.first]
     if not unnamed:
         return
@@ -370,16 +370,16 @@ def _check_readout(
 ) -> None:
     roles = {layer.role for layer in layers.values()}
     if "readout" in roles or any(_infer(fans[name], wide[name]) == "readout" for name in fans):
-        return  # Whoever takes the readout for something else may see what the coordinate check says.
+        return  # The coordinate check reveals a readout that was given another role.
     last = list(fans)[-1] if fans else "name"
     if dict(fans) == dict(wide):
         raise UserCodeError(
-            "no layer is larger at twice the width, so nobody can say how layers scale with it; use the argument "
+            "no layer is larger at twice the width, so it is unclear how layers scale with it; use the argument "
             f"width for the sizes of layers, or say which layer is the readout: roles: {{{last}: readout}}"
         )
     raise UserCodeError(
         "no layer is a readout: none has a fan-in that grows with the width and a fan-out that does not; say "
-        f"which is: roles: {{{last}: readout}}. If it uses the weights of another layer once more, give them a "
+        f"which is: roles: {{{last}: readout}}. If it reuses the weights of another layer, give them a "
         "second name (self.out = self.table.weight) that it uses, and that name the role: roles: {out: readout}"
     )
 

@@ -1,7 +1,7 @@
-"""What a user's network holds beside its parameters: buffers, plain attributes, variables of its files.
+"""State of a user's network besides its parameters: buffers, plain attributes, variables of its files.
 
-A place is a dotted name such as "odd.table" or "odd.cache[8]". Its mark is a short value that changes when what it
-holds changes, and is the same in every process.
+A place is a dotted name such as "odd.table" or "odd.cache[8]". Its mark is a short value that changes when the
+content changes, and is the same in every process.
 """
 
 import argparse
@@ -33,22 +33,22 @@ _OWN = frozenset(vars(nn.Module())) - {"training"}
 """Attributes that every module has."""
 
 _HOOKS = tuple(key for key in vars(nn.Module()) if key.endswith(("ward_hooks", "ward_pre_hooks")))
-"""Attributes in which a module keeps functions that its passes call."""
+"""Attributes that hold the functions called in a module's passes."""
 
 _PLAIN = (bool, int, float, complex, str, bytes, bytearray, array, type(None), np.generic)
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _SHARED = frozenset(map(id, (vars(random)["_inst"], vars(np.random.mtrand)["_rand"])))
-"""Generators of the whole process, whose functions are methods."""
+"""Generators of the whole process; functions such as `random.random` are their methods."""
 
 _LOOKED_INTO = (
     *(*_PLAIN, *_GENERATORS, Tensor, np.ndarray),
     *(Mapping, list, tuple, set, frozenset, deque, UserList, Iterator),
     *(functools.partial, types.MethodType),
 )
-"""What a user's files may define beside objects, functions and classes of their own."""
+"""Types that are inspected in a user's files, besides their own objects, functions and classes."""
 
 _LIBRARIES = frozenset(sys.stdlib_module_names) | {"gammascape", "numpy", "torch"}
-"""Whose objects are not looked into."""
+"""Libraries whose objects are not inspected."""
 
 _CONTENTS: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
     types.SimpleNamespace: vars,
@@ -63,19 +63,19 @@ _CONTENTS: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
     ctypes._SimpleCData: lambda value: {"value": value.value},
     ctypes.Array: lambda value: {"values": [*value]},
 }
-"""What is in their objects."""
+"""Classes of these libraries whose objects are inspected, and their contents."""
 
 _DEEPEST = 1500
-"""Length of a place beyond which nothing is looked into, as in a chain of many objects."""
+"""Length of a place beyond which nothing is inspected, as in a chain of many objects."""
 
 _MANY, _SOME = 1000, 64
-"""Entries from which on a container is read in one piece, or, where that is done again and again, in part."""
+"""Size from which on a container is read in one piece; repeated checks sample some of its entries."""
 
 NESTED = 100
 """Lists within lists that a module may hold."""
 
 WHOLE_BYTES = 1 << 16
-"""Arrays up to this size are read whole where that is done again and again; of larger ones some numbers are."""
+"""Largest array that repeated checks read in full; of larger arrays they sample some numbers."""
 
 Marks = dict[str, dict[str, Any]]
 """Place of an attribute, buffer or variable -> places inside it -> mark."""
@@ -93,7 +93,7 @@ def attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
 
 
 def held(module: nn.Module, numbers_of: Callable[[Tensor], bytes]) -> Marks:
-    """Marks of all that a module holds beside its parameters."""
+    """Marks of all state of a module besides its parameters."""
     own = _ids(module)
     found = {place: where[key] for where, key, place in attributes(module)}
     for name, layer in module.named_modules():
@@ -118,7 +118,7 @@ def variables(values: Mapping[str, Any], numbers_of: Callable[[Tensor], bytes]) 
 
 
 def difference(before: Marks, after: Marks) -> dict[str, str]:
-    """Place -> the first place inside it whose mark is another one."""
+    """Place -> the first place inside it whose mark differs."""
     found = {}
     for place in (*before, *after):
         if before.get(place) != after.get(place):
@@ -129,13 +129,13 @@ def difference(before: Marks, after: Marks) -> dict[str, str]:
 
 
 def whole(value: Tensor) -> bytes:
-    """All numbers of a tensor."""
+    """All numbers of a tensor as bytes."""
     dense = value.to_dense() if value.layout != torch.strided else value
     return bytes(dense.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
 
 
 def brief(value: Tensor) -> bytes:
-    """What is cheap to look at: the numbers of a small tensor, some of a large one, none on a GPU."""
+    """Bytes that are cheap to read: all numbers of a small tensor, some of a large one, none on a GPU."""
     version = f"{id(value)} {value._version}".encode()
     if value.device.type != "cpu" or value.layout != torch.strided:
         return version
@@ -146,14 +146,14 @@ def brief(value: Tensor) -> bytes:
 
 
 def constants_digest(marks: Marks) -> str:
-    """Digest of the numbers and arrays among marks; texts, such as paths, differ from machine to machine."""
+    """Digest of the numbers and arrays among marks, without texts, such as paths, that depend on the machine."""
     flat = {name: mark for inner in marks.values() for name, mark in inner.items()}
     kept = sorted((name, mark) for name, mark in flat.items() if mark[0] != "text")
     return hashlib.sha256(repr(kept).encode()).hexdigest()
 
 
 def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """(place, value) of all that a module holds beside its layers and parameters."""
+    """(place, value) of all state of a module besides its layers and parameters."""
     own = _ids(module)
     for where, key, place in attributes(module):
         yield from _inside(where[key], place, own, set())
@@ -174,9 +174,9 @@ def has_tensor(value: Any, nested: int = 0) -> bool:
 
 
 def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """Copies of the tensors in a value, in lists and mappings too, in the dtype and on the device of inputs."""
+    """Value with its tensors, also in lists and mappings, copied to this dtype and device."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        # A copy is aligned as every new tensor is: MKL rounds by alignment.
+        # A copy is aligned like every new tensor: MKL's rounding depends on alignment.
         if value.is_complex() or value.is_floating_point():
             dtype = dtype.to_complex() if value.is_complex() else dtype
             return value.detach().to(device, dtype, copy=True)
@@ -192,7 +192,7 @@ def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """A value whose lists, mappings and tensors are new."""
+    """Copy of a value, with new lists, mappings and tensors."""
     if isinstance(value, dict):
         new = copy.copy(value)
         new.update((key, copied(one)) for key, one in value.items())
@@ -212,7 +212,7 @@ def _marks(
     marks: dict[str, Any] = {}
     for name, one in _inside(value, place, own, set(), in_part=numbers_of is brief):
         if isinstance(one, np.ndarray) and one.dtype != object:
-            # torch has not all of numpy's dtypes.
+            # torch lacks some of numpy's dtypes.
             one = torch.from_numpy(np.frombuffer(one.tobytes() + bytes(1), np.uint8).copy())
         if isinstance(one, Tensor):
             try:
@@ -242,7 +242,7 @@ def _state(generator: Any) -> bytes:
 
 
 def _progress(iterator: Iterator[Any]) -> str:
-    """How far an iterator has gone; comparable within one process."""
+    """Position of an iterator, comparable within one process."""
     if (frame := getattr(iterator, "gi_frame", None)) is not None:
         return repr((frame.f_lasti, frame.f_locals))
     try:
@@ -254,7 +254,7 @@ def _progress(iterator: Iterator[Any]) -> str:
 def _inside(
     value: Any, place: str, own: set[int], seen: set[int], *, in_part: bool = False
 ) -> Iterator[tuple[str, Any]]:
-    """(place, value) of what is in lists, mappings, closures and objects of the user's own classes."""
+    """(place, value) of the contents of lists, mappings, closures and objects of the user's own classes."""
     if id(value) in own or id(value) in _SHARED:
         return
     if isinstance(value, np.ndarray) and value.dtype == object:
@@ -296,7 +296,7 @@ def _inside(
     elif contents is not None:
         parts = [(f".{name}", one) for name, one in contents(value).items()]
     elif kind.__module__.partition(".")[0] not in _LIBRARIES:
-        # With __slots__ it is a pair of mappings.
+        # With __slots__ the state is a pair of mappings.
         state = object.__getstate__(value)
         found = [one for one in (state if isinstance(state, tuple) else (state,)) if one]
         parts = [(f".{name}", one) for one in found for name, one in one.items()]
@@ -314,6 +314,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def _shown(value: Any, number: int | str = "") -> str:
-    """A key or member in a place: without its address, which is another one each time, but with a number."""
+    """Text of a key or member in a place, with a number instead of its address, which changes each time."""
     text = re.sub(" at 0x[0-9a-f]+", "", repr(value))
     return text if text == repr(value) else f"{text}{number}"

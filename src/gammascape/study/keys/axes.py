@@ -1,4 +1,4 @@
-"""The axes gamma and eta of a grid: log10 values given as a list, a range or a window."""
+"""Axes gamma and eta of a grid: log10 values given as a list, a range or a window."""
 
 import math
 import re
@@ -22,16 +22,16 @@ from gammascape.study.reading.fields import OneOrMore, Record, mistake
 from gammascape.theory.edges import Loss, predicted_edges
 
 LIMIT = 30
-"""Largest absolute log10 value in a file: beyond it the value was hardly meant as a log10."""
+"""Largest absolute log10 value in a file; a larger one was hardly meant as a log10."""
 
 NUMBER_TEXT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 WINDOW_SLACK = Fraction(2, 10**DECIMALS)
-"""gamma is rounded to six decimals, so the edges predicted from it are off by up to twice that."""
+"""Slack of a window: gamma is rounded to six decimals, so predicted edges are off by up to twice that."""
 
 
 class _Exponent:
-    """Marks a Decimal that a file gives as a number: a log10 value."""
+    """Marker of a Decimal that a file gives as a number: a log10 value."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -48,11 +48,11 @@ class _Exponent:
 
 
 Exponent = Annotated[Decimal, _Exponent()]
-"""A log10 value: exact, at most six decimals, between -30 and 30."""
+"""Exact log10 value with at most six decimals, between -30 and 30."""
 
 
 def to_exponent(value: object) -> Decimal:
-    """The exact decimal that a YAML number stands for, for example Decimal("-2.5")."""
+    """Exact decimal of a YAML number, for example Decimal("-2.5")."""
     if isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
         number = float(value)
         raise mistake(
@@ -82,17 +82,17 @@ def to_exponent(value: object) -> Decimal:
 
 
 def _number(value: Decimal) -> int | float:
-    """The number that a file would give for an exact decimal."""
+    """Number that a file would give for an exact decimal."""
     return int(value) if value == value.to_integral_value() else float(value)
 
 
 def _log10_of(value: float | Decimal) -> str:
-    """log10 of a plain value as text, to put into an example."""
+    """log10 of a plain value as text, for an example."""
     return decimal_text(Decimal(str(round(math.log10(value), 3))))
 
 
 class Range(Record):
-    """Points of the absolute grid k/per_decade, k a whole number, between two log10 values."""
+    """Points k/per_decade of the absolute grid, with integer k, between two log10 values."""
 
     start: Exponent = Field(alias="from", examples=[-4])
     """Smallest log10 value."""
@@ -108,7 +108,7 @@ class Range(Record):
                 f"the range runs the wrong way: write from: {decimal_text(self.stop)} and "
                 f"to: {decimal_text(self.start)}"
             )
-        # The points themselves are many.
+        # Count the points without making them: they may be many.
         if not grid_range(Fraction(self.start), Fraction(self.stop), self.per_decade):
             raise mistake(
                 f"no point of the grid with per_decade: {self.per_decade} lies between "
@@ -118,21 +118,21 @@ class Range(Record):
         return self
 
     def points(self) -> tuple[Decimal, ...]:
-        """The log10 values, ascending."""
+        """Return the log10 values, ascending."""
         return grid_points(Fraction(self.start), Fraction(self.stop), self.per_decade)
 
 
 class Window(Record):
-    """Points of the absolute grid around the edges of training predicted at each gamma."""
+    """Points of the absolute grid around the predicted edges of training at each gamma."""
 
     per_decade: int = Field(ge=1, le=100, examples=[2])
     """Points of eta per decade; 1, 2, 4, 8 keep the earlier points when it is raised."""
     lower: Exponent = Field(examples=[-2])
-    """Where the window begins: log10 offset to the predicted lower edge (see follow)."""
+    """Start of the window: log10 offset from the predicted lower edge (see follow)."""
     upper: Exponent = Field(examples=[2])
-    """Where the window ends: log10 offset to the predicted upper edge."""
+    """End of the window: log10 offset from the predicted upper edge."""
     follow: Literal["both", "upper"] = Field(default="both", examples=["both"])
-    """both: from the lower to the upper edge; upper: a band around the upper edge alone."""
+    """both: from the lower to the upper edge; upper: a band around the upper edge only."""
     rich_exponent: float | None = Field(default=None, gt=0, le=2, examples=[0.5])
     """Exponent of the upper edge at gamma > 1 for models without a depth exponent; 1 if unset."""
 
@@ -146,10 +146,10 @@ class Window(Record):
         return self
 
     def points(self, gamma: Decimal, loss: Loss, depth_exponent: int | None) -> tuple[Decimal, ...]:
-        """The log10 values of eta at log10 `gamma`, ascending; possibly none.
+        """Return the log10 values of eta at log10 `gamma`, ascending; possibly none.
 
-        Where the predicted edges have crossed, the window between them has closed at that gamma,
-        and its neighbourhood is sampled instead: the bounds are swapped.
+        If the predicted edges have crossed, the window between them is closed at that gamma; the bounds are then
+        swapped, so that its neighbourhood is sampled.
         """
         if depth_exponent is not None:
             rich = Fraction(2, depth_exponent)
@@ -171,7 +171,7 @@ Log10 = Annotated[
 
 
 def _axis(value: Any, axis: str) -> Any:
-    """Answer the ways in which an axis is written by mistake with what to write."""
+    """Answer common mistakes in writing an axis with what to write instead."""
     if isinstance(value, dict):
         if not {"log10", "window"} & set(value) and {"from", "to", "per_decade"} & set(value):
             raise mistake(
@@ -185,7 +185,7 @@ def _axis(value: Any, axis: str) -> Any:
     why = f"{axis} is given as its log10"
     if isinstance(given[0], str):
         why = f"{given[0]} is text to YAML, and {why}"
-    # A value that is not positive can only have been meant as a log10.
+    # A value that is not positive can only be meant as a log10.
     meant = all(number is not None and 0 < number < math.inf for number in numbers)
     texts = [_log10_of(number) if meant and number else str(number) for number in numbers]
     written = f"[{', '.join(texts)}]" if isinstance(value, list) else texts[0]
@@ -208,18 +208,18 @@ class _Axis(Record):
 
 
 class GammaAxis(_Axis):
-    """The values of gamma of a grid."""
+    """Values of gamma of a grid."""
 
     log10: Log10 = Field(examples=[{"from": -4, "to": 4, "per_decade": 1}])
     """log10 of gamma: a number, a list of numbers, or a range."""
 
     def points(self) -> tuple[Decimal, ...]:
-        """The log10 values, in the order of the file."""
+        """Return the log10 values, in the order of the file."""
         return _points(self.log10)
 
 
 class EtaAxis(_Axis):
-    """The values of eta of a grid: either log10 or window."""
+    """Values of eta of a grid: either log10 or window."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["log10"]}, {"required": ["window"]}]}
@@ -230,7 +230,7 @@ class EtaAxis(_Axis):
     window: Window | None = Field(
         default=None, examples=[{"per_decade": 2, "lower": -2, "upper": 2}]
     )
-    """log10 of eta around the edges predicted at each gamma."""
+    """log10 of eta around the predicted edges at each gamma."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
@@ -243,10 +243,10 @@ class EtaAxis(_Axis):
         return self
 
     def points(self, gamma: Decimal, loss: Loss, depth_exponent: int | None) -> tuple[Decimal, ...]:
-        """The log10 values of eta at log10 `gamma`; none if a window holds no grid point there."""
+        """Return the log10 values of eta at log10 `gamma`; none if a window contains no grid point there."""
         if self.window is not None:
             return self.window.points(gamma, loss, depth_exponent)
-        assert self.log10 is not None  # held by _is_one
+        assert self.log10 is not None  # ensured by _is_one
         return _points(self.log10)
 
 

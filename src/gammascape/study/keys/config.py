@@ -1,4 +1,4 @@
-"""The keys of the workflow's configuration, config/config.yaml."""
+"""Keys of the workflow's configuration, config/config.yaml."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ CONFIG_FILE = "config/config.yaml"
 
 
 def _flag(value: object) -> object:
-    # Inside a mapping of --config Snakemake leaves every value a text.
+    # Inside a mapping in --config, Snakemake leaves every value as text.
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -27,10 +27,10 @@ def _two(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 class Data(Record):
-    """Folders with the files of datasets as they are published."""
+    """Folders with the published files of datasets."""
 
     download: Annotated[bool, BeforeValidator(_flag)] = True
-    """Fetch published files that are not in their folder; false: only ever read."""
+    """Fetch published files that are missing from their folder; false: only read existing ones."""
     mnist: str = Field(default="data/mnist", min_length=1, examples=["data/mnist"])
     """The four idx files of MNIST, each plain or with .gz, in this folder or in its MNIST/raw (torchvision)."""
     cifar10: str = Field(default="data/cifar10", min_length=1, examples=["data/cifar10"])
@@ -40,34 +40,34 @@ class Data(Record):
     tinyimagenet: str = Field(
         default="data/tinyimagenet", min_length=1, examples=["data/tinyimagenet"]
     )
-    """The zip of Tiny ImageNet, or its unpacked folder; images may be sorted into folders of their classes."""
+    """The zip of Tiny ImageNet, or its unpacked folder; images may be sorted into folders by class."""
 
     mnist1m: str = Field(default="data/mnist1m", min_length=1, examples=["data/mnist1m"])
-    """Ten chunks of MNIST-1M, which nobody publishes: the authors' files, or chunks of your own."""
+    """Ten chunks of MNIST-1M, which is not public: the authors' files, or chunks of your own."""
     mnist1m_pixels: Annotated[tuple[float, ...], Listed, AfterValidator(_two)] | None = Field(
         default=None, examples=[[-1, 1]]
     )
-    """Values of a black and of a white pixel in these chunks; left out: recognized if they are 0 and 1, -1 and 1,
-    0 and 255, or those of MNIST standardized by its mean and deviation; any others are refused."""
+    """Values of a black and a white pixel in these chunks; left out: recognized if they are 0 and 1, -1 and 1,
+    0 and 255, or MNIST's after standardization by its mean and deviation; any others are refused."""
     generator: GeneratorSpec | None = Field(default=None, examples=[{"kind": "deform"}])
-    """How MNIST-1M is generated where a study does not say it; left out: it is read from the chunks in mnist1m."""
+    """Generator of MNIST-1M for studies that name none; left out: it is read from the chunks in mnist1m."""
 
     @property
     def chunks(self) -> str | list[str]:
-        """The folder of chunks of MNIST-1M and how they are read, as arguments of the preparation."""
+        """Folder of chunks of MNIST-1M and how to read them, as arguments of the preparation."""
         if self.mnist1m_pixels is None:
             return self.mnist1m
-        # Fixed point, as argparse takes -1e-05 for an option.
+        # Fixed point, since argparse takes -1e-05 for an option.
         return [self.mnist1m, "--pixels", *(f"{value:.9f}" for value in self.mnist1m_pixels)]
 
     def source(self, dataset: str) -> str | None:
-        """The folder with the published files of a dataset; None for one that needs none."""
+        """Folder with the published files of a dataset; None for a dataset that needs none."""
         folder = getattr(self, dataset, None)
         return folder if isinstance(folder, str) else None
 
 
 class Config(Record):
-    """The configuration: which studies to run and where the data are."""
+    """Configuration: the studies to run, and the folders of data."""
 
     study: Annotated[tuple[str, ...], OneOrMore()] = Field(
         examples=["config/studies/quickstart.yaml"]
@@ -77,7 +77,7 @@ class Config(Record):
     """Folders with data files."""
 
     record_host: Annotated[bool, BeforeValidator(_flag)] = True
-    """Write the name of the machine into the manifests of what it makes."""
+    """Write the name of the machine into the manifests of its results."""
 
     @property
     def studies(self) -> tuple[Path, ...]:
@@ -86,7 +86,7 @@ class Config(Record):
 
 
 def check_file(path: str) -> str | None:
-    """What is wrong with a configuration as a file, before its keys are looked at; None if nothing is."""
+    """Problem of a configuration as a file, before its keys are checked, or None."""
     if not Path(path).exists():
         return None
     try:
@@ -100,7 +100,7 @@ def check_file(path: str) -> str | None:
 def load_config(values: Mapping[str, Any], source: str = CONFIG_FILE) -> Config:
     """Check the mapping that Snakemake read from its configuration.
 
-    Raises StudyError, naming `source`, if the mapping cannot be used.
+    Raises StudyError, naming `source`, if the mapping is invalid.
     """
     given = Source(source, dict(values))
     check_size(given)

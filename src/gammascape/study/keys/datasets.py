@@ -1,4 +1,4 @@
-"""The kinds of dataset a study can name, with their options."""
+"""Kinds of dataset that a study can name, with their options."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -22,7 +22,7 @@ from gammascape.study.reading.fields import (
 
 
 def _polynomial(coefficients: tuple[float, ...]) -> tuple[float, ...]:
-    """Drop trailing zeros, which name the same function; refuse a constant."""
+    """Drop trailing zeros, which do not change the function; refuse a constant."""
     kept = [value + 0.0 for value in coefficients]  # -0.0 becomes 0.0
     while kept and kept[-1] == 0:
         kept.pop()
@@ -35,11 +35,11 @@ def _polynomial(coefficients: tuple[float, ...]) -> tuple[float, ...]:
 
 
 CONFIGURED_GENERATOR = "generator"
-"""Key of the validation context for the generator that config.yaml names."""
+"""Key of the validation context for the generator named in config.yaml."""
 
 
 class DigitsSpec(Images):
-    """The 8x8 digits of scikit-learn, distorted anew each time one is drawn: an endless stream."""
+    """The 8x8 digits of scikit-learn, distorted differently each time one is drawn: an endless stream."""
 
     kind: Literal["digits"]
     """8x8 images of digits, ten classes, freshly distorted."""
@@ -111,8 +111,8 @@ class Mnist1mSpec(Published):
     kind: Literal["mnist1m"]
     """28x28 images of generated digits, ten classes; tested on MNIST."""
     generator: GeneratorSpec | None = None
-    """How the digits are generated; left out: as `data: generator:` in config.yaml says, and read from chunks of
-    your own if that is left out too."""
+    """Generator of the digits; left out: the one under `data: generator:` in config.yaml, or your own chunks if
+    that is left out too."""
     published: ClassVar = Published.Facts((1, 28, 28), 10, 1_000_000)
 
     @model_validator(mode="before")
@@ -141,7 +141,7 @@ class Cifar10Spec(Published):
 
 
 class Cifar5mSpec(Published):
-    """Five million images of the classes of CIFAR-10, drawn from a diffusion model."""
+    """Five million images of CIFAR-10's classes, drawn from a diffusion model."""
 
     kind: Literal["cifar5m"]
     """32x32 colour images, ten classes."""
@@ -160,21 +160,21 @@ class FactoryDatasetSpec(Factory, Samples):
     """Data of your own, made by a function (see docs/howto/own-data.md)."""
 
     kind: Literal["factory"] = "factory"
-    """May be left out beside `factory`."""
+    """May be left out next to `factory`."""
     shape: Annotated[tuple[Count, ...], Listed] = Field(
         min_length=1, max_length=8, examples=[[1, 8, 8]]
     )
     """Shape of one input: [channels, height, width] for images, [D] for vectors."""
     classes: int | None = Field(default=None, ge=2, le=1_000_000, examples=[10])
-    """Number of classes; targets are then their numbers from 0."""
+    """Number of classes; targets are then class numbers from 0."""
     targets: Count | None = Field(default=None, examples=[1])
     """Number of real targets of each sample, for regression; give this or classes."""
     size: Count | None = Field(default=None, examples=[5000])
     """Number of training samples that the function returns; left out: it returns an endless stream."""
     repeat: bool = False
-    """Begin anew when all samples were used; training is then no longer online, and tables say so."""
+    """Start again when all samples have been used; training is then no longer online, and tables say so."""
     imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
-    """Class c of C keeps this number to the power c / (C - 1) of its samples; 1 keeps all."""
+    """Imbalance r: class c of C keeps a share r^(c / (C - 1)) of its samples; 1 keeps all."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -212,19 +212,19 @@ _OFF = {"label_noise": 0, "mixup": 0, "imbalance": 1, "repeat": False}
 
 
 class ConstantSpec(Record):
-    """One example, input 1 and target 1, which only a toy learns."""
+    """One example, input 1 and target 1, which only a toy can learn."""
 
     kind: Literal["constant"]
     """The example of the toy."""
 
     input_shape: ClassVar[tuple[int, ...]] = (1,)
     outputs: ClassVar[int] = 1
-    """With xent the logit of a binary label."""
+    """One output: with xent, the logit of a binary label."""
     classification: ClassVar[bool] = True
-    """It may be learned with xent as well."""
+    """True, since it may be learned with xent as well."""
     samples: ClassVar[int | None] = None
     pass_samples: ClassVar[int | None] = None
-    """The example does not run out, and passes over it mean nothing."""
+    """None: the example does not run out, and passes over it have no meaning."""
 
 
 DatasetSpec = Annotated[

@@ -10,7 +10,7 @@ _QUANTUM = Decimal(1).scaleb(-DECIMALS)
 _TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")
 
 RANGE_SLACK = Fraction(1, 2 * 10**DECIMALS)
-"""Half a unit of the last decimal: a bound such as 0.333333 includes the grid point 1/3."""
+"""Half a unit in the last decimal: a bound such as 0.333333 includes the grid point 1/3."""
 
 
 def decimal_text(value: Decimal) -> str:
@@ -22,7 +22,7 @@ def decimal_text(value: Decimal) -> str:
 
 
 def is_decimal_text(text: str) -> bool:
-    """Whether `text` is what `decimal_text` writes for some value of at most six decimals."""
+    """Whether `text` is the `decimal_text` of some value with at most six decimals."""
     digits = len(text.partition(".")[2])
     return _TEXT.fullmatch(text) is not None and text != "-0" and digits <= DECIMALS
 
@@ -35,10 +35,10 @@ def has_too_many_decimals(value: Decimal) -> bool:
 def grid_range(
     low: Fraction, high: Fraction, per_decade: int, slack: Fraction = RANGE_SLACK
 ) -> range:
-    """The whole numbers k with low <= k/per_decade <= high.
+    """Integers k with low <= k/per_decade <= high.
 
-    `slack` widens both bounds, so that a bound which was itself rounded to six decimals still includes the
-    point that it stands for.
+    `slack` widens both bounds, so that a bound rounded to six decimals still includes the point that it stands
+    for.
     """
     return range(ceil((low - slack) * per_decade), floor((high + slack) * per_decade) + 1)
 
@@ -48,8 +48,8 @@ def grid_points(
 ) -> tuple[Decimal, ...]:
     """Points k/per_decade of `grid_range`, rounded to six decimals, ascending.
 
-    The points are those of one absolute grid: moving `low` or `high` adds or removes points but
-    never moves one.
+    All points belong to one absolute grid: moving `low` or `high` adds or removes points but never
+    moves one.
     """
     return tuple(
         (Decimal(k) / Decimal(per_decade)).quantize(_QUANTUM)

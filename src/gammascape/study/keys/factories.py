@@ -1,4 +1,4 @@
-"""Keys of a study's entry that uses a function of the user's own."""
+"""Keys of a study's entry that uses a user's own function."""
 
 import json
 from typing import Annotated, Any
@@ -16,10 +16,10 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
             raise mistake(
-                "must be made of finite numbers, texts, true, false, lists and mappings", name
+                "must consist of finite numbers, texts, true, false, lists and mappings", name
             ) from None
         if not name.isidentifier():
-            raise mistake(f"{name} is no name of a parameter in Python", name)
+            raise mistake(f"{name} is not a valid name of a parameter in Python", name)
     return values
 
 
@@ -27,19 +27,19 @@ Arguments = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class Factory(Record):
-    """Keys that models and datasets of the user's own share."""
+    """Keys shared by a user's own models and datasets."""
 
     factory: str = Field(examples=["my_net:make_net"])
-    """module:function; the module's file stands beside the study or in the working directory."""
+    """module:function; the module's file is in the study's folder or in the working directory."""
     arguments: Arguments = Field(default={}, examples=[{"depth": 3}])
     """Further keyword arguments of the function."""
     sources: SkipJsonSchema[dict[str, str]] = Field(default={})
-    """Source files and sha256 of what their code says; found out when the study is loaded."""
+    """Source files and sha256 of the meaning of their code; found when the study is loaded."""
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The keyword arguments that the function is called with."""
+        """Keyword arguments of the function's call."""
         return tuple(self.arguments)

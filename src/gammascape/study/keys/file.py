@@ -1,4 +1,4 @@
-"""The keys of a study file."""
+"""Keys of a study file."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -48,7 +48,7 @@ class Grid(Record):
     data_seed: Annotated[tuple[Seed, ...], OneOrMore()] = Field(default=(0,), examples=[0])
     """Seed of the data stream, or a list of them."""
     observables: Observables = Field(default=(), examples=[["sharpness"]])
-    """Observables of the cells of this grid, besides those of the whole study."""
+    """Observables of this grid's cells, in addition to the observables of the whole study."""
 
     def points(self, loss: Loss, depth_exponent: int | None) -> Iterator[tuple[Decimal, Decimal]]:
         """Pairs (log10 gamma, log10 eta) of the grid for one loss and model."""
@@ -58,7 +58,7 @@ class Grid(Record):
 
 
 class Span(Record):
-    """Values of log10 gamma from one bound to the other, both included; an absent bound is open."""
+    """Interval of log10 gamma that includes its bounds; a missing bound is open."""
 
     start: Exponent | None = Field(default=None, alias="from", examples=[1])
     """Smallest log10 gamma; open if left out."""
@@ -82,10 +82,10 @@ class Span(Record):
 
 
 class Analysis(Record):
-    """How cells are judged and edges fitted; changing it retrains nothing."""
+    """Criteria for judging cells and fitting edges; changing them retrains nothing."""
 
     trained_below: float = Field(default=0.5, gt=0, lt=1, examples=[0.5])
-    """Relative final loss (final loss over that of f = 0) at or below which a cell is trained."""
+    """Relative final loss (final loss over the loss of f = 0) at or below which a cell is trained."""
     runaway_above: float = Field(default=1.05, ge=1, examples=[1.05])
     """Relative final loss above which a cell with finite loss has run away."""
     catapult_above: float = Field(default=3.0, ge=1, examples=[3.0])
@@ -97,23 +97,23 @@ class Analysis(Record):
     bootstrap: int = Field(default=2000, ge=100, le=1_000_000, examples=[2000])
     """Number of resamples behind each interval."""
     confidence: float = Field(default=0.95, gt=0, lt=1, examples=[0.95])
-    """Probability that an interval is meant to cover."""
+    """Nominal coverage of each interval."""
 
 
 class SmallGamma(Record):
-    """How cells of small gamma are computed: in float32, f loses digits as gamma shrinks."""
+    """Computation of cells of small gamma: in float32, f loses digits as gamma shrinks."""
 
     below: Exponent = Field(default=Decimal(-2), examples=[-2], json_schema_extra={"default": -2})
-    """Cells whose log10 gamma is strictly below this value are trained with care, others in float32."""
+    """Cells whose log10 gamma is strictly below this value are trained in `form`, others in float32."""
     form: Literal["fastest", "float64", "difference"] = "fastest"
-    """With what care: `float64` computes in float64; `difference` trains w - w_0 in float32 and never subtracts
-    two outputs; `fastest` is `difference` for MLPs and `float64` for others, as measured on CPUs. The form is part
-    of a cell's identity, so it never depends on the machine: for a GPU write `difference`, as the large studies
-    do; where float64 is slow a run says so. Models of a factory are always computed in float64."""
+    """Form of computation: `float64` computes in float64; `difference` trains w - w_0 in float32 and never
+    subtracts two outputs; `fastest` is `difference` for MLPs and `float64` for others, as measured on CPUs. The
+    form is part of a cell's identity, so it never depends on the machine: for a GPU write `difference`, as the
+    large studies do; a run warns if float64 is slow. Models of a factory are always computed in float64."""
 
 
 class StudyFile(Record):
-    """A study file: what is trained and how it is judged."""
+    """Study file: the cells to train and the options of their analysis."""
 
     description: str = Field(default="", examples=["Depth changes the upper edge."])
     """One sentence shown on the result page."""
@@ -132,8 +132,8 @@ class StudyFile(Record):
     grids: Annotated[tuple[Grid, ...], Listed] = Field(min_length=1)
     """List of grids; the study is their union, and a cell in two grids is trained once."""
     observables: Observables = Field(default=(), examples=[["kernel_alignment", "initial_cka"]])
-    """What is measured during every run, beside losses: names from the table of observables."""
+    """Observables measured during every run, besides losses: names from the table of observables."""
     small_gamma: SmallGamma = Field(default=SmallGamma())
-    """How cells are trained whose outputs hardly move before they are divided by gamma."""
+    """Computation of cells whose outputs hardly move before division by gamma."""
     analysis: Analysis = Field(default=Analysis())
     """Thresholds and fit windows; changing them retrains nothing."""

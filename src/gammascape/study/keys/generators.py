@@ -1,4 +1,4 @@
-"""Generators of the digits of MNIST-1M; every option is part of the identity of the cells that read them."""
+"""Generators of MNIST-1M's digits; every option is part of the identity of cells that read them."""
 
 import hashlib
 from abc import abstractmethod
@@ -21,21 +21,21 @@ class Generated(Record):
     """Keys that both generators share."""
 
     chunks: int = Field(default=10, ge=1, le=10_000, examples=[10])
-    """Number of chunks, each a job of its own that can be made again alone."""
+    """Number of chunks; each has its own job and can be made again alone."""
     size: int = Field(default=100_000, ge=1, le=10_000_000, examples=[100_000])
     """Images in a chunk."""
     seed: Seed = Field(default=0, examples=[0])
-    """Seed of all that is drawn; an image depends on it and on its own number."""
+    """Seed of all random numbers; an image depends on it and on its own number."""
     kind: str
 
     @property
     def images(self) -> int:
-        """Training images in all."""
+        """Total number of training images."""
         return self.chunks * self.size
 
     @property
     def key(self) -> str:
-        """Name of the generated set in file names: the kind, and a hash of what is not a default."""
+        """Name of the generated set in file names: the kind, and a hash of options that are not defaults."""
         return f"{self.kind}-{_hash(self)}"
 
     @property
@@ -45,16 +45,16 @@ class Generated(Record):
 
 
 class DiffusionSpec(Generated):
-    """Digits of a class-conditional diffusion model that is trained on MNIST first, as the paper's were."""
+    """Digits from a class-conditional diffusion model, first trained on MNIST, as in the paper."""
 
     kind: Literal["diffusion"]
     """Sampled from a diffusion model; meant for a GPU."""
     method: Literal["ddim", "ddpm"] = "ddim"
     """`ddim` samples in few steps, `ddpm` in all 400, as the paper did."""
     sampling_steps: Annotated[int, Field(ge=1, le=400)] | None = Field(default=None, examples=[25])
-    """How often the model is asked for each image; 25 for ddim and 400 for ddpm if left out."""
+    """Evaluations of the model for each image; 25 for ddim and 400 for ddpm if left out."""
     guidance: Amount = Field(default=0.5, examples=[0.5])
-    """Weight of the classifier-free guidance; 0 asks the model once instead of twice."""
+    """Weight of the classifier-free guidance; 0 evaluates the model once instead of twice."""
     features: Annotated[int, AfterValidator(_whole_groups)] = Field(
         default=128, ge=1, le=8192, examples=[128]
     )
@@ -64,13 +64,13 @@ class DiffusionSpec(Generated):
     batch_size: Count = Field(default=256, examples=[256])
     """Batch size of the model's training."""
     learning_rate: float = Field(default=1e-4, gt=0, examples=[0.0001])
-    """Learning rate of the model's training by Adam, falling linearly to 0."""
+    """Learning rate of Adam in the model's training, decreasing linearly to 0."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Numbers of the model; `bfloat16` is faster on GPUs."""
+    """Numeric type of the model; `bfloat16` is faster on GPUs."""
 
     @property
     def model_key(self) -> str:
-        """Name of the model in file names: sets that differ in the sampling alone share it."""
+        """Name of the model in file names, shared by sets that differ only in sampling."""
         sampling = {"chunks", "size", "method", "sampling_steps", "guidance"}
         return f"diffusion-{_hash(self, leave_out=sampling)}"
 
@@ -87,7 +87,7 @@ class DiffusionSpec(Generated):
 
 
 class DeformSpec(Generated):
-    """Training images of MNIST, each deformed anew: rotated, scaled, shifted and bent."""
+    """MNIST training images, each deformed differently: rotated, scaled, shifted and bent."""
 
     kind: Literal["deform"]
     """Deformed MNIST images; seconds on a GPU, minutes on a CPU."""

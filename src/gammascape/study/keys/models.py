@@ -1,4 +1,4 @@
-"""The kinds of network a study can name, with their options."""
+"""Kinds of network that a study can name, with their options."""
 
 from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
@@ -17,7 +17,7 @@ Blocks = Annotated[int, Field(ge=1, le=100)]
 
 
 class Network(Record):
-    """Properties that all kinds of network share."""
+    """Properties shared by all kinds of network."""
 
     @property
     def depth_exponent(self) -> int | None:
@@ -26,11 +26,11 @@ class Network(Record):
         return depth
 
     def as_trained(self) -> Self:
-        """The network without options that only say what is expected of it."""
+        """Return the network without options that do not affect training."""
         return self
 
     def misfit(self, input_shape: Shape) -> str | None:
-        """Why the network cannot read inputs of `input_shape`, (C, H, W) or (D,); None if it can.
+        """Return why the network cannot read inputs of `input_shape`, (C, H, W) or (D,); None if it can.
 
         The text continues "needs ...".
         """
@@ -38,7 +38,7 @@ class Network(Record):
 
 
 class ImageNetwork(Network):
-    """Networks that read images only."""
+    """Networks that read only images."""
 
     def misfit(self, input_shape: Shape) -> str | None:
         if len(input_shape) == 3:
@@ -49,7 +49,7 @@ class ImageNetwork(Network):
 
     @abstractmethod
     def misfit_of_images(self, input_shape: Shape) -> str | None:
-        """As `misfit`, for inputs (C, H, W)."""
+        """Return the same as `misfit`, for inputs (C, H, W)."""
 
 
 class MlpSpec(Network):
@@ -79,7 +79,7 @@ class CnnSpec(ImageNetwork):
         return 4
 
     def misfit_of_images(self, input_shape: Shape) -> str | None:
-        # Each of the two blocks: the convolution takes 2 - 2 * padding pixels, pooling halves.
+        # In each of the two blocks, the convolution removes 2 - 2 * padding pixels and pooling halves the side.
         lost = 2 - 2 * self.padding
         if any(((side - lost) // 2 - lost) // 2 < 1 for side in input_shape[1:]):
             smallest = 10 if self.padding == 0 else 4
@@ -152,7 +152,7 @@ Role = Literal["input", "hidden", "readout", "gain", "bias"]
 
 
 def _from_record(roles: Any) -> Any:
-    """Take the pairs that a record holds, and nothing else, for a mapping."""
+    """Turn the pairs of a record into a mapping, and leave anything else alone."""
     pairs = isinstance(roles, list) and all(
         isinstance(pair, list) and len(pair) == 2 for pair in roles
     )
@@ -160,7 +160,7 @@ def _from_record(roles: Any) -> Any:
 
 
 def _as_record(roles: dict[str, Role]) -> Any:
-    """Roles for a record, which sorts the keys of mappings: pairs in their order where that decides."""
+    """Roles for a record, which sorts the keys of mappings: ordered pairs if the order matters."""
     return [*map(list, roles.items())] if any({*"*?["} & {*name} for name in roles) else roles
 
 
@@ -168,22 +168,22 @@ Roles = Annotated[dict[str, Role], BeforeValidator(_from_record), PlainSerialize
 
 
 class FactoryModelSpec(Factory, Network):
-    """A `torch.nn.Module` of your own, made by a function (see docs/howto/own-model.md)."""
+    """Your own `torch.nn.Module`, made by a function (see docs/howto/own-model.md)."""
 
     kind: Literal["factory"] = "factory"
-    """May be left out beside `factory`."""
+    """May be left out next to `factory`."""
     width: Count = Field(examples=[64])
-    """Base width N: the function gets it, and the learning rate of SGD is N eta."""
+    """Base width N: an argument of the function, and a factor in the learning rate of SGD, N eta."""
     roles: Roles = Field(default={}, examples=[{"head": "readout"}])
-    """Roles of layers or parameters, where the rule that infers them does not give what you want. Keys are names
+    """Roles of layers or parameters, where the inferred ones are not what you want. Keys are names
     or patterns, such as `"blocks.*.norm"`; the first that matches a name counts."""
     depth: int | None = Field(default=None, ge=1, le=1000, examples=[3])
     """Degree L of the output in the weights, if it has one. Only windows of eta and predicted lines use it, so
     changing it retrains nothing."""
     batched: bool = True
-    """false: one network at a time, for modules that `torch.func.vmap` cannot batch."""
+    """false: train one network at a time, for modules that `torch.func.vmap` cannot batch."""
     contract: SkipJsonSchema[Literal[2]] = 2
-    """Version of what the library does with a module (seeds, padding rows): part of the identity of its cells."""
+    """Version of how the library treats a module (seeds, padding rows): part of the identity of its cells."""
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -201,7 +201,7 @@ class FactoryModelSpec(Factory, Network):
 
 
 class ToySpec(Network):
-    """The width-one deep linear network of theory, computed without training (docs/explanation/theory.md)."""
+    """Width-one deep linear network of theory, computed without training (docs/explanation/theory.md)."""
 
     kind: Literal["toy"]
     """Exact toy model."""

@@ -16,7 +16,7 @@ Observable = Literal[
     "gradient_noise_scale",
     "equal_loss",
 ]
-"""config/README.md says what each is and costs."""
+"""Names of the observables; config/README.md gives the definition and cost of each."""
 
 OBSERVABLES: tuple[Observable, ...] = get_args(Observable)
 

@@ -1,4 +1,4 @@
-"""Options of the stream and numbers of samples, which several kinds of dataset share."""
+"""Options of the stream and numbers of samples, shared by several kinds of dataset."""
 
 from abc import abstractmethod
 from functools import lru_cache
@@ -10,24 +10,24 @@ from gammascape.study.reading.fields import Amount, Count, Record, mistake
 
 
 class Shift(Record):
-    """A test set of another law, evaluated beside the clean one."""
+    """Test set from another distribution, evaluated in addition to the clean one."""
 
     kind: Literal["rotation", "noise", "contrast"]
     """`rotation` turns each image, `noise` adds Gaussian noise, `contrast` scales an image about its mean."""
     strength: float = Field(gt=0, examples=[30.0])
-    """Degrees; standard deviation in units of the standardized pixel; factor."""
+    """Strength: degrees, standard deviation in units of the standardized pixel, or factor, by kind."""
 
 
 class Samples(Record):
-    """What all kinds of dataset share."""
+    """Options and properties shared by all kinds of dataset."""
 
     label_noise: float = Field(default=0.0, ge=0, lt=1, examples=[0.2])
-    """Share of the training labels that another class replaces, for good."""
+    """Share of the training labels permanently replaced by another class."""
     training_samples: Count | None = Field(default=None, examples=[1000])
-    """Train on this many fixed samples, again and again; left out: on all, each used once."""
+    """Train repeatedly on this many fixed samples; left out: on all, each used once."""
     mixup: Amount = Field(default=0.0, examples=[0.2])
-    """Mix each sample and its target with those before it in the batch, by a share from Beta(mixup, mixup) for
-    each step; 0 is off. Labels are made wrong, and images distorted, before."""
+    """Mix each sample and its target with the previous one in the batch, by a share drawn from Beta(mixup, mixup)
+    in each step; 0 is off. Label noise and augmentation come first."""
 
     @property
     @abstractmethod
@@ -46,16 +46,16 @@ class Samples(Record):
 
     @property
     def samples(self) -> int | None:
-        """Training samples that can be used before the data end; None for an endless or repeated stream."""
+        """Number of training samples before the data end; None for an endless or repeated stream."""
         size: int | None = getattr(self, "size", None)
         if size is None or self.training_samples is not None or getattr(self, "repeat", False):
             return None
-        # Of an unbalanced choice the loader alone knows the number.
+        # Only the loader knows the number of samples in an unbalanced choice.
         return size if getattr(self, "imbalance", 1) == 1 else None
 
     @property
     def pass_samples(self) -> int | None:
-        """Different training samples, after which a stream repeats; None if all are new."""
+        """Number of different training samples before a stream repeats; None if all are new."""
         size: int | None = getattr(self, "size", None)
         if size is None or self.training_samples is not None:
             return self.training_samples
@@ -66,9 +66,9 @@ class Images(Samples):
     """Options of all kinds of images."""
 
     imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
-    """Class c of C keeps this number to the power c / (C - 1) of its images; 1 keeps all."""
+    """Imbalance r: class c of C keeps a share r^(c / (C - 1)) of its images; 1 keeps all."""
     test_shift: Shift | None = None
-    """A second test set of another law, whose loss and accuracy stand beside those of the clean one."""
+    """Second test set from another distribution, reported in addition to the clean one."""
     kind: str
 
     @property
@@ -78,21 +78,21 @@ class Images(Samples):
 
 
 class Published(Images):
-    """Images of a published set, each used once unless it says otherwise."""
+    """Images of a published set, each used once by default."""
 
     class Facts(NamedTuple):
-        """What is the same for every study."""
+        """Properties that are the same for every study."""
 
         shape: tuple[int, ...]
         classes: int
         size: int
-        """Training images."""
+        """Number of training images."""
 
     published: ClassVar[Facts]
     augment: Literal["none", "weak", "strong"] = "none"
     """`weak`: shifts, and flips of colour images; `strong`: crops, rotations, colours, and more."""
     repeat: bool = False
-    """Begin anew when all images were used; training is then no longer online, and tables say so."""
+    """Start again when all images have been used; training is then no longer online, and tables say so."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -104,7 +104,7 @@ class Published(Images):
 
     @property
     def size(self) -> int:
-        """Training images."""
+        """Number of training images."""
         return self.published.size
 
     @model_validator(mode="after")
@@ -114,7 +114,7 @@ class Published(Images):
 
 
 def check_passes(wanted: int | None, size: int, repeat: bool, name: str) -> None:
-    """Refuse options of a set of `size` samples that ask for more of them, or contradict each other."""
+    """Refuse options that ask for more than the `size` samples of a set, or contradict each other."""
     if wanted is not None and wanted > size:
         raise mistake(
             f"{wanted} training samples are more than the {size} of {name}; write fewer",
@@ -126,7 +126,7 @@ def check_passes(wanted: int | None, size: int, repeat: bool, name: str) -> None
 
 @lru_cache
 def kept_samples(size: int, imbalance: float, classes: int) -> int:
-    """About how many of `size` samples stay."""
+    """Approximate number of samples that remain out of `size`."""
     if imbalance == 1:
         return size
     shares = [imbalance ** (c / (classes - 1)) for c in range(classes)]

@@ -1,4 +1,4 @@
-"""Messages for a study or a configuration that cannot be used."""
+"""Messages about an invalid study or configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from gammascape.command import UserError
 from gammascape.terminal import visible
 
 MOST_PROBLEMS = 20
-"""Largest number of problems of one file in a message."""
+"""Largest number of problems listed for one file."""
 _MOST_LETTERS = 500
-"""Letters of a key and of its problem that are shown."""
+"""Largest number of letters shown for a key and for its problem."""
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands in a file: `("grids", 0, "eta")` is `grids[0].eta`."""
+"""Place of a value in a file: `("grids", 0, "eta")` is `grids[0].eta`."""
 
 
 BOOLEANS = "YAML reads on, off, yes, no, true and false as booleans"
-"""Said wherever one of these words was meant as text."""
+"""Hint for values where one of these words was meant as text."""
 
 
 class StudyError(UserError):
-    """A mistake in a user's file; `str(error)` is the whole message, ready to be printed."""
+    """A mistake in a user's file; `str(error)` is the whole message, ready to print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def key_path(path: KeyPath) -> str:
 
 
 def study_error(source: str, problems: Sequence[Problem]) -> StudyError:
-    """Gather the problems of the file `source` in one error, in the order of the file."""
+    """Collect the problems of the file `source` in one error, in the order of the file."""
     count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
     if len(problems) > MOST_PROBLEMS:
         count = f"more than {MOST_PROBLEMS} problems, of which these come first"

@@ -1,4 +1,4 @@
-"""Turn the errors of pydantic into sentences that say what to write."""
+"""Turn pydantic's errors into sentences that say what to write."""
 
 import difflib
 import json
@@ -34,7 +34,7 @@ SYNONYMS = {
     "channels": "width",
     "data": "dataset",
 }
-"""Names in use elsewhere for keys of ours."""
+"""Names used elsewhere for our keys."""
 
 WANTED = {
     "int_type": "a whole number",
@@ -46,13 +46,13 @@ WANTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
-"""What a value should have been, by the type of the error."""
+"""Expected kind of value, by the type of the error."""
 
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def explain(error: ValidationError, source: Source, root: Model) -> list[Problem]:
-    """One problem for each error that validating the data of `source` as `root` gave."""
+    """One problem for each error from validating the data of `source` as `root`."""
     problems: dict[Problem, None] = {}
     renamed: set[KeyPath] = set()
     for detail in error.errors(include_url=False):
@@ -60,7 +60,7 @@ def explain(error: ValidationError, source: Source, root: Model) -> list[Problem
             break
         kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
         if kind == "too_short" and value:
-            continue  # pydantic counts the entries without mistakes only
+            continue  # pydantic counts only the entries without mistakes
         path = path_in(source.data, detail["loc"], missing=kind == "missing")
         if kind == OWN_ERROR:
             path += tuple(context["below"])
@@ -85,12 +85,12 @@ def explain(error: ValidationError, source: Source, root: Model) -> list[Problem
                 example = f"; write for example {path[-1]}: {{kind: {kinds[0]}, ...}}"
             text = _sentence(kind, value, context, example)
         problems[Problem(path, text, source.line(path))] = None
-    # A key that is misspelt is not missing as well.
+    # Do not report a misspelt key as missing too.
     return [p for p in problems if p.path not in renamed or not p.text.startswith("missing")]
 
 
 def _sentence(kind: str, value: object, context: Mapping[str, Any], example: str) -> str:
-    """What is wrong with a value and what to write."""
+    """Sentence with the fault of a value and what to write."""
     if kind == "literal_error":
         hint = f" ({BOOLEANS})" if isinstance(value, bool) else ""
         expected = str(context["expected"]).replace(" or ", ", ").split(", ")
@@ -119,7 +119,7 @@ def _missing(field: FieldInfo | None, example: str) -> str:
 
 
 def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
-    """The key that was meant, if one is near, and the sentence."""
+    """Likely intended key, or "", and the sentence."""
     key = str(path[-1])
     keys = [name for model in models_at(path[:-1], data, root) for name in keys_of(model)]
     near = [SYNONYMS[key]] if SYNONYMS.get(key) in keys else []
@@ -135,7 +135,7 @@ def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
 
 
 def _places(root: Model) -> Iterator[tuple[str, Model]]:
-    """Where else in the file a key might have been meant to stand."""
+    """Other places in the file where a key might belong."""
     yield "to the top of the file, without indentation", root
     for name, field in keys_of(root).items():
         entry = "into an entry of" if get_origin(field.annotation) is tuple else "under"
@@ -174,7 +174,7 @@ def _wrong_type(wanted: str, value: object, example: str) -> str:
 
 
 def _number(text: str) -> str:
-    """How to write a number that YAML 1.1 takes for text, because `1e-3` has no point."""
+    """Correct spelling of a number that YAML 1.1 takes for text, such as `1e-3`, which has no point."""
     number = float(text)
     if math.isinf(number):
         return "a number that is not too large for a computer"
@@ -204,7 +204,7 @@ def _shown(value: object) -> str:
 
 
 def flow(value: object) -> str:
-    """A value in YAML's flow style: `{log10: [-1, 0]}`."""
+    """Write a value in YAML's flow style: `{log10: [-1, 0]}`."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Building blocks of the typed files: strict records, lists that may be a single value, names."""
+"""Building blocks of typed files: strict records, lists that may be a single value, names."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -16,16 +16,16 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 OWN_ERROR = "gammascape"
-"""Type of the errors raised here: their text is already meant for a person."""
+"""Type of the errors raised here, whose text is already written for a person."""
 
 
 def mistake(text: str, *below: str | int) -> PydanticCustomError:
-    """An error to raise in a validator; `below` leads from the validated value to the culprit."""
+    """Make an error to raise in a validator; `below` is the path from the validated value to the faulty one."""
     return PydanticCustomError(OWN_ERROR, "{text}", {"text": text, "below": below})
 
 
 class Record(BaseModel):
-    """A mapping with known keys: unknown keys and values of another type are errors."""
+    """Mapping with known keys; unknown keys and values of another type are errors."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -33,14 +33,14 @@ class Record(BaseModel):
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Refuse an empty list and a value that stands in it twice."""
+    """Refuse an empty list, or a value that occurs twice."""
     if not values:
         raise mistake("is an empty list; write at least one value")
     return each_once(values)
 
 
 def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Refuse a value that stands in the list twice."""
+    """Refuse a value that occurs twice in the list."""
     seen: set[Any] = set()
     for index, value in enumerate(values):
         if value in seen:
@@ -50,12 +50,12 @@ def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def as_tuple(value: Any) -> Any:
-    """Take a list for a tuple, and nothing else."""
+    """Turn a list into a tuple, and leave anything else alone."""
     return tuple(value) if isinstance(value, list) else value
 
 
 class OneOrMore:
-    """Marks a tuple that a file gives as one value or as a list of distinct values."""
+    """Marker of a tuple that a file gives as one value or as a list of distinct values."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -77,24 +77,24 @@ def _listed(value: Any) -> Any:
 
 
 def factory_kind(value: Any) -> Any:
-    """An entry with `factory` needs no `kind`."""
+    """Add the `kind` to an entry with `factory` that lacks it."""
     if isinstance(value, Mapping) and "factory" in value and "kind" not in value:
         return {**value, "kind": "factory"}
     return value
 
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-"""A size: a whole number from 1."""
+"""Size: a whole number from 1."""
 
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-"""A seed: a whole number from 0."""
+"""Seed: a whole number from 0."""
 
 Amount = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)]
-"""A number from 0; -0.0, which would be another identity, becomes 0.0."""
+"""Number from 0; -0.0, which would change the identity, becomes 0.0."""
 
 NAME = r"^[a-z][a-z0-9]*$"
 Name = Annotated[str, Field(pattern=NAME, max_length=40)]
-"""A user's name of a model or dataset. No hyphen: file names join names with hyphens, and may have 143 letters."""
+"""User's name of a model or dataset, without hyphens, which join names in file names of at most 143 letters."""
 
 Listed = BeforeValidator(as_tuple)
-"""Marks a tuple that a file gives as a list."""
+"""Marker of a tuple that a file gives as a list."""

@@ -13,12 +13,12 @@ Model = type[BaseModel]
 
 
 def keys_of(model: Model) -> dict[str, FieldInfo]:
-    """The fields of a record by the key that a file uses for them."""
+    """Fields of a record, by their keys in a file."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def kinds_of(models: list[Model]) -> list[str]:
-    """The values of `kind` that select one of the records."""
+    """Values of `kind` that select one of the records."""
     return [
         kind
         for model in models
@@ -28,7 +28,7 @@ def kinds_of(models: list[Model]) -> list[str]:
 
 
 def path_in(data: object, location: KeyPath, missing: bool) -> KeyPath:
-    """Part of a pydantic location that exists in the file: no union tags, no index of one value.
+    """Part of a pydantic location that exists in the file: no union tags, no index into a single value.
 
     With `missing`, the last part is a key that the data lack.
     """
@@ -49,7 +49,7 @@ def path_in(data: object, location: KeyPath, missing: bool) -> KeyPath:
 
 
 def models_at(path: KeyPath, data: object, root: Model) -> list[Model]:
-    """The records that may stand at `path`; of several kinds, the one that the data name."""
+    """Records that may occur at `path`; among several kinds, the one named in the data."""
     types: list[Any] = [root]
     for part in path:
         types = [inner for outer in types for inner in _step(outer, part)]
@@ -60,7 +60,7 @@ def models_at(path: KeyPath, data: object, root: Model) -> list[Model]:
 
 
 def field_at(path: KeyPath, data: object, root: Model) -> FieldInfo | None:
-    """The field that the last key of `path` names; indices after it stay in the field."""
+    """Field named by the last key of `path`; indices after the key are ignored."""
     while path and isinstance(path[-1], int):
         path = path[:-1]
     for model in models_at(path[:-1], data, root) if path else ():
@@ -70,7 +70,7 @@ def field_at(path: KeyPath, data: object, root: Model) -> FieldInfo | None:
 
 
 def models_in(annotation: Any, below: bool = True) -> list[Model]:
-    """The records among the members of a type; with `below`, those in its lists and mappings."""
+    """Records among the members of a type; with `below`, also in its lists and mappings."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if not below and get_origin(annotation) in {dict, tuple}:
@@ -89,7 +89,7 @@ def _get(data: Any, part: str | int) -> Any:
 
 
 def _step(annotation: Any, part: str | int) -> list[Any]:
-    """The types one key or index below a type."""
+    """Types one key or index below a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         keys = keys_of(annotation)
         return [keys[part].annotation] if part in keys else []

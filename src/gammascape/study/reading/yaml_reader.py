@@ -1,4 +1,4 @@
-"""YAML text to plain data, with the traps of YAML reported instead of followed."""
+"""Turn YAML text into plain data, and report the traps of YAML as problems."""
 
 import difflib
 import math
@@ -15,7 +15,7 @@ from gammascape.study.reading.errors import BOOLEANS, KeyPath, Problem, StudyErr
 
 MOST_BYTES = 2_000_000
 MOST_VALUES = 250_000
-"""Values in a file, those that an alias repeats counted each time."""
+"""Limit on the values in a file; values repeated by an alias count each time."""
 MOST_LEVELS = 50
 _LONG_LISTS = "write points as a range, with from, to and per_decade"
 _TOO_DEEP = "is nested too deeply to be part of a study"
@@ -27,14 +27,14 @@ _OCTAL = re.compile(r"[-+]?0[0-9_]+")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The data of one file, with the name that messages give it and the lines of its keys."""
+    """Data of one file, with its name in messages and the lines of its keys."""
 
     name: str
     data: object
     root: yaml.Node | None = None
 
     def line(self, path: KeyPath) -> int | None:
-        """Line (from 1) of the key at `path`, or of its nearest parent that is in the file."""
+        """Line (from 1) of the key at `path`, or of its nearest parent in the file."""
         node, line = self.root, None
         for part in path:
             found = _child(node, part)
@@ -48,7 +48,7 @@ def read_yaml(path: str | Path) -> Source:
     """Read one YAML file into plain dicts, lists and scalars.
 
     Raises StudyError if the file cannot be read, is not YAML, is empty or too large, repeats a key, or
-    holds a key, a number or a character that YAML takes for something else than it looks like.
+    contains a key, number or character that does not mean in YAML what it looks like.
     """
     name = str(path)
     text = _read_text(Path(path))
@@ -65,7 +65,7 @@ def read_yaml(path: str | Path) -> Source:
     except yaml.YAMLError as error:
         problems = [_syntax_problem(error)]
     except (ValueError, OverflowError):
-        # PyYAML makes a character of any number.
+        # PyYAML accepts any number as an escaped character.
         problems = [_at(loader.get_mark(), "an escape names no character")]
     if problems:
         raise study_error(name, problems)
@@ -77,7 +77,7 @@ def read_yaml(path: str | Path) -> Source:
 
 
 def check_size(source: Source) -> None:
-    """Refuse data that contain themselves, and a few bytes that aliases make into too many values or levels.
+    """Refuse data that contain themselves, or that aliases expand to too many values or levels.
 
     Raises:
         StudyError: if the data are refused.
@@ -188,16 +188,16 @@ def _at(mark: yaml.Mark | None, text: str, path: KeyPath = ()) -> Problem:
 
 
 class _Refused(Exception):
-    """One problem after which there is no point in reading on."""
+    """A problem that makes reading on pointless."""
 
     def __init__(self, path: KeyPath, text: str, mark: yaml.Mark | None = None) -> None:
         self.problem = _at(mark, text, path)
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses what explodes, and collects what PyYAML accepts in silence.
+    """SafeLoader that refuses exploding input, and collects problems that PyYAML accepts silently.
 
-    That is repeated keys, octal numbers, numbers out of range and characters that no text has.
+    These are repeated keys, octal numbers, numbers out of range, and characters that do not belong in text.
     """
 
     def __init__(self, text: str) -> None:
@@ -246,7 +246,7 @@ class _Loader(yaml.SafeLoader):
             if key.tag == f"{_TAG}merge":
                 continue
             if of_roles:
-                # Layers of nn.Sequential have numbers as names (3, 0.3), and another may be called `on`.
+                # Layers of nn.Sequential have numbers as names (3, 0.3), and a layer may be called `on`.
                 key.tag = f"{_TAG}str"
             if key.tag != f"{_TAG}str":
                 why = f" ({BOOLEANS})" if key.tag == f"{_TAG}bool" else ""
@@ -296,7 +296,7 @@ def _odd(letter: str) -> str:
     return f"the character U+{ord(letter):04X}, which no text of a study holds; remove it"
 
 
-# A date is only ever part of a description: keep it text. So is a plain = or <<.
+# Dates, and a plain = or <<, occur only in descriptions: keep them as text.
 _Loader.yaml_implicit_resolvers = {
     first: [
         (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":value"))

@@ -1,7 +1,7 @@
 """Theory as code: the toy models of arXiv 2410.04642, exact and vectorized (docs/explanation/theory.md).
 
-Nothing here trains a network or needs more than numpy. gamma, eta, tau = eta t / gamma are plain values and
-arrays of them broadcast.
+Nothing here trains a network or needs more than numpy. gamma, eta and tau = eta t / gamma are plain values, not
+logarithms, and arrays of them broadcast.
 """
 
 from gammascape.theory.toy.descent import Descent, descend, outputs

@@ -1,4 +1,4 @@
-"""The toy under gradient descent, step by step, for many (gamma, eta) at once."""
+"""Toy model under gradient descent, step by step, for many (gamma, eta) at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Descent:
-    """What (n,) runs of T steps leave behind; losses are those before each step, as in training."""
+    """Results of (n,) runs of T steps; losses are taken before each step, as in training."""
 
     final_loss: Floats
     """Mean over the last `window` steps."""
     last_loss: Floats
-    """After the last step."""
+    """Loss after the last step."""
     peak_loss: Floats
     peak_step: NDArray[np.int64]
     finite: Bools
@@ -35,13 +35,13 @@ def outputs(
     steps: int,
     update: Update = "gradient",
 ) -> Iterator[Floats]:
-    """The outputs f before step 0, 1, ..., T - 1, and after the last one: T + 1 arrays.
+    """Outputs f before step 0, 1, ..., T - 1, and after the last one: T + 1 arrays.
 
-    w <- w - eta g with g = l'(f) L w^(L-1) / gamma, or w <- w - eta sign(g); `gamma` and `eta` broadcast.
+    A step is w <- w - eta g with g = l'(f) L w^(L-1) / gamma, or w <- w - eta sign(g); arguments broadcast.
     """
     gamma, eta = np.broadcast_arrays(np.asarray(gamma, float), np.asarray(eta, float))
     u = np.zeros(gamma.shape)
-    with np.errstate(all="ignore"):  # runs that diverge do so to inf and nan
+    with np.errstate(all="ignore"):  # diverging runs reach inf and nan
         for _ in range(steps):
             f = output(u, gamma, depth)
             yield f
@@ -59,7 +59,7 @@ def descend(
     window: int = 1,
     update: Update = "gradient",
 ) -> Descent:
-    """Run the toy for `steps` and keep what a table needs. `window` is at most `steps`."""
+    """Run the toy for `steps` and summarize the run for a table. `window` is at most `steps`."""
     shape = np.broadcast_shapes(np.shape(gamma), np.shape(eta))
     final, peak, last = np.zeros(shape), np.full(shape, -np.inf), np.zeros(shape)
     peak_step = np.zeros(shape, np.int64)

@@ -1,4 +1,4 @@
-"""The toy under gradient flow: collapse in tau, eta_min, and the gamma at which the window closes."""
+"""Toy model under gradient flow: collapse in tau, eta_min, and the gamma at which the window closes."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +9,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
 def output_at(level: ArrayLike, loss: Loss) -> Floats:
-    """The output f in (0, 1) at which the loss is `level` (between 0 and 1) times that of f = 0."""
+    """Output f in (0, 1) at which the loss is `level` (between 0 and 1) times the loss of f = 0."""
     level = np.asarray(level, float)
     if loss == "mse":
         return np.asarray(1 - np.sqrt(level))
@@ -28,7 +28,7 @@ def tau_at(f: ArrayLike, gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
 
         tau = 1/L^2 * integral_0^log(1 + gamma f) exp(-s (L - 2) / L) / -l'((e^s - 1) / gamma) ds,
 
-    taken here by Gauss's rule of 200 nodes; `f` and `gamma` broadcast.
+    evaluated by Gauss-Legendre quadrature with 200 nodes; `f` and `gamma` broadcast.
     """
     f, gamma = np.broadcast_arrays(np.asarray(f, float), np.asarray(gamma, float))
     end = np.log1p(gamma * f)
@@ -39,10 +39,10 @@ def tau_at(f: ArrayLike, gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
 
 
 def collapse_tau(gamma: ArrayLike, depth: int, loss: Loss, level: ArrayLike = 0.5) -> Floats:
-    """tau at which the loss has fallen to `level` times its initial value.
+    """Time tau at which the loss has fallen to `level` times its initial value.
 
-    Proportional to gamma in the lazy limit. In the ultra-rich limit independent of gamma and level for
-    L > 2: 1 / (L (L - 2)) / -l'(0), and larger by log(10)/(4 x force) for each decade of gamma for L = 2.
+    It is proportional to gamma in the lazy limit. In the ultra-rich limit it is independent of gamma and level for
+    L > 2, 1 / (L (L - 2)) / -l'(0), and grows by log(10)/(4 x force) with each decade of gamma for L = 2.
     """
     return tau_at(output_at(level, loss), gamma, depth, loss)
 
@@ -50,10 +50,10 @@ def collapse_tau(gamma: ArrayLike, depth: int, loss: Loss, level: ArrayLike = 0.
 def eta_min(
     gamma: ArrayLike, depth: int, loss: Loss, steps: ArrayLike, level: ArrayLike = 0.5
 ) -> Floats:
-    """Smallest eta that brings the loss to `level` times its start within T = `steps`: gamma tau / T.
+    """Smallest eta that brings the loss to `level` times its initial value within T = `steps`: gamma tau / T.
 
-    gamma^2 in the lazy limit; gamma, with a log(gamma) for L = 2, in the ultra-rich one. True as long as
-    it lies well below `eta_critical`, where steps are small enough to follow the flow.
+    It scales as gamma^2 in the lazy limit and as gamma, times log(gamma) for L = 2, in the ultra-rich limit. It
+    holds well below `eta_critical`, where steps are small enough to follow the flow.
     """
     gamma = np.asarray(gamma, float)
     edge: Floats = gamma * collapse_tau(gamma, depth, loss, level) / np.asarray(steps, float)
@@ -63,8 +63,8 @@ def eta_min(
 def gamma_max_log10(depth: int, steps: ArrayLike) -> Floats:
     """log10 of the gamma at which eta_min meets eta_critical after T = `steps`, for `mse`.
 
-    (2 (L - 2) T / L)^(L / (L - 2)) for L > 2: T^3, T^2, T^(5/3) for L = 3, 4, 5. For L = 2 it is exp(2 T).
-    A log10, because the latter has no float from T = 355 on.
+    That gamma is (2 (L - 2) T / L)^(L / (L - 2)) for L > 2: T^3, T^2, T^(5/3) for L = 3, 4, 5; and exp(2 T) for
+    L = 2, which exceeds the range of floats from T = 355 on, hence the log10.
     """
     steps = np.asarray(steps, float)
     if depth == 2:

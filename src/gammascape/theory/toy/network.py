@@ -1,4 +1,4 @@
-"""The width-one deep linear toy: outputs, losses, minimum, curvature, and the eta at which it turns unstable."""
+"""Width-one deep linear toy: outputs, losses, minimum, curvature, and the eta at which it becomes unstable."""
 
 from typing import Literal
 
@@ -10,12 +10,12 @@ Floats = NDArray[np.float64]
 
 DATA = "one example: x = 1, y = 1"
 P1 = 1 / (1 + np.exp(-1.0))
-"""Label of the cross-entropy toy: its minimum is at f = 1, as that of the squared loss."""
+"""Label of the cross-entropy toy: it has its minimum at f = 1, like the squared loss."""
 P0 = 1 - P1
 
 
 def output(u: ArrayLike, gamma: ArrayLike, depth: int) -> Floats:
-    """f = (w^L - 1) / gamma with w = 1 + u, without the cancellation of w^L - 1 at small u.
+    """Output f = (w^L - 1) / gamma with w = 1 + u, without the cancellation of w^L - 1 at small u.
 
     All L weights of the network begin at 1 and stay equal, which leaves one parameter w. (Reconstructed
     from arXiv 2410.04642: width one, one example, depth L, output centred and divided by gamma.)
@@ -31,8 +31,8 @@ def output(u: ArrayLike, gamma: ArrayLike, depth: int) -> Floats:
 def loss_of(f: ArrayLike, loss: Loss) -> Floats:
     """Loss of the output f at target 1, zero at f = 1.
 
-    `mse` is (f - 1)^2 / 2. `xent` is -P1 log s(f) - P0 log(1 - s(f)), s the logistic function, less its
-    minimum, the entropy of the label: only then does a small loss mean that the label was learned.
+    `mse` is (f - 1)^2 / 2. `xent` is -P1 log s(f) - P0 log(1 - s(f)), s the logistic function, minus its
+    minimum, the entropy of the label, so that a small loss means that the label was learned.
     """
     f = np.asarray(f, float)
     if loss == "mse":
@@ -43,11 +43,11 @@ def loss_of(f: ArrayLike, loss: Loss) -> Floats:
 
 
 def loss_slope(f: ArrayLike, loss: Loss) -> Floats:
-    """Derivative of the loss by f; that of `xent` is bounded by P1."""
+    """Derivative of the loss by f, bounded by P1 for `xent`."""
     f = np.asarray(f, float)
     if loss == "mse":
         return np.asarray(f - 1)
-    # The logistic function by tanh, which does not overflow.
+    # Compute the logistic function by tanh, which does not overflow.
     bounded: Floats = (1 + np.tanh(f / 2)) / 2 - P1
     return bounded
 
@@ -63,7 +63,7 @@ def loss_curvature(f: ArrayLike, loss: Loss) -> Floats:
 
 
 def minimum(gamma: ArrayLike, depth: int) -> Floats:
-    """w at f = 1: (1 + gamma)^(1/L)."""
+    """Weight w at f = 1: (1 + gamma)^(1/L)."""
     solution: Floats = (1 + np.asarray(gamma, float)) ** (1 / depth)
     return solution
 
@@ -71,8 +71,8 @@ def minimum(gamma: ArrayLike, depth: int) -> Floats:
 def sharpness(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     """Curvature of the loss in w at the minimum: l'' L^2 (1 + gamma)^(2 (L - 1) / L) / gamma^2.
 
-    It goes as gamma^-2 in the lazy and as gamma^(-2/L) in the ultra-rich limit. The residual is zero at the
-    minimum, so the Gauss-Newton term l'' (df/dw)^2 is all of it.
+    It scales as gamma^-2 in the lazy and as gamma^(-2/L) in the ultra-rich limit. The residual is zero at the
+    minimum, so only the Gauss-Newton term l'' (df/dw)^2 remains.
     """
     gamma = np.asarray(gamma, float)
     gradient = depth * minimum(gamma, depth) ** (depth - 1) / gamma
@@ -83,8 +83,8 @@ def sharpness(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
 def initial_sharpness(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     """Curvature of the loss in w at w = 1: l'' L^2 / gamma^2 + l' L (L - 1) / gamma, with l' < 0.
 
-    The first term wins in the lazy limit. In the ultra-rich one the second does, as gamma^-1: a network
-    begins at a saddle, which in one dimension is a negative curvature, and sharpens by gamma^(1 - 2/L).
+    The first term dominates in the lazy limit. In the ultra-rich limit the second does, as gamma^-1: a network
+    begins at a saddle, in one dimension a negative curvature, and sharpens by gamma^(1 - 2/L).
     """
     gamma = np.asarray(gamma, float)
     gauss_newton = loss_curvature(0.0, loss) * (depth / gamma) ** 2
@@ -94,10 +94,10 @@ def initial_sharpness(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
 
 
 def eta_critical(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
-    """2 / sharpness: above it gradient descent leaves the minimum.
+    """Critical eta, 2 / sharpness, above which gradient descent leaves the minimum.
 
-    For `mse` (2 / L^2) gamma^2 (1 + gamma)^(-2 (L - 1) / L): gamma^2, then gamma^(2/L). For `xent` it is
-    larger by 1 / (P0 P1).
+    For `mse` it is (2 / L^2) gamma^2 (1 + gamma)^(-2 (L - 1) / L): first gamma^2, then gamma^(2/L). For `xent` it
+    is larger by the factor 1 / (P0 P1).
     """
     edge: Floats = 2 / sharpness(gamma, depth, loss)
     return edge
