@@ -114,7 +114,7 @@ TABLES: Mapping[str, Entry] = {
         sentence="The loss curves at the best eta of each gamma and seed."),
     "scores": Entry("performance", "tables.performance.scores:score_table", "cells summaries arrays",
         when="trained",
-        sentence="The best over eta of each gamma and seed: test accuracy and loss, steps until a loss."),
+        sentence="Test accuracy and loss, steps until a loss: of all cells, with those that other seeds choose."),
     "performance": Entry("performance", "tables.performance.performance:performance_table", "scores", "confidence",
         when="trained",
         sentence="The same for each gamma, seeds together, with intervals."),
@@ -146,7 +146,7 @@ TABLES: Mapping[str, Entry] = {
         "analysis.lazy analysis.rich analysis.confidence", when="trained", part=1, chooses=True,
         sentence="Whether networks of equal gamma become more similar with gamma, and how sure that is."),
     "regimes": Entry("factors", "tables.factors:regimes_of_study", "cells thresholds scaling gain?",
-        f"members {_EDGE_FIT}", when="factors",
+        "members analysis.lazy analysis.rich analysis.confidence", when="factors",
         sentence="Exponents, prefactors, best gamma and gain of slices that differ in one factor."),
     "trends": Entry("factors", "tables.factors:trend_table", "regimes", when="factors",
         sentence="Lines through these along the factor."),
@@ -190,8 +190,8 @@ FIGURES: Mapping[str, Entry] = {
         "best gamma."),
     "performance": Entry("draw_performance", "figures.performance:performance",
         "scores pooled=performance gain", when="trained", label="performance and cost",
-        sentence="Best test accuracy over eta, and fewest steps until a training loss, against gamma, and "
-        "what the best gamma gains over gamma = 1."),
+        sentence="Test accuracy, and steps until a training loss, at the eta that other seeds choose, against "
+        "gamma, and what the best gamma gains over gamma = 1."),
     "dynamics": Entry("draw_dynamics", "figures.dynamics.against_gamma:dynamics",
         "dynamics scaling=dynamics_scaling",
         when="trained", label="dynamics",

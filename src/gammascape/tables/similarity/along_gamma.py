@@ -22,7 +22,7 @@ TREND_SCHEMA = _LABELS | columns(
 )
 SUMMARY_SCHEMA = _LABELS | columns(
     "gammas:int model_pairs:int networks:int lazy rich difference difference_low "
-    "difference_high slope slope_low slope_high verdict:str probes:int confidence"
+    "difference_high slope slope_low slope_high verdict:str p_differs probes:int confidence"
 )
 
 Compared = Literal["architectures", "models", "seeds"]
@@ -193,9 +193,15 @@ class _Pairs:
             "lazy": _number(_mean(both[0])),
             "rich": _number(_mean(both[1])),
             "verdict": _verdict([i for i in intervals.values() if i.low is not None]),
+            "p_differs": None,
         }
         for name, function in found.items():
-            row |= with_ends(name, _number(function(matrix)), intervals[name])
+            value = function(matrix)
+            row |= with_ends(name, _number(value), intervals[name])
+            if intervals[name].low is not None:
+                # It falls only if both fall.
+                p = intervals[name].p_above(value, analysis.confidence)
+                row["p_differs"] = max(p, row["p_differs"] or 0.0)
         return row
 
     def _matrix(self, without: Sequence[int] = ()) -> Floats:
