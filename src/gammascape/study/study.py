@@ -134,7 +134,7 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
             asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
                 plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
-                for (gamma, eta), seed, data_seed in product(points, grid.seed, grid.data_seed):
+                for (gamma, eta), (seed, data_seed) in product(points, grid.seeds):
                     point = (gamma, eta, seed, data_seed)
                     before = plane[point].observables if point in plane else ()
                     if point not in plane or not set(asked) <= set(before):

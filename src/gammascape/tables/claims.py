@@ -41,7 +41,8 @@ def claim_table(
     A predicted exponent agrees with an interval that holds it, within the law's margin, and none of
     `alternatives`, which lie further away than the margin: those of the other regime, or of a network one layer
     shallower or deeper. It differs if the interval lies further away than the margin and `p_holm`, its p-value
-    among all claims of the study by Holm's procedure (`statistics.verdict.holm`), is at most 1 - confidence, so that one false "differs" is as rare in the whole study as an interval that misses.
+    among all claims of the study by Holm's procedure (`statistics.verdict.holm`), is at most 1 - confidence: one
+    false "differs" is as rare in the whole study as an interval that misses.
     Otherwise the study does not decide; `power` is how often one like it would find agreement if the claim holds.
     Claims that need what was not measured, or have too few gammas or seeds for an interval, have no row.
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import t
 
 from gammascape.measure.kernels import debiased_similarity
 from gammascape.study import Analysis
@@ -24,7 +25,7 @@ from gammascape.tables.similarity.similarity import (
     similarity_table,
     trend_tables,
 )
-from gammascape.tables.statistics.intervals import jackknife, mean_interval, seed_interval
+from gammascape.tables.statistics.intervals import jackknife, seed_interval
 
 from ...planted import LABELS, cka_matrix
 
@@ -133,7 +134,20 @@ def test_the_jackknife_of_a_mean_is_students_interval() -> None:
     values = np.random.default_rng(4).normal(size=7)
     left = np.array([np.delete(values, k).mean() for k in range(7)])
     found = jackknife(float(values.mean()), [left], CONFIDENCE)
-    assert found == pytest.approx(mean_interval(values, CONFIDENCE))
+    expected = t.interval(CONFIDENCE, 6, values.mean(), values.std(ddof=1) / np.sqrt(7))
+    assert found == pytest.approx((*expected, 6))
+
+
+@pytest.mark.parametrize("value", [-0.3, -0.1, 0.2])
+def test_a_p_value_is_the_level_at_which_the_interval_ends_at_zero(value: float) -> None:
+    left = value + np.random.default_rng(4).normal(0, 0.05, 7)
+    p = jackknife(value, [left], CONFIDENCE).p_above(value, CONFIDENCE)
+    if value > 0:
+        assert p == 1.0
+    else:
+        high = jackknife(value, [left], 1 - p).high
+        # The tails of Student's distribution are known to some 1e-12.
+        assert high == pytest.approx(0.0, abs=1e-9)
 
 
 def test_too_few_seeds_have_no_interval() -> None:
@@ -162,7 +176,7 @@ def test_intervals_cover_the_known_cka_of_two_models(seeds: tuple[int, int]) -> 
     for _ in range(400):
         a, b = planted(rng, 0.8, seeds[0]), planted(rng, 0.6, seeds[1])
         ids = [list(range(n)) for n in seeds]
-        low, high = seed_interval(a @ b.T, *ids, False, CONFIDENCE)
+        low, high, _ = seed_interval(a @ b.T, *ids, False, CONFIDENCE)
         assert low is not None
         assert high is not None
         hits.append(low <= 0.48 <= high)
@@ -177,7 +191,7 @@ def test_intervals_cover_the_known_cka_of_seeds_of_one_model() -> None:
         a = planted(rng, 0.7, 5)
         values = a @ a.T
         np.fill_diagonal(values, np.nan)
-        low, high = seed_interval(values, list(range(5)), list(range(5)), True, CONFIDENCE)
+        low, high, _ = seed_interval(values, list(range(5)), list(range(5)), True, CONFIDENCE)
         assert low is not None
         assert high is not None
         hits.append(low <= 0.49 <= high)
@@ -245,6 +259,8 @@ def test_the_verdict_is_that_of_the_intervals(slope: float, verdict: str) -> Non
     across = [row for row in found if row["compared"] == "architectures"]
     assert [row["resampled"] for row in across] == ["seeds", "architectures"]
     assert across[1]["verdict"] == verdict
+    # Both intervals have to lie below 0.
+    assert (across[1]["p_differs"] <= 0.05) == (verdict == "falls")
     assert across[1]["model_pairs"] == 15
     # The windows hold -3, -2 and 2, 3: five decades between their means.
     assert across[1]["difference"] == pytest.approx(5 * across[1]["slope"], abs=0.02)
