@@ -56,7 +56,17 @@ TABLES = (
         "claims",
         ("claim",),
         "estimate",
-        ("statement", "quantity", "predicted", "low", "high", "verdict", "points", "power", "p_holm"),
+        (
+            "statement",
+            "quantity",
+            "predicted",
+            "low",
+            "high",
+            "verdict",
+            "points",
+            "power",
+            "p_holm",
+        ),
         _half_width("low", "high", 0.1),
     ),
     # Rounding changes which of 5,000 test images are right by some tenths of a point; chaos at the edge of

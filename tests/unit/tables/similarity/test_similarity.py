@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from gammascape.study import Analysis
 from gammascape.tables.similarity.along_gamma import EqualGamma, trends
 from gammascape.tables.similarity.baseline import SHUFFLES, compare_outputs, compare_pairs
 from gammascape.tables.similarity.cka import pair_vector
-from gammascape.tables.similarity.networks import Network
+from gammascape.tables.similarity.networks import Network, common_classes
 from gammascape.tables.similarity.similarity import (
     FUNCTION_SCHEMA,
     SIMILARITY_SCHEMA,
@@ -105,6 +106,39 @@ def test_the_baseline_shuffles_the_probes_of_one_side() -> None:
     assert alike.shuffled[0, 0, 1] == pytest.approx(expected, abs=1e-5)
     assert alike.shuffled[0, 1, 0] == alike.shuffled[0, 0, 1]
     assert alike.values[0, 1] == pytest.approx(cka_matrix(grams)[0, 1], abs=1e-12)
+
+
+def test_networks_that_share_no_more_than_classes_lie_in_the_baseline_of_classes() -> None:
+    rng = np.random.default_rng(1)
+    probes = 60
+    classes = np.repeat(np.arange(4), probes // 4)[rng.permutation(probes)]
+    # Class means, and what each network has within classes: its own, or one of all.
+    centres, common = rng.normal(size=(30, 4, 8)), rng.normal(size=(probes, 8))
+
+    def share(same: bool) -> tuple[float, float]:
+        each = common if same else rng.normal(size=(30, probes, 8))
+        vectors = np.stack([pair_vector(one @ one.T) for one in centres[:, classes] + each])
+        alike = compare_pairs(vectors, probes, tuple(classes.tolist()))
+        pairs = np.triu_indices(30, 1)
+        assert alike.within is not None
+        values, baselines = alike.values[pairs], (alike.shuffled, alike.within)
+        whole, within = (
+            np.mean(values > np.quantile(part[:, *pairs], 0.95, axis=0)) for part in baselines
+        )
+        return float(whole), float(within)
+
+    # 435 pairs of 30 networks; their share has an error of some 0.015.
+    whole, within = share(same=False)
+    assert whole > 0.95, "any two that know the classes are told from shuffled probes"
+    assert within == pytest.approx(0.05, abs=0.045)
+    assert share(same=True)[1] > 0.8
+
+
+def test_classes_are_those_that_networks_answer_together() -> None:
+    one, other = np.eye(3)[[0, 1, 2, 2]], 2 * np.eye(3)[[0, 1, 2, 1]]
+    networks = [replace(network("m", 0.0), outputs=values) for values in (one, one, other)]
+    assert common_classes(networks) == (0, 1, 2, 2)
+    assert common_classes([network("m", 0.0)]) is None
 
 
 def test_unrelated_representations_lie_in_their_baseline() -> None:
