@@ -2,8 +2,9 @@
 
     python benchmarks/overhead.py [--tiny 2000] [--tree OTHER_CHECKOUT ...]
 
-The default study, or one of tiny cells. Both times begin with an empty `results`: first until all cells are trained,
-then everything, by the same executor and on all cores. `--tree` measures other checkouts too, in the same run.
+The default study, or one of tiny cells. Both times begin with an empty `results`: first until all cells are
+trained, then everything, by the same executor and on all cores. `--tree` measures other checkouts too, in the same
+run.
 """
 
 import argparse
