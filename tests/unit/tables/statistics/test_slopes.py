@@ -199,7 +199,8 @@ def test_the_simulation_runs_through(
     monkeypatch.setattr(coverage, "GRIDS", ("1/2", "fine below"))
     assert coverage.main(["--tables", "1"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("| gain |") for line in printed) == 10
+    assert sum(line.startswith(("| gain |", "| gain above one |")) for line in printed) == 9
+    assert any(line.startswith("| depth-small |") for line in printed)
     assert any(line.startswith("| Holm |") for line in printed)
     # The exact toy never differs from a law that knows its shape, at any depth, density and window.
     toy = [
