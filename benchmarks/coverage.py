@@ -241,8 +241,8 @@ def performance_row(seeds: int) -> Row:
         best = scores.group_by("seed").agg(pl.col("value").max())["value"].to_numpy()
         held = choose_elsewhere(scores, ["gamma_log10"], ["eta_log10"])
         after = chosen_interval(held["value"].to_numpy(), CONFIDENCE)
-        error = best.std(ddof=1) / np.sqrt(seeds)
-        return student.interval(CONFIDENCE, seeds - 1, best.mean(), error), after, 0.9
+        half = student.ppf((1 + CONFIDENCE) / 2, seeds - 1) * best.std(ddof=1) / np.sqrt(seeds)
+        return (best.mean() - half, best.mean() + half), after, 0.9
 
     return Row("accuracy", "best of 6 equal etas", f"S = {seeds}", trial)
 

@@ -233,10 +233,8 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
         return title
     by = least if least == most else f"up to {most}" if float(least) == 0 else f"{least} to {most}"
     title = f"{title}, by {by} points over γ = 1"
-    lows = known["gain_low"]
-    if lows.null_count():
-        return f"{title} (no interval: one seed)" if lows.null_count() == len(lows) else title
-    return title if lows.max() != quantity.nothing else f"{title}: undecided whether by more than 0"
+    surely = (known["gain_low"] > quantity.nothing).any()
+    return title if surely else f"{title}: undecided whether by more than 0"
 
 
 def _caption(quantity: _Quantity, target: float | None) -> str:
