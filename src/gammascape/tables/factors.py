@@ -8,8 +8,6 @@ import polars as pl
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
-from gammascape.tables.edges.exponents import Window, rng_of, windows
-from gammascape.tables.statistics.fits import draws, interval
 
 REGIME_SCHEMA = (
     columns("factor:str group:str factor_value")
@@ -40,9 +38,8 @@ def regime_table(
 ) -> pl.DataFrame:
     """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
 
-    slope                       fitted exponent of an edge in a window, estimates between grid points
-    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, same points; its interval
-                                is a bootstrap like that of slopes (`tables.statistics.fits.draws`, one parameter)
+    slope                       fitted exponent of an edge in a window, as in the table scaling
+    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, likewise
     prefactor_per_sample_log10  the same of eta / B, where B is the factor
     best_gamma_log10            log10 of the best gamma; from the least to the largest of those equal to it
     gain                        of the best gamma over gamma = 1, as in `tables.performance.gain`
@@ -75,8 +72,8 @@ def regime_table(
             continue
         found = [
             row
-            for window in windows(part, analysis)
-            for row in _edge_rows(window, scaling, analysis, member["factor"])
+            for fit in scaling.filter(slice=member["slice"]).iter_rows(named=True)
+            for row in _edge_rows(fit, member["factor"])
         ]
         if gain is not None:
             found += _gain_rows(
@@ -116,31 +113,22 @@ def _of_other_data(
     }
 
 
-def _edge_rows(
-    window: Window, scaling: pl.DataFrame, analysis: Analysis, factor: str
-) -> Iterable[dict[str, Any]]:
-    place = {"edge": window.edge, "window": window.window}
-    fit = scaling.filter(slice=window.rows["slice"][0], **place).row(0, named=True)
-    shared = place | {name: fit[name] for name in ("gammas", "seeds")}
+def _edge_rows(fit: Mapping[str, Any], factor: str) -> Iterable[dict[str, Any]]:
+    shared = {name: fit[name] for name in ("edge", "window", "gammas", "seeds")}
     predicted = fit["predicted_slope"]
-    slope = (fit[f"estimate_slope{end}"] for end in ("", "_low", "_high"))
+    slope = (fit[f"slope{end}"] for end in ("", "_low", "_high"))
     yield shared | _estimate(SLOPE, *slope) | {"predicted": predicted}
     if predicted is None:
         return
-    points = window.points("estimate")
-    line = predicted * points.gamma
-    height = points.height(predicted)
-    drawn = draws(points, line + height, 1, analysis.bootstrap, rng_of(window, PREFACTOR))
-    low, high = interval(
-        np.average(drawn - line, axis=1, weights=points.seeds), analysis.confidence
-    )
-    yield shared | _estimate(PREFACTOR, height, low, high)
+    ends = [fit[f"prefactor_at_predicted{end}_log10"] for end in ("", "_low", "_high")]
+    yield shared | _estimate(PREFACTOR, *ends)
     if factor == "batch_size":
-        size = float(np.log10(window.rows["batch_size"][0]))
-        yield shared | _estimate(PER_SAMPLE, height - size, low - size, high - size)
+        size = float(np.log10(fit["batch_size"]))
+        per_sample = (None if end is None else end - size for end in ends)
+        yield shared | _estimate(PER_SAMPLE, *per_sample)
 
 
-def _estimate(quantity: str, value: float, low: Any, high: Any) -> dict[str, Any]:
+def _estimate(quantity: str, value: Any, low: Any, high: Any) -> dict[str, Any]:
     return {"quantity": quantity, "estimate": value, "low": low, "high": high}
 
 

@@ -1,4 +1,4 @@
-"""Straight and broken lines through edges that are known to lie in intervals, with their uncertainty."""
+"""Broken lines through edges that are known to lie in intervals."""
 
 import zlib
 from dataclasses import dataclass
@@ -24,10 +24,6 @@ class Points:
     deviations: Floats
     """(points,) middles less the mean of their gamma, scaled so that their mean square is the variance."""
 
-    def height(self, slope: float) -> float:
-        """Intercept of the line of this slope that is nearest to the middles."""
-        return float(np.average(self.middle - slope * self.gamma, weights=self.seeds))
-
 
 def gather(gamma: Floats, lower: Floats, upper: Floats) -> Points:
     """Put points together; all inputs (points,)."""
@@ -43,40 +39,6 @@ def gather(gamma: Floats, lower: Floats, upper: Floats) -> Points:
         width=np.bincount(place, upper - lower) / counts,
         deviations=apart * np.sqrt(len(gamma) / spare) if spare else np.zeros(len(gamma)),
     )
-
-
-def draws(
-    points: Points, fitted: Floats, parameters: int, resamples: int, rng: np.random.Generator
-) -> Floats:
-    """What the means over seeds might have been: (resamples, n), scattered around a fit (n,).
-
-    Three uncertainties are added to the fitted values. The residuals of the gammas are drawn with replacement,
-    scaled to the variance of n - `parameters` degrees of freedom, and by the square root of these degrees over
-    a chi-square draw of them, as few points do not tell their own scatter (this makes them Student's t). The
-    deviations of the seeds are drawn with replacement. And an edge lies anywhere in its interval, at the same
-    place for all seeds of a gamma. The last stands in part in the residuals too: intervals err towards too wide.
-    """
-    n = len(points.gamma)
-    spare = n - parameters
-    drawn = np.repeat(fitted[None], resamples, 0)
-    residuals = points.middle - fitted
-    if spare > 0:
-        # Weighted by the seeds, as the fit is: a gamma with one seed scatters more than one with many.
-        residuals = residuals * np.sqrt(points.seeds)
-        residuals = (residuals - residuals.mean()) * np.sqrt(n / spare)
-        scale = np.sqrt(spare / rng.chisquare(spare, resamples))
-        chosen = residuals[rng.integers(n, size=(resamples, n))]
-        drawn += chosen * scale[:, None] / np.sqrt(points.seeds)
-    if points.deviations.any():
-        # A mean of k draws, each gamma its own k.
-        gamma_of = np.repeat(np.arange(n), points.seeds.astype(int))
-        chosen = points.deviations[
-            rng.integers(len(points.deviations), size=(resamples, len(points.deviations)))
-        ]
-        starts = np.flatnonzero(np.diff(gamma_of, prepend=-1))
-        drawn += np.add.reduceat(chosen, starts, axis=1) / points.seeds
-    drawn += points.width * (rng.random((resamples, n)) - 0.5)
-    return drawn
 
 
 def fit_lines(points: Points, y: Floats) -> tuple[Floats, Floats]:

@@ -88,6 +88,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, Path]:
                     "active_fraction": 1.0,
                     "base_width": 1,
                     "sharpness_init": None,
+                    "baseline_loss": zero,
+                    "test_accuracy": None,
+                    "data_digest": "d",
                     "steps_done": done,
                 }
             )
