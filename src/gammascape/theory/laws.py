@@ -2,9 +2,10 @@
 
 A law of leading order is no law of a finite window: between gamma = 10 and 1000 the exact toy of depth 3 has the
 exponents 1.16 in place of 1 (lower edge), 0.43 in place of 1/3 (change of the weights) and 0.16 in place of 0
-(collapse). A network follows the same laws with corrections of the same kind, but at a gamma in units of its own, so
-they cannot be taken off. The margin of a law is therefore what the toy of the same depth misses it by at the same
-gammas, and LEAST_MARGIN on top. Tables of the toy itself, whose corrections are known, take them off (`Slope.shape`).
+(collapse). A network follows the same laws with corrections of the same kind, but at a gamma in units of its own,
+so they cannot be taken off. The margin of a law is therefore what the toy of the same depth misses it by at the
+same gammas, and LEAST_MARGIN on top. Tables of the toy itself, whose corrections are known, take them off
+(`Slope.shape`).
 """
 
 from collections.abc import Callable, Mapping

@@ -103,7 +103,8 @@ def test_two_gammas_have_no_interval() -> None:
 
 
 def test_an_edge_beyond_the_sampled_etas_is_counted_and_not_dropped() -> None:
-    rng, slopes = np.random.default_rng(2), {"censored": [], "dropped": []}  # type: tuple[np.random.Generator, dict[str, list[float]]]
+    rng = np.random.default_rng(2)
+    slopes: dict[str, list[float]] = {"censored": [], "dropped": []}
     at, top = np.linspace(1, 4, 7), 2.5
     for _ in range(20):
         y = planted(rng, at, 0.82 * at, 3, 0.15, 0.0)
@@ -172,10 +173,10 @@ def test_the_law_that_was_planted_is_chosen(depth: int, law: str) -> None:
         for criterion in chosen:
             [best] = [row["law"] for row in rows if row[f"best_by_{criterion}"]]
             chosen[criterion] += best == law
-    # A free slope beats the true law if it gains more than the penalty, log 9 = 2.2 for BIC and 4.0 for AICc: where
-    # the scatter of nine gammas is not known, that is a t of seven degrees beyond 1.4 or 2.0, in 21 and 9 % of
-    # tables. The other laws are 0.1 or more away, four standard errors of the slope. Three binomial deviations
-    # are 12 and 9 %.
+    # A free slope beats the true law if it gains more than the penalty, log 9 = 2.2 for BIC and 4.0 for AICc:
+    # where the scatter of nine gammas is not known, that is a t of seven degrees beyond 1.4 or 2.0, in 21 and 9
+    # % of tables. The other laws are 0.1 or more away, four standard errors of the slope. Three binomial
+    # deviations are 12 and 9 %.
     assert chosen["bic"] > 0.67 * tables
     assert chosen["aicc"] > 0.82 * tables
 
