@@ -8,7 +8,6 @@ import polars as pl
 from gammascape.study import Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns
 from gammascape.tables.edges.exponents import shared_of, windows
-from gammascape.tables.statistics.fits import Floats, gather
 from gammascape.tables.statistics.slopes import Fit
 
 EXPONENT_MODEL_SCHEMA = SLICE_COLUMNS | columns(
@@ -46,9 +45,9 @@ def exponent_model_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.Dat
         if part.fit.posterior is not None:
             place = {"edge": part.edge, "window": part.window, "gammas": part.fit.gammas}
             found = compare(part.fit, law_slopes(depth))
-            known = part.known
-            middles = known["gamma_log10"].to_numpy(), known["estimate_log10"].to_numpy()
-            rows += [shared | place | row | {"rms": _rms(*middles, row["slope"])} for row in found]
+            rows += [
+                shared | place | row | {"rms": _rms(part.known, row["slope"])} for row in found
+            ]
     return pl.DataFrame(rows, schema=EXPONENT_MODEL_SCHEMA)
 
 
@@ -94,12 +93,14 @@ def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
-def _rms(gamma: Floats, y: Floats, slope: float) -> float:
+def _rms(known: pl.DataFrame, slope: float) -> float:
     """Of the residuals of means over seeds."""
-    points = gather(gamma, y, y)
-    rest = points.middle - slope * points.gamma
-    weights = points.seeds / points.seeds.sum()
-    return float(np.sqrt(weights @ (rest - weights @ rest) ** 2))
+    rest = pl.col("estimate_log10") - slope * pl.col("gamma_log10")
+    means = known.group_by("gamma_log10").agg(rest.mean().alias("rest"), pl.len())
+    residuals, seeds = means["rest"].to_numpy(), means["len"].to_numpy()
+    return float(
+        np.sqrt(np.average((residuals - np.average(residuals, weights=seeds)) ** 2, weights=seeds))
+    )
 
 
 def _weigh(rows: list[dict[str, Any]], criterion: str) -> None:

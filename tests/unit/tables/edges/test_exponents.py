@@ -10,7 +10,7 @@ from gammascape.study import Analysis
 from gammascape.tables.edges.crossover import crossover, crossover_table
 from gammascape.tables.edges.exponent_models import compare, exponent_model_table, law_slopes
 from gammascape.tables.edges.exponents import scaling_table
-from gammascape.tables.statistics.fits import Floats, fit_broken, gather
+from gammascape.tables.statistics.fits import Floats, fit_broken
 from gammascape.tables.statistics.slopes import Fit, fit_slope
 from gammascape.theory.toy import eta_critical, eta_min
 
@@ -237,9 +237,7 @@ def test_the_planted_crossover_is_within_its_interval_at_the_stated_rate() -> No
     for _ in range(tables):
         knot = rng.uniform(-1, 1)
         y = planted(rng, at, bent(at, knot) + rng.uniform(0, 1), 2, 0.1, 0.05)
-        lower, upper = on_grid(y, 0.25)
-        points = gather(np.repeat(at, 2), lower.ravel(), upper.ravel())
-        row = crossover(points, Analysis(bootstrap=200, confidence=0.9), rng)
+        row = crossover(threshold_rows(at, y, 0.25), Analysis(bootstrap=200, confidence=0.9), rng)
         for name, truth in (("crossover", knot), ("slope_before", 2.0), ("slope_after", 2 / 3)):
             unit = "_log10" if name == "crossover" else ""
             held[name] += row[f"{name}_low{unit}"] <= truth <= row[f"{name}_high{unit}"]
@@ -255,8 +253,8 @@ def test_a_straight_edge_does_not_bend() -> None:
     rng = np.random.default_rng(6)
     at, bends = np.arange(-4, 4.1, 0.5), 0
     for _ in range(60):
-        lower, upper = on_grid(planted(rng, at, 1.3 * at, 1, 0.1, 0.0), 0.25)
-        bends += crossover(gather(at, lower.ravel(), upper.ravel()), FAST, rng)["bends"]
+        y = planted(rng, at, 1.3 * at, 1, 0.1, 0.0)
+        bends += crossover(threshold_rows(at, y, 0.25), FAST, rng)["bends"]
     # Two more parameters cost 2 log 17 = 5.7, which a chi-square of two degrees exceeds in 6 % of tables; the
     # search for the knot makes that about twice as often. 60 tables: 7 on average, three deviations 8.
     assert bends <= 15
@@ -264,10 +262,10 @@ def test_a_straight_edge_does_not_bend() -> None:
 
 def test_a_broken_line_without_noise_is_found_exactly() -> None:
     at = np.linspace(-3, 3, 13)
-    points = gather(at, bent(at, 0.5), bent(at, 0.5))
-    fit = fit_broken(points, points.middle[None])
-    assert fit.knot[0] == pytest.approx(0.5, abs=1e-9)
-    assert (fit.before[0], fit.after[0]) == pytest.approx((2, 2 / 3))
+    [(knot, _, before, after)], values, _ = fit_broken(at, np.ones_like(at), bent(at, 0.5)[None])
+    assert knot == pytest.approx(0.5, abs=1e-9)
+    assert (before, after) == pytest.approx((2, 2 / 3))
+    assert values[0] == pytest.approx(bent(at, 0.5))
 
 
 def test_few_gammas_have_no_crossover() -> None:
