@@ -12,7 +12,7 @@ from gammascape.study import Analysis, predicted_slope
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.plateaus import TOLERANCE, first_passage
-from gammascape.tables.edges.exponents import judged, seeds_of
+from gammascape.tables.edges.exponents import against_law, seeds_of
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.slopes import fit_slope
 from gammascape.theory.laws import COLLAPSE
@@ -111,7 +111,7 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
     loss = part["loss"][0]
     follows = predicted_slope("eta_max_trained", loss, "rich", depth) is not None and depth > 2
     claimed = column == "half" and part["path"][0] == "scaled" and follows
-    found |= judged(slope, known, 0.0, COLLAPSE if claimed else None, analysis)
+    found |= against_law(slope, known, 0.0, COLLAPSE if claimed else None, analysis)
     if gammas == 2:
         found["reason"] = "two gammas leave no scatter to tell an interval from"
     return found

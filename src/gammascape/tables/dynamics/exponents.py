@@ -11,7 +11,7 @@ import polars as pl
 from gammascape.study import Analysis, Regime
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.dynamics.paths import EtaPath
-from gammascape.tables.edges.exponents import judged, seeds_of
+from gammascape.tables.edges.exponents import against_law, seeds_of
 from gammascape.tables.statistics.slopes import fit_slope
 from gammascape.theory.laws import DYNAMICS
 
@@ -173,7 +173,7 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
         "to_log10": known["gamma_log10"].max(),
         **with_ends("slope", fit.value, (fit.low, fit.high)),
         "prefactor_log10": fit.intercept,
-        **judged(fit, known, found["predicted_slope"], law, analysis),
+        **against_law(fit, known, found["predicted_slope"], law, analysis),
         # Two gammas leave no residual: the interval would be that of the ends alone.
         "reason": None
         if fit.posterior is not None

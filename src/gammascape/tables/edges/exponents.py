@@ -31,6 +31,7 @@ class Window:
     edge: Edge
     window: Regime
     rows: pl.DataFrame
+    """Of thresholds, and in `shape` what log10 eta is known to have on top of the line."""
     predicted: float | None
     """Exponent of theory."""
     fit: Fit
@@ -76,7 +77,7 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
                 "gammas": fit.gammas,
                 "estimate_slope": _least_squares(known),
                 "interpolated": int((known["method"] == "interpolated").sum()),
-                **judged(
+                **against_law(
                     fit, known, part.predicted, laws.EDGES.get((part.edge, part.window)), analysis
                 ),
             }
@@ -97,9 +98,10 @@ def windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Window]:
             loss, depth, toy = rows.select("loss", "depth_exponent", "toy").row(0)
             predicted = predicted_slope(edge, loss, window, depth)
             law, gamma = laws.EDGES.get((edge, window)), rows["gamma_log10"].to_numpy()
-            shape: Floats | float = 0.0
+            shape = np.zeros(len(gamma))
             if toy and law is not None and predicted is not None:
                 shape = law.shape(gamma, predicted, depth, loss, analysis.trained_below)
+            rows = rows.with_columns(shape=shape)
             fit = fit_slope(gamma, seeds_of(rows), *cells_of(rows), analysis.confidence, shape)
             if fit is not None:
                 yield Window(edge, window, rows, predicted, fit)
@@ -116,7 +118,7 @@ def shared_of(thresholds: pl.DataFrame) -> dict[str, Any]:
     return {name: row[name] for name in (*SLICE_COLUMNS, "depth_exponent")}
 
 
-def judged(
+def against_law(
     fit: Fit,
     rows: pl.DataFrame,
     predicted: float | None,
@@ -162,4 +164,5 @@ def _least_squares(known: pl.DataFrame) -> float:
     """Slope through estimates, each seed with a height of its own."""
     own = seeds_of(known)[:, None] == np.unique(seeds_of(known))
     design = np.column_stack((known["gamma_log10"].to_numpy(), own))
-    return float(np.linalg.lstsq(design, known["estimate_log10"].to_numpy(), rcond=None)[0][0])
+    y = known["estimate_log10"] - known["shape"]
+    return float(np.linalg.lstsq(design, y.to_numpy(), rcond=None)[0][0])
