@@ -64,6 +64,12 @@ class Slice:
         return in_order(name for cell in self.cells for name in cell.observables)
 
     @property
+    def class_prior(self) -> float:
+        """Relative loss of answering the frequencies of equal classes: 1 unless the loss is squared."""
+        data = self.dataset_spec
+        return 1 - 1 / data.outputs if data.classification and self.loss == "mse" else 1.0
+
+    @property
     def passes(self) -> float | None:
         """How often each training sample is used, at most one for an online run; None if all samples are new."""
         samples = self.dataset_spec.pass_samples

@@ -8,8 +8,8 @@ import polars as pl
 from scipy.special import ndtri
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, windows, with_ends, within
-from gammascape.tables.statistics.slopes import Posterior, fit_mean
+from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
+from gammascape.tables.statistics.slopes import Posterior
 from gammascape.tables.statistics.verdict import p_differs, power
 
 REGIME_SCHEMA = (
@@ -44,9 +44,8 @@ def regime_table(
 ) -> pl.DataFrame:
     """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
 
-    slope                       fitted exponent of an edge in a window, estimates between grid points
-    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, same points: the mean over
-                                seeds, or over gammas of one seed (`tables.statistics.slopes.fit_mean`)
+    slope                       fitted exponent of an edge in a window, as in the table scaling
+    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, likewise
     prefactor_per_sample_log10  the same of eta / B, where B is the factor
     best_gamma_log10            log10 of the best gamma; `low` and `high` are the least and the largest gamma that
                                 cannot be told from it at this confidence, not ends of an interval
@@ -81,7 +80,7 @@ def regime_table(
         found = [
             row
             for fit in scaling.filter(slice=member["slice"]).iter_rows(named=True)
-            for row in _edge_rows(fit, part, analysis, member["factor"])
+            for row in _edge_rows(fit, member["factor"])
         ]
         if gain is not None:
             found += _gain_rows(
@@ -121,31 +120,19 @@ def _of_other_data(
     }
 
 
-def _edge_rows(
-    fit: Mapping[str, Any], thresholds: pl.DataFrame, analysis: Analysis, factor: str
-) -> Iterable[dict[str, Any]]:
+def _edge_rows(fit: Mapping[str, Any], factor: str) -> Iterable[dict[str, Any]]:
     shared = {name: fit[name] for name in ("edge", "window", "gammas", "seeds")}
     predicted = fit["predicted_slope"]
-    slope = (fit[f"estimate_slope{end}"] for end in ("", "_low", "_high"))
+    slope = (fit[f"slope{end}"] for end in ("", "_low", "_high"))
     yield shared | _estimate(SLOPE, *slope) | {"predicted": predicted}
     if predicted is None:
         return
-    ends = ["estimate_low_log10", "estimate_high_log10"]
-    inside = within(dict(windows(analysis))[fit["window"]])
-    edges = thresholds.filter(inside, "bounded", edge=fit["edge"]).with_columns(
-        pl.col(ends) - predicted * pl.col("gamma_log10")
-    )
-    # Networks of one seed share its level: they are one unit, unless there is no other.
-    units = edges.group_by("seed", "data_seed", maintain_order=True).agg(pl.col(ends).mean())
-    units = edges if units.height == 1 else units
-    mean = fit_mean(units[ends[0]], units[ends[1]], analysis.confidence)
-    if mean is None:
-        return
-    found = (mean.value, mean.low, mean.high)
-    yield shared | _estimate(PREFACTOR, *found)
+    ends = [fit[f"prefactor_at_predicted{end}_log10"] for end in ("", "_low", "_high")]
+    yield shared | _estimate(PREFACTOR, *ends)
     if factor == "batch_size":
-        size = float(np.log10(thresholds["batch_size"][0]))
-        yield shared | _estimate(PER_SAMPLE, *(v if v is None else v - size for v in found))
+        size = float(np.log10(fit["batch_size"]))
+        per_sample = (None if end is None else end - size for end in ends)
+        yield shared | _estimate(PER_SAMPLE, *per_sample)
 
 
 def _estimate(quantity: str, value: Any, low: Any, high: Any) -> dict[str, Any]:

@@ -411,6 +411,8 @@ def budget_table(recipe: Recipe, budgets: tuple[int, ...] = (10, 20, 50, 100, 60
                 "cells": 12,
                 "spanned": True,
                 "window_log10": high - low if high > low else None,
+                "window_low_log10": high - low - 0.2 if high > low else None,
+                "window_high_log10": high - low + 0.2 if high > low else 0.5,
                 "eta_best_log10": high - 0.5,
                 "best_relative_loss": 0.02 + 0.1 / steps + 0.01 * abs(gamma - np.log10(steps)),
             }
@@ -462,6 +464,8 @@ def dynamics_table(*recipes: Recipe, silent: bool = True) -> pl.DataFrame:
                         "sharpening_factor": 3 * 10 ** ((1 - recipe.exponent) * gamma),
                         "alignment_init": 0.1,
                         "alignment_step": (0.5 if silent else 2.0) * fall,
+                        "alignment_step_low": (0.4 if silent else 1.6) * fall,
+                        "alignment_step_high": (0.6 if silent else 2.5) * fall,
                         "alignment_ratio": 0.5 if silent else 2.0,
                     }
                 )

@@ -116,7 +116,7 @@ class Analysis(Record):
     rich: Span = Field(default=Span.model_validate({"from": 1}), examples=[{"from": 1}])
     """Window of log10 gamma in which the ultra-rich exponents are fitted."""
     bootstrap: int = Field(default=2000, ge=100, le=1_000_000, examples=[2000])
-    """Number of resamples behind each interval."""
+    """Number of resamples behind intervals of crossovers; all others are computed without random numbers."""
     confidence: float = Field(default=0.95, gt=0, lt=1, examples=[0.95])
     """Probability that an interval is meant to cover."""
 
