@@ -308,7 +308,7 @@ def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
     # A parameter that changed with the code is not accepted with it.
     study = project / "config/studies/tiny.yaml"
     asked = study.read_text()
-    study.write_text(asked + "analysis: {bootstrap: 500}\n")
+    study.write_text(asked + "analysis: {confidence: 0.9}\n")
     refused = subprocess.run(
         [sys.executable, "-m", "gammascape", "accept", "--reason", "x", *project.glob(SCALING)],
         cwd=project,
@@ -317,7 +317,7 @@ def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
         check=False,
     )
     assert refused.returncode == 2
-    assert "analysis.bootstrap 2000 -> 500" in refused.stderr
+    assert "analysis.confidence 0.95 -> 0.9" in refused.stderr
     study.write_text(asked)
     pictures = {p: p.read_bytes() for p in project.glob("results/tiny/**/*.parquet")}
     gammascape(project, "accept", "--all", "--reason", "comments")

@@ -34,10 +34,13 @@ def line(statuses: str, gamma: float = 0.0, step: float = 0.5, start: float = 0.
             "catapulted": s in "cr",
             "relative_loss": losses.get(s),
             "initial_loss": 0.1,
+            "baseline_loss": 0.1,
+            "test_accuracy": None,
             "peak_loss": 1.0 if s in "cr" else None if s == "x" else 0.1,
             "active_fraction": 0.0 if s == "d" else 1.0,
             "base_width": 8,
             "sharpness_init": None,
+            "data_digest": "d",
         }
         for i, s in enumerate(statuses)
     ]
@@ -71,7 +74,9 @@ def threshold_rows(
             "estimate_low_log10": float(lower[i, seed]),
             "estimate_high_log10": float(upper[i, seed]),
             "method": "grid",
+            "zone_log10": 0.0,
             "cell": f"c{gamma}-{seed}",
+            "toy": False,
         }
         for i, gamma in enumerate(gammas)
         for seed in range(y.shape[1])

@@ -21,6 +21,8 @@ from gammascape.workflow.plan import Plan
 
 _MUCH = 2**32
 """Bytes of memory for one network above which the plan mentions it."""
+_NEAR = 0.95
+"""Share of a loss that the noise of batches, and a little learning, take off."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +64,7 @@ def text(plan: Plan, coming: NextRun) -> str:
         for cause, counts in coming.made.items():
             rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             lines.append(f"  {cause}: {rules}")
-    lines += _information(coming)
+    lines += [*_information(coming), *_class_priors(plan)]
     return "\n".join(map(visible, lines))
 
 
@@ -88,6 +90,20 @@ def _memory(plan: Plan) -> Iterator[str]:
             parts = {} if part.is_toy else slice_needs(part)
             if sum(parts.values()) > _MUCH:
                 yield f"  memory: {name}, {part.key}: one network needs {needs_text(parts)}"
+
+
+def _class_priors(plan: Plan) -> Iterator[str]:
+    """Thresholds below which a network falls that learns how frequent classes are, and no more."""
+    for name, study in plan.studies.items():
+        level = float(plan.analysis(name)["trained_below"])
+        near = [part for part in study.slices if level > _NEAR * part.class_prior < _NEAR]
+        if near:
+            prior = min(part.class_prior for part in near)
+            yield (
+                f"warning: trained_below of study {name} is {level:g}, and answering the frequencies "
+                f"of classes has {prior:g} of the loss of f = 0 ({near[0].key}): networks that learn "
+                f"no feature may count as trained. Write less than {_NEAR * prior:.3g}"
+            )
 
 
 def _time(time: Estimate) -> str:

@@ -56,7 +56,17 @@ TABLES = (
         "claims",
         ("claim",),
         "estimate",
-        ("statement", "quantity", "predicted", "low", "high", "verdict", "points"),
+        (
+            "statement",
+            "quantity",
+            "predicted",
+            "low",
+            "high",
+            "verdict",
+            "points",
+            "power",
+            "p_holm",
+        ),
         _half_width("low", "high", 0.1),
     ),
     # Rounding changes the accuracy on 5,000 test images by some tenths of a point; chaos at the edge of stability

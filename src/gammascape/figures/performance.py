@@ -47,6 +47,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     Slices without a test accuracy (regression) are left out; when none has one, the test loss is shown instead.
     Steps are those to the lowest training loss that is reached at half of the points (slice, gamma) or more.
     """
+    scores = scores.filter("chosen")
     last = pl.col("budget") == pl.col("steps")
     scores, pooled, gain = (tables.with_series(table) for table in (scores, pooled, gain))
     quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS
@@ -79,7 +80,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
         [
             f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(seeds), 'seed')} at most, "
             f"{tables.count_of(len(names), 'slice')}"
-            f" · lines: mean over seeds, bars: {100 * best['confidence'][0]:g} % intervals",
+            f" · lines: mean over seeds, bars: {100 * best['confidence'][0]:g} % intervals (none for one seed)",
             tables.study_line(used),
         ],
         width=100,
@@ -228,25 +229,25 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
     if quantity.log or known.is_empty() or best["gamma_log10"].n_unique() < 2:
         return title
     least, most = (f"{end:.1f}" for end in tables.extent(known["gain"]))
-    by = least if least == most else f"{least} to {most}"
-    title = f"{title}, by {by} points over γ = 1"
-    lows = known["gain_low"]
-    if lows.null_count() or lows.max() != quantity.nothing:
+    if float(most) == 0:
         return title
-    return f"{title}, which is within errors"
+    by = least if least == most else f"up to {most}" if float(least) == 0 else f"{least} to {most}"
+    title = f"{title}, by {by} points over γ = 1"
+    surely = (known["gain_low"] > quantity.nothing).any()
+    return title if surely else f"{title}: undecided whether by more than 0"
 
 
 def _caption(quantity: _Quantity, target: float | None) -> str:
     words = (
-        f"Left: {quantity.axis.removesuffix(' (%)')} over the sampled learning rates η after all steps, chosen "
-        "on the same test set, against the feature learning strength γ. "
+        f"Left: {quantity.name} after all steps at the sampled learning rate η that the other seeds find "
+        "best, against the feature learning strength γ; one seed alone has its own best, which is too good. "
     )
     if target is not None:
         words += (
-            f"Right: fewest steps, over η, until the training loss is {target:g} of that of the output zero, the "
-            "plateau included. "
+            f"Right: steps, at η chosen in the same way, until the training loss is {target:g} of that of the "
+            "output zero, the plateau included. "
         )
     return words + (
         "Below: what the best γ gains over γ = 1 (diamonds), with intervals that allow for choosing it among "
-        "several, and its gain in seeds that did not choose it (circles)."
+        "several, and the mean gain of a seed for which the others choose γ and η (circles)."
     )

@@ -42,10 +42,8 @@ def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
 
 def _has_cell(grid: Grid, cell: Cell) -> bool:
     point = (Decimal(cell.gamma), Decimal(cell.eta))
-    return (
-        cell.seed in grid.seed
-        and cell.data_seed in grid.data_seed
-        and point in set(grid.points(cell.loss, cell.model.depth_exponent))
+    return (cell.seed, cell.data_seed) in grid.seeds and point in set(
+        grid.points(cell.loss, cell.model.depth_exponent)
     )
 
 

@@ -166,7 +166,7 @@ def _size(file: StudyFile) -> Iterator[Problem]:
     left = MOST_CELLS
     for index, grid in enumerate(file.grids):
         path: KeyPath = ("grids", index)
-        lists = (grid.dataset, grid.batch_size, grid.steps, grid.seed, grid.data_seed)
+        lists = (grid.dataset, grid.batch_size, grid.steps, grid.seeds)
         # Points depend on the model only through its depth exponent.
         depths = Counter(file.models[name].depth_exponent for name in grid.model)
         for (depth, models), gamma, loss in product(depths.items(), grid.gamma.points(), grid.loss):

@@ -64,6 +64,12 @@ class Slice:
         return in_order(name for cell in self.cells for name in cell.observables)
 
     @property
+    def class_prior(self) -> float:
+        """Relative loss of answering the frequencies of equal classes: 1 unless the loss is squared."""
+        data = self.dataset_spec
+        return 1 - 1 / data.outputs if data.classification and self.loss == "mse" else 1.0
+
+    @property
     def passes(self) -> float | None:
         """Uses of each training sample, at most one in an online run; None if all samples are new."""
         samples = self.dataset_spec.pass_samples
@@ -134,7 +140,7 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
             asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
                 plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
-                for (gamma, eta), seed, data_seed in product(points, grid.seed, grid.data_seed):
+                for (gamma, eta), (seed, data_seed) in product(points, grid.seeds):
                     point = (gamma, eta, seed, data_seed)
                     before = plane[point].observables if point in plane else ()
                     if point not in plane or not set(asked) <= set(before):

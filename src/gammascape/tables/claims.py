@@ -1,46 +1,29 @@
 """Test the paper's claims on a study: estimate, interval and verdict of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from gammascape.study import predicted_slope
 from gammascape.tables.cells import SLICE_COLUMNS, TASK_COLUMNS, columns
-from gammascape.tables.statistics.intervals import wilson
+from gammascape.tables.statistics.intervals import Interval
+from gammascape.tables.statistics.verdict import (
+    Verdict,
+    holm,
+    judge_above,
+    judge_value,
+    p_share_above,
+    share_interval,
+)
 from gammascape.theory.laws import DYNAMICS, EDGES, Slope
 
-Verdict = Literal["agrees", "differs", "undecided"]
 Row = Mapping[str, Any]
 
 CLAIM_SCHEMA = SLICE_COLUMNS | columns(
-    "claim:str statement:str quantity:str predicted alternatives:floats estimate low high "
-    "confidence verdict:str points:int source:str"
+    "claim:str statement:str quantity:str predicted alternatives:floats margin estimate low high "
+    "confidence verdict:str power p_differs p_holm points:int source:str"
 )
-
-
-LEADING_ORDER = 0.03
-"""By how much a fitted exponent may miss a law of leading order: a factor of 1.1 over 1.5 decades."""
-
-
-def judge_value(
-    predicted: float, alternatives: Sequence[float], low: float, high: float
-) -> Verdict:
-    """Whether an interval holds a predicted value and none of the values it could be instead.
-
-    An interval that holds both says nothing, however well its middle agrees. Exponents hold to leading order in
-    gamma: an interval that misses one by less than LEADING_ORDER is not held against it.
-    """
-    if not low - LEADING_ORDER <= predicted <= high + LEADING_ORDER:
-        return "differs"
-    return "undecided" if any(low <= other <= high for other in alternatives) else "agrees"
-
-
-def judge_sign(low: float | None, high: float | None, zero: float = 0.0) -> Verdict:
-    """Whether an interval of what is claimed to be above `zero` lies on that side of it."""
-    if low is not None and low > zero:
-        return "agrees"
-    return "differs" if high is not None and high < zero else "undecided"
 
 
 def claim_table(
@@ -55,9 +38,13 @@ def claim_table(
 ) -> pl.DataFrame:
     """The claims of arXiv 2410.04642 that the slices of a study can speak of, one row for each.
 
-    A predicted exponent agrees with an interval that holds it and none of `alternatives`: those of the other
-    regime, or of a network one layer shallower or deeper. Where the interval holds an alternative too, the study
-    does not decide. Claims that need what was not measured, or too few gammas for an interval, have no row.
+    A predicted exponent agrees with an interval that holds it, within the law's margin, and none of
+    `alternatives`, which lie further away than the margin: those of the other regime, or of a network one layer
+    shallower or deeper. It differs if the interval lies further away than the margin and `p_holm`, its p-value
+    among all claims of the study by Holm's procedure (`statistics.verdict.holm`), is at most 1 - confidence: one
+    false "differs" is as rare in the whole study as an interval that misses.
+    Otherwise the study does not decide; `power` is how often one like it would find agreement if the claim holds.
+    Claims that need what was not measured, or have too few gammas or seeds for an interval, have no row.
 
     Args:
         scaling, dynamics, dynamics_scaling, collapse, gain, similarity_summary: the tables of these names, of all
@@ -74,7 +61,13 @@ def claim_table(
     ]
     table = pl.DataFrame(rows, schema=CLAIM_SCHEMA).sort("slice", maintain_order=True)
     several = [*_depths(trends), *_alike(similarity_summary)]
-    return pl.concat([table, pl.DataFrame(several, schema=CLAIM_SCHEMA)])
+    table = pl.concat([table, pl.DataFrame(several, schema=CLAIM_SCHEMA)])
+    adjusted = pl.Series("p_holm", holm(table["p_differs"].fill_null(1.0).to_numpy()), pl.Float64)
+    # The claims do not differ one by one where the study as a whole would often say so of none.
+    chance = (pl.col("verdict") == "differs") & (pl.col("p_holm") > 1 - pl.col("confidence"))
+    return table.with_columns(adjusted).with_columns(
+        verdict=pl.when(chance).then(pl.lit("undecided")).otherwise("verdict")
+    )
 
 
 def _edges(scaling: pl.DataFrame) -> Iterator[dict[str, Any]]:
@@ -83,7 +76,7 @@ def _edges(scaling: pl.DataFrame) -> Iterator[dict[str, Any]]:
         # Under squared loss divergence is the last of many edges at gamma^2, and says nothing of its own.
         if row["edge"] == "eta_max_finite" and row["loss"] != "xent":
             continue
-        if slope is not None and row["gammas"] > 2:
+        if slope is not None and row["slope_low"] is not None:
             yield from _slope(row, slope, "scaling")
 
 
@@ -100,16 +93,8 @@ def _slope(row: Row, slope: Slope, source: str) -> Iterator[dict[str, Any]]:
         return
     # Two laws can be one: for L = 2 the exponents 2/L and 1 are.
     alternatives = [law for law in slope.alternatives(row["depth_exponent"]) if law != predicted]
-    yield _row(
-        row,
-        (slope.claim, slope.statement, slope.quantity),
-        "slope",
-        judge_value(predicted, alternatives, row["slope_low"], row["slope_high"]),
-        source,
-        row["points"],
-        predicted,
-        alternatives,
-    )
+    claim = (slope.claim, slope.statement, slope.quantity)
+    yield _value(row, claim, "slope", source, row["points"], predicted, alternatives)
 
 
 def _collapse(collapse: pl.DataFrame) -> Iterator[dict[str, Any]]:
@@ -117,34 +102,34 @@ def _collapse(collapse: pl.DataFrame) -> Iterator[dict[str, Any]]:
     rows = collapse.filter(pl.col("level") == 0.5, pl.col("path") == "scaled")
     for row in rows.filter(pl.col("tau_slope_low").is_not_null()).iter_rows(named=True):
         if row["expected"] == "drift > 0":
-            yield _row(
-                row,
-                (
-                    "drift at depth 2",
-                    "At depth 2 the rescaled time ηt/γ at which the loss halves grows with γ.",
-                    "drift of tau in a decade of gamma",
-                ),
-                "tau_drift",
-                judge_sign(row["tau_drift_low"], row["tau_drift_high"]),
-                "collapse",
-                row["points"],
-            )
+            yield _drift(row)
             continue
-        steps = -_escape(row)
-        yield _row(
-            row,
-            (
-                "collapse in rescaled time",
-                "Large γ halve their loss at the same rescaled time ηt/γ.",
-                "exponent of tau at half of the loss",
-            ),
-            "tau_slope",
-            judge_value(0.0, [steps], row["tau_slope_low"], row["tau_slope_high"]),
-            "collapse",
-            row["points"],
-            0.0,
-            [steps],
+        claim = (
+            "collapse in rescaled time",
+            "Large γ halve their loss at the same rescaled time ηt/γ.",
+            "exponent of tau at half of the loss",
         )
+        steps = -_escape(row)
+        yield _value(row, claim, "tau_slope", "collapse", row["points"], 0.0, [steps])
+
+
+def _drift(row: Row) -> dict[str, Any]:
+    low, high = row["tau_drift_low"], row["tau_drift_high"]
+    # As of a line through the gammas.
+    interval = Interval(low, high, max(1, row["gammas"] - 2))
+    return _row(
+        row,
+        (
+            "drift at depth 2",
+            "At depth 2 the rescaled time ηt/γ at which the loss halves grows with γ.",
+            "drift of tau in a decade of gamma",
+        ),
+        "tau_drift",
+        judge_above(low, high),
+        "collapse",
+        row["points"],
+        p_differs=1.0 if low is None else interval.p_above(row["tau_drift"], row["confidence"]),
+    )
 
 
 def _escape(row: Row) -> float:
@@ -160,8 +145,13 @@ def _silent(dynamics: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any
         pl.col("path") == "best", pl.col("window") == "rich", pl.col("silent").is_not_null()
     )
     for _, part in known.group_by("slice", maintain_order=True):
-        silent, runs = int(part["silent"].sum()), part.height
-        low, high = wilson(silent / runs, runs, confidence)
+        of_seeds = part.group_by("seed", "data_seed", maintain_order=True)
+        silent, runs = of_seeds.agg(pl.col("silent").sum(), pl.len()).select("silent", "len")
+        ends = share_interval(silent, runs, confidence)
+        if ends is None:
+            continue
+        # With as many runs and seeds, all of them silent.
+        most = share_interval(runs, runs, confidence)
         yield _row(
             part.row(0, named=True) | {"confidence": confidence},
             (
@@ -169,10 +159,12 @@ def _silent(dynamics: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any
                 "At large γ the last hidden kernel aligns with the targets before the loss falls.",
                 "share of runs",
             ),
-            (silent / runs, low, high),
-            judge_sign(low, high, 0.5),
+            (part["silent"].mean(), *ends),
+            judge_above(*ends, 0.5),
             "dynamics",
-            runs,
+            part.height,
+            p_differs=p_share_above(silent, runs, 0.5),
+            power=float(most is not None and most[0] > 0.5),
         )
 
 
@@ -181,23 +173,22 @@ def _gain(gain: pl.DataFrame) -> Iterator[dict[str, Any]]:
     rows = gain.filter(
         pl.col("measure") == "accuracy",
         pl.col("budget") == pl.col("steps"),
-        pl.col("gain").is_not_null(),
-        pl.col("best_gammas_log10").is_not_null(),
+        pl.col("gain_above_one_low").is_not_null(),
     )
     for row in rows.iter_rows(named=True):
-        alike = row["best_gammas_log10"]
-        verdict: Verdict = "agrees" if any(gamma > 0 for gamma in alike) else "differs"
         yield _row(
             row,
             (
                 "large gamma is as good",
-                "At equal steps some γ above 1 reaches the best test accuracy.",
-                "gain over gamma = 1, points of accuracy",
+                f"At equal steps some γ above 1 loses at most {row['margin']:g} points of test accuracy against "
+                "γ = 1.",
+                "gain of the best gamma above 1 over gamma = 1, points of accuracy",
             ),
-            "gain",
-            verdict,
+            "gain_above_one",
+            judge_above(row["gain_above_one_low"], row["gain_above_one_high"], -row["margin"]),
             "gain",
             row["gammas"],
+            **{name: row[name] for name in _JUDGED},
         )
 
 
@@ -206,21 +197,16 @@ def _depths(trends: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
     if trends is None:
         return
     rows = trends.filter(factor="depth", quantity="slope", edge="eta_max_trained", window="rich")
-    for row in rows.filter(pl.col("values") > 2).iter_rows(named=True):
-        yield _row(
-            row | {"slice": row["group"]},
-            (
-                "exponents follow the depth",
-                "Against 2/L the exponents of the largest learning rate lie on a line of slope 1.",
-                "slope of exponents of eta_max_trained against 2/L",
-            ),
-            "slope",
-            judge_value(1.0, [0.0], row["slope_low"], row["slope_high"]),
-            "trends",
-            row["values"],
-            1.0,
-            [0.0],
+    for row in rows.filter(pl.col("values") > 2, pl.col("margin").is_not_null()).iter_rows(
+        named=True
+    ):
+        claim = (
+            "exponents follow the depth",
+            "Against 2/L the exponents of the largest learning rate lie on a line of slope 1.",
+            "slope of exponents of eta_max_trained against 2/L",
         )
+        shared = row | {"slice": row["group"]}
+        yield _value(shared, claim, "slope", "trends", row["values"], 1.0, row["alternatives"])
 
 
 _ALIKE = {
@@ -228,6 +214,8 @@ _ALIKE = {
     "models": "networks of one architecture in different sizes",
     "seeds": "networks of different seeds",
 }
+_UNITS = {"architectures": ("architectures",), "models": ("models",), "seeds": ("models", "seeds")}
+"""What is left out for the interval: never seeds for a claim about architectures."""
 _WHAT = {"cka": "Representations (last hidden layers)", "correlation": "Functions"}
 
 
@@ -239,8 +227,12 @@ def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
     for _, part in known.group_by(
         [*TASK_COLUMNS, "measure", "compared", "at"], maintain_order=True
     ):
-        # Of the levels of loss that the most gammas reach, the lowest.
-        row = part.sort("gammas", "level", descending=[True, False]).row(0, named=True)
+        part = part.filter(pl.col("resampled").is_in(_UNITS[part["compared"][0]]))
+        if part.is_empty():
+            continue
+        # Of the levels of loss that the most gammas reach, the lowest; models before seeds.
+        order = part.sort("gammas", "level", "resampled", descending=[True, False, False])
+        row = order.row(0, named=True)
         at = "steps" if row["at"] == "steps" else f"loss ({row['level']:g} of that of f = 0)"
         place = f"{row['dataset']}-{row['loss']}-B{row['batch_size']}-T{row['steps']}"
         verdicts: dict[str, Verdict] = {"grows": "agrees", "falls": "differs"}
@@ -255,18 +247,38 @@ def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
             verdicts.get(row["verdict"], "undecided"),
             "similarity_summary",
             row["networks"],
+            p_differs=row["p_differs"],
         )
+
+
+_JUDGED = ("margin", "p_differs", "power")
+
+
+def _value(
+    row: Row,
+    claim: tuple[str, str, str],
+    name: str,
+    source: str,
+    points: int,
+    predicted: float,
+    alternatives: Sequence[float],
+) -> dict[str, Any]:
+    """A row about a predicted value, from the columns `name`, its ends, and how it is judged."""
+    ends = row[f"{name}_low"], row[f"{name}_high"]
+    judged = {column: row[column] for column in _JUDGED}
+    verdict = judge_value(predicted, alternatives, *ends, row["margin"])
+    more = {"predicted": predicted, "alternatives": list(alternatives), **judged}
+    return _row(row, claim, name, verdict, source, points, **more)
 
 
 def _row(
     row: Row,
     claim: tuple[str, str, str],
-    value: str | tuple[float, float | None, float | None],
+    value: str | tuple[Any, Any, Any],
     verdict: Verdict,
     source: str,
     points: int,
-    predicted: float | None = None,
-    alternatives: Sequence[float] = (),
+    **more: Any,
 ) -> dict[str, Any]:
     """A row of the table; `value` is estimate and interval, or the name of their columns in `row`."""
     if isinstance(value, str):
@@ -274,6 +286,6 @@ def _row(
     return {name: row.get(name) for name in (*SLICE_COLUMNS, "confidence")} | {
         **dict(zip(("claim", "statement", "quantity"), claim, strict=True)),
         **dict(zip(("estimate", "low", "high"), value, strict=True)),
-        **{"predicted": predicted, "alternatives": list(alternatives)},
-        **{"verdict": verdict, "points": points, "source": source},
+        **{"verdict": verdict, "points": points, "source": source, "alternatives": []},
+        **more,
     }

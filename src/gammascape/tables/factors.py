@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.special import ndtri
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
-from gammascape.tables.edges.exponents import Window, rng_of, windows
-from gammascape.tables.statistics.fits import draws, interval
+from gammascape.tables.statistics.slopes import Posterior
+from gammascape.tables.statistics.verdict import p_differs, power
 
 REGIME_SCHEMA = (
     columns("factor:str group:str factor_value")
@@ -22,12 +23,15 @@ REGIME_SCHEMA = (
 
 TREND_SCHEMA = columns(
     "factor:str group:str quantity:str edge:str window:str against:str slope slope_low "
-    "slope_high predicted values:int confidence"
+    "slope_high predicted alternatives:floats margin p_differs power values:int confidence"
 )
 
 SLOPE, PREFACTOR, PER_SAMPLE = "slope", "prefactor_log10", "prefactor_per_sample_log10"
 BEST_GAMMA, GAIN = "best_gamma_log10", "gain"
 LEFT_OUT = "left_out"
+MARGIN = 0.1
+"""By how much the slope of exponents against 2/L may miss 1: corrections at finite gamma move single exponents by
+some 0.05, and values of 2/L are at least half a unit apart from end to end."""
 
 
 def regime_table(
@@ -40,11 +44,11 @@ def regime_table(
 ) -> pl.DataFrame:
     """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
 
-    slope                       fitted exponent of an edge in a window, estimates between grid points
-    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, same points; its interval
-                                is a bootstrap like that of slopes (`tables.statistics.fits.draws`, one parameter)
+    slope                       fitted exponent of an edge in a window, as in the table scaling
+    prefactor_log10             log10 of the edge's prefactor at the predicted exponent, likewise
     prefactor_per_sample_log10  the same of eta / B, where B is the factor
-    best_gamma_log10            log10 of the best gamma; from the least to the largest of those equal to it
+    best_gamma_log10            log10 of the best gamma; `low` and `high` are the least and the largest gamma that
+                                cannot be told from it at this confidence, not ends of an interval
     gain                        of the best gamma over gamma = 1, as in `tables.performance.gain`
     left_out                    nothing else of this slice is here: its data are another version than those of most
                                 slices of its group
@@ -54,7 +58,7 @@ def regime_table(
         thresholds: thresholds of all slices.
         scaling: fits of all slices.
         gain: gains of all slices that are trained; None if there are none.
-        analysis: the study's windows, number of resamples and confidence level.
+        analysis: the study's windows and confidence level.
         digests: slice -> digest of its data; without it all data count as equal.
     """
     rows: list[dict[str, Any]] = []
@@ -75,8 +79,8 @@ def regime_table(
             continue
         found = [
             row
-            for window in windows(part, analysis)
-            for row in _edge_rows(window, scaling, analysis, member["factor"])
+            for fit in scaling.filter(slice=member["slice"]).iter_rows(named=True)
+            for row in _edge_rows(fit, member["factor"])
         ]
         if gain is not None:
             found += _gain_rows(
@@ -116,31 +120,22 @@ def _of_other_data(
     }
 
 
-def _edge_rows(
-    window: Window, scaling: pl.DataFrame, analysis: Analysis, factor: str
-) -> Iterable[dict[str, Any]]:
-    place = {"edge": window.edge, "window": window.window}
-    fit = scaling.filter(slice=window.rows["slice"][0], **place).row(0, named=True)
-    shared = place | {name: fit[name] for name in ("gammas", "seeds")}
+def _edge_rows(fit: Mapping[str, Any], factor: str) -> Iterable[dict[str, Any]]:
+    shared = {name: fit[name] for name in ("edge", "window", "gammas", "seeds")}
     predicted = fit["predicted_slope"]
-    slope = (fit[f"estimate_slope{end}"] for end in ("", "_low", "_high"))
+    slope = (fit[f"slope{end}"] for end in ("", "_low", "_high"))
     yield shared | _estimate(SLOPE, *slope) | {"predicted": predicted}
     if predicted is None:
         return
-    points = window.points("estimate")
-    line = predicted * points.gamma
-    height = points.height(predicted)
-    drawn = draws(points, line + height, 1, analysis.bootstrap, rng_of(window, PREFACTOR))
-    low, high = interval(
-        np.average(drawn - line, axis=1, weights=points.seeds), analysis.confidence
-    )
-    yield shared | _estimate(PREFACTOR, height, low, high)
+    ends = [fit[f"prefactor_at_predicted{end}_log10"] for end in ("", "_low", "_high")]
+    yield shared | _estimate(PREFACTOR, *ends)
     if factor == "batch_size":
-        size = float(np.log10(window.rows["batch_size"][0]))
-        yield shared | _estimate(PER_SAMPLE, height - size, low - size, high - size)
+        size = float(np.log10(fit["batch_size"]))
+        per_sample = (None if end is None else end - size for end in ends)
+        yield shared | _estimate(PER_SAMPLE, *per_sample)
 
 
-def _estimate(quantity: str, value: float, low: Any, high: Any) -> dict[str, Any]:
+def _estimate(quantity: str, value: Any, low: Any, high: Any) -> dict[str, Any]:
     return {"quantity": quantity, "estimate": value, "low": low, "high": high}
 
 
@@ -154,13 +149,15 @@ def _gain_rows(gain: pl.DataFrame) -> Iterable[dict[str, Any]]:
 
 
 def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
-    """Least-squares slopes of exponents and prefactors along the factor, for two values or more.
+    """Lines through exponents and prefactors along the factor, for two values or more.
 
     `against` is what is varied: 2/L for the depth's exponents and log10 L for its prefactors; log10 B; the share
-    of wrong labels; log10 of the number of samples. The interval holds the errors of the single values, whose
-    larger half-widths are combined in quadrature, as slices are trained independently; it holds no scatter about
-    the line. Exponents of upper edges at large gamma should have the slope 1 against 2/L, and 0 along other
-    factors; prefactors 0 against log10 B where curvature limits eta, 1 where the noise of batches does (eta / B).
+    of wrong labels; log10 of the number of samples. Values are weighted by their intervals (inverse variances,
+    half of an interval taken for that of a normal), as slices are trained independently: the interval of the slope
+    holds the errors of the single values, and no scatter about the line. Exponents of upper edges at large gamma
+    should have the slope 1 against 2/L, where `alternatives` are the slopes of 3/L, 2/(L+1) and a constant, and 0
+    along other factors; prefactors 0 against log10 B where curvature limits eta, 1 where the noise of batches does
+    (eta / B).
 
     Args:
         regimes: the table of `regime_table`.
@@ -174,17 +171,25 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
         against, x = _abscissa(row["factor"], row["quantity"], group["factor_value"])
         if len(np.unique(x)) < 2:
             continue
-        lever = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+        confidence = group["confidence"][0]
         estimate, low, high = (group[name].to_numpy() for name in ("estimate", "low", "high"))
-        slope = float(lever @ estimate)
-        half = float(np.sqrt(((lever * np.maximum(high - estimate, estimate - low)) ** 2).sum()))
-        predicted = None
+        error = np.maximum(high - estimate, estimate - low) / float(ndtri((1 + confidence) / 2))
+        weight = np.maximum(error, 1e-9) ** -2
+        away = x - np.average(x, weights=weight)
+        lever = weight * away / (weight * away**2).sum()
+        spread = float(np.sqrt(((lever * error) ** 2).sum()))
+        slope = Posterior(np.ones(1), np.array([lever @ estimate]), np.array([max(spread, 1e-9)]))
+        row |= {"against": against, "predicted": None, "values": len(x), "confidence": confidence}
+        row |= with_ends("slope", slope.mean(), slope.interval(confidence))
         if row["quantity"] == SLOPE and group["predicted"].null_count() == 0:
-            theory = group["predicted"].to_numpy()
-            predicted = round(float(lever @ theory), 9) + 0.0
-        row |= {"against": against, "predicted": predicted, "values": len(x)}
-        row |= with_ends("slope", slope, (slope - half, slope + half))
-        rows.append(row | {"confidence": group["confidence"][0]})
+            predicted = round(float(lever @ group["predicted"].to_numpy()), 9) + 0.0
+            row["predicted"] = predicted
+            if against == "2/L" and predicted == 1:
+                others = [1.5, float(lever @ (2 / (2 / x + 1))), 0.0]
+                row |= {"alternatives": others, "margin": MARGIN}
+                row["p_differs"] = p_differs(slope, 1.0, MARGIN)
+                row["power"] = power(slope, 1.0, others, MARGIN, confidence)
+        rows.append(row)
     return pl.DataFrame(rows, schema=TREND_SCHEMA)
 
 

@@ -91,10 +91,11 @@ def toy_histories(cells: pl.DataFrame, depth: int) -> Iterator[Losses]:
 
 
 def toy_budget_table(
-    cells: pl.DataFrame, depth_exponent: int, thresholds: Thresholds
+    cells: pl.DataFrame, depth_exponent: int, thresholds: Thresholds, confidence: float
 ) -> pl.DataFrame:
     """The table of `tables.edges.budget.budget_table` for a slice of a toy."""
-    return budget_table(cells, toy_histories(cells, depth_exponent), depth_exponent, thresholds)
+    histories = toy_histories(cells, depth_exponent)
+    return budget_table(cells, histories, depth_exponent, thresholds, confidence)
 
 
 def toy_curve_table(thresholds: pl.DataFrame) -> pl.DataFrame:

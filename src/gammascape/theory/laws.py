@@ -1,7 +1,29 @@
-"""Power laws in gamma claimed by arXiv 2410.04642, and their alternatives."""
+"""Power laws in gamma claimed by arXiv 2410.04642, their alternatives, and their margins.
+
+A law of leading order is no law of a finite window: between gamma = 10 and 1000 the exact toy of depth 3 has the
+exponents 1.16 in place of 1 (lower edge), 0.43 in place of 1/3 (change of the weights) and 0.16 in place of 0
+(collapse). A network follows the same laws with corrections of the same kind, but at a gamma in units of its own,
+so they cannot be taken off. The margin of a law is therefore what the toy of the same depth misses it by at the
+same gammas, and LEAST_MARGIN on top. Tables of the toy itself, whose corrections are known, take them off
+(`Slope.shape`).
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gammascape.theory import toy
+from gammascape.theory.edges import Loss
+from gammascape.theory.toy.network import Floats
+
+LEAST_MARGIN = 0.03
+"""A factor of 1.1 over one and a half decades: of width, noise and whole steps leading order says nothing."""
+_SHALLOWEST = 2
+
+Curve = Callable[[Floats, int, Loss, float], Floats]
+"""What the toy has, up to a factor, at gamma, depth, loss, and relative loss that counts as trained."""
 
 
 @dataclass(frozen=True)
@@ -13,6 +35,34 @@ class Slope:
     quantity: str
     alternatives: Callable[[int | None], list[float]]
     """Exponents under alternative laws, for a model of depth exponent L."""
+    toy: Curve | None = None
+    """The same in the toy, if theory has a closed form of it."""
+
+    def shape(
+        self, gamma: ArrayLike, predicted: float, depth: int | None, loss: Loss, level: float
+    ) -> Floats:
+        """log10 of what the toy has at log10 gamma (n,), less predicted * log10 gamma; zero on average.
+
+        Args:
+            gamma: (n,) log10 gamma.
+            predicted: the exponent of leading order.
+            depth: L. Without one the toy of depth 2, which is nearest to its laws last.
+            loss: `mse` or `xent`.
+            level: relative loss at or below which a cell is trained.
+        """
+        x = np.asarray(gamma, dtype=float)
+        if self.toy is None or not len(x):
+            return np.zeros_like(x)
+        y = np.log10(self.toy(10**x, depth or _SHALLOWEST, loss, level)) - predicted * x
+        return np.asarray(y - y.mean())
+
+    def margin(
+        self, gamma: ArrayLike, predicted: float, depth: int | None, loss: Loss, level: float
+    ) -> float:
+        """By how much the exponent of a line through log10 gamma (n,), n >= 2, may miss the predicted one."""
+        x = np.unique(gamma)
+        missed = np.polyfit(x, self.shape(x, predicted, depth, loss, level), 1)[0]
+        return LEAST_MARGIN + abs(float(missed))
 
 
 def _fixed(*values: float) -> Callable[[int | None], list[float]]:
@@ -33,49 +83,87 @@ def _lower_edge(depth: int | None) -> list[float]:
     return [2.0] + ([2 / depth] if depth is not None and depth > 2 else [])
 
 
+def _at_equal_steps(depth: int | None) -> list[float]:
+    """How tau falls along eta = c gamma^(2/L) if all gammas need the same number of steps."""
+    return [] if depth is None else [2 / depth - 1]
+
+
+def _upper(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
+    return toy.eta_critical(gamma, depth, loss)
+
+
+def _lower(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
+    return toy.eta_min(gamma, depth, loss, 1, level)
+
+
+def _start(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
+    return np.abs(toy.initial_sharpness(gamma, depth, loss))
+
+
+def _end(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
+    return toy.sharpness(gamma, depth, loss)
+
+
+def _grown(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
+    return _end(gamma, depth, loss, level) / _start(gamma, depth, loss, level)
+
+
+def _moved(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
+    return toy.minimum(gamma, depth) - 1
+
+
+def _halved(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
+    return toy.collapse_tau(gamma, depth, loss, level)
+
+
 def _laws(
-    *rows: tuple[str, str, str, str, Callable[[int | None], list[float]], str],
+    *rows: tuple[str, str, str, str, Callable[[int | None], list[float]], Curve | None, str],
 ) -> Mapping[tuple[str, str], Slope]:
-    """Claims by quantity and window, from rows (quantity, window, name, words, alternatives, statement)."""
+    """Claims by quantity and window; the rows go on with name, exponent, alternatives, toy and statement."""
     return {
-        (quantity, window): Slope(claim, statement, f"exponent of {words}", alternatives)
-        for quantity, window, claim, words, alternatives, statement in rows
+        (quantity, window): Slope(claim, statement, f"exponent of {words}", alternatives, curve)
+        for quantity, window, claim, words, alternatives, curve, statement in rows
     }
 
 
 # fmt: off
 EDGES = _laws(
-    ("eta_no_spike", "lazy", "upper edge, lazy", "eta_no_spike", _fixed(1.0),
+    ("eta_no_spike", "lazy", "upper edge, lazy", "eta_no_spike", _fixed(1.0), _upper,
      "The largest learning rate without a spike goes as γ² where γ is small."),
-    ("eta_max_trained", "rich", "upper edge, ultra-rich", "eta_max_trained", _near(lambda depth: 2 / depth),
+    ("eta_max_trained", "rich", "upper edge, ultra-rich", "eta_max_trained", _near(lambda L: 2 / L), _upper,
      "The largest learning rate that trains goes as γ^(2/L) where γ is large."),
-    ("eta_min", "lazy", "lower edge, lazy", "eta_min", _fixed(1.0),
+    ("eta_min", "lazy", "lower edge, lazy", "eta_min", _fixed(1.0), _lower,
      "The smallest learning rate that trains within the budget goes as γ² where γ is small."),
-    ("eta_min", "rich", "lower edge, ultra-rich", "eta_min", _lower_edge,
+    ("eta_min", "rich", "lower edge, ultra-rich", "eta_min", _lower_edge, _lower,
      "The smallest learning rate that trains within the budget goes as γ where γ is large."),
-    ("eta_max_finite", "lazy", "divergence under cross-entropy", "eta_max_finite", _fixed(2.0),
+    ("eta_max_finite", "lazy", "divergence under cross-entropy", "eta_max_finite", _fixed(2.0), None,
      "Under cross-entropy the loss stays finite up to learning rates that go as γ."),
 )
 """Claims about edges of training, by edge and window."""
 
 DYNAMICS = _laws(
-    ("catapult_peak", "lazy", "catapult", "the peak", _fixed(0.0, -1.0),
+    # A peak is at a whole step, up to (N eta lambda - 1)^2 beside the law: that scatters, and is in the interval.
+    ("catapult_peak", "lazy", "catapult", "the peak", _fixed(0.0, -1.0), None,
      "The peak of the loss in a catapult goes as γ⁻² where γ is small."),
-    ("sharpness_init", "lazy", "sharpness before training, lazy", "the sharpness", _fixed(-1.0),
+    ("sharpness_init", "lazy", "sharpness before training, lazy", "the sharpness", _fixed(-1.0), _start,
      "The sharpness before training goes as γ⁻² where γ is small."),
-    ("sharpness_init", "rich", "sharpness before training, ultra-rich", "the sharpness", _fixed(-2.0),
+    ("sharpness_init", "rich", "sharpness before training, ultra-rich", "the sharpness", _fixed(-2.0), _start,
      "The sharpness before training goes as 1/γ where γ is large."),
-    ("sharpness_end", "lazy", "sharpness after training, lazy", "the sharpness", _fixed(-1.0),
+    ("sharpness_end", "lazy", "sharpness after training, lazy", "the sharpness", _fixed(-1.0), _end,
      "The sharpness after training goes as γ⁻² where γ is small."),
     ("sharpness_end", "rich", "sharpness after training, ultra-rich", "the sharpness",
-     _near(lambda depth: -2 / depth),
+     _near(lambda L: -2 / L), _end,
      "The sharpness after training goes as γ^(-2/L) where γ is large."),
-    ("sharpening_factor", "rich", "progressive sharpening", "the factor", _near(lambda depth: 1 - 2 / depth),
+    ("sharpening_factor", "rich", "progressive sharpening", "the factor", _near(lambda L: 1 - 2 / L), _grown,
      "Training multiplies the sharpness by a factor that goes as γ^(1 - 2/L) where γ is large."),
-    ("relative_change", "lazy", "weights move, lazy", "the change", _fixed(0.0, 2.0),
+    ("relative_change", "lazy", "weights move, lazy", "the change", _fixed(0.0, 2.0), _moved,
      "The relative change of the first weights goes as γ where γ is small."),
-    ("relative_change", "rich", "weights move, ultra-rich", "the change", _near(lambda depth: 1 / depth),
+    ("relative_change", "rich", "weights move, ultra-rich", "the change", _near(lambda L: 1 / L), _moved,
      "The relative change of the first weights goes as γ^(1/L) where γ is large."),
 )
 """Claims about events in runs, by quantity and window."""
+
+COLLAPSE = Slope("collapse in rescaled time", "Large γ halve their loss at the same rescaled time ηt/γ.",
+                 "exponent of tau at half of the loss", _at_equal_steps, _halved)
+"""Claim about the loss curves at large gamma, eta following gamma^(2/L) and L > 2; the exponent is 0."""
 # fmt: on

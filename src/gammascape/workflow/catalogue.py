@@ -76,7 +76,7 @@ class Entry:
         )
 
 
-_EDGE_FIT = "analysis.lazy analysis.rich analysis.bootstrap analysis.confidence"
+_EDGE_FIT = "analysis.lazy analysis.rich analysis.trained_below analysis.confidence"
 
 # In the order of the page; each comes after its inputs.
 # fmt: off
@@ -84,15 +84,16 @@ TABLES: Mapping[str, Entry] = {
     "cells": Entry("cells", "tables.cells:cell_table", "summaries manifests", "labels thresholds",
         of_slices=True, toy=Entry("cells", "tables.toy:toy_cell_table", "", "points depth labels thresholds"),
         sentence="One row for each cell: parameters, status, losses, accuracy."),
-    "thresholds": Entry("edges", "tables.edges.find:threshold_table", "cells", "depth_exponent thresholds",
-        of_slices=True,
+    "thresholds": Entry("edges", "tables.edges.find:threshold_table", "cells",
+        "depth_exponent thresholds confidence", of_slices=True,
         sentence="The edges of training for each gamma and seed, with the neighbouring etas."),
-    "pooled_edges": Entry("edges", "tables.edges.pooled:pooled_table", "thresholds", "confidence", of_slices=True,
+    "pooled_edges": Entry("edges", "tables.edges.pooled:pooled_table", "cells thresholds", "confidence",
+        of_slices=True,
         sentence="The edges for each gamma, seeds together."),
     "scaling": Entry("edges", "tables.edges.exponents:scaling_table", "thresholds", _EDGE_FIT, of_slices=True,
         sentence="Fitted exponents of the edges with intervals, and the predicted ones."),
     "exponent_models": Entry("edges", "tables.edges.exponent_models:exponent_model_table", "thresholds",
-        "analysis.lazy analysis.rich", of_slices=True,
+        _EDGE_FIT, of_slices=True,
         sentence="Fits of the laws 2/L, 3/L, 2/(L+1) and of a free exponent to the upper edges."),
     "crossover": Entry("edges", "tables.edges.crossover:crossover_table", "thresholds",
         "analysis.bootstrap analysis.confidence", of_slices=True,
@@ -100,12 +101,12 @@ TABLES: Mapping[str, Entry] = {
     "sensitivity": Entry("edges", "tables.edges.sensitivity:sensitivity_table", "cells",
         f"depth_exponent thresholds {_EDGE_FIT}", of_slices=True,
         sentence="How edges and exponents move when a threshold is halved or doubled."),
-    "budget": Entry("edges", "tables.edges.budget:budget_of_cells", "cells arrays", "depth_exponent thresholds",
-        of_slices=True,
-        toy=Entry("edges", "tables.toy:toy_budget_table", "cells", "depth_exponent thresholds"),
+    "budget": Entry("edges", "tables.edges.budget:budget_of_cells", "cells arrays",
+        "depth_exponent thresholds confidence", of_slices=True,
+        toy=Entry("edges", "tables.toy:toy_budget_table", "cells", "depth_exponent thresholds confidence"),
         sentence="The edges at every shorter budget of steps that the runs contain."),
     "apex": Entry("edges", "tables.edges.apex:apex_table", "budget",
-        "analysis.rich analysis.bootstrap analysis.confidence", of_slices=True,
+        "analysis.rich analysis.confidence", of_slices=True,
         sentence="The gamma at which the window of learning rates closes, and the best gamma, at each "
         "budget."),
     "curves": Entry("edges", "tables.dynamics.curves:curve_table", "thresholds arrays", of_slices=True,
@@ -114,7 +115,7 @@ TABLES: Mapping[str, Entry] = {
         sentence="The loss curves at the best eta of each gamma and seed."),
     "scores": Entry("performance", "tables.performance.scores:score_table", "cells summaries arrays",
         when="trained",
-        sentence="The best over eta of each gamma and seed: test accuracy and loss, steps until a loss."),
+        sentence="Test accuracy and loss, steps until a loss: of all cells, with those that other seeds choose."),
     "performance": Entry("performance", "tables.performance.performance:performance_table", "scores", "confidence",
         when="trained",
         sentence="The same for each gamma, seeds together, with intervals."),
@@ -125,10 +126,10 @@ TABLES: Mapping[str, Entry] = {
         "analysis.trained_below analysis.lazy analysis.rich", when="trained", chooses=True,
         sentence="Events in each run: plateaus, drops, catapults, alignment, sharpening."),
     "dynamics_scaling": Entry("dynamics", "tables.dynamics.exponents:dynamics_scaling_table", "dynamics",
-        "analysis.bootstrap analysis.confidence", when="trained",
+        "analysis.trained_below analysis.confidence", when="trained",
         sentence="Exponents of these against gamma, and the predicted ones."),
     "collapse": Entry("dynamics", "tables.dynamics.collapse:collapse_table", "dynamics arrays",
-        "analysis.trained_below analysis.bootstrap analysis.confidence", when="trained", chooses=True,
+        "analysis.trained_below analysis.confidence", when="trained", chooses=True,
         sentence="How well loss curves of different gamma collapse in tau = eta t / gamma."),
     "phenomena": Entry("dynamics", "tables.dynamics.phenomena:phenomena_table", "dynamics arrays summaries",
         when="shows_phenomena", chooses=True,
@@ -146,7 +147,7 @@ TABLES: Mapping[str, Entry] = {
         "analysis.lazy analysis.rich analysis.confidence", when="trained", part=1, chooses=True,
         sentence="Tests whether networks with equal gamma become more similar as gamma grows."),
     "regimes": Entry("factors", "tables.factors:regimes_of_study", "cells thresholds scaling gain?",
-        f"members {_EDGE_FIT}", when="factors",
+        "members analysis.confidence", when="factors",
         sentence="Exponents, prefactors, best gamma and gain of slices that differ in one factor."),
     "trends": Entry("factors", "tables.factors:trend_table", "regimes", when="factors",
         sentence="Lines fitted to these along the factor."),
@@ -190,8 +191,8 @@ FIGURES: Mapping[str, Entry] = {
         "best gamma."),
     "performance": Entry("draw_performance", "figures.performance:performance",
         "scores pooled=performance gain", when="trained", label="performance and cost",
-        sentence="Best test accuracy over eta, and fewest steps until a training loss, against gamma, and "
-        "the gain of the best gamma over gamma = 1."),
+        sentence="Test accuracy, and steps until a training loss, at the eta that other seeds choose, against "
+        "gamma, and what the best gamma gains over gamma = 1."),
     "dynamics": Entry("draw_dynamics", "figures.dynamics.against_gamma:dynamics",
         "dynamics scaling=dynamics_scaling",
         when="trained", label="dynamics",

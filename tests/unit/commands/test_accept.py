@@ -62,12 +62,12 @@ def test_what_has_other_parameters_is_refused_with_all_that_is_made_of_it(
     path, fit = Path(f"{TABLES}/scaling/{SLICE}.manifest.json"), f"{TABLES}/scaling.manifest.json"
     change_code(path, "tables/edges/exponents.py")
     with Path("config/studies/tiny.yaml").open("a") as file:
-        file.write("analysis: {bootstrap: 500}\n")
+        file.write("analysis: {confidence: 0.9}\n")
     refused = not_by_code(Results(open_project()), [path.as_posix(), fit])
-    assert "params: analysis.bootstrap 2000 -> 500" in refused[path.as_posix()]
+    assert "params: analysis.confidence 0.95 -> 0.9" in refused[path.as_posix()]
     assert refused[fit].startswith("made from")
     assert main(["accept", str(path), "--reason", "x"]) == 2
-    assert "analysis.bootstrap 2000 -> 500" in capsys.readouterr().err
+    assert "analysis.confidence 0.95 -> 0.9" in capsys.readouterr().err
     assert read_manifest(path).accepted == ()
 
 

@@ -155,9 +155,9 @@ def test_a_figure_whose_files_are_gone_is_told_from_one_that_was_never_made(proj
 
 def test_a_table_with_other_parameters_names_the_parameter(project: Path) -> None:
     with Path("config/studies/tiny.yaml").open("a") as file:
-        file.write("analysis: {bootstrap: 500}\n")
+        file.write("analysis: {confidence: 0.9}\n")
     job = table_job("Forced execution")
-    assert causes(job) == {"parameters changed: analysis.bootstrap 2000 -> 500": {"edges": 1}}
+    assert causes(job) == {"parameters changed: analysis.confidence 0.95 -> 0.9": {"edges": 1}}
 
 
 @pytest.mark.parametrize("name", [n for n, e in TABLES.items() if e.params and n != "observables"])
@@ -209,3 +209,16 @@ def test_accepted_code_is_no_news(project: Path) -> None:
     entry = {"at": "", "reason": "", "source_sha256": fingerprint(*CELL_MODULES)}
     write_manifest(path, replace(read_manifest(path), accepted=(entry,)))
     assert coming().other_code == {}
+
+
+def test_a_threshold_that_needs_no_feature_is_warned_of(project: Path) -> None:
+    path = Path("config/studies/tiny.yaml")
+    for level, warned in ((0.85, False), (0.88, True)):
+        path.write_text(STUDY + f"analysis: {{trained_below: {level}}}\n")
+        assert ("warning: trained_below" in text(open_project(), coming())) == warned
+    said = text(open_project(), coming())
+    assert "has 0.9 of the loss of f = 0 (small-digits-mse-B16-T30)" in said
+    assert "Write less than 0.855" in said
+    # Under cross-entropy the frequencies of equal classes are what f = 0 answers.
+    path.write_text(path.read_text().replace("loss: mse", "loss: xent"))
+    assert "warning" not in text(open_project(), coming())

@@ -8,6 +8,7 @@ import polars as pl
 
 from gammascape.tables.dynamics.events import DYNAMICS_SCHEMA
 from gammascape.tables.dynamics.phenomena import PHENOMENA_SCHEMA
+from gammascape.tables.performance.choice import mark_chosen
 from gammascape.tables.performance.gain import gain_table
 from gammascape.tables.performance.performance import performance_table
 from gammascape.tables.performance.scores import SCORE_SCHEMA
@@ -410,6 +411,8 @@ def budget_table(recipe: Recipe, budgets: tuple[int, ...] = (10, 20, 50, 100, 60
                 "cells": 12,
                 "spanned": True,
                 "window_log10": high - low if high > low else None,
+                "window_low_log10": high - low - 0.2 if high > low else None,
+                "window_high_log10": high - low + 0.2 if high > low else 0.5,
                 "eta_best_log10": high - 0.5,
                 "best_relative_loss": 0.02 + 0.1 / steps + 0.01 * abs(gamma - np.log10(steps)),
             }
@@ -461,6 +464,8 @@ def dynamics_table(*recipes: Recipe, silent: bool = True) -> pl.DataFrame:
                         "sharpening_factor": 3 * 10 ** ((1 - recipe.exponent) * gamma),
                         "alignment_init": 0.1,
                         "alignment_step": (0.5 if silent else 2.0) * fall,
+                        "alignment_step_low": (0.4 if silent else 1.6) * fall,
+                        "alignment_step_high": (0.6 if silent else 2.5) * fall,
                         "alignment_ratio": 0.5 if silent else 2.0,
                     }
                 )
@@ -487,38 +492,40 @@ def phenomena_table(dynamics: pl.DataFrame) -> pl.DataFrame:
 
 def scores_table(cells: pl.DataFrame) -> pl.DataFrame:
     """The `scores` table of these cells at the full budget, with steps that grow away from gamma = 10."""
-    key = [*SLICE_SCHEMA, "gamma_log10", "seed", "data_seed"]
-    counts = {"reached": pl.len().cast(pl.Int64), "cells": pl.len().cast(pl.Int64)}
+    key = [*SLICE_SCHEMA, "gamma_log10"]
+    row = [*key, "seed", "data_seed", "eta_log10"]
     full = {"budget": pl.col("steps"), "target": pl.lit(None, pl.Float64)}
     parts = []
-    for measure, column, best in (
-        ("accuracy", "test_accuracy", pl.Expr.max),
-        ("test_loss", "test_loss", pl.Expr.min),
-    ):
+    for measure, column in (("accuracy", "test_accuracy"), ("test_loss", "test_loss")):
         known = cells.filter(pl.col(column).is_not_null())
-        value = best(pl.col(column)).alias("value")
-        parts.append(
-            known.group_by(key).agg(value, **counts).with_columns(measure=pl.lit(measure), **full)
-        )
-    groups = cells.group_by(key).agg(**counts)
+        measured = known.select(*row, value=column, measure=pl.lit(measure), **full)
+        sign = 1 if measure == "accuracy" else -1
+        better = measured.with_columns(measured="value", value=sign * pl.col("value"))
+        marked = mark_chosen(better, key, ["eta_log10"]).with_columns(value="measured")
+        parts.append(marked.drop("measured"))
     for target in (0.5, 0.1):
         steps = 100 * 10 ** (0.2 * (pl.col("gamma_log10") - 1).abs()) / target
         # The low target is reached at large gamma alone.
         reached = (pl.col("gamma_log10") >= 0) | (target == 0.5)
+        best = cells.select(row).unique(row[:-1], keep="first", maintain_order=True)
         parts.append(
-            groups.with_columns(
+            best.with_columns(
                 value=pl.when(reached).then(steps),
                 measure=pl.lit("steps"),
                 budget=pl.lit(None, pl.Int64),
                 target=pl.lit(target),
+                chosen=True,
+                chosen_by=pl.struct("seed", "data_seed").n_unique().over(key).cast(pl.Int64) - 1,
             )
         )
+    group = [*row[:-1], "measure", "target"]
     table = pl.concat(parts, how="diagonal").with_columns(
-        eta_log10=pl.lit(0.0),
         cell=pl.lit("c"),
+        reached=pl.col("value").count().over(group),
+        cells=pl.len().over(group),
         test_samples=pl.when(pl.col("measure") == "accuracy").then(1000),
     )
-    return table.select(pl.col(name).cast(kind) for name, kind in SCORE_SCHEMA.items()).sort(key)
+    return table.select(pl.col(name).cast(kind) for name, kind in SCORE_SCHEMA.items()).sort(row)
 
 
 def performance_tables(cells: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -29,14 +29,17 @@ def domains(chart: ChartType) -> list[list[str]]:
     return [list(domain) for domain in dict.fromkeys(map(tuple, named))]
 
 
-def test_symbols_are_the_best_eta_of_each_seed_and_lines_their_mean(mlp3):
+def test_symbols_are_seeds_at_the_eta_that_the_other_chooses_and_lines_their_mean(mlp3):
     cells, *_ = mlp3
     chart = draw(cells)
     at_one = [row["value"] for row in points(chart) if row["gamma_log10"] == 0]
-    best = (
-        cells.filter(pl.col("gamma_log10") == 0).group_by("seed").agg(pl.col("test_accuracy").max())
-    )
-    assert sorted(at_one) == pytest.approx(sorted(100 * best["test_accuracy"]))
+    known = cells.filter(pl.col("gamma_log10") == 0, pl.col("test_accuracy").is_not_null())
+    one, other = (known.filter(seed=seed).sort("test_accuracy") for seed in (0, 1))
+    chosen = [
+        a.filter(pl.col("eta_log10") == b["eta_log10"][-1])["test_accuracy"].item()
+        for a, b in ((one, other), (other, one))
+    ]
+    assert sorted(at_one) == pytest.approx(sorted(100 * value for value in chosen))
     means = {row["value"] for row in rows(chart) if row.get("gamma_log10") == 0 and "low" in row}
     assert any(mean == pytest.approx(sum(at_one) / 2) for mean in means)
 
@@ -101,11 +104,27 @@ def test_the_title_names_the_best_gamma_and_the_gain_over_gamma_1(everything):
 
 def test_the_title_says_whether_the_gain_is_more_than_errors(mlp3):
     scores, pooled, gain = performance_tables(mlp3[0])
+    gain = gain.with_columns(gain=1.25)
     near = gain.with_columns(gain_low=pl.when(pl.col("measure") == "accuracy").then(0.0))
     far = gain.with_columns(gain_low=pl.when(pl.col("measure") == "accuracy").then(0.1))
     unknown = gain.with_columns(gain_low=pl.lit(None, pl.Float64))
     titles = [words(performance(scores, pooled, table))["title"] for table in (near, far, unknown)]
-    assert [title.endswith("which is within errors") for title in titles] == [True, False, False]
+    start = titles[1]
+    assert start.endswith(", by 1.2 points over γ = 1")
+    # One seed has no interval.
+    undecided = f"{start}: undecided whether by more than 0"
+    assert titles == [undecided, start, undecided]
+
+
+def test_no_title_says_by_nothing(mlp3):
+    scores, pooled, gain = performance_tables(mlp3[0])
+    title = words(performance(scores, pooled, gain.with_columns(gain=0.04)))["title"]
+    assert "by" not in title
+    one = gain.with_columns(gain=0.04, slice=pl.lit("other"), model=pl.lit("other"))
+    both = [pl.concat([a, b]) for a, b in ((gain.with_columns(gain=1.0), one),)]
+    more = [pl.concat([table, table.with_columns(model=pl.lit("other"), slice=pl.lit("other"))])
+            for table in (scores, pooled)]  # fmt: skip
+    assert "by up to 1.0 points" in words(performance(*more, *both))["title"]
 
 
 def test_a_gamma_at_which_nothing_was_measured_is_not_the_best(mlp3):

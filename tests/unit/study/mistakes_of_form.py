@@ -192,6 +192,18 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         swap("loss: mse", "loss: [mse, cross_entropy]"),
         ['grids[0].loss[1]: unknown "cross_entropy"; write one of mse, xent'],
     ),
+    "unknown word for a data seed": (
+        swap("seed: [0, 1]", "seed: [0, 1]\n    data_seed: seeds"),
+        ['grids[0].data_seed: unknown "seeds"', "seed"],
+    ),
+    "text number for a data seed": (
+        swap("seed: [0, 1]", "seed: [0, 1]\n    data_seed: '1'"),
+        ["grids[0].data_seed: 1 is text to YAML: write 1"],
+    ),
+    "negative data seed": (
+        swap("seed: [0, 1]", "seed: [0, 1]\n    data_seed: [0, -1]"),
+        ["grids[0].data_seed[1]: must be at least 0"],
+    ),
     "empty list": (swap("seed: [0, 1]", "seed: []"), ["grids[0].seed: is an empty list"]),
     "empty list of values": (
         swap(GAMMA, "gamma: {log10: []}"),

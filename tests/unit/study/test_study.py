@@ -21,6 +21,14 @@ def test_a_grid_holds_every_combination(load: Loader) -> None:
     assert part.depth_exponent == 3
 
 
+def test_each_seed_may_have_a_stream_of_its_own(load: Loader) -> None:
+    study = load("steps: 600", "steps: 600\n    seed: [0, 3]\n    data_seed: seed")
+    assert {(cell.seed, cell.data_seed) for cell in study.cells} == {(0, 0), (3, 3)}
+    # The same cells as with the numbers written out.
+    one = load("steps: 600", "steps: 600\n    seed: 3\n    data_seed: 3")
+    assert {cell.path for cell in one.cells} < {cell.path for cell in study.cells}
+
+
 def test_cells_are_ordered_by_the_values_of_gamma_and_eta(load: Loader) -> None:
     study = load("gamma: {log10: [-3, 0]}", "gamma: {log10: [10, 2, -3]}")
     assert [(cell.gamma, cell.eta) for cell in study.cells] == [

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from gammascape.figures.page.claims import claims_html, claims_markdown
-from gammascape.tables.claims import CLAIM_SCHEMA, claim_table, judge_sign, judge_value
+from gammascape.tables.cells import columns
+from gammascape.tables.claims import CLAIM_SCHEMA, claim_table
 from gammascape.tables.dynamics.collapse import COLLAPSE_SCHEMA
 from gammascape.tables.dynamics.events import DYNAMICS_SCHEMA
 from gammascape.tables.dynamics.exponents import DYNAMICS_SCALING_SCHEMA
@@ -17,11 +18,12 @@ from gammascape.tables.similarity.along_gamma import SUMMARY_SCHEMA
 
 from ..planted import LABELS
 
+JUDGED = columns("margin p_differs power")
 SCHEMAS = {
-    "scaling": SCALING_SCHEMA,
+    "scaling": SCALING_SCHEMA | JUDGED,
     "dynamics": DYNAMICS_SCHEMA,
-    "dynamics_scaling": DYNAMICS_SCALING_SCHEMA,
-    "collapse": COLLAPSE_SCHEMA,
+    "dynamics_scaling": DYNAMICS_SCALING_SCHEMA | JUDGED,
+    "collapse": COLLAPSE_SCHEMA | JUDGED,
     "gain": GAIN_SCHEMA,
     "similarity_summary": SUMMARY_SCHEMA,
     "trends": TREND_SCHEMA,
@@ -34,7 +36,7 @@ def claims(**rows: list[dict[str, Any]]) -> pl.DataFrame:
     for name, schema in SCHEMAS.items():
         shared = (
             LABELS
-            | {"confidence": 0.95}
+            | {"confidence": 0.95, "margin": 0.03, "p_differs": 1e-6, "power": 0.4}
             | ({"depth_exponent": 3} if "depth_exponent" in schema else {})
         )
         known = [
@@ -50,25 +52,16 @@ def edge(edge: str, window: str, predicted: float, low: float, high: float) -> d
     return place | ends | {"gammas": 4, "points": 8}
 
 
-def test_an_interval_decides_only_where_it_tells_a_prediction_from_its_alternatives() -> None:
-    assert judge_value(2.0, [1.0], 1.9, 2.1) == "agrees"
-    assert judge_value(2.0, [1.0], 0.9, 2.1) == "undecided"
-    assert judge_value(2.0, [1.0], 0.9, 1.9) == "differs"
-    # A factor of 1.1 over one and a half decades is below what a law of leading order says.
-    assert judge_value(0.5, [0.4], 0.51, 0.53) == "agrees"
-    assert judge_value(0.5, [0.4], 0.54, 0.56) == "differs"
-
-
-def test_a_sign_is_decided_by_the_end_towards_zero() -> None:
-    assert judge_sign(0.1, 0.3) == "agrees"
-    assert judge_sign(-0.1, 0.3) == "undecided"
-    assert judge_sign(-0.3, -0.1) == "differs"
-    assert judge_sign(None, None) == "undecided"
-
-
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.6, 0.7, "agrees"), (0.55, 0.9, "agrees"), (0.45, 0.7, "undecided"), (0.4, 0.6, "differs")],
+    [
+        (0.6, 0.7, "agrees"),
+        (0.55, 0.9, "agrees"),
+        # Nearer to 1/2 than the margin.
+        (0.52, 0.7, "undecided"),
+        (0.45, 0.7, "undecided"),
+        (0.4, 0.6, "differs"),
+    ],
 )
 def test_the_upper_edge_must_tell_its_depth_from_the_next(
     low: float, high: float, verdict: str
@@ -78,10 +71,25 @@ def test_the_upper_edge_must_tell_its_depth_from_the_next(
     assert row["claim"] == "upper edge, ultra-rich"
     assert row["alternatives"] == [0.5, 1.0]
     assert row["verdict"] == verdict
+    assert (row["margin"], row["power"]) == (0.03, 0.4)
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.004, "differs"), (0.006, "undecided")])
+def test_a_claim_differs_only_if_that_is_rare_among_all_claims_of_the_study(
+    p: float, verdict: str
+) -> None:
+    wrong = edge("eta_max_trained", "rich", 2 / 3, 0.4, 0.6) | {"p_differs": p}
+    holds = edge("eta_min", "lazy", 2.0, 1.9, 2.1) | {"p_differs": 1.0}
+    table = claims(scaling=[wrong, *(holds | {"slice": f"s{k}"} for k in range(9))])
+    row = table.row(by_predicate=pl.col("predicted") < 1, named=True)
+    # Ten claims: ten times the smallest.
+    assert row["p_holm"] == pytest.approx(10 * p)
+    assert row["verdict"] == verdict
+    assert table.filter(predicted=2.0)["verdict"].unique().to_list() == ["agrees"]
 
 
 def test_two_gammas_and_divergence_under_squared_loss_say_nothing() -> None:
-    few = edge("eta_min", "lazy", 2.0, 1.9, 2.1) | {"gammas": 2}
+    few = edge("eta_min", "lazy", 2.0, 1.9, 2.1) | {"gammas": 2, "slope_low": None}
     assert claims(scaling=[few, edge("eta_max_finite", "lazy", 2.0, 1.9, 2.1)]).is_empty()
     [row] = claims(
         scaling=[edge("eta_max_finite", "lazy", 1.0, 0.9, 1.1) | {"loss": "xent"}]
@@ -103,36 +111,57 @@ def test_a_collapse_is_told_from_curves_that_halve_at_one_step() -> None:
 
 
 def test_silent_alignment_is_judged_by_the_share_of_runs_that_can_tell() -> None:
-    run = {"path": "best", "window": "rich"}
-    told = [run | {"silent": True}] * 6 + [run | {"silent": None}] * 9
-    [row] = claims(dynamics=told).to_dicts()
-    assert (row["estimate"], row["points"], row["verdict"]) == (1.0, 6, "agrees")
-    [row] = claims(dynamics=told[:2] + [run | {"silent": False}] * 2).to_dicts()
-    assert row["verdict"] == "undecided"
+    def runs(seeds: int, each: int, silent: bool) -> list[dict[str, Any]]:
+        run = {"path": "best", "window": "rich", "data_seed": 0, "silent": silent}
+        return [run | {"seed": seed} for seed in range(seeds) for _ in range(each)]
 
-
-def test_large_gamma_is_as_good_where_one_cannot_be_told_from_the_best() -> None:
-    row = {
-        "measure": "accuracy",
-        "budget": LABELS["steps"],
-        "gain": 0.5,
-        "gain_low": 0.0,
-        "gain_high": 2.0,
-    }
-    alike = [([0.0, 1.0], "agrees"), ([-1.0, 0.0], "differs")]
-    for gammas, verdict in alike:
-        [found] = claims(gain=[row | {"best_gammas_log10": gammas, "gammas": 5}]).to_dicts()
-        assert found["verdict"] == verdict
-    assert claims(gain=[row | {"budget": 0, "best_gammas_log10": [0.0]}]).is_empty()
+    unknown = [{"path": "best", "window": "rich", "seed": 0, "data_seed": 0, "silent": None}] * 9
+    [row] = claims(dynamics=runs(6, 3, True) + unknown).to_dicts()
+    assert (row["estimate"], row["points"], row["verdict"]) == (1.0, 18, "agrees")
+    assert (row["power"], row["p_differs"]) == (1.0, 1.0)
+    # Runs of one seed may be one and the same observation: nothing follows from many.
+    assert claims(dynamics=runs(1, 30, True)).is_empty()
+    [row] = claims(dynamics=runs(2, 15, True)).to_dicts()
+    assert (row["verdict"], row["power"]) == ("undecided", 0.0)
+    [row] = claims(dynamics=runs(6, 3, False)).to_dicts()
+    assert row["verdict"] == "differs"
+    assert row["p_differs"] < 0.05
 
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.8, 1.1, "agrees"), (-0.1, 1.1, "undecided"), (0.2, 0.8, "differs")],
+    [(-0.4, 2.0, "agrees"), (-0.6, 2.0, "undecided"), (-3.0, -0.6, "differs")],
+)
+def test_large_gamma_is_as_good_where_more_than_a_margin_is_excluded(
+    low: float, high: float, verdict: str
+) -> None:
+    row = {"measure": "accuracy", "budget": LABELS["steps"], "gammas": 5, "margin": 0.5}
+    ends = {"gain_above_one": (low + high) / 2} | {
+        "gain_above_one_low": low,
+        "gain_above_one_high": high,
+    }
+    [found] = claims(gain=[row | ends]).to_dicts()
+    assert found["verdict"] == verdict
+    assert "loses at most 0.5 points" in found["statement"]
+    assert claims(gain=[row | ends | {"budget": 0}]).is_empty()
+    # One seed has no interval.
+    assert claims(gain=[row | {"gain_above_one": 1.0}]).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.8, 1.1, "agrees"),
+        (-0.1, 1.1, "undecided"),
+        (0.8, 1.45, "undecided"),
+        (0.2, 0.8, "differs"),
+        (1.2, 1.8, "differs"),
+    ],
 )
 def test_depths_together_must_follow_two_over_depth(low: float, high: float, verdict: str) -> None:
     row = {"factor": "depth", "quantity": "slope", "edge": "eta_max_trained", "window": "rich"}
     ends = {"group": "d-mse", "slope": (low + high) / 2, "slope_low": low, "slope_high": high}
+    ends |= {"alternatives": [1.5, 0.55, 0.0], "margin": 0.1}
     [found] = claims(trends=[row | ends | {"values": 3}]).to_dicts()
     assert (found["slice"], found["verdict"]) == ("d-mse", verdict)
     # Two depths make a line whatever the law.
@@ -144,6 +173,7 @@ def test_likeness_is_told_at_equal_steps_and_at_the_lowest_loss_that_all_reach()
         "measure": "cka",
         "layers": "last",
         "compared": "architectures",
+        "resampled": "architectures",
         "slope": 0.05,
         "networks": 8,
     }
@@ -177,6 +207,21 @@ def test_likeness_is_told_at_equal_steps_and_at_the_lowest_loss_that_all_reach()
     )
 
 
+def test_architectures_are_never_judged_by_leaving_out_seeds() -> None:
+    shared = {"measure": "cka", "layers": "last", "at": "steps", "level": None, "gammas": 5}
+    ends = {"slope": 0.05, "slope_low": 0.02, "slope_high": 0.08, "networks": 8}
+    rows = [
+        shared | ends | {"compared": compared, "resampled": "seeds", "verdict": "grows"}
+        for compared in ("architectures", "models", "seeds")
+    ]
+    wide = {"resampled": "architectures", "slope_low": -0.1, "verdict": "undecided"}
+    found = claims(similarity_summary=rows)
+    assert found["claim"].to_list() == ["cka of seeds at equal steps"]
+    found = claims(similarity_summary=[*rows, rows[0] | wide]).to_dicts()
+    assert [row["verdict"] for row in found] == ["undecided", "agrees"]
+    assert found[0]["low"] == -0.1
+
+
 def test_a_study_that_can_judge_nothing_has_an_empty_table() -> None:
     table = claims()
     assert table.is_empty()
@@ -184,11 +229,17 @@ def test_a_study_that_can_judge_nothing_has_an_empty_table() -> None:
     assert claims_html(table) == ""
 
 
-def test_claims_are_shown_with_interval_prediction_and_verdict() -> None:
+def test_claims_are_shown_with_interval_prediction_verdict_and_power() -> None:
     table = claims(scaling=[edge("eta_max_trained", "rich", 2 / 3, -0.4, 0.7)])
     for text in (claims_html(table), claims_markdown(table)):
         assert "exponent of eta_max_trained 0.15 [−0.40, 0.70]" in text
-        assert "0.67" in text
-        assert "not decided" in text
+        assert (
+            "undecided; this study could have told 0.67 from 0.50 and 1.00 in 40 % of cases" in text
+        )
     assert LABELS["slice"] in claims_html(table)
-    assert "arXiv 2410.04642: 1 not decided</summary>" in claims_html(table)
+    assert "arXiv 2410.04642: 1 undecided</summary>" in claims_html(table)
+    assert "1 claims were judged" not in claims_html(table)
+    both = claims(scaling=[edge("eta_min", "lazy", 2.0, 1.9, 2.1)] * 2)
+    assert "2 claims were judged. Were all of them true, at least one would" in claims_html(both)
+    sign = table.with_columns(predicted=None, alternatives=pl.lit([]))
+    assert "undecided; this study would have found it in 40 % of cases" in claims_html(sign)

@@ -96,3 +96,26 @@ def test_curves_fall_at_the_tau_of_theory() -> None:
 def test_a_slice_in_which_nothing_trains_has_no_curves() -> None:
     edges = threshold_table(cells("mse", [0.0]).filter(pl.col("status") == "diverged"), 3)
     assert toy_curve_table(edges).height == 0
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+@pytest.mark.parametrize("step", [0.5, 0.125])
+def test_no_exponent_of_a_computed_toy_differs_from_its_law(depth: int, step: float) -> None:
+    points = []
+    for gamma in np.arange(1, 3.1, 0.25):
+        low = np.log10(theory.eta_min(10**gamma, depth, "mse", STEPS)) - 0.7
+        high = np.log10(theory.eta_critical(10**gamma, depth, "mse")) + 1
+        points += [
+            (f"{gamma:g}", f"{k * step:g}", f"g{gamma}k{k}")
+            for k in range(int(low / step), int(high / step) + 1)
+        ]
+    table = toy_cell_table(points, depth, labels("mse"), Thresholds())
+    edges = threshold_table(table, depth)
+    assert edges["toy"].all()
+    fits = scaling_table(edges, Analysis()).filter(pl.col("margin").is_not_null())
+    assert set(fits["edge"]) == {"eta_min", "eta_max_trained"}
+    for row in fits.iter_rows(named=True):
+        assert row["p_differs"] > 0.05
+        assert row["slope_low"] < row["predicted_slope"] < row["slope_high"]
+        # An exact estimate has the law without its corrections, which are 0.02 to 0.3 here.
+        assert row["estimate_slope"] == pytest.approx(row["predicted_slope"], abs=0.2 * step + 0.04)

@@ -17,7 +17,8 @@ _FIGURE = theme.Figure(
     "Measured edges of the learning rate η (up) against the feature learning strength γ (across), "
     "one panel per slice and one symbol per seed: filled where the sampled η bracket the edge, "
     "hollow where it lies at the end of the sampled range; bars reach to the neighbouring grid "
-    "points, lines are least-squares fits in the lazy and in the rich window, and their slopes "
+    "points, lines are fitted to the η at which half of the runs train, in the lazy and in the rich window, "
+    "those of hollow symbols lying anywhere beyond, and their slopes "
     "stand in the corners with an interval and, in round brackets, the slope that theory predicts.",
 )
 
@@ -64,7 +65,8 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
 def _title(scaling: pl.DataFrame, slices: int) -> str:
     """How many fitted intervals of the largest trained eta hold the predicted slope."""
     tested = scaling.filter(
-        pl.col("edge") == "eta_max_trained", pl.col("predicted_slope").is_not_null()
+        pl.col("edge") == "eta_max_trained",
+        pl.all_horizontal(pl.col("predicted_slope", "slope_low").is_not_null()),
     )
     if tested.is_empty():
         return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"

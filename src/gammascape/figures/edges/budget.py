@@ -18,7 +18,7 @@ _FIGURE = theme.Figure(
     "feature learning strength γ, for every budget T of steps that the runs contain (mean over "
     "seeds). Right: the largest γ at which any sampled η trains, with a bar up to the next γ that "
     "was shown not to, or out of the frame where none was; the γ at which the windows on the left "
-    "reach zero, with its bootstrap interval; and the γ of the lowest loss, with its range over "
+    "reach zero, with its interval; and the γ of the lowest loss, with its range over "
     "seeds; dashed is the closing of the window that the toy model of this depth predicts, "
     "prefactor included.",
 )

@@ -14,7 +14,7 @@ _LAWS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9"}
 _FIGURE = theme.Figure(
     "exponents",
     "Slopes of log η against log γ, fitted to the measured largest learning rates, with their "
-    "bootstrap intervals, in the lazy and in the ultra-rich window of γ, one row per slice; marks "
+    "intervals, in the lazy and in the ultra-rich window of γ, one row per slice; marks "
     "beside them are the slopes of the laws for the depth L of the model, and percentages at the right are the "
     "weights of these laws and of a free slope by BIC, for the largest trained η.",
 )
@@ -61,17 +61,17 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
         pl.col("edge").replace(theme.EDGE_WORDS).alias("measured")
     )
     laws = _law_rows(part, window)
-    shown = [*part["estimate_slope"], *laws["slope"]]
+    shown = [*part["slope"], *laws["slope"]]
     low, high = (min(shown) - 0.35, max(shown) + 0.35) if shown else (0.0, 2.0)
     # Intervals of few points are wider than what is to be seen; they run out of the frame.
     bars = part.select(
         "series",
         "measured",
-        "estimate_slope",
-        pl.col("estimate_slope_low").clip(low, high).alias("low"),
-        pl.col("estimate_slope_high").clip(low, high).alias("high"),
+        "slope",
+        pl.col("slope_low").clip(low, high).alias("low"),
+        pl.col("slope_high").clip(low, high).alias("high"),
     ).sort("series", "measured")
-    x = theme.spanning(alt.X("estimate_slope:Q"), (low, high))
+    x = theme.spanning(alt.X("slope:Q"), (low, high))
     x = x.axis(title="slope d log η / d log γ (dimensionless)", tickCount=6)
     first = window == "lazy"
     y = alt.Y("series:N", sort=names, scale=alt.Scale(domain=names))
@@ -91,7 +91,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
             x=x,
             color=colour,
             shape=shape,
-            tooltip=["series:N", "measured:N", alt.Tooltip("estimate_slope:Q", format=".3f")],
+            tooltip=["series:N", "measured:N", alt.Tooltip("slope:Q", format=".3f")],
         ),
     ]
     if not first:

@@ -20,7 +20,9 @@ _FIGURE = theme.Figure(
     "sensitivity",
     "Mean shift of each measured edge of the learning rate, in decades of η, when one threshold of "
     "the study is halved or doubled and all cells are judged again, one symbol per slice; for "
-    "thresholds that are ratios to the start, it is the part above 1 that is halved or doubled.",
+    "thresholds that are ratios to the start, it is the part above 1 that is halved or doubled, and "
+    "the share of the loss below which a run is trained goes at most half of the way to what answering the "
+    "frequencies of the classes has.",
 )
 
 

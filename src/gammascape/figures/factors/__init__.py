@@ -114,21 +114,21 @@ def _caption(factor: str) -> str:
     if factor == "depth":
         return (
             "Fitted exponents of the largest learning rates (up) in the lazy and the ultra-rich "
-            "window of γ, against the depth L (across), with bootstrap intervals, cut off at the "
+            "window of γ, against the depth L (across), with intervals, cut off at the "
             "frame; lines are the laws 2, 2/L, 3/L and 2/(L+1)."
         )
     if factor == "batch_size":
         return (
             "Prefactors of the edges η = c γ^p at the predicted exponents p (above), and these "
             "divided by the batch size B (below), against B, in the lazy and the ultra-rich window "
-            "of γ, with bootstrap intervals; dashed: the largest trained η of the smallest batch, "
+            "of γ, with intervals; dashed: the largest trained η of the smallest batch, "
             "if η were proportional to B (above) or constant (below)."
         )
     what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]
     return (
-        "Left: best test accuracy over the learning rate (where none is known, lowest test loss) "
+        "Left: test accuracy (where none is known, test loss) at the learning rate that the other seeds find best "
         f"against γ, one line for each {what}; "
-        "bars are intervals over seeds, or of the test set with one seed. Right: the best γ, its "
+        "bars are intervals over seeds; one seed has none. Right: the best γ, its "
         "bar reaching over all γ that cannot be told from it, and the gain over γ = 1 "
         "with an interval that allows for the choice of γ."
     )

@@ -1,13 +1,13 @@
 """The table of claims in words: as HTML for the page, as Markdown for documents."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
 from gammascape.figures.templates import render
 
-VERDICTS = {"agrees": "agrees", "differs": "differs", "undecided": "not decided"}
-_COUNTED = {"agrees": "agree", "differs": "differ", "undecided": "not decided"}
+_COUNTED = {"agrees": "agree", "differs": "differ", "undecided": "undecided"}
 
 
 def claims_html(claims: pl.DataFrame) -> str:
@@ -19,7 +19,18 @@ def claims_html(claims: pl.DataFrame) -> str:
         for verdict, words in _COUNTED.items()
         if (number := claims.filter(verdict=verdict).height)
     )
-    return render("claims", counts=counts, head=HEAD, rows=claim_rows(claims))
+    note = family(claims.height, claims["confidence"][0])
+    return render("claims", counts=counts, note=note, head=HEAD, rows=claim_rows(claims))
+
+
+def family(number: int, confidence: float) -> str:
+    """How the number of claims is allowed for."""
+    if number == 1:
+        return "One claim was judged."
+    return (
+        f"{number} claims were judged. Were all of them true, at least one would be said to differ in at most "
+        f"{100 * (1 - confidence):g} % of studies (Holm's correction)."
+    )
 
 
 def claims_markdown(claims: pl.DataFrame) -> str:
@@ -39,7 +50,20 @@ def claim_rows(claims: pl.DataFrame) -> Iterator[tuple[str, ...]]:
         if row["low"] is not None:
             measured += f" [{_number(row['low'])}, {_number(row['high'])}]"
         predicted = "" if row["predicted"] is None else _number(row["predicted"])
-        yield row["slice"], row["statement"], measured, predicted, VERDICTS[row["verdict"]]
+        yield row["slice"], row["statement"], measured, predicted, _verdict(row)
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """The verdict, and where there is none what the design could have decided."""
+    power = row.get("power")
+    if row["verdict"] != "undecided" or power is None:
+        return str(row["verdict"])
+    cases = f"in {100 * power:.0f} % of cases"
+    others = row.get("alternatives")
+    if row["predicted"] is None or not others:
+        return f"undecided; this study would have found it {cases}"
+    told = " and ".join(_number(other) for other in others)
+    return f"undecided; this study could have told {_number(row['predicted'])} from {told} {cases}"
 
 
 def _number(value: float) -> str:

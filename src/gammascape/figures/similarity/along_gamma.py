@@ -223,6 +223,9 @@ def _title(summary: pl.DataFrame) -> str:
     if not found:
         return f"{subject} are compared at one γ{where}"
     first = found[0]
+    if widest != "seeds" and first["resampled"] == "seeds":
+        # The interval holds for these models alone.
+        subject = {"architectures": "These architectures", "models": "These networks"}[widest]
     numbers = "; ".join(_change(row) for row in found)
     if first["verdict"] == "undecided":
         sure = "" if first["slope_low"] is not None else ", without an interval,"

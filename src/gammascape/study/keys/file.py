@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import product
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from gammascape.study.keys.axes import EtaAxis, Exponent, GammaAxis
+from gammascape.study.keys.axes import NUMBER_TEXT, EtaAxis, Exponent, GammaAxis
 from gammascape.study.keys.datasets import DatasetSpec
 from gammascape.study.keys.exact import decimal_text
 from gammascape.study.keys.models import ModelSpec
@@ -22,6 +23,18 @@ from gammascape.study.reading.fields import (
     mistake,
 )
 from gammascape.theory.edges import Loss
+
+DataSeeds = Annotated[
+    Annotated[tuple[Seed, ...], OneOrMore(), Tag("<seeds>")]
+    | Annotated[Literal["seed"], Tag("<same>")],
+    Discriminator(lambda value: "<same>" if _is_word(value) else "<seeds>"),
+]
+"""Seeds of data streams, or `seed`: each that of the weights."""
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and NUMBER_TEXT.fullmatch(value) is None
+
 
 Observables = Annotated[tuple[Observable, ...], Listed, AfterValidator(each_once)]
 
@@ -45,10 +58,18 @@ class Grid(Record):
     """Number T of SGD steps, or a list of them."""
     seed: Annotated[tuple[Seed, ...], OneOrMore()] = Field(default=(0,), examples=[[0, 1]])
     """Seed of the initial weights, or a list of them."""
-    data_seed: Annotated[tuple[Seed, ...], OneOrMore()] = Field(default=(0,), examples=[0])
-    """Seed of the data stream, or a list of them."""
+    data_seed: DataSeeds = Field(default=(0,), examples=[0])
+    """Seed of the data stream, or a list of them, each with each `seed`. `data_seed: seed` gives each `seed` a
+    stream of its own, of the same number: seeds then scatter as trainings on other data do."""
     observables: Observables = Field(default=(), examples=[["sharpness"]])
     """Observables of this grid's cells, in addition to the observables of the whole study."""
+
+    @property
+    def seeds(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of `seed` and `data_seed`."""
+        if self.data_seed == "seed":
+            return tuple((seed, seed) for seed in self.seed)
+        return tuple(product(self.seed, self.data_seed))
 
     def points(self, loss: Loss, depth_exponent: int | None) -> Iterator[tuple[Decimal, Decimal]]:
         """Pairs (log10 gamma, log10 eta) of the grid for one loss and model."""
@@ -95,7 +116,7 @@ class Analysis(Record):
     rich: Span = Field(default=Span.model_validate({"from": 1}), examples=[{"from": 1}])
     """Window of log10 gamma in which the ultra-rich exponents are fitted."""
     bootstrap: int = Field(default=2000, ge=100, le=1_000_000, examples=[2000])
-    """Number of resamples behind each interval."""
+    """Number of resamples behind intervals of crossovers; all others are computed without random numbers."""
     confidence: float = Field(default=0.95, gt=0, lt=1, examples=[0.95])
     """Nominal coverage of each interval."""
 

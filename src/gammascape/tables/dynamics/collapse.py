@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gammascape.study import Analysis
+from gammascape.study import Analysis, predicted_slope
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.plateaus import TOLERANCE, first_passage
-from gammascape.tables.edges.exponents import fit_slope
-from gammascape.tables.statistics.fits import Floats, gather, seeded
+from gammascape.tables.edges.exponents import against_law, seeds_of
+from gammascape.tables.statistics.fits import Floats
+from gammascape.tables.statistics.slopes import fit_slope
+from gammascape.theory.laws import COLLAPSE
 
 COLLAPSE_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int path:str constant_log10 level from_log10 to_log10 gammas:int points:int "
     "spread_step_log10 spread_tau_log10 tau_slope tau_slope_low tau_slope_high tau_drift "
     "tau_drift_low tau_drift_high expected:str distance_step_log10 distance_tau_log10 "
-    "distance_ratio distance_ratio_error deepest_level confidence reason:str"
+    "distance_ratio distance_ratio_error deepest_level confidence censored:int margin p_differs "
+    "power reason:str"
 )
 
 _LEVELS = 20
@@ -32,7 +35,7 @@ def collapse_table(dynamics: pl.DataFrame, analysis: Analysis, cells_folder: Pat
 
     Args:
         dynamics: the table of `tables.dynamics.events.dynamics_table`.
-        analysis: the study's thresholds, number of resamples and confidence level.
+        analysis: the study's thresholds and confidence level.
         cells_folder: folder of all artifacts.
     """
     rich = compared(dynamics)
@@ -54,7 +57,7 @@ def collapse_of(
     Args:
         rich: rows of the table dynamics in the ultra-rich window.
         runs: step and relative loss, both (n,), of each cell.
-        analysis: the study's thresholds, number of resamples and confidence level.
+        analysis: the study's thresholds and confidence level.
     """
     rows: list[dict[str, Any]] = []
     shared = [*SLICE_COLUMNS, "depth_exponent", "path"]
@@ -70,7 +73,11 @@ def collapse_of(
 
 
 def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, Any]:
-    """Spread and drift of the time at which the loss passes a level."""
+    """Spread and drift of the time at which the loss passes a level.
+
+    Slopes and intervals are those of the table scaling (`tables.statistics.slopes.fit_slope`). `tau_slope` counts
+    runs that did not reach the level in their steps as later than that (`censored`), `tau_drift` has none of them.
+    """
     known = part.drop_nulls(f"{column}_tau")
     gammas = known["gamma_log10"].n_unique()
     depth = part["depth_exponent"][0]
@@ -86,13 +93,25 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
     gamma = known["gamma_log10"].to_numpy()
     found |= {"from_log10": float(gamma.min()), "to_log10": float(gamma.max())}
     for unit in ("step", "tau"):
-        time = known[f"{column}_{unit}"].log(10).to_numpy()
-        found[f"spread_{unit}_log10"] = float(np.ptp(gather(gamma, time, time).middle))
+        means = known.group_by("gamma_log10").agg(pl.col(f"{column}_{unit}").log(10).mean())
+        found[f"spread_{unit}_log10"] = float(np.ptp(means[f"{column}_{unit}"].to_numpy()))
     tau = known[f"{column}_tau"].to_numpy()
-    for name, value in (("tau_slope", np.log10(tau)), ("tau_drift", tau)):
-        text = f"{known['slice'][0]} {known['path'][0]} {column} {name}"
-        slope, _, ends = fit_slope(gather(gamma, value, value), analysis, seeded(text))
-        found |= with_ends(name, slope, ends) if gammas > 2 else {name: slope}
+    last = (pl.col("eta_log10") - pl.col("gamma_log10")).add(pl.col("steps").log(10))
+    reached = pl.col(f"{column}_tau").log(10)
+    lower, upper = (
+        part.select(reached.fill_null(end)).to_series().to_numpy() for end in (last, np.inf)
+    )
+    gammas_of_all = part["gamma_log10"].to_numpy()
+    slope = fit_slope(gammas_of_all, seeds_of(part), lower, upper, analysis.confidence)
+    drift = fit_slope(gamma, seeds_of(known), tau, tau, analysis.confidence)
+    assert slope is not None
+    assert drift is not None
+    for name, fit in (("tau_slope", slope), ("tau_drift", drift)):
+        found |= with_ends(name, fit.value, (fit.low, fit.high))
+    loss = part["loss"][0]
+    follows = predicted_slope("eta_max_trained", loss, "rich", depth) is not None and depth > 2
+    claimed = column == "half" and part["path"][0] == "scaled" and follows
+    found |= against_law(slope, known, 0.0, COLLAPSE if claimed else None, analysis)
     if gammas == 2:
         found["reason"] = "two gammas leave no scatter to tell an interval from"
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import columns, read_json, with_ends
+from gammascape.tables.cells import class_prior_level, columns, read_json, with_ends
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.paths import PATH_SCHEMA, path_table
 from gammascape.tables.dynamics.plateaus import (
@@ -128,16 +128,6 @@ def _lists(
 ) -> dict[str, list[float] | list[bool]]:
     found = {f"{kind}_{name}s": [getattr(item, name) for item in items] for name in names}
     return found | {f"{kind}_class_prior": [item.class_prior for item in items]}
-
-
-def class_prior_level(facts: Mapping[str, Any]) -> float | None:
-    """Relative loss of the best constant output where classes are equally frequent; None where f = 0 is it.
-
-    Under squared loss, C one-hot targets have the loss 1/C at f = 0 and (1 - 1/C)/C at the class frequencies.
-    """
-    if facts["loss"] != "mse" or facts["test_accuracy"] is None:
-        return None
-    return 1.0 - float(facts["baseline_loss"])
 
 
 def observed(summary: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:

@@ -7,18 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from gammascape.study import Analysis, Regime
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.dynamics.paths import EtaPath
-from gammascape.tables.edges.exponents import fit_slope
-from gammascape.tables.statistics.fits import Floats, gather, seeded
+from gammascape.tables.edges.exponents import against_law, seeds_of
+from gammascape.tables.statistics.slopes import fit_slope
+from gammascape.theory.laws import DYNAMICS
 
 DYNAMICS_SCALING_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int quantity:str path:str window:str unit:str from_log10 to_log10 slope "
     "slope_low slope_high prefactor_log10 predicted_slope gammas:int points:int seeds:int "
-    "confidence reason:str"
+    "confidence censored:int margin p_differs power reason:str"
 )
 
 Unit = Literal["log10", "steps"]
@@ -39,6 +39,8 @@ class Quantity:
     """Whether log10 of the column, or the column itself, is linear in log10 gamma."""
     is_time: bool = False
     """A time in steps is carried from the sampled eta to that of the path: eta times steps stays the same."""
+    passage: bool = False
+    """A time at which the loss passes a level: where it is not known, it is later than all steps."""
     between: bool = False
     """Whether the value is known to lie between the columns with _low and _high in their names."""
 
@@ -91,8 +93,8 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity("relative_change", "scaled", "lazy", _fixed(1)),
     Quantity("relative_change", "scaled", "rich", _MOVED),
     Quantity("escape_step", "scaled", "rich", _ESCAPE, is_time=True),
-    Quantity("half_step", "scaled", "rich", _ESCAPE, is_time=True),
-    Quantity("trained_step", "scaled", "rich", _ESCAPE, is_time=True),
+    Quantity("half_step", "scaled", "rich", _ESCAPE, is_time=True, passage=True),
+    Quantity("trained_step", "scaled", "rich", _ESCAPE, is_time=True, passage=True),
     Quantity("alignment_step", "scaled", "rich", _ESCAPE, is_time=True, between=True),
 )
 """What is fitted. The exponents follow from a network homogeneous of degree L (docs/explanation/theory.md)."""
@@ -101,13 +103,13 @@ QUANTITIES: tuple[Quantity, ...] = (
 def dynamics_scaling_table(dynamics: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Slopes against log10 gamma of QUANTITIES, for each slice; `reason` says why a row has none.
 
-    Lines and intervals are those of the table scaling: least squares weighted by seeds, and a bootstrap over
-    gammas, seeds and the position of a value between its ends. Each seed has a prefactor of its own. A seed with
-    the quantity at one gamma alone says nothing of a slope, and takes no part where others have more.
+    Lines and intervals are those of the table scaling (`tables.statistics.slopes.fit_slope`): each seed has a
+    prefactor of its own. A seed with the quantity at one gamma alone says nothing of a slope, and takes no part
+    where others have more. Runs that do not pass a level count as passing it after their last step.
 
     Args:
         dynamics: the table of `tables.dynamics.events.dynamics_table`.
-        analysis: number of resamples and confidence level.
+        analysis: `trained_below` and confidence level.
     """
     rows: list[dict[str, Any]] = []
     shared = [*SLICE_COLUMNS, "depth_exponent"]
@@ -152,34 +154,28 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
     if gammas < 2:
         what = f"{quantity.read} is known at {gammas} of {rows['gamma_log10'].n_unique()} gammas"
         return found | {"reason": what}
-    gamma, low, high = (known[name].to_numpy() for name in ("gamma_log10", "low", "high"))
-    if quantity.between:
-        # The estimate, not the middle of its ends, is the value; the width is that of the ends.
-        half: Floats = (high - low) / 2
-        at = known["at"].to_numpy()
-        low, high = at - half, at + half
-    seed = known.select(pl.struct("seed", "data_seed").rank("dense")).to_series().to_numpy() - 1
-    level = _levels(gamma, seed, (low + high) / 2)
-    points = gather(gamma, low - level, high - level)
-    text = f"{known['slice'][0]} {quantity.name} {quantity.path} {quantity.window}"
-    slope, prefactor, ends = fit_slope(points, analysis, seeded(text))
-    # Two gammas leave no residual: the interval would be that of the ends alone.
-    certain = gammas > 2
+    fitted = known
+    if quantity.passage:
+        later = pl.col("steps").log(10) + pl.col("offset_log10").fill_null(0)
+        fitted = known.vstack(
+            rows.filter(pl.col(quantity.read).is_null())
+            .select(*rows.columns, at=None, low=later, high=np.inf)
+            .match_to_schema(known.schema)
+        )
+    fit = fit_slope(
+        *(fitted["gamma_log10"], seeds_of(fitted), fitted["low"], fitted["high"]),
+        analysis.confidence,
+    )
+    assert fit is not None  # at least two gammas have both ends
+    law = DYNAMICS.get((quantity.name, quantity.window))
     return found | {
-        "from_log10": float(points.gamma[0]),
-        "to_log10": float(points.gamma[-1]),
-        **with_ends("slope", slope, ends if certain else (None, None)),
-        "prefactor_log10": prefactor,
-        "reason": None if certain else "two gammas leave no scatter to tell an interval from",
+        "from_log10": known["gamma_log10"].min(),
+        "to_log10": known["gamma_log10"].max(),
+        **with_ends("slope", fit.value, (fit.low, fit.high)),
+        "prefactor_log10": fit.intercept,
+        **against_law(fit, known, found["predicted_slope"], law, analysis),
+        # Two gammas leave no residual: the interval would be that of the ends alone.
+        "reason": None
+        if fit.posterior is not None
+        else "two gammas leave no scatter to tell an interval from",
     }
-
-
-def _levels(gamma: Floats, seed: NDArray[np.int64], y: Floats) -> Floats:
-    """How much higher than the average seed the seed of each point is, on lines of one slope; all (points,).
-
-    A seed's prefactor, as that of its sharpness, is the same at all gammas and is no scatter about the line.
-    """
-    belongs = np.eye(int(seed.max()) + 1)[seed]
-    found = np.linalg.lstsq(np.column_stack((belongs, gamma)), y, rcond=None)[0][:-1]
-    levels: Floats = (found - found.mean())[seed]
-    return levels

@@ -7,16 +7,20 @@ import polars as pl
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends, within
-from gammascape.tables.statistics.fits import draws, fit_lines, gather, interval, seeded
+from gammascape.tables.edges.exponents import seeds_of
+from gammascape.tables.statistics.slopes import Line, fit_slope
 from gammascape.theory.toy import gamma_max_log10
 
 APEX_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int budget:int largest_open_log10 smallest_closed_log10 window_slope "
     "window_slope_low window_slope_high predicted_window_slope gamma_max_log10 "
     "gamma_max_low_log10 gamma_max_high_log10 predicted_gamma_max_log10 gamma_best_log10 "
-    "gamma_best_low_log10 gamma_best_high_log10 best_relative_loss gammas:int seeds:int "
-    "confidence"
+    "gamma_best_low_log10 gamma_best_high_log10 best_relative_loss gammas:int censored:int "
+    "seeds:int confidence"
 )
+
+_REACH = np.linspace(-10, 10, 2001)
+"""Decades from the middle of the gammas in which a window is looked for that closes."""
 
 
 def apex_table(budget: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
@@ -24,12 +28,14 @@ def apex_table(budget: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
 
     A gamma is open if cells of at least half of its seeds trained. `gamma_max_log10` is where the line through the
     log10 width of the window against log10 gamma, in the ultra-rich window of gammas, reaches zero; it is null
-    where fewer than three gammas have a window or it does not narrow. The prediction is that of the toy of depth
+    where fewer than three gammas have a window or it does not narrow. The line and its intervals are those of
+    `tables.statistics.slopes.fit_slope`: a closed window counts as one narrower than a grid step, one that goes on
+    beyond the sampled etas as wider than what is seen (`censored`). The prediction is that of the toy of depth
     L, prefactor included: slope -(L - 2)/L, closing at `theory.toy.gamma_max_log10`.
 
     Args:
         budget: the table of `tables.edges.budget.budget_table`.
-        analysis: the ultra-rich window, number of resamples and confidence level.
+        analysis: the ultra-rich window and confidence level.
     """
     rows: list[dict[str, Any]] = []
     for shared, group in grouped(budget, [*SLICE_COLUMNS, "depth_exponent", "budget"]):
@@ -60,33 +66,39 @@ def _open(group: pl.DataFrame) -> dict[str, Any]:
 
 def _closing(group: pl.DataFrame, analysis: Analysis, shared: dict[str, Any]) -> dict[str, Any]:
     depth = shared["depth_exponent"]
-    known = group.filter(within(analysis.rich), pl.col("window_log10").is_not_null())
+    ends = pl.col("window_low_log10", "window_high_log10")
+    some = group.filter(within(analysis.rich), pl.any_horizontal(ends.is_not_null()))
+    known = some.filter(pl.all_horizontal(ends.is_not_null()))
     row: dict[str, Any] = {"gammas": known["gamma_log10"].n_unique()}
+    row["censored"] = some.height - known.height
     if depth is not None:
         row["predicted_window_slope"] = -(depth - 2) / depth
         row["predicted_gamma_max_log10"] = float(gamma_max_log10(depth, shared["budget"]))
     if row["gammas"] < 3:
         return row
-    points = gather(
-        known["gamma_log10"].to_numpy(),
-        (known["eta_max_low_log10"] - known["eta_min_high_log10"]).to_numpy(),
-        (known["eta_max_high_log10"] - known["eta_min_low_log10"]).to_numpy(),
+    fit = fit_slope(
+        some["gamma_log10"].to_numpy(),
+        seeds_of(some),
+        some["window_low_log10"].fill_null(-np.inf).to_numpy(),
+        some["window_high_log10"].fill_null(np.inf).to_numpy(),
+        analysis.confidence,
     )
-    slopes, intercepts = fit_lines(points, points.middle[None])
-    fitted = slopes[0] * points.gamma + intercepts[0]
-    rng = seeded(f"{shared['slice']} apex {shared['budget']}")
-    drawn = draws(points, fitted, 2, analysis.bootstrap, rng)
-    drawn_slopes, drawn_intercepts = fit_lines(points, drawn)
-    row |= with_ends("window_slope", float(slopes[0]), interval(drawn_slopes, analysis.confidence))
-    if slopes[0] < 0:
-        # A draw that does not narrow closes nowhere.
-        with np.errstate(divide="ignore"):
-            closing = np.where(drawn_slopes < 0, -drawn_intercepts / drawn_slopes, np.inf)
-        tail = (1 - analysis.confidence) / 2
-        ends = np.quantile(closing, [tail, 1 - tail], method="nearest")
-        known_ends = [float(end) if np.isfinite(end) else None for end in ends]
-        row |= with_ends("gamma_max", float(-intercepts[0] / slopes[0]), known_ends, "_log10")
+    assert fit is not None
+    assert fit.line is not None
+    row |= with_ends("window_slope", fit.value, (fit.low, fit.high))
+    if fit.value < 0:
+        ends_of_gamma = _reaches_zero(fit.line, analysis.confidence)
+        row |= with_ends("gamma_max", -fit.intercept / fit.value, ends_of_gamma, "_log10")
     return row
+
+
+def _reaches_zero(line: Line, confidence: float) -> list[float | None]:
+    """log10 gammas between which the line reaches zero; None for an end where it need not."""
+    gammas = line.centre + _REACH
+    below = np.array([line.at(gamma).below(0.0) for gamma in gammas])
+    tail = (1 - confidence) / 2
+    found = (np.flatnonzero(below > share) for share in (tail, 1 - tail))
+    return [float(gammas[at[0]]) if len(at) and at[0] else None for at in found]
 
 
 def _best(group: pl.DataFrame) -> dict[str, Any]:

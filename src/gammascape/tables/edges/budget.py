@@ -13,18 +13,18 @@ from gammascape.runs.outcome import Facts, Thresholds
 from gammascape.tables.cells import (
     SLICE_COLUMNS,
     columns,
-    grouped,
     judgement,
     open_arrays,
     with_ends,
 )
-from gammascape.tables.edges.find import LINE, edges_of_line
+from gammascape.tables.edges.find import LINE, edges_of_lines
 from gammascape.tables.statistics.fits import Floats
 
 BUDGET_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int budget:int gamma_log10 seed:int data_seed:int trained:int cells:int "
     "spanned:bool eta_min_log10 eta_min_low_log10 eta_min_high_log10 eta_max_log10 "
-    "eta_max_low_log10 eta_max_high_log10 window_log10 eta_best_log10 best_relative_loss"
+    "eta_max_low_log10 eta_max_high_log10 window_log10 window_low_log10 window_high_log10 "
+    "eta_best_log10 best_relative_loss"
 )
 
 Losses = Mapping[str, NDArray[Any]]
@@ -49,10 +49,15 @@ def read_histories(cells: pl.DataFrame, cells_folder: Path) -> Iterator[Losses]:
 
 
 def budget_of_cells(
-    cells: pl.DataFrame, cells_folder: Path, depth_exponent: int | None, thresholds: Thresholds
+    cells: pl.DataFrame,
+    cells_folder: Path,
+    depth_exponent: int | None,
+    thresholds: Thresholds,
+    confidence: float,
 ) -> pl.DataFrame:
     """The table of `budget_table` for a slice whose artifacts are in a folder."""
-    return budget_table(cells, read_histories(cells, cells_folder), depth_exponent, thresholds)
+    histories = read_histories(cells, cells_folder)
+    return budget_table(cells, histories, depth_exponent, thresholds, confidence)
 
 
 def budget_table(
@@ -60,6 +65,7 @@ def budget_table(
     histories: Iterable[Losses],
     depth_exponent: int | None,
     thresholds: Thresholds,
+    confidence: float = 0.95,
 ) -> pl.DataFrame:
     """Edges of one slice at every budget: one row for each budget, gamma and seed.
 
@@ -68,14 +74,17 @@ def budget_table(
     alone, and is said at that budget only. The learning rate is constant, so a shorter run is a part of
     the longer one.
 
-    `spanned` says whether the sampled etas reach from cells that are untrained to cells that are worse: only then
-    does a row without trained cells mean that there is no window wider than a grid step.
+    `spanned` says whether the sampled etas reach from cells that are untrained to cells that are worse: only
+    then does a row without trained cells mean that there is no window wider than a grid step. The ends of the
+    window are those of the two edges together; of a window that is closed so, the upper one is the widest grid
+    step.
 
     Args:
         cells: the table of `tables.cells.cell_table`.
         histories: step (first of each bin), loss, loss_max and zero_loss of each of the cells.
         depth_exponent: L of the model, or None.
         thresholds: those of the study.
+        confidence: level of the intervals.
     """
     frames = [
         pl.DataFrame(
@@ -89,10 +98,13 @@ def budget_table(
     ]
     rows = []
     if frames:
-        table = pl.concat(frames, how="vertical_relaxed").sort("eta_log10")
-        for shared, line in grouped(table, [*LINE, "budget"]):
-            shared["depth_exponent"] = depth_exponent
-            rows.append(shared | _row(line, thresholds.trained_below))
+        table = pl.concat(frames, how="vertical_relaxed").with_columns(
+            sharpness_init=pl.lit(None, pl.Float64)
+        )
+        for budget, part in table.group_by("budget", maintain_order=True):
+            for shared, line, edges in edges_of_lines(part, thresholds.trained_below, confidence):
+                shared |= {"depth_exponent": depth_exponent, "budget": budget[0]}
+                rows.append(shared | _row(line, edges))
     table = pl.DataFrame(rows, schema=BUDGET_SCHEMA, infer_schema_length=None)
     return table.sort("budget", "gamma_log10", "seed", "data_seed")
 
@@ -153,25 +165,32 @@ def _mean(values: Floats, share: NDArray[np.int64]) -> float:
     return float(values @ share / share.sum())
 
 
-def _row(line: pl.DataFrame, trained_below: float) -> dict[str, Any]:
-    unmeasured = line.with_columns(
-        sharpness_init=pl.lit(None, pl.Float64), base_width=pl.lit(1, pl.Int64)
-    )
-    edges = {edge["edge"]: edge for edge in edges_of_line(unmeasured, trained_below)}
+def _row(line: pl.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
+    edges = {edge["edge"]: edge for edge in found}
     statuses = line["status"].to_list()
+    spanned = statuses[0] == "untrained" and statuses[-1] not in ("trained", "untrained")
     row: dict[str, Any] = {
         "trained": statuses.count("trained"),
         "cells": len(statuses),
-        "spanned": statuses[0] == "untrained" and statuses[-1] not in ("trained", "untrained"),
+        "spanned": spanned,
     }
     for name, edge in (("eta_min", "eta_min"), ("eta_max", "eta_max_trained")):
-        found = edges.get(edge, {})
-        at, *ends = (found.get(f"estimate{end}_log10") for end in ("", "_low", "_high"))
-        row |= with_ends(name, at, ends, "_log10")
-    if row["eta_min_log10"] is not None and row["eta_max_log10"] is not None:
-        row["window_log10"] = row["eta_max_log10"] - row["eta_min_log10"]
+        ends = (edges.get(edge, {}).get(f"estimate{end}_log10") for end in ("", "_low", "_high"))
+        row |= with_ends(name, next(ends), list(ends), "_log10")
+    low, high = (
+        _difference(row[f"eta_max_{a}_log10"], row[f"eta_min_{b}_log10"])
+        for a, b in (("low", "high"), ("high", "low"))
+    )
+    if spanned and not row["trained"]:
+        high = float(np.diff(line["eta_log10"]).max())
+    at = _difference(row["eta_max_log10"], row["eta_min_log10"])
+    row |= with_ends("window", at, (low, high), "_log10")
     best = edges.get("eta_best")
     if best is not None:
         row["eta_best_log10"] = best["eta_log10"]
         row["best_relative_loss"] = line.filter(pl.col("cell") == best["cell"])["relative_loss"][0]
     return row
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b

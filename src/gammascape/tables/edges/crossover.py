@@ -1,5 +1,6 @@
 """The gamma at which an edge bends from its lazy to its ultra-rich slope."""
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -7,18 +8,9 @@ import polars as pl
 
 from gammascape.study import EDGES, Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends
-from gammascape.tables.edges.exponent_models import noise_floor
-from gammascape.tables.edges.exponents import points_of, shared_of
-from gammascape.tables.statistics.fits import (
-    Floats,
-    Points,
-    broken_values,
-    draws,
-    fit_broken,
-    fit_lines,
-    interval,
-    seeded,
-)
+from gammascape.tables.edges.exponents import shared_of
+from gammascape.tables.edges.find import cells_of
+from gammascape.tables.statistics.fits import fit_broken
 
 CROSSOVER_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int edge:str crossover_log10 crossover_low_log10 crossover_high_log10 "
@@ -34,7 +26,8 @@ def crossover_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFram
     """Fit a continuous line of two slopes to each edge of one slice over all gammas, windows aside.
 
     Edges at fewer than five gammas have no row. `bend_bic` is the BIC of the straight line less that of the broken
-    one; where it is not positive (`bends` False) the data show no bend, and the crossover means nothing.
+    one; where it is not positive (`bends` False) the data show no bend, and the crossover means nothing. An edge
+    outside of the sampled etas, one with a null estimate, takes no part.
 
     Args:
         thresholds: the table of `tables.edges.find.threshold_table` for one slice.
@@ -42,52 +35,68 @@ def crossover_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFram
     """
     rows: list[dict[str, Any]] = []
     for edge in EDGES:
-        bounded = thresholds.filter(pl.col("edge") == edge, pl.col("bounded"))
-        if bounded["gamma_log10"].n_unique() < _LEAST_GAMMAS:
+        known = thresholds.filter(pl.col("edge") == edge, pl.col("estimate_log10").is_not_null())
+        if known["gamma_log10"].n_unique() < _LEAST_GAMMAS:
             continue
-        shared, points = shared_of(bounded), points_of(bounded, "estimate")
-        rng = seeded(f"{shared['slice']} {edge} crossover")
+        shared = shared_of(known)
+        # The same table gives the same intervals.
+        rng = np.random.default_rng(zlib.crc32(f"{shared['slice']} {edge}".encode()))
+        span = known["gamma_log10"].min(), known["gamma_log10"].max()
         rows.append(
             shared
-            | crossover(points, analysis, rng)
+            | crossover(known, analysis, rng)
             | {
                 "edge": edge,
-                "from_log10": float(points.gamma[0]),
-                "to_log10": float(points.gamma[-1]),
-                "gammas": len(points.gamma),
-                "points": bounded.height,
+                **dict(zip(("from_log10", "to_log10"), span, strict=True)),
+                "gammas": known["gamma_log10"].n_unique(),
+                "points": known.height,
                 "confidence": analysis.confidence,
             }
         )
     return pl.DataFrame(rows, schema=CROSSOVER_SCHEMA)
 
 
-def crossover(points: Points, analysis: Analysis, rng: np.random.Generator) -> dict[str, Any]:
-    """The broken line through the points, with bootstrap intervals, against a straight one."""
-    fit = fit_broken(points, points.middle[None])
-    fitted = broken_values(fit, points.gamma)[0]
-    drawn = fit_broken(points, draws(points, fitted, 4, analysis.bootstrap, rng))
-    bend = _bic(points, _straight_rss(points), 3) - _bic(points, float(fit.rss[0]), 5)
-    result: dict[str, Any] = {"height_log10": float(fit.height[0])}
-    for name, value, spread in (
-        ("crossover", fit.knot, drawn.knot),
-        ("slope_before", fit.before, drawn.before),
-        ("slope_after", fit.after, drawn.after),
-    ):
-        ends, unit = interval(spread, analysis.confidence), "_log10" if name == "crossover" else ""
-        result |= with_ends(name, float(value[0]), ends, unit)
-    return result | {"bend_bic": bend, "bends": bend > 0}
+def crossover(known: pl.DataFrame, analysis: Analysis, rng: np.random.Generator) -> dict[str, Any]:
+    """The broken line through edges of one kind, seeds averaged, against a straight one.
 
+    Intervals are those of lines through redrawn means: the fitted one and a normal scatter about it, of the
+    variance of the residuals with n - 4 degrees of freedom, or of grid and seeds if that is larger. As few points
+    do not tell their own scatter, it is divided by a chi-square draw of these degrees.
+    """
+    lower, upper = cells_of(known)
+    means = (
+        known.with_columns(width=pl.Series(upper - lower))
+        .group_by("gamma_log10")
+        .agg(
+            at=pl.col("estimate_log10").mean(),
+            seeds=pl.len(),
+            width=pl.col("width").mean(),
+            spread=(pl.col("estimate_log10").len() - 1) * pl.col("estimate_log10").var(),
+        )
+        .sort("gamma_log10")
+    )
+    gamma, y, seeds = (means[name].to_numpy() for name in ("gamma_log10", "at", "seeds"))
+    n, weights = len(gamma), seeds / seeds.mean()
+    variance = means["spread"].sum() / max(known.height - n, 1)
+    # The scatter of a mean that is there whatever the line.
+    least = max((means["width"] ** 2).mean() / 12 + variance * (1 / seeds).mean(), 1e-12)  # type: ignore[operator]
 
-def _straight_rss(points: Points) -> float:
-    slopes, intercepts = fit_lines(points, points.middle[None])
-    rest: Floats = points.middle - slopes[0] * points.gamma - intercepts[0]
-    return float(points.seeds @ rest**2)
+    def bic(rss: float, parameters: int) -> float:
+        scatter = max(rss / n, least)
+        return float(n * (np.log(scatter) + rss / n / scatter) + parameters * np.log(n))
 
-
-def _bic(points: Points, rss: float, parameters: int) -> float:
-    """BIC of a Gaussian whose variance is not below what the grid and the seeds make sure of."""
-    n = len(points.gamma)
-    squares = rss / float(points.seeds.sum())
-    variance = max(squares, noise_floor(points))
-    return float(n * (np.log(2 * np.pi * variance) + squares / variance) + parameters * np.log(n))
+    [found], fitted, [rss] = fit_broken(gamma, weights, y[None])
+    scatter = max(rss / (n - 4), least) * (n - 4) / rng.chisquare(n - 4, (analysis.bootstrap, 1))
+    drawn = np.sqrt(scatter / weights) * rng.standard_normal((analysis.bootstrap, n))
+    tail = (1 - analysis.confidence) / 2
+    ends = np.quantile(fit_broken(gamma, weights, fitted + drawn)[0], [tail, 1 - tail], axis=0).T
+    straight = np.polyval(np.polyfit(gamma, y, 1, w=np.sqrt(weights)), gamma)
+    bend = bic(float(weights @ (y - straight) ** 2), 3) - bic(rss, 5)
+    return {
+        "height_log10": found[1],
+        **with_ends("crossover", found[0], ends[0].tolist(), "_log10"),
+        **with_ends("slope_before", found[2], ends[2].tolist()),
+        **with_ends("slope_after", found[3], ends[3].tolist()),
+        "bend_bic": bend,
+        "bends": bend > 0,
+    }

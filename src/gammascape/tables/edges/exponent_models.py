@@ -8,7 +8,7 @@ import polars as pl
 from gammascape.study import Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns
 from gammascape.tables.edges.exponents import shared_of, windows
-from gammascape.tables.statistics.fits import Floats, Points, fit_lines
+from gammascape.tables.statistics.slopes import Fit
 
 EXPONENT_MODEL_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int edge:str window:str law:str slope parameters:int gammas:int rms "
@@ -29,43 +29,51 @@ def law_slopes(depth_exponent: int) -> dict[str, float]:
 def exponent_model_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Compare exponents of each upper edge of one slice in the ultra-rich window.
 
-    Each law is a line of fixed slope through the means over seeds, `free` one of any slope. Slices without L and
-    windows with fewer than three gammas have no rows.
+    Each law is a line of fixed slope, `free` one of any slope. Slices without L and windows with fewer than three
+    gammas have no rows.
 
     Args:
         thresholds: the table of `tables.edges.find.threshold_table` for one slice.
-        analysis: the study's windows.
+        analysis: the study's windows, `trained_below` and confidence level.
     """
     rows: list[dict[str, Any]] = []
     for part in windows(thresholds, analysis):
-        shared, points = shared_of(part.rows), part.points("estimate")
+        shared = shared_of(part.rows)
         depth = shared["depth_exponent"]
         if part.window != "rich" or part.edge not in COMPARED or depth is None:
             continue
-        if len(points.gamma) >= 3:
-            found = compare(points, law_slopes(depth))
-            place = {"edge": part.edge, "window": part.window, "gammas": len(points.gamma)}
-            rows += [shared | place | row for row in found]
+        if part.fit.posterior is not None:
+            place = {"edge": part.edge, "window": part.window, "gammas": part.fit.gammas}
+            found = compare(part.fit, law_slopes(depth))
+            rows += [
+                shared | place | row | {"rms": _rms(part.known, row["slope"])} for row in found
+            ]
     return pl.DataFrame(rows, schema=EXPONENT_MODEL_SCHEMA)
 
 
-def compare(points: Points, laws: dict[str, float]) -> list[dict[str, Any]]:
+def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
     """Likelihood and criteria of lines of the given slopes and of a free one.
 
-    The likelihood is Gaussian. Its variance is the largest-likelihood one, but not below what the widths of
-    the intervals and the scatter of the seeds make sure of: edges on a grid can lie on a line by
-    coincidence, and seeds of one gamma share their place on the grid, so that gammas are what is counted.
+    The likelihood of a slope is that of `tables.statistics.slopes.fit_slope`, integrated over all that a law says
+    nothing of, relative to that of the likeliest slope. Gammas are what is counted: seeds of one gamma share
+    what they deviate by.
 
     AICc is null where there are too few gammas for its correction.
+
+    Args:
+        fit: a fit with an interval.
+        laws: slopes by name.
     """
-    n = len(points.gamma)
-    floor = noise_floor(points)
-    slopes = laws | {"free": float(fit_lines(points, points.middle[None])[0][0])}
+    assert fit.posterior is not None
+    n = fit.gammas
+    reach = np.linspace(*fit.posterior.interval(0.99), 201)
+    likeliest = float(reach[fit.posterior.density(reach).argmax()])
+    top = float(fit.posterior.density(likeliest))
+    slopes = laws | {"free": likeliest}
     rows: list[dict[str, Any]] = []
     for law, slope in slopes.items():
-        squares = _mean_square(points, slope)
-        variance = max(squares, floor)
-        likelihood = -0.5 * n * (np.log(2 * np.pi * variance) + squares / variance)
+        ratio = float(fit.posterior.density(slope)) / top
+        likelihood = np.log(max(ratio, 1e-300))
         k = 3 if law == "free" else 2
         spare = n - k - 1
         rows.append(
@@ -73,7 +81,6 @@ def compare(points: Points, laws: dict[str, float]) -> list[dict[str, Any]]:
                 "law": law,
                 "slope": slope,
                 "parameters": k,
-                "rms": float(np.sqrt(squares)),
                 "log_likelihood": float(likelihood),
                 "aicc": float(2 * k - 2 * likelihood + 2 * k * (k + 1) / spare)
                 if spare > 0
@@ -86,18 +93,14 @@ def compare(points: Points, laws: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
-def noise_floor(points: Points) -> float:
-    """Variance of the mean over seeds of an edge at one gamma that is there whatever the law."""
-    grid = float(np.mean(points.width**2)) / 12
-    spread = float(np.mean(points.deviations**2)) if len(points.deviations) else 0.0
-    return max(grid + spread * float(np.mean(1 / points.seeds)), 1e-12)
-
-
-def _mean_square(points: Points, slope: float) -> float:
-    weights: Floats = points.seeds / points.seeds.sum()
-    rest = points.middle - slope * points.gamma
-    rest = rest - weights @ rest
-    return float(weights @ rest**2)
+def _rms(known: pl.DataFrame, slope: float) -> float:
+    """Of the residuals of means over seeds."""
+    rest = pl.col("estimate_log10") - pl.col("shape") - slope * pl.col("gamma_log10")
+    means = known.group_by("gamma_log10").agg(rest.mean().alias("rest"), pl.len())
+    residuals, seeds = means["rest"].to_numpy(), means["len"].to_numpy()
+    return float(
+        np.sqrt(np.average((residuals - np.average(residuals, weights=seeds)) ** 2, weights=seeds))
+    )
 
 
 def _weigh(rows: list[dict[str, Any]], criterion: str) -> None:

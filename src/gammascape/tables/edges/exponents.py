@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,102 +10,106 @@ import polars as pl
 from gammascape.study import EDGES, Analysis, Edge, Regime, predicted_slope
 from gammascape.tables import cells
 from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends
-from gammascape.tables.edges.find import bracket
-from gammascape.tables.statistics.fits import Points, draws, fit_lines, gather, interval, seeded
+from gammascape.tables.edges.find import cells_of
+from gammascape.tables.statistics.fits import Floats
+from gammascape.tables.statistics.slopes import Fit, fit_mean, fit_slope
+from gammascape.tables.statistics.verdict import p_differs, power
+from gammascape.theory import laws
 
 SCALING_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int edge:str window:str from_log10 to_log10 slope slope_low slope_high "
-    "prefactor_log10 predicted_slope prefactor_at_predicted_log10 points:int seeds:int "
-    "confidence gammas:int estimate_slope estimate_slope_low estimate_slope_high "
-    "interpolated:int"
+    "prefactor_log10 predicted_slope prefactor_at_predicted_log10 prefactor_at_predicted_low_log10 "
+    "prefactor_at_predicted_high_log10 points:int seeds:int confidence gammas:int censored:int "
+    "estimate_slope interpolated:int margin p_differs power"
 )
-
-Place = Literal["grid", "estimate"]
-"""Where an edge is taken to be: anywhere between two sampled etas, or in the interval of its estimate."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The bounded edges of one kind in one window of gamma."""
+    """The edges of one kind in one window of gamma of a slice, and their line."""
 
     edge: Edge
     window: Regime
     rows: pl.DataFrame
+    """Of thresholds, and in `shape` what log10 eta is known to have on top of the line."""
+    predicted: float | None
+    """Exponent of theory."""
+    fit: Fit
 
-    def points(self, place: Place = "grid") -> Points:
-        """The edges, gamma by gamma."""
-        return points_of(self.rows, place)
+    @property
+    def known(self) -> pl.DataFrame:
+        """Rows with both ends."""
+        return self.rows.filter(pl.col("estimate_log10").is_not_null())
 
 
 def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Fit eta = 10^prefactor * gamma^slope to each edge of one slice in the lazy and the ultra-rich window.
 
-    An edge is known to lie between two sampled etas. The line is fitted by least squares to the middles of these
-    intervals, and the interval of its slope is a bootstrap over gammas, seeds and the position of the edge
-    between the two etas (`statistics.fits.draws`). `estimate_slope` is fitted in the same way to the sub-grid
-    estimates. A window with fewer than two distinct gammas has no row. `prefactor_at_predicted_log10` is that
-    of the line with the predicted slope that is nearest to the same middles.
+    The line and the interval of its slope are those of `tables.statistics.slopes.fit_slope` through the cells in
+    which the estimates of the edges lie, that of an edge outside of the sampled etas having one end
+    (`censored`). Of a toy the corrections at finite gamma are taken off, which theory knows
+    (`theory.laws.Slope.shape`). A window with fewer than two gammas has no row, and two have no interval.
+    `estimate_slope` is that of least squares through the estimates between sampled etas.
+    `prefactor_at_predicted_log10` is the mean height over the line of the predicted slope through gamma = 1.
 
     Args:
         thresholds: the table of `tables.edges.find.threshold_table` for one slice.
-        analysis: the study's windows, number of resamples and confidence level.
+        analysis: the study's windows, `trained_below` and confidence level.
     """
     rows: list[dict[str, Any]] = []
     for part in windows(thresholds, analysis):
-        points = part.points()
-        shared = shared_of(part.rows)
-        slope, prefactor, ends = fit_slope(points, analysis, rng_of(part, "grid"))
-        estimate, _, estimate_ends = fit_slope(
-            part.points("estimate"), analysis, rng_of(part, "estimate")
-        )
-        predicted = predicted_slope(
-            part.edge, shared["loss"], part.window, shared["depth_exponent"]
-        )
+        known, fit = part.known, part.fit
+        gamma = known["gamma_log10"].to_numpy()
         rows.append(
-            shared
+            shared_of(part.rows)
             | {
                 "edge": part.edge,
                 "window": part.window,
-                "from_log10": float(points.gamma[0]),
-                "to_log10": float(points.gamma[-1]),
-                **with_ends("slope", slope, ends),
-                "prefactor_log10": prefactor,
-                "predicted_slope": predicted,
-                "prefactor_at_predicted_log10": None
-                if predicted is None
-                else points.height(predicted),
+                "from_log10": float(gamma.min()),
+                "to_log10": float(gamma.max()),
+                **with_ends("slope", fit.value, (fit.low, fit.high)),
+                "prefactor_log10": fit.intercept,
+                "predicted_slope": part.predicted,
+                **_prefactor(part, analysis.confidence),
                 "points": part.rows.height,
-                "seeds": part.rows.select("seed", "data_seed").n_unique(),
+                "seeds": fit.seeds,
                 "confidence": analysis.confidence,
-                "gammas": len(points.gamma),
-                **with_ends("estimate_slope", estimate, estimate_ends),
-                "interpolated": int((part.rows["method"] == "interpolated").sum()),
+                "gammas": fit.gammas,
+                "estimate_slope": _least_squares(known),
+                "interpolated": int((known["method"] == "interpolated").sum()),
+                **against_law(
+                    fit, known, part.predicted, laws.EDGES.get((part.edge, part.window)), analysis
+                ),
             }
         )
-    return pl.DataFrame(rows, schema=SCALING_SCHEMA)
+    return pl.DataFrame(rows, schema=SCALING_SCHEMA, infer_schema_length=None)
 
 
 def windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Window]:
-    """The edges of one slice that can be fitted: bounded, at two or more gammas of a window."""
+    """The edges of one slice that can be fitted: bracketed at two or more gammas of a window."""
+    some = thresholds.filter(
+        pl.any_horizontal(pl.col("estimate_low_log10", "estimate_high_log10").is_not_null())
+    )
     for edge in EDGES:
-        bounded = thresholds.filter("bounded", edge=edge)
         for window, span in cells.windows(analysis):
-            rows = bounded.filter(cells.within(span))
-            if rows["gamma_log10"].n_unique() >= 2:
-                yield Window(edge, window, rows)
+            rows = some.filter(cells.within(span), edge=edge)
+            if rows.is_empty():
+                continue
+            loss, depth, toy = rows.select("loss", "depth_exponent", "toy").row(0)
+            predicted = predicted_slope(edge, loss, window, depth)
+            law, gamma = laws.EDGES.get((edge, window)), rows["gamma_log10"].to_numpy()
+            shape = np.zeros(len(gamma))
+            if toy and law is not None and predicted is not None:
+                shape = law.shape(gamma, predicted, depth, loss, analysis.trained_below)
+            rows = rows.with_columns(shape=shape)
+            fit = fit_slope(gamma, seeds_of(rows), *cells_of(rows), analysis.confidence, shape)
+            if fit is not None:
+                yield Window(edge, window, rows, predicted, fit)
 
 
-def points_of(rows: pl.DataFrame, place: Place = "grid") -> Points:
-    """Bounded edges of one kind, gamma by gamma."""
-    if place == "estimate":
-        lower, upper = rows["estimate_low_log10"].to_numpy(), rows["estimate_high_log10"].to_numpy()
-    else:
-        ends = [
-            bracket(*row)
-            for row in rows.select("edge", "eta_log10", "lower_log10", "upper_log10").iter_rows()
-        ]
-        lower, upper = np.array(ends).T
-    return gather(rows["gamma_log10"].to_numpy(), lower, upper)
+def seeds_of(rows: pl.DataFrame) -> Floats:
+    """(rows,) a number for each pair of seed and data seed."""
+    return rows.select(pl.struct("seed", "data_seed").rank("dense")).to_series().to_numpy()
 
 
 def shared_of(thresholds: pl.DataFrame) -> dict[str, Any]:
@@ -114,17 +118,51 @@ def shared_of(thresholds: pl.DataFrame) -> dict[str, Any]:
     return {name: row[name] for name in (*SLICE_COLUMNS, "depth_exponent")}
 
 
-def fit_slope(
-    points: Points, analysis: Analysis, rng: np.random.Generator
-) -> tuple[float, float, tuple[float, float]]:
-    """Slope, intercept and interval of the slope."""
-    slopes, intercepts = fit_lines(points, points.middle[None])
-    fitted = slopes[0] * points.gamma + intercepts[0]
-    drawn = draws(points, fitted, 2, analysis.bootstrap, rng)
-    ends = interval(fit_lines(points, drawn)[0], analysis.confidence)
-    return float(slopes[0]), float(intercepts[0]), ends
+def against_law(
+    fit: Fit,
+    rows: pl.DataFrame,
+    predicted: float | None,
+    law: laws.Slope | None,
+    analysis: Analysis,
+) -> dict[str, Any]:
+    """Columns of all tables of exponents: points with one end, and what the fit says about a law.
+
+    Args:
+        fit: the fit.
+        rows: with gamma_log10, loss and depth_exponent.
+        predicted: the exponent of the law.
+        law: the law, None where nothing is claimed.
+        analysis: `trained_below` and confidence level.
+    """
+    found: dict[str, Any] = {"censored": fit.censored}
+    if law is None or predicted is None:
+        return found
+    loss, depth = rows.select("loss", "depth_exponent").row(0)
+    gamma = rows["gamma_log10"].to_numpy()
+    margin = law.margin(gamma, predicted, depth, loss, analysis.trained_below)
+    found["margin"] = margin
+    if fit.posterior is not None:
+        # Two laws can be one: for L = 2 the exponents 2/L and 1 are.
+        others = [other for other in law.alternatives(depth) if other != predicted]
+        found["p_differs"] = p_differs(fit.posterior, predicted, margin)
+        found["power"] = power(fit.posterior, predicted, others, margin, analysis.confidence)
+    return found
 
 
-def rng_of(part: Window, purpose: str) -> np.random.Generator:
-    """Random numbers of one fit to a window."""
-    return seeded(f"{part.rows['slice'][0]} {part.edge} {part.window} {purpose}")
+def _prefactor(part: Window, confidence: float) -> dict[str, Any]:
+    if part.predicted is None:
+        return {}
+    gamma = part.rows["gamma_log10"].to_numpy()
+    lower, upper = (ends - part.predicted * gamma for ends in cells_of(part.rows))
+    height = fit_mean(lower, upper, confidence, gamma, seeds_of(part.rows))
+    assert height is not None  # two gammas have both ends
+    ends = (height.low, height.high) if part.fit.low is not None else (None, None)
+    return with_ends("prefactor_at_predicted", height.value, ends, "_log10")
+
+
+def _least_squares(known: pl.DataFrame) -> float:
+    """Slope through estimates, each seed with a height of its own."""
+    own = seeds_of(known)[:, None] == np.unique(seeds_of(known))
+    design = np.column_stack((known["gamma_log10"].to_numpy(), own))
+    y = known["estimate_log10"] - known["shape"]
+    return float(np.linalg.lstsq(design, y.to_numpy(), rcond=None)[0][0])

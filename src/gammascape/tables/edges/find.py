@@ -1,5 +1,6 @@
 """Edges of training along eta, at each gamma and seed."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -7,22 +8,34 @@ import polars as pl
 
 from gammascape.runs.outcome import Thresholds
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
+from gammascape.tables.edges.level import EdgeLevel, Side, edge_levels
+from gammascape.tables.statistics.fits import Floats
+from gammascape.theory.toy.network import DATA
 
 THRESHOLD_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int seed:int data_seed:int gamma_log10 edge:str eta_log10 lower_log10 "
     "upper_log10 bounded:bool estimate_log10 estimate_low_log10 estimate_high_log10 method:str "
-    "cell:str"
+    "zone_log10 cell:str toy:bool"
 )
 
 LINE = [*SLICE_COLUMNS, "seed", "data_seed", "gamma_log10"]
 """Cells that differ in eta alone."""
-_INTERPOLATION_ERROR = 0.25
-"""Share of a grid step, within which 95 % of the toy's exact edges are found (tests/unit/tables/edges)."""
+_TRAINED = pl.col("status") == "trained"
+CONDITIONS: Mapping[str, tuple[Side, pl.Expr]] = {
+    "eta_min": ("lower", _TRAINED),
+    "eta_max_trained": ("upper", _TRAINED),
+    "eta_no_spike": ("upper", _TRAINED & ~pl.col("catapulted")),
+    "eta_max_finite": ("upper", pl.col("status") != "diverged"),
+}
+"""What half of the cells do at an edge, and at which end of those that do."""
 _NEAR_ONE = 1 - 1e-3
 
 
 def threshold_table(
-    cells: pl.DataFrame, depth_exponent: int | None, thresholds: Thresholds | None = None
+    cells: pl.DataFrame,
+    depth_exponent: int | None,
+    thresholds: Thresholds | None = None,
+    confidence: float = 0.95,
 ) -> pl.DataFrame:
     """The edges of one slice, for each gamma and seed, as sampled etas.
 
@@ -35,23 +48,33 @@ def threshold_table(
 
     `lower_log10` and `upper_log10` are the neighbouring sampled etas: eta_max lies between its value and the
     upper neighbour, eta_min between the lower neighbour and its value. `bounded` is False where the
-    sampled range ends before the edge does; such a row is only a bound and takes no part in fits.
+    sampled range ends before the edge does; such a row is only a bound.
 
-    `estimate_log10` places a bounded edge between the two etas that bracket it. Where the loss is known on both
-    sides and is below that of f = 0, its crossing of `trained_below` is interpolated (`method` interpolated):
-    log(-log(relative loss)) is linear in log eta as long as the loss falls exponentially with eta T. Else it is
-    the middle (`method` grid), and for eta_crit the measured value itself (`method` measured).
+    Where outcomes are mixed, a run of cells ends the earlier the more of them are looked at. So another thing is
+    fitted: `estimate_log10`, the eta at which half of the cells train (stay calm, stay finite), is the same for
+    any density of etas (`tables.edges.level`). `zone_log10` is the width of the zone in which 10 to 90 % do, and
+    the ends of the estimate are between what it lies, null where the sampled etas end before. `method` is
+
+    level         outcomes of the line are mixed: posterior mean and interval
+    blurred       outcomes of other lines of the slice are: the same, with their blur
+    grid          no outcomes are mixed: middle of the two etas that bracket the edge, which are the ends
+    interpolated  the same, and the loss on both sides is known and below that of f = 0: where it crosses
+                  `trained_below`, log(-log(relative loss)) being linear in log eta as long as the loss falls
+                  exponentially with eta T. Beside a plateau, or a jump, it does not: the ends are those of the
+                  grid
+    measured      the value of eta_crit itself
 
     Args:
         cells: the table of `tables.cells.cell_table`.
         depth_exponent: L of the model, or None.
         thresholds: those with which the cells were judged; the defaults if None.
+        confidence: level of the intervals.
     """
     level = (thresholds or Thresholds()).trained_below
     rows: list[dict[str, Any]] = []
-    for shared, line in grouped(cells.sort("eta_log10"), LINE):
-        shared["depth_exponent"] = depth_exponent
-        rows += [shared | edge for edge in edges_of_line(line, level)]
+    for shared, line, edges in edges_of_lines(cells, level, confidence):
+        shared |= {"depth_exponent": depth_exponent, "toy": line["data_digest"][0] == DATA}
+        rows += [shared | edge for edge in edges]
     return pl.DataFrame(rows, schema=THRESHOLD_SCHEMA).sort(
         "gamma_log10", "seed", "data_seed", "edge"
     )
@@ -62,8 +85,48 @@ def best_cells(thresholds: pl.DataFrame) -> pl.DataFrame:
     return thresholds.filter(pl.col("edge") == "eta_best")
 
 
-def edges_of_line(line: pl.DataFrame, trained_below: float) -> list[dict[str, Any]]:
-    """The edges of cells that differ in eta alone, sorted by eta: columns from `edge` on."""
+def cells_of(rows: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Between which log10 etas edges lie, (rows,) each: the input of `tables.statistics.slopes`."""
+    exact = pl.col("method").is_in(["level", "measured"])
+    lower, upper = (
+        rows.select(
+            pl.when(exact)
+            .then("estimate_log10")
+            .otherwise(pl.col(f"estimate_{end}_log10").fill_null(outside))
+        )
+        .to_series()
+        .to_numpy()
+        for end, outside in (("low", -np.inf), ("high", np.inf))
+    )
+    return lower, upper
+
+
+def edges_of_lines(
+    cells: pl.DataFrame, trained_below: float, confidence: float
+) -> Iterator[tuple[dict[str, Any], pl.DataFrame, list[dict[str, Any]]]]:
+    """For each line of one slice: what cells share, cells by eta, and edges, columns from `edge` on."""
+    lines = list(grouped(cells.sort("eta_log10"), LINE))
+    levels: list[dict[str, EdgeLevel]] = [{} for _ in lines]
+    if lines:
+        of = np.repeat(np.arange(len(lines)), [line.height for _, line in lines])
+        together = pl.concat([line for _, line in lines])
+        eta = together["eta_log10"].to_numpy()
+        known: dict[bytes, list[dict[Side, EdgeLevel] | None]] = {}
+        for edge, (side, condition) in CONDITIONS.items():
+            good = together.select(condition).to_series().to_numpy()
+            outcomes = good.tobytes()
+            if outcomes not in known:
+                known[outcomes] = edge_levels(of, eta, good, confidence)
+            for found, of_line in zip(levels, known[outcomes], strict=True):
+                if of_line is not None:
+                    found[edge] = of_line[side]
+    for (shared, line), found in zip(lines, levels, strict=True):
+        yield shared, line, _edges_of_line(line, trained_below, found)
+
+
+def _edges_of_line(
+    line: pl.DataFrame, trained_below: float, levels: Mapping[str, EdgeLevel]
+) -> list[dict[str, Any]]:
     etas: list[float] = line["eta_log10"].to_list()
     statuses: list[str] = line["status"].to_list()
     losses: list[float | None] = line["relative_loss"].to_list()
@@ -72,39 +135,48 @@ def edges_of_line(line: pl.DataFrame, trained_below: float) -> list[dict[str, An
     last = len(etas) - 1
 
     def edge(name: str, position: int, bounded: bool) -> dict[str, Any]:
-        row: dict[str, Any] = {
+        return {
             "edge": name,
             "eta_log10": etas[position],
             "lower_log10": etas[position - 1] if position > 0 else None,
             "upper_log10": etas[position + 1] if position < last else None,
             "bounded": bounded,
             "cell": names[position],
-        }
-        if not bounded:
-            return row
-        low, high = bracket(name, row["eta_log10"], row["lower_log10"], row["upper_log10"])
+        } | estimate(name, position, bounded)
+
+    def estimate(name: str, position: int, bounded: bool) -> dict[str, Any]:
+        if name == "eta_best":
+            return _best(etas, position) if trained else {}
+        level = levels[name]
+        ends = level.low, level.high
+        if level.zone:
+            return _estimate(level.at, *ends, "level" if level.mixed else "blurred", level.zone)
         outside = position - 1 if name == "eta_min" else position + 1
-        if name in ("eta_min", "eta_max_trained") and statuses[outside] == "untrained":
-            return row | _interpolated(
-                (etas[position], losses[position]), (etas[outside], losses[outside]), trained_below
-            )
-        return row | _estimate((low + high) / 2, low, high, "grid")
+        if (
+            name in ("eta_min", "eta_max_trained")
+            and bounded
+            and {etas[position], etas[outside]} == set(ends)
+            and statuses[outside] == "untrained"
+        ):
+            inner, outer = ((etas[k], losses[k]) for k in (position, outside))
+            at = _crossing(inner, outer, trained_below)
+            return _estimate(at, *ends, "interpolated")
+        return _estimate(level.at, *ends, "grid")
 
     edges = _critical(line)
     diverged = [i for i, status in enumerate(statuses) if status == "diverged"]
-    top_finite = diverged[0] - 1 if diverged else last
-    if top_finite >= 0:
-        edges.append(edge("eta_max_finite", top_finite, bool(diverged)))
     candidates = [
         (loss, i)
         for i, (loss, status) in enumerate(zip(losses, statuses, strict=True))
         if loss is not None and status in ("trained", "untrained")
     ]
-    if not candidates:
-        return edges
-    best = min(candidates)[1]
-    trained = statuses[best] == "trained"
-    edges.append(edge("eta_best", best, trained and 0 < best < last))
+    best = min(candidates)[1] if candidates else 0
+    trained = bool(candidates) and statuses[best] == "trained"
+    top_finite = diverged[0] - 1 if diverged else last
+    if top_finite >= 0:
+        edges.append(edge("eta_max_finite", top_finite, bool(diverged)))
+    if candidates:
+        edges.append(edge("eta_best", best, trained and 0 < best < last))
     if trained:
         low = high = best
         while low > 0 and statuses[low - 1] == "trained":
@@ -119,18 +191,12 @@ def edges_of_line(line: pl.DataFrame, trained_below: float) -> list[dict[str, An
     return edges
 
 
-def bracket(edge: str, at: float, below: float | None, above: float | None) -> tuple[float, float]:
-    """Between which log10 etas a bounded edge lies, from the columns eta, lower and upper of its row."""
-    if edge == "eta_crit":
-        return at, at
-    if edge == "eta_min":
-        assert below is not None
-        return below, at
-    assert above is not None
-    if edge == "eta_best":
-        assert below is not None
-        return (below + at) / 2, (at + above) / 2
-    return at, above
+def _best(etas: list[float], position: int) -> dict[str, Any]:
+    """The best eta lies nearer to that of the best cell than to its neighbours."""
+    at, last = etas[position], len(etas) - 1
+    low = (etas[position - 1] + at) / 2 if position > 0 else -np.inf
+    high = (at + etas[position + 1]) / 2 if position < last else np.inf
+    return _estimate((low + high) / 2, low, high, "grid")
 
 
 def _critical(line: pl.DataFrame) -> list[dict[str, Any]]:
@@ -149,25 +215,27 @@ def _critical(line: pl.DataFrame) -> list[dict[str, Any]]:
             "bounded": True,
             "cell": measured["cell"][0],
         }
-        | _estimate(value, value, value, "measured")
+        | _estimate(value, value, value, "measured", None)
     ]
 
 
-def _interpolated(
+def _crossing(
     inside: tuple[float, float | None], outside: tuple[float, float | None], level: float
-) -> dict[str, Any]:
+) -> float:
+    """log10 eta at which the loss crosses a level, from log10 eta and relative loss of two cells."""
     assert inside[1] is not None
     assert outside[1] is not None
-    low, high = sorted((inside[0], outside[0]))
     # A loss of exactly zero has no logarithm; one of f = 0 or above has no second one.
     nearest = max(_NEAR_ONE, (1 + level) / 2)
     relative = np.clip([inside[1], outside[1], level], 1e-300, nearest)
     depth = np.log(-np.log(relative))
     share = (depth[2] - depth[0]) / (depth[1] - depth[0])
-    at = inside[0] + float(np.clip(share, 0, 1)) * (outside[0] - inside[0])
-    error = _INTERPOLATION_ERROR * (high - low)
-    return _estimate(at, max(low, at - error), min(high, at + error), "interpolated")
+    return inside[0] + float(np.clip(share, 0, 1)) * (outside[0] - inside[0])
 
 
-def _estimate(at: float, low: float, high: float, method: str) -> dict[str, Any]:
-    return with_ends("estimate", at, (low, high), "_log10") | {"method": method}
+def _estimate(
+    at: float, low: float, high: float, method: str, zone: float | None = 0.0
+) -> dict[str, Any]:
+    known = [value if np.isfinite(value) else None for value in (at, low, high)]
+    found = with_ends("estimate", known[0], known[1:], "_log10")
+    return found | {"method": method, "zone_log10": zone}

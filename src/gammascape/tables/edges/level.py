@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from gammascape.tables.statistics.fits import Floats
-from gammascape.tables.statistics.slopes import fit_mean
 
 Side = Literal["lower", "upper"]
 
@@ -100,55 +99,6 @@ def edge_levels(
         ]
     )
     return [next(edges) if trained.any() else None for _, trained in parts]
-
-
-@dataclass(frozen=True)
-class PooledLevel:
-    """An edge of several seeds."""
-
-    at: float
-    low: float | None
-    """Ends of the interval of the mean over seeds; None for one seed."""
-    high: float | None
-    zone: float
-    """Width of the mixed zone of all seeds together: their scatter and the blur of each."""
-    seeds: int
-    censored: int
-    """Seeds whose edge lies outside of the sampled etas; they count with what they say."""
-    closed: int
-    """Seeds without a trained cell, which have no edge; left out."""
-
-
-def pooled_level(
-    seed: ArrayLike, eta: ArrayLike, trained: ArrayLike, side: Side, confidence: float
-) -> PooledLevel | None:
-    """Mean of the edges of seeds: their runs are not independent, as one seed trains further than another.
-
-    Args:
-        seed, eta, trained: (cells,)
-        side: which edge.
-        confidence: level of the interval.
-
-    Returns:
-        None if no seed has an edge between sampled etas.
-    """
-    edges = edge_levels(seed, eta, trained, confidence)
-    known = [edge[side] for edge in edges if edge is not None]
-    cells = np.array([edge.cell for edge in known]).reshape(-1, 2)
-    mean = fit_mean(cells[:, 0], cells[:, 1], confidence) if known else None
-    if mean is None:
-        return None
-    [together] = edge_levels(np.zeros_like(eta), eta, trained, confidence)
-    assert together is not None  # some cell trained
-    return PooledLevel(
-        at=mean.value,
-        low=mean.low,
-        high=mean.high,
-        zone=together[side].zone,
-        seeds=len(known),
-        censored=mean.censored,
-        closed=len(edges) - len(known),
-    )
 
 
 def _mirrored(edge: EdgeLevel, sign: float) -> EdgeLevel:

@@ -8,7 +8,7 @@ import polars as pl
 
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import EDGES, Analysis
-from gammascape.tables.cells import SLICE_COLUMNS, columns, windows, within
+from gammascape.tables.cells import SLICE_COLUMNS, class_prior_level, columns, windows, within
 from gammascape.tables.edges.exponents import scaling_table, shared_of
 from gammascape.tables.edges.find import threshold_table
 
@@ -26,25 +26,29 @@ def sensitivity_table(
     """Judge the cells of one slice again with each threshold halved and doubled, and find edges and slopes anew.
 
     One row for each threshold, factor, edge and window (`lazy`, `rich`, and `all`, which has no slope). Shifts are
-    means over the edges that are bounded both ways; `lost` and `won` count those bounded before or after
+    means over the edges that have an estimate both ways; `lost` and `won` count those with one before or after
     alone. Rows of `factor` 1 hold what is compared with.
 
     Args:
         cells: the table of `tables.cells.cell_table`.
         depth_exponent: L of the model, or None.
         thresholds: those of the study.
-        analysis: the study's windows, number of resamples and confidence level.
+        analysis: the study's windows and confidence level.
     """
-    before = threshold_table(judged(cells, thresholds), depth_exponent, thresholds)
+    level, prior = analysis.confidence, lowest_class_prior(cells)
+    before = threshold_table(judged(cells, thresholds), depth_exponent, thresholds, level)
     if before.is_empty():
         return pl.DataFrame(schema=SENSITIVITY_SCHEMA)
     shared, slopes = shared_of(before), scaling_table(before, analysis)
     rows: list[dict[str, Any]] = []
-    for name, factor, changed in variations(thresholds):
+    for name, factor, changed in variations(thresholds, prior):
         after, fits = before, slopes
         if factor != 1:
-            after = threshold_table(judged(cells, changed), depth_exponent, changed)
-            fits = scaling_table(after, analysis)
+            after = threshold_table(judged(cells, changed), depth_exponent, changed, level)
+            moved = after.join(before, on=after.columns, how="anti", nulls_equal=True)["edge"]
+            gone = before.join(after, on=after.columns, how="anti", nulls_equal=True)["edge"]
+            other = pl.col("edge").is_in([*moved, *gone])
+            fits = pl.concat([slopes.filter(~other), scaling_table(after.filter(other), analysis)])
         head = shared | {"threshold": name, "factor": factor, "value": asdict(changed)[name]}
         rows += [head | row for row in _differences(before, after, slopes, fits, analysis)]
     return pl.DataFrame(rows, schema=SENSITIVITY_SCHEMA)
@@ -73,17 +77,31 @@ def judged(cells: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
     )
 
 
-def variations(thresholds: Thresholds) -> Iterator[tuple[str, float, Thresholds]]:
+def lowest_class_prior(cells: pl.DataFrame) -> float:
+    """The lowest relative loss of answering class frequencies; 1 where f = 0 does that, or it is not known."""
+    levels = [
+        class_prior_level(row)
+        for row in cells.unique(["loss", "baseline_loss"]).iter_rows(named=True)
+    ]
+    return min([1.0, *(level for level in levels if level is not None)])
+
+
+def variations(
+    thresholds: Thresholds, prior: float = 1.0
+) -> Iterator[tuple[str, float, Thresholds]]:
     """Each threshold as it is, halved and doubled: (name, factor, thresholds).
 
     `runaway_above` and `catapult_above` are ratios to a start, of which the part above 1 is varied.
-    `trained_below` doubled is at most its square root, so that it stays below 1.
+    `trained_below` doubled goes at most half of the way, in log loss, to what needs no training: answering the
+    class frequencies, whose relative loss is `prior`. Where it lies above this already, that is 1, the loss of f
+    = 0.
     """
     for name, value in asdict(thresholds).items():
         for factor in (0.5, 1.0, 2.0):
             varied = 1 + factor * (value - 1)
             if name == "trained_below":
-                varied = value if factor == 1 else min(factor * value, value**0.5)
+                top = prior if value < prior else 1.0
+                varied = value if factor == 1 else min(factor * value, (value * top) ** 0.5)
             yield name, factor, replace(thresholds, **{name: varied})
 
 
@@ -96,9 +114,9 @@ def _differences(
 ) -> Iterator[dict[str, Any]]:
     columns = [*_POINT, "estimate_log10"]
     both = (
-        before.filter("bounded")
-        .select(columns)
-        .join(after.filter("bounded").select(columns), on=_POINT, how="full", coalesce=True)
+        before.select(columns)
+        .drop_nulls()
+        .join(after.select(columns).drop_nulls(), on=_POINT, how="full", coalesce=True)
         .with_columns(shift=pl.col("estimate_log10_right") - pl.col("estimate_log10"))
     )
     for edge in EDGES:

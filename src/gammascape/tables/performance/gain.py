@@ -5,20 +5,27 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.special import ndtr, stdtr
 
-from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped
+from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
+from gammascape.tables.performance.choice import choose_elsewhere, shared_error
 from gammascape.tables.performance.performance import from_linear, to_linear
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
 from gammascape.tables.statistics.fits import Floats
-from gammascape.tables.statistics.intervals import Levels, fit_levels, normal, student
+from gammascape.tables.statistics.intervals import Levels, fit_levels, student
 
 GAIN_SCHEMA = SLICE_COLUMNS | columns(
     "measure:str budget:int target value_at_one best_gamma_log10 best_value gain gain_low "
-    "gain_high gain_held_out best_gammas_log10:floats interval:str confidence gammas:int "
-    "seeds:int"
+    "gain_high gain_held_out best_gammas_log10:floats gain_above_one gain_above_one_low "
+    "gain_above_one_high margin p_differs power interval:str confidence gammas:int "
+    "gammas_without:int seeds:int"
 )
 
+MARGIN = 0.5
+"""Points of accuracy by which a gamma above 1 may be worse and still count as good as gamma = 1: what 25 of 5,000
+test images decide, and less than two trainings of one network differ by in the studies of this repository."""
 _AT = [*SLICE_COLUMNS, "measure", "budget", "target"]
+_SEED = ["seed", "data_seed"]
 _REFERENCE = 0.0
 """log10 of the gamma that is compared with."""
 _LEAST_POOLED = 3
@@ -28,78 +35,121 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """The gain of the best gamma over gamma = 1, one row for each slice, measure and budget or target.
 
     `gain` is in points of accuracy, and for losses and steps the ratio of that at gamma = 1 to that at the best
-    gamma: at equal steps, and for steps at an equal loss. Gammas are compared within seeds, and their scatter is
-    estimated together (`statistics.intervals.fit_levels`), from the better half of them and gamma = 1: those that
-    barely train scatter by other laws, and which gammas have the better means says nothing of the scatter of
-    normal errors. The others are taken to be worse.
+    gamma: at equal steps, and for steps at an equal loss. Each gamma has the scores that the other seeds chose. A
+    gamma at which some seed does not reach the target is worse than all that are compared (`gammas_without`).
+    Gammas are compared within seeds, and their scatter is estimated together (`statistics.intervals.fit_levels`),
+    from the better half of them and gamma = 1: those that barely train scatter by other laws, and which gammas
+    have the better means says nothing of the scatter of normal errors. The others are taken to be worse. Errors
+    are widened for what seeds have in common that choose for one another (`choice.shared_error`).
 
     The best of several equal gammas looks better than it is, so the interval is not that of one difference.
     The differences of the gammas to gamma = 1 get intervals that hold together (Bonferroni's: each has the
     confidence 1 - (1 - confidence) / (gammas - 1), the gammas that were left out counted too). If they hold, the
     gain of the gamma that is truly best lies between the largest of their lower ends and the largest of their
-    upper ends, gamma = 1 itself counting as a gain of nothing, however the best gamma was found. With one seed
-    the error of an accuracy is that of the test set alone (`interval` test set), as if two gammas had different
-    test sets, which is too wide; losses and steps then have no interval.
+    upper ends, gamma = 1 itself counting as a gain of nothing, however the best gamma was found. One seed tells no
+    scatter: it has no interval.
 
-    `gain_held_out` has no such bias, and no interval: for each seed the best gamma is found among the other
-    seeds and its gain taken from this one; the mean. `best_gammas_log10` are the gammas that are not worse
-    than the best one by more than its error, at the same confidence.
+    `gain_above_one` is the same of the best gamma above 1, which may lose. Of accuracies, `p_differs` is the
+    p-value of "it loses at most `margin`", and `power` how often a study like this one would find that it does
+    if both were equally good.
+
+    `gain_held_out` has no such bias, and no interval: for each seed the other seeds choose gamma and eta together,
+    and eta at gamma = 1, and the gain is taken from this one; the mean. `best_gammas_log10` are the gammas that
+    are not worse than the best one by more than its error, at the same confidence.
 
     Args:
         scores: the table of `tables.performance.scores.score_table`.
         confidence: level of the intervals.
     """
-    known = scores.filter(pl.col("value").is_not_null())
-    rows = [at | _gain(at["measure"], part, confidence) for at, part in grouped(known, _AT)]
+    rows = []
+    for at, part in grouped(scores, _AT):
+        chosen = part.filter("chosen")
+        missed = pl.col("value").null_count().over("gamma_log10") > 0
+        compared = chosen.filter(~missed)
+        if not compared.is_empty():
+            without = chosen.filter(missed)["gamma_log10"].n_unique()
+            held_out = _held_out(at["measure"], part)
+            row = _gain(at["measure"], compared, confidence)
+            rows.append(at | row | {"gammas_without": without, "gain_held_out": held_out})
     return pl.DataFrame(rows, schema=GAIN_SCHEMA).sort(_AT)
 
 
 @dataclass(frozen=True)
-class _Errors:
-    """How far gammas can be told apart."""
+class _Differences:
+    """Gammas that are compared, with errors."""
 
-    kind: str
     levels: Levels
-    """The gammas that are compared."""
-    width: float
-    """How many errors a difference must exceed."""
+
+    def to(self, gamma: float) -> tuple[Floats, Floats]:
+        """How far gammas are ahead of one, with standard errors, (gammas,) each; infinite where not known."""
+        at = int(np.flatnonzero(self.levels.gamma == gamma)[0])
+        errors = np.nan_to_num(self.levels.error[at], nan=np.inf)
+        return self.levels.mean - self.levels.mean[at], errors
+
+    def width(self, confidence: float, several: int) -> float:
+        """How many errors a difference must exceed for `several` intervals to hold together."""
+        return student(self.levels.freedom, 1 - (1 - confidence) / max(1, several))
 
 
 def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any]:
     gamma = group["gamma_log10"].to_numpy()
-    seed = group.select(pl.struct("seed", "data_seed").rank("dense")).to_series().to_numpy()
-    # Of all measures the larger is the better.
-    sign = 1.0 if HIGHER_IS_BETTER[measure] else -1.0
-    value = sign * to_linear(measure, group["value"].to_numpy())
+    seed = group.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
+    value = _better(measure, group["value"].to_numpy())
     levels = fit_levels(gamma, seed, value)
     best = _best(levels)
+    others = max(1, len(levels.gamma) - 1)
     row: dict[str, Any] = {
         "best_gamma_log10": float(levels.gamma[best]),
-        "best_value": from_linear(measure, sign * float(levels.mean[best])),
+        "best_value": from_linear(measure, _sign(measure) * float(levels.mean[best])),
         "confidence": confidence,
         "gammas": len(levels.gamma),
         "seeds": len(np.unique(seed)),
     }
-    errors = _errors(levels, (gamma, seed, value), group["test_samples"][0], confidence)
-    if errors is not None:
-        row["interval"] = errors.kind
-        row["best_gammas_log10"] = _best_gammas(errors)
+    half = _compared(levels, (gamma, seed, value), _better_half(levels))
+    if half is not None:
+        row["interval"] = "seeds"
+        ahead, error = half.to(levels.gamma[best])
+        # Gammas whose error is not known cannot be told from the best.
+        told = -ahead > half.width(confidence, others) * error
+        row["best_gammas_log10"] = half.levels.gamma[~told].tolist()
     at_one = np.flatnonzero(levels.gamma == _REFERENCE)
     if not len(at_one):
         return row
     one = float(levels.mean[at_one[0]])
-    row["value_at_one"] = from_linear(measure, sign * one)
+    row["value_at_one"] = from_linear(measure, _sign(measure) * one)
     row["gain"] = as_gain(measure, float(levels.mean[best]) - one)
-    if errors is not None:
-        low, high = _ends(errors)
-        # No accuracy is above 1.
-        row["gain_low"], row["gain_high"] = (
-            as_gain(measure, min(end, 1 - one) if measure == "accuracy" else end)
-            for end in (low, high)
-        )
-    held_out = _held_out(gamma, seed, value)
-    row["gain_held_out"] = None if held_out is None else as_gain(measure, held_out)
+    # No accuracy is above 1.
+    most = 1 - one if measure == "accuracy" else np.inf
+    if half is not None:
+        row |= with_ends("gain", row["gain"], _largest(measure, half, confidence, others, most))
+    above = levels.gamma > _REFERENCE
+    if above.any():
+        first = levels.gamma[above][levels.mean[above].argmax()]
+        row["gain_above_one"] = as_gain(measure, float(levels.mean[above].max()) - one)
+        # Of gammas above 1 the best is compared, however bad.
+        among = np.union1d(_better_half(levels), [first])
+        pooled = _compared(levels, (gamma, seed, value), among)
+        if pooled is not None:
+            row |= _above_one(measure, pooled, confidence, int(above.sum()), most)
     return row
+
+
+def _above_one(
+    measure: str, pooled: _Differences, confidence: float, several: int, most: float
+) -> dict[str, Any]:
+    above = pooled.levels.gamma > _REFERENCE
+    low, high = _largest(measure, pooled, confidence, several, most, above)
+    row: dict[str, Any] = {"gain_above_one_low": low, "gain_above_one_high": high}
+    if measure != "accuracy":
+        return row
+    ahead, error = (part[above] for part in pooled.to(_REFERENCE))
+    margin = MARGIN / 100
+    with np.errstate(divide="ignore"):
+        # All of them have to lose: the largest p-value of any.
+        behind = 2 * several * stdtr(pooled.levels.freedom, (ahead + margin) / error).max()
+        least = error[ahead.argmax()]
+        power = ndtr((margin - pooled.width(confidence, several) * least) / least)
+    return row | {"margin": MARGIN, "p_differs": min(1.0, float(behind)), "power": float(power)}
 
 
 def _best(levels: Levels) -> int:
@@ -108,24 +158,19 @@ def _best(levels: Levels) -> int:
     return int(min(equal, key=lambda at: abs(levels.gamma[at] - _REFERENCE)))
 
 
-def _errors(
-    levels: Levels, points: tuple[Floats, Floats, Floats], samples: int | None, confidence: float
-) -> _Errors | None:
-    """Errors over seeds; for accuracies of one seed those of a test set of `samples`; else None."""
-    joint = 1 - (1 - confidence) / max(1, len(levels.gamma) - 1)
-    if levels.freedom:
-        gamma, seed, value = points
-        kept = np.isin(gamma, _better_half(levels))
-        pooled = fit_levels(gamma[kept], seed[kept], value[kept])
-        if pooled.freedom:
-            return _Errors("seeds", pooled, student(pooled.freedom, joint))
+def _compared(
+    levels: Levels, points: tuple[Floats, Floats, Floats], among: Floats
+) -> _Differences | None:
+    """Some of the gammas; None where seeds tell no scatter."""
+    if not levels.freedom:
         return None
-    if samples is None or len(np.unique(points[1])) > 1:
+    gamma, seed, value = points
+    kept = np.isin(gamma, among)
+    pooled = fit_levels(gamma[kept], seed[kept], value[kept])
+    if not pooled.freedom:
         return None
-    variance = levels.mean * (1 - levels.mean) / samples
-    error = np.sqrt(variance[:, None] + variance[None])
-    np.fill_diagonal(error, 0)
-    return _Errors("test set", Levels(levels.gamma, levels.mean, error, 0), normal(joint))
+    widened = pooled.error * shared_error(len(np.unique(seed)))
+    return _Differences(Levels(pooled.gamma, pooled.mean, widened, pooled.freedom))
 
 
 def _better_half(levels: Levels) -> Floats:
@@ -134,36 +179,45 @@ def _better_half(levels: Levels) -> Floats:
     return np.union1d(levels.gamma[np.argsort(-levels.mean)[:count]], [_REFERENCE])
 
 
-def _best_gammas(errors: _Errors) -> list[float]:
-    levels = errors.levels
-    best = _best(levels)
-    behind = levels.mean[best] - levels.mean - errors.width * levels.error[best]
-    # Gammas whose error is not known (NaN) cannot be told from the best.
-    kept: list[float] = levels.gamma[~(behind > 0)].tolist()
-    return kept
+def _largest(
+    measure: str,
+    pooled: _Differences,
+    confidence: float,
+    several: int,
+    most: float,
+    among: Any = slice(None),
+) -> tuple[float, float]:
+    """Bounds of the largest true difference to gamma = 1, at most `most`, as a gain."""
+    ahead, error = (part[among] for part in pooled.to(_REFERENCE))
+    half = pooled.width(confidence, several) * error
+    low, high = (min(float(end.max()), most) for end in (ahead - half, ahead + half))
+    return as_gain(measure, low), as_gain(measure, high)
 
 
-def _ends(errors: _Errors) -> tuple[float, float]:
-    """Bounds of the largest true difference to gamma = 1."""
-    levels = errors.levels
-    one = int(np.flatnonzero(levels.gamma == _REFERENCE)[0])
-    ahead = levels.mean - levels.mean[one]
-    half = errors.width * np.nan_to_num(levels.error[one], nan=np.inf)
-    return float((ahead - half).max()), float((ahead + half).max())
+def _held_out(measure: str, part: pl.DataFrame) -> float | None:
+    """Mean over seeds of the gain of gamma and eta that the other seeds choose; None if they cannot tell."""
+    scores = part.drop("chosen_by").with_columns(
+        pl.Series("value", _better(measure, part["value"].to_numpy()), nan_to_null=True)
+    )
+    tuned, base = (
+        choose_elsewhere(some, ["measure"], ["gamma_log10", "eta_log10"])
+        for some in (scores, scores.filter(gamma_log10=_REFERENCE))
+    )
+    both = tuned.join(base, on=_SEED)
+    gains = both["value"] - both["value_right"]
+    # A seed that misses the target, or chose for itself, leaves the mean unknown.
+    if both.is_empty() or gains.null_count() or both["chosen_by"].min() == 0:
+        return None
+    return as_gain(measure, float(gains.to_numpy().mean()))
 
 
-def _held_out(gamma: Floats, seed: Floats, value: Floats) -> float | None:
-    """Mean over seeds of the gain of the gamma that the other seeds choose; None if no seed can tell."""
-    gains = []
-    for own in np.unique(seed):
-        mine = seed == own
-        mean = dict(zip(gamma[mine].tolist(), value[mine].tolist(), strict=True))
-        others = ~mine & np.isin(gamma, gamma[mine])
-        if _REFERENCE not in mean or not others.any():
-            continue
-        levels = fit_levels(gamma[others], seed[others], value[others])
-        gains.append(mean[float(levels.gamma[_best(levels)])] - mean[_REFERENCE])
-    return float(np.mean(gains)) if gains else None
+def _sign(measure: str) -> float:
+    return 1.0 if HIGHER_IS_BETTER[measure] else -1.0
+
+
+def _better(measure: str, value: Floats) -> Floats:
+    """On the scale of `performance.to_linear`, the larger the better."""
+    return _sign(measure) * to_linear(measure, value)
 
 
 def as_gain(measure: str, difference: float) -> float:

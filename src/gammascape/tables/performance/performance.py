@@ -6,22 +6,22 @@ import numpy as np
 import polars as pl
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped
+from gammascape.tables.performance.choice import chosen_interval
 from gammascape.tables.statistics.fits import Floats
-from gammascape.tables.statistics.intervals import mean_interval, wilson
 
 PERFORMANCE_SCHEMA = SLICE_COLUMNS | columns(
     "gamma_log10 measure:str budget:int target value low high interval:str confidence eta_log10 "
-    "seeds:int seeds_without:int reached:int cells:int"
+    "seeds:int seeds_without:int chosen_by:int reached:int cells:int"
 )
 
 
 def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
-    """Means over seeds of the best over eta, one row for each slice, gamma, measure and budget or target.
+    """Means over seeds of scores, one row for each slice, gamma, measure and budget or target.
 
-    Accuracies have arithmetic means; losses and steps, which vary by factors, geometric ones. Intervals are
-    Student's over seeds (`interval` seeds). With one seed nothing is known of their scatter: accuracies then have
-    Wilson's interval for the error of a finite test set (`interval` test set), others none. Seeds that never
-    reach the target are counted in `seeds_without`, and the mean is over the others.
+    Accuracies have arithmetic means; losses and steps, which vary by factors, geometric ones. Intervals are those
+    of scores at etas that other seeds chose (`choice.chosen_interval`, `interval` seeds). One seed tells no
+    scatter: its value is the best over eta, too good, and has no interval. Where a seed does not reach the
+    target (`seeds_without`) the mean is not known, and null: that of the others would be too small.
 
     Args:
         scores: the table of `tables.performance.scores.score_table`.
@@ -29,16 +29,16 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     key = [*SLICE_COLUMNS, "gamma_log10", "measure", "budget", "target"]
-    for row, group in grouped(scores, key):
-        reached = group.filter(pl.col("value").is_not_null())
+    for row, group in grouped(scores.filter("chosen"), key):
         rows.append(
             row
-            | _mean(row["measure"], reached, confidence)
+            | _mean(row["measure"], group, confidence)
             | {
                 "confidence": confidence,
-                "eta_log10": reached["eta_log10"].median(),
-                "seeds": reached.height,
-                "seeds_without": group.height - reached.height,
+                "eta_log10": group.filter(pl.col("value").is_not_null())["eta_log10"].median(),
+                "seeds": group["value"].count(),
+                "seeds_without": group["value"].null_count(),
+                "chosen_by": group["chosen_by"].min(),
                 "reached": group["reached"].sum(),
                 "cells": group["cells"].sum(),
             }
@@ -47,21 +47,17 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
 
 def _mean(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any]:
-    if group.is_empty():
+    if group["value"].null_count():
         return {}
     values = to_linear(measure, group["value"].to_numpy())
-    ends = mean_interval(values, confidence)
-    kind = "seeds" if ends else None
-    samples = group["test_samples"][0]
-    if ends is None and samples is not None:
-        ends, kind = wilson(float(values[0]), samples, confidence), "test set"
-    low, high = ends or (np.nan, np.nan)
-    value, low, high = (from_linear(measure, at) for at in (float(values.mean()), low, high))
+    value = from_linear(measure, float(values.mean()))
+    ends = chosen_interval(values, confidence)
     if ends is None:
         return {"value": value}
+    low, high = (from_linear(measure, end) for end in ends)
     if measure == "accuracy":
         low, high = max(low, 0.0), min(high, 1.0)
-    return {"value": value, "low": low, "high": high, "interval": kind}
+    return {"value": value, "low": low, "high": high, "interval": "seeds"}
 
 
 def to_linear(measure: str, value: Floats) -> Floats:

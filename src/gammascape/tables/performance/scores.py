@@ -1,4 +1,4 @@
-"""Scores of each gamma and seed at their best eta: test accuracy and loss, steps until a training loss."""
+"""Scores of cells, and which eta the other seeds choose: test accuracy and loss, steps until a training loss."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from gammascape.runs.history import final_window
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, read_json
 from gammascape.tables.dynamics.curves import History
+from gammascape.tables.performance.choice import mark_chosen
 
 SCORE_SCHEMA = SLICE_COLUMNS | columns(
     "gamma_log10 seed:int data_seed:int measure:str budget:int target value eta_log10 cell:str "
-    "reached:int cells:int test_samples:int"
+    "chosen:bool chosen_by:int reached:int cells:int test_samples:int"
 )
 
 TARGETS = (0.85, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
@@ -28,16 +29,19 @@ _FLOAT32 = 6e-8
 
 
 def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
-    """The best over eta of each gamma and seed: one row for each measure and budget or target.
+    """Scores of all cells, and which of each gamma and seed the other seeds choose.
 
-    accuracy    highest test accuracy after `budget` steps, a share
-    test_loss   lowest test loss after `budget` steps
-    steps       fewest steps until the training loss, relative to that of f = 0, is at most `target`
+    accuracy    test accuracy after `budget` steps, a share
+    test_loss   test loss after `budget` steps
+    steps       steps until the training loss, relative to that of f = 0, is at most `target`
 
-    Each budget has its own learning rate. Budgets are the steps after which the test set was evaluated; the rate
-    is constant, so a shorter run is the beginning of a longer one. Training losses are smoothed as the final loss
-    of a run is (`runs.history.final_window`): steps are counted from the start, the plateau included, until
-    a run of that length would have ended at the target. Rows without a value are of targets that no cell reached.
+    `chosen` are those at the eta that the other seeds find best (`tables.performance.choice`): the best of several
+    looks better than it is on what it was chosen by. With one seed (`chosen_by` 0) it is the best over eta, and
+    too good. A run that has diverged is seen to have, and is not chosen. Each budget has its own learning rate.
+    Budgets are the steps after which the test set was evaluated; the rate is constant, so a shorter run is the
+    beginning of a longer one. Training losses are smoothed as the final loss of a run is
+    (`runs.history.final_window`): steps are counted from the start, the plateau included, until a run of that
+    length would have ended at the target. Rows without a value are of cells that do not reach the target.
 
     Args:
         cells: the table of `tables.cells.cell_table`, of any number of slices.
@@ -54,25 +58,24 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         shared["slice"]: test_set_size(group["value"].to_numpy())
         for shared, group in grouped(scores.filter(measure="accuracy"), ["slice"])
     }
-    # Of equal values that of the smaller eta is taken.
-    worse = pl.when(pl.col("measure") == "accuracy").then(-pl.col("value")).otherwise("value")
-    ordered = scores.with_columns(worse=worse).sort("worse", "eta_log10", nulls_last=True)
-    best = ordered.group_by(_GROUP, maintain_order=True).agg(
-        pl.col("value", "eta_log10", "cell").first(),
-        reached=pl.col("value").count().cast(pl.Int64),
-        cells=pl.len().cast(pl.Int64),
+    accuracy, value = pl.col("measure") == "accuracy", pl.col("value")
+    counted = scores.with_columns(
+        reached=value.count().over(_GROUP),
+        cells=pl.len().over(_GROUP),
+        measured=value,
+        value=pl.when(accuracy).then(value).otherwise(-value.log10()),
     )
-    reached = pl.col("value").is_not_null()
+    key = [name for name in _GROUP if name not in ("seed", "data_seed")]
     return (
-        best.with_columns(
-            eta_log10=pl.when(reached).then("eta_log10"),
-            cell=pl.when(reached).then("cell"),
-            test_samples=pl.when(pl.col("measure") == "accuracy").then(
+        mark_chosen(counted, key, ["eta_log10"])
+        .with_columns(
+            value="measured",
+            test_samples=pl.when(accuracy).then(
                 pl.col("slice").replace_strict(samples, default=None, return_dtype=pl.Int64)
             ),
         )
         .select(pl.col(name).cast(kind) for name, kind in SCORE_SCHEMA.items())
-        .sort(_GROUP)
+        .sort(*_GROUP, "eta_log10")
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import TASK_COLUMNS, columns, windows, with_ends
+from gammascape.tables.similarity.baseline import against
 from gammascape.tables.similarity.networks import Network
 from gammascape.tables.statistics.intervals import Interval, jackknife
 
@@ -17,12 +18,13 @@ Floats = NDArray[np.float64]
 
 _LABELS = TASK_COLUMNS | columns("at:str level measure:str layers:str compared:str resampled:str")
 TREND_SCHEMA = _LABELS | columns(
-    "gamma_log10 value value_low value_high shuffled_mean shuffled_high p_value model_pairs:int "
+    "gamma_log10 value value_low value_high shuffled_mean shuffled_high p_value "
+    "class_shuffled_mean class_shuffled_high class_p_value model_pairs:int "
     "networks:int probes:int confidence"
 )
 SUMMARY_SCHEMA = _LABELS | columns(
     "gammas:int model_pairs:int networks:int lazy rich difference difference_low "
-    "difference_high slope slope_low slope_high verdict:str probes:int confidence"
+    "difference_high slope slope_low slope_high verdict:str p_differs probes:int confidence"
 )
 
 Compared = Literal["architectures", "models", "seeds"]
@@ -38,6 +40,8 @@ class EqualGamma:
     """(n, n) similarity; what a network has in common with itself is not read."""
     shuffled: NDArray[np.float32]
     """(shuffles, n, n)"""
+    within: NDArray[np.float32] | None = None
+    """The same, shuffled within classes."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,15 @@ class _Pairs:
     """(n,)"""
     shuffled: Floats
     """(shuffles, n)"""
+    within: Floats | None
+    """The same, shuffled within classes."""
 
     @classmethod
     def of(cls, points: Sequence[EqualGamma], compared: Compared) -> "_Pairs | None":
         """The pairs that are compared; None without any."""
         lines: dict[Hashable, Network] = {}
         models: dict[tuple[str, str], int] = {}
-        place, values, shuffled = [], [], []
+        place, values, shuffled, within = [], [], [], []
         gammas = sorted({point.gamma for point in points})
         for point in points:
             at = gammas.index(point.gamma)
@@ -106,6 +112,8 @@ class _Pairs:
                         place.append((at, pair, names.index(a.line), names.index(b.line)))
                         values.append(point.values[i, j])
                         shuffled.append(point.shuffled[:, i, j])
+                        if point.within is not None:
+                            within.append(point.within[:, i, j])
         if not place:
             return None
         return cls(
@@ -116,6 +124,7 @@ class _Pairs:
             np.array(place),
             np.array(values),
             np.array(shuffled, dtype=np.float64).T,
+            np.array(within, dtype=np.float64).T if len(within) == len(values) else None,
         )
 
     def resampling(self) -> list[tuple[str | None, Sequence[Sequence[int]]]]:
@@ -153,14 +162,13 @@ class _Pairs:
             pairs = self.place[chosen, 1]
             sizes = np.bincount(pairs, minlength=len(self.models))
             weights = 1 / sizes[pairs] / np.count_nonzero(sizes)
-            shuffled = self.shuffled[:, chosen] @ weights
+            within = None if self.within is None else self.within[:, chosen] @ weights
             rows.append(
                 {
                     "gamma_log10": float(gamma),
                     **with_ends("value", value, interval),
-                    "shuffled_mean": float(shuffled.mean()),
-                    "shuffled_high": float(np.quantile(shuffled, 0.95)),
-                    "p_value": float((1 + (shuffled >= value).sum()) / (1 + len(shuffled))),
+                    **against(value, self.shuffled[:, chosen] @ weights),
+                    **against(value, within, "class_shuffled"),
                     "model_pairs": int(np.count_nonzero(sizes)),
                     "networks": len(set(self.place[chosen, 2:].ravel().tolist())),
                 }
@@ -193,9 +201,15 @@ class _Pairs:
             "lazy": _number(_mean(both[0])),
             "rich": _number(_mean(both[1])),
             "verdict": _verdict([i for i in intervals.values() if i.low is not None]),
+            "p_differs": None,
         }
         for name, function in found.items():
-            row |= with_ends(name, _number(function(matrix)), intervals[name])
+            value = function(matrix)
+            row |= with_ends(name, _number(value), intervals[name])
+            if intervals[name].low is not None:
+                # It falls only if both fall.
+                p = intervals[name].p_above(value, analysis.confidence)
+                row["p_differs"] = max(p, row["p_differs"] or 0.0)
         return row
 
     def _matrix(self, without: Sequence[int] = ()) -> Floats:

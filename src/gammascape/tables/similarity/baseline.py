@@ -1,4 +1,8 @@
-"""Similarity of unit vectors on the probe set, with a baseline in which the probes of one side are shuffled."""
+"""Similarity of unit vectors on the probe set, with baselines in which the probes of one side are shuffled.
+
+Any two networks that know the classes are more alike than with shuffled probes. Shuffled within classes, probes
+tell whether networks have more in common than that.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +14,7 @@ from gammascape.tables.similarity.cka import debiased_cka
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Classes = tuple[int, ...]
 
 SHUFFLES = 200
 """Random orders of the probes, the same for all pairs; a share of them is known to 1/201."""
@@ -24,39 +29,78 @@ class SimilarityWithBaseline:
     """(m, m)"""
     shuffled: NDArray[np.float32]
     """(SHUFFLES, m, m), symmetric: the same with the probes of one side in a random order."""
+    within: NDArray[np.float32] | None = None
+    """The same with those of each class in a random order; None without classes."""
 
 
-def compare_pairs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
+def compare_pairs(
+    vectors: Floats, probes: int, classes: Classes | None = None
+) -> SimilarityWithBaseline:
     """Compare vectors (m, P (P - 1) / 2) over pairs of probes, as `cka.pair_vector` makes them.
 
-    With shuffled probes the mean of their product is exactly 0, and its variance 2 / (P (P - 3)).
+    With shuffled probes the mean of their product is exactly 0, and its variance 2 / (P (P - 3)). `classes` has
+    the class of each probe.
     """
-    return _compare(debiased_cka(vectors), vectors, _orders_of_pairs(probes))
+    values = debiased_cka(vectors)
+    shuffled = _products(vectors, _orders_of_pairs(probes))
+    within = None if classes is None else _products(vectors, _orders_of_pairs(probes, classes))
+    return SimilarityWithBaseline(values, shuffled, within)
 
 
-def compare_outputs(vectors: Floats, probes: int) -> SimilarityWithBaseline:
+def compare_outputs(
+    vectors: Floats, probes: int, classes: Classes | None = None
+) -> SimilarityWithBaseline:
     """Compare vectors (m, P O) over probes and outputs, probe by probe."""
     outputs = np.arange(vectors.shape[1] // probes)
     width = len(outputs)
-    orders = [(order[:, None] * width + outputs).ravel() for order in _orders(probes)]
-    return _compare(vectors @ vectors.T, vectors, orders)
+
+    def baseline(orders: list[Indices]) -> NDArray[np.float32]:
+        return _products(vectors, [(o[:, None] * width + outputs).ravel() for o in orders])
+
+    within = None if classes is None else baseline(_orders(probes, classes))
+    return SimilarityWithBaseline(vectors @ vectors.T, baseline(_orders(probes)), within)
 
 
 @cache
-def _orders(probes: int) -> list[Indices]:
+def _orders(probes: int, classes: Classes | None = None) -> list[Indices]:
     rng = np.random.default_rng(_RANDOM_SEED)
-    return [rng.permutation(probes) for _ in range(SHUFFLES)]
+    orders = [rng.permutation(probes) for _ in range(SHUFFLES)]
+    if classes is None:
+        return orders
+    # Sorted by class, the shuffled probes take the places of the sorted ones.
+    sorted_places = np.argsort(classes, kind="stable")
+    found = np.empty((SHUFFLES, probes), dtype=np.int64)
+    for k, order in enumerate(orders):
+        found[k, sorted_places] = order[np.argsort(np.array(classes)[order], kind="stable")]
+    return list(found)
 
 
 @cache
-def _orders_of_pairs(probes: int) -> list[Indices]:
+def _orders_of_pairs(probes: int, classes: Classes | None = None) -> list[Indices]:
     place = np.zeros((probes, probes), dtype=np.int64)
     first, second = np.triu_indices(probes, 1)
     place[first, second] = place[second, first] = np.arange(len(first))
-    return [place[order[first], order[second]] for order in _orders(probes)]
+    return [place[order[first], order[second]] for order in _orders(probes, classes)]
 
 
-def _compare(values: Floats, vectors: Floats, orders: list[Indices]) -> SimilarityWithBaseline:
+def against(
+    value: float, shuffled: NDArray[np.floating] | None, name: str = "shuffled"
+) -> dict[str, float]:
+    """Columns of a value beside what it is with shuffled probes, (SHUFFLES,); none without."""
+    if shuffled is None:
+        return {}
+    reached = int((shuffled >= value).sum())
+    return {
+        f"{name}_mean": float(shuffled.mean()),
+        f"{name}_high": float(np.quantile(shuffled, 0.95)),
+        P_VALUES[name]: (1 + reached) / (1 + len(shuffled)),
+    }
+
+
+P_VALUES = {"shuffled": "p_value", "class_shuffled": "class_p_value"}
+
+
+def _products(vectors: Floats, orders: list[Indices]) -> NDArray[np.float32]:
     single = vectors.astype(np.float32)
     # Rows are gathered faster than columns.
     columns = np.ascontiguousarray(single.T)
@@ -66,4 +110,4 @@ def _compare(values: Floats, vectors: Floats, orders: list[Indices]) -> Similari
         product = single @ columns[order]
         # Shuffling the other side is another draw of the same law; one of the two is taken for both orders.
         shuffled[k] = np.where(upper, product, product.T)
-    return SimilarityWithBaseline(values, shuffled)
+    return shuffled

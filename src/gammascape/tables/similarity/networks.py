@@ -1,6 +1,6 @@
 """Trained networks on the probe set, at equal steps and at equal loss, as vectors that can be compared."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -56,6 +56,15 @@ class Network:
     def line(self) -> tuple[str, int, int]:
         """Networks that differ in gamma alone: they have one initialization and one order of data."""
         return (self.model, *self.seed)
+
+
+def common_classes(networks: Sequence[Network]) -> tuple[int, ...] | None:
+    """The class of each probe that networks together answer, as artifacts hold no labels; None with one output."""
+    sizes = [float(np.linalg.norm(network.outputs)) for network in networks]
+    known = [n.outputs / size for n, size in zip(networks, sizes, strict=True) if size > 0]
+    if not known or known[0].shape[1] < 2:
+        return None
+    return tuple(np.sum(known, axis=0).argmax(1).tolist())
 
 
 def conditions(folders: Iterable[Path]) -> list[Condition]:

@@ -13,10 +13,11 @@ from gammascape.tables.cells import with_ends
 from gammascape.tables.similarity.along_gamma import EqualGamma
 from gammascape.tables.similarity.baseline import (
     SimilarityWithBaseline,
+    against,
     compare_outputs,
     compare_pairs,
 )
-from gammascape.tables.similarity.networks import Network
+from gammascape.tables.similarity.networks import Network, common_classes
 from gammascape.tables.statistics.intervals import Interval, seed_interval
 
 Floats = NDArray[np.float64]
@@ -48,7 +49,8 @@ class Block:
         vectors = [network.grams[layer] for network, layer in kept]
         probes = members[0][0].probes
         pairs = probes * (probes - 1) // 2
-        return cls(kept, compare_pairs(np.reshape(vectors, (len(kept), pairs)), probes))
+        classes = common_classes([network for network, _ in members])
+        return cls(kept, compare_pairs(np.reshape(vectors, (len(kept), pairs)), probes, classes))
 
     @classmethod
     def of_functions(cls, networks: Sequence[Network]) -> "Block":
@@ -61,7 +63,8 @@ class Block:
         gram = flat @ flat.T
         squares = np.diag(gram)
         r2 = (2 * gram - squares[:, None]) / squares[None] if kept else None
-        return cls([(n, None) for n in kept], compare_outputs(flat / sizes, networks[0].probes), r2)
+        alike = compare_outputs(flat / sizes, networks[0].probes, common_classes(networks))
+        return cls([(n, None) for n in kept], alike, r2)
 
     def rows(
         self, name: str, analysis: Analysis, wanted: Wanted = always
@@ -69,8 +72,7 @@ class Block:
         """A row for each pair of groups, in both orders."""
         groups = self._groups()
         places = list(groups.values())
-        mean, shuffled = self._means(places)
-        high = np.quantile(shuffled, 0.95, axis=0) if places else shuffled
+        mean, shuffled, within = self._means(places)
         for (a, group_a), (b, group_b) in product(enumerate(groups), repeat=2):
             one, other = self.members[places[a][0]], self.members[places[b][0]]
             if not wanted(*one, *other):
@@ -85,12 +87,10 @@ class Block:
             }
             if pairs:
                 ends = self._interval(self.alike.values, places[a], places[b], analysis)
-                as_high = int((shuffled[:, a, b] >= mean[a, b]).sum())
-                row |= with_ends(name, mean[a, b], ends) | {
-                    "shuffled_mean": float(shuffled[:, a, b].mean()),
-                    "shuffled_high": float(high[a, b]),
-                    "p_value": (1 + as_high) / (1 + len(shuffled)),
-                }
+                row |= with_ends(name, mean[a, b], ends)
+                row |= against(mean[a, b], shuffled[:, a, b])
+                of_classes = None if within is None else within[:, a, b]
+                row |= against(mean[a, b], of_classes, "class_shuffled")
             if pairs and self.r2 is not None:
                 part = _without_itself(self.r2, places[a], places[b])
                 ends = self._interval(self.r2, places[a], places[b], analysis)
@@ -105,9 +105,9 @@ class Block:
         points = []
         for gamma, lines in sorted(by_gamma.items()):
             places = list(lines.values())
-            mean, shuffled = self._means(places)
+            mean, shuffled, within = self._means(places)
             networks = tuple(self.members[of_line[0]][0] for of_line in places)
-            points.append(EqualGamma(gamma, networks, mean, shuffled))
+            points.append(EqualGamma(gamma, networks, mean, shuffled, within))
         return points
 
     def _groups(self) -> dict[Group, list[int]]:
@@ -116,8 +116,10 @@ class Block:
             groups.setdefault((network.model, network.gamma, layer), []).append(place)
         return groups
 
-    def _means(self, places: Sequence[Sequence[int]]) -> tuple[Floats, NDArray[np.float32]]:
-        """Means over members of two groups, none with itself; the same with shuffled probes."""
+    def _means(
+        self, places: Sequence[Sequence[int]]
+    ) -> tuple[Floats, NDArray[np.float32], NDArray[np.float32] | None]:
+        """Means over members of two groups, none with itself; with shuffled probes; within classes."""
         belongs = np.zeros((len(places), len(self.members)), dtype=np.float32)
         for group, members in enumerate(places):
             belongs[group, list(members)] = 1
@@ -127,7 +129,9 @@ class Block:
         with np.errstate(invalid="ignore"):
             mean = belongs.astype(np.float64) @ (self.alike.values * off) @ belongs.T / counts
             shuffled = belongs @ (self.alike.shuffled * off) @ belongs.T / counts
-        return mean, shuffled
+            within = self.alike.within
+            within = None if within is None else belongs @ (within * off) @ belongs.T / counts
+        return mean, shuffled, within
 
     def _labels(
         self, group: Group, network: Network, places: Sequence[int], side: str

@@ -15,7 +15,8 @@ from gammascape.tables.similarity.pairs import Block, Wanted, always
 
 _AT = columns("at:str level")
 _CERTAINTY = columns(
-    "shuffled_mean shuffled_high p_value seed_pairs:int seeds_a:int seeds_b:int relative_loss_a "
+    "shuffled_mean shuffled_high p_value class_shuffled_mean class_shuffled_high class_p_value "
+    "seed_pairs:int seeds_a:int seeds_b:int relative_loss_a "
     "relative_loss_b probes:int confidence"
 )
 SIMILARITY_SCHEMA = (

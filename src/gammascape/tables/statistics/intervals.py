@@ -1,4 +1,4 @@
-"""Intervals that hold for few seeds: of means, shares, differences between gammas, and of means over pairs.
+"""Intervals that hold for few seeds: of differences between gammas, and of means over pairs.
 
 A similarity belongs to a pair, and a mean over pairs counts each network many times. Leaving out a network, or a
 seed, takes all its pairs away, so the spread of what is left knows of that; pairs are never units of their own.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from gammascape.tables.statistics.fits import Floats
 
@@ -17,29 +17,6 @@ from gammascape.tables.statistics.fits import Floats
 def student(freedom: int, confidence: float) -> float:
     """Half-width, in standard errors, of the central interval of Student's t with `freedom` degrees."""
     return float(stdtrit(freedom, (1 + confidence) / 2))
-
-
-def normal(confidence: float) -> float:
-    """Half-width, in standard errors, of the central interval of a normal distribution."""
-    return float(ndtri((1 + confidence) / 2))
-
-
-def mean_interval(values: Floats, confidence: float) -> tuple[float, float] | None:
-    """Student's interval of the mean of values (seeds,); None for fewer than two."""
-    if len(values) < 2:
-        return None
-    half = student(len(values) - 1, confidence) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def wilson(share: float, samples: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of the share of a class of which `samples` draws are known."""
-    z = normal(confidence)
-    centre = (share + z**2 / (2 * samples)) / (1 + z**2 / samples)
-    half = (
-        z / (1 + z**2 / samples) * np.sqrt(share * (1 - share) / samples + z**2 / (4 * samples**2))
-    )
-    return float(centre - half), float(centre + half)
 
 
 @dataclass(frozen=True)
@@ -90,6 +67,18 @@ class Interval(NamedTuple):
 
     low: float | None = None
     high: float | None = None
+    freedom: int = 0
+    """Degrees of freedom of Student's t; 0 without ends."""
+
+    def p_above(self, value: float, confidence: float) -> float:
+        """P-value of a truth above 0, given the value of this interval: 1 - confidence where it ends at 0.
+
+        Raises:
+            TypeError: without ends.
+        """
+        error = (self.high - self.low) / 2 / student(self.freedom, confidence)  # type: ignore[operator]
+        away = value / error if error else np.copysign(np.inf, value)
+        return min(1.0, 2 * float(stdtr(self.freedom, away)))
 
 
 def jackknife(value: float, strata: Sequence[Floats], confidence: float) -> Interval:
@@ -116,7 +105,7 @@ def jackknife(value: float, strata: Sequence[Floats], confidence: float) -> Inte
         shares = sum(v**2 / (len(p) - 1) for v, p in zip(parts, strata, strict=True))
         freedom = max(freedom, int(variance**2 / shares + 1e-9))
     half = student(freedom, confidence) * float(np.sqrt(variance))
-    return Interval(value - half, value + half)
+    return Interval(value - half, value + half, freedom)
 
 
 def seed_interval(

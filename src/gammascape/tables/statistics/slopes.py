@@ -22,14 +22,11 @@ often the intervals hold the truth.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import chdtri, log_ndtr, ndtr
-
-from gammascape.theory import toy as theory
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +40,8 @@ _NODES = 12
 _FIRST, _ROUNDS, _DAMPING, _ENOUGH = 3, 40, 0.8, 1e-3
 _UNLIKELY = 8.0
 _FLAT, _NONE = 1e2, 1e-3
+_EXACT = 1e-5
+"""Least noise, in units of the values: below it matrices lose their digits."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,26 @@ class Posterior:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A mixture of normals of a slope and of the height at `centre`."""
+
+    centre: float
+    weights: Floats
+    """(nodes,)"""
+    means: Floats
+    """(nodes, 2)"""
+    covariances: Floats
+    """(nodes, 2, 2)"""
+
+    def at(self, gamma: float) -> Posterior:
+        """The height at log10 gamma."""
+        lever = np.array([gamma - self.centre, 1.0])
+        return Posterior(
+            self.weights, self.means @ lever, np.sqrt(lever @ self.covariances @ lever)
+        )
+
+
+@dataclass(frozen=True)
 class Fit:
     """A slope, or a mean over seeds (`fit_mean`)."""
 
@@ -96,6 +115,8 @@ class Fit:
     censored: int
     """Points with one end."""
     posterior: Posterior | None
+    line: Line | None = None
+    """Of a slope with an interval."""
 
     def support(self, values: ArrayLike) -> Floats | None:
         """Probabilities of values if one of them is the truth and all were equally likely before; None without
@@ -152,58 +173,56 @@ def fit_slope(
         sizes = [len(seeds), len(seeds), at.shape[1]]
     else:
         sizes = [0, 0, 0]
-    posterior, level = _solve(np.column_stack(columns), sizes, low, high)
+    line = Line(centre, *_solve(np.column_stack(columns), sizes, low, high))
+    posterior = Posterior(line.weights, line.means[:, 0], np.sqrt(line.covariances[:, 0, 0]))
     slope = posterior.mean()
-    return Fit(slope, level - slope * centre, *posterior.interval(confidence), *counts, posterior)
+    intercept = line.at(0.0).mean()
+    return Fit(slope, intercept, *posterior.interval(confidence), *counts, posterior, line)
 
 
-def fit_mean(lower: ArrayLike, upper: ArrayLike, confidence: float) -> Fit | None:
-    """Mean over seeds of a quantity that lies in cells, (seeds,) each: an edge, or steps to a loss.
+def fit_mean(
+    lower: ArrayLike,
+    upper: ArrayLike,
+    confidence: float,
+    gamma: ArrayLike | None = None,
+    seed: ArrayLike | None = None,
+) -> Fit | None:
+    """Mean of a quantity that lies in cells, (points,) each: over seeds, or over gammas and seeds.
+
+    Points of one seed, and of one gamma, deviate together by an unknown scatter, as in `fit_slope`. Without
+    `gamma` and `seed` all points are independent.
 
     Returns:
-        The fit, without an interval for one seed; None if no cell has both ends.
+        The fit, without an interval for one point; None if no cell has both ends.
     """
     low, high = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
-    middle = ((low + high) / 2)[np.isfinite(low) & np.isfinite(high)]
+    bounded = np.isfinite(low) & np.isfinite(high)
+    middle = ((low + high) / 2)[bounded]
     if not len(middle):
         return None
-    counts = 1, len(low), len(low) - len(middle)
+    seeds, of = np.unique(np.arange(len(low)) if seed is None else seed, return_inverse=True)
+    gammas, at = np.unique(np.zeros(len(low)) if gamma is None else gamma, return_inverse=True)
+    counts = len(gammas), len(seeds), int((~bounded).sum())
     if len(middle) < 2:
         return Fit(float(middle[0]), float("nan"), None, None, *counts, None)
-    posterior, _ = _solve(np.ones((len(low), 1)), [0, 0, 0], low, high)
+    design, sizes = np.ones((len(low), 1)), [0, 0, 0]
+    if len(seeds) > 1 and len(gammas) > 1:
+        own, deviations = np.eye(len(seeds))[of] / np.sqrt(len(gammas)), np.eye(len(gammas))[at]
+        design, sizes = np.hstack((design, own, deviations)), [0, len(seeds), len(gammas)]
+    weights, means, covariances = _solve(design, sizes, low, high)
+    posterior = Posterior(weights, means[:, 0], np.sqrt(covariances[:, 0, 0]))
     ends = posterior.interval(confidence)
     return Fit(posterior.mean(), float("nan"), *ends, *counts, posterior)
 
 
-def toy_shape(
-    edge: Literal["eta_min", "eta_max_trained"], gamma: ArrayLike, depth: int, steps: int
-) -> Floats:
-    """Correction at finite gamma of the ultra-rich edges of the toy: a `shape` for `fit_slope`.
-
-    Its edges under squared loss (`theory.eta_min`; 2 over the sharpness of the minimum) less gamma or gamma^(2/L).
-    From gamma = 10 to 60 it alone raises the exponents by 0.05 to 0.07, and that of eta_min by 0.17 to 0.41.
-
-    Args:
-        gamma: log10 gamma.
-        depth: L.
-        steps: budget, by which eta_min is divided.
-    """
-    x = np.asarray(gamma, dtype=float)
-    if edge == "eta_min":
-        shape: Floats = np.log10(theory.eta_min(10**x, depth, "mse", steps)) - x
-    else:
-        shape = np.log10(2 / theory.sharpness(10**x, depth, "mse")) - 2 / depth * x
-    return shape
-
-
 def _solve(
     design: Floats, sizes: list[int], lower: Floats, upper: Floats
-) -> tuple[Posterior, float]:
-    """The posterior of the first coefficient, and the mean of the second (or only) one.
+) -> tuple[Floats, Floats, Floats]:
+    """Weights (nodes,), means (nodes, flat) and covariances (nodes, flat, flat) of the flat coefficients.
 
     Args:
-        design: (points, coefficients), the flat ones first, then those of `sizes` (levels and slopes of seeds,
-            deviations of gammas).
+        design: (points, coefficients), the flat ones first, the last of which is the height, then those of `sizes`
+            (levels and slopes of seeds, deviations of gammas).
         lower, upper: (points,).
     """
     bounded = np.isfinite(lower) & np.isfinite(upper)
@@ -218,7 +237,7 @@ def _solve(
     freedom = max(1, len(middle) - int(rank))
     typical = float(np.sqrt(width @ width / len(width)))
     residual = max(
-        float(np.sqrt(rest @ rest / freedom)), 1e-7 * (1e-3 + float(np.ptp(middle)) + typical)
+        float(np.sqrt(rest @ rest / freedom)), _EXACT * (1e-3 + float(np.ptp(middle)) + typical)
     )
     # From what cells could hide, or the other scatters could leave of the residuals, to what the residuals
     # could come from: few points hardly tell.
@@ -244,17 +263,14 @@ def _solve(
     evidence, _, _ = _propagate(design, np.hstack(scales), noise, *away, _FIRST)
     likely = evidence + log_prior > (evidence + log_prior).max() - _UNLIKELY
     log_prior = log_prior[likely]
-    evidence, means, variances = _propagate(
+    evidence, means, covariances = _propagate(
         design, np.hstack(scales)[likely], noise[likely], *away, _ROUNDS
     )
     weights = np.exp(evidence + log_prior - (evidence + log_prior).max())
     weights /= weights.sum()
-    value, level = means[:, 0], means[:, min(1, flat - 1)]
-    shift = origin if flat == 1 else 0.0
-    return (
-        Posterior(weights, value + shift, np.sqrt(variances[:, 0])),
-        float(weights @ level) + origin,
-    )
+    means = means[:, :flat]
+    means[:, -1] += origin
+    return weights, means, covariances[:, :flat, :flat]
 
 
 def _propagate(
@@ -269,7 +285,7 @@ def _propagate(
         lower, upper: (points,)
 
     Returns:
-        Log evidence (nodes,), means and variances of the coefficients, (nodes, coefficients) each.
+        Log evidence (nodes,), means (nodes, coefficients) and covariances of the coefficients.
     """
     bounded = np.isfinite(lower) & np.isfinite(upper)
     variance = noise[:, None] ** 2
@@ -279,10 +295,10 @@ def _propagate(
     precision = np.where(bounded, 1 / (variance + width**2 / 12), 0.0)
     pull = precision * middle
     for _ in range(rounds):
-        covariance = np.linalg.inv(
-            np.einsum("np,bn,nq->bpq", design, precision, design, optimize=True)
-            + np.eye(design.shape[1]) / scales[:, None] ** 2
-        )
+        # In units of the priors, as the scatters may differ by many orders of magnitude.
+        told = np.einsum("np,bn,nq->bpq", design, precision, design, optimize=True)
+        told = told * scales[:, None] * scales[:, :, None] + np.eye(design.shape[1])
+        covariance = np.linalg.inv(told) * scales[:, None] * scales[:, :, None]
         means = ((pull @ design)[:, None] @ covariance)[:, 0]
         centre = means @ design.T
         spread = np.einsum("bnp,np->bn", design @ covariance, design)
@@ -303,11 +319,10 @@ def _propagate(
     ) / 2
     evidence = (
         (log_mass - site).sum(1)
-        + np.linalg.slogdet(covariance)[1] / 2
-        - np.log(scales).sum(1)
+        - np.linalg.slogdet(told)[1] / 2
         + ((pull @ design) * means).sum(1) / 2
     )
-    return evidence, means, np.diagonal(covariance, axis1=1, axis2=2)
+    return evidence, means, covariance
 
 
 def _cell(

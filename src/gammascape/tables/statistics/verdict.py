@@ -83,7 +83,8 @@ def power(
     if not alternatives or most <= least:
         return 0.0
     shift = mean - predicted
-    return posterior.below(most + shift) - posterior.below(least + shift)
+    # Weights add up to 1 within rounding.
+    return min(1.0, posterior.below(most + shift) - posterior.below(least + shift))
 
 
 _SHARES, _CORRELATIONS = 400, 40
@@ -107,6 +108,20 @@ def share_interval(
     k, n = np.asarray(successes, dtype=float), np.asarray(runs, dtype=float)
     if len(k) < 2 and n.max() > 1:
         return None
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.interp(tails, _below(k, n), np.arange(_SHARES + 1) / _SHARES)
+    return float(low), float(high)
+
+
+def p_share_above(successes: ArrayLike, runs: ArrayLike, bound: float) -> float:
+    """P-value of a share of at least `bound`: at most 1 - confidence if the interval lies below."""
+    k, n = np.asarray(successes, dtype=float), np.asarray(runs, dtype=float)
+    below = np.interp(bound, np.arange(_SHARES + 1) / _SHARES, _below(k, n))
+    return min(1.0, 2 * (1 - float(below)))
+
+
+def _below(k: Floats, n: Floats) -> Floats:
+    """The posterior's probability of shares below 0, 1 / _SHARES, ..., 1."""
     share = (np.arange(_SHARES) + 0.5) / _SHARES
     correlation = ((np.arange(_CORRELATIONS) + 0.5) / _CORRELATIONS)[:, None, None]
     a = (share[:, None] * (1 - correlation)) / correlation
@@ -114,10 +129,5 @@ def share_interval(
     together = betaln(k + a, n - k + b) - betaln(a, b)
     log_likelihood = together.sum(-1)
     weights = np.exp(log_likelihood - log_likelihood.max()).sum(0)
-    below = np.cumsum(weights) / weights.sum()
-    low, high = np.interp(
-        [(1 - confidence) / 2, (1 + confidence) / 2],
-        np.concatenate(([0.0], below)),
-        np.arange(_SHARES + 1) / _SHARES,
-    )
-    return float(low), float(high)
+    found: Floats = np.concatenate(([0.0], np.cumsum(weights) / weights.sum()))
+    return found

@@ -132,6 +132,71 @@ def test_the_scaled_steps_of_a_toy_follow_the_exponent_of_escape() -> None:
     assert row["slope"] == pytest.approx(1 / 3, abs=0.08)
 
 
+def falls(table: pl.DataFrame) -> dict[str, tuple[Floats, Floats]]:
+    """Runs whose losses fall at once, each at its own step."""
+    return {
+        cell: (np.array([1.0, 10.0 + k]), np.array([1.0, 0.01]))
+        for k, cell in enumerate(table["cell"])
+    }
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 6])
+def test_the_exact_toy_never_differs_from_its_laws(depth: int) -> None:
+    for stop in (1.75, 2.5, 4.0):
+        at = np.arange(1, stop + 0.1, 0.25)
+        gamma = 10**at
+        end, start = (
+            np.abs(sharpness(gamma, depth, "mse"))
+            for sharpness in (theory.sharpness, theory.initial_sharpness)
+        )
+        tau = theory.collapse_tau(gamma, depth, "mse")
+        eta = gamma ** (2 / depth)
+        table = rows(
+            gamma_log10=at,
+            eta_log10=np.log10(eta),
+            depth_exponent=[depth] * len(at),
+            sharpness_init=start,
+            sharpness_end=end,
+            sharpening_factor=end / start,
+            relative_change=theory.minimum(gamma, depth) - 1,
+            half_step=tau * gamma / eta,
+            half_tau=tau,
+            cell=[str(k) for k in range(len(at))],
+        )
+        names = ("sharpness_init", "sharpness_end", "sharpening_factor", "relative_change")
+        found = [fit(table, name, "rich") for name in names]
+        [collapse] = collapse_of(table, falls(table), ANALYSIS).to_dicts()
+        for row in [*found, *([collapse] if depth > 2 else [])]:
+            assert row["p_differs"] > 0.05, (row, stop)
+            assert row["margin"] >= 0.03
+        assert (collapse["p_differs"] is None) == (depth == 2)
+
+
+def test_runs_that_do_not_reach_the_level_count_as_later() -> None:
+    at = np.arange(1, 4.1, 0.5)
+    eta = at * 2 / 3
+    tau = np.array([30.0, 31.0, 30.5, 29.0, 30.0])
+    known = [*tau, None, None]
+    steps = [*(tau * 10 ** (at - eta)[:5]), None, None]
+    table = rows(
+        gamma_log10=at,
+        eta_log10=eta,
+        half_tau=pl.Series(known, dtype=pl.Float64),
+        half_step=pl.Series(steps, dtype=pl.Float64),
+        steps=[300] * len(at),
+        cell=[str(k) for k in range(len(at))],
+    )
+    [row] = collapse_of(table, falls(table), ANALYSIS).to_dicts()
+    half = fit(table, "half_step", "rich")
+    assert (row["censored"], row["gammas"], row["points"]) == (2, 5, 5)
+    assert (half["censored"], half["gammas"]) == (2, 5)
+    # 300 steps are tau = 20 and 14 at the last two gammas: tau is more than that there, and 30 elsewhere.
+    assert row["tau_slope"] == pytest.approx(0, abs=0.02)
+    few = table.with_columns(steps=pl.lit(10**6))
+    [late] = collapse_of(few, falls(few), ANALYSIS).to_dicts()
+    assert late["tau_slope"] > 0.3
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_planted_slopes_lie_in_their_intervals(seeds: int) -> None:
     rng = np.random.default_rng(seeds)

@@ -13,7 +13,12 @@ from gammascape.study import Analysis
 from gammascape.tables.edges.apex import apex_table
 from gammascape.tables.edges.budget import budget_table, budgets, judge_history, read_histories
 from gammascape.tables.edges.find import threshold_table
-from gammascape.tables.edges.sensitivity import judged, sensitivity_table, variations
+from gammascape.tables.edges.sensitivity import (
+    judged,
+    lowest_class_prior,
+    sensitivity_table,
+    variations,
+)
 from gammascape.tables.toy import toy_cell_table, toy_histories
 from gammascape.theory.toy import (
     descend,
@@ -88,6 +93,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, Path]:
                     "active_fraction": 1.0,
                     "base_width": 1,
                     "sharpness_init": None,
+                    "baseline_loss": zero,
+                    "test_accuracy": None,
+                    "data_digest": "d",
                     "steps_done": done,
                 }
             )
@@ -194,6 +202,42 @@ def test_nothing_trained_leaves_a_row_that_says_so(tmp_path: Path) -> None:
     assert first["gamma_best_log10"] is None
 
 
+def test_windows_that_are_closed_are_not_left_out() -> None:
+    """A window that narrows by half a decade per decade, which some seeds have where others have none."""
+    rng, rows = np.random.default_rng(0), []
+    for gamma, seed in product(np.arange(1, 5.1, 0.5), range(3)):
+        width = 1.7 - 0.5 * (gamma - 1) + rng.normal(0, 0.25)
+        lower = rng.uniform(0.5, 1)
+        cells = np.arange(0, 4, 0.5)
+        inside = (cells > lower) & (cells < lower + width)
+        statuses = [
+            "t" if good else "u" if eta <= lower else "x"
+            for eta, good in zip(cells, inside, strict=True)
+        ]
+        rows.append(
+            line("".join(statuses), float(gamma)).with_columns(
+                seed=pl.lit(seed, pl.Int64), steps=pl.lit(10), steps_done=pl.lit(10)
+            )
+        )
+    cells = pl.concat(rows)
+    histories = [history_of(np.full(10, 0.1), 0.1)] * cells.height
+    table = budget_table(cells, histories, 3, LIMITS)
+    closed = table.filter(trained=0)
+    assert closed.height > 5
+    assert closed["window_high_log10"].to_list() == [0.5] * closed.height
+    assert (
+        closed["window_low_log10"].null_count()
+        == closed["window_log10"].null_count()
+        == closed.height
+    )
+    [row] = apex_table(table, Analysis()).to_dicts()
+    assert row["censored"] == closed.height
+    assert row["window_slope_low"] < -0.5 < row["window_slope_high"]
+    # It closes at 10^(1 + 1.7 / 0.5).
+    assert row["gamma_max_low_log10"] < 4.4 < row["gamma_max_high_log10"]
+    assert row["gamma_max_log10"] == pytest.approx(4.4, abs=0.5)
+
+
 def test_no_cells_give_empty_tables_with_columns() -> None:
     table = budget_table(line("uT").clear(), [], 3, LIMITS)
     assert table.is_empty()
@@ -258,6 +302,19 @@ def test_each_threshold_is_halved_and_doubled_alone() -> None:
     values = [getattr(limits, name) for name, _, limits in changed]
     assert values == pytest.approx([0.1, 0.2, 0.4, 1.025, 1.05, 1.1, 2, 3, 5])
     assert max(limits.trained_below for _, _, limits in variations(Thresholds(0.9))) < 1
+
+
+def test_no_threshold_is_moved_to_where_class_frequencies_count_as_trained() -> None:
+    cells = line("uTtx").with_columns(test_accuracy=pl.lit(0.5))
+    assert lowest_class_prior(cells) == pytest.approx(0.9)
+    assert lowest_class_prior(cells.with_columns(loss=pl.lit("xent"))) == 1
+    # 0.85 doubled is the square root of 0.85 * 0.9, and was that of 0.85 alone: 0.92.
+    table = sensitivity_table(cells, 3, Thresholds(0.85), Analysis())
+    values = table.filter(threshold="trained_below")["value"]
+    assert values.max() == pytest.approx((0.85 * 0.9) ** 0.5)
+    # A study that counts class frequencies as trained has only the loss of f = 0 above it.
+    above = [limits.trained_below for _, _, limits in variations(Thresholds(0.95), 0.9)]
+    assert max(above) == pytest.approx(0.95**0.5)
 
 
 def test_a_stricter_threshold_narrows_the_window_by_what_the_table_says(

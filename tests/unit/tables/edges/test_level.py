@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from gammascape.tables.edges.level import ZONE, edge_levels, pooled_level
+from gammascape.tables.edges.level import ZONE, edge_levels
+from gammascape.tables.statistics.slopes import fit_mean
 
 UPPER, LOWER, BLUR = 0.3, -1.5, 0.2
 
@@ -82,29 +83,17 @@ def test_a_failure_within_the_window_does_not_end_it() -> None:
     assert 0.75 < edges["upper"].at < 1.5
 
 
-def test_seeds_are_averaged_with_those_whose_edge_is_outside() -> None:
-    x = np.tile(np.arange(-1, 1.01, 0.25), 4)
-    of = np.repeat(np.arange(4), 9)
-    tops = np.array([0.3, 0.6, 2.0, -9.0])
-    good = (x < tops[of]) & (x > -0.6)
-    pooled = pooled_level(of, x, good, "upper", 0.95)
-    assert pooled is not None
-    assert (pooled.seeds, pooled.censored, pooled.closed) == (3, 1, 1)
-    # The middles of 0.375 and 0.625, and one above 1.
-    assert pooled.at > 0.6
-    assert pooled.zone > 0
-    assert pooled_level(of, x, x < -5, "upper", 0.95) is None
-
-
 def test_the_mean_of_seeds_is_held_as_often_as_said() -> None:
     rng = np.random.default_rng(3)
     tables, held = 60, 0
     x, of = np.tile(np.arange(-1, 2.01, 0.25), 3), np.repeat(np.arange(3), 13)
     for _ in range(tables):
         edges = 0.5 + rng.normal(0, 0.2, 3)
-        pooled = pooled_level(of, x, x < edges[of], "upper", 0.95)
-        assert pooled is not None
-        assert pooled.low is not None
-        assert pooled.high is not None
-        held += pooled.low <= 0.5 <= pooled.high
+        found = edge_levels(of, x, x < edges[of], 0.95)
+        cells = np.array([edge["upper"].cell for edge in found if edge is not None])
+        mean = fit_mean(*cells.T, 0.95)
+        assert mean is not None
+        assert mean.low is not None
+        assert mean.high is not None
+        held += mean.low <= 0.5 <= mean.high
     assert held >= tables * 0.95 - 3 * np.sqrt(tables * 0.95 * 0.05)

@@ -11,6 +11,7 @@ import pytest
 from gammascape.runs.history import thin
 from gammascape.runs.outcome import Thresholds
 from gammascape.tables.edges.budget import judge_history
+from gammascape.tables.performance.choice import mark_chosen
 from gammascape.tables.performance.gain import gain_table
 from gammascape.tables.performance.performance import performance_table
 from gammascape.tables.performance.scores import (
@@ -20,7 +21,8 @@ from gammascape.tables.performance.scores import (
     steps_until,
     test_set_size,
 )
-from gammascape.tables.statistics.intervals import fit_levels, mean_interval, student, wilson
+from gammascape.tables.statistics.intervals import fit_levels, student
+from gammascape.tables.statistics.verdict import judge_above
 
 from ...planted import LABELS
 
@@ -43,6 +45,8 @@ def scores(
             "value": None if np.isnan(value) else float(value),
             "eta_log10": 0.0,
             "cell": "c",
+            "chosen": True,
+            "chosen_by": values.shape[1] - 1,
             "reached": 0 if np.isnan(value) else 1,
             "cells": 1,
             "test_samples": samples,
@@ -96,7 +100,8 @@ def test_each_budget_has_its_own_learning_rate(tmp_path: Path) -> None:
     table = score_table(pl.DataFrame(cells, infer_schema_length=None), tmp_path)
 
     def at(measure: str, **where: Any) -> tuple[Any, ...]:
-        row = table.filter(pl.col("measure") == measure, **where).row(0, named=True)
+        row = table.filter("chosen", pl.col("measure") == measure, **where).row(0, named=True)
+        assert row["chosen_by"] == 0
         return row["value"], row["cell"], row["reached"], row["cells"]
 
     assert at("accuracy", budget=20) == (0.8, "fast", 3, 3)
@@ -118,7 +123,7 @@ def test_a_target_that_nobody_reaches_has_a_row_without_a_value(tmp_path: Path) 
     table = score_table(cells, tmp_path)
     steps = table.filter(measure="steps")
     assert steps.height == len(TARGETS)
-    assert steps["value"].null_count() == steps["cell"].null_count() == len(TARGETS)
+    assert steps["value"].null_count() == len(TARGETS)
     assert set(table["measure"]) == {"steps", "test_loss"}
     pooled = performance_table(table, 0.95).filter(measure="steps").row(0, named=True)
     assert (pooled["value"], pooled["seeds"], pooled["seeds_without"]) == (None, 0, 1)
@@ -177,42 +182,67 @@ def test_quantiles_of_student_are_those_of_tables() -> None:
         assert student(freedom, confidence) == pytest.approx(quantile, abs=6e-4)
 
 
-def test_intervals_of_means_hold_the_truth_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(1)
-    held = 0
-    for values in rng.normal(3, 2, (2000, 3)):
-        low, high = mean_interval(values, 0.9) or (0, 0)
-        held += low <= 3 <= high
-    # Three standard deviations of the binomial.
-    assert abs(held - 1800) < 3 * np.sqrt(2000 * 0.09)
+def many(
+    tmp_path: Path, values: dict[tuple[float, float, int], float | None], steps: int = 30
+) -> pl.DataFrame:
+    """The table `scores` of accuracies at (log10 gamma, log10 eta, seed); None has diverged."""
+    cells = []
+    for (gamma, eta, seed), accuracy in values.items():
+        name = f"{gamma}_{eta}_{seed}"
+        evaluations = [] if accuracy is None else [(steps, 1 - accuracy, accuracy)]
+        write_cell(tmp_path / name, [1.0] * steps, [(0, 1.0, 0.1), *evaluations])
+        cells.append(
+            LABELS
+            | {"gamma_log10": gamma, "eta_log10": eta, "seed": seed, "data_seed": seed}
+            | {"cell": name, "steps_done": steps}
+        )
+    return score_table(pl.DataFrame(cells, infer_schema_length=None), tmp_path)
 
 
-def test_the_interval_of_a_test_set_is_that_of_its_size() -> None:
-    low, high = wilson(0.9, 100, 0.95)
-    assert (low, high) == pytest.approx((0.8256, 0.9448), abs=1e-4)
-    assert wilson(1.0, 100, 0.95)[1] == pytest.approx(1.0)
-    assert wilson(1.0, 100, 0.95)[0] < 0.97
+def test_the_other_seed_chooses_eta(tmp_path: Path) -> None:
+    values = {(0.0, 0.0, 0): 0.9, (0.0, 1.0, 0): 0.7, (0.0, 0.0, 1): 0.6, (0.0, 1.0, 1): 0.8}
+    table = many(tmp_path, values)
+    chosen = table.filter("chosen", measure="accuracy")
+    assert chosen.select("seed", "eta_log10", "value", "chosen_by", "reached", "cells").rows() == [
+        (0, 1.0, 0.7, 1, 2, 2),
+        (1, 0.0, 0.6, 1, 2, 2),
+    ]
+    assert table.filter(measure="accuracy").height == 4
+    # Of losses the least.
+    assert table.filter("chosen", measure="test_loss")["eta_log10"].to_list() == [1.0, 0.0]
+    (row,) = performance_table(table, 0.95).filter(measure="accuracy").rows(named=True)
+    assert row["value"] == pytest.approx(0.65)
+    assert (row["chosen_by"], row["seeds"], row["interval"]) == (1, 2, "seeds")
 
 
-def test_one_seed_has_the_error_of_the_test_set_or_none() -> None:
-    (row,) = performance_table(scores(np.array([[0.9]]), samples=100), 0.95).rows(named=True)
-    assert row["interval"] == "test set"
-    assert row["low"] == pytest.approx(0.8256, abs=1e-4)
-    (row,) = performance_table(scores(np.array([[0.9]]), "test_loss"), 0.95).rows(named=True)
-    assert (row["interval"], row["low"]) == (None, None)
+def test_a_run_that_diverged_is_not_chosen(tmp_path: Path) -> None:
+    values = {(0.0, 0.0, 0): 0.5, (0.0, 1.0, 0): None, (0.0, 0.0, 1): 0.6, (0.0, 1.0, 1): 0.9}
+    chosen = many(tmp_path, values).filter("chosen", measure="accuracy")
+    assert chosen["eta_log10"].to_list() == [0.0, 0.0]
 
 
-def test_seeds_have_a_mean_with_students_interval_and_losses_a_geometric_one() -> None:
-    table = performance_table(scores(np.array([[0.8, 0.9]]), samples=100), 0.95)
+def test_one_seed_has_no_interval() -> None:
+    for measure in ("accuracy", "test_loss"):
+        (row,) = performance_table(scores(np.array([[0.9]]), measure, 100), 0.95).rows(named=True)
+        assert (row["value"], row["interval"], row["low"]) == (pytest.approx(0.9), None, None)
+        assert row["chosen_by"] == 0
+
+
+def test_seeds_have_a_mean_with_an_interval_and_losses_a_geometric_one() -> None:
+    table = performance_table(scores(np.array([[0.84, 0.86]]), samples=100), 0.95)
     (row,) = table.rows(named=True)
     assert row["interval"] == "seeds"
     assert row["value"] == pytest.approx(0.85)
-    assert row["low"] == pytest.approx(0.85 - 12.706 * 0.05, abs=1e-3)
+    # Student's 12.7 standard errors, widened by the root of 1 + 0.8 sqrt(2).
+    assert row["low"] == pytest.approx(0.85 - 12.706 * 0.01 * 1.4602, abs=1e-3)
     assert row["high"] == 1.0, "no accuracy is above 1"
     (loss,) = performance_table(scores(np.array([[1.0, 4.0]]), "test_loss"), 0.95).rows(named=True)
     assert loss["value"] == pytest.approx(2.0)
+
+
+def test_a_mean_of_steps_is_not_known_where_a_seed_misses_the_target() -> None:
     (steps,) = performance_table(scores(np.array([[10, np.nan]]), "steps"), 0.95).rows(named=True)
-    assert (steps["value"], steps["seeds"], steps["seeds_without"]) == (pytest.approx(10), 1, 1)
+    assert (steps["value"], steps["seeds"], steps["seeds_without"]) == (None, 1, 1)
 
 
 def test_the_effect_of_a_seed_drops_out_of_differences() -> None:
@@ -235,27 +265,93 @@ def test_gammas_that_share_no_seed_are_not_compared() -> None:
     assert levels.error[0, 1] > 0
 
 
+def equal_etas(
+    rng: np.random.Generator, etas: dict[float, int], seeds: int, measure: str
+) -> pl.DataFrame:
+    """The table `scores` of networks that are equally good at all gammas and etas, as the seeds choose."""
+    at = [(gamma, 0.1 * k) for gamma, count in etas.items() for k in range(count)]
+    noise = rng.normal(0, 0.01, (len(at), seeds)) + rng.normal(0, 0.05, seeds)
+    value = 0.7 + noise if measure == "accuracy" else 10**noise
+    table = pl.DataFrame(
+        {
+            **{name: pl.repeat(None, value.size, eager=True) for name in SCORE_SCHEMA},
+            "measure": measure,
+            "gamma_log10": np.repeat([gamma for gamma, _ in at], seeds),
+            "eta_log10": np.repeat([eta for _, eta in at], seeds),
+            "seed": np.tile(np.arange(seeds), len(at)),
+            "data_seed": 0,
+            "value": value.ravel(),
+        },
+        schema_overrides=SCORE_SCHEMA,
+    )
+    linear = pl.col("value") if measure == "accuracy" else -pl.col("value").log10()
+    given = table.drop("chosen", "chosen_by").with_columns(value=linear, measured="value")
+    marked = mark_chosen(given, ["gamma_log10"], ["eta_log10"]).with_columns(value="measured")
+    return marked.select(*SCORE_SCHEMA)
+
+
 @pytest.mark.parametrize("measure", ["accuracy", "test_loss", "steps"])
-@pytest.mark.parametrize(("gammas", "seeds"), [(3, 2), (7, 2), (7, 4), (21, 3)])
-def test_the_gain_among_equal_gammas_is_not_told_from_nothing(
-    gammas: int, seeds: int, measure: str
+@pytest.mark.parametrize(
+    ("etas", "seeds"),
+    [
+        ({0.0: 2, 1.0: 8}, 3),
+        ({0.0: 2, 1.0: 8}, 10),
+        ({-1.0: 4, 0.0: 4, 1.0: 4, 2.0: 4}, 2),
+        (dict.fromkeys(map(float, range(-10, 11)), 3), 3),
+    ],
+)
+def test_the_gain_among_equal_gammas_and_etas_is_not_told_from_nothing(
+    etas: dict[float, int], seeds: int, measure: str
 ) -> None:
-    rng = np.random.default_rng(gammas + seeds)
-    confidence, tables, false, biased, held_out = 0.9, 150, 0, [], []
+    rng = np.random.default_rng(len(etas) + seeds)
+    confidence, tables, false, below, biased, held_out = 0.9, 100, 0, 0, [], []
+    none = 0.0 if measure == "accuracy" else 1.0
+    scale = (lambda x: x) if measure == "accuracy" else np.log10
     for _ in range(tables):
-        noise = rng.normal(0, 0.01, (gammas, seeds)) + rng.normal(0, 0.05, seeds)
-        values = 0.7 + noise if measure == "accuracy" else 10**noise
-        row = gain(values, confidence, measure=measure)
-        none = 0.0 if measure == "accuracy" else 1.0
+        table = equal_etas(rng, etas, seeds, measure)
+        (row,) = gain_table(table, confidence).rows(named=True)
         assert row["gain_low"] >= none
         false += row["gain_low"] > none
-        scale = (lambda x: x) if measure == "accuracy" else np.log10
+        below += not row["gain_above_one_low"] <= none <= row["gain_above_one_high"]
         biased.append(scale(row["gain"]))
         held_out.append(scale(row["gain_held_out"]))
     # Three standard deviations of the binomial above the stated rate of errors.
-    assert false <= tables * 0.1 + 3 * np.sqrt(tables * 0.09)
+    assert max(false, below) <= tables * 0.1 + 3 * np.sqrt(tables * 0.09)
     assert np.mean(biased) > 3 * np.std(biased) / np.sqrt(tables), "the best looks too good"
     assert abs(np.mean(held_out)) < 3.5 * np.std(held_out) / np.sqrt(tables)
+
+
+@pytest.mark.parametrize(("lost", "agrees", "differs"), [(0.0, 0.9, 0.02), (2.0, 0.02, 0.9)])
+def test_a_gamma_above_one_that_loses_two_points_is_not_as_good(
+    lost: float, agrees: float, differs: float
+) -> None:
+    rng = np.random.default_rng(int(lost))
+    tables, found, powers = 100, [], []
+    for _ in range(tables):
+        # Three of four gammas above 1 lose more.
+        truth = 0.9 - np.array([0.03, 0, lost / 100, 0.03, 0.04, 0.05])
+        row = gain(truth[:, None] + rng.normal(0, 0.001, (6, 5)) + rng.normal(0, 0.05, 5))
+        ends = row["gain_above_one_low"], row["gain_above_one_high"]
+        found.append(judge_above(*ends, -row["margin"]))
+        assert (row["p_differs"] <= 0.05) == (found[-1] == "differs")
+        powers.append(row["power"])
+    assert np.mean([verdict == "agrees" for verdict in found]) == pytest.approx(agrees, abs=0.1)
+    assert np.mean([verdict == "differs" for verdict in found]) == pytest.approx(differs, abs=0.1)
+    assert np.mean(powers) > 0.8
+
+
+def test_a_gamma_that_some_seed_does_not_reach_is_worse_than_all_that_do() -> None:
+    rng = np.random.default_rng(5)
+    tables, best = 200, []
+    for _ in range(tables):
+        # log10 gamma = 1 needs 1.4 times the steps, and is not seen to need more than 100.
+        steps = 90 * np.array([[1.0], [1.4]]) * 10 ** rng.normal(0, 0.1, (2, 3))
+        values = np.vstack((np.full(3, np.nan), np.where(steps > 100, np.nan, steps)))
+        rows = gain_table(scores(values, "steps"), 0.95).rows(named=True)
+        best += [row["best_gamma_log10"] for row in rows]
+        assert all(row["gammas_without"] >= 1 for row in rows)
+    assert len(best) > 20
+    assert np.mean(np.equal(best, 1.0)) < 0.2
 
 
 @pytest.mark.parametrize("apart", [1.0, 3.0])
@@ -279,7 +375,7 @@ def test_intervals_of_the_gain_hold_the_true_gain(seeds: int, apart: float) -> N
 def test_a_gain_far_above_the_scatter_is_found_with_its_gamma() -> None:
     rng = np.random.default_rng(3)
     true = np.array([0.6, 0.7, 0.72, 0.8, 0.7])
-    row = gain(true[:, None] + rng.normal(0, 0.002, (5, 3)) + np.array([0.0, 0.1, -0.1]))
+    row = gain(true[:, None] + rng.normal(0, 0.001, (5, 3)) + np.array([0.0, 0.1, -0.1]))
     assert row["best_gamma_log10"] == 2.0
     assert row["best_gammas_log10"] == [2.0]
     assert 9 < row["gain_low"] < 10.2
@@ -296,19 +392,19 @@ def test_gains_of_losses_and_steps_are_ratios() -> None:
         assert row["value_at_one"] == pytest.approx(np.sqrt(8))
 
 
-def test_one_seed_compares_accuracies_by_the_test_set_and_losses_not_at_all() -> None:
-    rng = np.random.default_rng(4)
-    samples, tables, false = 500, 400, 0
-    for _ in range(tables):
-        counts = rng.binomial(samples, 0.95, (7, 1))
-        row = gain(counts / samples, 0.9, samples=samples)
-        assert row["interval"] == "test set"
-        false += row["gain_low"] > 0
-    assert 0 < false <= tables * 0.1 + 3 * np.sqrt(tables * 0.09)
-    assert gain(np.array([[0.9], [0.95]]), samples=1000)["best_gammas_log10"] == [0.0]
-    row = gain(np.array([[0.5], [0.4], [0.2]]), measure="test_loss")
-    assert row["gain"] == pytest.approx(2.0)
-    assert (row["interval"], row["gain_low"], row["gain_held_out"]) == (None, None, None)
+def test_one_seed_has_a_gain_without_interval() -> None:
+    for measure, better, worse in (("accuracy", 0.95, 0.9), ("test_loss", 0.2, 0.4)):
+        row = gain(np.array([[worse], [worse], [better]]), measure=measure, samples=1000)
+        assert row["gain"] == pytest.approx(5.0 if measure == "accuracy" else 2.0)
+        assert row["best_gamma_log10"] == 1.0
+        nothing = (
+            "interval",
+            "gain_low",
+            "gain_held_out",
+            "best_gammas_log10",
+            "gain_above_one_low",
+        )
+        assert [row[name] for name in nothing] == [None] * 5
 
 
 def test_without_gamma_1_there_is_a_best_gamma_and_no_gain() -> None:

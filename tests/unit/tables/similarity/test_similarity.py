@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import t
 
 from gammascape.measure.kernels import debiased_similarity
 from gammascape.study import Analysis
 from gammascape.tables.similarity.along_gamma import EqualGamma, trends
 from gammascape.tables.similarity.baseline import SHUFFLES, compare_outputs, compare_pairs
 from gammascape.tables.similarity.cka import pair_vector
-from gammascape.tables.similarity.networks import Network
+from gammascape.tables.similarity.networks import Network, common_classes
 from gammascape.tables.similarity.similarity import (
     FUNCTION_SCHEMA,
     SIMILARITY_SCHEMA,
@@ -24,7 +26,7 @@ from gammascape.tables.similarity.similarity import (
     similarity_table,
     trend_tables,
 )
-from gammascape.tables.statistics.intervals import jackknife, mean_interval, seed_interval
+from gammascape.tables.statistics.intervals import jackknife, seed_interval
 
 from ...planted import LABELS, cka_matrix
 
@@ -106,6 +108,39 @@ def test_the_baseline_shuffles_the_probes_of_one_side() -> None:
     assert alike.values[0, 1] == pytest.approx(cka_matrix(grams)[0, 1], abs=1e-12)
 
 
+def test_networks_that_share_no_more_than_classes_lie_in_the_baseline_of_classes() -> None:
+    rng = np.random.default_rng(1)
+    probes = 60
+    classes = np.repeat(np.arange(4), probes // 4)[rng.permutation(probes)]
+    # Class means, and what each network has within classes: its own, or one of all.
+    centres, common = rng.normal(size=(30, 4, 8)), rng.normal(size=(probes, 8))
+
+    def share(same: bool) -> tuple[float, float]:
+        each = common if same else rng.normal(size=(30, probes, 8))
+        vectors = np.stack([pair_vector(one @ one.T) for one in centres[:, classes] + each])
+        alike = compare_pairs(vectors, probes, tuple(classes.tolist()))
+        pairs = np.triu_indices(30, 1)
+        assert alike.within is not None
+        values, baselines = alike.values[pairs], (alike.shuffled, alike.within)
+        whole, within = (
+            np.mean(values > np.quantile(part[:, *pairs], 0.95, axis=0)) for part in baselines
+        )
+        return float(whole), float(within)
+
+    # 435 pairs of 30 networks; their share has an error of some 0.015.
+    whole, within = share(same=False)
+    assert whole > 0.95, "any two that know the classes are told from shuffled probes"
+    assert within == pytest.approx(0.05, abs=0.045)
+    assert share(same=True)[1] > 0.8
+
+
+def test_classes_are_those_that_networks_answer_together() -> None:
+    one, other = np.eye(3)[[0, 1, 2, 2]], 2 * np.eye(3)[[0, 1, 2, 1]]
+    networks = [replace(network("m", 0.0), outputs=values) for values in (one, one, other)]
+    assert common_classes(networks) == (0, 1, 2, 2)
+    assert common_classes([network("m", 0.0)]) is None
+
+
 def test_unrelated_representations_lie_in_their_baseline() -> None:
     rng = np.random.default_rng(0)
     representations = rng.normal(size=(40, 64, 10))
@@ -133,7 +168,20 @@ def test_the_jackknife_of_a_mean_is_students_interval() -> None:
     values = np.random.default_rng(4).normal(size=7)
     left = np.array([np.delete(values, k).mean() for k in range(7)])
     found = jackknife(float(values.mean()), [left], CONFIDENCE)
-    assert found == pytest.approx(mean_interval(values, CONFIDENCE))
+    expected = t.interval(CONFIDENCE, 6, values.mean(), values.std(ddof=1) / np.sqrt(7))
+    assert found == pytest.approx((*expected, 6))
+
+
+@pytest.mark.parametrize("value", [-0.3, -0.1, 0.2])
+def test_a_p_value_is_the_level_at_which_the_interval_ends_at_zero(value: float) -> None:
+    left = value + np.random.default_rng(4).normal(0, 0.05, 7)
+    p = jackknife(value, [left], CONFIDENCE).p_above(value, CONFIDENCE)
+    if value > 0:
+        assert p == 1.0
+    else:
+        high = jackknife(value, [left], 1 - p).high
+        # The tails of Student's distribution are known to some 1e-12.
+        assert high == pytest.approx(0.0, abs=1e-9)
 
 
 def test_too_few_seeds_have_no_interval() -> None:
@@ -162,7 +210,7 @@ def test_intervals_cover_the_known_cka_of_two_models(seeds: tuple[int, int]) -> 
     for _ in range(400):
         a, b = planted(rng, 0.8, seeds[0]), planted(rng, 0.6, seeds[1])
         ids = [list(range(n)) for n in seeds]
-        low, high = seed_interval(a @ b.T, *ids, False, CONFIDENCE)
+        low, high, _ = seed_interval(a @ b.T, *ids, False, CONFIDENCE)
         assert low is not None
         assert high is not None
         hits.append(low <= 0.48 <= high)
@@ -177,7 +225,7 @@ def test_intervals_cover_the_known_cka_of_seeds_of_one_model() -> None:
         a = planted(rng, 0.7, 5)
         values = a @ a.T
         np.fill_diagonal(values, np.nan)
-        low, high = seed_interval(values, list(range(5)), list(range(5)), True, CONFIDENCE)
+        low, high, _ = seed_interval(values, list(range(5)), list(range(5)), True, CONFIDENCE)
         assert low is not None
         assert high is not None
         hits.append(low <= 0.49 <= high)
@@ -245,6 +293,8 @@ def test_the_verdict_is_that_of_the_intervals(slope: float, verdict: str) -> Non
     across = [row for row in found if row["compared"] == "architectures"]
     assert [row["resampled"] for row in across] == ["seeds", "architectures"]
     assert across[1]["verdict"] == verdict
+    # Both intervals have to lie below 0.
+    assert (across[1]["p_differs"] <= 0.05) == (verdict == "falls")
     assert across[1]["model_pairs"] == 15
     # The windows hold -3, -2 and 2, 3: five decades between their means.
     assert across[1]["difference"] == pytest.approx(5 * across[1]["slope"], abs=0.02)
