@@ -157,12 +157,13 @@ def _prefactor(part: Window, confidence: float) -> dict[str, Any]:
     units = []
     for seed in np.unique(of):
         own = cells[of == seed]
-        mean = fit_mean(*own.T, confidence)
+        mean = fit_mean(own[:, 0], own[:, 1], confidence)
         if mean is not None:
             width = np.diff(own[np.isfinite(own).all(1)], axis=1).mean()
             units.append((mean.value - width / 2, mean.value + width / 2))
     # All edges of a seed share its level: they are one unit, unless there is no other seed.
-    height = fit_mean(*np.array(units if len(units) > 1 else cells).T, confidence)
+    ends_of = np.array(units if len(units) > 1 else cells)
+    height = fit_mean(ends_of[:, 0], ends_of[:, 1], confidence)
     assert height is not None  # two gammas have both ends
     ends = (height.low, height.high) if part.fit.low is not None else (None, None)
     return with_ends("prefactor_at_predicted", height.value, ends, "_log10")
