@@ -49,7 +49,7 @@ def test_edges_have_their_predicted_slopes(
     table: Table, edge: str, loss: str, window: str, depth: int
 ) -> None:
     row = only(table("scaling"), edge=edge, loss=loss, window=window, depth_exponent=depth)
-    assert row["slope_low"] <= row["predicted_slope"] <= row["slope_high"]
+    assert row["p_differs"] > 0.05
     # An interval that holds everything would hold the prediction too. Predictions differ by 1/2 and more.
     assert row["slope_high"] - row["slope_low"] < 1.1
 
@@ -73,9 +73,8 @@ def test_what_happens_in_runs_has_its_predicted_slope(
 ) -> None:
     scaling = table("dynamics_scaling").filter(pl.col("loss") == "mse")
     row = only(scaling, quantity=quantity, window=window, depth_exponent=depth)
-    # Beside the interval, 0.03: laws hold to leading order in gamma, and an interval of seeds and gammas can be as
-    # narrow as 0.01, which is less than a factor of 1.13 over these 1.8 decades.
-    assert row["slope_low"] - 0.03 <= row["predicted_slope"] <= row["slope_high"] + 0.03
+    # Within the margin of a law that holds to leading order in gamma.
+    assert row["p_differs"] > 0.05
     assert row["slope"] == pytest.approx(row["predicted_slope"], abs=0.2)
 
 
@@ -88,7 +87,7 @@ def test_the_loss_halves_at_one_tau_where_depth_is_above_two(
     # By the law steps spread as gamma^(1 - 2/L) over 1.8 decades, 0.6 and 0.9 decades.
     assert row["spread_step_log10"] > 0.3
     assert row["spread_tau_log10"] < 0.15
-    assert row["tau_slope_low"] <= 0 <= row["tau_slope_high"]
+    assert row["p_differs"] > 0.05
 
 
 @pytest.mark.parametrize("loss", ["mse", "xent"])

@@ -109,7 +109,7 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
     for name, fit in (("tau_slope", slope), ("tau_drift", drift)):
         found |= with_ends(name, fit.value, (fit.low, fit.high))
     loss = part["loss"][0]
-    follows = predicted_slope("eta_max_trained", loss, "rich", depth) is not None and depth > 2
+    follows = predicted_slope("eta_max_trained", loss, "rich", depth) is not None and depth != 2
     claimed = column == "half" and part["path"][0] == "scaled" and follows
     found |= against_law(slope, known, 0.0, COLLAPSE if claimed else None, analysis)
     if gammas == 2:

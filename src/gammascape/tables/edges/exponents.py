@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import EDGES, Analysis, Edge, Regime, predicted_slope
-from gammascape.tables import cells
-from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends
+from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends, within
+from gammascape.tables.cells import windows as windows_of
 from gammascape.tables.edges.find import cells_of
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.slopes import Fit, fit_mean, fit_slope
@@ -91,8 +91,8 @@ def windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Window]:
         pl.any_horizontal(pl.col("estimate_low_log10", "estimate_high_log10").is_not_null())
     )
     for edge in EDGES:
-        for window, span in cells.windows(analysis):
-            rows = some.filter(cells.within(span), edge=edge)
+        for window, span in windows_of(analysis):
+            rows = some.filter(within(span), edge=edge)
             if rows.is_empty():
                 continue
             loss, depth, toy = rows.select("loss", "depth_exponent", "toy").row(0)
@@ -152,9 +152,18 @@ def against_law(
 def _prefactor(part: Window, confidence: float) -> dict[str, Any]:
     if part.predicted is None:
         return {}
-    gamma = part.rows["gamma_log10"].to_numpy()
-    lower, upper = (ends - part.predicted * gamma for ends in cells_of(part.rows))
-    height = fit_mean(lower, upper, confidence, gamma, seeds_of(part.rows))
+    gamma, of = part.rows["gamma_log10"].to_numpy(), seeds_of(part.rows)
+    cells = np.column_stack(cells_of(part.rows)) - part.predicted * gamma[:, None]
+    units = []
+    for seed in np.unique(of):
+        own = cells[of == seed]
+        mean = fit_mean(own[:, 0], own[:, 1], confidence)
+        if mean is not None:
+            width = np.diff(own[np.isfinite(own).all(1)], axis=1).mean()
+            units.append((mean.value - width / 2, mean.value + width / 2))
+    # All edges of a seed share its level: they are one unit, unless there is no other seed.
+    ends_of = np.array(units if len(units) > 1 else cells)
+    height = fit_mean(ends_of[:, 0], ends_of[:, 1], confidence)
     assert height is not None  # two gammas have both ends
     ends = (height.low, height.high) if part.fit.low is not None else (None, None)
     return with_ends("prefactor_at_predicted", height.value, ends, "_log10")

@@ -1,6 +1,7 @@
 """Edges of training along eta, at each gamma and seed."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,17 +112,23 @@ def edges_of_lines(
         of = np.repeat(np.arange(len(lines)), [line.height for _, line in lines])
         together = pl.concat([line for _, line in lines])
         eta = together["eta_log10"].to_numpy()
-        known: dict[bytes, list[dict[Side, EdgeLevel] | None]] = {}
         for edge, (side, condition) in CONDITIONS.items():
             good = together.select(condition).to_series().to_numpy()
-            outcomes = good.tobytes()
-            if outcomes not in known:
-                known[outcomes] = edge_levels(of, eta, good, confidence)
-            for found, of_line in zip(levels, known[outcomes], strict=True):
+            known = _known_levels(of.tobytes(), eta.tobytes(), good.tobytes(), confidence)
+            for found, of_line in zip(levels, known, strict=True):
                 if of_line is not None:
                     found[edge] = of_line[side]
     for (shared, line), found in zip(lines, levels, strict=True):
         yield shared, line, _edges_of_line(line, trained_below, found)
+
+
+@lru_cache(maxsize=16)
+def _known_levels(
+    line: bytes, eta: bytes, good: bytes, confidence: float
+) -> list[dict[Side, EdgeLevel] | None]:
+    """`edge_levels`: most outcomes stay as they are where another edge or threshold is looked at."""
+    outcomes = np.frombuffer(good, bool)
+    return edge_levels(np.frombuffer(line, int), np.frombuffer(eta), outcomes, confidence)
 
 
 def _edges_of_line(

@@ -118,15 +118,6 @@ class Fit:
     line: Line | None = None
     """Of a slope with an interval."""
 
-    def support(self, values: ArrayLike) -> Floats | None:
-        """Probabilities of values if one of them is the truth and all were equally likely before; None without
-        an interval. Factors between them are ratios of likelihoods."""
-        if self.posterior is None:
-            return None
-        density = self.posterior.density(values)
-        found: Floats = density / max(density.sum(), 1e-300)
-        return found
-
 
 def fit_slope(
     gamma: ArrayLike,
@@ -180,36 +171,20 @@ def fit_slope(
     return Fit(slope, intercept, *posterior.interval(confidence), *counts, posterior, line)
 
 
-def fit_mean(
-    lower: ArrayLike,
-    upper: ArrayLike,
-    confidence: float,
-    gamma: ArrayLike | None = None,
-    seed: ArrayLike | None = None,
-) -> Fit | None:
-    """Mean of a quantity that lies in cells, (points,) each: over seeds, or over gammas and seeds.
-
-    Points of one seed, and of one gamma, deviate together by an unknown scatter, as in `fit_slope`. Without
-    `gamma` and `seed` all points are independent.
+def fit_mean(lower: ArrayLike, upper: ArrayLike, confidence: float) -> Fit | None:
+    """Mean over seeds of a quantity that lies in cells, (seeds,) each: an edge, or steps to a loss.
 
     Returns:
-        The fit, without an interval for one point; None if no cell has both ends.
+        The fit, without an interval for one seed; None if no cell has both ends.
     """
     low, high = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
-    bounded = np.isfinite(low) & np.isfinite(high)
-    middle = ((low + high) / 2)[bounded]
+    middle = ((low + high) / 2)[np.isfinite(low) & np.isfinite(high)]
     if not len(middle):
         return None
-    seeds, of = np.unique(np.arange(len(low)) if seed is None else seed, return_inverse=True)
-    gammas, at = np.unique(np.zeros(len(low)) if gamma is None else gamma, return_inverse=True)
-    counts = len(gammas), len(seeds), int((~bounded).sum())
+    counts = 1, len(low), len(low) - len(middle)
     if len(middle) < 2:
         return Fit(float(middle[0]), float("nan"), None, None, *counts, None)
-    design, sizes = np.ones((len(low), 1)), [0, 0, 0]
-    if len(seeds) > 1 and len(gammas) > 1:
-        own, deviations = np.eye(len(seeds))[of] / np.sqrt(len(gammas)), np.eye(len(gammas))[at]
-        design, sizes = np.hstack((design, own, deviations)), [0, len(seeds), len(gammas)]
-    weights, means, covariances = _solve(design, sizes, low, high)
+    weights, means, covariances = _solve(np.ones((len(low), 1)), [0, 0, 0], low, high)
     posterior = Posterior(weights, means[:, 0], np.sqrt(covariances[:, 0, 0]))
     ends = posterior.interval(confidence)
     return Fit(posterior.mean(), float("nan"), *ends, *counts, posterior)

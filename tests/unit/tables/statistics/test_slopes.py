@@ -97,7 +97,6 @@ def test_two_gammas_have_a_slope_and_no_interval() -> None:
     assert fit is not None
     assert fit.value == pytest.approx(0.5)
     assert (fit.low, fit.high, fit.posterior, fit.gammas, fit.seeds) == (None, None, None, 2, 2)
-    assert fit.support([0.5, 0.6]) is None
     assert fit_slope([1.0, 1.0], [0, 1], [0.5, 0.5], [0.75, 0.75], 0.95) is None
 
 
@@ -147,14 +146,23 @@ def test_a_known_shape_is_taken_off() -> None:
     assert (with_shape.value, *ends(with_shape)) == (straight.value, *ends(straight))
 
 
-def test_support_is_the_ratio_of_likelihoods() -> None:
+def test_the_density_of_a_slope_is_the_ratio_of_likelihoods() -> None:
     mixture = Posterior(np.array([1.0]), np.array([0.6]), np.array([0.05]))
-    fit = Fit(0.6, 0.0, 0.5, 0.7, 4, 1, 0, mixture)
-    support = fit.support([2 / 3, 1 / 2])
-    assert support is not None
+    law, other = mixture.density([2 / 3, 1 / 2])
     ratio = np.exp((-((2 / 3 - 0.6) ** 2) + (1 / 2 - 0.6) ** 2) / 2 / 0.05**2)
-    assert support[0] / support[1] == pytest.approx(ratio)
+    assert law / other == pytest.approx(ratio)
     assert mixture.interval(0.95) == pytest.approx((0.6 - 0.098, 0.6 + 0.098), abs=1e-4)
+
+
+def test_the_line_is_known_best_where_its_points_are() -> None:
+    rng = np.random.default_rng(0)
+    fit = fitted(2 / 3 * GAMMA[:, None] + 0.3 + rng.normal(0, 0.05, (4, 3)))
+    assert fit.line is not None
+    errors = [np.subtract(*fit.line.at(x).interval(0.95)[::-1]) for x in (0.0, 2.1, 4.0)]
+    assert errors[1] < min(errors[0], errors[2])
+    assert fit.line.at(0.0).mean() == pytest.approx(fit.intercept)
+    low, high = fit.line.at(2.1).interval(0.95)
+    assert low < 2 / 3 * 2.1 + 0.3 < high
 
 
 @pytest.mark.parametrize(("noise", "seeds"), [(0.05, 1), (0.15, 1), (0.1, 3)])
