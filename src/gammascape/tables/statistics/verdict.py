@@ -83,7 +83,8 @@ def power(
     if not alternatives or most <= least:
         return 0.0
     shift = mean - predicted
-    return posterior.below(most + shift) - posterior.below(least + shift)
+    # Weights add up to 1 within rounding.
+    return min(1.0, posterior.below(most + shift) - posterior.below(least + shift))
 
 
 _SHARES, _CORRELATIONS = 400, 40
