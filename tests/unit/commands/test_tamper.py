@@ -257,10 +257,9 @@ def test_a_study_with_another_threshold_since(root: Path) -> None:
     path = root / "config/studies/tiny.yaml"
     path.write_text(path.read_text().replace("0.85", "0.5"))
     chain = of_figure(root)
-    # The lines of `scaling` read edges, and no threshold.
-    assert warnings(chain) == {(table, "study changed") for table in TABLES[:2]}
+    assert warnings(chain) == {(table, "study changed") for table in TABLES}
     texts = [f.text for link in chain.links.values() for f in link.findings]
-    assert "tiny has another value of slice.thresholds.trained_below" in texts
+    assert "tiny has another value of thresholds.trained_below" in texts
 
 
 def test_a_study_without_the_slice(root: Path) -> None:
