@@ -57,7 +57,7 @@ def threshold_table(
     the ends of the estimate are between what it lies, null where the sampled etas end before. `method` is
 
     level         outcomes of the line are mixed: posterior mean and interval
-    blurred       outcomes of other lines of the slice are: the same, with their blur
+    blurred       outcomes of other lines on the same side of gamma = 1 are: the same, with their blur
     grid          no outcomes are mixed: middle of the two etas that bracket the edge, which are the ends
     interpolated  the same, and the loss on both sides is known and below that of f = 0: where it crosses
                   `trained_below`, log(-log(relative loss)) being linear in log eta as long as the loss falls
@@ -108,16 +108,20 @@ def edges_of_lines(
     """For each line of one slice: what cells share, cells by eta, and edges, columns from `edge` on."""
     lines = list(grouped(cells.sort("eta_log10"), LINE))
     levels: list[dict[str, EdgeLevel]] = [{} for _ in lines]
-    if lines:
-        of = np.repeat(np.arange(len(lines)), [line.height for _, line in lines])
-        together = pl.concat([line for _, line in lines])
+    # Edges that are rough at large gamma can be sharp at small gamma: each side of gamma = 1 has its own blur.
+    rich = np.array([shared["gamma_log10"] >= 0 for shared, _ in lines], bool)
+    for places in (np.flatnonzero(rich), np.flatnonzero(~rich)):
+        if not len(places):
+            continue
+        of = np.repeat(np.arange(len(places)), [lines[k][1].height for k in places])
+        together = pl.concat([lines[k][1] for k in places])
         eta = together["eta_log10"].to_numpy()
         for edge, (side, condition) in CONDITIONS.items():
             good = together.select(condition).to_series().to_numpy()
             known = _known_levels(of.tobytes(), eta.tobytes(), good.tobytes(), confidence)
-            for found, of_line in zip(levels, known, strict=True):
+            for k, of_line in zip(places, known, strict=True):
                 if of_line is not None:
-                    found[edge] = of_line[side]
+                    levels[k][edge] = of_line[side]
     for (shared, line), found in zip(lines, levels, strict=True):
         yield shared, line, _edges_of_line(line, trained_below, found)
 

@@ -137,16 +137,23 @@ def fit_slope(
         shape: a known correction of log10 y at finite gamma, which the line is added to.
 
     Returns:
-        The fit; None with fewer than two gammas.
+        The fit; None with fewer than two gammas. Seeds that have both ends at fewer than two gammas are left out
+        where another has them at LEAST_GAMMAS.
     """
-    x, offset = np.asarray(gamma, dtype=float), np.asarray(shape, dtype=float)
+    x, of, offset = np.asarray(gamma, dtype=float), np.asarray(seed), np.asarray(shape, dtype=float)
     low, high = np.asarray(lower, dtype=float) - offset, np.asarray(upper, dtype=float) - offset
     bounded = np.isfinite(low) & np.isfinite(high)
+    censored = int((~bounded).sum())
+    of_seed = {own: len(np.unique(x[bounded & (of == own)])) for own in np.unique(of)}
+    if max(of_seed.values(), default=0) >= LEAST_GAMMAS:
+        # One with fewer than two edges tells no slope, and must not make those that do tell one less sure.
+        telling = np.isin(of, [own for own, count in of_seed.items() if count > 1])
+        x, of, bounded, low, high = (part[telling] for part in (x, of, bounded, low, high))
     gammas = len(np.unique(x[bounded]))
-    seeds, of = np.unique(np.asarray(seed), return_inverse=True)
+    seeds, of = np.unique(of, return_inverse=True)
     if gammas < 2:
         return None
-    counts = gammas, len(seeds), int((~bounded).sum())
+    counts = gammas, len(seeds), censored
     centre = float(x.mean())
     away = x - centre
     if gammas < LEAST_GAMMAS:
