@@ -247,7 +247,7 @@ def test_a_number_of_a_cell_forged_up_to_the_figure_is_another_seal(root: Path) 
 @pytest.mark.parametrize(
     "forge",
     [
-        lambda root: edit_table(root, "results/tiny/tables/claims", estimate=pl.lit(9.0)),
+        lambda root: edit_table(root, "results/tiny/tables/scores", value=pl.lit(9.0)),
         lambda root: edit_figure(root, "results/tiny/figures/edges"),
     ],
 )
