@@ -83,6 +83,7 @@ rule draw_similarity:
         figures("similarity"),
     log:
         "results/logs/figures/{study}/draw_similarity.log",
+    priority: 1
     message:
         "Draw how similar the networks of {wildcards.study} are"
     script:

@@ -1,5 +1,6 @@
 # What each stage reads, with which parameters and functions, is said in src/gammascape/workflow/catalogue.py, and what its
 # tables mean in docs/reference/tables.md. A stage has a second rule where only some studies or slices have all of its tables.
+# Tables come before figures, which nothing waits for, and first the one that takes longest.
 
 
 rule cells:
@@ -10,6 +11,7 @@ rule cells:
         tables("cells", of_slice=True),
     log:
         "results/logs/tables/{study}/cells/{slice}.log",
+    priority: 1
     params:
         given=params_of("cells"),
     message:
@@ -37,6 +39,7 @@ rule edges:
         tables("budget", "apex", "curves", of_slice=True),
     log:
         "results/logs/tables/{study}/edges/{slice}.log",
+    priority: 1
     params:
         given=params_of("edges"),
     message:
@@ -53,6 +56,7 @@ rule combine:
         tables("crossover", "sensitivity", "budget", "apex"),
     log:
         "results/logs/tables/{study}/combine.log",
+    priority: 1
     message:
         "Combine the tables of all slices of {wildcards.study}"
     script:
@@ -75,6 +79,7 @@ rule performance:
         tables("scores", "performance", "gain"),
     log:
         "results/logs/tables/{study}/performance.log",
+    priority: 1
     params:
         given=params_of("performance"),
     message:
@@ -91,6 +96,7 @@ rule dynamics:
         tables("dynamics", "dynamics_scaling", "collapse"),
     log:
         "results/logs/tables/{study}/dynamics.log",
+    priority: 1
     params:
         given=params_of("dynamics"),
     message:
@@ -115,6 +121,7 @@ rule similarity:
         tables("similarity_trend", "similarity_summary"),
     log:
         "results/logs/tables/{study}/similarity.log",
+    priority: 2
     params:
         given=params_of("similarity"),
     message:
@@ -131,6 +138,7 @@ rule factors:
         tables("regimes", "trends"),
     log:
         "results/logs/tables/{study}/factors.log",
+    priority: 1
     params:
         given=params_of("factors"),
     message:
@@ -147,6 +155,7 @@ rule claims:
         tables("claims"),
     log:
         "results/logs/tables/{study}/claims.log",
+    priority: 1
     params:
         given=params_of("claims"),
     message:

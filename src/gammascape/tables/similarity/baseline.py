@@ -18,6 +18,8 @@ Classes = tuple[int, ...]
 
 SHUFFLES = 200
 """Random orders of the probes, the same for all pairs; a share of them is known to 1/201."""
+CLASS_SHUFFLES = 100
+"""The same within classes: these are looked at beside the others, and cost as much each."""
 _RANDOM_SEED = 2410_04642
 
 
@@ -30,7 +32,7 @@ class SimilarityWithBaseline:
     shuffled: NDArray[np.float32]
     """(SHUFFLES, m, m), symmetric: the same with the probes of one side in a random order."""
     within: NDArray[np.float32] | None = None
-    """The same with those of each class in a random order; None without classes."""
+    """(CLASS_SHUFFLES, m, m): the same with those of each class in a random order; None without classes."""
 
 
 def compare_pairs(
@@ -69,8 +71,8 @@ def _orders(probes: int, classes: Classes | None = None) -> list[Indices]:
         return orders
     # Sorted by class, the shuffled probes take the places of the sorted ones.
     sorted_places = np.argsort(classes, kind="stable")
-    found = np.empty((SHUFFLES, probes), dtype=np.int64)
-    for k, order in enumerate(orders):
+    found = np.empty((CLASS_SHUFFLES, probes), dtype=np.int64)
+    for k, order in enumerate(orders[:CLASS_SHUFFLES]):
         found[k, sorted_places] = order[np.argsort(np.array(classes)[order], kind="stable")]
     return list(found)
 
