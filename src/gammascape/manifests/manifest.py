@@ -68,7 +68,11 @@ _SHAPE: Mapping[Any, Any] = {
     "device": ({"device": str, "device_model": str, ...: _PLAIN}, None),
     "executor": (str, None),
     "attempts": [{"started": _TIME, "from_step": int, "reason": str}],
-    "cost": ({"seconds": (float, int), "lanes": int}, {}),
+    "cost": (
+        {"seconds": (float, int), "lanes": int},
+        {"seconds": (float, int), "lanes": int, "captures": int},
+        {},
+    ),
     "accepted": [{"at": str, "reason": str, "source_sha256": _SHA256, ...: object}],
 }
 """Form of a manifest, the same as in docs/manifest.schema.json.
@@ -83,7 +87,7 @@ _SHAPES: Mapping[Kind, Mapping[Any, Any]] = {
             **{"dtype": str, "numerics": int, ...: object},
         },
         "device": _SHAPE["device"][0],
-        "cost": _SHAPE["cost"][0],
+        "cost": _SHAPE["cost"][:2],
         "executor": str,
         ...: object,
     },

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema
+import numpy as np
 import pytest
 
-from gammascape.manifests import File, Manifest, Source, code_state, environment
+from gammascape.manifests import File, Manifest, Source, code_state, environment, read_manifest
 from gammascape.manifests.manifest import KINDS, SCHEMA
 from gammascape.study import Cell
 from gammascape.theory.edges import Loss
+from gammascape.training.artifact import Origin, write_cell
 from gammascape.training.device import Backend
+
+from ..project import BACKEND
 
 DOCS = Path(__file__).parents[3] / "docs"
 DOCUMENT: dict[str, Any] = json.loads((DOCS / "manifest.schema.json").read_text())
@@ -32,7 +36,8 @@ def test_it_has_the_fields_of_the_dataclasses() -> None:
     assert set(DOCUMENT["properties"]) == {"schema", *(f.name for f in fields(Manifest))}
     assert set(DOCUMENT["required"]) == set(DOCUMENT["properties"])
     assert set(PARTS["file"]["properties"]) == {f.name for f in fields(File)}
-    assert set(PARTS["device"]["properties"]) == {f.name for f in fields(Backend)}
+    chosen = {"steps", "unfolded_convolutions"}
+    assert set(PARTS["device"]["properties"]) == {f.name for f in fields(Backend)} | chosen
     plain, artifact = PARTS["source"]["oneOf"]
     assert {*plain["properties"], *artifact["properties"]} == {f.name for f in fields(Source)}
     always = {f.name for f in fields(Source) if required(f)}
@@ -60,6 +65,23 @@ def test_all_manifests_that_are_written_follow_it(made: Path) -> None:
         check.validate(content)
         kinds.add(content["kind"])
     assert kinds == {"cell", "data", "table", "figure"}
+
+
+def test_a_cell_of_a_captured_pack_is_read_and_follows_it(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = next((made / "results/cells").rglob("manifest.json"))
+    record = json.loads((before.parent / "summary.json").read_text())
+    monkeypatch.setattr("gammascape.training.artifact.unfolded_shapes", lambda: ["16x3x3"])
+    attempts = [{"started": "2026-11-24T10:00:00+00:00", "from_step": 0, "reason": "fresh"}]
+    origin = Origin((), BACKEND, "packed", attempts, 1.0, 4, captures=3, fallback="no compiler")
+    write_cell(tmp_path / "cell", record, {"x": np.zeros(1)}, origin)
+    path = tmp_path / "cell/manifest.json"
+    validator().validate(json.loads(path.read_text()))
+    written = read_manifest(path)
+    assert written.cost["captures"] == 3
+    assert written.device is not None
+    assert written.device["steps"] == "no compiler"
 
 
 @pytest.mark.parametrize(
