@@ -103,15 +103,22 @@ class Lanes:
             for k in range(len(self.owners))
         ]
 
+    @torch.no_grad()
     def keep(self, positions: list[int]) -> None:
         """Drop all lanes except at these positions."""
-        fewer = places_after(len(positions), len(self.seed)) if self._on_gpu else self._least
+        before = self.seed
+        fewer = places_after(len(positions), len(before)) if self._on_gpu else self._least
         places = self._padded(positions, fewer)
         chosen = torch.tensor(places, device=self.gammas.device)
         self.owners = [self.owners[position] for position in positions]
         self.seed = self.seed[chosen]
         self.gammas = self.gammas[chosen]
         self.learning_rates = self.learning_rates[chosen]
+        if self._on_gpu and fewer == len(before):
+            # The captured step knows the tensors by their places in memory.
+            for value in (*self.trained.values(), *self.starts.values()):
+                value.copy_(value[chosen])
+            return
         self.trained = {name: value[chosen] for name, value in self.trained.items()}
         self.starts = {name: value[chosen] for name, value in self.starts.items()}
 

@@ -4,20 +4,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from gammascape.models import build_model, initial_parameters
-from gammascape.models.centred import subtraction
+from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.models.convolution import grouped, unfolded
 from gammascape.training import device as device_module
 from gammascape.training.backend import Graph
 from gammascape.training.capacity import fitting_lanes
 from gammascape.training.device import alone_on, float64_slowdown
-from gammascape.training.pack import graph_places, places_after
+from gammascape.training.lanes import Lanes
+from gammascape.training.pack import Pack, graph_places, places_after
 from gammascape.training.sgd import StepInputs, sgd_step_of
 
 CPU = torch.device("cpu")
@@ -48,6 +51,30 @@ def test_a_pack_that_loses_lanes_is_captured_seldom_and_computes_few_that_are_go
         places = after
     # A quarter goes each time: log(2000 / 2) / log(4 / 3).
     assert captures <= 25
+
+
+@pytest.mark.parametrize("form", [FORM, difference_form(MODEL)], ids=["subtraction", "difference"])
+def test_lanes_that_leave_move_the_weights_of_others_only_where_the_size_changes(
+    form: CentredForm,
+) -> None:
+    lanes_of = [SimpleNamespace(seed=k, gamma=1.0 + k, eta=0.1) for k in range(40)]
+    pack = cast(Pack, SimpleNamespace(lanes=lanes_of, shared={"dtype": "float32"}))
+    lanes = Lanes(pack, form, CPU, None)
+    lanes._on_gpu = True
+    with torch.no_grad():
+        for value in lanes.trained.values():
+            value += torch.arange(40.0).view(-1, *[1] * (value.ndim - 1))
+    weights = dict(enumerate(lanes.weights()))
+    moved, sizes = 0, {40}
+    while len(lanes.owners) > 1:
+        places = [value.data_ptr() for value in (*lanes.trained.values(), *lanes.starts.values())]
+        lanes.keep([k for k in range(len(lanes.owners)) if k != len(lanes.owners) // 3])
+        sizes.add(len(lanes.seed))
+        moved += places != [v.data_ptr() for v in (*lanes.trained.values(), *lanes.starts.values())]
+        for owner, own in zip(lanes.owners, lanes.weights(), strict=True):
+            assert all(np.array_equal(own[name], weights[owner][name]) for name in own)
+            assert float(lanes.gammas[lanes.owners.index(owner)]) == 1.0 + owner
+    assert moved == len(sizes) - 1
 
 
 @pytest.mark.parametrize("per_place", [10_000, 3_000_000])
