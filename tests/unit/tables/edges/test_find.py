@@ -133,6 +133,21 @@ def test_an_edge_of_mixed_outcomes_is_a_level_and_its_neighbours_share_the_blur(
     assert (lower[0], upper[0]) == (blurred["estimate_low_log10"], blurred["estimate_high_log10"])
 
 
+def test_each_side_of_gamma_one_has_a_blur_of_its_own() -> None:
+    mixed, sharp = line("uttututuu"), line("utttttuuu")
+    cells = pl.concat(
+        [
+            mixed.with_columns(gamma_log10=pl.lit(2.0)),
+            sharp.with_columns(gamma_log10=pl.lit(1.0)),
+            sharp.with_columns(gamma_log10=pl.lit(-1.0)),
+        ]
+    )
+    edges = threshold_table(cells, 3).filter(edge="eta_max_trained")
+    methods = dict(edges.select("gamma_log10", "method").iter_rows())
+    assert (methods[2.0], methods[1.0]) == ("level", "blurred")
+    assert methods[-1.0] in ("grid", "interpolated")
+
+
 def test_edges_do_not_depend_on_the_density_of_etas() -> None:
     """With a blur of 0.2 decades the end of the run moves by the tenth of a decade that is not allowed."""
     rng, found_at = np.random.default_rng(0), {}

@@ -135,6 +135,24 @@ def test_an_edge_outside_of_the_window_counts_for_what_it_says() -> None:
     assert censored.low < 0.82
 
 
+def test_a_seed_whose_edges_lie_outside_makes_no_other_less_sure() -> None:
+    gamma = np.arange(4.0)
+    lower, upper = cells(0.37 + gamma, 0.25)
+    alone = fit_slope(gamma, np.zeros(4), lower, upper, 0.95)
+    assert alone is not None
+    outside = np.full(4, -np.inf)
+    both = fit_slope(
+        np.tile(gamma, 2),
+        np.repeat([0, 1], 4),
+        np.concatenate((lower, outside)),
+        np.concatenate((upper, upper + 1)),
+        0.95,
+    )
+    assert both is not None
+    assert ends(both) == ends(alone)
+    assert (both.seeds, both.censored) == (1, 4)
+
+
 def test_a_known_shape_is_taken_off() -> None:
     curve = 0.3 * np.exp(-GAMMA)
     y = 0.5 * GAMMA + curve + np.array([0.01, -0.02, 0.015, -0.005])
