@@ -278,7 +278,7 @@ REFUSED: dict[str, tuple[str, str]] = {
         "changes odd.n",
     ),
     "lists in lists": (
-        net("return x", "h = []\n        for _ in range(3000): h = [h]\n        self.h = h"),
+        net("return x", "h = []\n        for _ in range(150): h = [h]\n        self.h = h"),
         "odd.h holds more than 100 lists or mappings inside each other",
     ),
     "an exit of a generator": (net("return x", "raise GeneratorExit"), "failed: GeneratorExit"),
