@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gammascape.figures import TableEntry, read_figure, study_section, write_index
+from gammascape.figures.page.index import TableEntry, read_figure, study_section, write_index
 from gammascape.tables.seal import SealTree
 from gammascape.workflow.catalogue import PROVENANCE, TABLES
 from gammascape.workflow.script import run_script

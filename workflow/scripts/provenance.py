@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gammascape.figures import write_provenance
+from gammascape.figures.page.provenance import write_provenance
 from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page") as script:

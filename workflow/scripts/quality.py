@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from gammascape.figures import quality, save
+from gammascape.figures.quality import quality
+from gammascape.figures.style.save import save
 from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "figure") as script:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from altair.typing import ChartType
 
-from gammascape.figures import performance
+from gammascape.figures.performance import performance
 
 from .specs import axis_titles, data_of, nodes, rows, spec_of, subtitle, words
 from .synthetic import ALL, MLP3, cells_table, performance_tables, scores_table

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gammascape.figures import quality
+from gammascape.figures.quality import quality
 
 from .specs import axis_titles, data_of, nodes, rows, spec_of, subtitle, words
 

@@ -5,7 +5,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gammascape.figures import dynamics, phenomena
+from gammascape.figures.dynamics.against_gamma import dynamics
+from gammascape.figures.dynamics.phenomena import phenomena
 from gammascape.study import Analysis
 from gammascape.tables.dynamics.exponents import dynamics_scaling_table
 

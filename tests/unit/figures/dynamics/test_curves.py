@@ -5,8 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures import collapse, loss_curves
-from gammascape.figures.dynamics.curves import halving
+from gammascape.figures.dynamics.curves import collapse, halving, loss_curves
 
 from ..specs import axis_titles, rows, spec_of, subtitle, words
 from ..synthetic import MLP3, curves_table

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from gammascape.figures import observables
+from gammascape.figures.dynamics.observables import observables
 
 from ..specs import axis_titles, rows, spec_of, subtitle, words
 from ..synthetic import MLP3, cells_table, curves_table, thresholds_table

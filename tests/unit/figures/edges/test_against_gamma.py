@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from gammascape.figures import edges
+from gammascape.figures.edges.against_gamma import edges
 
 from ..specs import axis_titles, nodes, rows, spec_of, subtitle, words
 from ..synthetic import ALL, cells_table, scaling_table, thresholds_table

@@ -5,7 +5,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures import budget, exponents, sensitivity
+from gammascape.figures.edges.budget import budget
+from gammascape.figures.edges.exponents import exponents
+from gammascape.figures.edges.sensitivity import sensitivity
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Analysis
 from gammascape.tables.edges.apex import apex_table

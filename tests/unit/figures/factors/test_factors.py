@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from altair.typing import ChartType
 
-from gammascape.figures import along_factor
+from gammascape.figures.factors import along_factor
 from gammascape.tables.factors import REGIME_SCHEMA, TREND_SCHEMA, trend_table
 from gammascape.tables.performance.performance import PERFORMANCE_SCHEMA
 

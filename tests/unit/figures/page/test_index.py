@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 
 from gammascape.durations import duration
-from gammascape.figures import (
+from gammascape.figures.edges.against_gamma import edges
+from gammascape.figures.page.index import (
     FigureEntry,
     StudySection,
     TableEntry,
-    edges,
     read_figure,
-    save,
     study_section,
     write_index,
 )
+from gammascape.figures.style.save import save
 from gammascape.tables.factors import REGIME_SCHEMA
 
 

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from gammascape.figures import write_provenance
-from gammascape.figures.page.provenance import Row, declarations, summary
+from gammascape.figures.page.provenance import Row, declarations, summary, write_provenance
 from gammascape.manifests import File, Manifest, write_manifest
 
 START = "2026-01-01T00:00:00+00:00"

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gammascape.figures import similarity_trend
+from gammascape.figures.similarity.along_gamma import similarity_trend
 from gammascape.tables.similarity.along_gamma import SUMMARY_SCHEMA, TREND_SCHEMA
 
 from ..specs import data_of, rows, spec_of, subtitle, words

@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures import similarity
+from gammascape.figures.similarity.map import similarity
 
 from ..specs import data_of, rows, spec_of, subtitle, words
 from ..synthetic import ALL, MLP3, similarity_table

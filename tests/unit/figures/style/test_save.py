@@ -9,10 +9,14 @@ import pytest
 import vl_convert
 from PIL import Image
 
-from gammascape.figures import FORMATS, collapse, edges, portrait, save, similarity
+from gammascape.figures.dynamics.curves import collapse
+from gammascape.figures.edges.against_gamma import edges
+from gammascape.figures.edges.portrait import portrait
+from gammascape.figures.similarity.map import similarity
 from gammascape.figures.style.offline import javascript
 from gammascape.figures.style.save import _VEGA_LITE as VEGA_LITE
-from gammascape.manifests.mark import mark_html, mark_svg, read_mark
+from gammascape.figures.style.save import save
+from gammascape.manifests.mark import FORMATS, mark_html, mark_svg, read_mark
 from gammascape.manifests.scripts import is_bundle
 
 from ..specs import spec_of, words
