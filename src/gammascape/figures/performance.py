@@ -111,10 +111,8 @@ def _against_gamma(
     else:
         pad = 0.05 * (high - low) or 1.0
         domain = [low - pad, high + pad]
-    y = theme.spanning(alt.Y("value:Q", title=title or quantity.axis), domain)
-    if quantity.log:
-        y = y.scale(type="log", domain=domain, nice=False)
-        y = y.axis(values=theme.round_values(*domain), format="~g")
+    y = alt.Y("value:Q", title=title or quantity.axis)
+    y = theme.log_scaled(y, *domain) if quantity.log else theme.spanning(y, domain)
     shift = theme.side_by_side(names, min(_DODGE, 0.3 / len(names)))
     rows = mean.select(
         "series",
@@ -130,17 +128,12 @@ def _against_gamma(
         ),
         "eta_log10",
     ).sort("series", "gamma_log10")
-    colour = alt.Color("series:N", scale=theme.series_scale(names), legend=legend)
-    shape = alt.Shape(
-        "series:N", scale=theme.series_scale(names, theme.SERIES_SHAPES), legend=legend
-    )
+    colour, shape = theme.series_encodings(names, legend)
     # Where colours come a second time, lines are dashed.
     dashes = [[1, 0] if k < len(theme.SERIES_COLOURS) else [6, 3] for k in range(len(names))]
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
     base = alt.Chart(rows).encode(x=x, color=colour)
-    bars = base.transform_filter("isValid(datum.low)").encode(
-        x=alt.X("beside:Q"), y=alt.Y("low:Q"), y2="high:Q"
-    )
+    bars = base.transform_filter("isValid(datum.low)").encode(x="beside:Q", y="low:Q", y2="high:Q")
     # Past the limit only the lines are drawn: they are what the symbols average to.
     points = rows
     if seeds is not None:

@@ -1,7 +1,7 @@
 """Power laws predicted by theory for the edges of training, eta ~ gamma^exponent."""
 
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Edge = Literal[
     "eta_min", "eta_crit", "eta_no_spike", "eta_max_trained", "eta_max_finite", "eta_best"
@@ -41,6 +41,11 @@ def predicted_slope(
     """`edge_exponent` as a float: the slope of log10 eta against log10 gamma."""
     exponent = edge_exponent(edge, loss, window, depth_exponent)
     return None if exponent is None else float(exponent)
+
+
+def law_slopes(depth: Any) -> dict[str, Any]:
+    """Exponents of the largest eta at large gamma that are compared, for L, a number or an array."""
+    return {"2/L": 2 / depth, "3/L": 3 / depth, "2/(L+1)": 2 / (depth + 1)}
 
 
 def predicted_edges(

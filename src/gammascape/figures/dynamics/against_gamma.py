@@ -42,7 +42,9 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
             "No run at large γ trained, none catapulted, and none was measured", "0 cells, 0 seeds"
         )
     names = tables.series_names(table)
-    colour, shape = theme.series_encodings(names, title=tables.series_title(table), orient="right")
+    colour, shape = theme.series_encodings(
+        names, alt.Legend(title=tables.series_title(table), orient="right")
+    )
     charts = [_chart(panel, colour, shape) for panel in panels]
     rows = [alt.hconcat(*charts[k : k + 2], spacing=30) for k in range(0, len(charts), 2)]
     cells = table["cell"].n_unique()

@@ -1,5 +1,6 @@
 """Loss against time at the best learning rate of each gamma, in steps and in rescaled time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import altair as alt
@@ -12,7 +13,6 @@ WIDTH, HEIGHT = 460, 340
 RICH_FROM = 1.0  # log10 gamma from which the collapse is expected
 _FEWEST_POINTS = 30
 _HALF = 0.5
-_NOTHING = ("No cell of this slice has a loss curve to show", "0 cells, 0 seeds")
 _RUN = ["gamma_log10", "seed", "data_seed"]
 _LOSS = theme.Figure(
     "curves",
@@ -31,35 +31,42 @@ _COLLAPSE = theme.Figure(
 
 def loss_curves(curves: pl.DataFrame) -> ChartType:
     """Chart of one slice of `curves`: relative loss against step."""
-    if curves.is_empty():
-        return _LOSS.nothing(*_NOTHING)
-    tables.only_slice(curves)
-    shown, thinning = _thin(curves.filter(pl.col("step") >= 1, pl.col("relative_loss") > 0))
-    longest = 1.0 if shown.is_empty() else tables.extent(shown["step"])[1]
-    return _finish(
-        _LOSS,
-        _lines(shown, theme.steps_x(longest), "step"),
-        curves,
-        f"{tables.subject(curves)}: {_halving_words(curves)}",
-        thinning,
-    )
+    return _chart(_LOSS, curves, "step", lambda low, high: theme.steps_x(high), _halving_words)
 
 
 def collapse(curves: pl.DataFrame) -> ChartType:
     """Chart of one slice of `curves`: relative loss against tau = eta t / gamma."""
+
+    def x(low: float, high: float) -> alt.X:
+        words = "rescaled time τ = ηt/γ (dimensionless)"
+        return theme.in_decades(alt.X("tau_log10:Q"), words, [low, high])
+
+    return _chart(_COLLAPSE, curves, "tau_log10", x, _collapse_words)
+
+
+def _chart(
+    figure: theme.Figure,
+    curves: pl.DataFrame,
+    time: str,
+    axis: Callable[[float, float], alt.X],
+    words: Callable[[pl.DataFrame], str],
+) -> ChartType:
+    """Loss against the column `time`; `axis` makes its axis from the extent, `words` the title."""
     if curves.is_empty():
-        return _COLLAPSE.nothing(*_NOTHING)
+        return figure.nothing("No cell of this slice has a loss curve to show", "0 cells, 0 seeds")
     tables.only_slice(curves)
-    positive = curves.filter(pl.col("tau") > 0, pl.col("relative_loss") > 0)
-    shown, thinning = _thin(positive.with_columns(pl.col("tau").log10().alias("tau_log10")))
-    span = [0.0, 1.0] if shown.is_empty() else list(tables.extent(shown["tau_log10"]))
-    x = theme.in_decades(alt.X("tau_log10:Q"), "rescaled time τ = ηt/γ (dimensionless)", span)
-    return _finish(
-        _COLLAPSE,
-        _lines(shown, x, "tau_log10"),
-        curves,
-        f"{tables.subject(curves)}: {_collapse_words(curves)}",
-        thinning,
+    drawn = curves.filter(pl.col("step") >= 1, pl.col("relative_loss") > 0)
+    shown, note = _thin(drawn.with_columns(pl.col("tau").log10().alias("tau_log10")))
+    span = (0.0, 1.0) if shown.is_empty() else tables.extent(shown[time])
+    runs, gammas = curves.select(_RUN).unique().height, curves["gamma_log10"].n_unique()
+    return figure.finish(
+        _lines(shown, axis(*span), time),
+        f"{tables.subject(curves)}: {words(curves)}",
+        [
+            f"{tables.count_of(runs, 'cell')} (best η at each of {gammas} γ), "
+            f"{tables.count_of(tables.seed_count(curves), 'seed')}{note}",
+            tables.budget_line(curves),
+        ],
     )
 
 
@@ -116,10 +123,7 @@ def _thin(curves: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     notes = ""
     most_runs = tables.ROW_LIMIT // _FEWEST_POINTS
     if curves.select(_RUN).unique().height > most_runs:
-        seed, data_seed = (
-            curves.select("seed", "data_seed").unique().sort("seed", "data_seed").row(0)
-        )
-        curves = curves.filter(seed=seed, data_seed=data_seed)
+        curves = tables.of_first_seed(curves)
         notes += " · first seed only"
     gammas = curves["gamma_log10"].unique().sort().to_list()
     kept = tables.every_kth(gammas, most_runs)
@@ -140,33 +144,16 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
         # A catapult may climb far above the baseline; the fall below it is what is compared.
         highest = max(highest, min(most, 10.0))
         gammas = shown["gamma_log10"].unique().sort().to_list()
-    lowest = max(lowest, 1e-12) * 0.9
+    y = alt.Y("relative_loss:Q", title="relative training loss (dimensionless)")
     chart: alt.Chart = (
         alt.Chart(shown.select(*_RUN, field, "relative_loss"))
         .mark_line(strokeWidth=1.6, opacity=0.9, clip=True)
         .encode(
             x=x,
-            y=alt.Y("relative_loss:Q", title="relative training loss (dimensionless)")
-            .scale(type="log", domain=[lowest, 1.1 * highest], nice=False)
-            .axis(values=theme.round_values(lowest, 1.1 * highest), format="~g"),
+            y=theme.log_scaled(y, max(lowest, 1e-12) * 0.9, 1.1 * highest),
             color=theme.gamma_colour(gammas, 200),
             detail=["gamma_log10:Q", "seed:N", "data_seed:N"],
         )
         .properties(width=WIDTH, height=HEIGHT)
     )
     return chart
-
-
-def _finish(
-    figure: theme.Figure, chart: ChartType, curves: pl.DataFrame, title: str, note: str
-) -> ChartType:
-    runs = curves.select(_RUN).unique().height
-    return figure.finish(
-        chart,
-        title,
-        [
-            f"{tables.count_of(runs, 'cell')} (best η at each of {curves['gamma_log10'].n_unique()} γ), "
-            f"{tables.count_of(tables.seed_count(curves), 'seed')}{note}",
-            tables.budget_line(curves),
-        ],
-    )

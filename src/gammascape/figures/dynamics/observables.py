@@ -88,9 +88,9 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
             .mark_line(strokeWidth=1.6, clip=True)
             .encode(
                 x=theme.steps_x(longest, labels=False),
-                y=alt.Y("relative_loss:Q", title="relative loss (dimensionless)")
-                .scale(type="log", domain=[low, high], nice=False)
-                .axis(values=theme.round_values(low, high), format="~g"),
+                y=theme.log_scaled(
+                    alt.Y("relative_loss:Q", title="relative loss (dimensionless)"), low, high
+                ),
                 color=colour,
                 detail="gamma_log10:N",
             )
@@ -107,11 +107,7 @@ def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     sharp = sharp.with_columns(pl.col("value").clip(lower_bound=_FLOOR))
     low, high = tables.extent(sharp["value"])
     low, high = min(low, STABLE_BELOW) / 1.5, max(high, STABLE_BELOW) * 1.5
-    y = (
-        alt.Y("value:Q", title="Nηλ (dimensionless)")
-        .scale(type="log", domain=[low, high], nice=False)
-        .axis(values=theme.round_values(low, high), format="~g")
-    )
+    y = theme.log_scaled(alt.Y("value:Q", title="Nηλ (dimensionless)"), low, high)
     lines = (
         alt.Chart(sharp.select("gamma_log10", "step", "value"))
         .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=16), clip=True)

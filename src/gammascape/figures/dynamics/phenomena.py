@@ -74,10 +74,7 @@ def _chosen(curves: pl.DataFrame) -> pl.DataFrame:
     for _, part in curves.group_by([*_PAIR, "phenomenon"], maintain_order=True):
         # One slice: the one with the most networks.
         counts = part.group_by("slice").agg(pl.col("cell").n_unique()).sort("cell", "slice")
-        part = part.filter(slice=counts["slice"][-1])
-        seeds = part.select("seed", "data_seed").unique().sort("seed", "data_seed")
-        seed, data_seed = seeds.row(0)
-        part = part.filter(seed=seed, data_seed=data_seed)
+        part = tables.of_first_seed(part.filter(slice=counts["slice"][-1]))
         gammas = tables.every_kth(part["gamma_log10"].unique().sort().to_list(), MOST_GAMMAS)
         kept.append(part.filter(pl.col("gamma_log10").is_in(gammas)))
     table = pl.concat(kept)

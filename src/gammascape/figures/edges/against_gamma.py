@@ -104,7 +104,7 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
     symbols = base.encode(y=y, shape=shape, tooltip=tooltip)
     layers: list[alt.Chart] = [
         base.mark_rule(strokeWidth=1, strokeOpacity=0.5).encode(
-            y=alt.Y("lower_log10:Q"), y2="upper_log10:Q"
+            y="lower_log10:Q", y2="upper_log10:Q"
         ),
         *_fit_layers(fits),
         *_slope_layers(fits, xs, ys),
@@ -131,11 +131,7 @@ def _fit_layers(fits: pl.DataFrame) -> list[alt.Chart]:
     if not lines:
         return []
     chart = alt.Chart(pl.DataFrame(lines, infer_schema_length=None)).mark_line(strokeWidth=1.6)
-    return [
-        chart.encode(
-            x=alt.X("x:Q"), y=alt.Y("eta_log10:Q"), color=alt.Color("measured:N"), detail="window:N"
-        )
-    ]
+    return [chart.encode(x="x:Q", y="eta_log10:Q", color="measured:N", detail="window:N")]
 
 
 def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[alt.Chart]:
@@ -149,7 +145,8 @@ def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[
         ]
         if not ordered:
             continue
-        notes = [(f"slopes, {_window_words(fits, window)}", theme.INK)]
+        reach = tables.reach_words(fits.filter(window=window))
+        notes = [(f"slopes, {window}: {reach}", theme.INK)]
         notes += [(_slope_note(fit), theme.EDGE_COLOURS[fit["edge"]]) for fit in ordered]
         upper = window == "lazy"
         line_height = 14 * (ys[1] - ys[0]) / HEIGHT
@@ -172,20 +169,9 @@ def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[
                 dx=6 if upper else -6,
                 dy=6 if upper else -6,
             )
-            .encode(
-                x=alt.X("x:Q"),
-                y=alt.Y("eta_log10:Q"),
-                text=alt.Text("note:N"),
-                color=alt.Color("ink:N", scale=None),
-            )
+            .encode(x="x:Q", y="eta_log10:Q", text="note:N", color=alt.Color("ink:N", scale=None))
         )
     return layers
-
-
-def _window_words(fits: pl.DataFrame, window: str) -> str:
-    inside = fits.filter(window=window)
-    low, high = tables.extent(inside["from_log10"])[0], tables.extent(inside["to_log10"])[1]
-    return f"{window}: γ = {theme.power_of_ten(low)} to {theme.power_of_ten(high)}"
 
 
 def _slope_note(fit: dict[str, Any]) -> str:

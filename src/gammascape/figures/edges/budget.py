@@ -111,7 +111,7 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     shapes = theme.series_scale(names, [shape for _, shape in _SERIES.values()])
     base = alt.Chart(points).encode(x=x, color=colour)
     layers: list[alt.Chart] = [
-        base.mark_rule(strokeWidth=1.4, strokeOpacity=0.6).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_rule(strokeWidth=1.4, strokeOpacity=0.6).encode(y="low:Q", y2="high:Q"),
         *_theory(apex, ys),
         base.mark_point(filled=True, size=52, opacity=1).encode(
             y=y,
@@ -143,9 +143,9 @@ def _theory(apex: pl.DataFrame, ys: list[float]) -> list[alt.Chart]:
         return []
     depth = int(apex["depth_exponent"][0])
     law = "γ = exp(2T)" if depth == 2 else f"γ ∝ T{theme.exponent_text(depth / (depth - 2))}"
-    base = alt.Chart(line).encode(x=alt.X("budget:Q"), y=alt.Y(f"{column}:Q"))
+    base = alt.Chart(line).encode(x="budget:Q", y=f"{column}:Q")
     text = alt.Chart(line.head(1).with_columns(law=pl.lit(f"toy: {law}")))
-    words = text.encode(x=alt.X("budget:Q"), y=alt.Y(f"{column}:Q"), text=alt.Text("law:N"))
+    words = text.encode(x="budget:Q", y=f"{column}:Q", text="law:N")
     return [
         base.mark_line(color=theme.INK, strokeDash=[6, 4], strokeWidth=1.6),
         *theme.haloed(words, theme.INK, 4, align="left", dx=8, dy=12, fontSize=12),

@@ -7,10 +7,10 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.style import tables, theme
+from gammascape.theory.edges import law_slopes
 
 WIDTH, ROW_HEIGHT = 300, 46
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
-_LAWS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9"}
 _FIGURE = theme.Figure(
     "exponents",
     "Slopes of log η against log γ, fitted to the measured largest learning rates, with their "
@@ -84,9 +84,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
     base = alt.Chart(bars).encode(y=y, yOffset=offset)
     layers: list[Any] = [
         *_law_layers(laws, names),
-        base.mark_rule(strokeWidth=1.6).encode(
-            x=alt.X("low:Q"), x2="high:Q", color=colour.legend(None)
-        ),
+        base.mark_rule(strokeWidth=1.6).encode(x="low:Q", x2="high:Q", color=colour.legend(None)),
         base.mark_point(filled=True, size=46, opacity=1).encode(
             x=x,
             color=colour,
@@ -98,7 +96,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
         layers += _weight_layers(models, fits, high, names)
     title = "lazy" if first else "ultra-rich"
     if part.height:
-        title += f", {_reach(part)}"
+        title += f", {tables.reach_words(part)}"
     if first:
         title += f"; marks: {' and '.join(sorted(set(laws['law']))) or 'none'}"
     chart: alt.LayerChart = (
@@ -109,11 +107,6 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
     return chart
 
 
-def _reach(part: pl.DataFrame) -> str:
-    low, high = tables.extent(part["from_log10"])[0], tables.extent(part["to_log10"])[1]
-    return f"γ = {theme.power_of_ten(low)} to {theme.power_of_ten(high)}"
-
-
 def _law_rows(part: pl.DataFrame, window: str) -> pl.DataFrame:
     """The slope of each law in each row; in the lazy window all laws are that of theory."""
     rows = []
@@ -121,10 +114,8 @@ def _law_rows(part: pl.DataFrame, window: str) -> pl.DataFrame:
         depth = row["depth_exponent"]
         if window == "lazy":
             laws = {"2": 2.0} | ({"1": 1.0} if row["loss"] == "xent" else {})
-        elif depth is None:
-            laws = {}
         else:
-            laws = {"2/L": 2 / depth, "3/L": 3 / depth, "2/(L+1)": 2 / (depth + 1)}
+            laws = {} if depth is None else law_slopes(depth)
         rows += [
             {"series": row["series"], "law": law, "slope": value} for law, value in laws.items()
         ]
@@ -134,16 +125,16 @@ def _law_rows(part: pl.DataFrame, window: str) -> pl.DataFrame:
 def _law_layers(laws: pl.DataFrame, names: list[str]) -> list[alt.Chart]:
     if laws.is_empty():
         return []
-    lazy = not set(laws["law"]) & set(_LAWS)
-    present = sorted(set(laws["law"])) if lazy else list(_LAWS)
-    colours = [theme.INK] * len(present) if lazy else list(_LAWS.values())
+    lazy = not set(laws["law"]) & set(theme.LAW_COLOURS)
+    present = sorted(set(laws["law"])) if lazy else list(theme.LAW_COLOURS)
+    colours = [theme.INK] * len(present) if lazy else list(theme.LAW_COLOURS.values())
     legend = None
     if not lazy:
         legend = alt.Legend(title="slope of the law", orient="bottom", symbolType="square")
     chart = alt.Chart(laws).mark_tick(thickness=2.5, size=ROW_HEIGHT - 6, opacity=0.9)
     return [
         chart.encode(
-            x=alt.X("slope:Q"),
+            x="slope:Q",
             y=alt.Y("series:N", sort=names),
             color=alt.Color("law:N", scale=alt.Scale(domain=present, range=colours), legend=legend),
         )
@@ -167,4 +158,4 @@ def _weight_layers(
     text = alt.Chart(pl.DataFrame(rows)).mark_text(
         align="left", dx=8, fontSize=theme.SIZES["note"], color=theme.INK, clip=False
     )
-    return [text.encode(x=alt.X("at:Q"), y=alt.Y("series:N", sort=names), text=alt.Text("note:N"))]
+    return [text.encode(x="at:Q", y=alt.Y("series:N", sort=names), text="note:N")]

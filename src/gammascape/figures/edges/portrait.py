@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 from altair.typing import ChartType
 
-from gammascape.figures.edges.guides import theory_lines
 from gammascape.figures.style import tables, theme
 from gammascape.theory import toy as theory
 from gammascape.theory.toy.network import DATA
 
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
+_AT: dict[str, Any] = {"x": "gamma_log10:Q", "y": "eta_log10:Q"}
 _LETTER = 9  # pixels of a letter of a label, at most
 _FIGURE = theme.Figure(
     "portrait",
@@ -70,6 +70,25 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
             ),
         ],
     )
+
+
+def theory_lines(scaling: pl.DataFrame) -> pl.DataFrame:
+    """One line log10 eta = prefactor_at_predicted_log10 + predicted_slope * log10 gamma per edge and window.
+
+    Windows without a prediction or without a fit get no line. The largest finite eta gets one only
+    where its predicted slope differs from that of the largest trained eta: elsewhere the two lines
+    would lie side by side.
+    """
+    predicted = scaling.filter(
+        pl.col("prefactor_at_predicted_log10").is_not_null(),
+        pl.col("edge").is_in(["eta_min", "eta_max_trained", "eta_max_finite"]),
+    )
+    trained = predicted.filter(pl.col("edge") == "eta_max_trained")
+    alike = predicted.filter(pl.col("edge") == "eta_max_finite").join(
+        trained, on=["slice", "window", "predicted_slope"], how="semi"
+    )
+    lines = predicted.join(alike, on=["slice", "window", "edge"], how="anti")
+    return lines.sort("edge", "window")
 
 
 def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
@@ -174,8 +193,8 @@ def _mark_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
             alt.Chart(flat.select("ending", "eta_log10", place.alias("place")))
             .mark_point(size=16, strokeWidth=1.1, filled=False, opacity=1)
             .encode(
-                x=alt.X("place:Q"),
-                y=alt.Y("eta_log10:Q"),
+                x="place:Q",
+                y="eta_log10:Q",
                 shape=alt.Shape("ending:N", scale=mark, legend=legend),
                 color=alt.Color("ending:N", scale=ink, legend=legend),
             )
@@ -201,7 +220,7 @@ def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Ch
         .with_columns(pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"))
     )
     present = [edge for edge in theme.EDGE_ORDER if edge in mean["edge"]]
-    base = alt.Chart(mean).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
+    base = alt.Chart(mean).encode(**_AT)
     detail = alt.Detail("measured:N")
     lines = [
         base.mark_line(color=theme.HALO, strokeWidth=3, opacity=0.8).encode(detail=detail),
@@ -230,7 +249,7 @@ def _exact_layers(cells: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Cha
     for eta in edges:
         line = pl.DataFrame({"gamma_log10": at, "eta_log10": np.log10(eta)})
         line = line.filter(pl.col("eta_log10").is_between(*tables.extent(cells["eta_log10"])))
-        base = alt.Chart(line).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
+        base = alt.Chart(line).encode(**_AT)
         layers.append(base.mark_line(color=theme.HALO, strokeWidth=4, opacity=0.8))
         layers.append(base.mark_line(color=theme.INK, strokeWidth=1.6, strokeDash=[1.5, 3]))
     return layers
@@ -243,7 +262,7 @@ def _theory_layers(lines: pl.DataFrame) -> list[alt.Chart]:
         ends = [line["from_log10"], line["to_log10"]]
         etas = [_eta_on(line, gamma) for gamma in ends]
         points = pl.DataFrame({"gamma_log10": ends, "eta_log10": etas})
-        base = alt.Chart(points).encode(x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"))
+        base = alt.Chart(points).encode(**_AT)
         colour = theme.EDGE_COLOURS[line["edge"]]
         layers.append(base.mark_line(color=theme.HALO, strokeWidth=5, opacity=0.85))
         layers.append(base.mark_line(color=colour, strokeWidth=3, strokeDash=[8, 4]))
@@ -276,9 +295,7 @@ def _label_layers(
             near = thresholds.filter((pl.col("gamma_log10") - gamma).abs() <= 0.6)["eta_log10"]
             eta = max([eta, *near]) if above else min([eta, *near])
         text = pl.DataFrame({"gamma_log10": [gamma], "eta_log10": [eta], "law": [law]})
-        base = alt.Chart(text).encode(
-            x=alt.X("gamma_log10:Q"), y=alt.Y("eta_log10:Q"), text=alt.Text("law:N")
-        )
+        base = alt.Chart(text).encode(**_AT, text="law:N")
         place = {"dy": -15 if above else 15, "baseline": "middle", "fontSize": 13}
         align = ("right" if above else "left") if steep else "center"
         colour = theme.EDGE_COLOURS[line["edge"]]

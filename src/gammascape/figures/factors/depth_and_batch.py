@@ -11,13 +11,14 @@ from altair.typing import ChartType
 from gammascape.figures.factors.axis import axis_of, dodged
 from gammascape.figures.style import theme
 from gammascape.figures.style.tables import around, extent
+from gammascape.theory.edges import law_slopes
 
 WIDTH, HEIGHT = 300, 230
 _NOTE: Mapping[str, Any] = {"align": "left", "fontSize": theme.SIZES["note"]}
 _UPPER = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
 _EDGES = ("eta_max_trained", "eta_no_spike", "eta_best", "eta_min")
 _WINDOWS = {"lazy": "lazy (small γ)", "rich": "ultra-rich (large γ)"}
-_LAWS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9", "2": "#000000"}
+_LAWS = theme.LAW_COLOURS | {"2": "#000000"}
 
 
 def depth(rows: pl.DataFrame) -> ChartType | None:
@@ -59,9 +60,7 @@ def depth(rows: pl.DataFrame) -> ChartType | None:
 def _law_curves(rows: pl.DataFrame, window: str) -> pl.DataFrame:
     low, high = extent(rows["factor_value"])
     depth = np.linspace(low, high, 60)
-    laws = {"2/L": 2 / depth, "3/L": 3 / depth, "2/(L+1)": 2 / (depth + 1)}
-    if window == "lazy":
-        laws = {"2": np.full_like(depth, 2.0)}
+    laws = {"2": np.full_like(depth, 2.0)} if window == "lazy" else law_slopes(depth)
     return pl.concat(
         [pl.DataFrame({"at": depth, "slope": slope, "law": law}) for law, slope in laws.items()]
     )

@@ -58,16 +58,15 @@ def _reached(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
     y = theme.spanning(alt.Y("value:Q", title=title), domain)
     order = list(names.values())
     legend = alt.Legend(title=FACTORS[factor].title, orient="bottom")
-    colour = alt.Color("series:N", scale=theme.series_scale(order), legend=legend)
+    colour, shape = theme.series_encodings(order, legend)
     base = alt.Chart(data).encode(x=x)
-    shapes = theme.series_scale(order, theme.SERIES_SHAPES)
     return alt.layer(
         theme.intervals(base, 1.2, color=colour),
         base.mark_line(strokeWidth=2).encode(y=y, color=colour),
         base.mark_point(filled=True, size=45, opacity=1).encode(
             y=y,
             color=colour,
-            shape=alt.Shape("series:N", scale=shapes, legend=legend),
+            shape=shape,
             tooltip=["series:N", alt.Tooltip("value:Q", format=".4~g"), "seeds:Q"],
         ),
     ).properties(width=380, height=2 * 150 + 14)
@@ -109,7 +108,7 @@ def _gain(factor: str, rows: pl.DataFrame, gain: pl.DataFrame, measure: str) -> 
         x=axis_of(rows, factor)
     )
     return alt.layer(
-        base.mark_rule(strokeWidth=1.4, color="#222222").encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_rule(strokeWidth=1.4, color="#222222").encode(y="low:Q", y2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1, color="#222222").encode(
             y=y, tooltip=["slice:N", alt.Tooltip("estimate:Q", format=".3f")]
         ),

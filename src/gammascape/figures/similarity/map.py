@@ -91,9 +91,8 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
         return [gamma for gamma in round_ones if gamma in gammas] or gammas[:1]
 
     def axis(pixels: float) -> alt.Axis:
-        labels = theme.decades_expr("datum.value")
         return alt.Axis(
-            title="γ", values=ticks(pixels), labelExpr=labels, labelAngle=0, labelFontSize=9
+            title="γ", values=ticks(pixels), labelExpr=theme.DECADES, labelAngle=0, labelFontSize=9
         )
 
     tiles = part.select(*_ENDS, "cka", "seed_pairs")

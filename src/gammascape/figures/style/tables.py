@@ -8,7 +8,7 @@ from typing import cast
 
 import polars as pl
 
-from gammascape.figures.style.theme import STATUS_ORDER
+from gammascape.figures.style.theme import STATUS_ORDER, power_of_ten
 
 # Altair refuses a data set of 5,000 rows; a figure leaves room for its lines and labels.
 ROW_LIMIT = 4500
@@ -57,6 +57,18 @@ def study_line(table: pl.DataFrame) -> str:
 def seed_count(table: pl.DataFrame) -> int:
     """Number of distinct (seed, data_seed) pairs."""
     return table.select("seed", "data_seed").unique().height
+
+
+def of_first_seed(table: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the first pair of seed and data seed."""
+    seed, data_seed = table.select("seed", "data_seed").unique().sort("seed", "data_seed").row(0)
+    return table.filter(seed=seed, data_seed=data_seed)
+
+
+def reach_words(fits: pl.DataFrame) -> str:
+    """'γ = 10 to 10³': over which gammas lines were fitted."""
+    low, high = extent(fits["from_log10"])[0], extent(fits["to_log10"])[1]
+    return f"γ = {power_of_ten(low)} to {power_of_ten(high)}"
 
 
 def count_of(number: int, noun: str) -> str:

@@ -53,7 +53,14 @@ EDGE_WORDS, EDGE_COLOURS, EDGE_SHAPES = (
     {edge: looks[k] for edge, looks in _EDGES.items()} for k in range(3)
 )
 
+LAW_COLOURS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9"}
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+DECADES = (
+    "datum.value == floor(datum.value) ? '10' + (datum.value < 0 ? '⁻' : '') + "
+    f"(abs(datum.value) > 9 ? '{_SUPERSCRIPTS}'[floor(abs(datum.value) / 10)] : '') + "
+    f"'{_SUPERSCRIPTS}'[abs(datum.value) % 10] : '10^' + format(datum.value, '~')"
+)
+"""Vega expression that writes a log10 as a power of ten, 10⁰ and 10¹ included."""
 
 
 @dataclass(frozen=True)
@@ -205,14 +212,6 @@ def slope_text(slope: float) -> str:
     return str(fraction) if abs(float(fraction) - slope) <= 1e-6 else f"{slope:.2f}"
 
 
-def decades_expr(value: str) -> str:
-    """Vega expression that writes a log10 as a power of ten, 10⁰ and 10¹ included."""
-    size = f"abs({value})"
-    tens = f"({size} > 9 ? '{_SUPERSCRIPTS}'[floor({size} / 10)] : '')"
-    whole = f"'10' + ({value} < 0 ? '⁻' : '') + {tens} + '{_SUPERSCRIPTS}'[{size} % 10]"
-    return f"{value} == floor({value}) ? {whole} : '10^' + format({value}, '~')"
-
-
 def decades(low: float, high: float, most: float = 10) -> list[float]:
     """At most about `most` round log10 values between low and high, for ticks."""
     for step in (1.0, 2.0, 4.0, 8.0):
@@ -230,7 +229,7 @@ def decades_axis(title: str, domain: Sequence[float], most: int = 10, **options:
     return alt.Axis(
         title=title,
         values=decades(domain[0], domain[1], most),
-        labelExpr=decades_expr("datum.value"),
+        labelExpr=DECADES,
         labelFlush=False,
         **options,
     )
@@ -268,6 +267,12 @@ def spanning(channel: Channel, domain: Sequence[float]) -> Channel:
     return channel.scale(domain=list(domain), nice=False, zero=False)
 
 
+def log_scaled(channel: Channel, low: float, high: float) -> Channel:
+    """A position on a log scale from `low` to `high`, labelled at round values."""
+    channel = channel.scale(type="log", domain=[low, high], nice=False)
+    return channel.axis(values=round_values(low, high), format="~g")
+
+
 def in_decades(
     channel: Channel, title: str, domain: Sequence[float], most: int = 10, **options: Any
 ) -> Channel:
@@ -288,8 +293,7 @@ def gamma_colour(gammas: Sequence[float], length: int) -> alt.Color:
     ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
     scheme = alt.SchemeParams(name="viridis", extent=[0, 0.9])
     colour = alt.Color("gamma_log10:Q").scale(scheme=scheme, domain=ends)
-    expr = decades_expr("datum.value")
-    return colour.legend(title="γ", values=decades(*ends), labelExpr=expr, gradientLength=length)
+    return colour.legend(title="γ", values=decades(*ends), labelExpr=DECADES, gradientLength=length)
 
 
 def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:
@@ -320,22 +324,16 @@ def haloed(text: alt.Chart, colour: str, width: float, **place: Any) -> list[alt
     return [halo, text.mark_text(**place, color=colour)]
 
 
-def edge_encodings(
-    edges: Sequence[str], legend: alt.Legend | None, field: str = "measured:N"
-) -> tuple[alt.Color, alt.Shape]:
-    """The colour and the shape that each edge has in every figure."""
-    colour, shape = (named_scale(edges, EDGE_WORDS, look) for look in (EDGE_COLOURS, EDGE_SHAPES))
-    return alt.Color(field, scale=colour, legend=legend), alt.Shape(
-        field, scale=shape, legend=legend
-    )
+def edge_encodings(edges: Sequence[str], legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape]:
+    """The colour and the shape that each edge has in every figure, for the field `measured`."""
+    scales = [named_scale(edges, EDGE_WORDS, look) for look in (EDGE_COLOURS, EDGE_SHAPES)]
+    return _encodings("measured:N", scales, legend)
 
 
-def intervals(
-    base: alt.Chart, width: float = 1.4, low: str = "low", high: str = "high", **options: Any
-) -> alt.Chart:
-    """Upright bars between two columns; `options` are of the encoding."""
+def intervals(base: alt.Chart, width: float = 1.4, **options: Any) -> alt.Chart:
+    """Upright bars from the column `low` to `high`; `options` are of the encoding."""
     rule = base.mark_rule(strokeWidth=width)
-    return cast(alt.Chart, rule.encode(y=alt.Y(f"{low}:Q"), y2=f"{high}:Q", **options))
+    return cast(alt.Chart, rule.encode(y="low:Q", y2="high:Q", **options))
 
 
 def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) -> alt.Scale:
@@ -343,14 +341,22 @@ def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) ->
     return alt.Scale(domain=list(names), range=[table[i % len(table)] for i in range(len(names))])
 
 
-def series_encodings(names: Sequence[str], **legend: Any) -> tuple[alt.Color, alt.Shape]:
-    """The colour and the shape of each series."""
-    scales = (series_scale(names, table) for table in (SERIES_COLOURS, SERIES_SHAPES))
-    colour, shape = (
-        kind("series:N", scale=scale).legend(**legend)
-        for kind, scale in zip((alt.Color, alt.Shape), scales, strict=True)
+def series_encodings(
+    names: Sequence[str], legend: alt.Legend | None
+) -> tuple[alt.Color, alt.Shape]:
+    """The colour and the shape of each series, for the field `series`."""
+    scales = [series_scale(names, table) for table in (SERIES_COLOURS, SERIES_SHAPES)]
+    return _encodings("series:N", scales, legend)
+
+
+def _encodings(
+    field: str, scales: Sequence[alt.Scale], legend: alt.Legend | None
+) -> tuple[alt.Color, alt.Shape]:
+    colour, shape = scales
+    return (
+        alt.Color(field, scale=colour, legend=legend),
+        alt.Shape(field, scale=shape, legend=legend),
     )
-    return colour, shape
 
 
 def named_scale(

@@ -9,6 +9,7 @@ from gammascape.study import Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns
 from gammascape.tables.edges.exponents import shared_of, windows
 from gammascape.tables.statistics.slopes import Fit
+from gammascape.theory.edges import law_slopes
 
 EXPONENT_MODEL_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int edge:str window:str law:str slope parameters:int gammas:int rms "
@@ -17,13 +18,6 @@ EXPONENT_MODEL_SCHEMA = SLICE_COLUMNS | columns(
 
 COMPARED = ("eta_no_spike", "eta_max_trained", "eta_max_finite")
 """Upper edges: the exponents are claims about the largest eta, never about the best one."""
-LAWS = ("2/L", "3/L", "2/(L+1)", "free")
-
-
-def law_slopes(depth_exponent: int) -> dict[str, float]:
-    """The exponents under comparison."""
-    length = float(depth_exponent)
-    return {"2/L": 2 / length, "3/L": 3 / length, "2/(L+1)": 2 / (length + 1)}
 
 
 def exponent_model_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:

@@ -5,8 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures.edges.guides import theory_lines
-from gammascape.figures.edges.portrait import portrait
+from gammascape.figures.edges.portrait import portrait, theory_lines
 from gammascape.figures.style import theme
 from gammascape.figures.style.tables import tile_sides
 from gammascape.tables.toy import DATA

@@ -8,10 +8,11 @@ import pytest
 
 from gammascape.study import Analysis
 from gammascape.tables.edges.crossover import crossover, crossover_table
-from gammascape.tables.edges.exponent_models import compare, exponent_model_table, law_slopes
+from gammascape.tables.edges.exponent_models import compare, exponent_model_table
 from gammascape.tables.edges.exponents import scaling_table
 from gammascape.tables.statistics.fits import Floats, fit_broken
 from gammascape.tables.statistics.slopes import Fit, fit_slope
+from gammascape.theory.edges import law_slopes
 from gammascape.theory.toy import eta_critical, eta_min
 
 from ...planted import on_grid, threshold_rows
