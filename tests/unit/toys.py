@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gammascape.theory.toy import (
+    Bools,
+    Floats,
     Loss,
+    Update,
     collapse_tau,
     descend,
     eta_critical,
     eta_min,
     initial_sharpness,
     loss_of,
+    loss_slope,
     output_at,
     sharpness,
 )
-from gammascape.theory.toy.descent import Bools, Update
-from gammascape.theory.toy.network import Floats, loss_slope
 
 TOLERANCE = 1e-4
 

@@ -13,7 +13,7 @@ from gammascape.tables.dynamics.curves import History, curves_of
 from gammascape.tables.edges.budget import Losses, budget_table
 from gammascape.tables.edges.find import best_cells
 from gammascape.theory import toy as theory
-from gammascape.theory.toy.network import DATA
+from gammascape.theory.toy import DATA
 
 
 def toy_cell_table(

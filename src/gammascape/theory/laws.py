@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from gammascape.theory import toy
 from gammascape.theory.edges import Loss
-from gammascape.theory.toy.network import Floats
+from gammascape.theory.toy import Floats
 
 LEAST_MARGIN = 0.03
 """A factor of 1.1 over one and a half decades: of width, noise and whole steps leading order says nothing."""
@@ -88,53 +88,39 @@ def _at_equal_steps(depth: int | None) -> list[float]:
     return [] if depth is None else [2 / depth - 1]
 
 
-def _upper(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
-    return toy.eta_critical(gamma, depth, loss)
-
-
-def _lower(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
-    return toy.eta_min(gamma, depth, loss, 1, level)
-
-
-def _start(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
-    return np.abs(toy.initial_sharpness(gamma, depth, loss))
-
-
-def _end(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
-    return toy.sharpness(gamma, depth, loss)
-
-
-def _grown(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
-    return _end(gamma, depth, loss, level) / _start(gamma, depth, loss, level)
-
-
-def _moved(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
-    return toy.minimum(gamma, depth) - 1
-
-
-def _halved(gamma: Floats, depth: int, loss: Loss, level: float) -> Floats:
-    return toy.collapse_tau(gamma, depth, loss, level)
+_TOY: Mapping[str, Curve] = {
+    "upper edge": lambda gamma, depth, loss, level: toy.eta_critical(gamma, depth, loss),
+    "lower edge": lambda gamma, depth, loss, level: toy.eta_min(gamma, depth, loss, 1, level),
+    "start": lambda gamma, depth, loss, level: np.abs(toy.initial_sharpness(gamma, depth, loss)),
+    "end": lambda gamma, depth, loss, level: toy.sharpness(gamma, depth, loss),
+    "sharpening": lambda gamma, depth, loss, level: (
+        toy.sharpness(gamma, depth, loss) / np.abs(toy.initial_sharpness(gamma, depth, loss))
+    ),
+    "change": lambda gamma, depth, loss, level: toy.minimum(gamma, depth) - 1,
+}
 
 
 def _laws(
-    *rows: tuple[str, str, str, str, Callable[[int | None], list[float]], Curve | None, str],
+    *rows: tuple[str, str, str, str, Callable[[int | None], list[float]], str | None, str],
 ) -> Mapping[tuple[str, str], Slope]:
     """Claims by quantity and window; the rows go on with name, exponent, alternatives, toy and statement."""
     return {
-        (quantity, window): Slope(claim, statement, f"exponent of {words}", alternatives, curve)
+        (quantity, window): Slope(
+            claim, statement, f"exponent of {words}", alternatives, _TOY[curve] if curve else None
+        )
         for quantity, window, claim, words, alternatives, curve, statement in rows
     }
 
 
 # fmt: off
 EDGES = _laws(
-    ("eta_no_spike", "lazy", "upper edge, lazy", "eta_no_spike", _fixed(1.0), _upper,
+    ("eta_no_spike", "lazy", "upper edge, lazy", "eta_no_spike", _fixed(1.0), "upper edge",
      "The largest learning rate without a spike goes as γ² where γ is small."),
-    ("eta_max_trained", "rich", "upper edge, ultra-rich", "eta_max_trained", _near(lambda L: 2 / L), _upper,
+    ("eta_max_trained", "rich", "upper edge, ultra-rich", "eta_max_trained", _near(lambda L: 2 / L), "upper edge",
      "The largest learning rate that trains goes as γ^(2/L) where γ is large."),
-    ("eta_min", "lazy", "lower edge, lazy", "eta_min", _fixed(1.0), _lower,
+    ("eta_min", "lazy", "lower edge, lazy", "eta_min", _fixed(1.0), "lower edge",
      "The smallest learning rate that trains within the budget goes as γ² where γ is small."),
-    ("eta_min", "rich", "lower edge, ultra-rich", "eta_min", _lower_edge, _lower,
+    ("eta_min", "rich", "lower edge, ultra-rich", "eta_min", _lower_edge, "lower edge",
      "The smallest learning rate that trains within the budget goes as γ where γ is large."),
     ("eta_max_finite", "lazy", "divergence under cross-entropy", "eta_max_finite", _fixed(2.0), None,
      "Under cross-entropy the loss stays finite up to learning rates that go as γ."),
@@ -145,25 +131,25 @@ DYNAMICS = _laws(
     # A peak is at a whole step, up to (N eta lambda - 1)^2 beside the law: that scatters, and is in the interval.
     ("catapult_peak", "lazy", "catapult", "the peak", _fixed(0.0, -1.0), None,
      "The peak of the loss in a catapult goes as γ⁻² where γ is small."),
-    ("sharpness_init", "lazy", "sharpness before training, lazy", "the sharpness", _fixed(-1.0), _start,
+    ("sharpness_init", "lazy", "sharpness before training, lazy", "the sharpness", _fixed(-1.0), "start",
      "The sharpness before training goes as γ⁻² where γ is small."),
-    ("sharpness_init", "rich", "sharpness before training, ultra-rich", "the sharpness", _fixed(-2.0), _start,
+    ("sharpness_init", "rich", "sharpness before training, ultra-rich", "the sharpness", _fixed(-2.0), "start",
      "The sharpness before training goes as 1/γ where γ is large."),
-    ("sharpness_end", "lazy", "sharpness after training, lazy", "the sharpness", _fixed(-1.0), _end,
+    ("sharpness_end", "lazy", "sharpness after training, lazy", "the sharpness", _fixed(-1.0), "end",
      "The sharpness after training goes as γ⁻² where γ is small."),
     ("sharpness_end", "rich", "sharpness after training, ultra-rich", "the sharpness",
-     _near(lambda L: -2 / L), _end,
+     _near(lambda L: -2 / L), "end",
      "The sharpness after training goes as γ^(-2/L) where γ is large."),
-    ("sharpening_factor", "rich", "progressive sharpening", "the factor", _near(lambda L: 1 - 2 / L), _grown,
+    ("sharpening_factor", "rich", "progressive sharpening", "the factor", _near(lambda L: 1 - 2 / L), "sharpening",
      "Training multiplies the sharpness by a factor that goes as γ^(1 - 2/L) where γ is large."),
-    ("relative_change", "lazy", "weights move, lazy", "the change", _fixed(0.0, 2.0), _moved,
+    ("relative_change", "lazy", "weights move, lazy", "the change", _fixed(0.0, 2.0), "change",
      "The relative change of the first weights goes as γ where γ is small."),
-    ("relative_change", "rich", "weights move, ultra-rich", "the change", _near(lambda L: 1 / L), _moved,
+    ("relative_change", "rich", "weights move, ultra-rich", "the change", _near(lambda L: 1 / L), "change",
      "The relative change of the first weights goes as γ^(1/L) where γ is large."),
 )
 """Claims about events in runs, by quantity and window."""
 
 COLLAPSE = Slope("collapse in rescaled time", "Large γ halve their loss at the same rescaled time ηt/γ.",
-                 "exponent of tau at half of the loss", _at_equal_steps, _halved)
+                 "exponent of tau at half of the loss", _at_equal_steps, toy.collapse_tau)
 """Claim about the loss curves at large gamma, eta following gamma^(2/L) and L > 2; the exponent is 0."""
 # fmt: on

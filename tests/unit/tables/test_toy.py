@@ -12,7 +12,7 @@ from gammascape.tables.edges.exponents import scaling_table
 from gammascape.tables.edges.find import threshold_table
 from gammascape.tables.toy import toy_cell_table, toy_curve_table
 from gammascape.theory import toy as theory
-from gammascape.theory.toy.network import Loss
+from gammascape.theory.toy import Loss
 
 STEP = 0.125
 STEPS = 300

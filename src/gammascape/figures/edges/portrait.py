@@ -9,7 +9,7 @@ from altair.typing import ChartType
 
 from gammascape.figures.style import tables, theme
 from gammascape.theory import toy as theory
-from gammascape.theory.toy.network import DATA
+from gammascape.theory.toy import DATA
 
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")

@@ -11,7 +11,7 @@ from gammascape.runs.outcome import Thresholds
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.edges.level import EdgeLevel, Side, edge_levels
 from gammascape.tables.statistics.fits import Floats
-from gammascape.theory.toy.network import DATA
+from gammascape.theory.toy import DATA
 
 THRESHOLD_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int seed:int data_seed:int gamma_log10 edge:str eta_log10 lower_log10 "
