@@ -35,12 +35,12 @@ some 0.05, and values of 2/L are at least half a unit apart from end to end."""
 
 
 def regime_table(
-    members: Iterable[Mapping[str, Any]],
+    cells: pl.DataFrame,
     thresholds: pl.DataFrame,
     scaling: pl.DataFrame,
     gain: pl.DataFrame | None,
+    members: Iterable[Mapping[str, Any]],
     analysis: Analysis,
-    digests: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
 
@@ -54,16 +54,17 @@ def regime_table(
                                 slices of its group
 
     Args:
-        members: factor, group, value and slice of each slice that is compared (`study.factors.members`).
+        cells: cells of all slices, for the digests of their data.
         thresholds: thresholds of all slices.
         scaling: fits of all slices.
         gain: gains of all slices that are trained; None if there are none.
+        members: factor, group, value and slice of each slice that is compared (`study.factors.members`).
         analysis: the study's windows and confidence level.
-        digests: slice -> digest of its data; without it all data count as equal.
     """
     rows: list[dict[str, Any]] = []
     members = list(members)
-    left_out = _of_other_data(members, digests or {})
+    digests = dict(cells.select("slice", "data_digest").unique().iter_rows())
+    left_out = _of_other_data(members, digests)
     for member in members:
         part = thresholds.filter(slice=member["slice"])
         if part.is_empty():
@@ -90,19 +91,6 @@ def regime_table(
     return pl.DataFrame(rows, schema=REGIME_SCHEMA)
 
 
-def regimes_of_study(
-    cells: pl.DataFrame,
-    thresholds: pl.DataFrame,
-    scaling: pl.DataFrame,
-    gain: pl.DataFrame | None,
-    members: Iterable[Mapping[str, Any]],
-    analysis: Analysis,
-) -> pl.DataFrame:
-    """The table of `regime_table`, with the digests of the data from the table of cells."""
-    digests = dict(cells.select("slice", "data_digest").unique().iter_rows())
-    return regime_table(members, thresholds, scaling, gain, analysis, digests)
-
-
 def _of_other_data(
     members: Iterable[Mapping[str, Any]], digests: Mapping[str, str]
 ) -> set[tuple[str, str, str]]:
@@ -110,7 +98,7 @@ def _of_other_data(
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for member in members:
         # The law of a teacher follows from options, and those are compared where groups are made.
-        version = digests.get(member["slice"], "").partition(" ")[0]
+        version = digests[member["slice"]].partition(" ")[0]
         groups.setdefault((member["factor"], member["group"]), {})[member["slice"]] = version
     return {
         (*group, part)

@@ -146,7 +146,7 @@ TABLES: Mapping[str, Entry] = {
     "similarity_summary": Entry("similarity", "tables.similarity.similarity:trend_tables", "thresholds arrays",
         "analysis.lazy analysis.rich analysis.confidence", when="trained", part=1, chooses=True,
         sentence="Tests whether networks with equal gamma become more similar as gamma grows."),
-    "regimes": Entry("factors", "tables.factors:regimes_of_study", "cells thresholds scaling gain?",
+    "regimes": Entry("factors", "tables.factors:regime_table", "cells thresholds scaling gain?",
         "members analysis.confidence", when="factors",
         sentence="Exponents, prefactors, best gamma and gain of slices that differ in one factor."),
     "trends": Entry("factors", "tables.factors:trend_table", "regimes", when="factors",

@@ -128,7 +128,15 @@ def regimes_of(compared: list[dict[str, Any]], thresholds: pl.DataFrame) -> pl.D
         scaling_table(part, ANALYSIS)
         for part in thresholds.partition_by("slice", maintain_order=True)
     )
-    return regime_table(compared, thresholds, scaling, None, ANALYSIS)
+    return regime_table(of_data(compared), thresholds, scaling, None, compared, ANALYSIS)
+
+
+def of_data(compared: list[dict[str, Any]], digests: dict[str, str] | None = None) -> pl.DataFrame:
+    """Slices and digests of their data, the same if none are given."""
+    slices = [member["slice"] for member in compared]
+    return pl.DataFrame(
+        {"slice": slices, "data_digest": [(digests or {}).get(s, "") for s in slices]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +155,8 @@ def test_slices_of_other_data_than_most_are_left_out(
         scaling_table(part, ANALYSIS)
         for part in thresholds.partition_by("slice", maintain_order=True)
     )
-    table = regime_table(compared, thresholds, scaling, None, ANALYSIS, digests)
+    cells = of_data(compared, digests)
+    table = regime_table(cells, thresholds, scaling, None, compared, ANALYSIS)
     left = table.filter(pl.col("slice").is_in(others))
     assert left["quantity"].to_list() == ["left_out"] * len(others)
     assert left["slice"].to_list() == others
@@ -241,7 +250,7 @@ def test_the_best_gamma_and_its_gain_are_those_of_the_full_budget() -> None:
         scaling_table(part, ANALYSIS)
         for part in thresholds.partition_by("slice", maintain_order=True)
     )
-    table = regime_table(compared, thresholds, scaling, gains, ANALYSIS)
+    table = regime_table(of_data(compared), thresholds, scaling, gains, compared, ANALYSIS)
     best = table.filter(quantity="best_gamma_log10").select(
         "factor_value", "estimate", "low", "high"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis
-from gammascape.tables.dynamics.curves import smooth
+from gammascape.tables.dynamics.curves import History
 from gammascape.tables.edges.exponents import scaling_table
 from gammascape.tables.edges.find import threshold_table
 from gammascape.tables.similarity.cka import unpack_triangle
@@ -144,7 +144,7 @@ def test_a_packed_triangle_is_unpacked() -> None:
 
 def test_smoothing_keeps_a_constant_loss() -> None:
     steps = np.arange(1.0, 1001)
-    at, relative = smooth(steps, np.full(1000, 0.05), np.full(1000, 0.1))
+    at, relative = History(steps - 1, np.full(1000, 0.05), np.full(1000, 0.1)).smooth()
     assert np.allclose(relative, 0.5)
     assert at[0] == 1
     assert len(at) < 80

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, open_arrays
 from gammascape.tables.edges.find import best_cells
+from gammascape.tables.statistics.fits import Floats
 
 CURVE_SCHEMA = SLICE_COLUMNS | columns(
     "seed:int data_seed:int gamma_log10 eta_log10 eta step tau relative_loss"
@@ -21,9 +21,9 @@ _BINS_PER_DECADE = 24
 class History(NamedTuple):
     """Training loss and loss of f = 0 at steps counted from 0, all (n,)."""
 
-    step: NDArray[np.float64]
-    loss: NDArray[np.float64]
-    zero_loss: NDArray[np.float64]
+    step: Floats
+    loss: Floats
+    zero_loss: Floats
 
     @classmethod
     def of(cls, folder: Path) -> "History":
@@ -31,9 +31,16 @@ class History(NamedTuple):
         with open_arrays(folder) as arrays:
             return cls(*(arrays[name] for name in cls._fields))
 
-    def smooth(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Step, counted from 1, and relative loss as `smooth` makes them."""
-        return smooth(self.step + 1.0, self.loss, self.zero_loss)
+    def smooth(self) -> tuple[Floats, Floats]:
+        """Mean step, counted from 1, and mean loss over mean zero loss, in logarithmic bins: (bins,) each."""
+        step = self.step + 1.0
+        bins = np.floor(np.log10(step) * _BINS_PER_DECADE).astype(np.int64)
+        starts = np.flatnonzero(np.diff(bins, prepend=bins[0] - 1))
+        counts = np.diff(np.append(starts, len(step)))
+        step, loss, zero = (
+            np.add.reduceat(values, starts) for values in (step, self.loss, self.zero_loss)
+        )
+        return step / counts, loss / zero
 
 
 def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
@@ -69,14 +76,3 @@ def curves_of(runs: Iterable[tuple[Mapping[str, Any], History]]) -> pl.DataFrame
         return pl.DataFrame(schema=CURVE_SCHEMA)
     table = pl.concat(frames).select(pl.col(n).cast(t) for n, t in CURVE_SCHEMA.items())
     return table.sort("gamma_log10", "seed", "data_seed", "step")
-
-
-def smooth(
-    step: NDArray[np.float64], loss: NDArray[np.float64], zero_loss: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean step, and mean loss over mean zero loss, in logarithmic bins; inputs (n,), results (bins,)."""
-    bins = np.floor(np.log10(step) * _BINS_PER_DECADE).astype(np.int64)
-    starts = np.flatnonzero(np.diff(bins, prepend=bins[0] - 1))
-    counts = np.diff(np.append(starts, len(step)))
-    mean_step = np.add.reduceat(step, starts) / counts
-    return mean_step, np.add.reduceat(loss, starts) / np.add.reduceat(zero_loss, starts)

@@ -1,8 +1,6 @@
 """Choose the cells that are compared across gamma: at the best eta, and on paths eta = c gamma^p."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -19,14 +17,6 @@ PATH_SCHEMA = SLICE_COLUMNS | columns(
 
 _CALM = ("trained", "untrained")
 _EPSILON = 1e-6
-
-
-@dataclass(frozen=True)
-class _Law:
-    """eta = 10^constant gamma^exponent."""
-
-    exponent: float
-    constant: float
 
 
 def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
@@ -52,7 +42,7 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
     depths = thresholds.select("slice", "depth_exponent").unique()
     known = cells.join(depths, on="slice", how="left")
     best = known.join(best_cells(thresholds), on=["slice", "cell"], how="semi")
-    rows = list(_rows(best, "best", None, analysis))
+    paths = [_on_path(best, "best", None, None, analysis)]
     for _, part in known.group_by("slice", maintain_order=True):
         depth, loss = part.select("depth_exponent", "loss").row(0)
         step = _grid_step(part)
@@ -62,12 +52,13 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
             calm = inside.filter(pl.col("status").is_in(_CALM))
             if exponent is not None:
                 trained = calm.filter(pl.col("status") == "trained")
-                rows += _along(calm, _measured(trained), ("scaled", exponent, step), analysis)
+                paths += _along(calm, _measured(trained), ("scaled", exponent, step), analysis)
             if window == "lazy":
                 flown = inside.filter("catapulted", ~pl.col("status").is_in(["diverged", "dead"]))
-                rows += _along(flown, flown, ("catapult", 2.0, step), analysis)
-    table = pl.DataFrame(rows, schema=PATH_SCHEMA)
-    return table.sort("slice", "path", "gamma_log10", "seed", "data_seed", maintain_order=True)
+                paths += _along(flown, flown, ("catapult", 2.0, step), analysis)
+    return pl.concat(paths).sort(
+        "slice", "path", "gamma_log10", "seed", "data_seed", maintain_order=True
+    )
 
 
 def _measured(trained: pl.DataFrame) -> pl.DataFrame:
@@ -82,21 +73,21 @@ def _along(
     counted: pl.DataFrame,
     law: tuple[EtaPath, float, float],
     analysis: Analysis,
-) -> Iterator[dict[str, Any]]:
-    """The rows of the path that passes most of the cells in `counted`; law: its name, exponent and grid step."""
+) -> list[pl.DataFrame]:
+    """The path that passes most of the cells in `counted`, if any; law: its name, exponent and grid step."""
     path, exponent, grid_step = law
     away = pl.col("eta_log10") - exponent * pl.col("gamma_log10")
     constants = counted.select(away.round(6)).to_series().unique().sort().to_list()
     if not constants:
-        return
+        return []
     # All etas of one gamma are on the grid, also where few of them are candidates.
     reach = grid_step / 2 + _EPSILON
     passed = counted.with_columns(away.alias("constant"))
     heights = [_nearest(passed, constant, reach).height for constant in constants]
     best = [c for c, height in zip(constants, heights, strict=True) if height == max(heights)]
-    chosen = _Law(exponent, best[len(best) // 2 if path == "catapult" else (len(best) - 1) // 2])
-    near = _nearest(candidates.with_columns(away.alias("constant")), chosen.constant, reach)
-    yield from _rows(near, path, chosen, analysis)
+    chosen = best[len(best) // 2 if path == "catapult" else (len(best) - 1) // 2]
+    near = _nearest(candidates.with_columns(away.alias("constant")), chosen, reach)
+    return [_on_path(near, path, exponent, chosen, analysis)]
 
 
 def _nearest(cells: pl.DataFrame, constant: float, reach: float) -> pl.DataFrame:
@@ -118,15 +109,21 @@ def _grid_step(cells: pl.DataFrame) -> float:
     return float(str(smallest)) if smallest is not None else 0.0
 
 
-def _rows(
-    cells: pl.DataFrame, path: EtaPath, law: _Law | None, analysis: Analysis
-) -> Iterator[dict[str, Any]]:
-    for row in cells.iter_rows(named=True):
-        expected = None if law is None else law.constant + law.exponent * row["gamma_log10"]
-        yield {name: row[name] for name in PATH_SCHEMA if name in row} | {
-            "path": path,
-            "window": next((w for w, s in windows(analysis) if row["gamma_log10"] in s), None),
-            "exponent": None if law is None else law.exponent,
-            "constant_log10": None if law is None else law.constant,
-            "offset_log10": None if expected is None else row["eta_log10"] - expected,
-        }
+def _on_path(
+    cells: pl.DataFrame,
+    path: EtaPath,
+    exponent: float | None,
+    constant: float | None,
+    analysis: Analysis,
+) -> pl.DataFrame:
+    """Rows of cells on a path, of the law eta = 10^constant gamma^exponent if it has one."""
+    expected = pl.col("constant_log10") + pl.col("exponent") * pl.col("gamma_log10")
+    placed = cells.with_columns(
+        path=pl.lit(path),
+        window=pl.coalesce(
+            pl.when(within(span)).then(pl.lit(name)) for name, span in windows(analysis)
+        ),
+        exponent=pl.lit(exponent, pl.Float64),
+        constant_log10=pl.lit(constant, pl.Float64),
+    ).with_columns(offset_log10=pl.col("eta_log10") - expected)
+    return placed.select(pl.col(name).cast(kind) for name, kind in PATH_SCHEMA.items())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from gammascape.tables.statistics.fits import Floats
 
@@ -62,7 +63,8 @@ def find_stairs(step: Floats, relative: Floats, prior: float | None = None) -> S
         relative: (n,) mean loss over that of f = 0.
         prior: relative loss of the best constant output, None if that of f = 0 is no higher.
     """
-    x, y = np.log10(step), _running_median(np.log10(np.maximum(relative, _SMALLEST)))
+    x = np.log10(step)
+    y = median_filter(np.log10(np.maximum(relative, _SMALLEST)), _MEDIAN_OF, mode="nearest")
     spans = _merged(_disjoint(_flat(x, y)), y)
     plateaus = tuple(
         Plateau(float(step[i]), float(step[j]), height, _is_prior(height, prior))
@@ -91,16 +93,6 @@ def first_passage(step: Floats, relative: Floats, level: float) -> float | None:
     x = np.log10(step[k - 1 : k + 1])
     share = (y[0] - np.log10(level)) / (y[0] - y[1])
     return float(10 ** (x[0] + share * (x[1] - x[0])))
-
-
-def _running_median(y: Floats) -> Floats:
-    half = _MEDIAN_OF // 2
-    if len(y) <= half:
-        return y
-    padded = np.pad(y, half, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN_OF)
-    smoothed: Floats = np.median(windows, axis=1)
-    return smoothed
 
 
 def _flat(x: Floats, y: Floats) -> list[tuple[int, int]]:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import TASK_COLUMNS, columns, windows, with_ends
-from gammascape.tables.similarity.baseline import against
+from gammascape.tables.similarity.baseline import SimilarityWithBaseline, against
 from gammascape.tables.similarity.networks import Network
+from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.intervals import Interval, jackknife
-
-Floats = NDArray[np.float64]
 
 _LABELS = TASK_COLUMNS | columns("at:str level measure:str layers:str compared:str resampled:str")
 TREND_SCHEMA = _LABELS | columns(
@@ -36,12 +35,8 @@ class EqualGamma:
 
     gamma: float
     networks: tuple[Network, ...]
-    values: Floats
-    """(n, n) similarity; what a network has in common with itself is not read."""
-    shuffled: NDArray[np.float32]
-    """(shuffles, n, n)"""
-    within: NDArray[np.float32] | None = None
-    """The same, shuffled within classes."""
+    alike: SimilarityWithBaseline
+    """Of all pairs; what a network has in common with itself is not read."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +105,10 @@ class _Pairs:
                         first, second = sorted((a.model, b.model))
                         pair = models.setdefault((first, second), len(models))
                         place.append((at, pair, names.index(a.line), names.index(b.line)))
-                        values.append(point.values[i, j])
-                        shuffled.append(point.shuffled[:, i, j])
-                        if point.within is not None:
-                            within.append(point.within[:, i, j])
+                        values.append(point.alike.values[i, j])
+                        shuffled.append(point.alike.shuffled[:, i, j])
+                        if point.alike.within is not None:
+                            within.append(point.alike.within[:, i, j])
         if not place:
             return None
         return cls(

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape.tables.similarity.cka import debiased_cka
+from gammascape.tables.statistics.fits import Floats
 
-Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Classes = tuple[int, ...]
 
@@ -95,11 +95,8 @@ def against(
     return {
         f"{name}_mean": float(shuffled.mean()),
         f"{name}_high": float(np.quantile(shuffled, 0.95)),
-        P_VALUES[name]: (1 + reached) / (1 + len(shuffled)),
+        name.replace("shuffled", "p_value"): (1 + reached) / (1 + len(shuffled)),
     }
-
-
-P_VALUES = {"shuffled": "p_value", "class_shuffled": "class_p_value"}
 
 
 def _products(vectors: Floats, orders: list[Indices]) -> NDArray[np.float32]:

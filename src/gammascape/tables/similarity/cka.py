@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from gammascape.tables.statistics.fits import Floats
 
 
 def unpack_triangle(triangle: NDArray[np.floating]) -> Floats:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from gammascape.tables.cells import open_arrays, read_json
 from gammascape.tables.similarity.cka import pair_vector, unpack_triangle
-
-Floats = NDArray[np.float64]
+from gammascape.tables.statistics.fits import Floats
 
 
 class Condition(NamedTuple):

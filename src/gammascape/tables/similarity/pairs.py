@@ -6,7 +6,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import with_ends
@@ -18,9 +17,9 @@ from gammascape.tables.similarity.baseline import (
     compare_pairs,
 )
 from gammascape.tables.similarity.networks import Network, common_classes
+from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.intervals import Interval, seed_interval
 
-Floats = NDArray[np.float64]
 Wanted = Callable[[Network, str | None, Network, str | None], bool]
 """Whether a row is made of two networks, or of these layers of theirs."""
 
@@ -72,7 +71,7 @@ class Block:
         """A row for each pair of groups, in both orders."""
         groups = self._groups()
         places = list(groups.values())
-        mean, shuffled, within = self._means(places)
+        means = self._means(places)
         for (a, group_a), (b, group_b) in product(enumerate(groups), repeat=2):
             one, other = self.members[places[a][0]], self.members[places[b][0]]
             if not wanted(*one, *other):
@@ -87,10 +86,10 @@ class Block:
             }
             if pairs:
                 ends = self._interval(self.alike.values, places[a], places[b], analysis)
-                row |= with_ends(name, mean[a, b], ends)
-                row |= against(mean[a, b], shuffled[:, a, b])
-                of_classes = None if within is None else within[:, a, b]
-                row |= against(mean[a, b], of_classes, "class_shuffled")
+                value, within = means.values[a, b], means.within
+                row |= with_ends(name, value, ends)
+                row |= against(value, means.shuffled[:, a, b])
+                row |= against(value, None if within is None else within[:, a, b], "class_shuffled")
             if pairs and self.r2 is not None:
                 part = _without_itself(self.r2, places[a], places[b])
                 ends = self._interval(self.r2, places[a], places[b], analysis)
@@ -105,9 +104,8 @@ class Block:
         points = []
         for gamma, lines in sorted(by_gamma.items()):
             places = list(lines.values())
-            mean, shuffled, within = self._means(places)
             networks = tuple(self.members[of_line[0]][0] for of_line in places)
-            points.append(EqualGamma(gamma, networks, mean, shuffled, within))
+            points.append(EqualGamma(gamma, networks, self._means(places)))
         return points
 
     def _groups(self) -> dict[Group, list[int]]:
@@ -116,10 +114,8 @@ class Block:
             groups.setdefault((network.model, network.gamma, layer), []).append(place)
         return groups
 
-    def _means(
-        self, places: Sequence[Sequence[int]]
-    ) -> tuple[Floats, NDArray[np.float32], NDArray[np.float32] | None]:
-        """Means over members of two groups, none with itself; with shuffled probes; within classes."""
+    def _means(self, places: Sequence[Sequence[int]]) -> SimilarityWithBaseline:
+        """Means over members of two groups, none with itself."""
         belongs = np.zeros((len(places), len(self.members)), dtype=np.float32)
         for group, members in enumerate(places):
             belongs[group, list(members)] = 1
@@ -131,7 +127,7 @@ class Block:
             shuffled = belongs @ (self.alike.shuffled * off) @ belongs.T / counts
             within = self.alike.within
             within = None if within is None else belongs @ (within * off) @ belongs.T / counts
-        return mean, shuffled, within
+        return SimilarityWithBaseline(mean, shuffled, within)
 
     def _labels(
         self, group: Group, network: Network, places: Sequence[int], side: str

@@ -11,7 +11,7 @@ import pytest
 from gammascape.study import Analysis
 from gammascape.tables.cells import CELL_SCHEMA
 from gammascape.tables.dynamics.collapse import collapse_of
-from gammascape.tables.dynamics.curves import History, smooth
+from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.events import (
     DYNAMICS_SCHEMA,
     alignment_time,
@@ -87,9 +87,10 @@ def toy_runs(depth: int) -> tuple[pl.DataFrame, dict[str, tuple[Floats, Floats]]
     eta = 0.02 * theory.eta_critical(gamma, depth, "mse")
     steps = int(1.2 * toys.escape_steps(gamma[-1], depth, "mse", 0.02))
     losses = [theory.loss_of(f, "mse") for f in theory.outputs(gamma, eta, depth, "mse", steps)]
-    step = np.arange(steps) + 1.0
+    step = np.arange(steps, dtype=float)
     columns = np.array(losses)[:-1].T
-    runs = {f"c{k}": smooth(step, loss, np.full(steps, 0.5)) for k, loss in enumerate(columns)}
+    zero = np.full(steps, 0.5)
+    runs = {f"c{k}": History(step, loss, zero).smooth() for k, loss in enumerate(columns)}
     table = rows(
         gamma_log10=RICH,
         eta_log10=np.log10(eta),

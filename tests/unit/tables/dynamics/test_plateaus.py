@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gammascape.tables.dynamics.curves import smooth
+from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.plateaus import TOLERANCE, escape_of, find_stairs, first_passage
 from gammascape.tables.statistics.fits import Floats
 
@@ -21,7 +21,7 @@ def stairs(noise: float = 0.0, seed: int = 0) -> tuple[Floats, Floats]:
     loss = np.array(LEVELS)[np.searchsorted(ENDS, t)]
     # The first plateau is that of f = 0, whose loss is the one that it is divided by.
     scatter = np.where(loss < 1, noise, 0.0) * np.random.default_rng(seed).standard_normal(STEPS)
-    return smooth(t, loss * (1 + scatter), np.ones(STEPS))
+    return History(t - 1, loss * (1 + scatter), np.ones(STEPS)).smooth()
 
 
 @pytest.mark.parametrize(("noise", "seed"), [(0.0, 0), (0.05, 1), (0.1, 2), (0.1, 3)])
@@ -59,14 +59,14 @@ def test_the_stair_of_the_class_frequencies_is_told_from_those_of_features() -> 
 def test_a_power_law_has_no_plateaus_and_one_drop(slope: float, noise: float, seed: int) -> None:
     t = np.arange(1, 2001.0)
     scatter = 1 + noise * np.random.default_rng(seed).standard_normal(len(t))
-    found = find_stairs(*smooth(t, t**-slope * scatter, np.ones(len(t))))
+    found = find_stairs(*History(t - 1, t**-slope * scatter, np.ones(len(t))).smooth())
     assert found.plateaus == ()
     [drop] = found.drops
     assert drop.size == pytest.approx(slope * np.log10(2000), rel=0.1)
 
 
 def test_a_flat_history_is_one_plateau_without_drops() -> None:
-    found = find_stairs(*smooth(np.arange(1, 101.0), np.full(100, 0.1), np.full(100, 0.1)))
+    found = find_stairs(*History(np.arange(100.0), np.full(100, 0.1), np.full(100, 0.1)).smooth())
     [plateau] = found.plateaus
     assert (plateau.start, plateau.height) == (1.0, pytest.approx(1.0))
     assert found.drops == ()
@@ -75,7 +75,7 @@ def test_a_flat_history_is_one_plateau_without_drops() -> None:
 def test_a_spike_does_not_break_a_plateau() -> None:
     t = np.arange(1, 1001.0)
     loss = np.where(t == 50, 30.0, 1.0)
-    assert len(find_stairs(*smooth(t, loss, np.ones(1000))).plateaus) == 1
+    assert len(find_stairs(*History(t - 1, loss, np.ones(1000)).smooth()).plateaus) == 1
 
 
 @given(level=st.floats(0.01, 0.99))

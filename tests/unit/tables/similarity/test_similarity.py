@@ -16,7 +16,12 @@ from scipy.stats import t
 from gammascape.measure.kernels import debiased_similarity
 from gammascape.study import Analysis
 from gammascape.tables.similarity.along_gamma import EqualGamma, trends
-from gammascape.tables.similarity.baseline import SHUFFLES, compare_outputs, compare_pairs
+from gammascape.tables.similarity.baseline import (
+    SHUFFLES,
+    SimilarityWithBaseline,
+    compare_outputs,
+    compare_pairs,
+)
 from gammascape.tables.similarity.cka import pair_vector
 from gammascape.tables.similarity.networks import Network, common_classes
 from gammascape.tables.similarity.similarity import (
@@ -249,7 +254,7 @@ def growing(
         values = 0.5 + slope * gamma + mine[:, None] + mine[None]
         networks = tuple(network(model, gamma, seed) for model, seed in names)
         shuffled = np.zeros((SHUFFLES, len(names), len(names)), dtype=np.float32)
-        points.append(EqualGamma(gamma, networks, values, shuffled))
+        points.append(EqualGamma(gamma, networks, SimilarityWithBaseline(values, shuffled)))
     return points
 
 
@@ -280,7 +285,7 @@ def growing_seeds(rng: np.random.Generator) -> list[EqualGamma]:
         values = 0.5 + 0.05 * gamma + mine[:, None] + mine[None]
         networks = tuple(network(model, gamma, seed) for model, seed in names)
         shuffled = np.zeros((SHUFFLES, len(names), len(names)), dtype=np.float32)
-        points.append(EqualGamma(gamma, networks, values, shuffled))
+        points.append(EqualGamma(gamma, networks, SimilarityWithBaseline(values, shuffled)))
     return points
 
 
@@ -308,9 +313,8 @@ def test_a_pair_that_is_missing_at_one_gamma_does_not_bend_the_slope() -> None:
         models = ["a", "b"] if gamma == 2 else ["a", "b", "c"]
         n = len(models)
         networks = tuple(network(model, gamma) for model in models)
-        points.append(
-            EqualGamma(gamma, networks, values[:n, :n] + 0.1 * gamma, shuffled[:, :n, :n])
-        )
+        alike = SimilarityWithBaseline(values[:n, :n] + 0.1 * gamma, shuffled[:, :n, :n])
+        points.append(EqualGamma(gamma, networks, alike))
     [row] = trends(points, Analysis()).slopes
     assert row["slope"] == pytest.approx(0.1)
 
