@@ -23,8 +23,8 @@ _ROWS = 10_000
 CHILD = """
 import sys
 from pathlib import Path
-from gammascape.data.prepare import prepare
-prepare("cifar5m", Path(sys.argv[1]), Path(sys.argv[2]))
+from gammascape.data.prepare import cifar5m
+cifar5m.prepare(Path(sys.argv[1]), Path(sys.argv[2]))
 print(Path("/proc/self/status").read_text())
 """
 

@@ -22,7 +22,7 @@ from projects import ROOT, machine
 
 from gammascape.data.dataset import Dataset
 from gammascape.data.load import load_dataset
-from gammascape.data.prepare import prepare
+from gammascape.data.prepare import PREPARERS
 from gammascape.models import build_model
 from gammascape.models.centred import subtraction
 from gammascape.runs.history import measurement_steps
@@ -91,7 +91,7 @@ def main() -> None:
     slices = {part.model: part for part in load_study(STUDY).slices}
     results: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory() as folder:
-        prepare("digits", None, Path(folder) / "digits")
+        PREPARERS["digits"](None, Path(folder) / "digits")
         for model in chosen.models:
             cell = next(c for c in slices[model].cells if c.gamma == "0")
             record = cell.record()

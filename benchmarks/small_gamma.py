@@ -26,7 +26,7 @@ from torch import Tensor
 
 from gammascape.data.dataset import Dataset
 from gammascape.data.load import load_dataset
-from gammascape.data.prepare import prepare
+from gammascape.data.prepare import PREPARERS
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import difference_form, subtraction
 from gammascape.models.model import Reference
@@ -144,7 +144,7 @@ def main() -> None:
     gammas = torch.logspace(0, -6, 7, dtype=torch.float64)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "digits" / "manifest.json"
-        prepare("digits", None, source.parent)
+        PREPARERS["digits"](None, source.parent)
         options = DigitsSpec(kind="digits").model_dump(mode="json")
         digits = load_dataset(options, source, torch.device("cpu"))
     print(machine())

@@ -17,6 +17,7 @@ from gammascape.study import DatasetSpec, ModelSpec
 from gammascape.tables.cells import (
     CELL_SCHEMA,
     TableError,
+    columns,
     damaged,
     measured,
     open_arrays,
@@ -28,22 +29,10 @@ _BATCH = 500
 """Cells read before a filter is applied to them."""
 _PLAIN = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
 
-_PARAMETERS = {
-    "cell": pl.String,
-    "model": pl.String,
-    "dataset": pl.String,
-    "loss": pl.String,
-    "gamma_log10": pl.Float64,
-    "gamma": pl.Float64,
-    "eta_log10": pl.Float64,
-    "eta": pl.Float64,
-    "batch_size": pl.Int64,
-    "steps": pl.Int64,
-    "seed": pl.Int64,
-    "data_seed": pl.Int64,
-    "dtype": pl.String,
-    "numerics": pl.Int64,
-}
+_PARAMETERS = columns(
+    "cell:str model:str dataset:str loss:str gamma_log10 gamma eta_log10 eta batch_size:int steps:int "
+    "seed:int data_seed:int dtype:str numerics:int"
+)
 _COLUMNS = [*CELL_SCHEMA]
 _SUMMARY = {
     name: CELL_SCHEMA[name]
@@ -53,15 +42,7 @@ _SUMMARY = {
         "data_digest",
     )
 }
-_ORIGIN = {
-    "seconds": pl.Float64,
-    "lanes": pl.Int64,
-    "device": pl.String,
-    "finished": pl.String,
-    "commit": pl.String,
-    "path": pl.String,
-    "record": pl.String,
-}
+_ORIGIN = columns("seconds lanes:int device:str finished:str commit:str path:str record:str")
 
 
 def load(results: str | Path = "results", thresholds: Thresholds | None = None) -> pl.LazyFrame:

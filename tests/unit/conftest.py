@@ -11,7 +11,7 @@ import torch
 
 from gammascape.data.dataset import Dataset
 from gammascape.data.load import load_dataset
-from gammascape.data.prepare import prepare
+from gammascape.data.prepare import PREPARERS
 from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec
 from gammascape.study.keys.models import MlpSpec
@@ -23,7 +23,7 @@ from .tree import make_results
 @pytest.fixture(scope="session")
 def digits_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "digits"
-    prepare("digits", None, folder)
+    PREPARERS["digits"](None, folder)
     return folder / "manifest.json"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gammascape.figures.page.index import TableEntry, read_figure, study_section, write_index
+from gammascape.figures.page.index import StudySection, TableEntry, read_figure, write_index
 from gammascape.tables.seal import SealTree
 from gammascape.workflow.catalogue import PROVENANCE, TABLES
 from gammascape.workflow.script import run_script
@@ -18,7 +18,7 @@ with run_script(snakemake, "page"):
             for table in ("claims", "regimes")
         )
         sections.append(
-            study_section(
+            StudySection(
                 name,
                 study["description"],
                 pl.read_parquet(folder / "cells.parquet"),

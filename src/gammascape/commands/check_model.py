@@ -161,13 +161,13 @@ def _load(spec: DatasetSpec) -> "Dataset":
     import torch
 
     from gammascape.data.load import load_dataset
-    from gammascape.data.prepare import prepare
+    from gammascape.data.prepare import digits
 
     options, cpu = spec.model_dump(mode="json"), torch.device("cpu")
     manifest = Path(f"results/data/{spec.kind}/manifest.json")
     if spec.kind == "digits":
         with tempfile.TemporaryDirectory() as folder:
-            prepare("digits", None, Path(folder) / "digits")
+            digits.prepare(None, Path(folder) / "digits")
             return load_dataset(options, Path(folder) / "digits/manifest.json", cpu)
     if spec.kind in ("factory", "teacher") or manifest.is_file():
         return load_dataset(options, manifest, cpu)

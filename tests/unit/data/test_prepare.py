@@ -23,11 +23,11 @@ import torch
 
 from gammascape.data.load import load_dataset
 from gammascape.data.prepare import (
+    PREPARERS,
     cifar5m,
     cifar10,
     mnist,
     mnist1m,
-    prepare,
     tinyimagenet,
 )
 from gammascape.data.prepare.download import DOWNLOADS, download
@@ -248,7 +248,7 @@ def test_files_below_the_folder_are_not_fetched_again(
     if below and name == "tinyimagenet":
         (tmp_path / below / tinyimagenet.ZIPS[0]).rename(tmp_path / "Other.ZIP")
     download(name, tmp_path, files=[replace(file, urls=()) for file in DOWNLOADS[name]])
-    prepare(name, tmp_path, tmp_path / "out", **({"verify": False} if name == "cifar10" else {}))
+    PREPARERS[name](tmp_path, tmp_path / "out", **({"verify": False} if name == "cifar10" else {}))
 
 
 @pytest.mark.parametrize("labels", [".npy", ".npz", ".npz.npy"])
@@ -756,7 +756,7 @@ def prepare_small(name: str, source: Path, folder: Path, workplace: Path) -> Non
     elif name == "mnist1m":
         mnist1m.prepare(source, folder, mnist=prepare_mnist(workplace / "test"), chunks=2)
     else:
-        prepare(name, source, folder)
+        PREPARERS[name](source, folder)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
@@ -874,7 +874,7 @@ def test_altered_binary_batches_are_refused_and_their_order_does_not_matter(
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar5m", "tinyimagenet"])
 def test_a_missing_folder_is_named_with_its_key(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"config/config\.yaml under data: {name}:"):
-        prepare(name, tmp_path / "nowhere", tmp_path / "out")
+        PREPARERS[name](tmp_path / "nowhere", tmp_path / "out")
 
 
 def test_an_interrupted_preparation_leaves_the_older_one(tmp_path: Path) -> None:
@@ -977,7 +977,7 @@ real = pytest.mark.skipif(
 @real
 def test_real_mnist_cifar10_and_tinyimagenet_are_read(tmp_path: Path) -> None:
     for name in ("mnist", "cifar10", "tinyimagenet"):
-        prepare(name, REAL / name, tmp_path / name)
+        PREPARERS[name](REAL / name, tmp_path / name)
     _, labels = arrays(read_prepared(tmp_path / "mnist/manifest.json", "mnist"))
     assert np.bincount(labels).tolist()[:3] == [5923, 6742, 5958]
     images, labels = arrays(read_prepared(tmp_path / "cifar10/manifest.json", "cifar10"))

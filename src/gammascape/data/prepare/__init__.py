@@ -1,12 +1,10 @@
 """Turn published files of a dataset into prepared data. To add a format, write one module and one line here."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from gammascape.data.prepare import cifar5m, cifar10, digits, mnist, mnist1m, tinyimagenet
 
-PREPARERS: dict[str, Callable[..., None]] = {
+PREPARERS: Mapping[str, Callable[..., None]] = {
     "digits": digits.prepare,
     "mnist": mnist.prepare,
     "cifar10": cifar10.prepare,
@@ -14,15 +12,6 @@ PREPARERS: dict[str, Callable[..., None]] = {
     "tinyimagenet": tinyimagenet.prepare,
     "mnist1m": mnist1m.prepare,
 }
+"""Dataset -> function of the folder with its files, the folder to write, and options of its own.
 
-
-def prepare(name: str, source: Path | None, folder: Path, **options: Any) -> None:
-    """Prepare dataset `name` from the files in `source` into `folder`; `options` go to its own function.
-
-    Raises:
-        DataError: naming the missing or wrong file, and what was expected.
-    """
-    PREPARERS[name](source, folder, **options)
-
-
-__all__ = ["PREPARERS", "prepare"]
+They raise DataError, which names the missing or wrong file and what was expected."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.command import as_command
-from gammascape.data.prepare import PREPARERS, mnist1m, prepare
+from gammascape.data.prepare import PREPARERS, mnist1m
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
 from gammascape.terminal import complain
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.download and chosen.source is not None and chosen.dataset in DOWNLOADS:
             download(chosen.dataset, chosen.source)
-        prepare(chosen.dataset, chosen.source, chosen.output, **options)
+        PREPARERS[chosen.dataset](chosen.source, chosen.output, **options)
     except DataError as error:
         complain(error)
         return 1

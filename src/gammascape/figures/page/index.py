@@ -12,7 +12,6 @@ import polars as pl
 from gammascape.durations import duration
 from gammascape.figures.page.claims import claims_html
 from gammascape.figures.style.tables import count_of, status_counts
-from gammascape.figures.style.theme import STATUS_ORDER
 from gammascape.figures.templates import render
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS
@@ -45,21 +44,29 @@ class TableEntry:
 
 @dataclass(frozen=True, slots=True)
 class StudySection:
-    """One study on the page; `statuses` pairs each status with its number of cells."""
+    """One study on the page, with its tables `cells`, and `claims` and `regimes` if it has them."""
 
     name: str
     description: str
-    cells: int
-    statuses: tuple[tuple[str, int], ...]
-    device_seconds: float
-    figures: tuple[FigureEntry, ...]
-    tables: tuple[TableEntry, ...]
-    claims: str = ""
-    """HTML of the table of claims; empty where none can be judged."""
-    left_out: tuple[str, ...] = ()
-    """Sentences that say which slices are not compared, and why."""
+    cells: pl.DataFrame
+    figures: Sequence[FigureEntry]
+    tables: Sequence[TableEntry]
+    claims: pl.DataFrame | None = None
+    regimes: pl.DataFrame | None = None
     seal: str = ""
     """The digest over all that the study consists of."""
+
+    @property
+    def distinct(self) -> pl.DataFrame:
+        """Cells, each once, in whatever number of slices it is."""
+        return self.cells.unique("cell")
+
+    @property
+    def left_out(self) -> Iterator[str]:
+        """Sentences that say which slices are not compared, and why."""
+        yield from _versions(self.cells)
+        if self.regimes is not None:
+            yield from _left_out(self.regimes)
 
 
 def read_figure(stem: str | Path) -> FigureEntry:
@@ -71,32 +78,6 @@ def read_figure(stem: str | Path) -> FigureEntry:
     words = spec.get("usermeta", {}).get("gammascape", {})
     caption = words.get("caption") or spec.get("description", "")
     return FigureEntry(Path(stem), words.get("title") or Path(stem).name, caption)
-
-
-def study_section(
-    name: str,
-    description: str,
-    cells: pl.DataFrame,
-    figures: Sequence[FigureEntry],
-    tables: Sequence[TableEntry],
-    claims: pl.DataFrame | None = None,
-    regimes: pl.DataFrame | None = None,
-    seal: str = "",
-) -> StudySection:
-    """The section of a study: counts from its table `cells`, and from `claims` and `regimes` if it has them."""
-    distinct = cells.unique("cell")
-    return StudySection(
-        name=name,
-        description=description,
-        cells=distinct.height,
-        statuses=tuple(status_counts(distinct).items()),
-        device_seconds=float(distinct["seconds"].sum()),
-        figures=tuple(figures),
-        tables=tuple(tables),
-        claims="" if claims is None else claims_html(claims),
-        left_out=(*_versions(cells), *([] if regimes is None else _left_out(regimes))),
-        seal=seal,
-    )
 
 
 def _versions(cells: pl.DataFrame) -> Iterator[str]:
@@ -138,7 +119,7 @@ def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
     missing = [str(file) for file in linked if not file.is_file()]
     if missing:
         raise FileNotFoundError(f"{page} would link to files that do not exist: {missing}")
-    values = {"count_of": count_of, "duration": duration, "order": STATUS_ORDER}
+    words = {"count_of": count_of, "status_counts": status_counts, "duration": duration}
 
     def relative(file: Path) -> str:
         return Path(os.path.relpath(file, page.parent)).as_posix()
@@ -146,8 +127,7 @@ def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
     def link(file: Path, suffix: str = "") -> str:
         return quote(f"{relative(file)}{suffix}")
 
-    text = render(
-        "index", sections=sections, formats=_FORMAT_WORDS, link=link, relative=relative, **values
-    )
+    words |= {"link": link, "relative": relative, "claims_html": claims_html}
+    text = render("index", sections=sections, formats=_FORMAT_WORDS, **words)
     with whole(page) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -22,6 +22,11 @@ INK = "#222222"
 QUIET = "#5c5c5c"
 HALO = "#ffffff"
 SIZES = {"title": 13, "subtitle": 11, "label": 10.5, "note": 10}
+_TEXT: Mapping[str, Any] = {
+    **dict.fromkeys(("labelFontSize", "titleFontSize"), SIZES["label"]),
+    "titleFontWeight": "normal",
+}
+_INKED: Mapping[str, Any] = {"titleColor": INK, "labelColor": INK}
 
 # Okabe and Ito's colours, without their yellow (unreadable on white) and with the green far from
 # the vermillion: the order in which neighbours differ most for colour-blind readers.
@@ -104,28 +109,11 @@ class Figure:
         ).configure(
             font=FONT,
             axis=alt.AxisConfig(
-                labelFontSize=SIZES["label"],
-                titleFontSize=SIZES["label"],
-                titleFontWeight="normal",
-                titleColor=INK,
-                labelColor=INK,
-                gridColor="#e6e6e6",
-                domainColor="#888888",
-                tickColor="#888888",
+                **_TEXT, **_INKED, gridColor="#e6e6e6", domainColor="#888888", tickColor="#888888"
             ),
-            legend=alt.LegendConfig(
-                labelFontSize=SIZES["label"],
-                titleFontSize=SIZES["label"],
-                titleFontWeight="normal",
-                labelLimit=260,
-                titleLimit=260,
-                titleColor=INK,
-                labelColor=INK,
-            ),
+            legend=alt.LegendConfig(**_TEXT, **_INKED, labelLimit=260, titleLimit=260),
             view=alt.ViewConfig(stroke="#bbbbbb"),
-            header=alt.HeaderConfig(
-                labelFontSize=SIZES["label"], titleFontSize=SIZES["label"], titleFontWeight="normal"
-            ),
+            header=alt.HeaderConfig(**_TEXT),
         )
         return cast(ChartType, styled)
 

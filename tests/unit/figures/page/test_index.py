@@ -16,7 +16,6 @@ from gammascape.figures.page.index import (
     StudySection,
     TableEntry,
     read_figure,
-    study_section,
     write_index,
 )
 from gammascape.figures.style.save import save
@@ -54,7 +53,7 @@ def section(tmp_path, study_files, mlp3) -> StudySection:
     folder = shutil.copytree(study_files, tmp_path / "results" / "quickstart")
     figure = read_figure(folder / "figures" / "edges")
     table = TableEntry(folder / "tables" / "cells.parquet", "One row per cell & <more>.")
-    return study_section("quickstart", "Two seeds < three.", mlp3[0], [figure], [table])
+    return StudySection("quickstart", "Two seeds < three.", mlp3[0], [figure], [table])
 
 
 @pytest.fixture
@@ -110,13 +109,13 @@ def test_the_page_says_what_is_not_compared_because_its_data_differ(tmp_path, ml
     row = {"factor": "batch_size", "group": "mlp", "slice": "late", "quantity": "left_out"}
     regimes = pl.DataFrame([row], schema=REGIME_SCHEMA)
     path = tmp_path / "index.html"
-    write_index([study_section("s", "", pl.concat([cells, others]), [], [], None, regimes)], path)
+    write_index([StudySection("s", "", pl.concat([cells, others]), [], [], None, regimes)], path)
     text = path.read_text()
     assert f"Slices on {slices[1]} were trained on different versions of it: " in text
     assert f"000000000000 by late; 5e1f by {slices[0]}." in text
     assert "toy" not in text
     assert "Along batch_size (mlp), late is left out" in text
-    write_index([study_section("s", "", cells, [], [], None, regimes.clear())], path)
+    write_index([StudySection("s", "", cells, [], [], None, regimes.clear())], path)
     assert "Not compared" not in path.read_text()
 
 
@@ -126,9 +125,9 @@ def test_a_missing_file_is_named_instead_of_linked(tmp_path, section):
         write_index([section], tmp_path / "results" / "index.html")
 
 
-def test_several_studies_get_a_list_of_contents(tmp_path, section):
+def test_several_studies_get_a_list_of_contents(tmp_path, section, mlp3):
     path = tmp_path / "results" / "index.html"
-    other = StudySection("other", "", 0, (), 0.0, (), ())
+    other = StudySection("other", "", mlp3[0].clear(), [], [])
     write_index([section, other], path)
     assert {"#quickstart", "#other"} <= set(_links(path))
 
