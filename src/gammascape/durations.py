@@ -1,4 +1,23 @@
-"""Times in words."""
+"""Counts and times in words, and tables of text."""
+
+from collections.abc import Sequence
+
+
+def count_of(number: int, noun: str) -> str:
+    """'1 seed', '2 seeds', '1,200 cells'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> list[str]:
+    """Lines of a table whose columns are as wide as their longest text; `right` aligns all but the first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.rjust(width) if right and k else text.ljust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gammascape.durations import aligned
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
 from gammascape.terminal import say
 
@@ -124,11 +125,7 @@ def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
         changes = [f"{value:.3g}" for value in one.changes]
         powers = [_power(one.change_slope), _power(one.size_slope)]
         rows.append([one.layer, one.role or "-", *changes, *powers, one.verdict])
-    sizes = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    return [
-        "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
-        for row in rows
-    ]
+    return aligned(rows)
 
 
 def _power(slope: float | None) -> str:

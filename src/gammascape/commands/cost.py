@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gammascape.durations import aligned
 from gammascape.needs import size_text
 from gammascape.study.cell import Dtype
 from gammascape.study.operations import lane_needs, operations
@@ -12,7 +13,7 @@ from gammascape.study.reading.errors import StudyError
 from gammascape.study.study import Slice, Study, load_study
 from gammascape.terminal import complain
 
-COLUMNS = (
+COLUMNS = [
     "slice",
     "cells",
     "float64",
@@ -21,7 +22,7 @@ COLUMNS = (
     "memory",
     "FLOP/cell",
     "hours",
-)
+]
 DIFFERENCE_COST = 1.5
 """Time of an MLP's difference form relative to float32; benchmarks/RESULTS.md has 1.2 and 1.7."""
 
@@ -105,11 +106,7 @@ def headline(study: Study, rate: Rate) -> str:
 
 def report(study: Study, rate: Rate) -> str:
     """Headline and a table of the slices as text."""
-    rows = [COLUMNS, *(_row(cost) for cost in costs(study, rate))]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
+    lines = aligned([COLUMNS, *(_row(cost) for cost in costs(study, rate))], right=True)
     return "\n".join([f"{study.path}: {headline(study, rate)}", *(f"  {line}" for line in lines)])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from gammascape.commands import add_shared
 from gammascape.commands.cost import slice_needs
-from gammascape.durations import duration
+from gammascape.durations import count_of, duration
 from gammascape.needs import needs_text
 from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
@@ -58,9 +58,7 @@ def text(plan: Plan, coming: NextRun) -> str:
         lines += [*_training(coming), *_memory(plan)]
     others = sum(counts.total() for counts in coming.made.values())
     if others:
-        lines.append(
-            f"{others:,} other {'job' if others == 1 else 'jobs'} (data, tables, figures):"
-        )
+        lines.append(f"{count_of(others, 'other job')} (data, tables, figures):")
         for cause, counts in coming.made.items():
             rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             lines.append(f"  {cause}: {rules}")

@@ -13,10 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gammascape.commands import add_shared
-from gammascape.manifests import ManifestError, read_manifest
 from gammascape.manifests.paths import OutsideError, inside, short
 from gammascape.needs import size_text
-from gammascape.provenance.project import CELLS, RESULTS, of_plan, open_project, other_studies
+from gammascape.provenance.project import (
+    CELLS,
+    RESULTS,
+    manifests_of_tables_and_figures,
+    of_plan,
+    open_project,
+    other_studies,
+)
 from gammascape.study import StudyError
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
@@ -24,8 +30,6 @@ from gammascape.workflow.plan import Plan
 _DATA = RESULTS / "data"
 _GENERATED = RESULTS / "generated"
 _TRASH = RESULTS / ".trash"
-_APART = (CELLS.name, _DATA.name, _GENERATED.name, _TRASH.name)
-"""Folders of results that belong to no study."""
 _LOCKS = Path(".snakemake/locks")
 _SHOWN = 10
 
@@ -88,13 +92,9 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
         for folder in sorted(path for path in parent.glob("*") if path.is_dir()):
             if folder.name not in wanted and not folder.name.startswith("."):
                 yield Unasked("data", folder.relative_to(RESULTS).as_posix(), (folder,))
-    for path in sorted(RESULTS.glob("**/*.manifest.json")):
+    for path, manifest in manifests_of_tables_and_figures():
         first, *inner = path.relative_to(RESULTS).parts
-        if first in _APART:
-            continue
-        try:
-            manifest = read_manifest(path)
-        except ManifestError:
+        if first == _GENERATED.name:
             continue
         if not of_plan(manifest, plan) or (inner and first not in plan.studies):
             files, outside = [], []

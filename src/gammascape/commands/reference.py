@@ -6,6 +6,7 @@ numbers are compared within tolerances derived from their own intervals (see TAB
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,10 @@ class ReferenceTable:
     """Stored part of a table, and the tolerance of its numbers."""
 
     name: str
-    keys: tuple[str, ...]
+    keys: Sequence[str]
     """Columns that identify a row, besides the slice."""
     value: str
-    others: tuple[str, ...]
+    others: Sequence[str]
     """Columns kept for readers."""
     tolerance: pl.Expr
     """Allowed distance of `value` from the reference, as an expression over its columns."""
@@ -49,14 +50,14 @@ TABLES = (
         "scaling",
         ("edge", "window"),
         "slope",
-        ("slope_low", "slope_high", "predicted_slope", "prefactor_log10", "gammas", "seeds"),
+        ["slope_low", "slope_high", "predicted_slope", "prefactor_log10", "gammas", "seeds"],
         _half_width("slope_low", "slope_high", 0.1),
     ),
     ReferenceTable(
         "claims",
         ("claim",),
         "estimate",
-        (
+        [
             "statement",
             "quantity",
             "predicted",
@@ -66,7 +67,7 @@ TABLES = (
             "points",
             "power",
             "p_holm",
-        ),
+        ],
         _half_width("low", "high", 0.1),
     ),
     # Rounding changes the accuracy on 5,000 test images by some tenths of a point; chaos at the edge of stability
@@ -75,7 +76,7 @@ TABLES = (
         "performance",
         ("measure", "gamma_log10"),
         "value",
-        ("low", "high", "eta_log10", "seeds"),
+        ["low", "high", "eta_log10", "seeds"],
         _half_width("low", "high", 0.02),
         (pl.col("measure") == "accuracy") & (pl.col("budget") == pl.col("steps")),
     ),

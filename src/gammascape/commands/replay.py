@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.paths import inside_project
-from gammascape.provenance.chain import RESULTS
+from gammascape.provenance.artifact import CELLS
+from gammascape.provenance.chain import RESULTS, reached
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
@@ -140,24 +141,18 @@ def cells_behind(manifest: str, root: Path) -> list[str]:
     Raises:
         StudyError: if a manifest on the way to them cannot be read.
     """
-    cells: set[str] = set()
-    seen: set[str] = set()
-    pending = [manifest]
-    while pending:
-        path = pending.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        if path.startswith("results/cells/"):
-            cells.add(path)
-            continue
+
+    def below(path: str) -> list[str]:
+        if path.startswith(f"{CELLS}/"):
+            return []
         try:
             inputs = read_manifest(inside_project(root, path)).inputs
         except (OSError, ManifestError) as error:
             why = getattr(error, "strerror", None) or error
             raise StudyError(f"{visible(path)}: {why}; `gammascape audit` says more") from None
-        pending += [source.path for source in inputs if source.seal is not None]
-    return sorted(cells)
+        return [source.path for source in inputs if source.seal is not None]
+
+    return sorted(path for path in reached([manifest], below) if path.startswith(f"{CELLS}/"))
 
 
 def sample(cells: Sequence[str], count: int, seed: int) -> list[str]:

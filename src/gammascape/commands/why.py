@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gammascape.commands import add_shared
-from gammascape.durations import duration
+from gammascape.durations import count_of, duration
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.paths import inside_project, short
@@ -142,11 +142,9 @@ def _made_words(manifest: Manifest) -> Iterator[str]:
     place = "".join([f" on {where}" if where else "", f" ({host})" if host else ""])
     yield f"by the rule {manifest.rule}, from {manifest.started} to {manifest.finished}{place}"
     if manifest.cost:
-        lanes = manifest.cost.get("lanes", 1)
-        yield (
-            f"at a cost of {duration(float(manifest.cost['seconds']))} of device time, its share of a pack "
-            f"of {lanes} {'cell' if lanes == 1 else 'cells'}"
-        )
+        lanes = count_of(manifest.cost.get("lanes", 1), "cell")
+        time = duration(float(manifest.cost["seconds"]))
+        yield f"at a cost of {time} of device time, its share of a pack of {lanes}"
     for attempt in manifest.attempts:
         yield f"work began: {attempt['started']}, {attempt['reason']}"
     code = manifest.code
@@ -186,7 +184,7 @@ def _sources(path: Path, depth: int, seen: set[Path]) -> Iterator[str]:
         first, last = min(cell.started for cell in cells), max(cell.finished for cell in cells)
         seconds = sum(float(cell.cost.get("seconds", 0.0)) for cell in cells)
         yield (
-            f"{indent}{len(cells):,} {'cell' if len(cells) == 1 else 'cells'}: rule train, {first} to {last}, "
+            f"{indent}{count_of(len(cells), 'cell')}: rule train, {first} to {last}, "
             f"{duration(seconds)} of device time"
         )
         for below in sorted(data - seen):

@@ -24,6 +24,18 @@ Progress = Callable[[int, int], None]
 """Function called with the number of links done and the number known so far."""
 
 
+def reached(start: Iterable[str], below: Callable[[str], Iterable[str]]) -> list[str]:
+    """All paths that lead from some paths to those below them, each once."""
+    seen: dict[str, None] = {}
+    pending = list(start)
+    while pending:
+        path = pending.pop()
+        if path not in seen:
+            seen[path] = None
+            pending += below(path)
+    return list(seen)
+
+
 @dataclass(frozen=True)
 class Link:
     """One artifact or file of a chain; its path is relative to the folder where Snakemake runs."""
@@ -74,14 +86,7 @@ class Chain:
 
     def below(self, path: str) -> list[str]:
         """Paths of all links below a link, each once."""
-        seen: dict[str, None] = {}
-        pending = list(self.links[path].made_from)
-        while pending:
-            name = pending.pop()
-            if name not in seen:
-                seen[name] = None
-                pending += self.links[name].made_from
-        return list(seen)
+        return reached(self.links[path].made_from, lambda name: self.links[name].made_from)
 
 
 @dataclass

@@ -62,12 +62,10 @@ def cells_on_disk() -> dict[str, Manifest]:
     """Finished cells by path below results/cells; cells with a damaged manifest are left to the audit."""
     found = {}
     for path in sorted(CELLS.glob("*/*/manifest.json")):
-        try:
+        with suppress(OSError, ManifestError):
             manifest = read_manifest(inside_project(Path(), path.as_posix()))
-        except (OSError, ManifestError):
-            continue
-        if manifest.kind == "cell":
-            found[path.parent.relative_to(CELLS).as_posix()] = manifest
+            if manifest.kind == "cell":
+                found[path.parent.relative_to(CELLS).as_posix()] = manifest
     return found
 
 
@@ -75,12 +73,10 @@ def manifests_of_tables_and_figures(folder: str = "**") -> Iterator[tuple[Path, 
     """Manifests of tables, figures and pages of all studies on disk, or of one folder below results, by path."""
     for path in sorted(RESULTS.glob(f"{folder}/*.manifest.json")):
         if path.relative_to(RESULTS).parts[0] not in ("cells", "data", ".trash"):
-            try:
+            with suppress(ManifestError):
                 manifest = read_manifest(path)
-            except ManifestError:
-                continue
-            if manifest.kind not in ("cell", "data"):
-                yield path, manifest
+                if manifest.kind not in ("cell", "data"):
+                    yield path, manifest
 
 
 def previous_cells(study: str) -> set[str]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from gammascape.durations import count_of
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.findings import SEVERITIES, Finding, Severity
 from gammascape.terminal import visible
@@ -71,7 +72,7 @@ def print_audit(chain: Chain, console: Console) -> None:
             console.print(_tree(chain, top, seen))
     counts = Counter(_word(link) for link in chain.links.values())
     parts = [f"{number:,} {word}" for word, number in counts.most_common()]
-    said = f"{_count(len(chain.links), 'link')}: {', '.join(parts)}, below {chain.root}"
+    said = f"{count_of(len(chain.links), 'link')}: {', '.join(parts)}, below {chain.root}"
     console.print(said, soft_wrap=True)
 
 
@@ -107,11 +108,11 @@ def _grouped(links: list[Link], noun: str, seen: set[str]) -> Iterator[Text]:
     """One line for all links that hold, one for each shared finding, and one for each broken link."""
     fresh = [link for link in links if link.path not in seen]
     if len(fresh) < len(links):
-        yield Text(f"{_count(len(links) - len(fresh), noun)}  (above)", style="dim")
+        yield Text(f"{count_of(len(links) - len(fresh), noun)}  (above)", style="dim")
     seen |= {link.path for link in fresh}
     holding = [link for link in fresh if _word(link).startswith("verified")]
     if holding:
-        yield Text(f"{_count(len(holding), noun)}  ") + Text("verified", style="green")
+        yield Text(f"{count_of(len(holding), noun)}  ") + Text("verified", style="green")
     troubles: dict[Finding, list[Link]] = {}
     for link in fresh:
         for finding in link.findings:
@@ -123,7 +124,7 @@ def _grouped(links: list[Link], noun: str, seen: set[str]) -> Iterator[Text]:
         elif len(members) == 1:
             yield _name(members[0]) + _line(finding)
         else:
-            yield Text(f"{_count(len(members), noun)} like ") + _name(members[0]) + _line(finding)
+            yield Text(f"{count_of(len(members), noun)} like ") + _name(members[0]) + _line(finding)
 
 
 def _rank(finding: Finding) -> int:
@@ -148,7 +149,3 @@ def _word(link: Link) -> str:
     if link.worst != "error" and any(found.kind == "not included" for found in link.findings):
         return "not included"
     return {"error": "broken", "warning": "verified with warnings", "note": "verified"}[link.worst]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

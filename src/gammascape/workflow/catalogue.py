@@ -546,20 +546,16 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
     members               slices compared along each factor
     """
     match name:
-        case "analysis":
-            return plan.analysis(study)
+        case "analysis" | "members":
+            return getattr(plan, name)(study)
         case "confidence":
             return plan.analysis(study)["confidence"]
         case "thresholds":
             return {n: plan.analysis(study)[n] for n in THRESHOLDS}
-        case "labels":
-            return plan.labels(study, key)
+        case "labels" | "points":
+            return getattr(plan, name)(study, key)
         case "depth" | "depth_exponent":
             return plan.slice(study, key).depth_exponent
-        case "points":
-            return plan.points(study, key)
-        case "members":
-            return plan.members(study)
     raise KeyError(name)
 
 

@@ -8,6 +8,7 @@ from typing import cast
 
 import polars as pl
 
+from gammascape.durations import count_of as count_of
 from gammascape.figures.style.theme import STATUS_ORDER, power_of_ten
 
 # Altair refuses a data set of 5,000 rows; a figure leaves room for its lines and labels.
@@ -69,11 +70,6 @@ def reach_words(fits: pl.DataFrame) -> str:
     """'γ = 10 to 10³': over which gammas lines were fitted."""
     low, high = extent(fits["from_log10"])[0], extent(fits["to_log10"])[1]
     return f"γ = {power_of_ten(low)} to {power_of_ten(high)}"
-
-
-def count_of(number: int, noun: str) -> str:
-    """'1 seed', '2 seeds', '1,200 cells'."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def counts_of(**numbers: int) -> str:

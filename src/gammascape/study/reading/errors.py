@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gammascape.command import UserError
+from gammascape.durations import count_of
 from gammascape.terminal import visible
 
 MOST_PROBLEMS = 20
@@ -46,7 +47,7 @@ def key_path(path: KeyPath) -> str:
 
 def study_error(source: str, problems: Sequence[Problem]) -> StudyError:
     """Collect the problems of the file `source` in one error, in the order of the file."""
-    count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+    count = count_of(len(problems), "problem")
     if len(problems) > MOST_PROBLEMS:
         count = f"more than {MOST_PROBLEMS} problems, of which these come first"
     ordered = sorted(problems[:MOST_PROBLEMS], key=lambda problem: problem.line or 0)
