@@ -98,7 +98,7 @@ def _of_other_data(
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for member in members:
         # The law of a teacher follows from options, and those are compared where groups are made.
-        version = digests[member["slice"]].partition(" ")[0]
+        version = digests.get(member["slice"], "").partition(" ")[0]
         groups.setdefault((member["factor"], member["group"]), {})[member["slice"]] = version
     return {
         (*group, part)

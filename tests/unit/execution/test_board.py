@@ -9,8 +9,7 @@ from rich.console import Console
 
 from gammascape.execution import board as execution_board
 from gammascape.execution.board import Board
-from snakemake_logger_plugin_gammascape.display import board_words, cells_display
-from snakemake_logger_plugin_gammascape.pace import Pace
+from snakemake_logger_plugin_gammascape import Pace, board_words, cells_display
 
 
 def busy_board() -> Board:

@@ -1,7 +1,7 @@
 """Similarity of networks of equal gamma against gamma, at equal steps and at equal loss."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -74,18 +74,6 @@ def _widest(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """Words and looks of a panel."""
-
-    title: str
-    legend: str
-    looks: Mapping[str, tuple[str, str]]
-    """Series -> colour and shape, in the order of the legend."""
-    last: bool
-    """Whether it is the lower of two, and says what both have in common."""
-
-
 def _row(
     part: pl.DataFrame, measure: str, looks: Mapping[str, tuple[str, str]], last: bool
 ) -> ChartType:
@@ -98,18 +86,15 @@ def _row(
         for kind, shape in zip(_COMPARED, theme.SERIES_SHAPES, strict=False)
         if kind in steps["compared"]
     }
-    words = "at equal steps: the end of the runs"
-    panels: list[Any] = [
-        _panel(steps, _Panel(words, "networks of equal γ", kinds, last), _ROWS[measure], xs, ys)
-    ]
+    panel = partial(_panel, value=_ROWS[measure], last=last, xs=xs, ys=ys)
+    panels = [panel(steps, "at equal steps: the end of the runs", "networks of equal γ", kinds)]
     widest = next(kind for kind in _COMPARED if kind in part["compared"])
     loss = shown.filter(at="loss", compared=widest)
     if not loss.is_empty():
         loss = loss.with_columns(series=pl.col("level").cast(pl.String))
-        words = f"at equal loss: {_WORDS[widest]}"
         here = {level: look for level, look in looks.items() if level in loss["series"]}
-        panel = _Panel(words, "loss / loss of f = 0", here, last)
-        panels.append(_panel(loss, panel, _ROWS[measure], xs, ys))
+        words = f"at equal loss: {_WORDS[widest]}"
+        panels.append(panel(loss, words, "loss / loss of f = 0", here))
     row: alt.HConcatChart = alt.hconcat(*panels, spacing=30).resolve_scale(
         color="independent", shape="independent", stroke="independent"
     )
@@ -117,31 +102,38 @@ def _row(
 
 
 def _panel(
-    table: pl.DataFrame, panel: _Panel, value: str, xs: list[float], ys: list[float]
+    table: pl.DataFrame,
+    title: str,
+    legend: str,
+    looks: Mapping[str, tuple[str, str]],
+    *,
+    value: str,
+    last: bool,
+    xs: list[float],
+    ys: list[float],
 ) -> ChartType:
+    """A panel; `looks` are colour and shape of each series, and the `last` one says what all have in common."""
     # Bars of several series at one gamma stand beside one another.
     apart = 0.015 * (xs[1] - xs[0])
-    names = list(panel.looks)
+    names = list(looks)
     drawn = table.with_columns(
         x=pl.col("gamma_log10") + pl.col("series").replace_strict(theme.side_by_side(names, apart)),
         low=pl.col("value_low").clip(*ys),
         high=pl.col("value_high").clip(*ys),
         whole=pl.col("model_pairs") == pl.col("model_pairs").max().over("compared"),
     )
-    legend = alt.Legend(orient="bottom", direction="horizontal", columns=5)
+    shown = alt.Legend(orient="bottom", direction="horizontal", columns=5) if last else None
     scales = [
-        alt.Scale(domain=names, range=[look[k] for look in panel.looks.values()]) for k in (0, 1)
+        alt.Scale(domain=names, range=list(look)) for look in zip(*looks.values(), strict=True)
     ]
-    colour = alt.Color("series:N", title=panel.legend, scale=scales[0])
-    shape = alt.Shape("series:N", title=panel.legend, scale=scales[1])
-    shown = legend if panel.last else None
-    words = theme.GAMMA if panel.last else ""
-    x = theme.in_decades(alt.X("x:Q"), words, xs)
+    colour = alt.Color("series:N", title=legend, scale=scales[0], legend=shown)
+    shape = alt.Shape("series:N", title=legend, scale=scales[1], legend=shown)
+    x = theme.in_decades(alt.X("x:Q"), theme.GAMMA if last else "", xs)
     y = alt.Y("value:Q", title=f"{value} (dimensionless)").scale(domain=ys, nice=False)
     base: alt.Chart = alt.Chart(drawn).encode(
         x=x,
         tooltip=[
-            alt.Tooltip("series:N", title=panel.legend),
+            alt.Tooltip("series:N", title=legend),
             alt.Tooltip("gamma_log10:Q", title="log₁₀ γ"),
             alt.Tooltip("value:Q", title=value, format=".3f"),
             alt.Tooltip("value_low:Q", title="from", format=".3f"),
@@ -150,25 +142,21 @@ def _panel(
             alt.Tooltip("model_pairs:Q", title="pairs of models"),
         ],
     )
-    plain = base.encode(color=colour.legend(shown))
-    marked = base.encode(color=colour.legend(shown), shape=shape.legend(shown), y=y)
+    plain = base.encode(color=colour)
+    marked = base.encode(color=colour, shape=shape, y=y)
     bars = plain.transform_filter("datum.low !== null").mark_rule(strokeWidth=1.6, opacity=0.55)
     return alt.layer(
         *_chance(drawn, xs, ys),
-        bars.encode(y=alt.Y("low:Q"), y2="high:Q"),
+        bars.encode(y="low:Q", y2="high:Q"),
         plain.mark_line(strokeWidth=2.0).encode(y=y),
         marked.transform_filter("datum.whole").mark_point(filled=True, size=50, opacity=1),
         plain.transform_filter("!datum.whole")
         .mark_point(filled=True, size=50, opacity=1, fill="white", strokeWidth=1.4)
-        .encode(
-            y=y,
-            shape=shape.legend(shown),
-            stroke=alt.Stroke("series:N", scale=scales[0], legend=None),
-        ),
+        .encode(y=y, shape=shape, stroke=alt.Stroke("series:N", scale=scales[0], legend=None)),
     ).properties(
         width=WIDTH,
         height=HEIGHT,
-        title=alt.TitleParams(panel.title, fontSize=11, fontWeight="normal"),
+        title=alt.TitleParams(title, fontSize=11, fontWeight="normal"),
     )
 
 

@@ -199,23 +199,19 @@ def _title(lines: pl.DataFrame) -> str:
     mean = across.group_by("gamma_log10").agg(pl.col("cka").mean()).sort("gamma_log10")
     if mean.is_empty():
         return "Similarity of one network at each γ with the networks at other γ"
-    first, last = mean.row(0, named=True), mean.row(-1, named=True)
-    at_first = f"{first['cka']:.2f} at γ = {theme.power_of_ten(first['gamma_log10'])}"
+    rows = [mean.row(0), mean.row(-1), mean.sort("cka").row(-1)]
+    first, last, top = (cka for _, cka in rows)
+    at_first, at_last, at_top = (f"γ = {theme.power_of_ten(gamma)}" for gamma, _ in rows)
     if mean.height == 1:
-        return f"{subject}: CKA is {at_first}"
-    top = mean.sort("cka").row(-1, named=True)
-    if top["cka"] - max(first["cka"], last["cka"]) > _STEADY:
+        return f"{subject}: CKA is {first:.2f} at {at_first}"
+    if top - max(first, last) > _STEADY:
         return (
-            f"{subject} is highest at γ = {theme.power_of_ten(top['gamma_log10'])}: CKA is "
-            f"{top['cka']:.2f} there and {at_first}, {last['cka']:.2f} at γ = "
-            f"{theme.power_of_ten(last['gamma_log10'])}"
+            f"{subject} is highest at {at_top}: CKA is {top:.2f} there and {first:.2f} at {at_first}, "
+            f"{last:.2f} at {at_last}"
         )
-    change = last["cka"] - first["cka"]
+    change = last - first
     verb = "rises" if change > _STEADY else "falls" if change < -_STEADY else "barely changes,"
-    return (
-        f"{subject} {verb} from {at_first} to {last['cka']:.2f} "
-        f"at γ = {theme.power_of_ten(last['gamma_log10'])}"
-    )
+    return f"{subject} {verb} from {first:.2f} at {at_first} to {last:.2f} at {at_last}"
 
 
 def _counts(pairs: pl.DataFrame) -> str:

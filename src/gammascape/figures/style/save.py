@@ -23,27 +23,17 @@ _NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
 
 
 def save(
-    chart: ChartType,
-    stem: str | Path,
-    *,
-    title: str | None = None,
-    caption: str | None = None,
-    usermeta: Mapping[str, Any] | None = None,
+    chart: ChartType, stem: str | Path, usermeta: Mapping[str, Any] | None = None
 ) -> dict[str, Path]:
     """Write `stem` + .json, .html, .svg, .png and return the path of each format.
 
-    `title` and `caption` replace those that the figure gave itself in the metadata (the drawn
-    title stays); `usermeta` is added under `usermeta.gammascape`, and as the mark of the figure to
+    `usermeta` is added under `usermeta.gammascape`, and as the mark of the figure to
     the HTML, the SVG and the PNG (see `manifests.mark`). Folders are made as needed.
     Raises altair.MaxRowsError when a data set of the chart has more than 5,000 rows.
     """
     spec = chart.to_dict()
-    own = spec.get("usermeta", {}).get("gammascape", {})
-    given = {"title": title, "caption": caption}
-    words = own | {name: text for name, text in given.items() if text is not None}
+    words = spec.get("usermeta", {}).get("gammascape", {})
     spec["usermeta"] = spec.get("usermeta", {}) | {"gammascape": words | dict(usermeta or {})}
-    if words.get("caption"):
-        spec["description"] = words["caption"]
     spec = _drawable(spec)
 
     paths = {name: Path(f"{stem}.{name}") for name in FORMATS}

@@ -157,8 +157,7 @@ def _balanced(text: str, width: int) -> list[str]:
 
 def superscript(exponent: int) -> str:
     """-12 -> '⁻¹²'."""
-    digits = "".join(_SUPERSCRIPTS[int(digit)] for digit in str(abs(exponent)))
-    return ("⁻" if exponent < 0 else "") + digits
+    return str(exponent).translate(str.maketrans("-0123456789", f"⁻{_SUPERSCRIPTS}"))
 
 
 def power_of_ten(log10: float) -> str:

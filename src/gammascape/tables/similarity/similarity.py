@@ -40,7 +40,7 @@ FUNCTION_SCHEMA = (
 
 
 def similarity_table(
-    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis | None = None
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis
 ) -> pl.DataFrame:
     """Debiased linear CKA of hidden layers on the probe set, at equal steps and at equal loss.
 
@@ -55,7 +55,6 @@ def similarity_table(
         cells_folder: folder of all artifacts.
         analysis: the study's confidence level.
     """
-    analysis = analysis or Analysis()
     rows: list[dict[str, Any]] = []
     for networks, shared in _of_equal_data(thresholds, cells_folder, analysis):
         blocks: list[tuple[Block, Wanted]] = [(_last_layers(networks), always)]
@@ -70,7 +69,7 @@ def similarity_table(
 
 
 def function_table(
-    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis | None = None
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis
 ) -> pl.DataFrame:
     """Correlation and R^2 of the centred outputs on the probe set, of all pairs of (model, gamma), in both orders.
 
@@ -78,7 +77,6 @@ def function_table(
     sees the size of outputs, which the correlation does not, and is below 0 for a prediction worse than none.
     The arguments are those of `similarity_table`.
     """
-    analysis = analysis or Analysis()
     rows: list[dict[str, Any]] = []
     for networks, shared in _of_equal_data(thresholds, cells_folder, analysis, grams=False):
         found = Block.of_functions(networks).rows("correlation", analysis)
@@ -87,14 +85,13 @@ def function_table(
 
 
 def trend_tables(
-    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis | None = None
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Similarity of networks of equal gamma against gamma: the levels, and slopes with a verdict.
 
     Of last hidden layers (`layers` last), of all pairs of layers (all), and of functions. The arguments are those
     of `similarity_table`; `analysis` also has the windows of gamma that are compared.
     """
-    analysis = analysis or Analysis()
     levels: list[dict[str, Any]] = []
     slopes: list[dict[str, Any]] = []
     for parts, shared in _alike_but_for_model(thresholds, cells_folder, analysis):

@@ -46,13 +46,6 @@ def test_the_json_explains_itself(saved):
     assert "mlp3 on digits" in meta["title"]
 
 
-def test_a_given_title_and_caption_replace_those_of_the_figure(tmp_path, mlp3):
-    paths = save(portrait(*mlp3), tmp_path / "p", title="A title", caption="A caption.")
-    spec = json.loads(paths["json"].read_text())
-    assert spec["description"] == "A caption."
-    assert spec["usermeta"]["gammascape"]["title"] == "A title"
-
-
 def test_the_html_needs_no_network(saved):
     page = saved["html"].read_text()
     assert not re.search(r"<(script|link)[^>]*(src|href)\s*=", page)

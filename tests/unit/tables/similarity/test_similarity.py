@@ -380,7 +380,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, Path]
 def test_all_layers_of_different_models_are_compared_at_equal_gamma(
     study: tuple[pl.DataFrame, Path],
 ) -> None:
-    table = similarity_table(*study)
+    table = similarity_table(*study, Analysis())
     assert dict(table.schema) == SIMILARITY_SCHEMA
     ends = table.filter(at="steps", depth_a=1.0, depth_b=1.0)
     assert ends.height == (4 * 3) ** 2
@@ -408,7 +408,7 @@ def test_all_layers_of_different_models_are_compared_at_equal_gamma(
 
 def test_values_are_means_over_pairs_of_seeds(study: tuple[pl.DataFrame, Path]) -> None:
     thresholds, folder = study
-    table = similarity_table(*study).filter(at="steps", layer_a="two", layer_b="two")
+    table = similarity_table(*study, Analysis()).filter(at="steps", layer_a="two", layer_b="two")
     grams: dict[tuple[str, int], Floats] = {}
     for row in thresholds.filter(gamma_log10=0.0).iter_rows(named=True):
         with np.load(folder / row["cell"] / "arrays.npz") as arrays:
@@ -435,11 +435,13 @@ def test_values_are_means_over_pairs_of_seeds(study: tuple[pl.DataFrame, Path]) 
 def test_at_equal_loss_there_are_the_networks_that_reached_it(
     study: tuple[pl.DataFrame, Path],
 ) -> None:
-    table = similarity_table(*study).filter(at="loss")
+    table = similarity_table(*study, Analysis()).filter(at="loss")
     assert table["level"].unique().to_list() == [0.5]
     assert set(table["gamma_a_log10"]) == {0.0, 3.0}
     assert table["relative_loss_a"].unique().to_list() == [0.45]
-    assert similarity_table(*study).filter(at="steps")["relative_loss_a"].null_count() > 0
+    assert (
+        similarity_table(*study, Analysis()).filter(at="steps")["relative_loss_a"].null_count() > 0
+    )
 
 
 def test_functions_are_compared_by_correlation_and_by_what_one_says_of_the_other(
@@ -447,7 +449,7 @@ def test_functions_are_compared_by_correlation_and_by_what_one_says_of_the_other
 ) -> None:
     thresholds, folder = study
     single = thresholds.filter(seed=0)
-    table = function_table(single, folder)
+    table = function_table(single, folder, Analysis())
     assert dict(table.schema) == FUNCTION_SCHEMA
     outputs = {}
     for row in single.filter(gamma_log10=3.0).iter_rows(named=True):
@@ -490,11 +492,11 @@ def test_networks_of_different_data_are_not_compared(
     both = pl.concat([thresholds, pl.DataFrame(rows, schema=thresholds.schema)])
     keys = {"similarity": similarity_table, "function": function_table}
     for make in keys.values():
-        apart, alone = make(both, tmp_path), make(thresholds, folder)
+        apart, alone = make(both, tmp_path, Analysis()), make(thresholds, folder, Analysis())
         late = apart.filter(pl.col("model_a").str.starts_with("late"))
         assert set(late.select("model_b", "probes").rows()) == {("late", 30), ("later", 30)}
         assert apart.filter(~pl.col("model_a").str.starts_with("late")).equals(alone)
-    levels, slopes = trend_tables(both, tmp_path)
+    levels, slopes = trend_tables(both, tmp_path, Analysis())
     counts = {
         compared: slopes.filter(at="steps", measure="cka", layers="last", compared=compared)
         for compared in ("architectures", "models")
@@ -528,7 +530,7 @@ def test_a_number_added_to_all_outputs_is_seen_under_mse_alone(tmp_path: Path) -
         arrays["probe_outputs"] += np.linspace(-3, 3, 40, dtype=np.float32)[:, None]
         np.savez(path, **arrays)
         table = function_table(
-            pl.DataFrame(rows, schema_overrides={"passes": pl.Float64}), tmp_path
+            pl.DataFrame(rows, schema_overrides={"passes": pl.Float64}), tmp_path, Analysis()
         )
         correlation = table.filter(model_a="a", model_b="b")["correlation"][0]
         # Outputs are kept in float32.
@@ -536,7 +538,7 @@ def test_a_number_added_to_all_outputs_is_seen_under_mse_alone(tmp_path: Path) -
 
 
 def test_the_summary_says_that_planted_similarity_grows(study: tuple[pl.DataFrame, Path]) -> None:
-    levels, slopes = trend_tables(*study)
+    levels, slopes = trend_tables(*study, Analysis())
     last = slopes.filter(at="steps", measure="cka", layers="last")
     assert set(last.select("compared", "resampled").rows()) == {
         ("architectures", "seeds"),
@@ -552,7 +554,7 @@ def test_the_summary_says_that_planted_similarity_grows(study: tuple[pl.DataFram
         at="steps", measure="cka", layers="last", compared="architectures", resampled="seeds"
     ).sort("gamma_log10")
     assert across["difference"] == pytest.approx(ends["value"][2] - ends["value"][0])
-    table = similarity_table(*study).filter(
+    table = similarity_table(*study, Analysis()).filter(
         at="steps", layer_a="two", layer_b="two", gamma_a_log10=3.0, gamma_b_log10=3.0
     )
     kinds = {"deep": "mlp", "flat": "mlp", "conv": "cnn", "attention": "vit"}
