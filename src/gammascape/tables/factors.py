@@ -84,9 +84,8 @@ def regime_table(
             for row in _edge_rows(fit, member["factor"])
         ]
         if gain is not None:
-            found += _gain_rows(
-                gain.filter(pl.col("budget") == pl.col("steps"), slice=member["slice"])
-            )
+            whole = gain.filter(pl.col("budget") == pl.col("steps"), slice=member["slice"])
+            found += _gain_rows(whole)
         rows += [shared | row for row in found]
     return pl.DataFrame(rows, schema=REGIME_SCHEMA)
 
@@ -152,9 +151,7 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     key = ["factor", "group", "quantity", "edge", "window"]
-    fitted = regimes.filter(
-        pl.col("quantity").is_in([SLOPE, PREFACTOR]), pl.col("low").is_not_null()
-    )
+    fitted = regimes.filter(pl.col("quantity").is_in([SLOPE, PREFACTOR])).drop_nulls("low")
     for row, group in grouped(fitted, key):
         against, x = _abscissa(row["factor"], row["quantity"], group["factor_value"])
         if len(np.unique(x)) < 2:

@@ -65,9 +65,7 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
     level, words = ("half", "1/2")
     if scaled["half_tau"].null_count() > scaled["trained_tau"].null_count():
         level, words = ("trained", "that of a trained cell")
-    both = table.unique("cell", maintain_order=True).filter(
-        pl.col("alignment_step").is_not_null(), pl.col("fall_step").is_not_null()
-    )
+    both = table.unique("cell", maintain_order=True).drop_nulls(["alignment_step", "fall_step"])
     found = [
         _Panel(
             f"τ at which the relative loss is {words}",
@@ -117,7 +115,7 @@ def _silent(both: pl.DataFrame) -> _Panel:
 
 def _with_guides(title: str, y_title: str, points: pl.DataFrame, predicted: pl.DataFrame) -> _Panel:
     lines, slopes = [], set()
-    for row in predicted.filter(pl.col("predicted_slope").is_not_null()).iter_rows(named=True):
+    for row in predicted.drop_nulls("predicted_slope").iter_rows(named=True):
         part = points.filter(slice=row["slice"])
         # As in the fit: a run of a seed with one gamma may be of another kind than the others.
         several = part.filter(pl.col("x").n_unique().over("seed", "data_seed") > 1)

@@ -34,10 +34,10 @@ def observables(
     measured. `step` counts from 1, as that of the loss does: what was measured after t updates stands beside the
     loss of the next.
     """
-    best = thresholds.filter(pl.col("edge") == "eta_best").select("cell")
-    names = [_SHARPNESS, *_KERNELS]
-    found = observables.join(best, on="cell", how="semi").filter(
-        pl.col("observable").is_in(names), pl.col("value").is_not_null()
+    found = (
+        observables.join(thresholds.filter(edge="eta_best"), on="cell", how="semi")
+        .filter(pl.col("observable").is_in([_SHARPNESS, *_KERNELS]))
+        .drop_nulls("value")
     )
     if found.is_empty():
         return _FIGURE.nothing(
@@ -74,7 +74,7 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
     longest = max(tables.extent(found["step"])[1], 2.0)
     panels: list[ChartType] = []
     colour = theme.gamma_colour(gammas, 160)
-    sharp = found.filter(pl.col("observable") == _SHARPNESS)
+    sharp = found.filter(observable=_SHARPNESS)
     kernels = found.filter(pl.col("observable").is_in(list(_KERNELS))).with_columns(
         pl.col("observable").replace(_KERNELS).alias("kernel")
     )

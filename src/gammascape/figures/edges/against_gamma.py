@@ -25,7 +25,7 @@ _FIGURE = theme.Figure(
 
 def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     """Chart of all slices in `thresholds`, with the fits of `scaling`; either may be empty."""
-    thresholds = thresholds.filter(pl.col("eta_log10").is_not_null())
+    thresholds = thresholds.drop_nulls("eta_log10")
     if thresholds.is_empty():
         return _FIGURE.nothing(
             "No edge of training was found: no cell of the study trained", "0 edges, 0 seeds"
@@ -39,9 +39,8 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     order = [edge for edge in theme.EDGE_ORDER if edge in set(shown["edge"])]
     panels = []
     for series in tables.series_names(shown):
-        points = shown.filter(pl.col("series") == series)
         fits = scaling.filter(pl.col("slice").replace(names) == series)
-        panels.append(_panel(series, points, fits, order))
+        panels.append(_panel(series, shown.filter(series=series), fits, order))
     chart = alt.concat(*panels, columns=2 if len(panels) > 1 else 1, spacing=28)
     interval = ""
     if not scaling.is_empty():
@@ -53,8 +52,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
         _title(scaling, len(panels)),
         [
             f"{tables.count_of(thresholds.height, 'edge')} at {tables.count_of(cells, 'cell')}, "
-            f"{tables.count_of(len(panels), 'slice')}, {tables.count_of(tables.seed_count(thresholds), 'seed')}"
-            f"{some}{interval}",
+            f"{tables.counts_of(slice=len(panels), seed=tables.seed_count(thresholds))}{some}{interval}",
             tables.study_line(thresholds),
             "hollow: at the end of the sampled range, so only a bound",
         ],
@@ -64,10 +62,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
 
 def _title(scaling: pl.DataFrame, slices: int) -> str:
     """How many fitted intervals of the largest trained eta hold the predicted slope."""
-    tested = scaling.filter(
-        pl.col("edge") == "eta_max_trained",
-        pl.all_horizontal(pl.col("predicted_slope", "slope_low").is_not_null()),
-    )
+    tested = scaling.filter(edge="eta_max_trained").drop_nulls(["predicted_slope", "slope_low"])
     if tested.is_empty():
         return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"
     inside = tested.filter(pl.col("predicted_slope").is_between("slope_low", "slope_high")).height

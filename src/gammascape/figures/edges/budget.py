@@ -35,7 +35,7 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
         chart.resolve_scale(color="independent", shape="independent"),
         _title(table, apex),
         [
-            f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(table), 'seed')}, judged at "
+            f"{tables.counts_of(cell=cells, seed=tables.seed_count(table))}, judged at "
             f"{tables.count_of(apex.height, 'budget')} of T steps",
             tables.budget_line(table),
         ],
@@ -44,7 +44,7 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
 
 
 def _title(table: pl.DataFrame, apex: pl.DataFrame) -> str:
-    known = apex.filter(pl.col("largest_open_log10").is_not_null()).sort("budget")
+    known = apex.drop_nulls("largest_open_log10").sort("budget")
     if known.is_empty():
         return f"{tables.subject(table)}: nothing trains within the budget"
     first, last = known.row(0, named=True), known.row(-1, named=True)
@@ -59,7 +59,7 @@ def _title(table: pl.DataFrame, apex: pl.DataFrame) -> str:
 
 def _windows(table: pl.DataFrame) -> ChartType:
     mean = (
-        table.filter(pl.col("window_log10").is_not_null())
+        table.drop_nulls("window_log10")
         .group_by("budget", "gamma_log10")
         .agg(pl.col("window_log10").mean())
         .sort("budget", "gamma_log10")
@@ -123,7 +123,7 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
 
 
 def _points(apex: pl.DataFrame, name: str, at: str, low: str | None, high: str) -> pl.DataFrame:
-    return apex.filter(pl.col(at).is_not_null()).select(
+    return apex.drop_nulls(at).select(
         pl.lit(name).alias("measured"),
         "budget",
         pl.col(at).alias("gamma_log10"),

@@ -45,7 +45,7 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
 
 def _title(fits: pl.DataFrame, models: pl.DataFrame) -> str:
     """In how many slices 2/L is preferred, or else what the fits are like."""
-    compared = models.filter(pl.col("edge") == "eta_max_trained")
+    compared = models.filter(edge="eta_max_trained")
     slices = compared["slice"].n_unique()
     if slices == 0:
         return f"Exponents of the largest learning rates in {tables.count_of(fits['slice'].n_unique(), 'slice')}"
@@ -146,9 +146,7 @@ def _weight_layers(
 ) -> list[alt.Chart]:
     """The weights of the laws in words, right of the frame."""
     series = dict(fits.select("slice", "series").unique().iter_rows())
-    compared = models.filter(
-        pl.col("edge") == "eta_max_trained", pl.col("slice").is_in(list(series))
-    )
+    compared = models.filter(pl.col("slice").is_in(list(series)), edge="eta_max_trained")
     rows = []
     for (key,), group in compared.group_by("slice", maintain_order=True):
         shares = [f"{law} {100 * w:.0f} %" for law, w in group.select("law", "bic_weight").rows()]

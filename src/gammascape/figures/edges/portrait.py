@@ -34,13 +34,9 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     """
     key = tables.only_slice(cells)
     # An edge at the end of the sampled range is a bound, and a portrait shows what was measured.
-    thresholds = thresholds.filter(
-        pl.col("edge").is_in(_EDGES),
-        pl.col("slice") == key,
-        pl.col("bounded"),
-        pl.col("eta_log10").is_not_null(),
-    ).sort("edge", "gamma_log10", "seed", "data_seed")
-    scaling = scaling.filter(pl.col("slice") == key)
+    thresholds = thresholds.filter(pl.col("edge").is_in(_EDGES), "bounded", slice=key)
+    thresholds = thresholds.drop_nulls("eta_log10").sort("edge", "gamma_log10", "seed", "data_seed")
+    scaling = scaling.filter(slice=key)
     shown, thinning = _tiles(cells)
     if thinning:
         gammas = shown["gamma_log10"].unique().to_list()
@@ -48,6 +44,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     lines = theory_lines(scaling)
     edge_lines, edge_points = _edge_layers(thresholds)
     exact = _exact_layers(cells, thresholds)
+    dotted = " · dotted: exact edge of stability, and exact η that halves the loss" if exact else ""
     layers = _tile_layers(shown) + edge_lines + exact + _theory_layers(lines)
     layers += _mark_layers(shown) + edge_points
     layers += _label_layers(lines, thresholds, shown)
@@ -62,12 +59,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
         [
             tables.status_line(cells) + thinning,
             tables.budget_line(cells),
-            "colour: best seed · dashed: predicted exponents, fitted prefactors"
-            + (
-                " · dotted: exact edge of stability, and exact η that halves the loss"
-                if exact
-                else ""
-            ),
+            f"colour: best seed · dashed: predicted exponents, fitted prefactors{dotted}",
         ],
     )
 
@@ -79,34 +71,30 @@ def theory_lines(scaling: pl.DataFrame) -> pl.DataFrame:
     where its predicted slope differs from that of the largest trained eta: elsewhere the two lines
     would lie side by side.
     """
-    predicted = scaling.filter(
-        pl.col("prefactor_at_predicted_log10").is_not_null(),
-        pl.col("edge").is_in(["eta_min", "eta_max_trained", "eta_max_finite"]),
-    )
-    trained = predicted.filter(pl.col("edge") == "eta_max_trained")
-    alike = predicted.filter(pl.col("edge") == "eta_max_finite").join(
-        trained, on=["slice", "window", "predicted_slope"], how="semi"
-    )
+    edges = ["eta_min", "eta_max_trained", "eta_max_finite"]
+    predicted = scaling.filter(pl.col("edge").is_in(edges))
+    predicted = predicted.drop_nulls("prefactor_at_predicted_log10")
+    trained, finite = (predicted.filter(edge=edge) for edge in edges[1:])
+    alike = finite.join(trained, on=["slice", "window", "predicted_slope"], how="semi")
     lines = predicted.join(alike, on=["slice", "window", "edge"], how="anti")
     return lines.sort("edge", "window")
 
 
 def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
     """What is seen: the fitted bend of the upper edge, or else how much of the plane trains."""
-    upper = scaling.filter(pl.col("edge") == "eta_max_trained")
+    upper = scaling.filter(edge="eta_max_trained")
     slopes = dict(upper.select("window", "slope").iter_rows())
     if "lazy" in slopes and "rich" in slopes:
         return (
             f"{tables.subject(cells)}: the largest η that trains grows as γ^{slopes['lazy']:.2f} at "
             f"small γ and as γ^{slopes['rich']:.2f} at large γ"
         )
-    points = cells.group_by("gamma_log10", "eta_log10").agg(
-        (pl.col("status") == "trained").any().alias("trained")
-    )
-    trained = int(points["trained"].sum())
+    pair = ["gamma_log10", "eta_log10"]
+    trained = cells.filter(status="trained").select(pair).n_unique()
     if trained == 0:
         return f"{tables.subject(cells)}: nothing trains on this part of the plane"
-    return f"{tables.subject(cells)}: {trained} of {points.height} pairs of γ and η train"
+    pairs = cells.select(pair).n_unique()
+    return f"{tables.subject(cells)}: {trained} of {pairs} pairs of γ and η train"
 
 
 def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:

@@ -28,9 +28,7 @@ _FIGURE = theme.Figure(
 
 def sensitivity(table: pl.DataFrame) -> ChartType:
     """Chart of the table `sensitivity` of one study, which may be empty."""
-    moved = table.filter(
-        pl.col("window") == "all", pl.col("factor") != 1, pl.col("shift_log10").is_not_null()
-    )
+    moved = table.filter(pl.col("factor") != 1, window="all").drop_nulls("shift_log10")
     if moved.is_empty():
         return _FIGURE.nothing(
             "No edge of training was found that a threshold could move", "0 edges"
@@ -41,7 +39,7 @@ def sensitivity(table: pl.DataFrame) -> ChartType:
     )
     reach = max(0.05, extent(moved["shift_log10"].abs())[1]) * 1.15
     panels = [_panel(moved, table, name, reach) for name in _WORDS]
-    slopes = table.filter(pl.col("change").is_not_null(), pl.col("factor") != 1)
+    slopes = table.filter(pl.col("factor") != 1).drop_nulls("change")
     changes = "no slope was fitted"
     if slopes.height:
         changes = f"largest change of a slope: {extent(slopes['change'].abs())[1]:.2f}"

@@ -136,28 +136,29 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
 
 def _equal_gamma(part: pl.DataFrame) -> pl.DataFrame:
     """CKA at equal gamma: `pair`, `gamma_log10`, `cka` and the `kind` of the line it lies on."""
-    equal = part.filter(
-        pl.col("gamma_a_log10") == pl.col("gamma_b_log10"),
-        pl.col("model_a") <= pl.col("model_b"),
-        pl.col("cka").is_not_null(),
-    ).select(
+    equal = part.drop_nulls("cka").filter(
+        pl.col("gamma_a_log10") == pl.col("gamma_b_log10"), pl.col("model_a") <= pl.col("model_b")
+    )
+    equal = equal.select(
         pl.concat_str(["model_a", "model_b"], separator=" and ").alias("pair"),
         pl.col("gamma_a_log10").alias("gamma_log10"),
         "cka",
         (pl.col("model_a") == pl.col("model_b")).alias("same"),
     )
     equal = equal.sort("pair", "gamma_log10")  # sums do not depend on the order of the table
-    across = equal.filter(~pl.col("same")).with_columns(pl.lit(_PAIR).alias("kind"))
+    across, same = equal.filter(same=False), equal.filter(same=True)
     several = across["pair"].n_unique() > 1
-    mean = across.group_by("gamma_log10").agg(pl.col("cka").mean())
-    mean = mean.with_columns(pl.lit(_MEAN if several else _PAIR).alias("kind"), pair=pl.lit("mean"))
-    same = equal.filter("same").group_by("gamma_log10").agg(pl.col("cka").mean())
-    same = same.with_columns(pl.lit(_SAME).alias("kind"), pair=pl.lit("same"))
-    columns = ["kind", "pair", "gamma_log10", "cka"]
-    lines = [mean.select(columns), same.select(columns)]
+    kind = _MEAN if several else _PAIR
+    lines = [_mean(across, kind, "mean"), _mean(same, _SAME, "same")]
     if several:
-        lines.append(across.select(columns))
+        lines.append(across.select(pl.lit(_PAIR).alias("kind"), "pair", "gamma_log10", "cka"))
     return pl.concat(lines).sort("kind", "pair", "gamma_log10")
+
+
+def _mean(equal: pl.DataFrame, kind: str, pair: str) -> pl.DataFrame:
+    """CKA at each gamma, mean over pairs, as the one line of a kind."""
+    mean = equal.group_by("gamma_log10").agg(pl.col("cka").mean())
+    return mean.select(pl.lit(kind).alias("kind"), pl.lit(pair).alias("pair"), "gamma_log10", "cka")
 
 
 def _line_chart(lines: pl.DataFrame) -> ChartType:

@@ -24,10 +24,8 @@ def shown(dynamics: pl.DataFrame) -> pl.DataFrame:
     A catapult is on the path of catapults, with its sharpness measured. Alignment is shown at large gamma on the
     scaled path, or at the best eta where a slice has none, if it was measured.
     """
-    flown = dynamics.filter(
-        pl.col("path") == "catapult", pl.col("eta_times_sharpness_init").is_not_null()
-    )
-    rich = dynamics.filter(pl.col("window") == "rich", pl.col("alignment_init").is_not_null())
+    flown = dynamics.filter(path="catapult").drop_nulls("eta_times_sharpness_init")
+    rich = dynamics.filter(window="rich").drop_nulls("alignment_init")
     scaled = rich.filter(path="scaled")
     rest = rich.filter(path="best").join(scaled, on="slice", how="anti")
     catapult, silent = SHOWN
