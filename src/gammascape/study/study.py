@@ -64,6 +64,11 @@ class Slice:
         return in_order(name for cell in self.cells for name in cell.observables)
 
     @property
+    def drawn(self) -> bool:
+        """Whether it has observables that the figure `observables` shows."""
+        return not {"sharpness", "kernel_alignment", "ntk_alignment"}.isdisjoint(self.observables)
+
+    @property
     def class_prior(self) -> float:
         """Relative loss of answering the frequencies of equal classes: 1 unless the loss is squared."""
         data = self.dataset_spec

@@ -371,15 +371,13 @@ def fingerprint_file(stage: str) -> str:
 def fingerprints() -> dict[str, str]:
     """Path of `fingerprint_file` -> its content, for each stage."""
     parts: dict[str, dict[str, None]] = {}
-    some: list[tuple[Kind, Mapping[str, Entry]]] = [
-        ("table", TABLES),
-        ("figure", {**FIGURES, "quality": _QUALITY}),
-        ("page", _PAGES),
-    ]
-    for kind, entry in ((kind, entry) for kind, entries in some for entry in entries.values()):
-        for one in (entry, entry.toy):
-            if one is not None:
-                parts.setdefault(one.stage, {}).update(dict.fromkeys(_modules_of(kind, one)))
+    some: Mapping[Kind, list[Entry]] = {
+        "table": [*TABLES.values(), *(entry.toy for entry in TABLES.values() if entry.toy)],
+        "figure": [*FIGURES.values(), _QUALITY],
+        "page": [*_PAGES.values()],
+    }
+    for kind, entry in ((kind, entry) for kind, entries in some.items() for entry in entries):
+        parts.setdefault(entry.stage, {}).update(dict.fromkeys(_modules_of(kind, entry)))
     return {
         fingerprint_file(stage): fingerprint(*sorted(modules)) for stage, modules in parts.items()
     }
@@ -426,18 +424,11 @@ def index_page(plan: "Plan") -> Artifact:
         }
         for name, study in plan.studies.items()
     }
+    figures = [stem for about in studies.values() for stem in about["figures"]]
+    tables = [f"{name}/tables/{t}" for name, about in studies.items() for t in about["tables"]]
     inputs: Inputs = {
-        "figures": [
-            f"{stem}.{kind}"
-            for about in studies.values()
-            for stem in about["figures"]
-            for kind in FORMATS
-        ],
-        "tables": [
-            f"results/{name}/tables/{table}.parquet"
-            for name, about in studies.items()
-            for table in about["tables"]
-        ],
+        "figures": [path for stem in figures for path in outputs_of("figure", stem)],
+        "tables": [f"results/{table}.parquet" for table in tables],
         "provenance": [f"results/{name}/provenance.html" for name in studies],
     }
     return Artifact(_PAGES["index"], "page", "results/index", {}, inputs, {"studies": studies})
@@ -464,12 +455,10 @@ class _Study:
             for table, keys in self.having.items():
                 if part.key in keys:
                     yield self._made(f"tables/{table}/{part.key}", TABLES[table])
-        for table in self.tables:
-            if table in self.having:
-                yield self._made(f"tables/{table}", _COMBINE)
-        for table in self.tables:
-            if table not in self.having:
-                yield self._made(f"tables/{table}", TABLES[table])
+        # Tables of the study are made from combined ones.
+        for table in sorted(self.tables, key=lambda table: table not in self.having):
+            entry = _COMBINE if table in self.having else TABLES[table]
+            yield self._made(f"tables/{table}", entry)
         folder, figures = f"results/{name}/", figures_of(plan, name)
         for stem in figures:
             figure = stem.removeprefix(f"{folder}figures/").split("/")[0]
@@ -571,16 +560,7 @@ def _has(plan: "Plan", study: str, entry: Entry, name: str = "") -> bool:
 
 def _slices_with(plan: "Plan", study: str, entry: Entry) -> list[str]:
     slices = plan.studies[study].slices
-    holds: Mapping[str, Callable[[Any], object]] = {
-        "always": lambda part: True,
-        "observables": lambda part: part.observables,
-        "drawn": lambda part: set(DRAWN) & set(part.observables),
-    }
-    return [part.key for part in slices if holds[entry.when](part)]
-
-
-DRAWN = ("sharpness", "kernel_alignment", "ntk_alignment")
-"""Observables shown in the figure `observables`."""
+    return [part.key for part in slices if entry.when == "always" or getattr(part, entry.when)]
 
 
 def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:

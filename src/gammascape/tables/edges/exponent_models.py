@@ -83,7 +83,13 @@ def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
             }
         )
     for criterion in ("aicc", "bic"):
-        _weigh(rows, criterion)
+        values = [row[criterion] for row in rows]
+        # Where one law has no value, none has a weight.
+        if None not in values:
+            weights = np.exp((min(values) - np.array(values)) / 2)
+            for row, value, weight in zip(rows, values, weights / weights.sum(), strict=True):
+                row[f"{criterion}_weight"] = float(weight)
+                row[f"best_by_{criterion}"] = value == min(values)
     return rows
 
 
@@ -95,17 +101,3 @@ def _rms(known: pl.DataFrame, slope: float) -> float:
     return float(
         np.sqrt(np.average((residuals - np.average(residuals, weights=seeds)) ** 2, weights=seeds))
     )
-
-
-def _weigh(rows: list[dict[str, Any]], criterion: str) -> None:
-    """Add the weight exp(-difference / 2) of each law, and which is best; nothing where a law has no value."""
-    known = [row[criterion] for row in rows if row[criterion] is not None]
-    complete = len(known) == len(rows)
-    least = min(known) if complete else 0.0
-    total = sum(np.exp((least - value) / 2) for value in known) if complete else 1.0
-    for row in rows:
-        value = row[criterion]
-        row[f"{criterion}_weight"] = (
-            float(np.exp((least - value) / 2) / total) if complete else None
-        )
-        row[f"best_by_{criterion}"] = bool(value == least) if complete else None

@@ -27,11 +27,6 @@ Group = tuple[str, float, str | None]
 """Model, log10 gamma and layer: networks that differ in seed."""
 
 
-def always(*_: Network | str | None) -> bool:
-    """Every pair makes a row."""
-    return True
-
-
 @dataclass(frozen=True)
 class Block:
     """Networks, or layers of networks, each of which is compared with each."""
@@ -66,15 +61,15 @@ class Block:
         return cls([(n, None) for n in kept], alike, r2)
 
     def rows(
-        self, name: str, analysis: Analysis, wanted: Wanted = always
+        self, name: str, analysis: Analysis, wanted: Wanted | None = None
     ) -> Iterator[dict[str, Any]]:
-        """A row for each pair of groups, in both orders."""
+        """A row for each pair of groups, or each wanted one, in both orders."""
         groups = self._groups()
         places = list(groups.values())
         means = self._means(places)
         for (a, group_a), (b, group_b) in product(enumerate(groups), repeat=2):
             one, other = self.members[places[a][0]], self.members[places[b][0]]
-            if not wanted(*one, *other):
+            if wanted is not None and not wanted(*one, *other):
                 continue
             same = places[a] == places[b]
             pairs = len(places[a]) * len(places[b]) - (len(places[a]) if same else 0)

@@ -11,7 +11,7 @@ from gammascape.tables.cells import TASK_COLUMNS, columns, grouped
 from gammascape.tables.edges.find import best_cells
 from gammascape.tables.similarity.along_gamma import SUMMARY_SCHEMA, TREND_SCHEMA, trends
 from gammascape.tables.similarity.networks import Network, conditions, read_network
-from gammascape.tables.similarity.pairs import Block, Wanted, always
+from gammascape.tables.similarity.pairs import Block
 
 _AT = columns("at:str level")
 _CERTAINTY = columns(
@@ -57,14 +57,14 @@ def similarity_table(
     """
     rows: list[dict[str, Any]] = []
     for networks, shared in _of_equal_data(thresholds, cells_folder, analysis):
-        blocks: list[tuple[Block, Wanted]] = [(_last_layers(networks), always)]
+        blocks = [_last_layers(networks)]
         for model in sorted({network.model for network in networks}):
             of_model = [network for network in networks if network.model == model]
             for layer in of_model[0].layers[:-1]:
-                blocks.append((Block.of([(network, layer) for network in of_model]), always))
-        blocks += [(block, _between_models) for block in _all_layers(networks)]
-        for block, wanted in blocks:
-            rows += [shared | row for row in block.rows("cka", analysis, wanted)]
+                blocks.append(Block.of([(network, layer) for network in of_model]))
+        found = [block.rows("cka", analysis) for block in blocks]
+        found += [block.rows("cka", analysis, _between_models) for block in _all_layers(networks)]
+        rows += [shared | row for part in found for row in part]
     return pl.DataFrame(rows, schema=SIMILARITY_SCHEMA)
 
 
