@@ -26,7 +26,7 @@ from gammascape.durations import duration
 from gammascape.execution import option
 from gammascape.execution.board import BOARD, Board
 from gammascape.execution.tasks import TRAIN_RULES
-from gammascape.terminal import visible
+from gammascape.terminal import visible_lines
 
 _PLAIN_INTERVAL = 10.0
 """Seconds between two plain lines."""
@@ -77,8 +77,7 @@ class LogHandler(LogHandlerBase):
 
     def _print(self, text: str) -> None:
         """Print a message, with escapes so that text from users' code and logs cannot control the terminal."""
-        lines = "\n".join(map(visible, text.split("\n")))
-        self.console.print(lines, markup=False, soft_wrap=True)
+        self.console.print(visible_lines(text), markup=False, soft_wrap=True)
 
     def _write_down(self, record: LogRecord) -> bool:
         """Append a job to the file of jobs; return False if the record is not a job, or no file is given."""

@@ -30,7 +30,7 @@ from gammascape.runs.outcome import Thresholds
 from gammascape.study import Analysis
 from gammascape.tables.cells import TableError
 from gammascape.tables.seal import SealTree
-from gammascape.terminal import visible
+from gammascape.terminal import visible_lines
 from gammascape.workflow.catalogue import CELL_FILES, FACTOR, Artifact, artifacts_of_job, place_of
 
 CELLS = Path("results/cells")
@@ -228,7 +228,7 @@ def _logged(snakemake: Any) -> Iterator[None]:
         yield
     except TableError as error:
         log.write_text(f"{error}\n")
-        sys.exit("\n".join(map(visible, str(error).split("\n"))))
+        sys.exit(visible_lines(error))
     except Exception:
         log.write_text(traceback.format_exc())
         raise

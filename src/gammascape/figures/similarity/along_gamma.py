@@ -46,16 +46,15 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
     levels = trend.drop_nulls("level")["level"].unique().sort(descending=True).cast(pl.String)
     # A level looks the same in all groups: the darker, the more has been learned.
     looks = dict(zip(levels, zip(_LIGHT_TO_DARK, theme.SERIES_SHAPES, strict=False), strict=False))
-    groups = trend.select(_GROUP).unique().sort(_GROUP).rows()
+    parts = trend.sort(_GROUP, maintain_order=True).partition_by(_GROUP, maintain_order=True)
     charts = []
-    for group in groups:
-        part = trend.filter(**dict(zip(_GROUP, group, strict=True)))
+    for part in parts:
         # Outputs that are constant cannot be compared, nor layers.
         measures = [measure for measure in _ROWS if measure in part["measure"]]
         drawn = [_row(part, measure, looks, measure == measures[-1]) for measure in measures]
         chart = alt.vconcat(*drawn, spacing=12)
-        heading = f"{group[0]}, {budget_line(part)}"
-        charts.append(chart.properties(title=heading) if len(groups) > 1 else chart)
+        heading = f"{part['dataset'][0]}, {budget_line(part)}"
+        charts.append(chart.properties(title=heading) if len(parts) > 1 else chart)
     return _FIGURE.finish(
         alt.vconcat(*charts, spacing=34),
         _title(summary),

@@ -40,19 +40,17 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         return _FIGURE.nothing(
             "There is no pair of trained networks to compare", "0 cells, 0 seeds"
         )
-    groups = pairs.select(_GROUP).unique().sort(_GROUP).rows()
-    parts = [pairs.filter(**dict(zip(_GROUP, group, strict=True))) for group in groups]
+    parts = pairs.sort(_GROUP, maintain_order=True).partition_by(_GROUP, maintain_order=True)
     shown = [_thin(part, tables.ROW_LIMIT * 3 // 4 // len(parts)) for part in parts]
     rows = []
     for full, part in zip(parts, shown, strict=True):
-        name = tables.budget_line(full) if len(parts) > 1 else ""
         charts: list[Any] = [_heat_map(part)]
         lines = _equal_gamma(part)
         if not lines.is_empty():
             charts.append(_line_chart(lines))
         row = alt.hconcat(*charts, spacing=40).resolve_scale(color="independent")
-        heading = f"{full['dataset'][0]}, {name}" if name else ""
-        rows.append(row.properties(title=heading) if heading else row)
+        heading = f"{full['dataset'][0]}, {tables.budget_line(full)}"
+        rows.append(row.properties(title=heading) if len(parts) > 1 else row)
     drawn, total = (
         sum(part["gamma_a_log10"].n_unique() for part in tables) for tables in (shown, parts)
     )

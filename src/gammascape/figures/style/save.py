@@ -14,7 +14,7 @@ from altair.typing import ChartType
 from gammascape.figures.style.offline import offline_html
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS, mark_html, mark_png, mark_svg
-from gammascape.terminal import visible
+from gammascape.terminal import visible, visible_lines
 
 PIXELS_PER_INCH = 144
 _VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
@@ -63,7 +63,7 @@ def _drawable(value: Any) -> Any:
         return {key: _drawable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_drawable(item) for item in value]
-    return "\n".join(map(visible, value.split("\n"))) if isinstance(value, str) else value
+    return visible_lines(value) if isinstance(value, str) else value
 
 
 def _renumbered(svg: str) -> str:

@@ -38,15 +38,10 @@ def collapse_table(dynamics: pl.DataFrame, analysis: Analysis, cells_folder: Pat
         analysis: the study's thresholds and confidence level.
         cells_folder: folder of all artifacts.
     """
-    rich = compared(dynamics)
+    rich = dynamics.filter(pl.col("path") != "catapult", window="rich")
     cells = rich["cell"].unique().sort()
     runs = {cell: History.of(cells_folder / cell).smooth() for cell in cells}
     return collapse_of(rich, runs, analysis)
-
-
-def compared(dynamics: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the table dynamics that take part."""
-    return dynamics.filter(pl.col("window") == "rich", pl.col("path") != "catapult")
 
 
 def collapse_of(
