@@ -29,7 +29,8 @@ class Tags(HTMLParser):
 def saved(stem: Path, text: str) -> dict[str, Path]:
     chart = alt.Chart(alt.Data(values=[{"a": text}]), title=text).mark_point().encode(x="a:N")
     mark = {"manifest": "results/s/f.manifest.json", "claim": "0", "study": text, "commit": text}
-    return save(chart, stem, title=text, caption=text, usermeta=mark)
+    words = {"gammascape": {"title": text, "caption": text}}
+    return save(chart.properties(description=text, usermeta=words), stem, usermeta=mark)
 
 
 def test_no_text_of_a_chart_becomes_an_element_or_acts_on_a_terminal(tmp_path: Path) -> None:
