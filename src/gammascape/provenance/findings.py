@@ -2,15 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 Severity = Literal["error", "warning", "note"]
-FindingKind = Literal[
-    "altered",
-    "missing",
-    "outside",
-    "unknown origin",
-    "misplaced",
+_Error = Literal["altered", "missing", "outside", "unknown origin", "misplaced"]
+_Warning = Literal[
     "numerics changed",
     "code changed",
     "dirty tree",
@@ -20,39 +16,13 @@ FindingKind = Literal[
     "study changed",
     "source gone",
     "not compared",
-    "remade",
-    "not included",
-    "accepted",
 ]
+_Note = Literal["remade", "not included", "accepted"]
+FindingKind = _Error | _Warning | _Note
+"""Kinds in the order in which they are shown; docs/reference/commands.md gives the meaning of each."""
 
-MEANINGS: Mapping[Severity, Mapping[FindingKind, str]] = {
-    "error": {
-        "altered": "a file or a manifest differs from the recorded one",
-        "missing": "a recorded file or manifest does not exist",
-        "outside": "a name leads out of its folder, or to no regular file; its target is not read",
-        "unknown origin": "no manifest names the file, so no rule made it",
-        "misplaced": "an artifact is not at the place given by its manifest or its identity",
-    },
-    "warning": {
-        "numerics changed": "a cell has another version of the numerics than this code",
-        "code changed": "modules that decide the content have changed since; they are named",
-        "dirty tree": "it was made with uncommitted changes",
-        "mixed numerics": "cells behind one artifact have several versions of the numerics",
-        "mixed devices": "cells behind one artifact were computed on several devices or versions",
-        "not in the study": "the study no longer has this cell or slice",
-        "study changed": "the study asks for cells or parameters that the artifact was not made with",
-        "source gone": "a source file of prepared data is missing or outside; the prepared data exist",
-        "not compared": "it could not be made again from its inputs, so it may be anything",
-    },
-    "note": {
-        "remade": "it was made again with the same content",
-        "not included": "the crate unpacked here does not contain it",
-        "accepted": "a person declared it valid after a change of the code, for this reason",
-    },
-}
-"""Meaning of each kind by severity, in the order in which findings are shown."""
-
-SEVERITIES = {kind: severity for severity, kinds in MEANINGS.items() for kind in kinds}
+_KINDS: Mapping[Severity, Any] = {"error": _Error, "warning": _Warning, "note": _Note}
+SEVERITIES = {kind: severity for severity, kinds in _KINDS.items() for kind in get_args(kinds)}
 
 
 @dataclass(frozen=True)
