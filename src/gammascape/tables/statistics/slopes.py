@@ -10,7 +10,7 @@ lower equals upper, y itself is known. The three scatters that one seed cannot t
 deviations, noise) are one with one seed.
 
 Priors: slope and intercept are flat. The noise of cells is log-normal around NOISE with a factor of e^1 as
-its standard deviation (95 % between 0.014 and 0.74 decades): edges scatter by less than a decade about
+its standard deviation (95 % between 0.014 and 0.71 decades): edges scatter by less than a decade about
 their law. It decides where three or four points know little of their own scatter, and is weak beside ten.
 The noise of values that are known exactly may have any unit: log-uniform. Deviations and slopes of seeds
 have one of RATIOS standard deviations of the noise each; levels of seeds are zero or free.
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 NOISE = 0.1
 """Median of the prior of the noise of cells, in decades."""
-RATIOS = {0.0: 0.45, 1.0: 0.2, 4.0: 0.22, 16.0: 0.13}
+RATIOS = {0.0: 0.5, 1.0: 0.16, 4.0: 0.14, 16.0: 0.11, 64.0: 0.09}
 """Prior of deviations, in units of the noise, and of slopes of seeds, in errors that noise gives one of them."""
 LEAST_GAMMAS = 3
 """Two gammas lie on a line whatever they are."""
