@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,15 +23,19 @@ COMPILE_FROM_STEPS = 2000
 steps, a single lane in some 6000."""
 
 
-@cache
 def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
-    """Step of a model in one form, cached for the process so that nothing is compiled twice.
+    """Step of a model in one form.
 
-    backend: "eager"; "compile" (CPU), which warns and continues eagerly if compiling fails; "graph" (CUDA).
+    backend: "eager"; "compile" (CPU), which warns and continues eagerly if compiling fails; "graph" (CUDA), of
+    which each caller gets its own, since a graph holds the memory of one pack.
     """
+    return Graph(sgd_step_of(form, loss)) if backend == "graph" else _cached(form, loss, backend)
+
+
+@cache
+def _cached(form: CentredForm, loss: str, backend: Backend) -> Step:
+    """Step without a graph, cached for the process so that nothing is compiled twice."""
     eager = sgd_step_of(form, loss)
-    if backend == "graph":
-        return Graph(eager)
     if form.descend is None:
         return _OneLaneAtATime(compiled(form, loss) if backend == "compile" else eager, eager)
     alone, most = _OneLaneAtATime(eager, eager), exact(form).most
@@ -136,6 +140,17 @@ def _functional(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Para
     return gradient
 
 
+class _Captured(NamedTuple):
+    """A graph, and all tensors whose addresses it knows."""
+
+    key: tuple[Any, ...]
+    fixed: tuple[Tensor, ...]
+    """Weights, kept alive, or other tensors could be allocated at their addresses."""
+    buffers: tuple[Tensor, ...]
+    replay: Callable[[], None]
+    losses: Tensor
+
+
 class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
@@ -146,11 +161,15 @@ class Graph:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._key: tuple[Any, ...] = ()
+        self._captured: _Captured | None = None
         self.captures = 0
         """Number of captures so far."""
         self.fallback: str | None = None
         """Reason for computing steps eagerly, if they are."""
+
+    def release(self) -> None:
+        """Free the graph with its memory, and let go of the weights; the next step is captured again."""
+        self._captured = None
 
     def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
         if self.fallback is not None:
@@ -163,38 +182,42 @@ class Graph:
             *(value.data_ptr() for value in fixed),
             *((value.shape, value.dtype) for value in (*fixed, *tensors)),
         )
-        if key != self._key:
+        if self._captured is None or key != self._captured.key:
+            # First, or the memory of two packs would be needed.
+            self.release()
             try:
-                self._capture(trained, inputs.starts, tensors)
+                self._captured = self._capture(key, trained, inputs.starts, tensors)
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
                 self.fallback = f"eager, as no CUDA graph could be captured: {one_line(error)}"
                 warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
                 return self._step(trained, inputs)
-            self._key = key
-        for buffer, value in zip(self._buffers, tensors, strict=True):
+        for buffer, value in zip(self._captured.buffers, tensors, strict=True):
             buffer.copy_(value)
-        self._replay()
-        return self._losses.clone()
+        self._captured.replay()
+        return self._captured.losses.clone()
 
     def _capture(
-        self, trained: Parameters, starts: Parameters, tensors: tuple[Tensor, ...]
-    ) -> None:
-        # Keep the weights alive, or another tensor could be allocated at the same address.
-        self._fixed = trained, starts
-        self._buffers = tuple(value.clone() for value in tensors)
-        learning_rates, gammas, x, y, seed, *reference = self._buffers
+        self,
+        key: tuple[Any, ...],
+        trained: Parameters,
+        starts: Parameters,
+        tensors: tuple[Tensor, ...],
+    ) -> _Captured:
+        buffers = tuple(value.clone() for value in tensors)
+        learning_rates, gammas, x, y, seed, *reference = buffers
         inputs = StepInputs(starts, learning_rates, gammas, tuple(reference), x, y, seed)
         before = [value.detach().clone() for value in trained.values()]
         try:
-            self._replay, self._losses = self.record(lambda: self._step(trained, inputs))
+            recorded = self.record(lambda: self._step(trained, inputs))
         finally:
             # The trial steps have moved the weights.
             with torch.no_grad():
                 for value, old in zip(trained.values(), before, strict=True):
                     value.copy_(old)
         self.captures += 1
+        return _Captured(key, (*trained.values(), *starts.values()), buffers, *recorded)
 
     @staticmethod
     def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:

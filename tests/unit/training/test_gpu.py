@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,15 +14,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from gammascape.data.dataset import Dataset
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.models.convolution import grouped, unfolded
 from gammascape.training import device as device_module
+from gammascape.training import engine
 from gammascape.training.backend import Graph
 from gammascape.training.capacity import fitting_lanes
 from gammascape.training.device import alone_on, float64_slowdown
+from gammascape.training.engine import Training
 from gammascape.training.lanes import Lanes
-from gammascape.training.pack import Pack, graph_places, places_after
+from gammascape.training.pack import Pack, graph_places, make_pack, places_after
 from gammascape.training.sgd import StepInputs, sgd_step_of
 
 CPU = torch.device("cpu")
@@ -157,6 +162,57 @@ def test_a_captured_step_leaves_no_trace_of_its_trial_and_is_captured_once() -> 
     assert graph.captures == 1
     trained(graph, 6)
     assert graph.captures == 2
+
+
+def test_the_memory_of_a_graph_is_free_before_the_next_is_captured_and_after_a_release() -> None:
+    old: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    class Watched(Recorded):
+        @staticmethod
+        def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+            alive.append(sum(reference() is not None for reference in old))
+            replay, losses = Recorded.record(run)
+            old.extend(map(weakref.ref, (replay, losses)))
+            return replay, losses
+
+    graph = Watched(sgd_step_of(FORM, "mse"))
+    for lanes in (4, 6):
+        weights, given = inputs(2, lanes)
+        graph(weights, given)
+        old.extend(map(weakref.ref, weights.values()))
+        del weights, given
+    assert alive == [0, 0]
+    assert any(reference() is not None for reference in old)
+    graph.release()
+    assert not any(reference() is not None for reference in old)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_pack_that_has_ended_or_failed_holds_no_graph(
+    fails: bool, monkeypatch: pytest.MonkeyPatch, digits: Dataset, record: Any
+) -> None:
+    graphs: list[weakref.ref[Any]] = []
+
+    def recorded(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        replay, losses = Recorded.record(run)
+        graphs.append(weakref.ref(replay))
+        return replay, losses
+
+    monkeypatch.setattr(Graph, "record", staticmethod(recorded))
+    monkeypatch.setattr(engine, "choose_backend", lambda *_: "graph")
+    model = build_model(record()["model"], digits.input_shape, digits.outputs)
+    training = Training(make_pack([record(seed=seed) for seed in range(2)]), digits, model, CPU)
+    training.advance()
+    training.advance()
+    assert [graph() is not None for graph in graphs] == [True]
+    if fails:
+        monkeypatch.setattr(training, "_evaluate", lambda step: 1 / 0)
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        while training.alive:
+            training.advance()
+    assert [graph() is not None for graph in graphs] == [False]
+    assert training.captures == 1
 
 
 def test_a_step_that_cannot_be_captured_is_computed_eagerly_and_says_so() -> None:
