@@ -22,6 +22,8 @@ COMPILE_FROM_STEPS = 2000
 """Compiling takes some 30 s and saves 4 to 8 ms for each step of a lane: a pack of 8 lanes recovers it in some 800
 steps, a single lane in some 6000."""
 
+_CAPTURE_TRIES = 2
+
 
 def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
     """Step of a model in one form.
@@ -66,13 +68,14 @@ def has_compiler() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the host or a GPU has run out of memory."""
-    # torch has its own class for a GPU's memory and raises a plain RuntimeError for the host's.
-    name = type(error).__name__
+    """Whether the host or a GPU has run out of memory, even if ending a capture then raised another error."""
+    # torch has its own class for a GPU's memory; the host's, and that of cuBLAS, is a plain RuntimeError.
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return (
         isinstance(error, MemoryError)
-        or name == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
+        or (error.__context__ is not None and is_out_of_memory(error.__context__))
     )
 
 
@@ -155,8 +158,8 @@ class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
     A graph reads and writes fixed addresses: batches are copied into its own buffers, weights are updated in
-    place, and a pack with other weights is captured again. If a step cannot be captured, a warning is issued and
-    steps are computed eagerly from then on.
+    place, and a pack with other weights is captured again. If a step cannot be captured in two tries, a warning is
+    issued and steps are computed eagerly from then on.
     """
 
     def __init__(self, step: Step) -> None:
@@ -185,12 +188,18 @@ class Graph:
         if self._captured is None or key != self._captured.key:
             # First, or the memory of two packs would be needed.
             self.release()
-            try:
-                self._captured = self._capture(key, trained, inputs.starts, tensors)
-            except RuntimeError as error:
-                if is_out_of_memory(error):
-                    raise
-                self.fallback = f"eager, as no CUDA graph could be captured: {one_line(error)}"
+            for tries_left in reversed(range(_CAPTURE_TRIES)):
+                try:
+                    self._captured = self._capture(key, trained, inputs.starts, tensors)
+                    break
+                except RuntimeError as error:
+                    if is_out_of_memory(error):
+                        raise
+                    if not tries_left:
+                        self.fallback = (
+                            f"eager, as no CUDA graph could be captured: {one_line(error)}"
+                        )
+            else:
                 warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
                 return self._step(trained, inputs)
         for buffer, value in zip(self._captured.buffers, tensors, strict=True):
@@ -233,6 +242,7 @@ class Graph:
                 run()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # In the default mode, a call of any other thread, such as one that fetches batches, may end the capture.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = run()
         return graph.replay, result

@@ -20,7 +20,7 @@ from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.models.convolution import grouped, unfolded
 from gammascape.training import device as device_module
 from gammascape.training import engine
-from gammascape.training.backend import Graph
+from gammascape.training.backend import Graph, is_out_of_memory
 from gammascape.training.capacity import fitting_lanes
 from gammascape.training.device import alone_on, float64_slowdown
 from gammascape.training.engine import Training
@@ -230,6 +230,50 @@ def test_a_step_that_cannot_be_captured_is_computed_eagerly_and_says_so() -> Non
     assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
     assert graph.fallback is not None
     assert "more" not in graph.fallback
+
+
+def test_a_capture_that_was_disturbed_once_is_tried_again() -> None:
+    outcomes = [RuntimeError("operation not permitted when stream is capturing"), None]
+
+    class Disturbed(Recorded):
+        @staticmethod
+        def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+            run()
+            if (error := outcomes.pop(0)) is not None:
+                raise error
+            return Recorded.record(run)
+
+    graph = Disturbed(sgd_step_of(FORM, "mse"))
+    losses, weights = trained(graph, 4)
+    expected, expected_weights = trained(sgd_step_of(FORM, "mse"), 4)
+    assert torch.equal(losses, expected)
+    assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
+    assert (graph.fallback, graph.captures) == (None, 1)
+
+
+def test_only_the_capturing_thread_can_end_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def capture(graph: object, **options: Any) -> Any:
+        asked.update(options)
+        return nullcontext()
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    Graph.record(lambda: torch.zeros(2))
+    assert asked == {"capture_error_mode": "thread_local"}
+
+
+def test_memory_that_ran_out_is_seen_behind_the_error_of_an_ended_capture() -> None:
+    error = RuntimeError("operation failed due to a previous error during capture")
+    error.__context__ = torch.cuda.OutOfMemoryError("CUDA out of memory")
+    assert is_out_of_memory(error)
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
 
 
 def test_memory_that_does_not_suffice_for_a_capture_is_no_reason_to_give_graphs_up() -> None:
