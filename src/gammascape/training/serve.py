@@ -27,6 +27,9 @@ from gammascape.training.worker import LOG, Emit, Event, Interrupted, Task, Work
 INTERRUPTED = 143
 """Exit status after SIGTERM, as shells report it."""
 
+_UNKNOWN_LANES = 32
+"""Lanes of packs for which no number could be found: packs that do not fit are halved."""
+
 _PARENT_GONE = 5.0
 """Seconds allowed for writing checkpoints after the parent has ended."""
 
@@ -79,11 +82,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _lanes(worker: Worker, tasks: Sequence[Task], emit: Emit) -> int:
     try:
-        return worker.lanes(tasks[0], emit)
+        return worker.lanes(tasks, emit)
     except Exception as error:
         # Training the pack will report the error in the log of each of its cells.
         LOG.warning("lanes: %s", one_line(error))
-        return len(tasks)
+        return _UNKNOWN_LANES
 
 
 def _train_one_pack(arguments: argparse.Namespace) -> int:

@@ -114,17 +114,18 @@ class Worker:
         """Write checkpoints at the end of the block and raise `Interrupted`; safe in a signal handler."""
         self.stopping = True
 
-    def lanes(self, task: Task, emit: Emit) -> int:
-        """Number of lanes for a pack of cells like this one on this device.
+    def lanes(self, tasks: Sequence[Task], emit: Emit) -> int:
+        """Number of lanes for packs of these cells, which share all but gamma, eta and seed, on this device.
 
         Raises:
             DataError: if the data cannot be read.
         """
-        shared = self._prepare(task, emit)
+        shared = self._prepare(tasks[0], emit)
         emit({"event": "prepared"})
-        limit = self._store(task)[1].get(task.record)
+        limit = self._store(tasks[0])[1].get(tasks[0].record)
         with alone_on(self.device, lambda: not self.stopping):
-            suitable = suitable_lanes(task.record, shared.dataset, shared.model, self.device)
+            records = [task.record for task in tasks]
+            suitable = suitable_lanes(records, shared.dataset, shared.model, self.device)
         return suitable if limit is None else min(limit, suitable)
 
     def run(self, tasks: Sequence[Task], emit: Emit) -> None:

@@ -18,10 +18,10 @@ from gammascape.data.dataset import Dataset
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.models.convolution import grouped, unfolded
+from gammascape.training import capacity, engine
 from gammascape.training import device as device_module
-from gammascape.training import engine
 from gammascape.training.backend import Graph, is_out_of_memory
-from gammascape.training.capacity import fitting_lanes
+from gammascape.training.capacity import fitting_lanes, tried_lanes
 from gammascape.training.device import alone_on, float64_slowdown
 from gammascape.training.engine import Training
 from gammascape.training.lanes import Lanes
@@ -99,6 +99,68 @@ def test_memory_is_counted_in_places(per_place: int, shared: int) -> None:
 def test_no_more_lanes_than_fill_the_device() -> None:
     assert fitting_lanes(8, 32, 10**12, enough=100) == graph_places(100)
     assert fitting_lanes(4 * 10**9, 16 * 10**9, 10**9, enough=100) == 2
+
+
+@pytest.mark.parametrize("per_place", [10_000, 3_000_000])
+@pytest.mark.parametrize("memory", [50_000, 5_000_000, 20_000_000, 80_000_000, 10**9])
+def test_trial_packs_that_do_not_fit_give_way_to_smaller_ones(per_place: int, memory: int) -> None:
+    tried: list[int] = []
+
+    def peak(lanes: int) -> int | None:
+        tried.append(lanes)
+        return lanes * per_place if lanes * per_place <= memory else None
+
+    lanes = tried_lanes(peak, lambda: memory, enough=4096)
+    assert len(tried) == len(set(tried))
+    assert graph_places(lanes) * per_place <= memory or lanes == 1
+    assert (lanes == 1) == (2 * per_place > memory)
+    # What fits into 0.7 of the memory is used, but for the distance to the next size of a pack.
+    larger = graph_places(lanes + 1)
+    assert lanes <= 2 or larger * per_place > 0.7 * memory or larger > 4096
+
+
+def test_a_trial_that_fails_once_leaves_packs_smaller_than_it() -> None:
+    # Memory that is in pieces may hold no pack of 32 lanes where the sum would suffice.
+    assert tried_lanes(lambda n: n if n < 32 else None, lambda: 10**9, enough=4096) == 28
+    assert tried_lanes(lambda n: n if n < 8 else None, lambda: 10**9, enough=4096) == 2
+    assert tried_lanes(lambda n: None, lambda: 10**9, enough=4096) == 1
+
+
+def test_trial_packs_have_the_seeds_of_the_cells_and_are_gone_before_free_memory_is_read(
+    monkeypatch: pytest.MonkeyPatch, digits: Dataset, record: Any
+) -> None:
+    events: list[Any] = []
+
+    class Trial:
+        alive = (0,)
+
+        def __init__(self, pack: Pack, *_: object) -> None:
+            self.seeds = [lane.seed for lane in pack.lanes]
+
+        def advance(self) -> None:
+            if len(self.seeds) == 32:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+        def release(self) -> None:
+            events.append(self.seeds)
+
+    def free(device: torch.device) -> tuple[int, int]:
+        events.append("free")
+        return 10**9, 10**9
+
+    monkeypatch.setattr(capacity, "Training", Trial)
+    for name, value in (("memory_allocated", 0), ("max_memory_allocated", 10**6)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: events.append("empty"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free)
+    records = [record(seed=seed, gamma=gamma) for seed in (5, 6, 7) for gamma in ("0", "1")]
+    model = build_model(records[0]["model"], digits.input_shape, digits.outputs)
+    lanes = capacity.suitable_lanes(records, digits, model, torch.device("cuda"))
+    assert lanes == 28
+    eight = [5, 6, 7, 5, 6, 7, 5, 6]
+    assert [event for event in events if event != "empty"] == [eight, eight, [5, 6], "free"]
+    assert events[-2:] == ["empty", "free"]
 
 
 def test_deterministic_kernels_have_their_workspace_and_no_pass_of_nan() -> None:
