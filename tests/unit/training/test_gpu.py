@@ -1,7 +1,9 @@
 """What the path for GPUs decides, tried without one."""
 
+import os
 import subprocess
 import sys
+import tempfile
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -386,23 +388,60 @@ def test_both_forms_of_a_convolution_are_the_same_function(
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-def test_two_processes_do_not_compute_on_one_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(device_module.tempfile, "tempdir", str(tmp_path))
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    monkeypatch.setattr(device_module, "_LOCKS", tmp_path)
     monkeypatch.setattr(device_module, "_uuid", lambda device: f"GPU-{device.index}")
     monkeypatch.setattr(device_module, "_WAIT", 0.0)
     monkeypatch.setattr(device_module, "_TAKEN", [])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    cuda = [torch.device("cuda", number) for number in range(2)]
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    return [torch.device("cuda", number) for number in range(2)]
+
+
+def test_two_processes_do_not_compute_on_one_gpu(two_gpus: list[torch.device]) -> None:
     # The lock is that of an open file, so a second one in this process is as good as another process.
     with device_module._lock("GPU-1") as other:
         assert device_module._claim(other)
         looks = iter([True, True, False])
-        with alone_on(cuda[1], lambda: next(looks)):
+        with alone_on(two_gpus[1], lambda: next(looks)):
             assert next(looks, None) is None, "it did not wait for the other process"
-        assert device_module.take_gpu(1) == cuda[0]
-    with alone_on(cuda[1], lambda: pytest.fail("it waited for nobody")):
+        assert device_module.take_gpu(1) == two_gpus[0]
+    with alone_on(two_gpus[1], lambda: pytest.fail("it waited for nobody")):
         pass
     for lock in device_module._TAKEN:
         lock.close()
+
+
+def test_locks_do_not_depend_on_the_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = set()
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        assert tempfile.gettempdir() == str(folder)
+        with device_module._lock("test") as lock:
+            places.add(Path(lock.name))
+    [place] = places
+    assert str(os.getuid()) in place.name
+    place.unlink()
+
+
+def test_a_gpu_is_left_with_its_memory(
+    two_gpus: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emptied: list[bool] = []
+
+    def empty() -> None:
+        # While the lock is held, or the next process would find no memory.
+        with device_module._lock("GPU-0") as other:
+            emptied.append(device_module._claim(other))
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty)
+    with alone_on(two_gpus[0]):
+        assert not emptied
+    with pytest.raises(ZeroDivisionError), alone_on(two_gpus[0]):
+        raise ZeroDivisionError
+    assert emptied == [False, False]
