@@ -360,6 +360,7 @@ def rates(session: Session) -> None:
     )
     table(["model", "a", "b", "K", "c", "c/a", "c/limit", "weights", "first step"])
     cases = dict(list(RATES.items())[:2]) if session.toy else RATES
+    unfolded: set[str] = set()
     for number, (name, (options, shape, batch)) in enumerate(cases.items()):
         if session.toy:
             options, shape, batch = options | {"width": 16}, (16,), 8
@@ -390,8 +391,9 @@ def rates(session: Session) -> None:
                 break
             shares = f"{c * flop / limit:.0%}", f"{12 * weights * c / bandwidth:.0%}"
             row([name, f"{a:.0f}", f"{b:.0f}", k, f"{c:.0f}", f"{c / a:.1f}", *shares, first])
-    if shapes := unfolded_shapes():
-        print(f"\nUnfolded rather than grouped convolutions: {', '.join(shapes)}")
+        unfolded.update(unfolded_shapes(bench.model))
+    if unfolded:
+        print(f"\nUnfolded rather than grouped convolutions: {', '.join(sorted(unfolded))}")
 
 
 @contextmanager

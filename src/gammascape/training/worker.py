@@ -26,6 +26,7 @@ from gammascape.data.prepared import DataError  # noqa: E402
 from gammascape.manifests import source_of, utc_now  # noqa: E402
 from gammascape.manifests.whole import status_of_whole  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
+from gammascape.models.convolution import unfolded_shapes  # noqa: E402
 from gammascape.training.artifact import Origin, make_arrays, make_summary, remove_cell, write_cell  # noqa: E402
 from gammascape.training.backend import is_out_of_memory, one_line  # noqa: E402
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
@@ -360,6 +361,7 @@ class Worker:
             lanes=training.size,
             captures=training.captures,
             fallback=training.fallback,
+            unfolded=unfolded_shapes(shared.model),
         )
         write_cell(task.output, summary, make_arrays(run), origin)
         lines = [f"pack of {training.size}, {attempts[-1]['reason']}"]

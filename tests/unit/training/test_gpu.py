@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gammascape.data.dataset import Dataset
-from gammascape.models import build_model, initial_parameters
+from gammascape.models import Model, build_model, convolution, initial_parameters
 from gammascape.models.centred import CentredForm, difference_form, subtraction
-from gammascape.models.convolution import grouped, unfolded
+from gammascape.models.convolution import LaneShape, grouped, unfolded
 from gammascape.training import capacity, engine
 from gammascape.training import device as device_module
 from gammascape.training.backend import Graph, is_out_of_memory
@@ -386,6 +387,92 @@ def test_both_forms_of_a_convolution_are_the_same_function(
     # Sums of some 20 products in another order, in float64.
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+SHAPE = LaneShape(CPU, torch.float32, (2, 3, 8, 7), (4, 3, 3, 3), 2, 1, True)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float | Exception]:
+    """Seconds that each form takes, or the error that it raises, by its name."""
+    found: dict[str, float | Exception] = {"grouped": 2.0, "unfolded": 1.0}
+    clock = [0.0]
+
+    def form(name: str) -> Callable[..., Tensor]:
+        def run(x: Tensor, w: Tensor, *_: object) -> Tensor:
+            outcome = found[name]
+            if isinstance(outcome, Exception):
+                raise outcome
+            clock[0] += outcome
+            return x.sum() * w.sum()
+
+        return run
+
+    for name in found:
+        monkeypatch.setattr(convolution, name, form(name))
+    monkeypatch.setattr(convolution, "_chosen", {})
+    monkeypatch.setattr(convolution.time, "perf_counter", lambda: clock[0])
+    for name in ("synchronize", "empty_cache", "is_current_stream_capturing"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    return found
+
+
+OOM = torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "chosen"),
+    [
+        ((2.0, 1.0), "unfolded"),
+        ((1.0, 2.0), "grouped"),
+        ((OOM, 2.0), "unfolded"),
+        ((2.0, OOM), "grouped"),
+    ],
+)
+def test_the_faster_form_is_chosen_once_for_any_number_of_lanes(
+    timed: dict[str, float | Exception], outcomes: tuple[float | Exception, ...], chosen: str
+) -> None:
+    timed.update(zip(("grouped", "unfolded"), outcomes, strict=True))
+    form = convolution.form_of(SHAPE, 8)
+    assert form is getattr(convolution, chosen)
+    timed.update(zip(("unfolded", "grouped"), outcomes, strict=True))
+    assert convolution.form_of(SHAPE, 512) is form
+    other = MODEL.parameters[0], SimpleNamespace(shape=(4, 3, 3, 3))
+    shapes = convolution.unfolded_shapes(cast(Model, SimpleNamespace(parameters=other)))
+    assert shapes == (["2x3x8x7 by 4x3x3x3"] if chosen == "unfolded" else [])
+    # A model without such filters.
+    assert convolution.unfolded_shapes(MODEL) == []
+
+
+@pytest.mark.parametrize("error", [OOM, RuntimeError("CUDNN_STATUS_INTERNAL_ERROR")])
+def test_no_form_is_chosen_for_an_error(
+    timed: dict[str, float | Exception], error: Exception
+) -> None:
+    # Out of memory counts only if the other form has enough.
+    timed["unfolded"] = error
+    timed["grouped"] = error if error is OOM else 1.0
+    with pytest.raises(type(error), match="memory" if error is OOM else "INTERNAL"):
+        convolution.form_of(SHAPE, 8)
+    assert convolution._chosen == {}
+
+
+def test_what_would_take_much_memory_is_not_unfolded(timed: dict[str, float | Exception]) -> None:
+    _, channels, height, breadth = SHAPE.inputs
+    image = torch.zeros(1, channels, height, breadth)
+    columns = F.unfold(image, 3, padding=SHAPE.padding, stride=SHAPE.stride)
+    assert SHAPE.column_bytes == 2 * 4 * columns.numel()
+    large = SHAPE._replace(inputs=(convolution._MOST_COLUMN_BYTES, *SHAPE.inputs[1:]))
+    assert convolution.form_of(large, 8) is convolution.grouped
+    assert convolution.form_of(SHAPE, 8) is convolution.unfolded
+
+
+def test_nothing_is_timed_while_a_step_is_captured(
+    timed: dict[str, float | Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert convolution.form_of(SHAPE, 8) is convolution.grouped
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert convolution.form_of(SHAPE, 8) is convolution.unfolded
 
 
 @pytest.fixture
