@@ -40,6 +40,7 @@ from gammascape.execution.runs import RunFolder
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES, Task, is_training, task_of
 from gammascape.layout import whole
 from gammascape.runs.journal import read_journal
+from gammascape.training.pack import graph_places
 
 common_settings = slurm_settings
 
@@ -148,7 +149,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         folder = self._start_run()
         BOARD.expect([task.record["steps"] for task in cells])
         for members in group(list(cells)):
-            for part in cut(members, self.workflow.executor_settings.cells):
+            places = graph_places if _on_gpu(cells[members[0]]) else None
+            for part in cut(members, self.workflow.executor_settings.cells, places=places):
                 begun = {task: cells[task] for task in part if self._begin(task, cells[task])}
                 if begun:
                     self._submit(Pack(folder, begun))
@@ -398,6 +400,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             self._run.remove()
         if BOARD.active:
             self.logger.info(BOARD.report())
+
+
+def _on_gpu(job: Any) -> bool:
+    """Whether a job asks SLURM for a GPU."""
+    asked = job.resources
+    return bool(asked.get("gpu")) or "gpu" in str(asked.get("gres", ""))
 
 
 def _at_work(pack: Pack) -> bool:

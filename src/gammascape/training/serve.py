@@ -22,6 +22,7 @@ from typing import TextIO
 from gammascape.command import fix_hashes
 from gammascape.runs.journal import read_journal
 from gammascape.training.backend import one_line
+from gammascape.training.pack import graph_places, sizes
 from gammascape.training.worker import LOG, Emit, Event, Interrupted, Task, Worker
 
 INTERRUPTED = 143
@@ -114,10 +115,15 @@ def _train_one_pack(arguments: argparse.Namespace) -> int:
     try:
         while tasks:
             lanes = request.get("lanes") or _lanes(worker, tasks, emit)
-            for first in range(0, len(tasks), lanes):
+            on_gpu = worker.device.type == "cuda"
+            filling = sizes(len(tasks), lanes, places=graph_places) if on_gpu else []
+            left = tasks
+            while left:
                 if worker.stopping:
                     raise Interrupted
-                worker.run(tasks[first : first + lanes], emit)
+                size = filling.pop(0) if filling else lanes
+                worker.run(left[:size], emit)
+                left = left[size:]
             tasks = [task for task in tasks if str(task.output) in locked]
             locked.clear()
         emit({"event": "end"})

@@ -1,5 +1,6 @@
 """What the path for GPUs decides, tried without one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from gammascape.data.dataset import Dataset
 from gammascape.models import Model, build_model, convolution, initial_parameters
 from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.models.convolution import LaneShape, grouped, unfolded
-from gammascape.training import capacity, engine
+from gammascape.training import capacity, engine, serve
 from gammascape.training import device as device_module
 from gammascape.training.backend import Graph, is_out_of_memory
 from gammascape.training.capacity import fitting_lanes, tried_lanes
@@ -30,6 +31,7 @@ from gammascape.training.engine import Training
 from gammascape.training.lanes import Lanes
 from gammascape.training.pack import Pack, graph_places, make_pack, places_after
 from gammascape.training.sgd import StepInputs, sgd_step_of
+from gammascape.training.worker import Task, Worker
 
 CPU = torch.device("cpu")
 MODEL = build_model({"kind": "mlp", "depth": 2, "width": 8}, (4,), 3)
@@ -181,6 +183,26 @@ assert not torch.utils.deterministic.fill_uninitialized_memory
 def test_the_slowdown_of_float64_is_a_ratio_of_times() -> None:
     # On any processor float64 moves twice the bytes; the bounds only tell a ratio from a time.
     assert 0.5 < float64_slowdown(CPU) < 200
+
+
+@pytest.mark.parametrize(
+    ("dtype", "slowdown", "warnings"),
+    [("float64", 32.0, 1), ("float64", 2.0, 0), ("float32", 32.0, 0)],
+)
+def test_a_gpu_with_slow_float64_is_warned_of_once(
+    dtype: str, slowdown: float, warnings: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = Worker("cpu", 60.0)
+    worker.device = torch.device("cuda")
+    monkeypatch.setattr("gammascape.training.worker.float64_slowdown", lambda device: slowdown)
+    events: list[dict[str, Any]] = []
+    task = Task("0", {"dtype": dtype}, None, tmp_path / "cell", None)
+    for _ in range(2):
+        worker._warn_of_float64(task, events.append)
+    assert [event["event"] for event in events] == ["warning"] * warnings
+    assert all("float64 is 32 times slower" in event["text"] for event in events)
+    # The form is part of a cell's identity, so it is the user who chooses.
+    assert all("small_gamma: {form: difference}" in event["text"] for event in events)
 
 
 def inputs(seeds: int, lanes: int) -> tuple[dict[str, Tensor], StepInputs]:
@@ -387,6 +409,32 @@ def test_both_forms_of_a_convolution_are_the_same_function(
     # Sums of some 20 products in another order, in float64.
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("device", "lengths"), [("cpu", [17, 13]), ("cuda", [16, 14])])
+def test_the_job_of_a_pack_trains_it_in_parts_that_fill_its_device(
+    device: str, lengths: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+
+    class Fake:
+        stopping = False
+        backend = SimpleNamespace(as_record=dict)
+
+        def __init__(self, *_: object, **__: object) -> None:
+            self.device = torch.device(device)
+
+        def run(self, tasks: list[Task], emit: object) -> None:
+            trained.append(len(tasks))
+
+    monkeypatch.setattr(serve, "Worker", Fake)
+    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
+    task = {"identity": "0", "record": {}, "data": None, "log": None, "sources": []}
+    tasks = [{**task, "output": str(k)} for k in range(30)]
+    (tmp_path / "pack").write_text(json.dumps({"tasks": tasks, "lanes": 17}))
+    command = ["--pack", str(tmp_path / "pack"), "--journal", str(tmp_path / "journal")]
+    assert serve.main(command) == 0
+    assert trained == lengths
 
 
 SHAPE = LaneShape(CPU, torch.float32, (2, 3, 8, 7), (4, 3, 3, 3), 2, 1, True)
