@@ -149,7 +149,9 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         folder = self._start_run()
         BOARD.expect([task.record["steps"] for task in cells])
         for members in group(list(cells)):
-            places = graph_places if _on_gpu(cells[members[0]]) else None
+            asked = cells[members[0]].resources
+            on_gpu = asked.get("gpu") or "gpu" in str(asked.get("gres"))
+            places = graph_places if on_gpu else None
             for part in cut(members, self.workflow.executor_settings.cells, places=places):
                 begun = {task: cells[task] for task in part if self._begin(task, cells[task])}
                 if begun:
@@ -400,12 +402,6 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             self._run.remove()
         if BOARD.active:
             self.logger.info(BOARD.report())
-
-
-def _on_gpu(job: Any) -> bool:
-    """Whether a job asks SLURM for a GPU."""
-    asked = job.resources
-    return bool(asked.get("gpu")) or "gpu" in str(asked.get("gres", ""))
 
 
 def _at_work(pack: Pack) -> bool:

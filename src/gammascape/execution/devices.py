@@ -33,8 +33,8 @@ def _gpus(kind: str) -> list[str]:
     named = visible_gpus(os.environ[VISIBLE]) if VISIBLE in os.environ else None
     if named == [] or (named and kind == "cuda"):
         return named
+    # A name alone does not make a GPU.
     if shutil.which("nvidia-smi") is None:
-        # A name alone does not make a GPU.
         return named if named and _DRIVER.exists() else []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     found = listed_gpus(listed.stdout) if listed.returncode == 0 else []

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,24 +25,22 @@ _MOST_COLUMN_BYTES = 2**26
 
 
 class LaneShape(NamedTuple):
-    """What one lane convolves."""
+    """What one lane convolves: inputs (B, C, H, W) by filters (O, C, k, k)."""
 
     device: torch.device
     dtype: torch.dtype
     inputs: tuple[int, ...]
-    """(B, C, H, W)"""
     filters: tuple[int, ...]
-    """(O, C, k, k)"""
     stride: int
     padding: int
     backward: bool
 
     @property
     def column_bytes(self) -> int:
-        batch, channels, *sides = self.inputs
-        size = self.filters[-1]
-        places = [(side + 2 * self.padding - size) // self.stride + 1 for side in sides]
-        return batch * channels * size**2 * math.prod(places) * self.dtype.itemsize
+        """Size of the unfolded inputs."""
+        reach = 2 * self.padding - self.filters[-1]
+        places = math.prod((side + reach) // self.stride + 1 for side in self.inputs[2:])
+        return self.inputs[0] * math.prod(self.filters[1:]) * places * self.dtype.itemsize
 
 
 _chosen: dict[LaneShape, Callable[..., Tensor]] = {}
@@ -68,14 +66,10 @@ def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padd
 
 
 def form_of(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
-    """Form for lanes of this shape, chosen when the first pack with so many lanes computes them.
-
-    Raises:
-        torch.cuda.OutOfMemoryError: if memory suffices for no form.
-    """
+    """Form for lanes of this shape, chosen when the first pack of them is computed."""
     if lane not in _chosen:
+        # Nothing can be timed during capture; a step is computed outside the graph before it is captured.
         if torch.cuda.is_current_stream_capturing():
-            # Nothing can be timed during capture; a step is computed outside the graph before it is captured.
             return grouped
         small = lane.column_bytes <= _MOST_COLUMN_BYTES
         _chosen[lane] = _faster(lane, min(_TIMED_LANES, lanes)) if small else grouped
@@ -114,11 +108,9 @@ def unfolded(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, paddin
 
 def _faster(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
     batch, channels, *sides = lane.inputs
-    sizes = (batch, lanes * channels, *sides), (lanes, *lane.filters)
-    x, w = (
-        torch.randn(size, dtype=lane.dtype, device=lane.device, requires_grad=lane.backward)
-        for size in sizes
-    )
+    options: Any = {"dtype": lane.dtype, "device": lane.device, "requires_grad": lane.backward}
+    x = torch.randn(batch, lanes * channels, *sides, **options)
+    w = torch.randn(lanes, *lane.filters, **options)
 
     def run(form: Callable[..., Tensor]) -> None:
         with torch.enable_grad() if lane.backward else contextlib.nullcontext():

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -21,8 +21,6 @@ Backend = Literal["eager", "compile", "graph"]
 COMPILE_FROM_STEPS = 2000
 """Compiling takes some 30 s and saves 4 to 8 ms for each step of a lane: a pack of 8 lanes recovers it in some 800
 steps, a single lane in some 6000."""
-
-_CAPTURE_TRIES = 2
 
 
 def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
@@ -143,17 +141,6 @@ def _functional(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Para
     return gradient
 
 
-class _Captured(NamedTuple):
-    """A graph, and all tensors whose addresses it knows."""
-
-    key: tuple[Any, ...]
-    fixed: tuple[Tensor, ...]
-    """Weights, kept alive, or other tensors could be allocated at their addresses."""
-    buffers: tuple[Tensor, ...]
-    replay: Callable[[], None]
-    losses: Tensor
-
-
 class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
@@ -164,15 +151,18 @@ class Graph:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._captured: _Captured | None = None
         self.captures = 0
         """Number of captures so far."""
         self.fallback: str | None = None
         """Reason for computing steps eagerly, if they are."""
+        self.release()
 
     def release(self) -> None:
         """Free the graph with its memory, and let go of the weights; the next step is captured again."""
-        self._captured = None
+        self._key: tuple[Any, ...] = ()
+        self._fixed: tuple[Tensor, ...] = ()
+        self._buffers: tuple[Tensor, ...] = ()
+        self._recorded: Any = None
 
     def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
         if self.fallback is not None:
@@ -185,48 +175,44 @@ class Graph:
             *(value.data_ptr() for value in fixed),
             *((value.shape, value.dtype) for value in (*fixed, *tensors)),
         )
-        if self._captured is None or key != self._captured.key:
+        if key != self._key:
             # First, or the memory of two packs would be needed.
             self.release()
-            for tries_left in reversed(range(_CAPTURE_TRIES)):
-                try:
-                    self._captured = self._capture(key, trained, inputs.starts, tensors)
-                    break
-                except RuntimeError as error:
-                    if is_out_of_memory(error):
-                        raise
-                    if not tries_left:
-                        self.fallback = (
-                            f"eager, as no CUDA graph could be captured: {one_line(error)}"
-                        )
-            else:
-                warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
+            self._capture(trained, inputs.starts, tensors)
+            if self.fallback is not None:
                 return self._step(trained, inputs)
-        for buffer, value in zip(self._captured.buffers, tensors, strict=True):
+            # Keep the weights alive, or another tensor could be allocated at the same address.
+            self._key, self._fixed = key, fixed
+        for buffer, value in zip(self._buffers, tensors, strict=True):
             buffer.copy_(value)
-        self._captured.replay()
-        return self._captured.losses.clone()
+        replay, losses = self._recorded
+        replay()
+        return cast(Tensor, losses.clone())
 
     def _capture(
-        self,
-        key: tuple[Any, ...],
-        trained: Parameters,
-        starts: Parameters,
-        tensors: tuple[Tensor, ...],
-    ) -> _Captured:
-        buffers = tuple(value.clone() for value in tensors)
-        learning_rates, gammas, x, y, seed, *reference = buffers
+        self, trained: Parameters, starts: Parameters, tensors: tuple[Tensor, ...]
+    ) -> None:
+        self._buffers = tuple(value.clone() for value in tensors)
+        learning_rates, gammas, x, y, seed, *reference = self._buffers
         inputs = StepInputs(starts, learning_rates, gammas, tuple(reference), x, y, seed)
         before = [value.detach().clone() for value in trained.values()]
-        try:
-            recorded = self.record(lambda: self._step(trained, inputs))
-        finally:
-            # The trial steps have moved the weights.
-            with torch.no_grad():
-                for value, old in zip(trained.values(), before, strict=True):
-                    value.copy_(old)
-        self.captures += 1
-        return _Captured(key, (*trained.values(), *starts.values()), buffers, *recorded)
+        for last in (False, True):
+            try:
+                self._recorded = self.record(lambda: self._step(trained, inputs))
+                self.captures += 1
+                return
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                if last:
+                    self.fallback = f"eager, as no CUDA graph could be captured: {one_line(error)}"
+            finally:
+                # The trial steps have moved the weights.
+                with torch.no_grad():
+                    for value, old in zip(trained.values(), before, strict=True):
+                        value.copy_(old)
+        warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=3)
+        self.release()
 
     @staticmethod
     def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:

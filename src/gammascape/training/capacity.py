@@ -94,31 +94,30 @@ def suitable_lanes(
     of_seeds = list({record["seed"]: record for record in records}.values())
 
     def peak(lanes: int) -> int | None:
-        chosen = [of_seeds[lane % len(of_seeds)] for lane in range(lanes)]
-        return _peak_bytes(chosen, dataset, model, device)
+        pack = make_pack([of_seeds[lane % len(of_seeds)] for lane in range(lanes)])
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        try:
+            training = Training(pack, dataset, model, device)
+            for _ in range(2):
+                if training.alive:
+                    training.advance()
+            training.release()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return int(torch.cuda.max_memory_allocated(device)) - before
+
+    def free() -> int:
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(device)[0]
 
     # The first pack also fills workspaces and compares forms of convolutions: it tells nothing of the others.
     peak(_TRIALS[0][0])
     enough = -(-_SATURATION // (record["batch_size"] * model.base_width))
-    return tried_lanes(peak, lambda: _free_bytes(device), min(_MOST_LANES, int(enough)))
-
-
-def tried_lanes(peak: Callable[[int], int | None], free: Callable[[], int], enough: int) -> int:
-    """Number of lanes that the memory of trial packs suggests; arguments otherwise as for `fitting_lanes`.
-
-    Args:
-        peak: number of lanes -> peak bytes of such a pack; None if memory runs out.
-        free: function that returns the bytes free on the GPU, called after all trials.
-    """
-    measured = cache(peak)
-    for trial in _TRIALS:
-        small = measured(trial[0])
-        large = None if small is None else measured(trial[1])
-        if small is not None and large is not None:
-            return fitting_lanes(small, large, free(), enough, trial)
-        # Sizes of packs below 32 lanes are four apart.
-        enough = min(enough, trial[1] - 4)
-    return 1 if small is None else 2
+    return fitting_lanes(peak, free, min(_MOST_LANES, int(enough)))
 
 
 def cpu_lanes(model: Model, batch_size: int) -> int:
@@ -135,43 +134,26 @@ def cpu_lanes(model: Model, batch_size: int) -> int:
     return max(least, min(most, _CACHE_BYTES // (4 * (weights + batch_size * model.base_width))))
 
 
-def fitting_lanes(
-    small: int, large: int, free: int, enough: int, trial: tuple[int, int] = _TRIALS[0]
-) -> int:
+def fitting_lanes(peak: Callable[[int], int | None], free: Callable[[], int], enough: int) -> int:
     """Largest number of lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
 
-    `small` and `large` are the peak bytes of packs of the two sizes in `trial`, `free` the bytes free on the GPU.
-    More than `enough` lanes gain nothing.
+    Args:
+        peak: number of lanes -> peak bytes of a pack with so many; None if memory runs out.
+        free: function that returns the bytes free on the GPU, called after all trials.
+        enough: number of lanes beyond which nothing is gained.
     """
-    per_place = max((large - small) / (trial[1] - trial[0]), 1.0)
-    shared = small - trial[0] * per_place
-    places = min(graph_places(enough), int((_MEMORY_SHARE * free - shared) / per_place))
-    return next((lanes for lanes in range(places, 2, -1) if graph_places(lanes) == lanes), 2)
-
-
-def _peak_bytes(
-    records: Sequence[Mapping[str, Any]], dataset: Dataset, model: Model, device: torch.device
-) -> int | None:
-    """Most bytes that the tensors of a pack take in a block of steps; None if memory runs out."""
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    try:
-        training = Training(make_pack(records), dataset, model, device)
-        for _ in range(2):
-            if training.alive:
-                training.advance()
-        training.release()
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
-    return int(torch.cuda.max_memory_allocated(device)) - before
-
-
-def _free_bytes(device: torch.device) -> int:
-    torch.cuda.empty_cache()
-    return torch.cuda.mem_get_info(device)[0]
+    measured = cache(peak)
+    for trial in _TRIALS:
+        small = measured(trial[0])
+        large = None if small is None else measured(trial[1])
+        if small is not None and large is not None:
+            per_place = max((large - small) / (trial[1] - trial[0]), 1.0)
+            left = _MEMORY_SHARE * free() - (small - trial[0] * per_place)
+            places = min(graph_places(enough), int(left / per_place))
+            return next((n for n in range(places, 2, -1) if graph_places(n) == n), 2)
+        # Sizes of packs below 32 lanes are four apart.
+        enough = min(enough, trial[1] - 4)
+    return 1 if small is None else 2
 
 
 class Limits:

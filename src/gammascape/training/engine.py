@@ -167,7 +167,7 @@ class Training:
         return int(getattr(self._step, "captures", 0))
 
     def release(self) -> None:
-        """Free the memory of captured steps, if training goes no further; advancing captures them again."""
+        """Free the memory of captured steps; to advance captures them again."""
         if isinstance(self._step, Graph):
             self._step.release()
 
@@ -179,16 +179,13 @@ class Training:
         Raises:
             UserCodeError: if a user's network broke a rule for forward passes in the block.
         """
-        going = False
         try:
             with self._lanes.form.model.watched():
-                ended = self._advance()
-            going = not self._done
-            return ended
-        finally:
+                return self._advance()
+        except BaseException:
             # An error may keep this object alive, and the next pack needs the memory.
-            if not going:
-                self.release()
+            self.release()
+            raise
 
     def _advance(self) -> list[tuple[int, Run]]:
         lanes, begun = self._lanes, time.perf_counter()
@@ -208,6 +205,7 @@ class Training:
         gone = np.isnan(self._losses[start:stop, owners]).any(0)
         if stop == self._steps or gone.all():
             self._done = True
+            self.release()
             return self._finish(list(range(len(owners))))
         if not gone.any():
             return []

@@ -25,7 +25,7 @@ from gammascape.models.convolution import LaneShape, grouped, unfolded
 from gammascape.training import capacity, engine, serve
 from gammascape.training import device as device_module
 from gammascape.training.backend import Graph, is_out_of_memory
-from gammascape.training.capacity import fitting_lanes, tried_lanes
+from gammascape.training.capacity import fitting_lanes
 from gammascape.training.device import alone_on, float64_slowdown
 from gammascape.training.engine import Training
 from gammascape.training.lanes import Lanes
@@ -94,7 +94,7 @@ def test_memory_is_counted_in_places(per_place: int, shared: int) -> None:
         return shared + graph_places(lanes) * per_place
 
     free = 1_000_000_000
-    lanes = fitting_lanes(peak(8), peak(32), free, enough=4096)
+    lanes = fitting_lanes(peak, lambda: free, enough=4096)
     assert peak(lanes) <= 0.7 * free
     assert graph_places(lanes) == lanes
     larger = graph_places(lanes + 1)
@@ -102,8 +102,8 @@ def test_memory_is_counted_in_places(per_place: int, shared: int) -> None:
 
 
 def test_no_more_lanes_than_fill_the_device() -> None:
-    assert fitting_lanes(8, 32, 10**12, enough=100) == graph_places(100)
-    assert fitting_lanes(4 * 10**9, 16 * 10**9, 10**9, enough=100) == 2
+    assert fitting_lanes(lambda n: n, lambda: 10**12, enough=100) == graph_places(100)
+    assert fitting_lanes(lambda n: n * 10**9 // 2, lambda: 10**9, enough=100) == 2
 
 
 @pytest.mark.parametrize("per_place", [10_000, 3_000_000])
@@ -115,7 +115,7 @@ def test_trial_packs_that_do_not_fit_give_way_to_smaller_ones(per_place: int, me
         tried.append(lanes)
         return lanes * per_place if lanes * per_place <= memory else None
 
-    lanes = tried_lanes(peak, lambda: memory, enough=4096)
+    lanes = fitting_lanes(peak, lambda: memory, enough=4096)
     assert len(tried) == len(set(tried))
     assert graph_places(lanes) * per_place <= memory or lanes == 1
     assert (lanes == 1) == (2 * per_place > memory)
@@ -126,9 +126,9 @@ def test_trial_packs_that_do_not_fit_give_way_to_smaller_ones(per_place: int, me
 
 def test_a_trial_that_fails_once_leaves_packs_smaller_than_it() -> None:
     # Memory that is in pieces may hold no pack of 32 lanes where the sum would suffice.
-    assert tried_lanes(lambda n: n if n < 32 else None, lambda: 10**9, enough=4096) == 28
-    assert tried_lanes(lambda n: n if n < 8 else None, lambda: 10**9, enough=4096) == 2
-    assert tried_lanes(lambda n: None, lambda: 10**9, enough=4096) == 1
+    assert fitting_lanes(lambda n: n if n < 32 else None, lambda: 10**9, enough=4096) == 28
+    assert fitting_lanes(lambda n: n if n < 8 else None, lambda: 10**9, enough=4096) == 2
+    assert fitting_lanes(lambda n: None, lambda: 10**9, enough=4096) == 1
 
 
 def test_trial_packs_have_the_seeds_of_the_cells_and_are_gone_before_free_memory_is_read(
