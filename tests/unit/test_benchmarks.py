@@ -62,6 +62,14 @@ def test_no_part_begins_or_goes_on_when_time_is_over(
     printed = capsys.readouterr().out
     assert "| a row |" in printed
     assert "**No time was left for**: the rest of endless; never\n" in printed
+    # A part that is slow leaves time to the others.
+    monkeypatch.setattr(gpu, "PARTS", {"endless": endless, "never": lambda session: None})
+    monkeypatch.setattr(gpu, "SHARES", {"endless": 1e-3})
+    monkeypatch.setattr(gpu.PARTS["never"], "__doc__", "The other.")
+    assert gpu.main(["--device", "cpu", "--toy"]) == 0
+    printed = capsys.readouterr().out
+    assert "### The other." in printed
+    assert "**No time was left for**: the rest of endless\n" in printed
 
 
 def test_a_case_that_fails_or_has_no_time_left_does_not_lose_the_others(
