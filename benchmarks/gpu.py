@@ -569,4 +569,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    # torch would wait for minutes until its compiler has finished what nobody waits for any more.
+    os._exit(status)
