@@ -40,6 +40,7 @@ from gammascape.execution.runs import RunFolder
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES, Task, is_training, task_of
 from gammascape.layout import whole
 from gammascape.runs.journal import read_journal
+from gammascape.training.pack import graph_places
 
 common_settings = slurm_settings
 
@@ -148,7 +149,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         folder = self._start_run()
         BOARD.expect([task.record["steps"] for task in cells])
         for members in group(list(cells)):
-            for part in cut(members, self.workflow.executor_settings.cells):
+            asked = cells[members[0]].resources
+            on_gpu = asked.get("gpu") or "gpu" in str(asked.get("gres"))
+            places = graph_places if on_gpu else None
+            for part in cut(members, self.workflow.executor_settings.cells, places=places):
                 begun = {task: cells[task] for task in part if self._begin(task, cells[task])}
                 if begun:
                     self._submit(Pack(folder, begun))

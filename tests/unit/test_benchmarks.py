@@ -2,30 +2,129 @@
 
 import importlib
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
+Printed = pytest.CaptureFixture[str]
 
-def test_the_qualification_of_a_gpu_runs_through_without_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    gpu = importlib.import_module("gpu")
-    assert gpu.main(["--device", "cpu", "--toy"]) == 0
+    return importlib.import_module("gpu")
+
+
+def toy(gpu: Any, *parts: str) -> int:
+    return int(gpu.main(["--device", "cpu", "--toy", *(["--parts", *parts] if parts else [])]))
+
+
+def test_the_qualification_of_a_gpu_runs_through_without_one(gpu: Any, capsys: Printed) -> None:
+    assert toy(gpu) == 0
     printed = capsys.readouterr().out
     assert printed.count("### ") == len(gpu.PARTS)
-    assert "failed" not in printed
-    assert "NO" not in printed
+    assert not any(word in printed for word in ("FAILED", "NO", "No time"))
 
 
 def test_what_is_computed_wrong_is_said_and_ends_with_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    gpu = importlib.import_module("gpu")
     monkeypatch.setattr(gpu, "TOLERANCES", dict.fromkeys(gpu.TOLERANCES, -1.0))
-    assert gpu.main(["--device", "cpu", "--toy", "--parts", "right"]) == 1
+    assert toy(gpu, "right") == 1
     assert "**NO**" in capsys.readouterr().out
+
+
+def test_no_part_begins_or_goes_on_when_time_is_over(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    def endless(session: Any) -> None:
+        """What falls back after every error."""
+        print("| a row |")
+        while True:
+            try:
+                time.sleep(0.01)
+            except Exception:
+                continue
+
+    def never(session: Any) -> None:
+        """What comes after it."""
+        raise AssertionError
+
+    monkeypatch.setattr(gpu, "PARTS", {"endless": endless, "never": never})
+    assert gpu.main(["--device", "cpu", "--toy", "--minutes", "0.01"]) == 0
+    printed = capsys.readouterr().out
+    assert "| a row |" in printed
+    assert "**No time was left for**: the rest of endless; never\n" in printed
+    # A part that is slow leaves time to the others.
+    monkeypatch.setattr(gpu, "PARTS", {"endless": endless, "never": lambda session: None})
+    monkeypatch.setattr(gpu, "SHARES", {"endless": 1e-3})
+    monkeypatch.setattr(gpu.PARTS["never"], "__doc__", "The other.")
+    assert gpu.main(["--device", "cpu", "--toy"]) == 0
+    printed = capsys.readouterr().out
+    assert "### The other." in printed
+    assert "**No time was left for**: the rest of endless\n" in printed
+
+
+def test_a_case_that_fails_or_has_no_time_left_does_not_lose_the_others(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    class Broken(gpu.Bench):  # type: ignore[misc]
+        def __init__(self, spec: dict[str, Any]) -> None:
+            super().__init__(spec)
+            if self.model.depth == 7:
+                raise RuntimeError("no kernel image is available\nmore")
+
+    first, second, *_ = gpu.RATES.items()
+    broken = ({**first[1][0], "depth": 7}, *first[1][1:])
+    monkeypatch.setattr(gpu, "RATES", {first[0]: broken, second[0]: second[1]})
+    monkeypatch.setattr(gpu, "Bench", Broken)
+    assert toy(gpu, "rates") == 1
+    printed = capsys.readouterr().out
+    assert f"| {first[0]} | FAILED: RuntimeError: no kernel image is available |" in printed
+    [row] = [line for line in printed.splitlines() if line.startswith(f"| {second[0]}")]
+    assert "FAILED" not in row
+    assert gpu.main(["--device", "cpu", "--toy", "--parts", "rates", "--minutes", "0.1"]) == 0
+    assert f"No time was left for**: rates of {first[0]}; rates of" in capsys.readouterr().out
+
+
+def test_each_size_of_a_pack_shows_its_own_difference(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    def losses(records: list[Any], *_: object) -> np.ndarray:
+        return np.full((len(records), 3), 1.0 + {2: 1e-3, 5: 1e-5}.get(len(records), 0.0))
+
+    monkeypatch.setattr(gpu, "losses", losses)
+    assert toy(gpu, "packs") == 0
+    assert "| mlp | 1.0e-03 | 1.0e-05 | same bits | yes |" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_from_checkpoints(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setattr(gpu.Checkpoints, "load", lambda *_: None)
+    assert toy(gpu, "packs") == 1
+    assert "**packs FAILED**: RuntimeError: a checkpoint" in capsys.readouterr().out
+
+
+def test_a_capture_is_refused_since_the_step_reads_the_device(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(run: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        def refuse(value: torch.Tensor) -> None:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+        run()
+        monkeypatch.setattr(torch.Tensor, "item", refuse)
+        return lambda: None, run()
+
+    monkeypatch.setattr(gpu.Graph, "record", staticmethod(record))
+    with gpu.refused_captures(), pytest.raises(RuntimeError, match="not permitted"):
+        gpu.Graph.record(lambda: torch.zeros(2))
+    assert gpu.Graph.record is record

@@ -34,7 +34,7 @@ ORDER = [
 """Packages and modules of the library; those of one line do not import each other."""
 PLUGINS = {
     "snakemake_executor_plugin_packed": {"execution"},
-    "snakemake_executor_plugin_packed_slurm": {"execution", "layout", "runs"},
+    "snakemake_executor_plugin_packed_slurm": {"execution", "layout", "runs", "training"},
     "snakemake_logger_plugin_gammascape": {"durations", "execution", "runs", "terminal"},
     "snakemake_scheduler_plugin_gammascape": set(),
 }

@@ -92,7 +92,7 @@ def test_a_pack_has_no_more_lanes_than_the_memory_holds(
     task = Task(cell.identity, cell.record(), digits_file, tmp_path / cell.id, log=None)
     # 3.2 GB a lane, of which 70 % of the memory are filled.
     monkeypatch.setattr("gammascape.training.capacity._host_memory", lambda: 14 * 10**9)
-    assert worker.lanes(task, lambda event: None) == 3
+    assert worker.lanes([task], lambda event: None) == 3
 
 
 def test_the_trainer_freezes_no_objects_of_a_process_that_has_torch_already() -> None:

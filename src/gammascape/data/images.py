@@ -62,7 +62,8 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
 
     again = stream.repeats(options)
     size = None if again else samples.size
-    pieces = None if samples.images is not None else stream.Prefetched(fetch, size)
+    pin = device.type == "cuda"
+    pieces = None if samples.images is not None else stream.Prefetched(fetch, size, pin=pin)
 
     def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
         first, number = first_step * batch_size, count * batch_size
@@ -137,7 +138,6 @@ class _Samples:
         available = total if self._kept is None else len(self._kept)
         wanted = options.get("training_samples")
         self.size = available if wanted is None else min(wanted, available)
-        self._pin = device.type == "cuda"
         self._device = device
         self._orders: dict[int, Tensor] = {}
         self.images: Tensor | None = None
@@ -154,9 +154,7 @@ class _Samples:
         if self.images is not None:
             chosen = ids.to(self._device)
             return self.images[chosen], self._labels[chosen].to(torch.int64), chosen
-        pixels = self._gather(ids)
-        labels = self._labels[ids].to(torch.int64)
-        return (pixels.pin_memory() if self._pin else pixels), labels, ids
+        return self._gather(ids), self._labels[ids].to(torch.int64), ids
 
     def _order(self, data_seed: int) -> Tensor:
         if data_seed not in self._orders:

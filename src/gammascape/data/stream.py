@@ -90,7 +90,8 @@ class Prefetched:
     """Pieces of a sequence of samples; a thread fetches the next ones while the current one is used.
 
     `fetch(data_seed, first, count)` returns the samples at places first .. first + count - 1 as tensors whose
-    first dimension is the sample.
+    first dimension is the sample. With `pin`, samples are handed out in pinned memory, which a GPU copies while
+    the host goes on.
     """
 
     def __init__(
@@ -99,8 +100,11 @@ class Prefetched:
         size: int | None,
         piece: int = 4096,
         ahead: int = 2,
+        *,
+        pin: bool = False,
     ) -> None:
         self._fetch, self._size, self._piece, self._ahead = fetch, size, piece, ahead
+        self._pin = pin
         self._pool = ThreadPoolExecutor(1, "prefetch")
         self._pieces: dict[tuple[int, int], Future[tuple[Tensor, ...]]] = {}
 
@@ -121,7 +125,9 @@ class Prefetched:
             values = self._pieces[data_seed, number].result()
             inside = slice(max(0, first - start), min(self._piece, first + count - start))
             parts.append(tuple(value[inside] for value in values))
-        return tuple(torch.cat(several) for several in zip(*parts, strict=True))
+        # Joining pinned pieces would give memory that is not pinned.
+        joined = (torch.cat(several) for several in zip(*parts, strict=True))
+        return tuple(value.pin_memory() if self._pin else value for value in joined)
 
 
 def describe_end(name: str, samples: int, batch_size: int) -> str:

@@ -1,15 +1,16 @@
 """Find the devices of this machine without importing torch."""
 
-import itertools
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from gammascape.execution.pool import Device
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_DEVICE_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[\w/-]+")
+_DRIVER = Path("/dev/nvidiactl")
+"""Device file of the driver, for containers without nvidia-smi."""
 
 
 def find_devices(kind: str, cores: int) -> list[Device]:
@@ -18,14 +19,9 @@ def find_devices(kind: str, cores: int) -> list[Device]:
     Raises:
         ValueError: if "cuda" is asked for and no GPU is visible.
     """
-    gpus = _gpus() if kind in ("auto", "cuda") else []
+    gpus = _gpus(kind) if kind in ("auto", "cuda") else []
     if gpus:
-        # nvidia-smi counts in this order. If the user has named devices, keep the user's order.
-        order = {} if VISIBLE in os.environ else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        return [
-            Device(f"cuda{number}", "cuda", {VISIBLE: gpu, **order})
-            for number, gpu in enumerate(gpus)
-        ]
+        return [Device(f"cuda{n}", "cuda", {VISIBLE: gpu}) for n, gpu in enumerate(gpus)]
     if kind == "cuda":
         raise ValueError("device cuda was asked for, but nvidia-smi shows no GPU")
     # One thread for each process: two such processes do more than one process with two threads.
@@ -33,34 +29,50 @@ def find_devices(kind: str, cores: int) -> list[Device]:
     return [Device(f"cpu{n}", "cpu", single) for n in range(max(1, cores))]
 
 
-def _gpus() -> list[str]:
-    if VISIBLE in os.environ:
-        return visible_gpus(os.environ[VISIBLE])
+def _gpus(kind: str) -> list[str]:
+    named = visible_gpus(os.environ[VISIBLE]) if VISIBLE in os.environ else None
+    if named == [] or (named and kind == "cuda"):
+        return named
+    # A name alone does not make a GPU.
     if shutil.which("nvidia-smi") is None:
-        return []
+        return named if named and _DRIVER.exists() else []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    return listed_gpus(listed.stdout) if listed.returncode == 0 else []
+    found = listed_gpus(listed.stdout) if listed.returncode == 0 else []
+    return named if named and found else found
 
 
 def visible_gpus(value: str) -> list[str]:
-    """Devices named by a value of CUDA_VISIBLE_DEVICES, as CUDA reads it, each once.
+    """Devices named by a value of CUDA_VISIBLE_DEVICES, as CUDA and torch read it.
 
-    A name is a number, or "GPU-" or "MIG-" with a UUID or its beginning. CUDA ignores everything from the first
-    invalid name on, such as -1, or NoDevFiles, which SLURM writes for a job without a GPU.
+    The first name decides whether all are numbers, UUIDs with "GPU-" or UUIDs with "MIG-", or their beginnings.
+    The list ends at the first name of another kind, such as -1 or NoDevFiles, which SLURM writes for a job that
+    has no GPU. A number may be followed by letters. If a device is named twice, there is none.
     """
-    names = [name.strip() for name in value.split(",")]
-    return list(dict.fromkeys(itertools.takewhile(_DEVICE_NAME.fullmatch, names)))
+    names: list[str] = []
+    prefix = value[:4] if value.startswith(("GPU-", "MIG-")) else None
+    for name in value.split(","):
+        if prefix is None:
+            number = re.match(r"[+-]?[0-9]+", name.strip())
+            name = str(int(number[0])) if number else "-1"
+        if name in names:
+            return []
+        if not name.startswith(prefix) if prefix else name.startswith("-"):
+            break
+        names.append(name)
+    return names
 
 
 def listed_gpus(listing: str) -> list[str]:
-    """Names for CUDA_VISIBLE_DEVICES from the output of `nvidia-smi -L`: numbers of GPUs, UUIDs of MIG devices.
+    """Names for CUDA_VISIBLE_DEVICES from the output of `nvidia-smi -L`: UUIDs of GPUs and of MIG devices.
 
-    A partitioned GPU is listed by its parts, since by its number CUDA would find only the first of them.
+    A partitioned GPU is listed by its parts, since by its own name CUDA would find only the first of them. A GPU
+    without a UUID has its number.
     """
-    gpus: dict[str, list[str]] = {}
+    gpus: list[tuple[str, list[str]]] = []
     for line in listing.splitlines():
+        uuid = re.search(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)", line)
         if found := re.match(r"GPU (\d+):", line):
-            gpus[found[1]] = []
-        elif (found := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line)) and gpus:
-            gpus[list(gpus)[-1]].append(found[1])
-    return [name for number, parts in gpus.items() for name in parts or [number]]
+            gpus.append((uuid[1] if uuid else found[1], []))
+        elif uuid and gpus and line.lstrip().startswith("MIG "):
+            gpus[-1][1].append(uuid[1])
+    return [name for gpu, parts in gpus for name in parts or [gpu]]

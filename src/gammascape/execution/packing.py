@@ -1,10 +1,10 @@
 """Group tasks into packs: tasks in a pack share batches, and tasks with a similar fate are adjacent."""
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 
 from gammascape.execution.tasks import Task
+from gammascape.training.pack import sizes
 
 
 def cost(task: Task) -> float:
@@ -36,34 +36,6 @@ def group(tasks: Sequence[Task]) -> list[list[Task]]:
 def cut(
     tasks: Sequence[Task], lanes: int, workers: int = 1, places: Callable[[int], int] | None = None
 ) -> list[list[Task]]:
-    """Cut tasks into packs; arguments and errors as for `sizes`."""
+    """Cut tasks into packs; arguments and errors as for `training.pack.sizes`."""
     ends = itertools.accumulate(sizes(len(tasks), lanes, workers, places), initial=0)
     return [list(tasks[a:b]) for a, b in itertools.pairwise(ends)]
-
-
-def sizes(
-    cells: int, lanes: int, workers: int = 1, places: Callable[[int], int] | None = None
-) -> list[int]:
-    """Sizes of packs of at most `lanes` cells, nearly equal, one for each worker if they suffice.
-
-    Args:
-        places: function from lanes to the number of places that a device computes; packs then have sizes without
-            empty places, unless that needs more packs.
-
-    Raises:
-        ValueError: if `lanes` is not positive.
-    """
-    if lanes < 1:
-        raise ValueError("a pack holds at least one lane")
-    if not cells:
-        return []
-    packs = max(math.ceil(cells / lanes), min(workers, cells))
-    if places is None:
-        ends = [round(cells * k / packs) for k in range(packs + 1)]
-        return [b - a for a, b in itertools.pairwise(ends)]
-    found: list[int] = []
-    while (left := cells - sum(found)) > 0:
-        share = math.ceil(left / (packs - len(found)))
-        filled = places(share)
-        found.append(min(left, filled if filled <= lanes else share))
-    return found

@@ -127,8 +127,8 @@ class Backlog:
             self._packs = [pack for pack in self._packs if pack not in alike]
             return [*left, *(member for pack in alike for member in pack.tasks)]
 
-    def take(self, ask: Callable[[Task], int]) -> _Pack | None:
-        """Wait for and return the next pack; None if the backlog is closed. `ask` finds the lanes for a cell."""
+    def take(self, ask: Callable[[Sequence[Task]], int]) -> _Pack | None:
+        """Wait for and return the next pack; None if the backlog is closed. `ask` finds the lanes for a group."""
         while True:
             with self._changed:
                 while not (self._closed or self._packs or self._groups or self._later):
@@ -150,7 +150,7 @@ class Backlog:
                     continue
             # Ask outside the lock: the worker may have to load data first.
             try:
-                lanes = ask(members[0])
+                lanes = ask(members)
             except Exception:
                 with self._changed:
                     self._asked[key] += 1
@@ -430,9 +430,10 @@ class _Process:
             self.preparing = None
         return event
 
-    def ask_lanes(self, task: Task) -> int:
-        """Number of lanes that a pack of cells like this one should have."""
-        self.send("lanes", [task])
+    def ask_lanes(self, tasks: Sequence[Task]) -> int:
+        """Number of lanes that packs of these cells should have."""
+        # Memory depends on the number of seeds; gamma and eta change nothing.
+        self.send("lanes", list({task.record["seed"]: task for task in tasks}.values()))
         while (event := self.receive())["event"] != "lanes":
             pass
         return int(event["lanes"])

@@ -1,20 +1,49 @@
 """Convolution with separate filters for each lane: grouped, or unfolded into one matrix product for each lane.
 
 On a CPU it is always grouped. cuDNN is slow on many small groups for some shapes, above all backward, so on a
-GPU both forms are timed once for each shape, and the faster one is used.
+GPU both forms are timed once for each shape of a lane, and the faster one is used for any number of lanes.
 """
 
 import contextlib
 import math
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gammascape.models.model import Model
+
 _TRIALS = 3
-_chosen: dict[tuple[object, ...], Callable[..., Tensor]] = {}
+_TIMED_LANES = 8
+"""Most lanes in the packs that are timed."""
+_MOST_COLUMN_BYTES = 2**26
+"""Bytes of a lane's unfolded inputs beyond which it is not unfolded: they are k^2 times its feature maps."""
+
+
+class LaneShape(NamedTuple):
+    """What one lane convolves: inputs (B, C, H, W) by filters (O, C, k, k)."""
+
+    device: torch.device
+    dtype: torch.dtype
+    inputs: tuple[int, ...]
+    filters: tuple[int, ...]
+    stride: int
+    padding: int
+    backward: bool
+
+    @property
+    def column_bytes(self) -> int:
+        """Size of the unfolded inputs."""
+        reach = 2 * self.padding - self.filters[-1]
+        places = math.prod((side + reach) // self.stride + 1 for side in self.inputs[2:])
+        return self.inputs[0] * math.prod(self.filters[1:]) * places * self.dtype.itemsize
+
+
+_chosen: dict[LaneShape, Callable[..., Tensor]] = {}
 
 
 def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -31,22 +60,30 @@ def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padd
     if h.device.type != "cuda" or len(weight) == 1:
         return grouped(h, weight, bias, stride, padding)
     backward = torch.is_grad_enabled() and (h.requires_grad or weight.requires_grad)
-    key = (h.device, h.dtype, tuple(h.shape), tuple(weight.shape), stride, padding, backward)
-    if key not in _chosen:
+    inputs, filters = (len(h), weight.shape[2], *h.shape[2:]), tuple(weight.shape[1:])
+    lane = LaneShape(h.device, h.dtype, inputs, filters, stride, padding, backward)
+    return form_of(lane, len(weight))(h, weight, bias, stride, padding)
+
+
+def form_of(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
+    """Form for lanes of this shape, chosen when the first pack of them is computed."""
+    if lane not in _chosen:
+        # Nothing can be timed during capture; a step is computed outside the graph before it is captured.
         if torch.cuda.is_current_stream_capturing():
-            # Nothing can be timed during capture; a step is computed outside the graph before it is captured.
-            return grouped(h, weight, bias, stride, padding)
-        _chosen[key] = _faster(h, weight, stride, padding, backward=backward)
-    return _chosen[key](h, weight, bias, stride, padding)
+            return grouped
+        small = lane.column_bytes <= _MOST_COLUMN_BYTES
+        _chosen[lane] = _faster(lane, min(_TIMED_LANES, lanes)) if small else grouped
+    return _chosen[lane]
 
 
-def unfolded_shapes() -> list[str]:
-    """Shapes, inputs by filters, for which this process uses the unfolded form."""
+def unfolded_shapes(model: Model) -> list[str]:
+    """Shapes, inputs by filters of one lane, for which a model's convolutions are unfolded in this process."""
+    own = {parameter.shape for parameter in model.parameters}
     return sorted(
         {
-            f"{'x'.join(map(str, inputs))} by {'x'.join(map(str, filters))}"
-            for (_, _, inputs, filters, *_), form in _chosen.items()
-            if form is unfolded and isinstance(inputs, tuple) and isinstance(filters, tuple)
+            f"{'x'.join(map(str, lane.inputs))} by {'x'.join(map(str, lane.filters))}"
+            for lane, form in _chosen.items()
+            if form is unfolded and lane.filters in own
         }
     )
 
@@ -69,18 +106,22 @@ def unfolded(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, paddin
     return maps if bias is None else maps + bias[:, None, None]
 
 
-def _faster(
-    h: Tensor, weight: Tensor, stride: int, padding: int, *, backward: bool
-) -> Callable[..., Tensor]:
-    x, w = (torch.randn_like(value).requires_grad_(backward) for value in (h, weight))
+def _faster(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
+    batch, channels, *sides = lane.inputs
+    options: Any = {"dtype": lane.dtype, "device": lane.device, "requires_grad": lane.backward}
+    x = torch.randn(batch, lanes * channels, *sides, **options)
+    w = torch.randn(lanes, *lane.filters, **options)
 
     def run(form: Callable[..., Tensor]) -> None:
-        with torch.enable_grad() if backward else contextlib.nullcontext():
-            y = form(x, w, None, stride, padding)
-            if backward:
+        with torch.enable_grad() if lane.backward else contextlib.nullcontext():
+            y = form(x, w, None, lane.stride, lane.padding)
+            if lane.backward:
                 torch.autograd.grad(y, (x, w), torch.ones_like(y))
 
-    return min((grouped, unfolded), key=lambda form: _time(lambda: run(form)))
+    times = {form: _time(partial(run, form)) for form in (grouped, unfolded)}
+    if min(times.values()) == math.inf:
+        raise torch.cuda.OutOfMemoryError("no form of a convolution fits into the GPU's memory")
+    return min(times, key=times.__getitem__)
 
 
 def _time(run: Callable[[], None]) -> float:

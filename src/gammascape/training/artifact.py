@@ -21,7 +21,6 @@ from gammascape.data.dataset import Dataset
 from gammascape.layout import whole
 from gammascape.manifests.code import CELL_MODULES
 from gammascape.models import Model
-from gammascape.models.convolution import unfolded_shapes
 from gammascape.runs.history import thin
 from gammascape.runs.outcome import Thresholds, judge
 from gammascape.training import equal_loss
@@ -46,6 +45,8 @@ class Origin:
     """CUDA graphs captured for its pack."""
     fallback: str | None = None
     """Replacement for compiled or captured steps, with the reason, if those failed."""
+    unfolded: Sequence[str] = ()
+    """Shapes of the model's convolutions that were computed as unfolded products."""
 
 
 def make_summary(
@@ -138,8 +139,8 @@ def _device(origin: Origin) -> dict[str, Any]:
     found: dict[str, Any] = origin.backend.as_record()
     if origin.fallback is not None:
         found["steps"] = origin.fallback
-    if shapes := unfolded_shapes():
-        found["unfolded_convolutions"] = ", ".join(shapes)
+    if origin.unfolded:
+        found["unfolded_convolutions"] = ", ".join(origin.unfolded)
     return found
 
 

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -23,15 +23,19 @@ COMPILE_FROM_STEPS = 2000
 steps, a single lane in some 6000."""
 
 
-@cache
 def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
-    """Step of a model in one form, cached for the process so that nothing is compiled twice.
+    """Step of a model in one form.
 
-    backend: "eager"; "compile" (CPU), which warns and continues eagerly if compiling fails; "graph" (CUDA).
+    backend: "eager"; "compile" (CPU), which warns and continues eagerly if compiling fails; "graph" (CUDA), of
+    which each caller gets its own, since a graph holds the memory of one pack.
     """
+    return Graph(sgd_step_of(form, loss)) if backend == "graph" else _cached(form, loss, backend)
+
+
+@cache
+def _cached(form: CentredForm, loss: str, backend: Backend) -> Step:
+    """Step without a graph, cached for the process so that nothing is compiled twice."""
     eager = sgd_step_of(form, loss)
-    if backend == "graph":
-        return Graph(eager)
     if form.descend is None:
         return _OneLaneAtATime(compiled(form, loss) if backend == "compile" else eager, eager)
     alone, most = _OneLaneAtATime(eager, eager), exact(form).most
@@ -62,13 +66,14 @@ def has_compiler() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the host or a GPU has run out of memory."""
-    # torch has its own class for a GPU's memory and raises a plain RuntimeError for the host's.
-    name = type(error).__name__
+    """Whether the host or a GPU has run out of memory, even if ending a capture then raised another error."""
+    # torch has its own class for a GPU's memory; the host's, and that of cuBLAS, is a plain RuntimeError.
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return (
         isinstance(error, MemoryError)
-        or name == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
+        or (error.__context__ is not None and is_out_of_memory(error.__context__))
     )
 
 
@@ -140,17 +145,24 @@ class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
     A graph reads and writes fixed addresses: batches are copied into its own buffers, weights are updated in
-    place, and a pack with other weights is captured again. If a step cannot be captured, a warning is issued and
-    steps are computed eagerly from then on.
+    place, and a pack with other weights is captured again. If a step cannot be captured in two tries, a warning is
+    issued and steps are computed eagerly from then on.
     """
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._key: tuple[Any, ...] = ()
         self.captures = 0
         """Number of captures so far."""
         self.fallback: str | None = None
         """Reason for computing steps eagerly, if they are."""
+        self.release()
+
+    def release(self) -> None:
+        """Free the graph with its memory, and let go of the weights; the next step is captured again."""
+        self._key: tuple[Any, ...] = ()
+        self._fixed: tuple[Tensor, ...] = ()
+        self._buffers: tuple[Tensor, ...] = ()
+        self._recorded: Any = None
 
     def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
         if self.fallback is not None:
@@ -164,37 +176,43 @@ class Graph:
             *((value.shape, value.dtype) for value in (*fixed, *tensors)),
         )
         if key != self._key:
-            try:
-                self._capture(trained, inputs.starts, tensors)
-            except RuntimeError as error:
-                if is_out_of_memory(error):
-                    raise
-                self.fallback = f"eager, as no CUDA graph could be captured: {one_line(error)}"
-                warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
+            # First, or the memory of two packs would be needed.
+            self.release()
+            self._capture(trained, inputs.starts, tensors)
+            if self.fallback is not None:
                 return self._step(trained, inputs)
-            self._key = key
+            # Keep the weights alive, or another tensor could be allocated at the same address.
+            self._key, self._fixed = key, fixed
         for buffer, value in zip(self._buffers, tensors, strict=True):
             buffer.copy_(value)
-        self._replay()
-        return self._losses.clone()
+        replay, losses = self._recorded
+        replay()
+        return cast(Tensor, losses.clone())
 
     def _capture(
         self, trained: Parameters, starts: Parameters, tensors: tuple[Tensor, ...]
     ) -> None:
-        # Keep the weights alive, or another tensor could be allocated at the same address.
-        self._fixed = trained, starts
         self._buffers = tuple(value.clone() for value in tensors)
         learning_rates, gammas, x, y, seed, *reference = self._buffers
         inputs = StepInputs(starts, learning_rates, gammas, tuple(reference), x, y, seed)
         before = [value.detach().clone() for value in trained.values()]
-        try:
-            self._replay, self._losses = self.record(lambda: self._step(trained, inputs))
-        finally:
-            # The trial steps have moved the weights.
-            with torch.no_grad():
-                for value, old in zip(trained.values(), before, strict=True):
-                    value.copy_(old)
-        self.captures += 1
+        for last in (False, True):
+            try:
+                self._recorded = self.record(lambda: self._step(trained, inputs))
+                self.captures += 1
+                return
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                if last:
+                    self.fallback = f"eager, as no CUDA graph could be captured: {one_line(error)}"
+            finally:
+                # The trial steps have moved the weights.
+                with torch.no_grad():
+                    for value, old in zip(trained.values(), before, strict=True):
+                        value.copy_(old)
+        warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=3)
+        self.release()
 
     @staticmethod
     def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
@@ -210,6 +228,7 @@ class Graph:
                 run()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # In the default mode, a call of any other thread, such as one that fetches batches, may end the capture.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = run()
         return graph.replay, result

@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gammascape.layout import whole
 from gammascape.manifests.paths import read_object
 from gammascape.models import Model
 from gammascape.needs import needs, needs_text, size_text
+from gammascape.training.backend import is_out_of_memory
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, graph_places, make_pack
 
@@ -27,8 +29,8 @@ _CACHE_BYTES = 12_000_000
 _CPU_LANES = (8, 32)
 """Fewest and most lanes of a pack of MLPs on the CPU."""
 _ONE_AT_A_TIME_LANES = 8
-_TRIAL = (8, 32)
-"""Lanes of the packs that are measured; none of their places is empty."""
+_TRIALS = ((8, 32), (2, 8))
+"""Lanes of the two packs that are measured, and of two smaller ones if memory runs out; no place is empty."""
 
 
 class CapacityError(Exception):
@@ -75,22 +77,47 @@ def _host_memory() -> int:
 
 
 def suitable_lanes(
-    record: Mapping[str, Any], dataset: Dataset, model: Model, device: torch.device
+    records: Sequence[Mapping[str, Any]], dataset: Dataset, model: Model, device: torch.device
 ) -> int:
-    """Number of lanes with which a pack of cells like this one fills the device and fits into its memory.
+    """Number of lanes with which a pack of these cells fills the device and fits into its memory.
 
     On a CPU it is `cpu_lanes`, limited by memory. On a GPU it follows from the memory that two small packs use
-    in a block of steps, counting the places that a pack leaves empty.
+    in a block of steps, counting the places that a pack leaves empty. Their lanes have as many seeds as the cells
+    do, since a pack also holds the initial network of each seed.
     """
+    record = records[0]
     if not model.batched:
         return 1
     if device.type == "cpu":
         fitting = int(_MEMORY_SHARE * _host_memory() / sum(_needs(record, dataset, model).values()))
         return max(1, min(cpu_lanes(model, record["batch_size"]), fitting))
-    small, large = (_peak_bytes(record, lanes, dataset, model, device) for lanes in _TRIAL)
-    free, _ = torch.cuda.mem_get_info(device)
+    of_seeds = list({record["seed"]: record for record in records}.values())
+
+    def peak(lanes: int) -> int | None:
+        pack = make_pack([of_seeds[lane % len(of_seeds)] for lane in range(lanes)])
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        try:
+            training = Training(pack, dataset, model, device)
+            for _ in range(2):
+                if training.alive:
+                    training.advance()
+            training.release()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return int(torch.cuda.max_memory_allocated(device)) - before
+
+    def free() -> int:
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(device)[0]
+
+    # The first pack also fills workspaces and compares forms of convolutions: it tells nothing of the others.
+    peak(_TRIALS[0][0])
     enough = -(-_SATURATION // (record["batch_size"] * model.base_width))
-    return fitting_lanes(small, large, free, min(_MOST_LANES, int(enough)))
+    return fitting_lanes(peak, free, min(_MOST_LANES, int(enough)))
 
 
 def cpu_lanes(model: Model, batch_size: int) -> int:
@@ -107,29 +134,26 @@ def cpu_lanes(model: Model, batch_size: int) -> int:
     return max(least, min(most, _CACHE_BYTES // (4 * (weights + batch_size * model.base_width))))
 
 
-def fitting_lanes(small: int, large: int, free: int, enough: int) -> int:
+def fitting_lanes(peak: Callable[[int], int | None], free: Callable[[], int], enough: int) -> int:
     """Largest number of lanes, up to the size of a pack that holds `enough`, whose places fit into free memory.
 
-    `small` and `large` are the peak bytes of packs of the two sizes in `_TRIAL`, `free` the bytes free on the GPU.
-    More than `enough` lanes gain nothing.
+    Args:
+        peak: number of lanes -> peak bytes of a pack with so many; None if memory runs out.
+        free: function that returns the bytes free on the GPU, called after all trials.
+        enough: number of lanes beyond which nothing is gained.
     """
-    per_place = max((large - small) / (_TRIAL[1] - _TRIAL[0]), 1.0)
-    shared = small - _TRIAL[0] * per_place
-    places = min(graph_places(enough), int((_MEMORY_SHARE * free - shared) / per_place))
-    return next((lanes for lanes in range(places, 2, -1) if graph_places(lanes) == lanes), 2)
-
-
-def _peak_bytes(
-    record: Mapping[str, Any], lanes: int, dataset: Dataset, model: Model, device: torch.device
-) -> int:
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    training = Training(make_pack([record] * lanes), dataset, model, device)
-    for _ in range(2):
-        if training.alive:
-            training.advance()
-    return int(torch.cuda.max_memory_allocated(device)) - before
+    measured = cache(peak)
+    for trial in _TRIALS:
+        small = measured(trial[0])
+        large = None if small is None else measured(trial[1])
+        if small is not None and large is not None:
+            per_place = max((large - small) / (trial[1] - trial[0]), 1.0)
+            left = _MEMORY_SHARE * free() - (small - trial[0] * per_place)
+            places = min(graph_places(enough), int(left / per_place))
+            return next((n for n in range(places, 2, -1) if graph_places(n) == n), 2)
+        # Sizes of packs below 32 lanes are four apart.
+        enough = min(enough, trial[1] - 4)
+    return 1 if small is None else 2
 
 
 class Limits:

@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _WAIT = 0.2
 """Seconds between two checks whether a GPU is free."""
 _TAKEN: list[TextIO] = []
+_LOCKS = Path("/tmp")
+"""Folder of the locks: on this machine's own disk, and the same for all processes, whatever their TMPDIR."""
 _SLOW_SIZE, _SLOW_TRIALS = 2048, 4
 _PROBE_SIZE = 256
 _PROBE_TOLERANCE = 1e-6
@@ -115,7 +116,7 @@ def be_deterministic() -> None:
 def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """Wait until no other process of this user computes on a GPU, then reserve it; a CPU may be shared.
 
-    Waiting ends when `go_on` returns False.
+    Waiting ends when `go_on` returns False. Memory of tensors that are gone is returned to the GPU at the end.
     """
     if device.type != "cuda":
         yield
@@ -123,7 +124,10 @@ def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> 
     with _lock(_uuid(device)) as lock:
         while not _claim(lock) and go_on():
             time.sleep(_WAIT)
-        yield
+        try:
+            yield
+        finally:
+            torch.cuda.empty_cache()
 
 
 def take_gpu(preferred: int) -> torch.device:
@@ -145,7 +149,7 @@ def _uuid(device: torch.device) -> str:
 
 
 def _lock(name: str) -> TextIO:
-    return (Path(tempfile.gettempdir()) / f"gammascape-{os.getuid()}-{name}.lock").open("a")
+    return (_LOCKS / f"gammascape-{os.getuid()}-{name}.lock").open("a")
 
 
 def _claim(lock: TextIO) -> bool:

@@ -17,7 +17,7 @@ from gammascape.models.centred import difference_form, subtraction
 from gammascape.runs.history import Floats, final_window, measurement_steps
 from gammascape.runs.outcome import Facts
 from gammascape.training import equal_loss
-from gammascape.training.backend import choose_backend, make_step
+from gammascape.training.backend import Graph, choose_backend, make_step
 from gammascape.training.equal_loss import LossSnapshot, Watch, watch_steps
 from gammascape.training.exact import exact
 from gammascape.training.lanes import Array, Lanes
@@ -119,7 +119,6 @@ class Training:
         before = [state.weights for state in states] if states else None
         self._lanes = Lanes(pack, exact(form), device, before)
         self._step = make_step(form, self._loss, choose_backend(record, model, device))
-        self._captured = getattr(self._step, "captures", 0)
         self._losses = np.full((self._steps, count), np.nan)
         self._zeros = np.full(self._steps, np.nan)
         self._seconds = np.zeros(count)
@@ -165,7 +164,12 @@ class Training:
     @property
     def captures(self) -> int:
         """Number of CUDA graphs captured for this pack; each capture takes as long as some ten steps."""
-        return int(getattr(self._step, "captures", 0) - self._captured)
+        return int(getattr(self._step, "captures", 0))
+
+    def release(self) -> None:
+        """Free the memory of captured steps; to advance captures them again."""
+        if isinstance(self._step, Graph):
+            self._step.release()
 
     def advance(self) -> list[tuple[int, Run]]:
         """Train to the end of the next block; return (position in the pack, run) of the lanes that ended in it.
@@ -175,8 +179,13 @@ class Training:
         Raises:
             UserCodeError: if a user's network broke a rule for forward passes in the block.
         """
-        with self._lanes.form.model.watched():
-            return self._advance()
+        try:
+            with self._lanes.form.model.watched():
+                return self._advance()
+        except BaseException:
+            # An error may keep this object alive, and the next pack needs the memory.
+            self.release()
+            raise
 
     def _advance(self) -> list[tuple[int, Run]]:
         lanes, begun = self._lanes, time.perf_counter()
@@ -196,6 +205,7 @@ class Training:
         gone = np.isnan(self._losses[start:stop, owners]).any(0)
         if stop == self._steps or gone.all():
             self._done = True
+            self.release()
             return self._finish(list(range(len(owners))))
         if not gone.any():
             return []

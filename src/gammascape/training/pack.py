@@ -1,6 +1,8 @@
 """Packs: lanes trained together, which share model, data, batch size, loss, steps and dtype."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +60,35 @@ def places_after(lanes: int, places: int) -> int:
     """
     fewer = graph_places(lanes)
     return fewer if 4 * fewer <= 3 * places else places
+
+
+def sizes(
+    cells: int, lanes: int, workers: int = 1, places: Callable[[int], int] | None = None
+) -> list[int]:
+    """Sizes of packs of at most `lanes` cells, nearly equal, one for each worker if the cells suffice.
+
+    Args:
+        places: function from lanes to the number of places that a device computes; packs then have sizes without
+            empty places, unless that needs more packs or leaves a worker without one.
+
+    Raises:
+        ValueError: if `lanes` is not positive.
+    """
+    if lanes < 1:
+        raise ValueError("a pack holds at least one lane")
+    if not cells:
+        return []
+    packs = max(math.ceil(cells / lanes), min(workers, cells))
+    if places is None:
+        ends = [round(cells * k / packs) for k in range(packs + 1)]
+        return [b - a for a, b in itertools.pairwise(ends)]
+    found: list[int] = []
+    for others in reversed(range(packs)):
+        left = cells - sum(found)
+        share = math.ceil(left / (others + 1))
+        filled = min(left - others, places(share))
+        found.append(filled if filled <= lanes else share)
+    return found
 
 
 def make_pack(records: Sequence[Mapping[str, Any]]) -> Pack:

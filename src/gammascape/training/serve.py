@@ -22,10 +22,14 @@ from typing import TextIO
 from gammascape.command import fix_hashes
 from gammascape.runs.journal import read_journal
 from gammascape.training.backend import one_line
+from gammascape.training.pack import graph_places, sizes
 from gammascape.training.worker import LOG, Emit, Event, Interrupted, Task, Worker
 
 INTERRUPTED = 143
 """Exit status after SIGTERM, as shells report it."""
+
+_UNKNOWN_LANES = 32
+"""Lanes of packs for which no number could be found: packs that do not fit are halved."""
 
 _PARENT_GONE = 5.0
 """Seconds allowed for writing checkpoints after the parent has ended."""
@@ -79,11 +83,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _lanes(worker: Worker, tasks: Sequence[Task], emit: Emit) -> int:
     try:
-        return worker.lanes(tasks[0], emit)
+        return worker.lanes(tasks, emit)
     except Exception as error:
         # Training the pack will report the error in the log of each of its cells.
         LOG.warning("lanes: %s", one_line(error))
-        return len(tasks)
+        return _UNKNOWN_LANES
 
 
 def _train_one_pack(arguments: argparse.Namespace) -> int:
@@ -111,10 +115,15 @@ def _train_one_pack(arguments: argparse.Namespace) -> int:
     try:
         while tasks:
             lanes = request.get("lanes") or _lanes(worker, tasks, emit)
-            for first in range(0, len(tasks), lanes):
+            on_gpu = worker.device.type == "cuda"
+            filling = sizes(len(tasks), lanes, places=graph_places) if on_gpu else []
+            left = tasks
+            while left:
                 if worker.stopping:
                     raise Interrupted
-                worker.run(tasks[first : first + lanes], emit)
+                size = filling.pop(0) if filling else lanes
+                worker.run(left[:size], emit)
+                left = left[size:]
             tasks = [task for task in tasks if str(task.output) in locked]
             locked.clear()
         emit({"event": "end"})

@@ -26,6 +26,7 @@ from gammascape.data.prepared import DataError  # noqa: E402
 from gammascape.manifests import source_of, utc_now  # noqa: E402
 from gammascape.manifests.whole import status_of_whole  # noqa: E402
 from gammascape.models import Model, build_model  # noqa: E402
+from gammascape.models.convolution import unfolded_shapes  # noqa: E402
 from gammascape.training.artifact import Origin, make_arrays, make_summary, remove_cell, write_cell  # noqa: E402
 from gammascape.training.backend import is_out_of_memory, one_line  # noqa: E402
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
@@ -114,17 +115,18 @@ class Worker:
         """Write checkpoints at the end of the block and raise `Interrupted`; safe in a signal handler."""
         self.stopping = True
 
-    def lanes(self, task: Task, emit: Emit) -> int:
-        """Number of lanes for a pack of cells like this one on this device.
+    def lanes(self, tasks: Sequence[Task], emit: Emit) -> int:
+        """Number of lanes for packs of these cells, which share all but gamma, eta and seed, on this device.
 
         Raises:
             DataError: if the data cannot be read.
         """
-        shared = self._prepare(task, emit)
+        shared = self._prepare(tasks[0], emit)
         emit({"event": "prepared"})
-        limit = self._store(task)[1].get(task.record)
+        limit = self._store(tasks[0])[1].get(tasks[0].record)
         with alone_on(self.device, lambda: not self.stopping):
-            suitable = suitable_lanes(task.record, shared.dataset, shared.model, self.device)
+            records = [task.record for task in tasks]
+            suitable = suitable_lanes(records, shared.dataset, shared.model, self.device)
         return suitable if limit is None else min(limit, suitable)
 
     def run(self, tasks: Sequence[Task], emit: Emit) -> None:
@@ -359,6 +361,7 @@ class Worker:
             lanes=training.size,
             captures=training.captures,
             fallback=training.fallback,
+            unfolded=unfolded_shapes(shared.model),
         )
         write_cell(task.output, summary, make_arrays(run), origin)
         lines = [f"pack of {training.size}, {attempts[-1]['reason']}"]

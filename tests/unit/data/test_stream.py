@@ -1,5 +1,6 @@
 """Streams are functions of their coordinates; files are checked before they are believed."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,26 @@ def test_what_is_fetched_ahead_is_what_was_asked_for() -> None:
     for seed, first, count in ((0, 0, 7), (0, 7, 30), (0, 90, 5), (1, 3, 20), (0, 0, 95)):
         (found,) = pieces(seed, first, count)
         assert found.tolist() == list(range(1000 * seed + first, 1000 * seed + first + count))
+
+
+def test_what_is_handed_out_is_pinned_in_the_thread_that_captures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pinned: list[tuple[torch.Tensor, threading.Thread]] = []
+
+    def pin(value: torch.Tensor) -> torch.Tensor:
+        pinned.append((value, threading.current_thread()))
+        return value
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    pieces = stream.Prefetched(
+        lambda _, first, n: (torch.arange(first, first + n),), 95, 10, pin=True
+    )
+    for first, count in ((0, 7), (7, 30)):
+        (found,) = pieces(0, first, count)
+        assert found.tolist() == list(range(first, first + count))
+        assert pinned[-1][0] is found
+    assert {thread for _, thread in pinned} == {threading.current_thread()}
 
 
 def test_shifted_test_sets_are_shifted_as_they_say() -> None:

@@ -102,6 +102,30 @@ def slurm() -> Any:
     return made
 
 
+@pytest.mark.parametrize(
+    ("resources", "lengths"),
+    [({}, [15, 15]), ({"gpu": 1}, [16, 14]), ({"gres": "gpu:a100:1"}, [16, 14])],
+)
+def test_packs_fill_a_gpu_if_jobs_ask_for_one(
+    slurm: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    resources: dict[str, Any],
+    lengths: list[int],
+) -> None:
+    cells = {task(seed=seed): Mock(resources=resources) for seed in range(30)}
+    jobs = {job: member for member, job in cells.items()}
+    monkeypatch.setattr("snakemake_executor_plugin_packed_slurm.is_training", lambda job: True)
+    monkeypatch.setattr("snakemake_executor_plugin_packed_slurm.task_of", jobs.__getitem__)
+    monkeypatch.setattr(slurm, "_start_run", lambda: tmp_path)
+    monkeypatch.setattr(slurm, "_begin", lambda member, job: True)
+    submitted: list[Pack] = []
+    monkeypatch.setattr(slurm, "_submit", submitted.append)
+    slurm.workflow.executor_settings.cells = 28
+    slurm.run_jobs(list(cells.values()))
+    assert [len(pack.jobs) for pack in submitted] == lengths
+
+
 def make_pack(folder: Path, *gammas: str) -> Pack:
     return Pack(folder, {task(gamma=gamma): Mock(name=gamma) for gamma in gammas})
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gammascape.execution.packing import cut, fate, group, sizes
+from gammascape.execution.packing import cut, fate, group
 from gammascape.execution.pool import Backlog
 from gammascape.execution.tasks import Task
 from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec
 from gammascape.study.keys.models import MlpSpec
-from gammascape.training.pack import graph_places
+from gammascape.training.pack import graph_places, sizes
 from gammascape.training.worker import Task as Received
 
 
@@ -71,14 +71,14 @@ def test_packs_hold_every_cell_once_and_no_more_lanes_than_allowed(
     assert len(packs) == max(math.ceil(count / lanes), min(workers, count))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 3, 4, 8])
 def test_packs_for_a_gpu_leave_at_most_an_eighth_of_its_places_empty(workers: int) -> None:
     for count in range(1, 5001):
         for lanes in (48, 2048):
             found = sizes(count, lanes, workers, graph_places)
             assert sum(found) == count
-            assert len(found) <= max(math.ceil(count / lanes), min(workers, count))
-            assert max(found) <= lanes
+            assert len(found) == max(math.ceil(count / lanes), min(workers, count))
+            assert 1 <= min(found) <= max(found) <= lanes
             places = sum(map(graph_places, found))
             # Small packs may hold as many as the smallest sizes are apart.
             small = sum(size < 32 for size in found)
@@ -88,6 +88,8 @@ def test_packs_for_a_gpu_leave_at_most_an_eighth_of_its_places_empty(workers: in
 def test_a_pack_for_a_gpu_fills_its_places_where_it_can() -> None:
     assert sizes(5000, 2048, 1, graph_places) == [1792, 1664, 1544]
     assert sizes(182, 512, 1, graph_places) == [182]
+    # Each worker has one.
+    assert sizes(9, 512, 4, graph_places) == [4, 2, 2, 1]
 
 
 def test_a_backlog_of_gpus_alone_cuts_for_them() -> None:

@@ -90,6 +90,19 @@ def running(reports: Reports, workers: int = 1, **faults: str) -> Iterator[Pool]
         pool.close()
 
 
+def test_a_worker_is_asked_about_one_cell_of_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Task] = []
+    process = object.__new__(pool_module._Process)
+    monkeypatch.setattr(process, "send", lambda what, tasks: sent.extend(tasks))
+    monkeypatch.setattr(process, "receive", lambda: {"event": "lanes", "lanes": 4})
+    backlog = Backlog(1)
+    backlog.add([task(gamma=gamma, seed=seed) for gamma in ("0", "1") for seed in (0, 3)])
+    pack = backlog.take(process.ask_lanes)
+    assert pack is not None
+    assert len(pack.tasks) == 4
+    assert sorted(member.record["seed"] for member in sent) == [0, 3]
+
+
 def test_cells_that_are_added_later_are_trained_too(reports: Reports) -> None:
     first, second = cells("0", "1"), cells("2", width=64)
     with running(reports, workers=2) as pool:

@@ -67,14 +67,12 @@ def test_all_manifests_that_are_written_follow_it(made: Path) -> None:
     assert kinds == {"cell", "data", "table", "figure"}
 
 
-def test_a_cell_of_a_captured_pack_is_read_and_follows_it(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cell_of_a_captured_pack_is_read_and_follows_it(made: Path, tmp_path: Path) -> None:
     before = next((made / "results/cells").rglob("manifest.json"))
     record = json.loads((before.parent / "summary.json").read_text())
-    monkeypatch.setattr("gammascape.training.artifact.unfolded_shapes", lambda: ["16x3x3"])
     attempts = [{"started": "2026-11-24T10:00:00+00:00", "from_step": 0, "reason": "fresh"}]
-    origin = Origin((), BACKEND, "packed", attempts, 1.0, 4, captures=3, fallback="no compiler")
+    told = {"captures": 3, "fallback": "no compiler", "unfolded": ["2x16x3x3 by 8x16x3x3"]}
+    origin = Origin((), BACKEND, "packed", attempts, 1.0, 4, **told)
     write_cell(tmp_path / "cell", record, {"x": np.zeros(1)}, origin)
     path = tmp_path / "cell/manifest.json"
     validator().validate(json.loads(path.read_text()))
@@ -82,6 +80,7 @@ def test_a_cell_of_a_captured_pack_is_read_and_follows_it(
     assert written.cost["captures"] == 3
     assert written.device is not None
     assert written.device["steps"] == "no compiler"
+    assert written.device["unfolded_convolutions"] == "2x16x3x3 by 8x16x3x3"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
 """What the path for GPUs decides, tried without one."""
 
+import json
+import os
 import subprocess
 import sys
+import tempfile
+import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,17 +16,22 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from gammascape.models import build_model, initial_parameters
+from gammascape.data.dataset import Dataset
+from gammascape.models import Model, build_model, convolution, initial_parameters
 from gammascape.models.centred import CentredForm, difference_form, subtraction
-from gammascape.models.convolution import grouped, unfolded
+from gammascape.models.convolution import LaneShape, grouped, unfolded
+from gammascape.training import capacity, engine, serve
 from gammascape.training import device as device_module
-from gammascape.training.backend import Graph
+from gammascape.training.backend import Graph, is_out_of_memory
 from gammascape.training.capacity import fitting_lanes
 from gammascape.training.device import alone_on, float64_slowdown
+from gammascape.training.engine import Training
 from gammascape.training.lanes import Lanes
-from gammascape.training.pack import Pack, graph_places, places_after
+from gammascape.training.pack import Pack, graph_places, make_pack, places_after
 from gammascape.training.sgd import StepInputs, sgd_step_of
+from gammascape.training.worker import Task, Worker
 
 CPU = torch.device("cpu")
 MODEL = build_model({"kind": "mlp", "depth": 2, "width": 8}, (4,), 3)
@@ -84,7 +94,7 @@ def test_memory_is_counted_in_places(per_place: int, shared: int) -> None:
         return shared + graph_places(lanes) * per_place
 
     free = 1_000_000_000
-    lanes = fitting_lanes(peak(8), peak(32), free, enough=4096)
+    lanes = fitting_lanes(peak, lambda: free, enough=4096)
     assert peak(lanes) <= 0.7 * free
     assert graph_places(lanes) == lanes
     larger = graph_places(lanes + 1)
@@ -92,8 +102,70 @@ def test_memory_is_counted_in_places(per_place: int, shared: int) -> None:
 
 
 def test_no_more_lanes_than_fill_the_device() -> None:
-    assert fitting_lanes(8, 32, 10**12, enough=100) == graph_places(100)
-    assert fitting_lanes(4 * 10**9, 16 * 10**9, 10**9, enough=100) == 2
+    assert fitting_lanes(lambda n: n, lambda: 10**12, enough=100) == graph_places(100)
+    assert fitting_lanes(lambda n: n * 10**9 // 2, lambda: 10**9, enough=100) == 2
+
+
+@pytest.mark.parametrize("per_place", [10_000, 3_000_000])
+@pytest.mark.parametrize("memory", [50_000, 5_000_000, 20_000_000, 80_000_000, 10**9])
+def test_trial_packs_that_do_not_fit_give_way_to_smaller_ones(per_place: int, memory: int) -> None:
+    tried: list[int] = []
+
+    def peak(lanes: int) -> int | None:
+        tried.append(lanes)
+        return lanes * per_place if lanes * per_place <= memory else None
+
+    lanes = fitting_lanes(peak, lambda: memory, enough=4096)
+    assert len(tried) == len(set(tried))
+    assert graph_places(lanes) * per_place <= memory or lanes == 1
+    assert (lanes == 1) == (2 * per_place > memory)
+    # What fits into 0.7 of the memory is used, but for the distance to the next size of a pack.
+    larger = graph_places(lanes + 1)
+    assert lanes <= 2 or larger * per_place > 0.7 * memory or larger > 4096
+
+
+def test_a_trial_that_fails_once_leaves_packs_smaller_than_it() -> None:
+    # Memory that is in pieces may hold no pack of 32 lanes where the sum would suffice.
+    assert fitting_lanes(lambda n: n if n < 32 else None, lambda: 10**9, enough=4096) == 28
+    assert fitting_lanes(lambda n: n if n < 8 else None, lambda: 10**9, enough=4096) == 2
+    assert fitting_lanes(lambda n: None, lambda: 10**9, enough=4096) == 1
+
+
+def test_trial_packs_have_the_seeds_of_the_cells_and_are_gone_before_free_memory_is_read(
+    monkeypatch: pytest.MonkeyPatch, digits: Dataset, record: Any
+) -> None:
+    events: list[Any] = []
+
+    class Trial:
+        alive = (0,)
+
+        def __init__(self, pack: Pack, *_: object) -> None:
+            self.seeds = [lane.seed for lane in pack.lanes]
+
+        def advance(self) -> None:
+            if len(self.seeds) == 32:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+        def release(self) -> None:
+            events.append(self.seeds)
+
+    def free(device: torch.device) -> tuple[int, int]:
+        events.append("free")
+        return 10**9, 10**9
+
+    monkeypatch.setattr(capacity, "Training", Trial)
+    for name, value in (("memory_allocated", 0), ("max_memory_allocated", 10**6)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: events.append("empty"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free)
+    records = [record(seed=seed, gamma=gamma) for seed in (5, 6, 7) for gamma in ("0", "1")]
+    model = build_model(records[0]["model"], digits.input_shape, digits.outputs)
+    lanes = capacity.suitable_lanes(records, digits, model, torch.device("cuda"))
+    assert lanes == 28
+    eight = [5, 6, 7, 5, 6, 7, 5, 6]
+    assert [event for event in events if event != "empty"] == [eight, eight, [5, 6], "free"]
+    assert events[-2:] == ["empty", "free"]
 
 
 def test_deterministic_kernels_have_their_workspace_and_no_pass_of_nan() -> None:
@@ -111,6 +183,26 @@ assert not torch.utils.deterministic.fill_uninitialized_memory
 def test_the_slowdown_of_float64_is_a_ratio_of_times() -> None:
     # On any processor float64 moves twice the bytes; the bounds only tell a ratio from a time.
     assert 0.5 < float64_slowdown(CPU) < 200
+
+
+@pytest.mark.parametrize(
+    ("dtype", "slowdown", "warnings"),
+    [("float64", 32.0, 1), ("float64", 2.0, 0), ("float32", 32.0, 0)],
+)
+def test_a_gpu_with_slow_float64_is_warned_of_once(
+    dtype: str, slowdown: float, warnings: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = Worker("cpu", 60.0)
+    worker.device = torch.device("cuda")
+    monkeypatch.setattr("gammascape.training.worker.float64_slowdown", lambda device: slowdown)
+    events: list[dict[str, Any]] = []
+    task = Task("0", {"dtype": dtype}, None, tmp_path / "cell", None)
+    for _ in range(2):
+        worker._warn_of_float64(task, events.append)
+    assert [event["event"] for event in events] == ["warning"] * warnings
+    assert all("float64 is 32 times slower" in event["text"] for event in events)
+    # The form is part of a cell's identity, so it is the user who chooses.
+    assert all("small_gamma: {form: difference}" in event["text"] for event in events)
 
 
 def inputs(seeds: int, lanes: int) -> tuple[dict[str, Tensor], StepInputs]:
@@ -159,6 +251,57 @@ def test_a_captured_step_leaves_no_trace_of_its_trial_and_is_captured_once() -> 
     assert graph.captures == 2
 
 
+def test_the_memory_of_a_graph_is_free_before_the_next_is_captured_and_after_a_release() -> None:
+    old: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    class Watched(Recorded):
+        @staticmethod
+        def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+            alive.append(sum(reference() is not None for reference in old))
+            replay, losses = Recorded.record(run)
+            old.extend(map(weakref.ref, (replay, losses)))
+            return replay, losses
+
+    graph = Watched(sgd_step_of(FORM, "mse"))
+    for lanes in (4, 6):
+        weights, given = inputs(2, lanes)
+        graph(weights, given)
+        old.extend(map(weakref.ref, weights.values()))
+        del weights, given
+    assert alive == [0, 0]
+    assert any(reference() is not None for reference in old)
+    graph.release()
+    assert not any(reference() is not None for reference in old)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_pack_that_has_ended_or_failed_holds_no_graph(
+    fails: bool, monkeypatch: pytest.MonkeyPatch, digits: Dataset, record: Any
+) -> None:
+    graphs: list[weakref.ref[Any]] = []
+
+    def recorded(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        replay, losses = Recorded.record(run)
+        graphs.append(weakref.ref(replay))
+        return replay, losses
+
+    monkeypatch.setattr(Graph, "record", staticmethod(recorded))
+    monkeypatch.setattr(engine, "choose_backend", lambda *_: "graph")
+    model = build_model(record()["model"], digits.input_shape, digits.outputs)
+    training = Training(make_pack([record(seed=seed) for seed in range(2)]), digits, model, CPU)
+    training.advance()
+    training.advance()
+    assert [graph() is not None for graph in graphs] == [True]
+    if fails:
+        monkeypatch.setattr(training, "_evaluate", lambda step: 1 / 0)
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        while training.alive:
+            training.advance()
+    assert [graph() is not None for graph in graphs] == [False]
+    assert training.captures == 1
+
+
 def test_a_step_that_cannot_be_captured_is_computed_eagerly_and_says_so() -> None:
     class Refused(Graph):
         @staticmethod
@@ -174,6 +317,50 @@ def test_a_step_that_cannot_be_captured_is_computed_eagerly_and_says_so() -> Non
     assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
     assert graph.fallback is not None
     assert "more" not in graph.fallback
+
+
+def test_a_capture_that_was_disturbed_once_is_tried_again() -> None:
+    outcomes = [RuntimeError("operation not permitted when stream is capturing"), None]
+
+    class Disturbed(Recorded):
+        @staticmethod
+        def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+            run()
+            if (error := outcomes.pop(0)) is not None:
+                raise error
+            return Recorded.record(run)
+
+    graph = Disturbed(sgd_step_of(FORM, "mse"))
+    losses, weights = trained(graph, 4)
+    expected, expected_weights = trained(sgd_step_of(FORM, "mse"), 4)
+    assert torch.equal(losses, expected)
+    assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
+    assert (graph.fallback, graph.captures) == (None, 1)
+
+
+def test_only_the_capturing_thread_can_end_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def capture(graph: object, **options: Any) -> Any:
+        asked.update(options)
+        return nullcontext()
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    Graph.record(lambda: torch.zeros(2))
+    assert asked == {"capture_error_mode": "thread_local"}
+
+
+def test_memory_that_ran_out_is_seen_behind_the_error_of_an_ended_capture() -> None:
+    error = RuntimeError("operation failed due to a previous error during capture")
+    error.__context__ = torch.cuda.OutOfMemoryError("CUDA out of memory")
+    assert is_out_of_memory(error)
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
 
 
 def test_memory_that_does_not_suffice_for_a_capture_is_no_reason_to_give_graphs_up() -> None:
@@ -224,23 +411,172 @@ def test_both_forms_of_a_convolution_are_the_same_function(
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-def test_two_processes_do_not_compute_on_one_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("device", "lengths"), [("cpu", [17, 13]), ("cuda", [16, 14])])
+def test_the_job_of_a_pack_trains_it_in_parts_that_fill_its_device(
+    device: str, lengths: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device_module.tempfile, "tempdir", str(tmp_path))
+    trained: list[int] = []
+
+    class Fake:
+        stopping = False
+        backend = SimpleNamespace(as_record=dict)
+
+        def __init__(self, *_: object, **__: object) -> None:
+            self.device = torch.device(device)
+
+        def run(self, tasks: list[Task], emit: object) -> None:
+            trained.append(len(tasks))
+
+    monkeypatch.setattr(serve, "Worker", Fake)
+    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
+    task = {"identity": "0", "record": {}, "data": None, "log": None, "sources": []}
+    tasks = [{**task, "output": str(k)} for k in range(30)]
+    (tmp_path / "pack").write_text(json.dumps({"tasks": tasks, "lanes": 17}))
+    command = ["--pack", str(tmp_path / "pack"), "--journal", str(tmp_path / "journal")]
+    assert serve.main(command) == 0
+    assert trained == lengths
+
+
+SHAPE = LaneShape(CPU, torch.float32, (2, 3, 8, 7), (4, 3, 3, 3), 2, 1, True)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float | Exception]:
+    """Seconds that each form takes, or the error that it raises, by its name."""
+    found: dict[str, float | Exception] = {"grouped": 2.0, "unfolded": 1.0}
+    clock = [0.0]
+
+    def form(name: str) -> Callable[..., Tensor]:
+        def run(x: Tensor, w: Tensor, *_: object) -> Tensor:
+            outcome = found[name]
+            if isinstance(outcome, Exception):
+                raise outcome
+            clock[0] += outcome
+            return x.sum() * w.sum()
+
+        return run
+
+    for name in found:
+        monkeypatch.setattr(convolution, name, form(name))
+    monkeypatch.setattr(convolution, "_chosen", {})
+    monkeypatch.setattr(convolution.time, "perf_counter", lambda: clock[0])
+    for name in ("synchronize", "empty_cache", "is_current_stream_capturing"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    return found
+
+
+OOM = torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "chosen"),
+    [
+        ((2.0, 1.0), "unfolded"),
+        ((1.0, 2.0), "grouped"),
+        ((OOM, 2.0), "unfolded"),
+        ((2.0, OOM), "grouped"),
+    ],
+)
+def test_the_faster_form_is_chosen_once_for_any_number_of_lanes(
+    timed: dict[str, float | Exception], outcomes: tuple[float | Exception, ...], chosen: str
+) -> None:
+    timed.update(zip(("grouped", "unfolded"), outcomes, strict=True))
+    form = convolution.form_of(SHAPE, 8)
+    assert form is getattr(convolution, chosen)
+    timed.update(zip(("unfolded", "grouped"), outcomes, strict=True))
+    assert convolution.form_of(SHAPE, 512) is form
+    other = MODEL.parameters[0], SimpleNamespace(shape=(4, 3, 3, 3))
+    shapes = convolution.unfolded_shapes(cast(Model, SimpleNamespace(parameters=other)))
+    assert shapes == (["2x3x8x7 by 4x3x3x3"] if chosen == "unfolded" else [])
+    # A model without such filters.
+    assert convolution.unfolded_shapes(MODEL) == []
+
+
+@pytest.mark.parametrize("error", [OOM, RuntimeError("CUDNN_STATUS_INTERNAL_ERROR")])
+def test_no_form_is_chosen_for_an_error(
+    timed: dict[str, float | Exception], error: Exception
+) -> None:
+    # Out of memory counts only if the other form has enough.
+    timed["unfolded"] = error
+    timed["grouped"] = error if error is OOM else 1.0
+    with pytest.raises(type(error), match="memory" if error is OOM else "INTERNAL"):
+        convolution.form_of(SHAPE, 8)
+    assert convolution._chosen == {}
+
+
+def test_what_would_take_much_memory_is_not_unfolded(timed: dict[str, float | Exception]) -> None:
+    _, channels, height, breadth = SHAPE.inputs
+    image = torch.zeros(1, channels, height, breadth)
+    columns = F.unfold(image, 3, padding=SHAPE.padding, stride=SHAPE.stride)
+    assert SHAPE.column_bytes == 2 * 4 * columns.numel()
+    large = SHAPE._replace(inputs=(convolution._MOST_COLUMN_BYTES, *SHAPE.inputs[1:]))
+    assert convolution.form_of(large, 8) is convolution.grouped
+    assert convolution.form_of(SHAPE, 8) is convolution.unfolded
+
+
+def test_nothing_is_timed_while_a_step_is_captured(
+    timed: dict[str, float | Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert convolution.form_of(SHAPE, 8) is convolution.grouped
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert convolution.form_of(SHAPE, 8) is convolution.unfolded
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    monkeypatch.setattr(device_module, "_LOCKS", tmp_path)
     monkeypatch.setattr(device_module, "_uuid", lambda device: f"GPU-{device.index}")
     monkeypatch.setattr(device_module, "_WAIT", 0.0)
     monkeypatch.setattr(device_module, "_TAKEN", [])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    cuda = [torch.device("cuda", number) for number in range(2)]
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    return [torch.device("cuda", number) for number in range(2)]
+
+
+def test_two_processes_do_not_compute_on_one_gpu(two_gpus: list[torch.device]) -> None:
     # The lock is that of an open file, so a second one in this process is as good as another process.
     with device_module._lock("GPU-1") as other:
         assert device_module._claim(other)
         looks = iter([True, True, False])
-        with alone_on(cuda[1], lambda: next(looks)):
+        with alone_on(two_gpus[1], lambda: next(looks)):
             assert next(looks, None) is None, "it did not wait for the other process"
-        assert device_module.take_gpu(1) == cuda[0]
-    with alone_on(cuda[1], lambda: pytest.fail("it waited for nobody")):
+        assert device_module.take_gpu(1) == two_gpus[0]
+    with alone_on(two_gpus[1], lambda: pytest.fail("it waited for nobody")):
         pass
     for lock in device_module._TAKEN:
         lock.close()
+
+
+def test_locks_do_not_depend_on_the_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = set()
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        assert tempfile.gettempdir() == str(folder)
+        with device_module._lock("test") as lock:
+            places.add(Path(lock.name))
+    [place] = places
+    assert str(os.getuid()) in place.name
+    place.unlink()
+
+
+def test_a_gpu_is_left_with_its_memory(
+    two_gpus: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emptied: list[bool] = []
+
+    def empty() -> None:
+        # While the lock is held, or the next process would find no memory.
+        with device_module._lock("GPU-0") as other:
+            emptied.append(device_module._claim(other))
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty)
+    with alone_on(two_gpus[0]):
+        assert not emptied
+    with pytest.raises(ZeroDivisionError), alone_on(two_gpus[0]):
+        raise ZeroDivisionError
+    assert emptied == [False, False]
