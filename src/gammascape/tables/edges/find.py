@@ -88,11 +88,12 @@ def best_cells(thresholds: pl.DataFrame) -> pl.DataFrame:
 
 def cells_of(rows: pl.DataFrame) -> tuple[Floats, Floats]:
     """Between which log10 etas edges lie, (rows,) each: the input of `tables.statistics.slopes`."""
-    exact = pl.col("method").is_in(["level", "measured"])
+    estimate = pl.col("estimate_log10")
+    exact = pl.col("method").is_in(["level", "measured"]) & estimate.is_not_null()
     lower, upper = (
         rows.select(
             pl.when(exact)
-            .then("estimate_log10")
+            .then(estimate)
             .otherwise(pl.col(f"estimate_{end}_log10").fill_null(outside))
         )
         .to_series()

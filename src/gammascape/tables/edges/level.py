@@ -26,6 +26,11 @@ ZONE = 2 * 1.2815515655446004
 """Width, in blurs, of the zone in which between 10 and 90 % of runs train."""
 _BLURS = np.geomspace(0.02, 1.0, 16)
 _CENTRES, _REACH, _ROUNDS = 161, 1.0, 3
+_ALIKE = 0.5
+"""Standard deviation of log(blur) of lines about their common one."""
+_SCATTER = np.exp(-(np.log(_BLURS[:, None] / _BLURS) ** 2) / (2 * _ALIKE**2))
+_SCATTER /= _SCATTER.sum(1, keepdims=True)
+"""Chance of a line's blur (columns) about each common one (rows)."""
 _MIRRORED: dict[Side, float] = {"lower": -1.0, "upper": 1.0}
 
 
@@ -43,8 +48,8 @@ class EdgeLevel:
 
     @property
     def cell(self) -> tuple[float, float]:
-        """Input of `tables.statistics.slopes`: the bracket, or of mixed outcomes the estimate."""
-        return (self.at, self.at) if self.mixed else (self.low, self.high)
+        """Input of `tables.statistics.slopes`: the bracket, or of mixed outcomes the estimate if there is one."""
+        return (self.at, self.at) if self.mixed and np.isfinite(self.at) else (self.low, self.high)
 
 
 def edge_levels(
@@ -53,10 +58,11 @@ def edge_levels(
     """The two edges of each line of cells that differ in eta alone.
 
     Outcomes of a line are mixed if cells at one side of an edge did what cells further on the other side
-    did. If those of no line are, the middle of a bracket is as good as any place in it. Else all lines have
-    one blur, and each edge the posterior of a flat prior (of the blur's logarithm, between 0.02 and 1
-    decade), given the other edge: a coarse line, which shows no blur, has that of the others. Outcomes
-    count as independent given the edges.
+    did. If those of no line are, the middle of a bracket is as good as any place in it. Else blurs of lines
+    scatter about a common one by a factor of 1.6 (flat prior of its logarithm, between 0.02 and 1 decade),
+    and each edge has the posterior of a flat prior, given the other edge: a coarse line, which shows no blur,
+    has one like those of the others. Outcomes count as independent given the edges. An edge that may lie beyond
+    the sampled etas, as the outermost cell trained, has one end, whatever failed further inside.
 
     A bracket is sure to hold the edge only if training is a function of eta. A blur that no line shows, below
     about half a step, can put the edge outside: one of 0.2 decades does in 27 % at a step of 1/2.
@@ -87,10 +93,15 @@ def edge_levels(
                 )
                 for k, (eta, trained) in enumerate(known)
             ]
-            blurs = np.sum([_log_sum(log_likelihood) for _, log_likelihood in likelihoods], 0)
+            # Of lines, the log-likelihood of their own blur, and of the common one; (lines, blurs).
+            seen = _below_zero(np.array([_log_sum(likelihood) for _, likelihood in likelihoods]))
+            common = np.log(np.exp(seen) @ _SCATTER.T)
+            blurs = seen + np.log(np.exp(_below_zero(common.sum(0) - common)) @ _SCATTER)
             begun[side] = [
-                _posterior(*likelihood, blurs, bracket, confidence)
-                for likelihood, bracket in zip(likelihoods, found[side], strict=True)
+                _posterior(
+                    *likelihoods[k], blurs[k], found[side][k], (sign * eta).max(), confidence
+                )
+                for k, (eta, _) in enumerate(known)
             ]
     edges = iter(
         [
@@ -139,6 +150,11 @@ def _likelihood(
     return centres, np.log(np.where(good, chance, 1 - chance)).sum(-1)
 
 
+def _below_zero(log_likelihood: Floats) -> Floats:
+    found: Floats = log_likelihood - log_likelihood.max(1, keepdims=True)
+    return found
+
+
 def _log_sum(log_likelihood: Floats) -> Floats:
     top = log_likelihood.max()
     found: Floats = np.log(np.exp(log_likelihood - top).sum(0)) + top
@@ -151,9 +167,14 @@ def _chance(away: Floats) -> Floats:
 
 
 def _posterior(
-    centres: Floats, log_likelihood: Floats, blurs: Floats, bracket: EdgeLevel, confidence: float
+    centres: Floats,
+    log_likelihood: Floats,
+    blurs: Floats,
+    bracket: EdgeLevel,
+    top: float,
+    confidence: float,
 ) -> EdgeLevel:
-    """An upper edge, with the log-likelihood of blurs (blurs,) of all lines."""
+    """An upper edge below the sampled eta `top`, with the log weights (blurs,) of its blur."""
     of_blur = np.exp(blurs - blurs.max())
     of_blur /= of_blur.sum()
     weights = np.exp(log_likelihood - log_likelihood.max(0))
@@ -162,10 +183,11 @@ def _posterior(
     share = np.cumsum(of_centre) - of_centre / 2
     low, high = np.interp([(1 - confidence) / 2, (1 + confidence) / 2], share, centres)
     zone = ZONE * float(np.exp(of_blur @ np.log(_BLURS)))
-    unbounded = not np.isfinite(bracket.high)
+    at = float(of_centre @ centres)
+    unbounded = at >= top or (high >= top == bracket.low) or not np.isfinite(bracket.high)
     return EdgeLevel(
-        np.inf if unbounded else float(of_centre @ centres),
-        float(low),
+        np.inf if unbounded else at,
+        min(float(low), bracket.low) if unbounded else float(low),
         np.inf if unbounded else float(high),
         zone,
         bracket.mixed,

@@ -74,6 +74,44 @@ def test_the_width_of_the_mixed_zone_is_found_beside_the_edge() -> None:
             assert edges[side].zone == pytest.approx(ZONE * blur, rel=0.6)  # type: ignore[index]
 
 
+@pytest.mark.parametrize("step", [0.5, 0.25, 0.125, 0.0625])
+def test_an_edge_beyond_the_window_has_one_end_though_a_run_inside_failed(step: float) -> None:
+    eta = np.arange(0, 2.001, step)
+    trained = np.arange(len(eta)) != round(1.25 / step)
+    for side, sign in (("upper", 1), ("lower", -1)):
+        [edges] = edge_levels(np.zeros(len(eta)), sign * eta, trained, 0.95)
+        assert edges is not None
+        edge = edges[side]
+        assert edge.mixed
+        low, high = sorted(sign * end for end in edge.cell)
+        assert (low <= 2.0, high, sign * edge.at) == (True, np.inf, np.inf)
+
+
+def test_a_run_that_trains_far_outside_is_a_lapse() -> None:
+    eta = np.arange(0, 4, 0.25)
+    trained = (eta < 1.5) | (eta == eta[-1])
+    [edges] = edge_levels(np.zeros(len(eta)), eta, trained, 0.95)
+    assert edges is not None
+    assert 1.0 < edges["upper"].at < 1.75
+
+
+def test_sharp_lines_lend_their_blur_to_a_rough_one_in_part() -> None:
+    # With one blur for both the sharp lines made the rough one five times as sure as it is alone.
+    eta = np.arange(-2, 2, 0.125)
+    sharp, rough = eta < 0.05, (eta < -0.3) | np.isin(eta, [-0.125, 0.25, 0.625])
+    alone = edge_levels(np.zeros(len(eta)), eta, rough, 0.95)[0]
+    together = edge_levels(
+        np.repeat(np.arange(4), len(eta)),
+        np.tile(eta, 4),
+        np.concatenate([rough, *[sharp] * 3]),
+        0.95,
+    )[0]
+    assert alone is not None
+    assert together is not None
+    widths = [found["upper"].high - found["upper"].low for found in (alone, together)]
+    assert widths[1] > 0.5 * widths[0]
+
+
 def test_a_failure_within_the_window_does_not_end_it() -> None:
     x = np.arange(-2, 2.01, 0.25)
     good = np.abs(x) <= 1

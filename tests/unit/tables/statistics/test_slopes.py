@@ -116,6 +116,23 @@ def _fits(slope: float, lower: Floats, upper: Floats) -> bool:
     return bool((upper - slope * GAMMA).min() >= (lower - slope * GAMMA).max())
 
 
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_many_seeds_in_one_cell_tell_no_place_in_it(seeds: int) -> None:
+    fit = fit_mean([0.0] * seeds, [0.5] * seeds, 0.95)
+    assert fit is not None
+    # The central 95 % of the cell; 1e-6 for the root of the quantile.
+    assert (fit.low, fit.high) == pytest.approx((0.0125, 0.4875), abs=1e-6)
+    x = np.repeat([1.0, 2.0, 3.0], seeds)
+    slope = fit_slope(x, np.tile(np.arange(seeds), 3), x - 1, x - 0.5, 0.95)
+    assert slope is not None
+    # Lines through all cells have slopes from 0.75 to 1.25.
+    assert slope.low is not None
+    assert slope.high is not None
+    assert slope.low <= 0.75 + 0.0125 + 1e-6
+    assert slope.high >= 1.25 - 0.0125 - 1e-6
+    assert slope.value == pytest.approx(1.0, abs=1e-3)
+
+
 def test_an_edge_outside_of_the_window_counts_for_what_it_says() -> None:
     rng = np.random.default_rng(1)
     x, of = np.repeat(np.arange(1, 3.51, 0.5), 3), np.tile(np.arange(3), 6)
