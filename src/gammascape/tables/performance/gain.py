@@ -52,7 +52,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
     `gain_above_one` is the same of the best gamma above 1, which may lose. Of accuracies, `p_differs` is the
     p-value of "it loses at most `margin`", and `power` how often a study like this one would find that it does
-    if both were equally good.
+    if both were equally good: a lower bound, as other gammas above 1 may be good too.
 
     `gain_held_out` has no such bias, and no interval: for each seed the other seeds choose gamma and eta together,
     and eta at gamma = 1, and the gain is taken from this one; the mean. `best_gammas_log10` are the gammas that
