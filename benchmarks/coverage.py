@@ -220,17 +220,18 @@ def performance_row(seeds: int) -> Row:
     return Row("accuracy", "best of 6 equal etas", f"S = {seeds}", trial)
 
 
-def share_row(seeds: int, runs: int, share: float) -> Row:
-    """The share of runs of which those of one seed are correlated by 0.5."""
+def share_row(seeds: int, runs: int, share: float, correlation: float) -> Row:
+    """The share of runs of which those of one seed are correlated."""
 
     def trial(rng: np.random.Generator) -> Trial:
-        of_seed = rng.beta(share, 1 - share, seeds)
+        ratio = (1 - correlation) / correlation
+        of_seed = rng.beta(share * ratio, (1 - share) * ratio, seeds)
         counts = rng.binomial(runs, of_seed)
         return share_interval(counts, np.full(seeds, runs), CONFIDENCE), share
 
     return Row(
         "share",
-        f"{share:g}, runs of a seed correlated 0.5",
+        f"{share:g}, runs of a seed correlated {correlation:g}",
         f"S = {seeds}, {runs} runs each",
         trial,
     )
@@ -274,7 +275,8 @@ def rows() -> Iterator[Row]:
     for seeds in (2, 3, 5):
         yield performance_row(seeds)
     for seeds, share in ((3, 0.5), (3, 0.8), (5, 0.8), (10, 0.8)):
-        yield share_row(seeds, 4, share)
+        yield share_row(seeds, 4, share, 0.5)
+    yield share_row(3, 4, 0.5, 0.95)
 
 
 def _grid(kind: str, rng: np.random.Generator) -> Floats:

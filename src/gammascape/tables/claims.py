@@ -140,18 +140,23 @@ def _escape(row: Row) -> float:
 
 
 def _silent(dynamics: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any]]:
-    """Whether the kernel of the last hidden layer aligns with the targets before the loss falls."""
-    known = dynamics.filter(
-        pl.col("path") == "best", pl.col("window") == "rich", pl.col("silent").is_not_null()
-    )
-    for _, part in known.group_by("slice", maintain_order=True):
-        of_seeds = part.group_by("seed", "data_seed", maintain_order=True)
-        silent, runs = of_seeds.agg(pl.col("silent").sum(), pl.len()).select("silent", "len")
-        ends = share_interval(silent, runs, confidence)
-        if ends is None:
+    """Whether the kernel of the last hidden layer aligns with the targets before the loss falls.
+
+    Of runs in which both come between the same two measurements all may be silent, or none.
+    """
+    unknown = pl.col("alignment_step").is_not_null() & pl.col("fall_step").is_not_null()
+    runs = dynamics.filter(pl.col("silent").is_not_null() | unknown, path="best", window="rich")
+    for _, part in runs.group_by("slice", maintain_order=True):
+        silent = pl.col("silent")
+        counts = part.group_by("seed", "data_seed", maintain_order=True).agg(
+            least=silent.sum(), most=silent.fill_null(value=True).sum(), runs=pl.len()
+        )
+        least, most = (
+            share_interval(counts[name], counts["runs"], confidence) for name in ("least", "most")
+        )
+        if least is None or most is None or not part["silent"].count():
             continue
-        # With as many runs and seeds, all of them silent.
-        most = share_interval(runs, runs, confidence)
+        ends = least[0], most[1]
         yield _row(
             part.row(0, named=True) | {"confidence": confidence},
             (
@@ -163,8 +168,7 @@ def _silent(dynamics: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any
             judge_above(*ends, 0.5),
             "dynamics",
             part.height,
-            p_differs=p_share_above(silent, runs, 0.5),
-            power=float(most is not None and most[0] > 0.5),
+            p_differs=p_share_above(counts["most"], counts["runs"], 0.5),
         )
 
 

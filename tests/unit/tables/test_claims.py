@@ -110,22 +110,42 @@ def test_a_collapse_is_told_from_curves_that_halve_at_one_step() -> None:
     assert claims(collapse=[row | other]).is_empty()
 
 
-def test_silent_alignment_is_judged_by_the_share_of_runs_that_can_tell() -> None:
-    def runs(seeds: int, each: int, silent: bool) -> list[dict[str, Any]]:
-        run = {"path": "best", "window": "rich", "data_seed": 0, "silent": silent}
-        return [run | {"seed": seed} for seed in range(seeds) for _ in range(each)]
+def runs(seeds: int, each: int, silent: bool | None) -> list[dict[str, Any]]:
+    """Runs on the best path; of those whose loss falls, None cannot tell."""
+    run = {"path": "best", "window": "rich", "data_seed": 0, "silent": silent}
+    run |= {"fall_step": 100.0, "alignment_step": 100.0}
+    return [run | {"seed": seed} for seed in range(seeds) for _ in range(each)]
 
-    unknown = [{"path": "best", "window": "rich", "seed": 0, "data_seed": 0, "silent": None}] * 9
-    [row] = claims(dynamics=runs(6, 3, True) + unknown).to_dicts()
+
+def test_silent_alignment_is_judged_by_the_share_of_runs_whose_loss_falls() -> None:
+    never = [run | {"fall_step": None} for run in runs(1, 9, None)]
+    [row] = claims(dynamics=runs(6, 3, True) + never).to_dicts()
     assert (row["estimate"], row["points"], row["verdict"]) == (1.0, 18, "agrees")
-    assert (row["power"], row["p_differs"]) == (1.0, 1.0)
+    assert (row["power"], row["p_differs"]) == (None, 1.0)
     # Runs of one seed may be one and the same observation: nothing follows from many.
     assert claims(dynamics=runs(1, 30, True)).is_empty()
-    [row] = claims(dynamics=runs(2, 15, True)).to_dicts()
-    assert (row["verdict"], row["power"]) == ("undecided", 0.0)
+    [row] = claims(dynamics=runs(4, 15, True)).to_dicts()
+    assert row["verdict"] == "undecided"
+    assert claims_markdown(claims(dynamics=runs(4, 15, True))).endswith("| undecided |\n")
     [row] = claims(dynamics=runs(6, 3, False)).to_dicts()
     assert row["verdict"] == "differs"
     assert row["p_differs"] < 0.05
+    # No rise of alignment is none ahead of the loss.
+    [row] = claims(dynamics=runs(3, 4, True) + runs(3, 2, False)).to_dicts()
+    assert row["estimate"] == pytest.approx(12 / 18)
+    assert (row["points"], row["verdict"]) == (18, "undecided")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_runs_that_cannot_tell_may_all_be_silent_or_none(known: bool) -> None:
+    verdict = "agrees" if known else "differs"
+    [few] = claims(dynamics=runs(6, 9, known) + runs(6, 1, None)).to_dicts()
+    [many] = claims(dynamics=runs(6, 9, known) + runs(6, 9, None)).to_dicts()
+    assert (few["verdict"], few["points"]) == (verdict, 60)
+    assert (many["verdict"], many["points"]) == ("undecided", 108)
+    assert (few["p_differs"] <= 0.05) == (verdict == "differs")
+    assert many["low"] < 0.5 < many["high"]
+    assert claims(dynamics=runs(6, 9, None)).is_empty()
 
 
 @pytest.mark.parametrize(

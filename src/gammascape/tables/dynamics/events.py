@@ -163,9 +163,10 @@ def _alignment(
     step, value = observed(summary, name)
     at, low, high = alignment_time(step, value)
     silent = None
-    if fall is not None and low is not None and high is not None:
-        # Between two measurements it cannot be told which came first.
-        silent = True if high <= fall else False if low >= fall else None
+    if fall is not None and len(value) > 1:
+        # Without a rise nothing is ahead. Between two measurements it cannot be told which came first.
+        late = low is None or low >= fall
+        silent = False if late else True if high is not None and high <= fall else None
     share = None
     if leave is not None and at is not None:
         then = np.interp(np.log10(leave), np.log10(step), value)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
+from gammascape.tables.cells import SLICE_COLUMNS
 from gammascape.tables.statistics.fits import Floats
 
 _SEED = ("seed", "data_seed")
@@ -57,6 +58,23 @@ def mark_chosen(scores: pl.DataFrame, key: Sequence[str], options: Sequence[str]
     return scores.join(found, on=[*own, *options], how="left", nulls_equal=True).with_columns(
         pl.col("chosen").fill_null(value=False), pl.col("chosen_by").max().over(own)
     )
+
+
+def with_missed(scores: pl.DataFrame) -> pl.DataFrame:
+    """Scores, and rows without a value where all runs of a seed at a gamma have diverged, and none has a score.
+
+    Seeds are those of the slice at the same measure and budget or target; a row for each eta of the gamma, the
+    first of which is `chosen`.
+    """
+    at = [*SLICE_COLUMNS, "measure", "budget", "target"]
+    line = [*at, "gamma_log10", *_SEED]
+    seeds = scores.select(*at, *_SEED).unique()
+    options = scores.select(*at, "gamma_log10", "eta_log10").unique()
+    missed = options.join(seeds, on=at, nulls_equal=True).join(
+        scores, on=line, how="anti", nulls_equal=True
+    )
+    first = pl.col("eta_log10") == pl.col("eta_log10").min().over(line)
+    return pl.concat([scores, missed.with_columns(chosen=first)], how="diagonal")
 
 
 def shared_error(seeds: int) -> float:

@@ -8,7 +8,7 @@ import polars as pl
 from scipy.special import ndtr, stdtr
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
-from gammascape.tables.performance.choice import choose_elsewhere, shared_error
+from gammascape.tables.performance.choice import choose_elsewhere, shared_error, with_missed
 from gammascape.tables.performance.performance import from_linear, to_linear
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
 from gammascape.tables.statistics.fits import Floats
@@ -36,7 +36,8 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
     `gain` is in points of accuracy, and for losses and steps the ratio of that at gamma = 1 to that at the best
     gamma: at equal steps, and for steps at an equal loss. Each gamma has the scores that the other seeds chose. A
-    gamma at which some seed does not reach the target is worse than all that are compared (`gammas_without`).
+    gamma at which some seed does not reach the target, or all its runs diverge, is worse than all that are
+    compared (`gammas_without`).
     Gammas are compared within seeds, and their scatter is estimated together (`statistics.intervals.fit_levels`),
     from the better half of them and gamma = 1: those that barely train scatter by other laws, and which gammas
     have the better means says nothing of the scatter of normal errors. The others are taken to be worse. Errors
@@ -51,7 +52,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
     `gain_above_one` is the same of the best gamma above 1, which may lose. Of accuracies, `p_differs` is the
     p-value of "it loses at most `margin`", and `power` how often a study like this one would find that it does
-    if both were equally good.
+    if both were equally good: a lower bound, as other gammas above 1 may be good too.
 
     `gain_held_out` has no such bias, and no interval: for each seed the other seeds choose gamma and eta together,
     and eta at gamma = 1, and the gain is taken from this one; the mean. `best_gammas_log10` are the gammas that
@@ -62,7 +63,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
         confidence: level of the intervals.
     """
     rows = []
-    for at, part in grouped(scores, _AT):
+    for at, part in grouped(with_missed(scores), _AT):
         chosen = part.filter("chosen")
         missed = pl.col("value").null_count().over("gamma_log10") > 0
         compared = chosen.filter(~missed)

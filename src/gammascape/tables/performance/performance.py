@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped
-from gammascape.tables.performance.choice import chosen_interval
+from gammascape.tables.performance.choice import chosen_interval, with_missed
 from gammascape.tables.statistics.fits import Floats
 
 PERFORMANCE_SCHEMA = SLICE_COLUMNS | columns(
@@ -21,7 +21,8 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     Accuracies have arithmetic means; losses and steps, which vary by factors, geometric ones. Intervals are those
     of scores at etas that other seeds chose (`choice.chosen_interval`, `interval` seeds). One seed tells no
     scatter: its value is the best over eta, too good, and has no interval. Where a seed does not reach the
-    target (`seeds_without`) the mean is not known, and null: that of the others would be too small.
+    target, or all its runs diverge (`seeds_without`), the mean is not known, and null: that of the others would
+    be too good.
 
     Args:
         scores: the table of `tables.performance.scores.score_table`.
@@ -29,7 +30,7 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     key = [*SLICE_COLUMNS, "gamma_log10", "measure", "budget", "target"]
-    for row, group in grouped(scores.filter("chosen"), key):
+    for row, group in grouped(with_missed(scores).filter("chosen"), key):
         rows.append(
             row
             | _mean(row["measure"], group, confidence)

@@ -88,6 +88,8 @@ def power(
 
 
 _SHARES, _CORRELATIONS = 400, 40
+_ONE = 0.75
+"""Prior weight of runs of a seed that are one and the same observation, a correlation of 1."""
 
 
 def share_interval(
@@ -95,8 +97,8 @@ def share_interval(
 ) -> tuple[float, float] | None:
     """The interval of a share where runs of one seed go together.
 
-    The shares of seeds scatter by a beta distribution: the posterior of its mean under flat priors of the
-    mean and of the correlation of two runs of a seed.
+    The shares of seeds scatter by a beta distribution: the posterior of its mean under a flat prior of the mean,
+    and one of the correlation of two runs of a seed that is flat but for three quarters at 1: all are one.
 
     Args:
         successes, runs: (seeds,) each.
@@ -128,6 +130,11 @@ def _below(k: Floats, n: Floats) -> Floats:
     b = ((1 - share[:, None]) * (1 - correlation)) / correlation
     together = betaln(k + a, n - k + b) - betaln(a, b)
     log_likelihood = together.sum(-1)
-    weights = np.exp(log_likelihood - log_likelihood.max()).sum(0)
+    peak = log_likelihood.max()
+    weights = (1 - _ONE) * np.exp(log_likelihood - peak).mean(0)
+    every = int((k == n).sum())
+    if every + (k == 0).sum() == len(k):
+        # Only then seeds may be one run each.
+        weights += _ONE * np.exp(every * np.log(share) + (len(k) - every) * np.log1p(-share) - peak)
     found: Floats = np.concatenate(([0.0], np.cumsum(weights) / weights.sum()))
     return found

@@ -340,6 +340,8 @@ def test_alignment_is_silent_when_it_is_surely_ahead_of_the_loss() -> None:
     assert silent(1000)[:2] == (False, 0.0)
     # The rise is between 200 and 500, as is the drop.
     assert silent(500)[0] is None
+    # No rise at all.
+    assert silent(2000)[:2] == (False, None)
 
 
 def test_an_alignment_that_hardly_rises_has_no_time() -> None:

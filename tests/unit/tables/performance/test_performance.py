@@ -245,6 +245,26 @@ def test_a_mean_of_steps_is_not_known_where_a_seed_misses_the_target() -> None:
     assert (steps["value"], steps["seeds"], steps["seeds_without"]) == (None, 1, 1)
 
 
+def test_a_seed_whose_every_run_diverged_at_a_gamma_is_missed_there(tmp_path: Path) -> None:
+    at_one = {(0.0, eta, seed): 0.9 + seed / 1000 for seed in range(3) for eta in (0.0, 1.0)}
+    at_ten = {(1.0, eta, seed): 0.92 + seed / 1000 for seed in range(2) for eta in (0.0, 1.0)}
+    diverged = {(1.0, eta, 2): None for eta in (0.0, 1.0)}
+    table = many(tmp_path, at_one | at_ten | diverged).filter(measure="accuracy")
+    assert table.filter(seed=2, gamma_log10=1.0).is_empty()
+    one, ten = performance_table(table, 0.95).rows(named=True)
+    assert (one["value"], one["seeds_without"]) == (pytest.approx(0.901), 0)
+    assert (ten["value"], ten["low"], ten["seeds"], ten["seeds_without"]) == (None, None, 2, 1)
+    (row,) = gain_table(table, 0.95).rows(named=True)
+    assert (row["gammas"], row["gammas_without"], row["gain"]) == (1, 1, 0.0)
+    assert row["best_gamma_log10"] == 0.0
+    nothing = ("gain_above_one", "gain_above_one_low", "p_differs", "gain_held_out")
+    assert [row[name] for name in nothing] == [None] * 4
+    # Without a seed in common nothing is compared.
+    apart = table.filter((pl.col("gamma_log10") == 0) == (pl.col("seed") == 2))
+    assert apart["gamma_log10"].n_unique() == 2
+    assert gain_table(apart, 0.95).is_empty()
+
+
 def test_the_effect_of_a_seed_drops_out_of_differences() -> None:
     # Seeds differ by 10, gammas by 1; one point is missing.
     levels = fit_levels(

@@ -74,16 +74,34 @@ def test_power_is_how_often_simulated_studies_agree() -> None:
     assert power(NORMAL, 2 / 3, [], 0.03, 0.95) == 0.0
 
 
-def test_shares_of_runs_that_go_together_by_seed() -> None:
+@pytest.mark.parametrize(
+    ("share", "correlation", "seeds"), [(0.7, 0.5, 5), (0.5, 0.95, 3), (0.5, 0.95, 4)]
+)
+def test_shares_of_runs_that_go_together_by_seed(
+    share: float, correlation: float, seeds: int
+) -> None:
     rng = np.random.default_rng(0)
     tables, held = 200, 0
+    ratio = (1 - correlation) / correlation
     for _ in range(tables):
-        # A beta distribution of mean 0.7 and a correlation of 1/2.
-        counts = rng.binomial(4, rng.beta(0.7, 0.3, 5))
-        ends = share_interval(counts, np.full(5, 4), 0.95)
+        counts = rng.binomial(4, rng.beta(share * ratio, (1 - share) * ratio, seeds))
+        ends = share_interval(counts, np.full(seeds, 4), 0.95)
         assert ends is not None
-        held += ends[0] <= 0.7 <= ends[1]
+        held += ends[0] <= share <= ends[1]
     assert held >= tables * 0.95 - 3 * np.sqrt(tables * 0.95 * 0.05)
+
+
+def test_runs_that_agree_within_seeds_are_hardly_more_than_one_each() -> None:
+    one, four = (share_interval([n] * 3, [n] * 3, 0.95) for n in (1, 4))
+    assert one is not None
+    assert four is not None
+    # Of the posterior 4 share^3, and nearly so.
+    assert one[0] == pytest.approx(0.025 ** (1 / 4), abs=1 / 400)
+    assert four[0] == pytest.approx(one[0], abs=0.02)
+    # Nor is it lost with many runs, whose likelihood is small.
+    many = share_interval([0, 1500], [3000] * 2, 0.95)
+    assert many is not None
+    assert 0 < many[0] < many[1] < 1
     assert share_interval([3], [4], 0.95) is None
     none = share_interval([0, 0], [1, 1], 0.95)
     assert none is not None
