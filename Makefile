@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcard tests/unit/tables/test_*.py) \
-	$(filter-out %/test_train.py %/test_examples.py,$(wildcard tests/unit/test_*.py))
+	$(filter-out %/test_train.py %/test_examples.py %/test_benchmarks.py,$(wildcard tests/unit/test_*.py))
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 
 run: .venv/ready
@@ -23,10 +23,11 @@ lint: .venv/ready
 	$(BIN)/mypy docs/manual.py
 	$(BIN)/python docs/manual.py --check
 
-# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, and
-# as these often wait for others, there is one process more than there are cores.
+# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, those
+# of SLURM before all, as they mostly wait: so there is one process more than there are cores.
 test: lint docs
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		tests/slurm tests/integration tests/unit
 
 # The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.
 docs: .venv/ready

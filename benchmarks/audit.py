@@ -17,7 +17,7 @@ from projects import ROOT, machine
 
 # Results without Snakemake, by the real writers, are made as the tests of the audit make them.
 sys.path.insert(0, str(ROOT / "tests"))
-from unit.provenance.tree import (
+from unit.tree import (
     make_figure,
     make_tables,
     prepare_data,

@@ -24,7 +24,7 @@ from gammascape.training.device import set_up_backend
 
 # A trained cell is made as the tests of the audit make theirs.
 sys.path.insert(0, str(ROOT / "tests"))
-from unit.provenance.tree import prepare_data, train, write_study
+from unit.tree import prepare_data, train, write_study
 
 GOAL = 5.0
 """Milliseconds for each cell."""

@@ -22,7 +22,7 @@ from projects import ROOT, machine, snakemake
 import gammascape
 
 sys.path.insert(0, str(ROOT / "tests"))
-from unit.provenance.synthetic import make_project, plan_of, write_results
+from unit.project import make_project, plan_of, write_results
 
 STUDY = """\
 datasets:

@@ -19,7 +19,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = folder / "said"
         if not said.is_file():
             project = empty_project(folder, STUDY.format(gammas="[0, 1]", etas="[0, 1]"))
-            done = snakemake(project)
+            done = snakemake(project, "--cores", "2")
             assert done.returncode == 0, done.stderr
             said.write_text(done.stderr)
     return folder

@@ -40,7 +40,8 @@ def empty_project(folder: Path, study: str) -> Path:
 
 
 def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+    # Tests run side by side, and each worker takes seconds to import PyTorch.
+    return [sys.executable, "-m", "snakemake", "--cores", "1", *options]
 
 
 def snakemake(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,11 +52,11 @@ def artifacts(project: Path) -> dict[str, bytes]:
     }
 
 
-def resumed(project: Path) -> dict[str, int]:
-    """Step from which each cell was trained last, by identity."""
+def attempts(project: Path) -> dict[str, list[int]]:
+    """Steps from which each cell was trained, by identity."""
     return {
-        path.parent.name.rpartition("-")[2]: json.loads(path.read_text())["attempts"][-1][
-            "from_step"
+        path.parent.name.rpartition("-")[2]: [
+            one["from_step"] for one in json.loads(path.read_text())["attempts"]
         ]
         for path in project.glob("results/cells/*/*/manifest.json")
     }
@@ -68,6 +68,14 @@ def checkpoints(project: Path) -> dict[str, Path]:
         path.name.partition("-")[0]: path
         for path in project.glob("results/.scratch/checkpoints/*-n*")
         if not path.name.startswith(".")
+    }
+
+
+def steps(project: Path) -> dict[str, int]:
+    """Step of each checkpoint."""
+    return {
+        identity: json.loads(path.read_bytes().partition(b"\n")[0])["step"]
+        for identity, path in checkpoints(project).items()
     }
 
 
@@ -106,91 +114,109 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-@pytest.fixture
-def project(undisturbed: Path, tmp_path: Path) -> Path:
-    """The study before its first cell, with its data prepared."""
-    copy_tree(undisturbed, tmp_path / "project")
-    project = tmp_path / "project"
+def before_the_first_cell(undisturbed: Path, project: Path) -> Path:
+    """A copy of the study with its data prepared."""
+    copy_tree(undisturbed, project)
     shutil.rmtree(project / "results/cells")
     shutil.rmtree(project / "results/logs/cells")
     return project
 
 
 @pytest.fixture
-def running(project: Path) -> Iterator[subprocess.Popen[bytes]]:
+def project(undisturbed: Path, tmp_path: Path) -> Path:
+    return before_the_first_cell(undisturbed, tmp_path / "project")
+
+
+@contextlib.contextmanager
+def training(project: Path, *options: str, slow: float) -> Iterator[subprocess.Popen[bytes]]:
     """Snakemake, with every cell somewhere in the middle of its run."""
+    before = steps(project)
     with (project / "output").open("w") as output:
         process = subprocess.Popen(
-            command(*OPTIONS), cwd=project, stderr=output, env=with_faults(slow=0.2)
+            command(*OPTIONS, *options), cwd=project, stderr=output, env=with_faults(slow=slow)
         )
     try:
-        wait_until(lambda: len(checkpoints(project)) == CELLS)
+        wait_until(lambda: sum(n > before.get(k, 0) for k, n in steps(project).items()) == CELLS)
         yield process
     finally:
         process.kill()
         process.wait()
 
 
-def go_on(project: Path) -> None:
+def unlock(project: Path) -> None:
     # What `snakemake --unlock` does: the killed process could not.
     shutil.rmtree(project / ".snakemake/locks", ignore_errors=True)
+
+
+def go_on(project: Path) -> None:
     done = snakemake(project, *OPTIONS)
     assert done.returncode == 0, done.stderr
 
 
-def assert_all_went_on(project: Path, undisturbed: Path) -> None:
+def test_killed_workers_are_replaced_and_their_cells_go_on(
+    project: Path, undisturbed: Path
+) -> None:
+    with training(project, "--cores", "2", slow=0.2) as running:
+        for pid in workers(project):
+            kill(pid)
+        assert running.wait(120) == 0
     assert artifacts(project) == artifacts(undisturbed)
-    assert len(resumed(project)) == CELLS
-    assert all(step > 0 for step in resumed(project).values())
+    assert all(begun[-1] > 0 for begun in attempts(project).values())
 
 
-def test_a_killed_worker_is_replaced_and_its_cells_go_on(
-    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
-) -> None:
-    for pid in workers(project):
-        kill(pid)
-    assert running.wait(120) == 0
-    assert_all_went_on(project, undisturbed)
+@pytest.fixture(scope="module")
+def stopped(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, begun and stopped by one test after the other: each goes on where the one before it ended."""
+    return before_the_first_cell(undisturbed, tmp_path_factory.mktemp("stopped") / "project")
 
 
-def test_workers_of_a_killed_snakemake_stop_and_their_cells_go_on(
-    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
-) -> None:
-    assert workers(project)
-    running.kill()
-    wait_until(lambda: not workers(project), seconds=10)
-    assert not artifacts(project)
-    go_on(project)
-    assert_all_went_on(project, undisturbed)
-
-
-def test_cells_go_on_when_snakemake_and_its_workers_were_killed(
-    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
-) -> None:
-    for pid in [running.pid, *workers(project)]:
-        kill(pid)
-    running.wait()
-    go_on(project)
-    assert_all_went_on(project, undisturbed)
-
-
-@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 3])
-def test_a_run_told_to_stop_leaves_checkpoints_and_goes_on(
-    project: Path,
-    running: subprocess.Popen[bytes],
-    undisturbed: Path,
-    signals: list[signal.Signals],
-) -> None:
-    for number in signals:
-        running.send_signal(number)
-        time.sleep(0.1)
-    assert running.wait(30) != 0
+def stop(project: Path, signals: Sequence[signal.Signals]) -> None:
+    """Go on, and be told to stop after some blocks of the 21 that there are."""
+    with training(project, slow=0.5) as running:
+        for number in signals:
+            running.send_signal(number)
+            time.sleep(0.1)
+        assert running.wait(30) != 0
     assert not workers(project)
     assert len(checkpoints(project)) == CELLS
     assert "Traceback" not in (project / "output").read_text()
     assert not list(project.glob(".snakemake/locks/*"))
-    go_on(project)
-    assert_all_went_on(project, undisturbed)
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT] * 3])
+def test_a_run_told_to_stop_leaves_checkpoints(
+    stopped: Path, signals: list[signal.Signals]
+) -> None:
+    stop(stopped, signals)
+
+
+@pytest.mark.parametrize("whose", ["snakemake", "all"])
+def test_workers_of_a_killed_snakemake_stop(stopped: Path, whose: str) -> None:
+    with training(stopped, slow=0.5) as running:
+        there = workers(stopped)
+        assert there
+        running.kill()
+        if whose == "all":
+            for pid in there:
+                kill(pid)
+        wait_until(lambda: not workers(stopped), seconds=10)
+    assert not artifacts(stopped)
+    unlock(stopped)
+
+
+def test_all_cells_go_on_but_those_whose_checkpoints_are_damaged(
+    stopped: Path, undisturbed: Path
+) -> None:
+    stop(stopped, [signal.SIGTERM])
+    damaged = sorted(checkpoints(stopped))[:2]
+    half, empty = (checkpoints(stopped)[identity] for identity in damaged)
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    empty.write_bytes(b"")
+    go_on(stopped)
+    assert artifacts(stopped) == artifacts(undisturbed)
+    for cell, begun in attempts(stopped).items():
+        assert begun == sorted(set(begun)), "every attempt begins after the one before it"
+        assert (begun[-1] == 0) == (cell in damaged)
 
 
 def incomplete(project: Path) -> None:
@@ -218,20 +244,6 @@ def test_whole_cells_are_kept_unless_a_person_forces_them(
     assert trained == {damaged, forced}
     assert artifacts(project) == artifacts(undisturbed)
     assert not list(project.glob(".snakemake/incomplete/*"))
-
-
-def test_damaged_checkpoints_are_left_out(
-    project: Path, running: subprocess.Popen[bytes], undisturbed: Path
-) -> None:
-    running.send_signal(signal.SIGTERM)
-    running.wait(30)
-    damaged = sorted(checkpoints(project))[:2]
-    half, empty = (checkpoints(project)[identity] for identity in damaged)
-    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
-    empty.write_bytes(b"")
-    go_on(project)
-    assert artifacts(project) == artifacts(undisturbed)
-    assert all((step == 0) == (cell in damaged) for cell, step in resumed(project).items())
 
 
 def test_a_full_disk_costs_no_cell(project: Path, undisturbed: Path) -> None:

@@ -27,6 +27,10 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
 STEPS = 100
 
 
+def example(loss: str, gamma: float, eta: float) -> list[float]:
+    return list(EXAMPLE["train"](LOSSES[loss], gamma, eta, STEPS))
+
+
 @pytest.mark.parametrize(("loss", "gamma", "eta"), [("mse", "0", "0"), ("xent", "1", "0.5")])
 def test_one_cell_without_the_library_has_the_losses_of_the_artifact(
     loss: Loss, gamma: str, eta: str, digits_file: Path, tmp_path: Path
@@ -39,8 +43,8 @@ def test_one_cell_without_the_library_has_the_losses_of_the_artifact(
         found = arrays["loss"]
     given = [10.0 ** float(text) for text in (gamma, eta)]
     # float32 rounds to 6e-8, and 100 stable steps leave 2e-7 of it. A learning rate larger by 1 % is seen.
-    np.testing.assert_allclose(EXAMPLE["train"](loss, *given, STEPS), found, rtol=1e-5)
-    other = EXAMPLE["train"](loss, given[0], 1.01 * given[1], STEPS)
+    np.testing.assert_allclose(example(loss, *given), found, rtol=1e-5)
+    other = example(loss, given[0], 1.01 * given[1])
     assert not np.allclose(other, found, rtol=1e-3)
     assert found[-1] < 0.8 * found[0]
 
@@ -52,7 +56,7 @@ def test_the_lines_of_the_readme_train_the_same_network(
     (code,) = re.findall(r"```python\n(def net.*?)```", README, re.DOTALL)
     assert len(list(filter(None, code.splitlines()))) <= 15
     drawn = iter(
-        [EXAMPLE["normal"](0, 2 * k, s) for k, s in enumerate([(64, 64), (64, 64), (10, 64)])]
+        [EXAMPLE["normal"](2 * k, *s) for k, s in enumerate([(64, 64), (64, 64), (10, 64)])]
     )
     monkeypatch.setattr(torch.nn.init, "normal_", lambda weight: weight.data.copy_(next(drawn)))
     losses = []
@@ -66,7 +70,7 @@ def test_the_lines_of_the_readme_train_the_same_network(
     sizes = {"D": 64, "N": 64, "C": 10, "gamma": 10.0, "eta": 3.0}
     exec(code, names | sizes | {"batches": EXAMPLE["batches"](STEPS)})
     # The same sums in another order, as above.
-    np.testing.assert_allclose(losses, EXAMPLE["train"](loss, 10.0, 3.0, STEPS), rtol=1e-5)
+    np.testing.assert_allclose(losses, example(loss, 10.0, 3.0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
