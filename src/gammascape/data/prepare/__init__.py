@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gammascape.data.prepare import cifar5m, cifar10, digits, mnist, mnist1m, tinyimagenet
+from gammascape.data.prepare import cifar5m, cifar10, digits, mnist, mnist1m, own, tinyimagenet
 
 PREPARERS: dict[str, Callable[..., None]] = {
     "digits": digits.prepare,
@@ -13,6 +13,7 @@ PREPARERS: dict[str, Callable[..., None]] = {
     "cifar5m": cifar5m.prepare,
     "tinyimagenet": tinyimagenet.prepare,
     "mnist1m": mnist1m.prepare,
+    **dict.fromkeys(("folder", "arrays", "table"), own.prepare),
 }
 
 
