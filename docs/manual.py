@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gammascape.command import as_command
-from gammascape.study.keys import axes, config, datasets, generators, models, samples
+from gammascape.study.keys import axes, config, datasets, files, generators, models, samples
 from gammascape.study.keys import file as schema
 from gammascape.study.reading.explain import flow
 
@@ -40,6 +40,9 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "An entry of `datasets` with `kind: cifar10`": datasets.Cifar10Spec,
         "An entry of `datasets` with `kind: cifar5m`": datasets.Cifar5mSpec,
         "An entry of `datasets` with `kind: tinyimagenet`": datasets.TinyImagenetSpec,
+        "An entry of `datasets` with `kind: folder`": files.FolderSpec,
+        "An entry of `datasets` with `kind: arrays`": files.ArraysSpec,
+        "An entry of `datasets` with `kind: table`": files.TableSpec,
         "An entry of `datasets` with `factory`": datasets.FactoryDatasetSpec,
         "An entry of `datasets` with `kind: constant`": datasets.ConstantSpec,
         "`test_shift`": samples.Shift,

@@ -24,6 +24,23 @@ rule prepare_dataset:
         " --output results/data/{wildcards.dataset} > {log:q} 2>&1"
 
 
+rule prepare_own:
+    output:
+        "results/data/{own}/manifest.json",
+    log:
+        "results/logs/data/{own}.log",
+    wildcard_constraints:
+        own="(folder|arrays|table)-[0-9a-f]{12}",
+    params:
+        kind=lambda wildcards: wildcards.own.partition("-")[0],
+        options=lambda wildcards: PLAN.own(wildcards.own),
+    message:
+        "Prepare {wildcards.own}"
+    shell:
+        "{PYTHON:q} -m gammascape.data.prepare {params.kind} --options {params.options:q}"
+        " --output results/data/{wildcards.own} > {log:q} 2>&1"
+
+
 rule prepare_mnist1m:
     input:
         mnist="results/data/mnist/manifest.json",

@@ -8,16 +8,18 @@ cannot be used.
 import argparse
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gammascape.durations import aligned
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
+from gammascape.study.keys.files import Files
 from gammascape.terminal import say
 
 if TYPE_CHECKING:
-    from gammascape.data.dataset import Dataset
+    from gammascape.data.dataset import Batches, Dataset
     from gammascape.training.coordinates import Coordinates
 
 STEPS, BATCH = 3, 32
@@ -47,26 +49,58 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError("gammascape check-model: --seeds and --eta must be positive")
     study = load_study(chosen.study)
     part = _slice(study, chosen.model, chosen.dataset)
-    from gammascape.data.prepared import DataError
-    from gammascape.usercode.run import UserCodeError
-
-    try:
-        return _check(study, part, chosen.widths, chosen.eta, range(chosen.seeds))
-    except (DataError, UserCodeError) as error:
-        raise StudyError(f"{chosen.study}: models.{chosen.model}: {error}") from None
-
-
-def _check(
-    study: Study, part: Slice, widths: Sequence[int] | None, eta: float, seeds: Sequence[int]
-) -> int:
-    from gammascape.models import build_model
-    from gammascape.training.coordinates import check_coordinates
     from gammascape.usercode.run import provide
 
     for sources in study.sources:
         provide(sources.files.values())
+    with _naming(f"{chosen.study}: datasets.{part.dataset}"):
+        dataset = _load(part.dataset_spec)
+        for seed in sorted({cell.data_seed for cell in part.cells}):
+            dataset.batches(seed, 0, 1, 1)
+        batches = dataset.batches(0, 0, STEPS, BATCH)
+        say(*(f"{part.dataset}: {line}" for line in _about(part.dataset_spec, dataset)))
+    with _naming(f"{chosen.study}: models.{part.model}"):
+        return _check(part, dataset, batches, chosen.widths, chosen.eta, range(chosen.seeds))
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Name the study and its entry that an error comes from."""
+    from gammascape.data.prepared import DataError
+    from gammascape.usercode.run import UserCodeError
+
+    try:
+        yield
+    except (DataError, UserCodeError) as error:
+        raise StudyError(f"{place}: {error}") from None
+
+
+def _about(spec: DatasetSpec, data: "Dataset") -> Sequence[str]:
+    """Sentences about the data: n, shape, moments, shares of classes, and what looks wrong."""
+    from gammascape.usercode.files import describe
+
+    if isinstance(spec, Files):
+        return spec.about
+    if data.name == "teacher" != spec.kind:
+        return ["not prepared yet; normal numbers and arbitrary labels in its place"]
+    x, y = (v[0].numpy() for v in data.batches(0, 0, 1, min(data.samples_per_pass or 999, 999)))
+    classes = [str(n) for n in range(data.outputs)] if data.classification else []
+    y = y.argmax(1) if classes else y
+    return describe(x, y, classes, data.samples_per_pass, len(data.test_inputs))
+
+
+def _check(
+    part: Slice,
+    dataset: "Dataset",
+    batches: "Batches",
+    widths: Sequence[int] | None,
+    eta: float,
+    seeds: Sequence[int],
+) -> int:
+    from gammascape.models import build_model
+    from gammascape.training.coordinates import check_coordinates
+
     options = part.model_spec.as_trained().model_dump(mode="json")
-    dataset = _load(part.dataset_spec)
     model = build_model(options, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
     print(f"{part.model}: a network of width {model.base_width}, inputs as of {part.dataset}")
     if part.model_spec.kind == "factory":
@@ -75,8 +109,6 @@ def _check(
     for layer, role in model.roles.items():
         say(f"  {layer}: {role}")
     say("  hidden layers on the probe set: " + ", ".join(model.hidden))
-    for seed in sorted({cell.data_seed for cell in part.cells}):
-        dataset.batches(seed, 0, 1, 1)
     scales = [1, -(-TELLING // model.base_width)] if model.base_width < TELLING else [1]
     tried = (
         [widths] if widths else [[model.base_width * s * n for n in (1, 2, 4, 8)] for s in scales]
@@ -86,7 +118,6 @@ def _check(
         wide = {**options, "width": width}
         return build_model(wide, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
 
-    batches = dataset.batches(0, 0, STEPS, BATCH)
     for used in tried:
         found = check_coordinates(build, batches, part.loss, used, seeds, eta)
         wrong = [one for one in found if one.verdict != "right"]
@@ -97,8 +128,15 @@ def _check(
         f"loss {part.loss}, mean over {len(seeds)} seeds."
     )
     say(*table(found, used))
+    apart = [layer for layer in model.roles if layer not in {one.layer for one in found}]
+    for one in (one for one in found if one.fixed_units is not None):
+        say(
+            f"{one.layer} has {one.fixed_units} outputs at every width: a hidden size that does not follow width. "
+            "Make it a multiple of width, since mu-P scales only what grows."
+        )
     if not wrong:
-        print("\nAll layers are right.")
+        words = f"Not measured, because no output has a row for each sample: {', '.join(apart)}."
+        say("", f"All measured layers are right. {words}" if apart else "All layers are right.")
         return 0
     print(
         f"\n{len(wrong)} of {len(found)} are wrong, some because of others. {_advice(found)} Set its role under "
@@ -111,6 +149,8 @@ def _check(
 def _advice(found: Sequence["Coordinates"]) -> str:
     """Advice on where to look first: a wrong size comes from lower layers, a wrong change from higher ones."""
     for one in found[:-1]:
+        if one.fixed_units is not None:
+            return f"Begin with {one.layer}, whose size does not follow width."
         if one.size_verdict is not None:
             return f"Begin with {one.layer}, the first whose size at initialization is wrong."
     last = found[-2].layer if len(found) > 1 else found[-1].layer
@@ -151,21 +191,22 @@ def _slice(study: Study, model: str, dataset: str | None) -> Slice:
 
 
 def _load(spec: DatasetSpec) -> "Dataset":
-    """Load the dataset if it needs no download; otherwise substitute normal numbers and arbitrary labels.
+    """Load the dataset if nothing has to be fetched; otherwise substitute normal numbers and arbitrary labels.
 
     The width scaling of a layer does not depend on the content of the images.
     """
     import torch
 
     from gammascape.data.load import load_dataset
-    from gammascape.data.prepare import digits
+    from gammascape.data.prepare import PREPARERS
 
     options, cpu = spec.model_dump(mode="json"), torch.device("cpu")
-    manifest = Path(f"results/data/{spec.kind}/manifest.json")
-    if spec.kind == "digits":
+    manifest = Path(f"results/data/{getattr(spec, 'prepared', spec.kind)}/manifest.json")
+    if spec.kind == "digits" or isinstance(spec, Files):
+        more = {"options": spec.options} if isinstance(spec, Files) else {}
         with tempfile.TemporaryDirectory() as folder:
-            digits.prepare(None, Path(folder) / "digits")
-            return load_dataset(options, Path(folder) / "digits/manifest.json", cpu)
+            PREPARERS[spec.kind](None, Path(folder) / spec.kind, **more)
+            return load_dataset(options, Path(folder) / spec.kind / "manifest.json", cpu)
     if spec.kind in ("factory", "teacher") or manifest.is_file():
         return load_dataset(options, manifest, cpu)
     inputs = math.prod(spec.input_shape)

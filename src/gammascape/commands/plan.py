@@ -62,7 +62,7 @@ def text(plan: Plan, coming: NextRun) -> str:
         for cause, counts in coming.made.items():
             rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             lines.append(f"  {cause}: {rules}")
-    lines += [*_information(coming), *_class_priors(plan)]
+    lines += [*_own_data(plan), *_information(coming), *_class_priors(plan)]
     return "\n".join(map(visible, lines))
 
 
@@ -88,6 +88,14 @@ def _memory(plan: Plan) -> Iterator[str]:
             parts = {} if part.is_toy else slice_needs(part)
             if sum(parts.values()) > _MUCH:
                 yield f"  memory: {name}, {part.key}: one network needs {needs_text(parts)}"
+
+
+def _own_data(plan: Plan) -> Iterator[str]:
+    """What data from a user's own files are, and what looks wrong with them."""
+    parts = [part for study in plan.studies.values() for part in study.slices]
+    specs = {part.dataset_spec: part.dataset for part in parts}
+    for spec, name in specs.items():
+        yield from (f"data {name}: {line}" for line in getattr(spec, "about", ()))
 
 
 def _class_priors(plan: Plan) -> Iterator[str]:

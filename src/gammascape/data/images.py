@@ -1,4 +1,4 @@
-"""Labelled images from prepared data: MNIST, MNIST-1M, CIFAR-10, CIFAR-5M, Tiny ImageNet."""
+"""Samples from prepared data: MNIST, MNIST-1M, CIFAR-10, CIFAR-5M, Tiny ImageNet, and a user's own files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,8 +51,18 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     kind = options["kind"]
     prepared = read_prepared(source, kind)
     _check_generator(prepared, options, source)
-    law = LAWS[kind]
-    standardize = standardization(law, device)
+    own = prepared.own
+    if own is None:
+        standardize = standardization(LAWS[kind], device)
+    elif own["content"] != options["content"]:
+        raise DataError(
+            f"{source}: made of other files than the cell's; delete its folder and run again"
+        )
+    elif own["dtypes"][0] == "uint8":
+        law = Law(*(tuple(value / 255 for value in own[name]) for name in ("mean", "std")))
+        standardize = standardization(law, device)
+    else:
+        standardize = _unchanged  # Preparation has standardized them.
     samples = _Samples(prepared, device, options)
     classes, shape = prepared.classes, prepared.image_shape
     noise, strength = options.get("label_noise", 0.0), options.get("augment", "none")
@@ -75,8 +85,8 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
             places = torch.arange(first, first + number, dtype=torch.int64, device=device)
             pixels = augment(pixels, places, data_seed, strength) * 255.0
         labels = stream.noisy_labels(labels, ids, noise, classes, data_seed)
-        x = standardize(pixels).view(count, batch_size, *shape)
-        return x, one_hot(labels, classes).view(count, batch_size, classes)
+        x, y = standardize(pixels), one_hot(labels, classes) if classes else labels
+        return x.view(count, batch_size, *shape), y.view(count, batch_size, -1)
 
     test_pixels, test_labels = _test_set(prepared)
     test_inputs = standardize(test_pixels.to(device))
@@ -85,12 +95,12 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     return Dataset(
         name=kind,
         input_shape=shape,
-        outputs=classes,
-        classification=True,
+        outputs=classes or test_labels.shape[1],
+        classification=classes > 0,
         samples_per_pass=samples.size,
         digest=prepared.digest,
         test_inputs=test_inputs,
-        test_targets=one_hot(test_labels, classes).to(device),
+        test_targets=(one_hot(test_labels, classes) if classes else test_labels).to(device),
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_inputs, shift, black),
     )
@@ -153,8 +163,8 @@ class _Samples:
         ids = self._order(data_seed)[within]
         if self.images is not None:
             chosen = ids.to(self._device)
-            return self.images[chosen], self._labels[chosen].to(torch.int64), chosen
-        return self._gather(ids), self._labels[ids].to(torch.int64), ids
+            return self.images[chosen], _whole(self._labels[chosen]), chosen
+        return self._gather(ids), _whole(self._labels[ids]), ids
 
     def _order(self, data_seed: int) -> Tensor:
         if data_seed not in self._orders:
@@ -172,7 +182,8 @@ class _Samples:
         numbers = ids.numpy()
         starts = np.cumsum([0, *self._sizes])
         shard_of = np.searchsorted(starts, numbers, side="right") - 1
-        pixels = np.empty((len(numbers), *self._shards[0].images.shape[1:]), np.uint8)
+        images = self._shards[0].images
+        pixels = np.empty((len(numbers), *images.shape[1:]), images.dtype)
         for number in np.unique(shard_of):
             mine = np.flatnonzero(shard_of == number)
             rows = numbers[mine] - starts[number]
@@ -191,11 +202,8 @@ def _fits(size: int, device: torch.device) -> bool:
 
 
 def _on_device(shards: tuple[Shard, ...], device: torch.device) -> Tensor:
-    whole = torch.empty(
-        (sum(shard.samples for shard in shards), *shards[0].images.shape[1:]),
-        dtype=torch.uint8,
-        device=device,
-    )
+    rows = torch.from_numpy(shards[0].images[:0].copy())
+    whole = rows.new_empty(sum(shard.samples for shard in shards), *rows.shape[1:], device=device)
     begun = 0
     for shard in shards:
         # A copy, since torch does not accept read-only arrays.
@@ -207,4 +215,13 @@ def _on_device(shards: tuple[Shard, ...], device: torch.device) -> Tensor:
 def _test_set(prepared: Prepared) -> tuple[Tensor, Tensor]:
     images = np.concatenate([shard.images[:TEST_SAMPLES] for shard in prepared.test])[:TEST_SAMPLES]
     labels = np.concatenate([shard.labels for shard in prepared.test])[:TEST_SAMPLES]
-    return torch.from_numpy(images), torch.from_numpy(labels).to(torch.int64)
+    return torch.from_numpy(images), _whole(torch.from_numpy(labels))
+
+
+def _whole(labels: Tensor) -> Tensor:
+    """Classes as int64; numbers to predict as they are."""
+    return labels if labels.is_floating_point() else labels.to(torch.int64)
+
+
+def _unchanged(inputs: Tensor) -> Tensor:
+    return inputs

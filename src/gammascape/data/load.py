@@ -15,7 +15,7 @@ DATASETS: dict[str, Callable[[dict[str, Any], Path | None, torch.device], Datase
     "digits": digits.load,
     "teacher": teacher.load,
     "factory": factory.load,
-    **dict.fromkeys(images.LAWS, images.load),
+    **dict.fromkeys((*images.LAWS, "folder", "arrays", "table"), images.load),
 }
 
 

@@ -14,6 +14,8 @@ from gammascape.manifests.paths import inside
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+DTYPES = "uint8", "uint8"
+"""Types of images and labels, unless they are a user's own."""
 _HASHED_WHEN_READ = 256 * 2**20
 """Bytes up to which data are hashed at each read; for larger data only the sizes of the files are compared."""
 
@@ -33,16 +35,17 @@ class Shard:
     samples: int
     images_file: str
     labels_file: str
+    dtypes: tuple[str, str] = DTYPES
 
     @cached_property
     def images(self) -> Bytes:
         """(n, C, H, W), mapped from the disk."""
-        return _mapped(self.folder / self.images_file)
+        return _mapped(self.folder / self.images_file, self.dtypes[0])
 
     @cached_property
     def labels(self) -> Bytes:
         """(n,), in memory."""
-        return np.array(_mapped(self.folder / self.labels_file))
+        return np.array(_mapped(self.folder / self.labels_file, self.dtypes[1]))
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,13 @@ class Prepared:
     test: tuple[Shard, ...]
     generator: dict[str, Any] | None = None
     """Generator of the samples, with all options; None if they come from the user's files."""
+    own: dict[str, Any] | None = None
+    """Of a user's own files: digest of their content, types, number of targets, means and deviations."""
 
     @property
     def image_bytes(self) -> int:
         """Bytes of one image."""
-        return int(np.prod(self.image_shape))
+        return int(np.prod(self.image_shape)) * np.dtype(self.train[0].dtypes[0]).itemsize
 
 
 def read_prepared(manifest: Path | None, name: str) -> Prepared:
@@ -80,10 +85,13 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     again = f"delete {folder} and make it again with `{make}`"
     try:
         content = read_manifest(manifest).record
+        own = content.get("own")
+        types = DTYPES if own is None else (str(own["dtypes"][0]), str(own["dtypes"][1]))
+        targets = () if own is None or not own["targets"] else (int(own["targets"]),)
         splits = {
             split: tuple(
-                Shard(folder, shard["samples"], shard["images"]["file"], shard["labels"]["file"])
-                for shard in content[split]
+                Shard(folder, one["samples"], one["images"]["file"], one["labels"]["file"], types)
+                for one in content[split]
             )
             for split in ("train", "test")
         }
@@ -110,9 +118,9 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     hashed = sum(size for _, size, _ in files) <= _HASHED_WHEN_READ
     for file, size, sha256 in files:
         _check(folder, file, size, sha256 if hashed else None, again)
-    prepared = Prepared(name, shape, classes, digest, **splits, generator=generator)
+    prepared = Prepared(name, shape, classes, digest, **splits, generator=generator, own=own)
     for shard in (*prepared.train, *prepared.test):
-        _check_arrays(shard, prepared, again)
+        _check_arrays(shard, prepared, targets, again)
     return prepared
 
 
@@ -129,24 +137,24 @@ def _check(folder: Path, file: str, size: int, sha256: str | None, again: str) -
         raise DataError(f"{path}: altered since it was prepared (another sha256); {again}")
 
 
-def _check_arrays(shard: Shard, prepared: Prepared, again: str) -> None:
+def _check_arrays(shard: Shard, prepared: Prepared, targets: tuple[int, ...], again: str) -> None:
     images, labels = shard.folder / shard.images_file, shard.folder / shard.labels_file
     try:
         shapes = {images: shard.images.shape, labels: shard.labels.shape}
     except Exception as error:  # numpy raises many kinds of errors for a damaged header
         raise DataError(f"{shard.folder}: not readable ({error}); {again}") from None
-    expected = {images: (shard.samples, *prepared.image_shape), labels: (shard.samples,)}
+    expected = {images: (shard.samples, *prepared.image_shape), labels: (shard.samples, *targets)}
     for path, shape in shapes.items():
         if shape != expected[path]:
             raise DataError(f"{path}: holds shape {shape}, expected {expected[path]}; {again}")
-    if len(shard.labels) and shard.labels.max() >= prepared.classes:
+    if prepared.classes and len(shard.labels) and shard.labels.max() >= prepared.classes:
         raise DataError(
             f"{labels}: label {shard.labels.max()} is outside 0..{prepared.classes - 1}; {again}"
         )
 
 
-def _mapped(path: Path) -> Bytes:
+def _mapped(path: Path, dtype: str) -> Bytes:
     array: Bytes = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.dtype != np.uint8:
-        raise ValueError(f"{path.name} is {array.dtype}, expected uint8")
+    if array.dtype != dtype:
+        raise ValueError(f"{path.name} is {array.dtype}, expected {dtype}")
     return array

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape import manifests
-from gammascape.data.prepared import FORMAT, MANIFEST, Bytes, DataError, Split
+from gammascape.data.prepared import DTYPES, FORMAT, MANIFEST, Bytes, DataError, Split
 from gammascape.layout import whole
 from gammascape.manifests.code import DATA_MODULES
 
@@ -28,9 +28,11 @@ _OWN = re.compile(r"manifest\.json|(train|test)-\d+\.(images|labels)\.npy|\..*")
 class _Shard:
     """Rows for one file of images and one of labels; memory is used only as they are filled."""
 
-    def __init__(self, rows: int, image_shape: tuple[int, ...]) -> None:
+    def __init__(self, rows: int, shapes: Sequence[tuple[int, ...]], types: Sequence[str]) -> None:
         self.samples = 0
-        self.images, self.labels = (np.empty((rows, *s), np.uint8) for s in (image_shape, ()))
+        self.images, self.labels = (
+            np.empty((rows, *shape), dtype) for shape, dtype in zip(shapes, types, strict=True)
+        )
 
 
 class Writer:
@@ -52,6 +54,7 @@ class Writer:
         class_names: Sequence[str] | None = None,
         notes: str = "",
         generator: dict[str, Any] | None = None,
+        own: dict[str, Any] | None = None,
         rule: str = "prepare_dataset",
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
@@ -69,7 +72,11 @@ class Writer:
             "class_names": list(class_names) if class_names else None,
             "notes": notes,
             "generator": generator,
+            **({"own": own} if own else {}),
         }
+        self._dtypes: Sequence[str]
+        self._dtypes, targets = (own["dtypes"], own["targets"]) if own else (DTYPES, None)
+        self._shapes = self._image_shape, (targets,) if targets else ()
         self._sources: list[manifests.Source] = []
 
     def __enter__(self) -> Self:
@@ -106,24 +113,26 @@ class Writer:
         self._sources.append(manifests.source_of(manifest))
 
     def add(self, split: Split, images: Bytes, labels: NDArray[Any]) -> None:
-        """Append images uint8 (n, C, H, W) and integer labels (n,).
+        """Append images uint8 (n, C, H, W) and integer labels (n,), or samples as `own` says.
 
         Raises:
             ValueError: if a type, a shape or a label does not fit.
         """
-        if images.dtype != np.uint8 or images.shape[1:] != self._image_shape:
+        if images.dtype != self._dtypes[0] or images.shape[1:] != self._image_shape:
             raise ValueError(
-                f"images are {images.dtype} {images.shape[1:]}, expected uint8 {self._image_shape}"
+                f"images are {images.dtype} {images.shape[1:]}, expected {self._dtypes[0]} "
+                f"{self._image_shape}"
             )
-        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        plain = labels.shape == images.shape[:1] and labels.dtype.kind in "iu"
+        if not plain and not self._shapes[1]:
             raise ValueError(
                 f"labels are {labels.dtype} {labels.shape}, expected integers ({len(images)},)"
             )
-        if len(labels) and (labels.min() < 0 or labels.max() >= self._classes):
+        if self._classes and len(labels) and (labels.min() < 0 or labels.max() >= self._classes):
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise ValueError(f"label {wrong} is outside 0..{self._classes - 1}")
         while len(images):
-            shard = self._open.setdefault(split, _Shard(self._rows, self._image_shape))
+            shard = self._open.setdefault(split, _Shard(self._rows, self._shapes, self._dtypes))
             count = min(self._rows - shard.samples, len(images))
             rows = slice(shard.samples, shard.samples + count)
             shard.images[rows], shard.labels[rows] = images[:count], labels[:count]

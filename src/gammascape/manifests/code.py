@@ -27,14 +27,14 @@ CELL_MODULES = (
 """Modules that decide the numbers of a cell, and how it is written."""
 COMPOSING = ("theory", "runs", "measure", "tables", "figures", "manifests/mark.py")
 """Modules that decide the content of a table, figure or page if its function imports them, see `closure`."""
-DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py")
+DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py", "usercode/files.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cell": CELL_MODULES,
     "data": DATA_MODULES,
     **dict.fromkeys(("table", "figure", "page"), COMPOSING),
 }
 """Modules that may decide the content of an artifact, by kind."""
-_APART = {"data": ("data/prepare", "data/writer.py")}
+_APART = {"data": ("data/prepare", "data/writer.py"), "usercode": ("usercode/files.py",)}
 """Package -> modules in it that make data and have no effect on cells."""
 _DIGITS = 12
 REMEMBERED = "GAMMASCAPE_MODULES"

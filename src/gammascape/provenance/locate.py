@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gammascape.manifests import ManifestError, manifest_path, read_manifest, sha256_of
 from gammascape.manifests.manifest import FILE_NAME
@@ -17,6 +18,9 @@ from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
 from gammascape.study import StudyError
 from gammascape.study.keys.config import Data
+from gammascape.study.keys.files import KINDS
+from gammascape.study.reading.yaml_reader import read_yaml
+from gammascape.usercode.files import PATHS
 from gammascape.workflow.plan import Plan, load_plan
 
 _SUFFIX = ".manifest.json"
@@ -219,10 +223,24 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def published_folders(root: Path) -> tuple[str, ...]:
-    """Folders of published files named in a project's configuration."""
+    """Folders of published files named in a project's configuration, and of own data named in its studies."""
     given = configuration(root).get("data", {})
     named = {**Data().model_dump(), **(given if isinstance(given, dict) else {})}
-    return tuple(folder for folder in named.values() if isinstance(folder, str) and folder)
+    found = [folder for folder in named.values() if isinstance(folder, str) and folder]
+    return (*found, *_own_folders(root))
+
+
+def _own_folders(root: Path) -> Iterator[str]:
+    studies = configuration(root).get("study", [])
+    for study in map(str, studies if isinstance(studies, list) else [studies]):
+        with contextlib.suppress(StudyError, AttributeError, KeyError, TypeError):
+            content: Any = read_yaml(root / study).data
+            for data in content["datasets"].values():
+                given = (data.get(name) for name in PATHS if data.get("kind") in KINDS)
+                for path in (value for value in given if isinstance(value, str) and value):
+                    for folder in (Path(study).parent, Path()):
+                        place = Path(os.path.normpath(folder / Path(path).expanduser()))
+                        yield from (place.as_posix(), place.parent.as_posix())
 
 
 def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Plan | None:

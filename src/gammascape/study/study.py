@@ -15,6 +15,7 @@ from gammascape.study.checks import check
 from gammascape.study.keys.datasets import CONFIGURED_GENERATOR, DatasetSpec
 from gammascape.study.keys.exact import decimal_text
 from gammascape.study.keys.file import Analysis, SmallGamma, StudyFile
+from gammascape.study.keys.files import Files
 from gammascape.study.keys.generators import Generated
 from gammascape.study.keys.models import ModelSpec
 from gammascape.study.keys.observables import Observable, in_order
@@ -116,7 +117,9 @@ def load_study(path: str | Path, generator: Generated | None = None) -> Study:
     except ValidationError as error:
         raise study_error(source.name, explain(error, source, StudyFile)) from None
     file, sources, missing = resolve(file, Path(path).parent)
-    found = [*check(file), *missing]
+    # Data that cannot be read have no shape to check.
+    unread = any(isinstance(d, Files) and not d.content for d in file.datasets.values())
+    found = missing if unread else [*check(file), *missing]
     stem = Path(path).stem
     if not STUDY_NAME.fullmatch(stem):
         text = f"the file's name {stem} names the study: use lower case letters, digits and hyphens, 64 at most"
@@ -144,6 +147,8 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
             # Theory computes a toy, so nothing is measured.
             asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
+                data = file.datasets[dataset]
+                read = data.as_trained() if isinstance(data, Files) else data
                 plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
                 for (gamma, eta), (seed, data_seed) in product(points, grid.seeds):
                     point = (gamma, eta, seed, data_seed)
@@ -151,7 +156,7 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
                     if point not in plane or not set(asked) <= set(before):
                         plane[point] = Cell(
                             model=trained,
-                            dataset=file.datasets[dataset],
+                            dataset=read,
                             loss=loss,
                             gamma=decimal_text(gamma),
                             eta=decimal_text(eta),

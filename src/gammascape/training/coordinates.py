@@ -41,6 +41,8 @@ class Coordinates:
 
     may_fade: bool = False
     """Whether its size may scale as N^-1/2, as a readout's does in mu-P; f subtracts this initial output."""
+    fixed_units: int | None = None
+    """Outputs of a hidden layer for one sample, if they are the same at all widths."""
 
     @property
     def verdict(self) -> str:
@@ -92,7 +94,11 @@ def check_coordinates(
     Returns:
         The layers in the order of the forward pass, the output last.
     """
-    measured = [_measure(build(width), batches, loss, seeds, eta) for width in widths]
+    units: list[dict[str, int]] = [{} for _ in widths]
+    measured = [
+        _measure(build(width), batches, loss, seeds, eta, found)
+        for width, found in zip(widths, units, strict=True)
+    ]
     roles = build(widths[0]).roles
     names = list(measured[0])
 
@@ -110,15 +116,26 @@ def check_coordinates(
             _slope(widths, sizes),
             _slope(widths, changes),
             may_fade(layer),
+            units[0][layer]
+            if layer in names[:-2] and len({u[layer] for u in units}) == 1
+            else None,
         )
         for layer in names
     ]
 
 
 def _measure(
-    model: Model, batches: tuple[Tensor, Tensor], loss: str, seeds: Sequence[int], eta: float
+    model: Model,
+    batches: tuple[Tensor, Tensor],
+    loss: str,
+    seeds: Sequence[int],
+    eta: float,
+    units: dict[str, int],
 ) -> Mapping[str, tuple[float, float]]:
-    """Layer -> root mean squares, over seeds, samples and units, of its output and of the output's change."""
+    """Layer -> root mean squares, over seeds, samples and units, of its output and of the output's change.
+
+    `units` receives the number of outputs of each layer.
+    """
     form = subtraction(model)
     step = make_step(form, loss, "eager")
     watch = model.layers or model.forward
@@ -136,6 +153,7 @@ def _measure(
         with torch.no_grad():
             f0, f = watch(start, probe, before), watch(trained, probe, after)
         before[OUTPUT], after[OUTPUT] = torch.zeros_like(f), f - f0
+        units.update({name: value.shape[-1] for name, value in after.items()})
         for name, value in after.items():
             squares.setdefault(name, []).append(
                 (_mean_square(before[name]), _mean_square(value - before[name]))

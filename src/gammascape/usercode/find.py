@@ -18,6 +18,14 @@ FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 NEVER_LOCAL = frozenset(sys.stdlib_module_names) | {"gammascape", "numpy", "torch"}
 """Modules that are loaded before a user's: a file with such a name would not be imported."""
 
+CONTRACTS = {
+    "models": "A model is made by make_net(input_shape, outputs, width, **arguments), a function or class called "
+    "with keywords, which gives a torch.nn.Module",
+    "datasets": "Data are made by make_data(**arguments), which gives train_inputs, train_targets, test_inputs, "
+    "test_targets, or without size a sampler, test_inputs, test_targets",
+}
+"""Section of a study -> how the function of a factory is called."""
+
 ORIGINS = "origins.json"
 """File next to copies of source files that records where each was copied from."""
 
@@ -99,12 +107,17 @@ def find_sources(factory: str, roots: Sequence[Path]) -> Sources:
 
 def check_call(definition: Definition, function: str, given: Sequence[str]) -> str | None:
     """Message about a call of a function with these keywords; None if it is correct or cannot be judged."""
+    bound = isinstance(definition, ast.ClassDef)
+    if isinstance(definition, ast.ClassDef):
+        # Without an __init__ of its own it inherits one, which may be in another file.
+        inner = (node for node in definition.body if isinstance(node, ast.FunctionDef))
+        definition = next((node for node in inner if node.name == "__init__"), None)
     if not isinstance(definition, ast.FunctionDef):
         return None
     arguments = definition.args
     if arguments.posonlyargs:
         return f"{function} is called with keywords; remove the / from its parameters"
-    plain = [argument.arg for argument in arguments.args]
+    plain = [argument.arg for argument in arguments.args][bound:]
     names = plain + [argument.arg for argument in arguments.kwonlyargs]
     optional = set(plain[len(plain) - len(arguments.defaults) :])
     keyword_defaults = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)

@@ -12,6 +12,7 @@ from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config
 from gammascape.study.factors import Factor, members
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.keys.factories import Factory
+from gammascape.study.keys.files import Files
 from gammascape.study.keys.generators import DiffusionSpec, Generated
 from gammascape.study.keys.samples import Images
 from gammascape.usercode.find import copy_sources, folder_of
@@ -53,9 +54,9 @@ class Plan:
     def reads(self, cell: str) -> list[str]:
         """Input files of a cell: the manifest of its prepared data, and copies of factories' source files."""
         model, dataset = self.cells[cell].model, self.cells[cell].dataset
-        # Images come from files; other samples are drawn from a distribution.
+        # Images and own data come from files; other samples are drawn from a distribution.
         files: list[str] = []
-        if isinstance(dataset, Images):
+        if isinstance(dataset, Images | Files):
             files.append(f"results/data/{dataset.prepared}/manifest.json")
         for spec in (model, dataset):
             if isinstance(spec, Factory):
@@ -83,6 +84,12 @@ class Plan:
         """Diffusion models that these sets are sampled from, by the keys of their files."""
         specs = self.generators.values()
         return {spec.model_key: spec for spec in specs if isinstance(spec, DiffusionSpec)}
+
+    def own(self, prepared: str) -> str:
+        """JSON of the options, with paths, of a user's own data."""
+        parts = [part.dataset_spec for study in self.studies.values() for part in study.slices]
+        found = (data for data in parts if isinstance(data, Files) and data.prepared == prepared)
+        return json.dumps(next(found).options, sort_keys=True)
 
     def chunks(self, generator: str) -> list[str]:
         """Files of a generated set."""

@@ -135,3 +135,64 @@ def test_a_network_that_cannot_be_trained_is_a_message(
     status, _, text = check(tmp_path, capsys, "own", more=", roles: {third: hidden}")
     assert status == 2
     assert "mine.yaml: models.own: roles.third: no layer with weights has this name" in text
+
+
+SIZES = """\
+class Net(nn.Module):
+    def __init__(self, input_shape, outputs, width, inner=0):
+        super().__init__()
+        self.places = nn.Embedding(1, width)
+        self.first = nn.Linear(64, width)
+        self.inner = nn.Linear(width, inner or width)
+        self.head = nn.Linear(inner or width, outputs)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x.flatten(1)) + self.places.weight)
+        return self.head(torch.relu(self.inner(h)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("inner", "fragments"),
+    [
+        (0, ["Not measured, because no output has a row for each sample: places."]),
+        (8, ["inner has 8 outputs at every width", "Begin with inner, whose size does not follow"]),
+    ],
+)
+def test_what_is_not_measured_and_what_does_not_follow_the_width_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], inner: int, fragments: list[str]
+) -> None:
+    (tmp_path / "net.py").write_text(HEAD + SIZES)
+    study = STUDY.format(more=f", arguments: {{inner: {inner}}}").replace("net:make", "net:Net")
+    (tmp_path / "mine.yaml").write_text(study)
+    status = main(["check-model", str(tmp_path / "mine.yaml"), "own", "--widths", "64,256"])
+    printed = capsys.readouterr().out
+    assert status == (inner > 0)
+    assert "digits: endless training and 359 test samples of shape [1, 8, 8]" in printed
+    assert "All layers are right" not in printed
+    for fragment in fragments:
+        assert fragment in printed
+
+
+@pytest.mark.parametrize(
+    ("net", "fragment"),
+    [
+        (
+            "class Net(nn.Module):\n    def __init__(self, dim): ...\n",
+            "own.arguments: Net needs an",
+        ),
+        (
+            "class A:\n    def __init__(self, n): ...\nclass Net(A): ...\n",
+            "unexpected keyword argument",
+        ),
+    ],
+)
+def test_a_wrong_signature_is_answered_with_the_contract(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], net: str, fragment: str
+) -> None:
+    (tmp_path / "net.py").write_text(HEAD + net)
+    (tmp_path / "mine.yaml").write_text(STUDY.format(more="").replace("net:make", "net:Net"))
+    assert main(["check-model", str(tmp_path / "mine.yaml"), "own"]) == 2
+    told = capsys.readouterr().err
+    assert fragment in told
+    assert "made by make_net(input_shape, outputs, width, **arguments), a function or class" in told

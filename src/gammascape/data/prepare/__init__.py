@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from gammascape.data.prepare import cifar5m, cifar10, digits, mnist, mnist1m, tinyimagenet
+from gammascape.data.prepare import cifar5m, cifar10, digits, mnist, mnist1m, own, tinyimagenet
 
 PREPARERS: Mapping[str, Callable[..., None]] = {
     "digits": digits.prepare,
@@ -11,6 +11,7 @@ PREPARERS: Mapping[str, Callable[..., None]] = {
     "cifar5m": cifar5m.prepare,
     "tinyimagenet": tinyimagenet.prepare,
     "mnist1m": mnist1m.prepare,
+    **dict.fromkeys(("folder", "arrays", "table"), own.prepare),
 }
 """Dataset -> function of the folder with its files, the folder to write, and options of its own.
 

@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--download", action="store_true", help="fetch published files that are not in --source"
     )
+    parser.add_argument("--options", type=json.loads, help="JSON: a study's own data")
     chosen = parser.parse_args(arguments)
     options: dict[str, Any] = {}
     if chosen.dataset == "mnist1m":
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
             )
         names = ("mnist", "chunks", "generator", "pixels")
         options = {name: getattr(chosen, name) for name in names}
+    if chosen.options is not None:
+        options = {"options": chosen.options}
     try:
         if chosen.download and chosen.source is not None and chosen.dataset in DOWNLOADS:
             download(chosen.dataset, chosen.source)

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from gammascape.models.model import Hidden, Model, Parameters, initial_parameters
 from gammascape.models.own import probe, state
 from gammascape.models.own.roles import WEIGHTED, Plan, check_batch_statistics, plan
+from gammascape.usercode.find import CONTRACTS
 from gammascape.usercode.isolation import another_process, isolated, seed_of
 from gammascape.usercode.run import Code, UserCodeError, load_code
 
@@ -315,8 +316,13 @@ def _made(
     sizes = {"input_shape": tuple(input_shape), "outputs": outputs, "width": width}
     make = code.get(factory)
     # The seed leaves out the width: constants whose size does not depend on it are the same at every width.
-    with code.active(f"{factory} with width={width}", seed_of("model", factory, arguments)):
-        module = make(**sizes, **copy.deepcopy(arguments))
+    try:
+        with code.active(f"{factory} with width={width}", seed_of("model", factory, arguments)):
+            module = make(**sizes, **copy.deepcopy(arguments))
+    except UserCodeError as error:
+        if isinstance(error.__cause__, TypeError) and "argument" in str(error.__cause__):
+            raise UserCodeError(f"{error}\n{CONTRACTS['models']}") from None
+        raise
     if not isinstance(module, nn.Module):
         raise UserCodeError(
             f"{factory} returned {type(module).__name__}; it must return a torch.nn.Module"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gammascape.models.model import Parameters
+from gammascape.models.own.roles import NOISE
 from gammascape.models.own.state import Marks, difference, inside, whole
 from gammascape.usercode.isolation import generators, isolated
 from gammascape.usercode.run import SEED_IT, UserCodeError
@@ -409,7 +410,8 @@ def _run(network: "Network", p: Parameters, x: Tensor, buffers: dict[str, Tensor
         who = layer_name(network.module, network.track.drew)
         raise UserCodeError(
             f"{who} draws random numbers in the forward pass, which would differ when the cell is trained "
-            "again; remove them: build it without dropout, and draw constants in the constructor"
+            "again; remove them: build it without dropout, and draw constants in the constructor. "
+            f"{NOISE}"
         )
     for name, value in scaled.items():
         if not torch.equal(value, before[name]):

@@ -24,6 +24,12 @@ WEIGHTED = (nn.Linear, _ConvNd, nn.Embedding)
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm, _InstanceNorm)
 """Layers with a gain that starts at 1 and a shift that starts at 0."""
 
+NOISE = (
+    "Noise that is a function of seed, step and sample belongs to the dataset: write mixup, label_noise or, of "
+    "images, augment there"
+)
+"""What to write in place of dropout."""
+
 OWN_ROLES = ("gain", "bias")
 """Roles only for parameters outside known layers."""
 
@@ -194,7 +200,7 @@ def _check_layers(module: nn.Module) -> None:
         if isinstance(layer, _DropoutNd | nn.AlphaDropout | nn.FeatureAlphaDropout) and layer.p > 0:
             raise UserCodeError(
                 f"layer {name} ({kind}) draws random numbers in the forward pass, which would differ when "
-                "the cell is trained again; remove it or build it with p=0"
+                f"the cell is trained again; remove it or build it with p=0. {NOISE}"
             )
         if isinstance(layer, nn.Embedding) and layer.max_norm is not None:
             raise UserCodeError(

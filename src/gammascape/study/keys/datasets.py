@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from gammascape.study.keys.factories import Factory
+from gammascape.study.keys.files import ArraysSpec, FolderSpec, TableSpec
 from gammascape.study.keys.generators import GeneratorSpec
 from gammascape.study.keys.samples import Images, Published, Samples, check_passes
 from gammascape.study.reading.fields import (
@@ -236,6 +237,9 @@ DatasetSpec = Annotated[
         | Cifar10Spec
         | Cifar5mSpec
         | TinyImagenetSpec
+        | FolderSpec
+        | ArraysSpec
+        | TableSpec
         | FactoryDatasetSpec
         | ConstantSpec,
         Field(discriminator="kind"),
