@@ -14,7 +14,7 @@ from PIL import Image
 
 from gammascape.data.dataset import Dataset
 from gammascape.data.load import load_dataset
-from gammascape.data.prepare import prepare
+from gammascape.data.prepare import PREPARERS
 from gammascape.data.prepared import DataError
 from gammascape.study import Cell, StudyError, load_study
 from gammascape.study.keys.files import Files
@@ -70,7 +70,7 @@ def spec(entry: str) -> Files:
 def loaded(entry: str) -> Dataset:
     """The dataset as a cell reads it, after preparation."""
     found = spec(entry)
-    prepare(found.kind, None, Path("out"), options=found.options)
+    PREPARERS[found.kind](None, Path("out"), options=found.options)
     record = cell(entry).record()["dataset"]
     return load_dataset(record, Path("out/manifest.json"), torch.device("cpu"))
 
@@ -143,7 +143,7 @@ def test_the_content_counts_and_not_the_place(monkeypatch: pytest.MonkeyPatch) -
     found = spec("kind: folder, path: sub/elsewhere")
     shutil.copy("photos/dog/1.png", "sub/elsewhere/dog/3.png")
     with pytest.raises(DataError, match="have changed since the study was loaded"):
-        prepare("folder", None, Path("out"), options=found.options)
+        PREPARERS["folder"](None, Path("out"), options=found.options)
 
 
 def test_files_are_read_again_only_if_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
