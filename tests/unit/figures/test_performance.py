@@ -119,7 +119,8 @@ def test_the_title_says_whether_the_gain_is_more_than_errors(mlp3):
 def test_no_title_says_by_nothing(mlp3):
     scores, pooled, gain = performance_tables(mlp3[0])
     for nothing in (0.04, -1e-13):
-        title = words(performance(scores, pooled, gain.with_columns(gain=nothing)))["title"]
+        points = pl.when(pl.col("measure") == "accuracy").then(nothing).otherwise("gain")
+        title = words(performance(scores, pooled, gain.with_columns(gain=points)))["title"]
         assert "by" not in title
     one = gain.with_columns(gain=0.04, slice=pl.lit("other"), model=pl.lit("other"))
     both = [pl.concat([a, b]) for a, b in ((gain.with_columns(gain=1.0), one),)]
