@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from gammascape.train import main
 from gammascape.training import worker as trainer
 from gammascape.training.checkpoint import Checkpoints
 from gammascape.training.engine import Training
+from gammascape.training.pack import Pack
 from gammascape.training.worker import Event, Task, Worker
 
 from .formats import prepare_mnist
@@ -151,6 +153,24 @@ def test_a_whole_cell_is_trained_again_only_where_that_is_wanted(
     assert "pack" in kinds(trained(digits_file, tmp_path, keeps=False))
     (tmp_path / CELL.id / "arrays.npz").write_bytes(b"half")
     assert "pack" in kinds(trained(digits_file, tmp_path))
+
+
+def test_packs_that_are_cut_already_keep_to_a_limit_that_another_one_found(
+    digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, tried = trainer.Training, []
+
+    def small(pack: Pack, *rest: Any, **options: Any) -> Any:
+        tried.append(len(pack.lanes))
+        if len(pack.lanes) > 2:
+            raise MemoryError
+        return training(pack, *rest, **options)
+
+    monkeypatch.setattr(trainer, "Training", small)
+    for seeds in ((0, 1, 2, 3), (4, 5, 6, 7)):
+        cells = tuple(replace(CELL, seed=seed) for seed in seeds)
+        assert kinds(trained(digits_file, tmp_path, cells=cells)).count("cell") == 4
+    assert tried == [4, 2, 2, 2, 2]
 
 
 def test_a_cell_that_another_process_trains_is_waited_for(

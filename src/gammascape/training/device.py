@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -127,7 +127,9 @@ def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> 
         try:
             yield
         finally:
-            torch.cuda.empty_cache()
+            # What is given back is memory; torch before 2.13 refuses after a capture that failed.
+            with suppress(RuntimeError):
+                torch.cuda.empty_cache()
 
 
 def take_gpu(preferred: int) -> torch.device:

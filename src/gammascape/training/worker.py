@@ -155,7 +155,9 @@ class Worker:
             try:
                 with alone_on(self.device, lambda: not self.stopping):
                     self._warn_of_float64(tasks[0], emit)
-                    self._train(claimed, shared)
+                    # The limit may be lower than when the pack was cut.
+                    limit = self._store(tasks[0])[1].get(tasks[0].record)
+                    self._train(claimed, shared, most=limit)
             finally:
                 for task in claimed:
                     self._store(task)[0].unlock(task.identity)
