@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from gammascape.data.prepare import mnist
-from gammascape.figures import FORMATS, read_figure
+from gammascape.figures.page.index import read_figure
 from gammascape.manifests import read_manifest
+from gammascape.manifests.mark import FORMATS
 from gammascape.workflow.catalogue import figures_of
 from gammascape.workflow.plan import load_plan
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from gammascape.data.dataset import Dataset
 from gammascape.data.load import load_dataset
@@ -18,6 +19,10 @@ from gammascape.study.keys.models import MlpSpec
 
 from .project import make_project, plan_of, write_results
 from .tree import make_results
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,8 @@ def test_the_pixels_of_chunks_are_arguments_of_their_preparation(
     config = load_config({"study": "a.yaml", "data": {"mnist1m_pixels": [-0.00001, 1]}})
     folder, *options = config.data.chunks
     given: dict[str, Any] = {}
-    monkeypatch.setattr(__main__, "prepare", lambda *_, **options: given.update(options))
+    prepare = {"mnist1m": lambda *_, **options: given.update(options)}
+    monkeypatch.setattr(__main__, "PREPARERS", prepare)
     __main__.main(["mnist1m", "--output=x", "--mnist=x", "--source", folder, *options])
     assert given["pixels"] == [-0.00001, 1.0]
 
