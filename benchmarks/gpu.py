@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ from gammascape.data.augment import augment
 from gammascape.data.dataset import Dataset
 from gammascape.data.load import load_dataset
 from gammascape.models import build_model
-from gammascape.models.convolution import unfolded_shapes
+from gammascape.models.convolution import comparisons
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.training.backend import Graph, is_out_of_memory, one_line
 from gammascape.training.checkpoint import Checkpoints
@@ -233,10 +234,22 @@ def about(session: Session) -> None:
     row(["date", f"{datetime.now(UTC):%Y-%m-%d}"])
     row(["device", session.backend.device_model])
     row(["versions", f"Python {platform.python_version()}, torch {torch.__version__}"])
+    if older := older_than_asked():
+        row(["note", older])
     row(["CUDA, cuDNN", f"{torch.version.cuda}, {torch.backends.cudnn.version()}"])
     row(["float32 product", f"{limit / 1e12:.2f} TFLOP/s"])
     row(["memory", f"{bandwidth / 1e9:.0f} GB/s"])
     row(["float64 product", f"{float64_slowdown(session.device):.1f} times as long as float32"])
+
+
+def older_than_asked() -> str | None:
+    """Words if torch is older than the package asks for."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    [asked] = [text[7:] for text in project["dependencies"] if text.startswith("torch>=")]
+    numbers = [tuple(map(int, v.split("+")[0].split(".")[:2])) for v in (torch.__version__, asked)]
+    return (
+        f"older than torch {asked}, which the package asks for" if numbers[0] < numbers[1] else None
+    )
 
 
 def limits(session: Session) -> tuple[float, float]:
@@ -364,7 +377,7 @@ def short_of_memory() -> Iterator[None]:
     """Leave little of the GPU's memory to this process."""
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 3 * 2**27) / total)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 3 * 2**27) / total)
     try:
         yield
     finally:
@@ -405,25 +418,35 @@ def rates(session: Session) -> None:
     )
     table(["model", "a", "b", "K", "c", "c/a", "c/limit", "weights", "first step"])
     cases = dict(list(RATES.items())[:2]) if session.toy else RATES
-    unfolded: set[str] = set()
     for number, name in enumerate(cases):
         share = session.left / (len(cases) - number)
         if share < 8:
             session.left_out.append(f"rates of {name}")
             continue
         try:
-            unfolded |= rates_of(session, name, share, limits_)
+            rates_of(session, name, share, limits_)
         except Exception as error:
             session.judge(False)
             row([name, f"FAILED: {one_line(error)}", *[""] * 7])
         if session.device.type == "cuda":
             torch.cuda.empty_cache()
-    if unfolded:
-        print(f"\nUnfolded rather than grouped convolutions: {', '.join(sorted(unfolded))}")
+    if found := comparisons():
+        print("\nForms of convolutions, of which the faster is used:\n")
+        table(["inputs by filters of a lane", "grouped, ms", "unfolded, ms"])
+        for shape, times in found:
+            row([shape, *(words_of(times, form) for form in ("grouped", "unfolded"))])
 
 
-def rates_of(session: Session, name: str, share: float, limits_: tuple[float, float]) -> set[str]:
-    """Print the rates of one case, in some `share` seconds; returns the shapes of unfolded convolutions."""
+def words_of(times: dict[str, float], form: str) -> str:
+    """Milliseconds of a form; NaN is that of a form that is used without a comparison."""
+    alone = any(map(math.isnan, times.values()))
+    if form not in times:
+        return "too large" if alone else "failed"
+    return "not timed" if alone else f"{1e3 * times[form]:.3f}"
+
+
+def rates_of(session: Session, name: str, share: float, limits_: tuple[float, float]) -> None:
+    """Print the rates of one case, in some `share` seconds."""
     until = session.left - share
     options, shape, batch = RATES[name]
     if session.toy:
@@ -457,7 +480,6 @@ def rates_of(session: Session, name: str, share: float, limits_: tuple[float, fl
             raise RuntimeError(f"with K = {k}, steps were computed {fallback}")
         shares = f"{c * flop / limit:.0%}", f"{12 * weights * c / bandwidth:.0%}"
         row([name, f"{a:.0f}", f"{b:.0f}", k, f"{c:.0f}", f"{c / a:.1f}", *shares, first])
-    return set(unfolded_shapes(bench.model))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -149,10 +149,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         folder = self._start_run()
         BOARD.expect([task.record["steps"] for task in cells])
         for members in group(list(cells)):
-            asked = cells[members[0]].resources
-            on_gpu = asked.get("gpu") or "gpu" in str(asked.get("gres"))
-            places = graph_places if on_gpu else None
-            for part in cut(members, self.workflow.executor_settings.cells, places=places):
+            places, most = _places(cells[members[0]]), self.workflow.executor_settings.cells
+            for part in cut(members, most, places=places):
                 begun = {task: cells[task] for task in part if self._begin(task, cells[task])}
                 if begun:
                     self._submit(Pack(folder, begun))
@@ -351,7 +349,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self.logger.warning(f"{words} Its {len(left)} unfinished cells are submitted again.")
         # Without progress, one of the cells may be at fault.
         size = len(left) if fruitless == 1 or not pack.prepared else -(-len(left) // 2)
-        for part in cut(list(left), size):
+        for part in cut(list(left), size, places=_places(next(iter(left.values())))):
             rest = Pack(pack.file.parent, {task: left[task] for task in part})
             rest.fruitless, rest.step, rest.prepared = fruitless, pack.step, pack.prepared
             self._submit(rest)
@@ -402,6 +400,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             self._run.remove()
         if BOARD.active:
             self.logger.info(BOARD.report())
+
+
+def _places(job: Any) -> Callable[[int], int] | None:
+    """Places that are computed for so many lanes, if a job asks for a GPU."""
+    asked = job.resources
+    return graph_places if asked.get("gpu") or "gpu" in str(asked.get("gres")) else None
 
 
 def _at_work(pack: Pack) -> bool:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from gammascape.training import device
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 Printed = pytest.CaptureFixture[str]
@@ -25,6 +27,7 @@ def test_a_benchmark_finds_what_it_imports(name: str, monkeypatch: pytest.Monkey
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    monkeypatch.setattr(device, "_SLOW_SIZE", 256)
     return importlib.import_module("gpu")
 
 
@@ -98,6 +101,34 @@ def test_a_case_that_fails_or_has_no_time_left_does_not_lose_the_others(
     assert "FAILED" not in row
     assert gpu.main(["--device", "cpu", "--toy", "--parts", "rates", "--minutes", "0.1"]) == 0
     assert f"No time was left for**: rates of {first[0]}; rates of" in capsys.readouterr().out
+
+
+def test_both_forms_of_each_convolution_are_shown(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    found = [
+        ("2x3 by 4x3", {"grouped": 0.002, "unfolded": 0.0015}),
+        ("8x3 by 4x3", {"grouped": float("nan")}),
+        ("9x3 by 4x3", {"unfolded": 0.001}),
+    ]
+    monkeypatch.setattr(gpu, "comparisons", lambda: found)
+    monkeypatch.setattr(gpu, "RATES", {})
+    assert toy(gpu, "rates") == 0
+    printed = capsys.readouterr().out
+    assert "| 2x3 by 4x3 | 2.000 | 1.500 |\n" in printed
+    assert "| 8x3 by 4x3 | not timed | too large |\n" in printed
+    assert "| 9x3 by 4x3 | failed | 1.000 |\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("version", "older"),
+    [("2.11.0+cu130", True), ("2.13.0", False), ("2.13.1+cpu", False), ("3.0.0a0", False)],
+)
+def test_an_older_torch_than_asked_for_is_said(
+    version: str, older: bool, gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu.torch, "__version__", version)
+    assert bool(gpu.older_than_asked()) == older
 
 
 def test_each_size_of_a_pack_shows_its_own_difference(

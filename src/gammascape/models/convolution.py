@@ -20,7 +20,7 @@ from gammascape.models.model import Model
 _TRIALS = 3
 _TIMED_LANES = 8
 """Most lanes in the packs that are timed."""
-_MOST_COLUMN_BYTES = 2**26
+_MOST_COLUMN_BYTES = 2**28
 """Bytes of a lane's unfolded inputs beyond which it is not unfolded: they are k^2 times its feature maps."""
 
 
@@ -42,8 +42,14 @@ class LaneShape(NamedTuple):
         places = math.prod((side + reach) // self.stride + 1 for side in self.inputs[2:])
         return self.inputs[0] * math.prod(self.filters[1:]) * places * self.dtype.itemsize
 
+    @property
+    def words(self) -> str:
+        """Inputs by filters."""
+        return f"{'x'.join(map(str, self.inputs))} by {'x'.join(map(str, self.filters))}"
 
-_chosen: dict[LaneShape, Callable[..., Tensor]] = {}
+
+_times: dict[LaneShape, dict[Callable[..., Tensor], float]] = {}
+"""Seconds that each form took; NaN for the only one that came into question."""
 
 
 def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -67,13 +73,21 @@ def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padd
 
 def form_of(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
     """Form for lanes of this shape, chosen when the first pack of them is computed."""
-    if lane not in _chosen:
+    if lane not in _times:
         # Nothing can be timed during capture; a step is computed outside the graph before it is captured.
         if torch.cuda.is_current_stream_capturing():
             return grouped
         small = lane.column_bytes <= _MOST_COLUMN_BYTES
-        _chosen[lane] = _faster(lane, min(_TIMED_LANES, lanes)) if small else grouped
-    return _chosen[lane]
+        _times[lane] = _compare(lane, min(_TIMED_LANES, lanes)) if small else {grouped: math.nan}
+    return _fastest(_times[lane])
+
+
+def comparisons() -> list[tuple[str, dict[str, float]]]:
+    """Shapes, inputs by filters of one lane, and the seconds of each form by its name, in this process."""
+    return [
+        (f"{lane.words}{', backward' * lane.backward}", {f.__name__: s for f, s in times.items()})
+        for lane, times in _times.items()
+    ]
 
 
 def unfolded_shapes(model: Model) -> list[str]:
@@ -81,9 +95,9 @@ def unfolded_shapes(model: Model) -> list[str]:
     own = {parameter.shape for parameter in model.parameters}
     return sorted(
         {
-            f"{'x'.join(map(str, lane.inputs))} by {'x'.join(map(str, lane.filters))}"
-            for lane, form in _chosen.items()
-            if form is unfolded and lane.filters in own
+            lane.words
+            for lane, times in _times.items()
+            if _fastest(times) is unfolded and lane.filters in own
         }
     )
 
@@ -106,7 +120,12 @@ def unfolded(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, paddin
     return maps if bias is None else maps + bias[:, None, None]
 
 
-def _faster(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
+def _fastest(times: dict[Callable[..., Tensor], float]) -> Callable[..., Tensor]:
+    return min(times, key=times.__getitem__)
+
+
+def _compare(lane: LaneShape, lanes: int) -> dict[Callable[..., Tensor], float]:
+    """Seconds of each form that can be computed; raises the error of the last if there is none."""
     batch, channels, *sides = lane.inputs
     options: Any = {"dtype": lane.dtype, "device": lane.device, "requires_grad": lane.backward}
     x = torch.randn(batch, lanes * channels, *sides, **options)
@@ -118,23 +137,26 @@ def _faster(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
             if lane.backward:
                 torch.autograd.grad(y, (x, w), torch.ones_like(y))
 
-    times = {form: _time(partial(run, form)) for form in (grouped, unfolded)}
-    if min(times.values()) == math.inf:
-        raise torch.cuda.OutOfMemoryError("no form of a convolution fits into the GPU's memory")
-    return min(times, key=times.__getitem__)
+    times: dict[Callable[..., Tensor], float] = {}
+    for form in (grouped, unfolded):
+        try:
+            times[form] = _time(partial(run, form))
+        except RuntimeError:
+            # Memory that does not suffice, or a shape for which cuDNN has no algorithm.
+            if form is unfolded and not times:
+                raise
+            torch.cuda.empty_cache()
+    return times
 
 
 def _time(run: Callable[[], None]) -> float:
-    """Seconds of the fastest of a few runs after the first; infinity if memory does not suffice."""
+    """Seconds of the fastest of a few runs after the first."""
     best = math.inf
-    try:
-        for trial in range(_TRIALS + 1):
-            torch.cuda.synchronize()
-            begun = time.perf_counter()
-            run()
-            torch.cuda.synchronize()
-            if trial:
-                best = min(best, time.perf_counter() - begun)
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
+    for trial in range(_TRIALS + 1):
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        if trial:
+            best = min(best, time.perf_counter() - begun)
     return best

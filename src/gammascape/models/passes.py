@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from gammascape.models import changes, layers
 from gammascape.models.model import Difference, Hidden, Model, Parameters, Reference, multiplier
 
+_ATTENDED = 2**15
+"""Most samples of all lanes in one call of attention: CUDA has no grid of 2^16 or more."""
+
 
 class Outputs:
     """Pass that computes f~ and, on request, the hidden layers."""
@@ -62,9 +65,12 @@ class Outputs:
     def attention(self, qkv: Tensor, tokens: int, heads: int) -> Any:
         """(K, B * tokens, 3 N) -> (K, B * tokens, N); logits are divided by the head size."""
         split = qkv.view(self.lanes * self.batch, tokens, 3, heads, -1)
-        q, k, v = split.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0 / q.shape[-1])
-        return mixed.transpose(1, 2).reshape(self.lanes, self.batch * tokens, -1)
+        mixed = [
+            F.scaled_dot_product_attention(q, k, v, scale=1.0 / q.shape[-1])
+            for q, k, v in (part.permute(2, 0, 3, 1, 4) for part in torch.split(split, _ATTENDED))
+        ]
+        whole = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        return whole.transpose(1, 2).reshape(self.lanes, self.batch * tokens, -1)
 
     def position(self, h: Tensor, tokens: int) -> Tensor:
         """Tokens (K, B * tokens, N) with their position embedding added."""

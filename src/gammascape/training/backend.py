@@ -141,6 +141,12 @@ def _functional(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Para
     return gradient
 
 
+@cache
+def _side_stream() -> torch.cuda.Stream:
+    """Stream on which steps are tried before capture: one, as the allocator keeps the memory of each apart."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
 class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
@@ -221,12 +227,15 @@ class Graph:
         Raises:
             RuntimeError: if `run` does something that a graph cannot capture.
         """
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side = _side_stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                run()
-        torch.cuda.current_stream().wait_stream(side)
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    run()
+        finally:
+            # The weights that were moved on it are restored next.
+            torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         # In the default mode, a call of any other thread, such as one that fetches batches, may end the capture.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):

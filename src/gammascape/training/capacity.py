@@ -97,7 +97,7 @@ def suitable_lanes(
         pack = make_pack([of_seeds[lane % len(of_seeds)] for lane in range(lanes)])
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        before = torch.cuda.memory_reserved(device)
         try:
             training = Training(pack, dataset, model, device)
             for _ in range(2):
@@ -108,7 +108,8 @@ def suitable_lanes(
             if not is_out_of_memory(error):
                 raise
             return None
-        return int(torch.cuda.max_memory_allocated(device)) - before
+        # A graph keeps all the memory that it was captured with, and so do pieces that fit nothing else.
+        return int(torch.cuda.max_memory_reserved(device)) - before
 
     def free() -> int:
         torch.cuda.empty_cache()

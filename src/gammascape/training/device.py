@@ -7,8 +7,9 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -113,19 +114,25 @@ def be_deterministic() -> None:
 
 
 @contextmanager
-def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> Iterator[None]:
+def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> Iterator[bool]:
     """Wait until no other process of this user computes on a GPU, then reserve it; a CPU may be shared.
 
-    Waiting ends when `go_on` returns False. Memory of tensors that are gone is returned to the GPU at the end.
+    Yields whether the device may be used: False if `go_on` returned False while it was waited for. Memory of
+    tensors that are gone is returned to the GPU at the end.
     """
     if device.type != "cuda":
-        yield
+        yield True
         return
-    with _lock(_uuid(device)) as lock:
-        while not _claim(lock) and go_on():
-            time.sleep(_WAIT)
+    with ExitStack() as stack:
+        alone = True
         try:
-            yield
+            lock = stack.enter_context(_lock(_uuid(device)))
+            alone = _claim_in_turn(lock, _uuid(device), go_on)
+        except OSError as error:
+            words = f"nothing keeps other processes from using the same GPU: {error}"
+            warnings.warn(words, RuntimeWarning, stacklevel=3)
+        try:
+            yield alone
         finally:
             # What is given back is memory; torch before 2.13 refuses after a capture that failed.
             with suppress(RuntimeError):
@@ -137,9 +144,10 @@ def take_gpu(preferred: int) -> torch.device:
     count = torch.cuda.device_count()
     order = [torch.device("cuda", (preferred + k) % count) for k in range(count)]
     locks = [_lock(_uuid(device)) for device in order]
-    chosen = next((k for k in range(count) if _claim(locks[k])), 0)
-    while not _claim(locks[chosen]):
-        time.sleep(_WAIT)
+    chosen = next((k for k in range(count) if _claim(locks[k])), None)
+    if chosen is None:
+        chosen = 0
+        _claim_in_turn(locks[chosen], _uuid(order[chosen]), lambda: True)
     _TAKEN.append(locks.pop(chosen))
     for lock in locks:
         lock.close()
@@ -152,6 +160,17 @@ def _uuid(device: torch.device) -> str:
 
 def _lock(name: str) -> TextIO:
     return (_LOCKS / f"gammascape-{os.getuid()}-{name}.lock").open("a")
+
+
+def _claim_in_turn(lock: TextIO, name: str, go_on: Callable[[], bool]) -> bool:
+    """Claim a lock after those who wait already: its holder may want it again at once. False if told to stop."""
+    with _lock(f"{name}-next") as turn:
+        for wanted in (turn, lock):
+            while not _claim(wanted):
+                if not go_on():
+                    return False
+                time.sleep(_WAIT)
+    return True
 
 
 def _claim(lock: TextIO) -> bool:

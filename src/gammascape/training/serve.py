@@ -84,6 +84,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _lanes(worker: Worker, tasks: Sequence[Task], emit: Emit) -> int:
     try:
         return worker.lanes(tasks, emit)
+    except Interrupted:
+        raise
     except Exception as error:
         # Training the pack will report the error in the log of each of its cells.
         LOG.warning("lanes: %s", one_line(error))

@@ -33,7 +33,7 @@ from gammascape.training.capacity import CapacityError, Limits, check_memory, su
 from gammascape.training.checkpoint import Checkpoints, scratch_of  # noqa: E402
 from gammascape.training.device import alone_on, float64_slowdown, set_up_backend  # noqa: E402
 from gammascape.training.engine import Run, State, Training  # noqa: E402
-from gammascape.training.pack import make_pack  # noqa: E402
+from gammascape.training.pack import graph_places, make_pack, sizes  # noqa: E402
 from gammascape.usercode.run import UserCodeError, provide  # noqa: E402
 
 if _FIRST:
@@ -120,11 +120,14 @@ class Worker:
 
         Raises:
             DataError: if the data cannot be read.
+            Interrupted: if `stopping` was set while the device was waited for.
         """
         shared = self._prepare(tasks[0], emit)
         emit({"event": "prepared"})
         limit = self._store(tasks[0])[1].get(tasks[0].record)
-        with alone_on(self.device, lambda: not self.stopping):
+        with alone_on(self.device, lambda: not self.stopping) as alone:
+            if not alone:
+                raise Interrupted
             records = [task.record for task in tasks]
             suitable = suitable_lanes(records, shared.dataset, shared.model, self.device)
         return suitable if limit is None else min(limit, suitable)
@@ -153,8 +156,9 @@ class Worker:
             claimed = self._claim(left, keeps, emit)
             keeps = True
             try:
-                with alone_on(self.device, lambda: not self.stopping):
-                    self._warn_of_float64(tasks[0], emit)
+                with alone_on(self.device, lambda: not self.stopping) as alone:
+                    if not alone:
+                        raise Interrupted
                     # The limit may be lower than when the pack was cut.
                     limit = self._store(tasks[0])[1].get(tasks[0].record)
                     self._train(claimed, shared, most=limit)
@@ -236,9 +240,10 @@ class Worker:
             standing.setdefault(state.step if state else 0, []).append((task, state))
         for step in sorted(standing, reverse=True):
             members = standing[step]
-            size = most or len(members)
-            for first in range(0, len(members), size):
-                self._train_pack(members[first : first + size], shared, after)
+            places = graph_places if self.device.type == "cuda" else None
+            for size in sizes(len(members), most or len(members), places=places):
+                self._train_pack(members[:size], shared, after)
+                members = members[size:]
 
     def _train_pack(
         self, members: Sequence[tuple[Task, State | None]], shared: _Cells, after: str | None
@@ -284,6 +289,7 @@ class Worker:
         tasks = [task for task, _ in members]
         states = [state for _, state in members if state is not None]
         started, emit = utc_now(), shared.emit
+        self._warn_of_float64(tasks[0], emit)
         pack = make_pack([task.record for task in tasks])
         training = Training(pack, shared.dataset, shared.model, self.device, states or None)
         first_step, steps = training.step, int(tasks[0].record["steps"])
