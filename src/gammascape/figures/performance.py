@@ -120,20 +120,15 @@ def _against_gamma(
         (
             pl.col("gamma_log10") + pl.col("series").replace_strict(shift, return_dtype=pl.Float64)
         ).alias("beside"),
-        *(
-            (quantity.scale * pl.col(name))
-            .clip(*domain if name != "value" else (None, None))
-            .alias(name)
-            for name in ("value", "low", "high")
-        ),
+        *((quantity.scale * pl.col(name)).alias(name) for name in ("value", "low", "high")),
         "eta_log10",
-    ).sort("series", "gamma_log10")
+    )
+    rows = theme.cut(rows.sort("series", "gamma_log10"), domain)
     colour, shape = theme.series_encodings(names, legend)
     # Where colours come a second time, lines are dashed.
     dashes = [[1, 0] if k < len(theme.SERIES_COLOURS) else [6, 3] for k in range(len(names))]
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
     base = alt.Chart(rows).encode(x=x, color=colour)
-    bars = base.transform_filter("isValid(datum.low)").encode(x="beside:Q", y="low:Q", y2="high:Q")
     # Past the limit only the lines are drawn: they are what the symbols average to.
     points = rows
     if seeds is not None:
@@ -154,7 +149,7 @@ def _against_gamma(
         tooltip=["series:N", "gamma_log10:Q", "eta_log10:Q", alt.Tooltip("value:Q", format=".4~g")],
     )
     chart: ChartType = alt.layer(
-        bars.mark_rule(strokeWidth=1.2, opacity=0.45),
+        *theme.intervals(base.encode(x="beside:Q"), 1.2, opacity=0.45),
         base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
         symbols.mark_point(filled=True, size=38, opacity=0.9),
     ).properties(width=WIDTH, height=HEIGHT)
@@ -184,16 +179,14 @@ def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[Ch
     # Slices without gamma = 1 have nothing to gain over.
     present = [name for name in names if name in set(rows["series"])]
     y = alt.Y("series:N", sort=present, title=None, scale=alt.Scale(domain=present))
-    rows = rows.with_columns(pl.col("gain_low", "gain_high").clip(low, high))
-    base = alt.Chart(rows).encode(y=y)
+    rows = rows.with_columns(low="gain_low", high="gain_high")
+    base = alt.Chart(theme.cut(rows, (low, high))).encode(y=y)
     zero = alt.Chart(pl.DataFrame({"gain": [quantity.nothing]}))
     colour = alt.Color("series:N", scale=theme.series_scale(names), legend=None)
     return [
         alt.layer(
             zero.mark_rule(color=theme.QUIET, strokeDash=[4, 3]).encode(x="gain:Q"),
-            base.transform_filter("isValid(datum.gain_high)")
-            .mark_rule(strokeWidth=2, opacity=0.6)
-            .encode(x=alt.X("gain_low:Q"), x2="gain_high:Q", color=colour),
+            *theme.intervals(base, 2, opacity=0.6, axis="x", color=colour),
             base.transform_filter("isValid(datum.gain_held_out)")
             .mark_point(filled=False, size=70, shape="circle", color=theme.INK)
             .encode(x=alt.X("gain_held_out:Q")),

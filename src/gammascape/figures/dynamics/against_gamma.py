@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 320, 230
 _KEYS = ("slice", "series", "cell", "seed", "data_seed")
 _FIGURE = theme.Figure(
     "dynamics",
-    "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ^(2/L), "
+    "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ²⁄ᴸ, "
     "which is the same for all γ if loss curves collapse in τ; peak of the loss over the first loss, of "
     "runs at one ratio η/γ² that catapult; sharpness after over that before training; and the step at "
     "which the alignment of the last hidden kernel has made half of its rise against that at which the "
@@ -163,16 +163,16 @@ def _title(scaling: pl.DataFrame) -> str:
     """The measured exponents: of one slice, or from the lowest to the highest of several."""
     parts = []
     for quantity, window, words in (
-        ("catapult_peak", "lazy", "catapult peaks go as γ^{}"),
-        ("trained_step", "rich", "steps until trained at large γ as γ^{}"),
-        ("sharpening_factor", "rich", "sharpening as γ^{}"),
+        ("catapult_peak", "lazy", "catapult peaks go as γ{}"),
+        ("trained_step", "rich", "steps until trained at large γ as γ{}"),
+        ("sharpening_factor", "rich", "sharpening as γ{}"),
     ):
-        fits = scaling.filter(quantity=quantity, window=window).drop_nulls("slope")
+        fits = scaling.filter(quantity=quantity, window=window).drop_nulls("slope_low")
         if fits.is_empty():
             continue
         low, high = tables.extent(fits["slope"])
-        span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to γ^{high:.2f}"
-        parts.append(words.format(span.replace("-", "−")))
+        ends = dict.fromkeys(theme.superscript(f"{end:.2f}") for end in (low, high))
+        parts.append(words.format(" to γ".join(ends)))
     if not parts:
         return "What happens during training, against γ"
     text = ", ".join(parts)

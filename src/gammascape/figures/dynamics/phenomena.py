@@ -21,7 +21,7 @@ _FIGURE = theme.Figure(
     "One column for each pair of model and data, one seed. Upper half: runs at small γ and at one ratio "
     "η/γ² above the edge of stability, Nηλ = 2; the loss relative to that of the output zero climbs, to a "
     "height that goes as γ⁻², the sharpness λ falls, and the run settles once it stays below. Lower half: "
-    "runs at large γ and η = c γ^(2/L), loss and alignment of the last hidden layer's kernel with the "
+    "runs at large γ and η = c γ²⁄ᴸ, loss and alignment of the last hidden layer's kernel with the "
     "targets; dashed lines in the lower panel mark when the loss of that γ has made half of its fall: a "
     "curve that is half way up left of its line aligned silently. Sharpness and alignment are measured "
     "after 0, 1, 2, 5, 10, ... steps.",

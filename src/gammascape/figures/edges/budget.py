@@ -95,7 +95,7 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
         ends = (f"{column}{end}_log10" for end in ("", "_low", "_high"))
         found.append(_points(apex, name, *ends))
     points = pl.concat(found).filter(pl.col("gamma_log10").is_between(ys[0], ys[1]))
-    points = points.with_columns(pl.col("low", "high").clip(*ys))
+    points = theme.cut(points, ys)
     budgets = sorted(set(apex["budget"]))
     domain = [0.8 * budgets[0], 1.25 * budgets[-1]]
     x = alt.X("budget:Q").scale(type="log", domain=domain, nice=False)
@@ -111,7 +111,7 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     shapes = theme.series_scale(names, [shape for _, shape in _SERIES.values()])
     base = alt.Chart(points).encode(x=x, color=colour)
     layers: list[alt.Chart] = [
-        base.mark_rule(strokeWidth=1.4, strokeOpacity=0.6).encode(y="low:Q", y2="high:Q"),
+        *theme.intervals(base, opacity=0.6),
         *_theory(apex, ys),
         base.mark_point(filled=True, size=52, opacity=1).encode(
             y=y,

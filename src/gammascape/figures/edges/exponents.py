@@ -63,14 +63,9 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
     laws = _law_rows(part, window)
     shown = [*part["slope"], *laws["slope"]]
     low, high = (min(shown) - 0.35, max(shown) + 0.35) if shown else (0.0, 2.0)
-    # Intervals of few points are wider than what is to be seen; they run out of the frame.
-    bars = part.select(
-        "series",
-        "measured",
-        "slope",
-        pl.col("slope_low").clip(low, high).alias("low"),
-        pl.col("slope_high").clip(low, high).alias("high"),
-    ).sort("series", "measured")
+    # Intervals of few points are wider than what is to be seen.
+    bars = part.select("series", "measured", "slope", low="slope_low", high="slope_high")
+    bars = theme.cut(bars.sort("series", "measured"), (low, high))
     x = theme.spanning(alt.X("slope:Q"), (low, high))
     x = x.axis(title="slope d log η / d log γ (dimensionless)", tickCount=6)
     first = window == "lazy"
@@ -84,7 +79,7 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
     base = alt.Chart(bars).encode(y=y, yOffset=offset)
     layers: list[Any] = [
         *_law_layers(laws, names),
-        base.mark_rule(strokeWidth=1.6).encode(x="low:Q", x2="high:Q", color=colour.legend(None)),
+        *theme.intervals(base, 1.6, axis="x", color=colour.legend(None)),
         base.mark_point(filled=True, size=46, opacity=1).encode(
             x=x,
             color=colour,

@@ -83,11 +83,12 @@ def theory_lines(scaling: pl.DataFrame) -> pl.DataFrame:
 def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
     """What is seen: the fitted bend of the upper edge, or else how much of the plane trains."""
     upper = scaling.filter(edge="eta_max_trained")
-    slopes = dict(upper.select("window", "slope").iter_rows())
+    slopes = dict(upper.drop_nulls("slope_low").select("window", "slope").iter_rows())
     if "lazy" in slopes and "rich" in slopes:
+        lazy, rich = (theme.superscript(f"{slopes[window]:.2f}") for window in ("lazy", "rich"))
         return (
-            f"{tables.subject(cells)}: the largest η that trains grows as γ^{slopes['lazy']:.2f} at "
-            f"small γ and as γ^{slopes['rich']:.2f} at large γ"
+            f"{tables.subject(cells)}: the largest η that trains grows as γ{lazy} at "
+            f"small γ and as γ{rich} at large γ"
         )
     pair = ["gamma_log10", "eta_log10"]
     trained = cells.filter(status="trained").select(pair).n_unique()

@@ -119,7 +119,7 @@ def _caption(factor: str) -> str:
         )
     if factor == "batch_size":
         return (
-            "Prefactors of the edges η = c γ^p at the predicted exponents p (above), and these "
+            "Prefactors of the edges η = c γᵖ at the predicted exponents p (above), and these "
             "divided by the batch size B (below), against B, in the lazy and the ultra-rich window "
             "of γ, with intervals; dashed: the largest trained η of the smallest batch, "
             "if η were proportional to B (above) or constant (below)."

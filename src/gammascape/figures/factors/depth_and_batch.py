@@ -116,19 +116,15 @@ def _edge_layers(
     rows: pl.DataFrame, x: alt.X, y: alt.Y, domain: list[float], edges: Sequence[str], legend: bool
 ) -> list[alt.Chart]:
     """Symbols with intervals in the colours of the edges, cut off at the frame, `domain`."""
-    low, high = domain
-    data = rows.with_columns(
+    data = rows.select(
         pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"),
-        pl.col("low").clip(low, high).alias("low"),
-        pl.col("high").clip(low, high).alias("high"),
-    ).select("at", "measured", "estimate", "low", "high", "factor_value", "slice")
+        *("at", "estimate", "low", "high", "factor_value", "slice"),
+    )
     shown = alt.Legend(title="edge", orient="bottom", columns=2) if legend else None
     colour, shape = theme.edge_encodings(edges, shown)
-    base = alt.Chart(data).encode(x=x)
+    base = alt.Chart(theme.cut(data, domain)).encode(x=x)
     return [
-        base.mark_rule(strokeWidth=1.4).encode(
-            y=theme.spanning(alt.Y("low:Q"), domain), y2="high:Q", color=colour.legend(None)
-        ),
+        *theme.intervals(base, color=colour.legend(None)),
         base.mark_point(filled=True, size=55, opacity=1).encode(
             y=y,
             color=colour,

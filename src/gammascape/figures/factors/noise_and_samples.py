@@ -48,8 +48,8 @@ def _reached(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
         pl.col("gamma_log10")
         + pl.col("factor_value").replace_strict(shift, return_dtype=pl.Float64),
         (scale * pl.col("value")).alias("value"),
-        (scale * pl.col("low")).clip(*domain).alias("low"),
-        (scale * pl.col("high")).clip(*domain).alias("high"),
+        (scale * pl.col("low")).alias("low"),
+        (scale * pl.col("high")).alias("high"),
         "seeds",
     ).sort("series", "gamma_log10")
     xs = around(data["gamma_log10"], 0.3)
@@ -59,9 +59,9 @@ def _reached(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
     order = list(names.values())
     legend = alt.Legend(title=FACTORS[factor].title, orient="bottom")
     colour, shape = theme.series_encodings(order, legend)
-    base = alt.Chart(data).encode(x=x)
+    base = alt.Chart(theme.cut(data, domain)).encode(x=x)
     return alt.layer(
-        theme.intervals(base, 1.2, color=colour),
+        *theme.intervals(base, 1.2, color=colour),
         base.mark_line(strokeWidth=2).encode(y=y, color=colour),
         base.mark_point(filled=True, size=45, opacity=1).encode(
             y=y,
@@ -84,12 +84,13 @@ def _best_gamma(factor: str, rows: pl.DataFrame) -> ChartType:
     words = [MEASURES[measure] for measure in measures]
     legend = alt.Legend(title="best by", orient="right")
     colour = alt.Scale(domain=words, range=["#222222", "#d55e00"][: len(words)])
-    base = alt.Chart(data.select("at", "by", "estimate", "low", "high", "slice")).encode(
+    data = data.select("at", "by", "estimate", "low", "high", "slice")
+    base = alt.Chart(theme.cut(data, domain)).encode(
         x=axis_of(rows, factor, title=False), color=alt.Color("by:N", scale=colour, legend=legend)
     )
     shape = alt.Scale(domain=words, range=["circle", "square"][: len(words)])
     return alt.layer(
-        theme.intervals(base),
+        *theme.intervals(base),
         base.mark_point(filled=True, size=60, opacity=1).encode(
             y=y, shape=alt.Shape("by:N", scale=shape, legend=legend), tooltip=["slice:N", "by:N"]
         ),
@@ -100,15 +101,18 @@ def _gain(factor: str, rows: pl.DataFrame, gain: pl.DataFrame, measure: str) -> 
     """The gain over gamma = 1."""
     data = gain.with_columns(at=place(gain, factor))
     nothing = 0.0 if measure == "accuracy" else 1.0
-    shown = [v for v in (*data["estimate"], *data["high"], nothing) if v is not None]
-    domain = [nothing, 1.1 * max(shown) if max(shown) > nothing else nothing + 1]
+    low, high = extent(
+        pl.concat([data["estimate"], data["low"], data["high"]]).extend(pl.Series([nothing]))
+    )
+    domain = [low - 0.05 * (high - low), high + (0.1 * (high - low) or 1.0)]
     title = "gain over γ = 1 (points)" if measure == "accuracy" else "gain over γ = 1 (ratio)"
     y = theme.spanning(alt.Y("estimate:Q", title=title), domain)
-    base = alt.Chart(data.select("at", "estimate", "low", "high", "slice")).encode(
-        x=axis_of(rows, factor)
-    )
+    data = data.select("at", "estimate", "low", "high", "slice")
+    base = alt.Chart(theme.cut(data, domain)).encode(x=axis_of(rows, factor))
+    zero = alt.Chart(pl.DataFrame({"estimate": [nothing]}))
     return alt.layer(
-        base.mark_rule(strokeWidth=1.4, color="#222222").encode(y="low:Q", y2="high:Q"),
+        zero.mark_rule(color=theme.QUIET, strokeDash=[4, 3]).encode(y=y),
+        *theme.intervals(base, color=alt.value("#222222")),
         base.mark_point(filled=True, size=60, opacity=1, color="#222222").encode(
             y=y, tooltip=["slice:N", alt.Tooltip("estimate:Q", format=".3f")]
         ),

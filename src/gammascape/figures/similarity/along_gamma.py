@@ -117,10 +117,11 @@ def _panel(
     names = list(looks)
     drawn = table.with_columns(
         x=pl.col("gamma_log10") + pl.col("series").replace_strict(theme.side_by_side(names, apart)),
-        low=pl.col("value_low").clip(*ys),
-        high=pl.col("value_high").clip(*ys),
+        low=pl.col("value_low"),
+        high=pl.col("value_high"),
         whole=pl.col("model_pairs") == pl.col("model_pairs").max().over("compared"),
     )
+    drawn = theme.cut(drawn, ys)
     shown = alt.Legend(orient="bottom", direction="horizontal", columns=5) if last else None
     scales = [
         alt.Scale(domain=names, range=list(look)) for look in zip(*looks.values(), strict=True)
@@ -143,10 +144,9 @@ def _panel(
     )
     plain = base.encode(color=colour)
     marked = base.encode(color=colour, shape=shape, y=y)
-    bars = plain.transform_filter("datum.low !== null").mark_rule(strokeWidth=1.6, opacity=0.55)
     return alt.layer(
         *_chance(drawn, xs, ys),
-        bars.encode(y="low:Q", y2="high:Q"),
+        *theme.intervals(plain, 1.6, opacity=0.55),
         plain.mark_line(strokeWidth=2.0).encode(y=y),
         marked.transform_filter("datum.whole").mark_point(filled=True, size=50, opacity=1),
         plain.transform_filter("!datum.whole")

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import Any, Literal, TypeVar, cast
 
 import altair as alt
@@ -59,13 +60,14 @@ EDGE_WORDS, EDGE_COLOURS, EDGE_SHAPES = (
 )
 
 LAW_COLOURS = {"2/L": "#000000", "3/L": "#e69f00", "2/(L+1)": "#56b4e9"}
-_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-DECADES = (
-    "datum.value == floor(datum.value) ? '10' + (datum.value < 0 ? '⁻' : '') + "
-    f"(abs(datum.value) > 9 ? '{_SUPERSCRIPTS}'[floor(abs(datum.value) / 10)] : '') + "
-    f"'{_SUPERSCRIPTS}'[abs(datum.value) % 10] : '10^' + format(datum.value, '~')"
+_RAISED: dict[str, int | str | None] = dict(zip("0123456789-−./", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻·⁄", strict=True))
+DECADES = "'10' + " + reduce(
+    lambda text, raised: f"replace({text}, regexp('[{raised[0]}]', 'g'), '{raised[1]}')",
+    _RAISED.items(),
+    "format(datum.value, '~')",
 )
 """Vega expression that writes a log10 as a power of ten, 10⁰ and 10¹ included."""
+_BEYOND = "an interval that goes on beyond the frame"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Figure:
         The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
         text in `usermeta`, where a page can read them. `width` is that of the title in characters.
         """
+        if _any_goes_on(chart):
+            subtitle = [*subtitle, "arrowheads: intervals that go on beyond the frame"]
         heading = alt.TitleParams(
             text=_balanced(title, width),
             subtitle=[line for text in subtitle for line in _pieced(text, int(1.28 * width))],
@@ -155,22 +159,20 @@ def _balanced(text: str, width: int) -> list[str]:
     return lines
 
 
-def superscript(exponent: int) -> str:
-    """-12 -> '⁻¹²'."""
-    return str(exponent).translate(str.maketrans("-0123456789", f"⁻{_SUPERSCRIPTS}"))
+def superscript(exponent: int | str) -> str:
+    """-12 -> '⁻¹²', '2/3' -> '²⁄³', '0.50' -> '⁰·⁵⁰'."""
+    return str(exponent).translate(str.maketrans(_RAISED))
 
 
 def power_of_ten(log10: float) -> str:
-    """For prose: -4 -> '10⁻⁴', 0 -> '1', 1 -> '10'; exponents that are not whole: '10^−2.5'."""
+    """For prose: -4 -> '10⁻⁴', 0 -> '1', 1 -> '10', -2.5 -> '10⁻²·⁵'."""
     if log10 in (0, 1):
         return f"{10**log10:g}"
-    if log10 == int(log10):
-        return f"10{superscript(int(log10))}"
-    return f"10^{log10:g}".replace("-", "−")
+    return f"10{superscript(f'{log10:g}')}"
 
 
 def power_law(slope: float, prefactor_log10: float) -> str:
-    """The law eta = prefactor gamma^slope in words of a figure: 'η = 0.32 γ²', 'η = 5.1·10⁻⁴ γ^(2/3)'."""
+    """The law eta = prefactor gamma^slope in words of a figure: 'η = 0.32 γ²', 'η = 5.1·10⁻⁴ γ²⁄³'."""
     return f"η = {two_digits(prefactor_log10)} γ{'' if slope == 1 else exponent_text(slope)}"
 
 
@@ -186,11 +188,7 @@ def two_digits(log10: float) -> str:
 def exponent_text(slope: float) -> str:
     """A slope as an exponent: whole numbers raised, simple fractions kept as fractions."""
     fraction = Fraction(slope).limit_denominator(64)
-    if abs(float(fraction) - slope) > 1e-6:
-        return f"^{slope:.2f}"
-    if fraction.denominator == 1:
-        return superscript(fraction.numerator)
-    return f"^({fraction.numerator}/{fraction.denominator})"
+    return superscript(f"{slope:.2f}" if abs(float(fraction) - slope) > 1e-6 else str(fraction))
 
 
 def slope_text(slope: float) -> str:
@@ -317,10 +315,39 @@ def edge_encodings(edges: Sequence[str], legend: alt.Legend | None) -> tuple[alt
     return _encodings("measured:N", scales, legend)
 
 
-def intervals(base: alt.Chart, width: float = 1.4, **options: Any) -> alt.Chart:
-    """Upright bars from the column `low` to `high`; `options` are of the encoding."""
-    rule = base.mark_rule(strokeWidth=width)
-    return cast(alt.Chart, rule.encode(y="low:Q", y2="high:Q", **options))
+def cut(rows: pl.DataFrame, domain: Sequence[float]) -> pl.DataFrame:
+    """Rows whose intervals `low` to `high` end at the frame; `below` and `above` are where they go on."""
+    least, most = domain
+    return rows.with_columns(
+        pl.col("low", "high").clip(least, most),
+        below=pl.when(pl.col("low") < least).then(least),
+        above=pl.when(pl.col("high") > most).then(most),
+    )
+
+
+def intervals(
+    base: alt.Chart, width: float = 1.4, opacity: float = 1.0, axis: str = "y", **options: Any
+) -> list[alt.Chart]:
+    """Bars of the rows of `cut`, with an arrowhead where one goes on; `options` are of the encoding."""
+    bars = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+    ends = {axis: "low:Q", f"{axis}2": "high:Q"}
+    layers = [bars.mark_rule(strokeWidth=width, opacity=opacity).encode(**ends, **options)]
+    heads = ("down", "up") if axis == "y" else ("left", "right")
+    for end, head in zip(("below", "above"), heads, strict=True):
+        if cast(pl.DataFrame, base.data)[end].null_count() < base.data.height:
+            arrows = base.transform_filter(f"isValid(datum.{end})").mark_point(
+                filled=True, opacity=1, size=45, shape=f"triangle-{head}", description=_BEYOND
+            )
+            layers.append(arrows.encode(**{axis: f"{end}:Q"}, **options))
+    return layers
+
+
+def _any_goes_on(chart: Any) -> bool:
+    """Whether an arrowhead is drawn in a chart."""
+    kinds = ("layer", "hconcat", "vconcat", "concat")
+    parts = [part for kind in kinds if kind in chart._kwds for part in chart[kind]]
+    mark = chart._kwds.get("mark")
+    return any(map(_any_goes_on, parts)) or getattr(mark, "description", None) == _BEYOND
 
 
 def series_scale(names: Sequence[str], table: Sequence[str] = SERIES_COLOURS) -> alt.Scale:

@@ -30,12 +30,12 @@ def panel_titles(chart: Any) -> list[str]:
 
 def test_the_figure_states_the_measured_exponents_and_draws_the_predicted_ones() -> None:
     chart = dynamics(BOTH, FITS)
-    assert "γ^−2.00" in words(chart)["title"]
-    assert "sharpening as γ^0.33 to γ^0.50" in words(chart)["title"]
+    assert "γ⁻²·⁰⁰" in words(chart)["title"]
+    assert "sharpening as γ⁰·³³ to γ⁰·⁵⁰" in words(chart)["title"]
     assert panel_titles(chart) == [
         "τ at which the relative loss is 1/2",
         "Catapults; dashed: γ⁻²",
-        "Sharpening, end over start; dashed: γ^(1/3) and γ^(1/2)",
+        "Sharpening, end over start; dashed: γ¹⁄³ and γ¹⁄²",
         "Alignment against fall",
     ]
     assert "2 slices, 2 seeds" in subtitle(chart)
