@@ -200,14 +200,11 @@ def build_crate(
     workflow["hasPart"] = list(builder.tools.values())
     workflow["step"] = list(builder.steps.values())
     _add_run(builder, workflow, made)
-    known = crate.root_dataset.get("conformsTo", [])
-    profiles = [*known] if isinstance(known, list) else [known]
     for name in ("process", "workflow", "provenance"):
         about = {"name": f"{name.capitalize()} Run Crate", "version": _PROFILES}
-        profiles.append(
-            builder.entity(f"https://w3id.org/ro/wfrun/{name}/{_PROFILES}", "CreativeWork", **about)
-        )
-    crate.root_dataset["conformsTo"] = profiles
+        identifier = f"https://w3id.org/ro/wfrun/{name}/{_PROFILES}"
+        profile = builder.entity(identifier, "CreativeWork", **about)
+        crate.root_dataset.append_to("conformsTo", profile)
     if (project / page_of(study.name)).is_file():
         crate.root_dataset["identifier"] = f"gammascape seal {seal_of(study.name, project)}"
     return crate
@@ -255,20 +252,17 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
             raise StudyError(f"{path}: {short(source.path)} is not in the project; {_AUDIT}")
         if CELLS in below.parents:
             cells.append(below)
+        elif below.name.endswith(".manifest.json"):
+            builder.file(below)
+            # The first file of a table or figure stands for it.
+            made = read_manifest(builder.project / below)
+            sources.append(builder.artifact(below, made)[0])
         else:
-            sources.append(_source(builder, below, source.sha256))
+            sources.append(builder.file(below, source.sha256))
     if cells:
         sources.append(_collection(builder, manifest, cells))
     name = path.relative_to(RESULTS).as_posix().removesuffix(".manifest.json")
     builder.action(name, manifest.rule, [manifest], sources, results)
-
-
-def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
-    """Entity of an input: the first file of a table or figure, otherwise the file itself."""
-    if path.name.endswith(".manifest.json"):
-        builder.file(path)
-        return builder.artifact(path, read_manifest(builder.project / path))[0]
-    return builder.file(path, sha256)
 
 
 def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> Entity:
@@ -325,12 +319,7 @@ def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
             builder.action(name, manifest.rule, [manifest], [], [entity])
         found.append(entity)
     if builder.with_cells:
-        own = {
-            source.path: source.sha256
-            for cell in cells
-            for source in cell.inputs
-            if not source.seal
-        }
+        own = {s.path: s.sha256 for cell in cells for s in cell.inputs if not s.seal}
         found += [builder.file(Path(path), own[path]) for path in sorted(own)]
     return found
 
@@ -381,9 +370,4 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
         result=run,
         **times,
     )
-    crate.root_dataset["mentions"] = [
-        *crate.root_dataset.get("mentions", []),
-        run,
-        *builder.actions,
-        organized,
-    ]
+    crate.root_dataset.append_to("mentions", [run, *builder.actions, organized])
