@@ -108,7 +108,6 @@ def _parts(
     make = code.get(factory)
     with code.active(factory, seed_of("data", factory, arguments)):
         made = make(**copy.deepcopy(arguments))
-    size: int | None
     wanted, what = 3, "(sampler, test_inputs, test_targets), or give the dataset its size"
     if options["size"]:
         wanted, what = 4, "(train_inputs, train_targets, test_inputs, test_targets)"
@@ -117,10 +116,8 @@ def _parts(
     test_x, test_y = _samples(options, made[-2], made[-1], "test", None, device)
     if len(test_x) < LEAST_TEST:
         raise _Wrong(f"returned {len(test_x)} test samples; at least {LEAST_TEST} are needed")
-    if options["size"]:
-        draw, size, digest = _arrays(options, made[0], made[1], device)
-    else:
-        draw, size, digest = _stream(options, made[0], code, device)
+    found = _arrays(options, made[0], made[1], device) if options["size"] else None
+    draw, size, digest = found or _stream(options, made[0], code, device)
     digests = {"training samples": digest, "test samples": _digest(test_x, test_y)}
     return (draw, size, test_x, test_y), digests
 
@@ -362,6 +359,5 @@ def _digest(x: Tensor, y: Tensor) -> str:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
+    more = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"a {type(value).__name__}{more}"

@@ -160,12 +160,8 @@ def padding_row(module: nn.Module, name: str) -> int | None:
         UserCodeError: if embeddings that share the parameter reserve different rows.
     """
     value = module.get_parameter(name)
-    rows = [
-        layer.padding_idx
-        for layer in module.modules()
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight is value
-    ]
-    kept = {row for row in rows if row is not None}
+    tables = (m for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag))
+    kept = {m.padding_idx for m in tables if m.weight is value and m.padding_idx is not None}
     if len(kept) > 1:
         raise UserCodeError(
             f"embeddings that share {name} have padding_idx {' and '.join(map(str, sorted(kept)))}; give them one"
