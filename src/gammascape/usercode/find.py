@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from gammascape.layout import whole
+from gammascape.layout import write_if_changed
 
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """Name of a factory in a study: "module:function"."""
@@ -146,9 +146,9 @@ def copy_sources(sources: Sources, folder: Path) -> None:
     target = folder / folder_of(sources.hashes)
     for relative, path in sources.files.items():
         if not _says(target / relative, sources.hashes[relative]):
-            _write(target / relative, _read(path))
+            write_if_changed(target / relative, _read(path))
     origins = {name: str(path.absolute()) for name, path in sources.files.items()}
-    _write(target / ORIGINS, json.dumps(origins, indent=1).encode())
+    write_if_changed(target / ORIGINS, json.dumps(origins, indent=1).encode())
 
 
 def _says(path: Path, expected: str) -> bool:
@@ -156,13 +156,6 @@ def _says(path: Path, expected: str) -> bool:
         return meaning_hash(path.read_bytes()) == expected
     except (OSError, SyntaxError, ValueError):
         return False
-
-
-def _write(path: Path, content: bytes) -> None:
-    if path.is_file() and path.read_bytes() == content:
-        return
-    with whole(path) as partial:
-        partial.write_bytes(content)
 
 
 def _check_form(factory: str) -> None:
