@@ -18,7 +18,7 @@ from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import DataError
 from gammascape.rng import make_key
 from gammascape.usercode.isolation import another_process, seed_of
-from gammascape.usercode.run import SEED_IT, Code, load_code
+from gammascape.usercode.run import SEED_IT, Code, load_code, plain
 
 LEAST_TEST = 16
 """Least number of test samples, since representations are compared on them."""
@@ -221,7 +221,7 @@ def _samples(
     if classes:
         if y.dim() != 1 or y.is_floating_point():
             raise _Wrong(
-                f"returned {name} targets of shape {list(y.shape)} in {_plain(y.dtype)}; classes are whole "
+                f"returned {name} targets of shape {list(y.shape)} in {plain(y.dtype)}; classes are whole "
                 "numbers, one for each sample: of one-hot rows write argmax(1), of 1.0 and 2.0 astype(int)"
             )
         y = y.to(torch.int64)
@@ -250,7 +250,7 @@ def _tensor(values: Any, what: str) -> Tensor:
         "nested": values.is_nested,
         "masked": hasattr(values, "get_mask"),
         "without values": values.is_meta,
-        _plain(values.layout): values.layout != torch.strided,
+        plain(values.layout): values.layout != torch.strided,
     }
     for kind in (kind for kind, found in unfit.items() if found):
         raise _Wrong(
@@ -334,7 +334,7 @@ def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
         return found
     example = values.flatten()[int(at.flatten().argmax())].item()
     raise _Wrong(
-        f"returned {what} such as {example} in {_plain(values.dtype)}, which {fault} float32; subtract an offset, "
+        f"returned {what} such as {example} in {plain(values.dtype)}, which {fault} float32; subtract an offset, "
         "scale them, or number categories from 0"
     )
 
@@ -344,10 +344,6 @@ def _same(a: Tensor, b: Tensor) -> bool:
     if not a.is_floating_point():
         return torch.equal(a, b)
     return torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
-
-
-def _plain(value: object) -> str:
-    return str(value).removeprefix("torch.")
 
 
 def _digest(x: Tensor, y: Tensor) -> str:

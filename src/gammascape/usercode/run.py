@@ -31,6 +31,11 @@ class UserCodeError(UserError):
     """A user's code cannot be used; the message is for its author and needs no traceback from this package."""
 
 
+def plain(value: object) -> str:
+    """Text of a dtype or a layout without "torch."."""
+    return str(value).removeprefix("torch.")
+
+
 _FILES: dict[str, tuple[bytes, str, str]] = {}
 """Meaning hash of a file -> its text, the user's file that it is a copy of, and the file to show lines from."""
 
