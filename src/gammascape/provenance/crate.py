@@ -54,9 +54,8 @@ class _Builder:
     with_cells: bool
     hides_host: bool
     crate: ROCrate
-    tools: dict[str, Entity] = field(default_factory=dict)
-    """Rule -> tool that represents it."""
-    steps: dict[str, Entity] = field(default_factory=dict)
+    steps: dict[str, tuple[Entity, Entity]] = field(default_factory=dict)
+    """Rule -> tool that represents it, and its step of the workflow."""
     actions: list[Entity] = field(default_factory=list)
     controls: list[Entity] = field(default_factory=list)
 
@@ -119,15 +118,13 @@ class _Builder:
 
     def tool(self, rule: str) -> Entity:
         """Tool that represents a rule."""
-        if rule not in self.tools:
+        if rule not in self.steps:
             about = {"description": f"The rule {rule} of the workflow", "version": _VERSION}
             tool = self.entity(f"rule-{rule}", "SoftwareApplication", name=rule, **about)
-            self.tools[rule] = tool
-            place = str(len(self.steps))
-            self.steps[rule] = self.entity(
-                f"step-{rule}", "HowToStep", name=rule, position=place, workExample=tool
-            )
-        return self.tools[rule]
+            about = {"name": rule, "position": str(len(self.steps))}
+            step = self.entity(f"step-{rule}", "HowToStep", **about, workExample=tool)
+            self.steps[rule] = tool, step
+        return self.steps[rule][0]
 
     def action(
         self,
@@ -155,7 +152,7 @@ class _Builder:
         control = self.entity(
             f"control-{name}",
             "ControlAction",
-            instrument=self.steps[rule],
+            instrument=self.steps[rule][1],
             object=action,
             name=f"Snakemake ran {rule} for {name}",
             actionStatus=_COMPLETED,
@@ -197,8 +194,7 @@ def build_crate(
     made = {path: read_manifest(path) for path in paths}
     for path in _in_order(made):
         _add_artifact(builder, path, made[path])
-    workflow["hasPart"] = list(builder.tools.values())
-    workflow["step"] = list(builder.steps.values())
+    workflow["hasPart"], workflow["step"] = map(list, zip(*builder.steps.values(), strict=True))
     _add_run(builder, workflow, made)
     for name in ("process", "workflow", "provenance"):
         about = {"name": f"{name.capitalize()} Run Crate", "version": _PROFILES}
