@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -145,17 +146,13 @@ def copy_sources(sources: Sources, folder: Path) -> None:
     """
     target = folder / folder_of(sources.hashes)
     for relative, path in sources.files.items():
-        if not _says(target / relative, sources.hashes[relative]):
+        kept = ""
+        with suppress(OSError, SyntaxError, ValueError):
+            kept = meaning_hash((target / relative).read_bytes())
+        if kept != sources.hashes[relative]:
             write_if_changed(target / relative, _read(path))
     origins = {name: str(path.absolute()) for name, path in sources.files.items()}
     write_if_changed(target / ORIGINS, json.dumps(origins, indent=1).encode())
-
-
-def _says(path: Path, expected: str) -> bool:
-    try:
-        return meaning_hash(path.read_bytes()) == expected
-    except (OSError, SyntaxError, ValueError):
-        return False
 
 
 def _check_form(factory: str) -> None:
