@@ -138,10 +138,8 @@ def _fields(files: _Files, name: str, count: int) -> Iterator[list[str]]:
 
 def _sorted(names: Iterable[str]) -> list[str]:
     # By the numbers in the name of the file: n_10 comes after n_9.
-    def numbers(name: str) -> list[int]:
-        return [int(part) for part in re.findall(r"\d{1,99}", name.rpartition("/")[2])]
-
-    return sorted(names, key=numbers)
+    numbers = re.compile(r"\d{1,99}").findall
+    return sorted(names, key=lambda name: [*map(int, numbers(name.rpartition("/")[2]))])
 
 
 def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str, dict[str, str]]:
