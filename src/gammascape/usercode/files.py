@@ -206,26 +206,22 @@ def describe(
         shown = (f"{name} {part:.0%}" for name, part in zip(classes, share, strict=True))
         lines.append(f"classes: {', '.join(shown)}")
     flat = x.reshape(len(x), -1)
-    constant = int((flat == flat[:1]).all(0).sum())
-    if constant == flat.shape[1]:
-        lines.append("warning: all inputs are the same, so nothing can be learned")
-    elif abs(mean) > 0.5 or not 0.3 < std < 3:
-        lines.append(
-            f"warning: the inputs look unstandardized (mean {mean:.3g}, sd {std:.3g}), and mu-P expects "
-            "numbers of order 1: subtract the mean and divide by the sd"
-        )
-    if constant and constant < flat.shape[1] and x.ndim == 2:
-        lines.append(f"warning: {constant} of {flat.shape[1]} features are constant")
-    if far > 30:
-        lines.append(
-            f"warning: an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary, or "
-            "standardize all numbers together (standardize: all)"
-        )
-    if not classes and bool((np.abs(y.mean(0)) > 3 * y.std(0)).any()):
-        lines.append("warning: what is to be predicted is nearly constant; subtract its mean")
-    if absent := [n for n, part in zip(classes, share, strict=True) if len(x) == size and not part]:
-        lines.append(f"warning: no training sample has class {_named(absent)}")
-    return lines
+    constant, count = int((flat == flat[:1]).all(0).sum()), flat.shape[1]
+    absent = [n for n, part in zip(classes, share, strict=True) if len(x) == size and not part]
+    odd = constant < count and (abs(mean) > 0.5 or not 0.3 < std < 3)
+    warnings = {
+        "all inputs are the same, so nothing can be learned": constant == count,
+        f"the inputs look unstandardized (mean {mean:.3g}, sd {std:.3g}), and mu-P expects numbers of order 1: "
+        "subtract the mean and divide by the sd": odd,
+        f"{constant} of {count} features are constant": 0 < constant < count and x.ndim == 2,
+        f"an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary, or standardize all "
+        "numbers together (standardize: all)": far > 30,
+        "what is to be predicted is nearly constant; subtract its mean": (
+            not classes and (np.abs(y.mean(0)) > 3 * y.std(0)).any()
+        ),
+        f"no training sample has class {_named(absent)}": absent,
+    }
+    return lines + [f"warning: {text}" for text, found in warnings.items() if found]
 
 
 def _range(values: "Array") -> str:
@@ -305,7 +301,7 @@ def _decoded(paths: Sequence[Path], options: Mapping[str, Any]) -> "Array":
     from PIL import Image, ImageOps
 
     side = options["pixels"]
-    found: list[Array] = []
+    found: list[Image.Image] = []
     bad: list[str] = []
     sizes: dict[tuple[int, int], list[str]] = {}
     for path in paths:
@@ -318,7 +314,7 @@ def _decoded(paths: Sequence[Path], options: Mapping[str, Any]) -> "Array":
                 image = image.convert("L" if grey else "RGB")
                 if side is not None:
                     image = image.resize((side, side), Image.Resampling.BILINEAR)
-                found.append(np.asarray(image))
+                found.append(image)
                 sizes.setdefault(image.size, []).append(path.as_posix())
         except Exception as error:  # a decoder can raise anything if a byte was changed
             bad.append(f"{path} ({str(error) if type(error) is ValueError else 'unreadable'})")
@@ -331,10 +327,9 @@ def _decoded(paths: Sequence[Path], options: Mapping[str, Any]) -> "Array":
             f"images have different sizes: {_named(shown, 2)}; write pixels: {min(ranked[0][0])}, the side "
             "to which all are resized"
         )
-    if all(image.ndim == 2 for image in found):
-        return np.stack(found)[:, None]
-    rgb = [np.repeat(i[..., None], 3, 2) if i.ndim == 2 else i for i in found]
-    return np.ascontiguousarray(np.stack(rgb).transpose(0, 3, 1, 2))
+    mode = "L" if all(image.mode == "L" for image in found) else "RGB"
+    pixels = np.stack([np.asarray(image.convert(mode)) for image in found])
+    return np.ascontiguousarray(pixels[:, None] if mode == "L" else pixels.transpose(0, 3, 1, 2))
 
 
 def _arrays(options: Mapping[str, Any]) -> _Read:
