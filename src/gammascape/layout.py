@@ -37,15 +37,21 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_if_changed(path: Path, content: str | bytes) -> None:
+    """Write a file only if its content changes, since a newer file time would make its readers run again."""
+    content = content.encode() if isinstance(content, str) else content
+    if not path.is_file() or path.read_bytes() != content:
+        with whole(path) as partial:
+            partial.write_bytes(content)
+
+
 def _is_running(process: str) -> bool:
     if not process.isdecimal():
         return True
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
+    except (OSError, OverflowError) as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 

@@ -34,14 +34,8 @@ _PARAMETERS = columns(
     "seed:int data_seed:int dtype:str numerics:int"
 )
 _COLUMNS = [*CELL_SCHEMA]
-_SUMMARY = {
-    name: CELL_SCHEMA[name]
-    for name in (
-        *_COLUMNS[_COLUMNS.index("status") : _COLUMNS.index("base_width")],
-        "steps_done",
-        "data_digest",
-    )
-}
+_MEASURED = _COLUMNS[_COLUMNS.index("status") : _COLUMNS.index("base_width")]
+_SUMMARY = {name: CELL_SCHEMA[name] for name in (*_MEASURED, "steps_done", "data_digest")}
 _ORIGIN = columns("seconds lanes:int device:str finished:str commit:str path:str record:str")
 
 
@@ -64,11 +58,8 @@ def load(results: str | Path = "results", thresholds: Thresholds | None = None) 
     if not cells.is_dir():
         raise FileNotFoundError(f"{cells}: no such folder; results is where the workflow has run")
     judged = Thresholds() if thresholds is None else thresholds
-    schema = pl.Schema(
-        {**_PARAMETERS, **_options("model", ModelSpec), **_options("dataset", DatasetSpec)}
-        | _SUMMARY
-        | _ORIGIN
-    )
+    options = _options("model", ModelSpec) | _options("dataset", DatasetSpec)
+    schema = pl.Schema({**_PARAMETERS, **options, **_SUMMARY, **_ORIGIN})
 
     def read(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
@@ -107,13 +98,8 @@ def history(cell: str | Path) -> pl.DataFrame:
     folder = Path(cell)
     summary = read_json(folder / "summary.json")
     with open_arrays(folder) as arrays:
-        losses = pl.DataFrame(
-            {
-                "step": arrays["step"].astype(np.int64),
-                "loss": arrays["loss"],
-                "zero_loss": arrays["zero_loss"],
-            }
-        )
+        curves = {name: arrays[name] for name in ("loss", "zero_loss")}
+        losses = pl.DataFrame({"step": arrays["step"].astype(np.int64), **curves})
     tests = pl.DataFrame(
         [{"step": item["step"], **tested(item)} for item in summary["evaluations"]],
         schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if "test_" in k}},
@@ -177,9 +163,6 @@ def _options(part: str, union: Any) -> dict[str, Any]:
 
 def _column(field: FieldInfo) -> Any:
     options: Sequence[Any] = get_args(field.annotation) or (field.annotation,)
-    plain = [
-        get_args(option)[0] if hasattr(option, "__metadata__") else option
-        for option in options
-        if option is not NoneType
-    ]
+    kinds = (option for option in options if option is not NoneType)
+    plain = [get_args(kind)[0] if hasattr(kind, "__metadata__") else kind for kind in kinds]
     return _PLAIN.get(plain[0], pl.String) if len(plain) == 1 else pl.String

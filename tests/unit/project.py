@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from gammascape.data.dataset import Dataset
+from gammascape.layout import write_if_changed
 from gammascape.manifests import utc_now
 from gammascape.models import Model
 from gammascape.provenance.remake import run_rule
@@ -19,7 +20,7 @@ from gammascape.training.artifact import Origin, make_arrays, make_summary, writ
 from gammascape.training.device import set_up_backend
 from gammascape.training.engine import Evaluation, Run
 from gammascape.workflow.catalogue import everything, fingerprints
-from gammascape.workflow.plan import Plan, load_plan, write_if_changed
+from gammascape.workflow.plan import Plan, load_plan
 
 ROOT = Path(__file__).parents[2]
 BACKEND = set_up_backend("cpu")[1]

@@ -15,13 +15,14 @@ from gammascape.workflow.catalogue import (
 from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
+from gammascape.layout import write_if_changed
 from gammascape.manifests.code import REMEMBERED, remember
 from gammascape.manifests.machine import HIDE_HOST
 from gammascape.manifests.mark import FORMATS
 from gammascape.provenance.current import Results
 from gammascape.study import StudyError
 from gammascape.study.factors import FACTORS
-from gammascape.workflow.plan import load_plan, write_if_changed
+from gammascape.workflow.plan import load_plan
 
 
 def stop(message):

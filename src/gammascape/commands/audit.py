@@ -7,7 +7,7 @@ with --strict there are warnings; 2 a mistake in the command or in a study.
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -245,7 +245,4 @@ def _progress(*, shown: bool) -> Iterator[Progress]:
     columns = (TextColumn("auditing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Display(*columns, console=Console(stderr=True), transient=True) as display:
         task = display.add_task("auditing")
-        advance: Callable[[int, int], None] = lambda done, known: display.update(  # noqa: E731
-            task, completed=done, total=known
-        )
-        yield advance
+        yield lambda done, known: display.update(task, completed=done, total=known)

@@ -10,6 +10,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,17 +212,11 @@ def _load(spec: DatasetSpec) -> "Dataset":
         return load_dataset(options, manifest, cpu)
     inputs = math.prod(spec.input_shape)
     teacher = TeacherSpec(kind="teacher", inputs=inputs, classes=spec.outputs, polynomial=(0, 1))
-    return _reshaped(load_dataset(teacher.model_dump(mode="json"), None, cpu), spec)
+    vectors, shape = load_dataset(teacher.model_dump(mode="json"), None, cpu), spec.input_shape
 
+    def batches(*at: int) -> "Batches":
+        x, y = vectors.batches(*at)
+        return x.view(*x.shape[:2], *shape), y
 
-def _reshaped(vectors: "Dataset", spec: DatasetSpec) -> "Dataset":
-    from dataclasses import replace
-
-    shape = spec.input_shape
-
-    def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> tuple[Any, Any]:
-        x, y = vectors.batches(data_seed, first_step, count, batch_size)
-        return x.view(count, batch_size, *shape), y
-
-    inputs = vectors.test_inputs.view(-1, *shape)
-    return replace(vectors, input_shape=shape, test_inputs=inputs, batches=batches)
+    tests = vectors.test_inputs.view(-1, *shape)
+    return replace(vectors, input_shape=shape, test_inputs=tests, batches=batches)

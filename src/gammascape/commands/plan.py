@@ -62,7 +62,10 @@ def text(plan: Plan, coming: NextRun) -> str:
         for cause, counts in coming.made.items():
             rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
             lines.append(f"  {cause}: {rules}")
-    lines += [*_own_data(plan), *_information(coming), *_class_priors(plan)]
+    parts = [part for study in plan.studies.values() for part in study.slices]
+    for spec, name in {part.dataset_spec: part.dataset for part in parts}.items():
+        lines += [f"data {name}: {line}" for line in getattr(spec, "about", ())]
+    lines += [*_information(coming), *_class_priors(plan)]
     return "\n".join(map(visible, lines))
 
 
@@ -90,14 +93,6 @@ def _memory(plan: Plan) -> Iterator[str]:
                 yield f"  memory: {name}, {part.key}: one network needs {needs_text(parts)}"
 
 
-def _own_data(plan: Plan) -> Iterator[str]:
-    """What data from a user's own files are, and what looks wrong with them."""
-    parts = [part for study in plan.studies.values() for part in study.slices]
-    specs = {part.dataset_spec: part.dataset for part in parts}
-    for spec, name in specs.items():
-        yield from (f"data {name}: {line}" for line in getattr(spec, "about", ()))
-
-
 def _class_priors(plan: Plan) -> Iterator[str]:
     """Thresholds below which a network falls that learns how frequent classes are, and no more."""
     for name, study in plan.studies.items():
@@ -115,16 +110,14 @@ def _class_priors(plan: Plan) -> Iterator[str]:
 def _time(time: Estimate) -> str:
     if not time.alike and not time.scaled:
         return "device time: unknown, because no cell like these has been trained here yet"
-    grounds = [f"{time.alike:,} by the mean of cells that differ in gamma, eta and seeds alone"]
-    if time.scaled:
-        grounds.append(f"{time.scaled:,} by operations, from other cells of the kind of model")
-    if not time.alike:
-        grounds = grounds[1:]
-    text = f"device time: about {duration(time.seconds)} ({', '.join(grounds)}; recorded on "
-    text += f"{', '.join(time.devices)})"
-    if time.unknown:
-        text += f", and {time.unknown:,} cells unlike any recorded one"
-    return text
+    grounds = (
+        (time.alike, "by the mean of cells that differ in gamma, eta and seeds alone"),
+        (time.scaled, "by operations, from other cells of the kind of model"),
+    )
+    shown = ", ".join(f"{count:,} {words}" for count, words in grounds if count)
+    more = f", and {time.unknown:,} cells unlike any recorded one" if time.unknown else ""
+    recorded = f"recorded on {', '.join(time.devices)}"
+    return f"device time: about {duration(time.seconds)} ({shown}; {recorded}){more}"
 
 
 def _information(coming: NextRun) -> Iterator[str]:

@@ -165,18 +165,13 @@ def page_text(text: str, reference: Path = REFERENCE) -> str:
 
     def block(match: re.Match[str]) -> str:
         begin, kind, study, end = match.groups()
-        made = _claims(study, reference) if kind == "claims" else _accuracy(study, reference)
+        if kind == "accuracy":
+            return f"{begin}\n{_accuracy(study, reference)}\n{end}"
+        claims = read_reference(study, "claims", reference).group_by("slice", maintain_order=True)
+        made = "\n".join(f"`{name}`\n\n{claims_markdown(part)}" for (name,), part in claims)
         return f"{begin}\n{made}\n{end}"
 
     return _BLOCK.sub(block, text)
-
-
-def _claims(study: str, reference: Path) -> str:
-    claims = read_reference(study, "claims", reference)
-    return "\n".join(
-        f"`{name}`\n\n{claims_markdown(part)}"
-        for (name,), part in claims.group_by("slice", maintain_order=True)
-    )
 
 
 def _accuracy(study: str, reference: Path) -> str:

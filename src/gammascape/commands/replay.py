@@ -68,26 +68,24 @@ def run(chosen: argparse.Namespace) -> int:
             refuse_left_out(found.root, arrays, "a replay compares with")
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
     results: dict[str, list[Remade]] = {"made": [], "cells": []}
+    tell = (lambda *lines: None) if chosen.json else say
     with _scratch(chosen.scratch, found.root) as folder:
         studies = [Path(path) for path in chosen.study or ()]
         for part, rows in (
             ("made", again_from_cells(found, folder / "remade", studies)),
             ("cells", replay(chosen_cells, found.root, folder, chosen.device)),
         ):
-            if not chosen.json:
-                say(_HEADINGS[part].format(len(chosen_cells), len(behind), chosen.seed))
+            tell(_HEADINGS[part].format(len(chosen_cells), len(behind), chosen.seed))
             for row in rows:
                 results[part].append(row)
-                if not chosen.json and (part == "cells" or row.text != THE_SAME):
-                    say(f"{_WORDS[row.agrees]}  {row.name}: {row.text}")
-            if not chosen.json:
-                say(_counted(results[part]))
+                if part == "cells" or row.text != THE_SAME:
+                    tell(f"{_WORDS[row.agrees]}  {row.name}: {row.text}")
+            tell(_counted(results[part]))
+    tell(_conclusion(results))
     if chosen.json:
         content = {"artifact": found.manifest, "behind": len(behind), "seed": chosen.seed}
         cells = [{"cell": row.name, **vars(row)} for row in results["cells"]]
         say_json({**content, "made": [vars(row) for row in results["made"]], "cells": cells})
-    else:
-        say(_conclusion(results))
     return int(not all(row.agrees for rows in results.values() for row in rows))
 
 

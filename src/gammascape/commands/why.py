@@ -20,7 +20,7 @@ from gammascape.provenance.project import (
     open_project,
     other_studies,
 )
-from gammascape.study import Study
+from gammascape.study import Cell, Study
 from gammascape.study.asked import Ask, asks
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
@@ -39,12 +39,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Print where the artifact comes from."""
     plan = open_project(chosen.study)
-    wanted = wanted_cell(chosen.artifact, plan)
-    if wanted is not None:
+    cells = (path for path in plan.cells if is_cell_of(chosen.artifact.rstrip("/"), path))
+    # A cell that a study asks for and that is not trained yet.
+    if wanted := next((path for path in cells if not (CELLS / path / FILE_NAME).is_file()), None):
         say(*_not_trained(wanted, plan))
-        return 0
-    path = find_here(chosen.artifact)
-    say(*why(path, read_manifest(path), plan))
+    else:
+        path = find_here(chosen.artifact)
+        say(*why(path, read_manifest(path), plan))
     return 0
 
 
@@ -74,22 +75,10 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
         yield from (f"  {name}" for name in users)
 
 
-def wanted_cell(text: str, plan: Plan) -> str | None:
-    """Path of the cell with this path or hash, if a study asks for it and it is not trained yet."""
-    found = (path for path in plan.cells if is_cell_of(text.rstrip("/"), path))
-    return next((path for path in found if not (CELLS / path / FILE_NAME).is_file()), None)
-
-
 def _not_trained(path: str, plan: Plan) -> Iterator[str]:
     yield f"cell {CELLS / path}, not trained yet"
-    found = [
-        ask
-        for study in plan.studies.values()
-        for part in study.slices
-        if path in {cell.path for cell in part.cells}
-        for ask in asks(study, part, plan.cells[path])
-    ]
-    yield from _ask_words(found, lines=True)
+    cell = plan.cells[path]
+    yield from _ask_words([a for s in plan.studies.values() for a in _of_cell(s, cell)], lines=True)
 
 
 def cell_words(manifest: Manifest) -> str:
@@ -112,12 +101,16 @@ def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
     ]
 
 
+def _of_cell(study: Study, cell: Cell) -> Iterator[Ask]:
+    for part in study.slices:
+        if cell in part.cells:
+            yield from asks(study, part, cell)
+
+
 def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
     if manifest.kind == "cell":
         cell = study.by_path.get(manifest.name.removeprefix(f"{CELLS.as_posix()}/"))
-        for part in study.slices:
-            if cell is not None and cell in part.cells:
-                yield from asks(study, part, cell)
+        yield from () if cell is None else _of_cell(study, cell)
     elif manifest.kind != "data":
         wildcards = manifest.wildcards
         for part in study.slices:

@@ -100,7 +100,10 @@ def augment(
     grid_y = sin[:, None, None] * x + cos[:, None, None] * y + shift[:, 1, None, None]
     if options["elastic"] > 0:
         knots = normal(make_key(data_seed, _ELASTIC), index, 2 * _ELASTIC_KNOTS**2)
-        field = knots.view(2 * n, _ELASTIC_KNOTS**2) @ _spline(device)
+        unit = torch.eye(_ELASTIC_KNOTS**2).view(-1, 1, _ELASTIC_KNOTS, _ELASTIC_KNOTS)
+        # Bilinear interpolation from the knots to all pixels as one matrix, (knots^2, pixels).
+        spline = F.interpolate(unit, size=(_SIDE, _SIDE), mode="bilinear").flatten(1).to(device)
+        field = knots.view(2 * n, _ELASTIC_KNOTS**2) @ spline
         field = field.view(n, 2, _SIDE, _SIDE) * (options["elastic"] * to_grid)
         grid_x, grid_y = grid_x + field[:, 0], grid_y + field[:, 1]
     grid = torch.stack((grid_x, grid_y), dim=-1)
@@ -110,9 +113,3 @@ def augment(
         noise = normal(make_key(data_seed, _NOISE), index, _SIDE * _SIDE)
         moved = moved + options["noise"] * noise.view_as(moved)
     return moved
-
-
-def _spline(device: torch.device) -> Tensor:
-    """Bilinear interpolation from the knots to all pixels as one matrix, (knots^2, pixels)."""
-    knots = torch.eye(_ELASTIC_KNOTS**2).view(-1, 1, _ELASTIC_KNOTS, _ELASTIC_KNOTS)
-    return F.interpolate(knots, size=(_SIDE, _SIDE), mode="bilinear").flatten(1).to(device)

@@ -18,7 +18,7 @@ from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import DataError
 from gammascape.rng import make_key
 from gammascape.usercode.isolation import another_process, seed_of
-from gammascape.usercode.run import SEED_IT, Code, load_code
+from gammascape.usercode.run import SEED_IT, Code, load_code, plain
 
 LEAST_TEST = 16
 """Least number of test samples, since representations are compared on them."""
@@ -108,7 +108,6 @@ def _parts(
     make = code.get(factory)
     with code.active(factory, seed_of("data", factory, arguments)):
         made = make(**copy.deepcopy(arguments))
-    size: int | None
     wanted, what = 3, "(sampler, test_inputs, test_targets), or give the dataset its size"
     if options["size"]:
         wanted, what = 4, "(train_inputs, train_targets, test_inputs, test_targets)"
@@ -117,10 +116,8 @@ def _parts(
     test_x, test_y = _samples(options, made[-2], made[-1], "test", None, device)
     if len(test_x) < LEAST_TEST:
         raise _Wrong(f"returned {len(test_x)} test samples; at least {LEAST_TEST} are needed")
-    if options["size"]:
-        draw, size, digest = _arrays(options, made[0], made[1], device)
-    else:
-        draw, size, digest = _stream(options, made[0], code, device)
+    found = _arrays(options, made[0], made[1], device) if options["size"] else None
+    draw, size, digest = found or _stream(options, made[0], code, device)
     digests = {"training samples": digest, "test samples": _digest(test_x, test_y)}
     return (draw, size, test_x, test_y), digests
 
@@ -224,7 +221,7 @@ def _samples(
     if classes:
         if y.dim() != 1 or y.is_floating_point():
             raise _Wrong(
-                f"returned {name} targets of shape {list(y.shape)} in {_plain(y.dtype)}; classes are whole "
+                f"returned {name} targets of shape {list(y.shape)} in {plain(y.dtype)}; classes are whole "
                 "numbers, one for each sample: of one-hot rows write argmax(1), of 1.0 and 2.0 astype(int)"
             )
         y = y.to(torch.int64)
@@ -253,7 +250,7 @@ def _tensor(values: Any, what: str) -> Tensor:
         "nested": values.is_nested,
         "masked": hasattr(values, "get_mask"),
         "without values": values.is_meta,
-        _plain(values.layout): values.layout != torch.strided,
+        plain(values.layout): values.layout != torch.strided,
     }
     for kind in (kind for kind, found in unfit.items() if found):
         raise _Wrong(
@@ -337,7 +334,7 @@ def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
         return found
     example = values.flatten()[int(at.flatten().argmax())].item()
     raise _Wrong(
-        f"returned {what} such as {example} in {_plain(values.dtype)}, which {fault} float32; subtract an offset, "
+        f"returned {what} such as {example} in {plain(values.dtype)}, which {fault} float32; subtract an offset, "
         "scale them, or number categories from 0"
     )
 
@@ -349,10 +346,6 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
 
 
-def _plain(value: object) -> str:
-    return str(value).removeprefix("torch.")
-
-
 def _digest(x: Tensor, y: Tensor) -> str:
     digest = hashlib.sha256()
     for values in (x, y):
@@ -362,6 +355,5 @@ def _digest(x: Tensor, y: Tensor) -> str:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
+    more = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"a {type(value).__name__}{more}"

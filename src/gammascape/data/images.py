@@ -88,8 +88,11 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         x, y = standardize(pixels), one_hot(labels, classes) if classes else labels
         return x.view(count, batch_size, *shape), y.view(count, batch_size, -1)
 
-    test_pixels, test_labels = _test_set(prepared)
-    test_inputs = standardize(test_pixels.to(device))
+    tests = [(shard.images[:TEST_SAMPLES], shard.labels) for shard in prepared.test]
+    test_pixels, test_labels = (
+        torch.from_numpy(np.concatenate(part)[:TEST_SAMPLES]) for part in zip(*tests, strict=True)
+    )
+    test_inputs, test_labels = standardize(test_pixels.to(device)), _whole(test_labels)
     shift = options.get("test_shift")
     black = standardize(torch.zeros(1, *shape, device=device))
     return Dataset(
@@ -204,18 +207,11 @@ def _fits(size: int, device: torch.device) -> bool:
 def _on_device(shards: tuple[Shard, ...], device: torch.device) -> Tensor:
     rows = torch.from_numpy(shards[0].images[:0].copy())
     whole = rows.new_empty(sum(shard.samples for shard in shards), *rows.shape[1:], device=device)
-    begun = 0
-    for shard in shards:
+    parts = torch.split(whole, [shard.samples for shard in shards])
+    for shard, part in zip(shards, parts, strict=True):
         # A copy, since torch does not accept read-only arrays.
-        whole[begun : begun + shard.samples] = torch.from_numpy(np.array(shard.images))
-        begun += shard.samples
+        part.copy_(torch.from_numpy(np.array(shard.images)))
     return whole
-
-
-def _test_set(prepared: Prepared) -> tuple[Tensor, Tensor]:
-    images = np.concatenate([shard.images[:TEST_SAMPLES] for shard in prepared.test])[:TEST_SAMPLES]
-    labels = np.concatenate([shard.labels for shard in prepared.test])[:TEST_SAMPLES]
-    return torch.from_numpy(images), _whole(torch.from_numpy(labels))
 
 
 def _whole(labels: Tensor) -> Tensor:

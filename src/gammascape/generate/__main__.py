@@ -138,20 +138,11 @@ def _quality(chosen: argparse.Namespace) -> None:
     test_images, test_labels = _mnist(chosen.source, "t10k")
     print(f"train a classifier on {len(train_images)} images, on {device}", flush=True)
     classifier = train_classifier(train_images, train_labels, device, chosen.passes, chosen.seed)
-    print(f"read {sum(len(images) for images, _ in chunks)} images", flush=True)
-    samples = torch.cat([images for images, _ in chunks])
-    sample_labels = torch.cat([labels for _, labels in chunks])
-    found = quality(
-        samples,
-        sample_labels,
-        train_images,
-        test_images,
-        test_labels,
-        classifier=classifier,
-        device=device,
-        subset=chosen.subset,
-        seed=chosen.seed,
-    )
+    samples, sample_labels = map(torch.cat, zip(*chunks, strict=True))
+    print(f"read {len(samples)} images", flush=True)
+    options = {"device": device, "subset": chosen.subset, "seed": chosen.seed}
+    given = samples, sample_labels, train_images, test_images, test_labels
+    found = quality(*given, classifier=classifier, **options)
     found["pictures"] = {
         "test": picture(test_images, test_labels),
         "samples": picture(samples, sample_labels),
@@ -248,10 +239,10 @@ def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
         pixels = np.concatenate([shard.images[:, 0] for shard in shards])
         classes = np.concatenate([shard.labels for shard in shards])
         return torch.from_numpy(pixels), torch.from_numpy(classes).to(torch.int64)
-    arrays = []
-    for name, dimensions in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1)):
-        arrays.append(torch.from_numpy(read_idx(source, f"{split}-{name}", dimensions).copy()))
-    images, labels = arrays
+    images, labels = (
+        torch.from_numpy(read_idx(source, f"{split}-{name}", dimensions)[1].copy())
+        for name, dimensions in (("images-idx3-ubyte", 3), ("labels-idx1-ubyte", 1))
+    )
     if images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images):
         raise GenerateError(
             f"--source {source}: {split} images {tuple(images.shape)} with {len(labels)} labels, "

@@ -120,7 +120,9 @@ def train_ddpm(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            _average(averaged, network, min(_EMA, (1 + step) / (10 + step)))
+            share = 1 - min(_EMA, (1 + step) / (10 + step))
+            for mean, now in zip(averaged.parameters(), network.parameters(), strict=True):
+                mean.data.lerp_(now.data, share)
             losses[step] = loss.detach()
             is_last = step + 1 == steps
             if checkpoint is not None and (is_last or time.monotonic() - saved >= seconds):
@@ -161,12 +163,6 @@ def _initial(features: int, seed: int) -> UNet:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(make_key(seed, Purpose.WEIGHTS))
         return UNet(features)
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    for mean, now in zip(averaged.parameters(), network.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gammascape.layout import whole
+from gammascape.layout import write_if_changed
 
 PACKAGE = Path(__file__).parents[1]
 CELL_MODULES = (
@@ -87,18 +87,13 @@ def closure(*names: str) -> tuple[str, ...]:
         if path not in found and path.startswith(COMPOSING):
             file = PACKAGE / path
             found.add(path)
-            pending += _imported(file)
+            for imported in _module(file, file.stat().st_mtime_ns)[1]:
+                package, _, name = imported.partition(":")
+                place = (_place(f"{package}.{name}") if name else None) or _place(package)
+                pending += [place] if place else []
             if file.name == "__init__.py":
                 found |= {t.relative_to(PACKAGE).as_posix() for t in file.parent.glob("*.j2")}
     return tuple(sorted(found))
-
-
-def _imported(file: Path) -> list[str]:
-    names: list[str | None] = []
-    for imported in _module(file, file.stat().st_mtime_ns)[1]:
-        package, _, name = imported.partition(":")
-        names.append((_place(f"{package}.{name}") if name else None) or _place(package))
-    return [name for name in names if name]
 
 
 def _place(name: str) -> str | None:
@@ -143,11 +138,7 @@ def _remembered() -> dict[str, tuple[str, list[str]]]:
 
 def remember() -> None:
     """Write the known digests of modules to the file REMEMBERED, for Snakemake's jobs and its next start."""
-    path = Path(os.environ[REMEMBERED])
-    text = json.dumps(_remembered())
-    if not path.is_file() or path.read_text() != text:
-        with whole(path) as partial:
-            partial.write_text(text)
+    write_if_changed(Path(os.environ[REMEMBERED]), json.dumps(_remembered()))
 
 
 def fingerprint(*parts: str) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,12 +89,8 @@ def read_mark(path: Path) -> Mark | None:
     Raises:
         OSError: if the file cannot be read.
     """
-    find = {".svg": _in_svg, ".png": _in_png, ".html": _in_html, ".json": _in_json}.get(
-        path.suffix.lower()
-    )
-    if find is None:
-        return None
-    if path.stat().st_size > _MOST_BYTES:
+    find = _FINDERS.get(path.suffix.lower())
+    if find is None or path.stat().st_size > _MOST_BYTES:
         return None
     try:
         content = json.loads(find(path.read_bytes()) or "null")
@@ -143,13 +139,6 @@ def _in_html(content: bytes) -> str | None:
     return html.unescape(found.group(1).decode()) if found else None
 
 
-def _in_png(content: bytes) -> str | None:
-    for kind, data in _chunks(content):
-        if _is_mark(kind, data):
-            return data.partition(b"\0")[2].decode("ascii")
-    return None
-
-
 def _is_mark(kind: bytes, data: bytes) -> bool:
     return kind == b"tEXt" and data.startswith(_NAME.encode() + b"\0")
 
@@ -162,6 +151,13 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += length + 12
 
 
-def _in_json(content: bytes) -> str | None:
-    own = json.loads(content).get("usermeta", {}).get(_NAME)
-    return json.dumps(own)
+_FINDERS: Mapping[str, Callable[[bytes], str | None]] = {
+    ".svg": _in_svg,
+    ".png": lambda png: next(
+        (data.partition(b"\0")[2].decode("ascii") for k, data in _chunks(png) if _is_mark(k, data)),
+        None,
+    ),
+    ".html": _in_html,
+    ".json": lambda content: json.dumps(json.loads(content).get("usermeta", {}).get(_NAME)),
+}
+"""Suffix of a figure's file -> function that finds the text of its mark."""

@@ -129,7 +129,9 @@ def _against_study(
     if item is not None and item.rule == "index":
         # A page with more or fewer studies is not wrong.
         shown = params.get("studies")
-        item = _page_of(plan, set(shown) if isinstance(shown, dict) else set())
+        names = set(shown) if isinstance(shown, dict) else set()
+        here = {name: study for name, study in plan.studies.items() if name in names}
+        item = index_page(replace(plan, studies=here)) if names == set(here) else None
     if study is not None and item is None:
         known = key is None or key in {part.key for part in study.slices}
         text = "does not ask for it any more" if known else f"has no slice {key}"
@@ -159,12 +161,6 @@ def _against_study(
     for words, paths in (("makes it from", lacking), ("does not make it from", had - wanted)):
         if others := sorted(path for path in paths if not _is_cell(path)):
             yield link.path, Finding(kind, f"{said} {words} {', '.join(others[:_NAMED])}")
-
-
-def _page_of(plan: Plan, names: set[str]) -> Artifact | None:
-    """Page of some of the studies; None if it shows a study that is not at hand."""
-    studies = {name: study for name, study in plan.studies.items() if name in names}
-    return index_page(replace(plan, studies=studies)) if names == set(studies) else None
 
 
 def _is_cell(path: str) -> bool:

@@ -69,11 +69,8 @@ def check_file(
 
 
 def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iterator[Finding]:
-    place = (
-        path.removesuffix(f"/{FILE_NAME}")
-        if manifest.kind in _FOLDER_KINDS
-        else path.removesuffix(".manifest.json")
-    )
+    ending = f"/{FILE_NAME}" if manifest.kind in _FOLDER_KINDS else ".manifest.json"
+    place = path.removesuffix(ending)
     if manifest.name != place:
         yield Finding("misplaced", f"its manifest belongs to {manifest.name}")
     folder = (root / path).parent

@@ -39,7 +39,9 @@ def explain(
         present: records of existing cells that the study asks for.
         removed: records of cells that the study asked for when its tables were last made.
     """
-    old = _by_axes(_whole(record) for record in removed)
+    old: dict[tuple[Any, ...], list[Flat]] = defaultdict(list)
+    for whole in map(_whole, removed):
+        old[_point(whole)].append(whole)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     unexplained: dict[str, Flat] = {}
     for path, record in missing.items():
@@ -92,13 +94,6 @@ def _point(flat: Flat) -> tuple[Any, ...]:
     return tuple(flat[name] for name in AXES)
 
 
-def _by_axes(records: Iterable[Flat]) -> dict[tuple[Any, ...], list[Flat]]:
-    found: dict[tuple[Any, ...], list[Flat]] = defaultdict(list)
-    for flat in records:
-        found[_point(flat)].append(flat)
-    return found
-
-
 def _nearest(flat: Flat, candidates: list[Flat]) -> dict[str, tuple[Any, Any]] | None:
     """Changes since the most similar removed cell at the same point; None if none is similar."""
     changes = [differences(other, flat) for other in candidates]
@@ -121,8 +116,7 @@ def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for key, paths in wanted.items():
         if key not in slices:
-            text = _new_slice(missing[paths[0]], known)
-            texts |= dict.fromkeys(paths, text)
+            texts |= dict.fromkeys(paths, _new_slice(missing[paths[0]], known))
             continue
         seen = {name: {flat[name] for flat in slices[key]} for name in AXES}
         news = {

@@ -54,9 +54,8 @@ class _Builder:
     with_cells: bool
     hides_host: bool
     crate: ROCrate
-    tools: dict[str, Entity] = field(default_factory=dict)
-    """Rule -> tool that represents it."""
-    steps: dict[str, Entity] = field(default_factory=dict)
+    steps: dict[str, tuple[Entity, Entity]] = field(default_factory=dict)
+    """Rule -> tool that represents it, and its step of the workflow."""
     actions: list[Entity] = field(default_factory=list)
     controls: list[Entity] = field(default_factory=list)
 
@@ -119,15 +118,13 @@ class _Builder:
 
     def tool(self, rule: str) -> Entity:
         """Tool that represents a rule."""
-        if rule not in self.tools:
+        if rule not in self.steps:
             about = {"description": f"The rule {rule} of the workflow", "version": _VERSION}
             tool = self.entity(f"rule-{rule}", "SoftwareApplication", name=rule, **about)
-            self.tools[rule] = tool
-            place = str(len(self.steps))
-            self.steps[rule] = self.entity(
-                f"step-{rule}", "HowToStep", name=rule, position=place, workExample=tool
-            )
-        return self.tools[rule]
+            about = {"name": rule, "position": str(len(self.steps))}
+            step = self.entity(f"step-{rule}", "HowToStep", **about, workExample=tool)
+            self.steps[rule] = tool, step
+        return self.steps[rule][0]
 
     def action(
         self,
@@ -155,7 +152,7 @@ class _Builder:
         control = self.entity(
             f"control-{name}",
             "ControlAction",
-            instrument=self.steps[rule],
+            instrument=self.steps[rule][1],
             object=action,
             name=f"Snakemake ran {rule} for {name}",
             actionStatus=_COMPLETED,
@@ -197,17 +194,13 @@ def build_crate(
     made = {path: read_manifest(path) for path in paths}
     for path in _in_order(made):
         _add_artifact(builder, path, made[path])
-    workflow["hasPart"] = list(builder.tools.values())
-    workflow["step"] = list(builder.steps.values())
+    workflow["hasPart"], workflow["step"] = map(list, zip(*builder.steps.values(), strict=True))
     _add_run(builder, workflow, made)
-    known = crate.root_dataset.get("conformsTo", [])
-    profiles = [*known] if isinstance(known, list) else [known]
     for name in ("process", "workflow", "provenance"):
         about = {"name": f"{name.capitalize()} Run Crate", "version": _PROFILES}
-        profiles.append(
-            builder.entity(f"https://w3id.org/ro/wfrun/{name}/{_PROFILES}", "CreativeWork", **about)
-        )
-    crate.root_dataset["conformsTo"] = profiles
+        identifier = f"https://w3id.org/ro/wfrun/{name}/{_PROFILES}"
+        profile = builder.entity(identifier, "CreativeWork", **about)
+        crate.root_dataset.append_to("conformsTo", profile)
     if (project / page_of(study.name)).is_file():
         crate.root_dataset["identifier"] = f"gammascape seal {seal_of(study.name, project)}"
     return crate
@@ -255,20 +248,17 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
             raise StudyError(f"{path}: {short(source.path)} is not in the project; {_AUDIT}")
         if CELLS in below.parents:
             cells.append(below)
+        elif below.name.endswith(".manifest.json"):
+            builder.file(below)
+            # The first file of a table or figure stands for it.
+            made = read_manifest(builder.project / below)
+            sources.append(builder.artifact(below, made)[0])
         else:
-            sources.append(_source(builder, below, source.sha256))
+            sources.append(builder.file(below, source.sha256))
     if cells:
         sources.append(_collection(builder, manifest, cells))
     name = path.relative_to(RESULTS).as_posix().removesuffix(".manifest.json")
     builder.action(name, manifest.rule, [manifest], sources, results)
-
-
-def _source(builder: _Builder, path: Path, sha256: str | None) -> Entity:
-    """Entity of an input: the first file of a table or figure, otherwise the file itself."""
-    if path.name.endswith(".manifest.json"):
-        builder.file(path)
-        return builder.artifact(path, read_manifest(builder.project / path))[0]
-    return builder.file(path, sha256)
 
 
 def _collection(builder: _Builder, table: Manifest, cells: Sequence[Path]) -> Entity:
@@ -325,12 +315,7 @@ def _data(builder: _Builder, cells: Iterable[Manifest]) -> list[Entity]:
             builder.action(name, manifest.rule, [manifest], [], [entity])
         found.append(entity)
     if builder.with_cells:
-        own = {
-            source.path: source.sha256
-            for cell in cells
-            for source in cell.inputs
-            if not source.seal
-        }
+        own = {s.path: s.sha256 for cell in cells for s in cell.inputs if not s.seal}
         found += [builder.file(Path(path), own[path]) for path in sorted(own)]
     return found
 
@@ -381,9 +366,4 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
         result=run,
         **times,
     )
-    crate.root_dataset["mentions"] = [
-        *crate.root_dataset.get("mentions", []),
-        run,
-        *builder.actions,
-        organized,
-    ]
+    crate.root_dataset.append_to("mentions", [run, *builder.actions, organized])

@@ -98,7 +98,7 @@ class Results:
                 continue
             outputs = [name for item in items for name in (*item.outputs, item.manifest)]
             oldest = min(self._time(name) or 0 for name in outputs)
-            script = self._script_time(items[0])
+            script = (self.scripts and self._time(f"{self.scripts}/{items[0].script}")) or 0
             if script >= oldest and not self._unwritten.isdisjoint(outputs):
                 # Made by a version that did not record its script: Snakemake decides by its time.
                 continue
@@ -118,16 +118,13 @@ class Results:
                 return
             self._times[name] = stamp
 
-    def _lacking(self, item: Artifact) -> list[str]:
-        return [name for name in (*item.outputs, item.manifest) if self._time(name) is None]
-
     def differences(self, item: Artifact) -> dict[str, str]:
         """Differences of an artifact from what is asked for: kind -> words.
 
         Kinds are `missing`, `damaged`, `rule`, `params`, `code`, `script` and `inputs`. An artifact made from one
         that differs need not differ itself.
         """
-        if lacking := self._lacking(item):
+        if lacking := [n for n in (*item.outputs, item.manifest) if self._time(n) is None]:
             return {"missing": ", ".join(lacking)}
         # Forget its content, which changes when it is made again.
         self._contents.pop(item.manifest, None)
@@ -170,9 +167,6 @@ class Results:
         """Digest of the meaning of an artifact's script; None if it is not at hand."""
         path = None if self.scripts is None else self.scripts / item.script
         return meaning(path) if path is not None and path.is_file() else None
-
-    def _script_time(self, item: Artifact) -> int:
-        return 0 if self.scripts is None else self._time(f"{self.scripts}/{item.script}") or 0
 
     def _changed_inputs(self, item: Artifact, sources: Sequence[Mapping[str, Any]]) -> str:
         asked, had = set(item.sources), {source["path"] for source in sources}

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +38,11 @@ def estimate(cells: Iterable[Cell], recorded: Iterable[Manifest]) -> Estimate:
     for manifest in recorded:
         seconds = float(manifest.cost["seconds"])
         alike[_key(manifest.record)].append(seconds)
-        cell = _cell(manifest.record)
-        flop = None if cell is None else _flop(cell)
-        if cell is not None and flop:
-            rates[cell.model.kind, cell.dtype].append(seconds / flop)
+        # A record of another version of the numerics is no cell, and says nothing about this version's speed.
+        with suppress(Exception):
+            cell = Cell.from_canonical(json.dumps(manifest.record))
+            if flop := _flop(cell):
+                rates[cell.model.kind, cell.dtype].append(seconds / flop)
         devices.add((manifest.device or {}).get("device_model", "unknown device"))
     total, counts = 0.0, {"alike": 0, "scaled": 0, "unknown": 0}
     for cell in cells:
@@ -62,14 +64,6 @@ def _key(record: Mapping[str, Any]) -> str:
         {k: v for k, v in record.items() if k not in ("gamma", "eta", "seed", "data_seed")},
         sort_keys=True,
     )
-
-
-def _cell(record: Mapping[str, Any]) -> Cell | None:
-    # Records of other versions of the numerics say nothing about this version's speed.
-    try:
-        return Cell.from_canonical(json.dumps(record))
-    except Exception:
-        return None
 
 
 def _flop(cell: Cell) -> float | None:

@@ -41,6 +41,4 @@ class Finding:
 def worst(findings: Iterable[Finding]) -> Severity:
     """Severity of the worst finding; `note` if there is none."""
     severities = {finding.severity for finding in findings}
-    if "error" in severities:
-        return "error"
-    return "warning" if "warning" in severities else "note"
+    return next((severity for severity in _KINDS if severity in severities), "note")

@@ -86,7 +86,11 @@ def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
         ),
         other_code=_other_code(kept.values()),
         made=made,
-        unseen=_unseen(plan, kept),
+        unseen=Counter(
+            (cell.family, cell.dataset.factory)
+            for cell in map(plan.cells.__getitem__, kept)
+            if isinstance(cell.dataset, Factory)
+        ),
     )
 
 
@@ -174,27 +178,14 @@ def _cause(results: Results, job: Job) -> str:
         names = {name for words in kinds["code"] for name in words.split(", ")}
         made = "tables" if items[0].kind == "table" else "figures"
         return f"code of {made} changed: {', '.join(sorted(names))}"
-    if "inputs" in kinds and "follows" not in causes:
-        return ", ".join(kinds["inputs"])
-    if "params" in causes:
-        return "parameters changed: see `snakemake -n`"
-    if "rule" in kinds:
-        return ", ".join(kinds["rule"])
-    if "script" in causes or "script" in kinds:
-        return "its script changed"
-    if "inputs" in causes:
-        return "cells or tables are added or removed"
-    if "follows" in causes:
-        return "made from what changes"
-    if "updated" in causes:
-        return f"inputs changed: {causes['updated']}"
-    if "forced" in causes:
-        return "left half-made, or forced"
-    return job.reason or "asked for"
-
-
-def _unseen(plan: Plan, kept: Iterable[str]) -> dict[tuple[str, str], int]:
-    """Family and data function of cells that stay and use a user's data -> their number."""
-    cells = (plan.cells[path] for path in kept)
-    made = Counter((c.family, c.dataset.factory) for c in cells if isinstance(c.dataset, Factory))
-    return dict(made)
+    rest = (
+        ("inputs" in kinds and "follows" not in causes, ", ".join(kinds["inputs"])),
+        ("params" in causes, "parameters changed: see `snakemake -n`"),
+        ("rule" in kinds, ", ".join(kinds["rule"])),
+        ("script" in causes or "script" in kinds, "its script changed"),
+        ("inputs" in causes, "cells or tables are added or removed"),
+        ("follows" in causes, "made from what changes"),
+        ("updated" in causes, f"inputs changed: {causes.get('updated')}"),
+        ("forced" in causes, "left half-made, or forced"),
+    )
+    return next((words for applies, words in rest if applies), job.reason or "asked for")

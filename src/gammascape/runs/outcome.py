@@ -55,23 +55,19 @@ def judge(facts: Facts, thresholds: Thresholds) -> Outcome:
     trained     the final loss is below the study's share of the loss of f = 0
     untrained   none of these: not trained within the budget
     """
-    relative = None
-    status: Status
-    if not facts.finite or facts.final_loss is None:
+    last = facts.final_loss if facts.finite else None
+    relative = None if last is None else last / facts.baseline_loss
+    status: Status = "untrained"
+    if relative is None:
         status = "diverged"
-    else:
-        relative = facts.final_loss / facts.baseline_loss
-        if facts.active_fraction == 0:
-            status = "dead"
-        elif relative > thresholds.runaway_above:
-            status = "runaway"
-        elif relative <= thresholds.trained_below:
-            status = "trained"
-        else:
-            status = "untrained"
-    peaked = facts.peak_loss is None or facts.peak_loss > (
-        thresholds.catapult_above * facts.initial_loss
-    )
+    elif facts.active_fraction == 0:
+        status = "dead"
+    elif relative > thresholds.runaway_above:
+        status = "runaway"
+    elif relative <= thresholds.trained_below:
+        status = "trained"
+    bound = thresholds.catapult_above * facts.initial_loss
+    peaked = facts.peak_loss is None or facts.peak_loss > bound
     return Outcome(
         status=status,
         catapulted=status != "diverged" and peaked,

@@ -60,9 +60,7 @@ def _without(part: Slice, factor: Factor) -> tuple[str, float | None]:
     rest: dict[str, Any] = {
         "model": part.model_spec.model_dump(mode="json"),
         "dataset": part.dataset_spec.model_dump(mode="json"),
-        "loss": part.loss,
-        "batch_size": part.batch_size,
-        "steps": part.steps,
+        **{name: getattr(part, name) for name in ("loss", "batch_size", "steps")},
     }
     if factor == "batch_size":
         value = rest.pop("batch_size")

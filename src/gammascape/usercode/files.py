@@ -6,6 +6,7 @@ here, so that a mistake in a file is found before anything runs.
 
 import difflib
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -43,8 +44,6 @@ class Part(NamedTuple):
     """Inputs: uint8 (n, C, H, W) of images in folders, else float64 (n, *shape)."""
     y: "Array"
     """Classes int64 (n,), or numbers to predict float64 (n, targets)."""
-    keys: Sequence[str]
-    """Names of the samples, on which their random order depends."""
 
 
 @dataclass(frozen=True)
@@ -116,24 +115,22 @@ def read(options: Mapping[str, Any]) -> OwnData:
     import numpy as np
 
     readers = {"folder": _folder, "arrays": _arrays, "table": _table}
-    train, test, classes, files, notes = readers[options["kind"]](options)
-    order = _order(train.keys)
-    if test is None:
+    x, y, keys, cut, classes, files, notes = readers[options["kind"]](options)
+    order = _order(keys[:cut])
+    if cut is not None:
+        places = cut + _order(keys[cut:])
+    else:
         # Hold out a share of each class.
-        held = np.zeros(len(order), bool)
-        groups = [train.y[order] == n for n in range(len(classes))] or [np.ones(len(order), bool)]
+        held = np.zeros(len(x), bool)
+        groups = [y[order] == n for n in range(len(classes))] or [np.ones(len(x), bool)]
         for own in map(np.flatnonzero, groups):
             held[own[: min(round(options["hold_out"] * len(own)), max(0, len(own) - 1))]] = True
         places, order = order[held], order[~held]
-        test = Part(train.x[places], train.y[places], ())
-    else:
-        places = _order(test.keys)
-        test = Part(test.x[places], test.y[places], ())
-    if len(test.x) < _LEAST_TEST:
+    train, test = (Part(x[chosen], y[chosen]) for chosen in (order, places))
+    if len(places) < _LEAST_TEST:
         raise SourceError(
-            f"{len(test.x)} test samples, and at least {_LEAST_TEST} are needed: write a larger hold_out"
+            f"{len(places)} test samples, and at least {_LEAST_TEST} are needed: write a larger hold_out"
         )
-    train = Part(train.x[order], train.y[order], ())
     hashes = {name: sha256_of(path) for name, path in files.items()}
     lines = "".join(f"{name}\0{sha256}\n" for name, sha256 in sorted(hashes.items()))
     content = hashlib.sha256(lines.encode(errors="replace")).hexdigest()
@@ -143,8 +140,11 @@ def read(options: Mapping[str, Any]) -> OwnData:
     return OwnData(train, test, classes, found, content, law, notes)
 
 
-_Read = tuple[Part, Part | None, Sequence[str], Mapping[str, Path], Sequence[str]]
-"""Training and test samples, names of the classes, files by what they are for, warnings."""
+_Read = tuple[
+    "Array", "Array", Sequence[str], int | None, Sequence[str], Mapping[str, Path], Sequence[str]
+]
+"""Samples x and y, first those for training; names on which their random order depends; the number for training,
+None without a test set; names of the classes; files by what they are for; warnings."""
 
 
 def _order(keys: Iterable[str]) -> "Array":
@@ -206,26 +206,22 @@ def describe(
         shown = (f"{name} {part:.0%}" for name, part in zip(classes, share, strict=True))
         lines.append(f"classes: {', '.join(shown)}")
     flat = x.reshape(len(x), -1)
-    constant = int((flat == flat[:1]).all(0).sum())
-    if constant == flat.shape[1]:
-        lines.append("warning: all inputs are the same, so nothing can be learned")
-    elif abs(mean) > 0.5 or not 0.3 < std < 3:
-        lines.append(
-            f"warning: the inputs look unstandardized (mean {mean:.3g}, sd {std:.3g}), and mu-P expects "
-            "numbers of order 1: subtract the mean and divide by the sd"
-        )
-    if constant and constant < flat.shape[1] and x.ndim == 2:
-        lines.append(f"warning: {constant} of {flat.shape[1]} features are constant")
-    if far > 30:
-        lines.append(
-            f"warning: an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary, or "
-            "standardize all numbers together (standardize: all)"
-        )
-    if not classes and bool((np.abs(y.mean(0)) > 3 * y.std(0)).any()):
-        lines.append("warning: what is to be predicted is nearly constant; subtract its mean")
-    if absent := [n for n, part in zip(classes, share, strict=True) if len(x) == size and not part]:
-        lines.append(f"warning: no training sample has class {_named(absent)}")
-    return lines
+    constant, count = int((flat == flat[:1]).all(0).sum()), flat.shape[1]
+    absent = [n for n, part in zip(classes, share, strict=True) if len(x) == size and not part]
+    odd = constant < count and (abs(mean) > 0.5 or not 0.3 < std < 3)
+    warnings = {
+        "all inputs are the same, so nothing can be learned": constant == count,
+        f"the inputs look unstandardized (mean {mean:.3g}, sd {std:.3g}), and mu-P expects numbers of order 1: "
+        "subtract the mean and divide by the sd": odd,
+        f"{constant} of {count} features are constant": 0 < constant < count and x.ndim == 2,
+        f"an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary, or standardize all "
+        "numbers together (standardize: all)": far > 30,
+        "what is to be predicted is nearly constant; subtract its mean": (
+            not classes and (np.abs(y.mean(0)) > 3 * y.std(0)).any()
+        ),
+        f"no training sample has class {_named(absent)}": absent,
+    }
+    return lines + [f"warning: {text}" for text, found in warnings.items() if found]
 
 
 def _range(values: "Array") -> str:
@@ -267,13 +263,11 @@ def _folder(options: Mapping[str, Any]) -> _Read:
     if options["classes"] not in (None, len(names)):
         raise SourceError(f"{tops[0]} has {len(names)} class folders; remove classes:")
     parts = [_labelled(one, names) for one in tops]
-    pixels = _decoded([path for part in parts for _, path, _ in part], options)
-    cut, both = len(parts[0]), []
-    for part, x in zip(parts, (pixels[:cut], pixels[cut:]), strict=False):
-        both.append(Part(x, np.array([n for _, _, n in part]), [key for key, _, _ in part]))
+    keys, paths, labels = zip(*itertools.chain(*parts), strict=True)
     splits = zip(("train", "test"), parts, strict=False)
     files = {f"{split}/{key}": path for split, part in splits for key, path, _ in part}
-    return both[0], both[1] if held else None, names, files, ()
+    cut = len(parts[0]) if held else None
+    return _decoded(paths, options), np.array(labels), keys, cut, names, files, ()
 
 
 def _labelled(top: Path, names: Sequence[str]) -> list[tuple[str, Path, int]]:
@@ -307,7 +301,7 @@ def _decoded(paths: Sequence[Path], options: Mapping[str, Any]) -> "Array":
     from PIL import Image, ImageOps
 
     side = options["pixels"]
-    found: list[Array] = []
+    found: list[Image.Image] = []
     bad: list[str] = []
     sizes: dict[tuple[int, int], list[str]] = {}
     for path in paths:
@@ -320,7 +314,7 @@ def _decoded(paths: Sequence[Path], options: Mapping[str, Any]) -> "Array":
                 image = image.convert("L" if grey else "RGB")
                 if side is not None:
                     image = image.resize((side, side), Image.Resampling.BILINEAR)
-                found.append(np.asarray(image))
+                found.append(image)
                 sizes.setdefault(image.size, []).append(path.as_posix())
         except Exception as error:  # a decoder can raise anything if a byte was changed
             bad.append(f"{path} ({str(error) if type(error) is ValueError else 'unreadable'})")
@@ -333,10 +327,9 @@ def _decoded(paths: Sequence[Path], options: Mapping[str, Any]) -> "Array":
             f"images have different sizes: {_named(shown, 2)}; write pixels: {min(ranked[0][0])}, the side "
             "to which all are resized"
         )
-    if all(image.ndim == 2 for image in found):
-        return np.stack(found)[:, None]
-    rgb = [np.repeat(i[..., None], 3, 2) if i.ndim == 2 else i for i in found]
-    return np.ascontiguousarray(np.stack(rgb).transpose(0, 3, 1, 2))
+    mode = "L" if all(image.mode == "L" for image in found) else "RGB"
+    pixels = np.stack([np.asarray(image.convert(mode)) for image in found])
+    return np.ascontiguousarray(pixels[:, None] if mode == "L" else pixels.transpose(0, 3, 1, 2))
 
 
 def _arrays(options: Mapping[str, Any]) -> _Read:
@@ -358,24 +351,31 @@ def _arrays(options: Mapping[str, Any]) -> _Read:
         stored = {name: found[""] for name, found in loaded.items()}
     if ("x_test" in stored) != ("y_test" in stored):
         raise SourceError("a test set needs both x_test and y_test")
-    parts = []
+    xs, ys = [], []
     for end in ("", "_test") if "x_test" in stored else ("",):
         x, y = (_numbers(stored[f"{name}{end}"], f"{name}{end}") for name in "xy")
         if len(x) != len(y):
             raise SourceError(
                 f"x{end} has {len(x)} samples and y{end} {len(y)}; save one y for each x"
             )
-        x = _channels(x, options["channels"])
-        parts.append(Part(x, y, [str(n) for n in range(len(x))]))
-    for name, one, other in zip("xy", parts[0][:2], parts[-1][:2], strict=True):
-        if one.shape[1:] != other.shape[1:]:
-            shapes = f"{list(one.shape)} and {list(other.shape)}"
+        xs.append(_channels(x, options["channels"]))
+        ys.append(y)
+    for name, found in (("x", xs), ("y", ys)):
+        if len({one.shape[1:] for one in found}) > 1:
+            shapes = " and ".join(str(list(one.shape)) for one in found)
             raise SourceError(f"{name} and {name}_test have shapes {shapes}; save them alike")
     # Numbered together: a test set may lack the last class.
-    y, count = _targets(np.concatenate([part.y for part in parts]), options)
-    train, cut = parts[0]._replace(y=y[: len(parts[0].y)]), len(parts[0].y)
-    test = parts[1]._replace(y=y[cut:]) if len(parts) > 1 else None
-    return train, test, [str(n) for n in range(count)], files, _wrapped(stored["x"])
+    y, count = _targets(np.concatenate(ys), options)
+    names = [str(n) for n in range(count)]
+    return *_joined(xs, y), names, files, _wrapped(stored["x"])
+
+
+def _joined(xs: Sequence["Array"], y: "Array") -> tuple["Array", "Array", list[str], int | None]:
+    """Inputs of one or two sets, their targets, and their numbers, as in `_Read`."""
+    import numpy as np
+
+    keys = [str(n) for x in xs for n in range(len(x))]
+    return np.concatenate(xs), y, keys, len(xs[0]) if len(xs) > 1 else None
 
 
 def _load(path: Path) -> dict[str, "Array"]:
@@ -503,7 +503,7 @@ def _table(options: Mapping[str, Any]) -> _Read:
             f"no numbers are in the columns {_named(odd, 6)}: turn them into numbers, or leave them out by "
             f"features: [{', '.join(plain)}]"
         )
-    parts = []
+    xs = []
     for path, frame in zip(files.values(), frames, strict=True):
         for name in (*features, *targets):
             if (missing := np.flatnonzero(frame[name].is_null().to_numpy())).size:
@@ -512,12 +512,9 @@ def _table(options: Mapping[str, Any]) -> _Read:
                     f"{missing[0] + 1}; fill them, or leave these rows out"
                 )
         columns = (_numbers(frame[name].to_numpy(), f"the column {name}") for name in features)
-        x = np.stack([column.astype(np.float64) for column in columns], 1)
-        parts.append(Part(x, np.zeros(0), [str(n) for n in range(len(x))]))
+        xs.append(np.stack([column.astype(np.float64) for column in columns], 1))
     y, classes = _column(options, [frame.select(targets) for frame in frames])
-    train, cut = parts[0]._replace(y=y[: len(parts[0].x)]), len(parts[0].x)
-    test = parts[1]._replace(y=y[cut:]) if len(parts) > 1 else None
-    return train, test, classes, files, ()
+    return *_joined(xs, y), classes, files, ()
 
 
 def _column(options: Mapping[str, Any], frames: Sequence[Any]) -> tuple["Array", Sequence[str]]:
@@ -533,12 +530,11 @@ def _column(options: Mapping[str, Any], frames: Sequence[Any]) -> tuple["Array",
         )
     if predicted:
         y = np.concatenate([frame.to_numpy() for frame in frames]).astype(np.float64)
-        return _targets(_numbers(y, f"the column {name}"), {**options, "targets": len(names)})[
-            0
-        ], ()
-    known = sorted(first[name].unique().to_list())
-    strange = [v for frame in frames for v in frame[name].unique().to_list() if v not in known]
-    if strange:
+        options = {**options, "targets": len(names)}
+        return _targets(_numbers(y, f"the column {name}"), options)[0], ()
+    known = {value: n for n, value in enumerate(sorted(first[name].unique().to_list()))}
+    values = [value for frame in frames for value in frame[name].to_list()]
+    if strange := [value for value in values if value not in known]:
         near = _near(str(strange[0]), map(str, known))
         raise SourceError(f"no training row has the class {strange[0]} of the test rows; {near}")
     count = len(known)
@@ -551,9 +547,7 @@ def _column(options: Mapping[str, Any], frames: Sequence[Any]) -> tuple["Array",
             f"the column {name} has {count:,} different values in {len(first):,} rows: write classes: {count}, or "
             "targets: 1 if it is a number to predict"
         )
-    numbers = {value: number for number, value in enumerate(known)}
-    y = np.array([numbers[value] for frame in frames for value in frame[name].to_list()])
-    return y, [str(value) for value in known]
+    return np.array([known[value] for value in values]), [str(value) for value in known]
 
 
 def _frame(path: Path) -> Any:

@@ -7,10 +7,12 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
-from gammascape.layout import whole
+from gammascape.layout import write_if_changed
 
 FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """Name of a factory in a study: "module:function"."""
@@ -144,24 +146,13 @@ def copy_sources(sources: Sources, folder: Path) -> None:
     """
     target = folder / folder_of(sources.hashes)
     for relative, path in sources.files.items():
-        if not _says(target / relative, sources.hashes[relative]):
-            _write(target / relative, _read(path))
+        kept = ""
+        with suppress(OSError, SyntaxError, ValueError):
+            kept = meaning_hash((target / relative).read_bytes())
+        if kept != sources.hashes[relative]:
+            write_if_changed(target / relative, _read(path))
     origins = {name: str(path.absolute()) for name, path in sources.files.items()}
-    _write(target / ORIGINS, json.dumps(origins, indent=1).encode())
-
-
-def _says(path: Path, expected: str) -> bool:
-    try:
-        return meaning_hash(path.read_bytes()) == expected
-    except (OSError, SyntaxError, ValueError):
-        return False
-
-
-def _write(path: Path, content: bytes) -> None:
-    if path.is_file() and path.read_bytes() == content:
-        return
-    with whole(path) as partial:
-        partial.write_bytes(content)
+    write_if_changed(target / ORIGINS, json.dumps(origins, indent=1).encode())
 
 
 def _check_form(factory: str) -> None:
@@ -200,8 +191,7 @@ def _imports(tree: ast.Module, relative: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                parts = alias.name.split(".")
-                yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+                yield from accumulate(alias.name.split("."), "{}.{}".format)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])

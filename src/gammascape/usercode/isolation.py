@@ -133,16 +133,12 @@ def another_process() -> Iterator[None]:
     asked = [(os, "getpid"), (socket, "gethostname"), (platform, "node")]
     answers = [getattr(module, name) for module, name in asked]
     for (module, name), answer in zip(asked, answers, strict=True):
-        setattr(module, name, partial(_another, answer))
+        setattr(module, name, lambda answer=answer: (known := answer()) + type(known)(1))
     try:
         yield
     finally:
         for (module, name), answer in zip(asked, answers, strict=True):
             setattr(module, name, answer)
-
-
-def _another(answer: Callable[[], Any]) -> Any:
-    return (known := answer()) + type(known)(1)
 
 
 def _put(values: Sequence[Any], present: Sequence[Any]) -> None:
@@ -164,11 +160,6 @@ def _bytes(state: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(state), dtype=torch.uint8)
 
 
-def _default_device() -> torch.device | None:
-    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-    return None if context is None else context.device
-
-
 def _set_deterministic(mode: int) -> None:
     torch.set_deterministic_debug_mode(mode)
     if "torch._inductor.config" in sys.modules:
@@ -181,11 +172,6 @@ def _folder() -> Path | None:
         return Path.cwd()
     except FileNotFoundError:
         return None
-
-
-def _set_folder(folder: Path | None) -> None:
-    if folder is not None:
-        os.chdir(folder)
 
 
 def _environment() -> dict[Any, Any]:
@@ -205,10 +191,6 @@ def _set_signals(before: Mapping[int, Any]) -> None:
             # None stands for a handler that Python did not install.
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
-
-
-def _names() -> list[dict[str, Any]]:
-    return [dict(vars(owner)) for owner in _OWNERS]
 
 
 def _set_names(before: Sequence[Mapping[str, Any]]) -> None:
@@ -242,10 +224,6 @@ def _mask() -> int:
     return mask
 
 
-def _logging() -> tuple[int, tuple[logging.Handler, ...], int]:
-    return logging.root.level, tuple(logging.root.handlers), logging.root.manager.disable
-
-
 def _set_logging(before: tuple[int, tuple[logging.Handler, ...], int]) -> None:
     level, handlers, disabled = before
     logging.root.setLevel(level)
@@ -266,7 +244,8 @@ _FLAGS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 )
 _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    ("torch's default device", _default_device, torch.set_default_device),
+    ("torch's default device", lambda: getattr(
+        getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None), "device", None), torch.set_default_device),
     ("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
     ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     ("torch's deterministic mode", torch.get_deterministic_debug_mode, _set_deterministic),
@@ -282,19 +261,20 @@ _TABLE: tuple[tuple[str, Callable[[], Any], Callable[[Any], object]], ...] = (
       for k in ("flash", "mem_efficient", "math", "cudnn")),
     ("numpy's error handling", np.geterr, lambda kinds: np.seterr(**kinds)),
     ("numpy's generator", _RANDOM.get_bit_generator, _RANDOM.set_bit_generator),
-    ("the working directory", _folder, _set_folder),
+    ("the working directory", _folder, lambda folder: os.chdir(folder or ".")),
     ("the environment", _environment, _set_environment),
     ("the mask of new files", _mask, os.umask),
     ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     ("the locale", _LOCALE, _LOCALE),
     ("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
-    ("logging", _logging, _set_logging),
+    ("logging", lambda: (logging.root.level, tuple(logging.root.handlers), logging.root.manager.disable),
+     _set_logging),
     ("handlers of signals", lambda: {n: signal.getsignal(n) for n in _SIGNALS}, _set_signals),
     ("sys.path", lambda: list(sys.path), partial(sys.path.__setitem__, slice(None))),
     ("sys.meta_path", lambda: list(sys.meta_path), partial(sys.meta_path.__setitem__, slice(None))),
     ("sys.excepthook", lambda: sys.excepthook, partial(setattr, sys, "excepthook")),
     ("torch's hooks of all modules", lambda: [dict(hooks) for hooks in _HOOKS], _set_hooks),
-    ("functions of torch, numpy and Python", _names, _set_names),
+    ("functions of torch, numpy and Python", lambda: [dict(vars(owner)) for owner in _OWNERS], _set_names),
     ("sys.stderr", lambda: sys.stderr, partial(setattr, sys, "stderr")),
 )
 # fmt: on

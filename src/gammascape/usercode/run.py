@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import accumulate, chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,11 @@ SEED_IT = (
 
 class UserCodeError(UserError):
     """A user's code cannot be used; the message is for its author and needs no traceback from this package."""
+
+
+def plain(value: object) -> str:
+    """Text of a dtype or a layout without "torch."."""
+    return str(value).removeprefix("torch.")
 
 
 _FILES: dict[str, tuple[bytes, str, str]] = {}
@@ -80,7 +86,8 @@ class Code:
                 )
         self.files = {_module_name(name): (name, *_FILES[sources[name]]) for name in sources}
         packages = {name.rpartition(".")[0] for name in self.files} - {"", *self.files}
-        self.packages = {p for name in packages for p in (name, *_above(name))} - {*self.files}
+        above = (accumulate(name.split("."), "{}.{}".format) for name in packages)
+        self.packages = {*chain(*above)} - {*self.files}
         self.modules: dict[str, ModuleType] = {}
 
     def get(self, factory: str) -> Callable[..., Any]:
@@ -157,11 +164,6 @@ def _module_name(relative: str) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _above(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:n]) for n in range(1, len(parts))]
-
-
 class _Loader(importlib.abc.Loader):
     def __init__(self, text: bytes, file: str, shown: str) -> None:
         self._text, self._file, self._shown = text, file, shown
@@ -200,19 +202,12 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         if fullname in self._code.files:
             name, text, file, shown = self._code.files[fullname]
-            package = name.endswith("__init__.py")
-            spec = importlib.machinery.ModuleSpec(
-                fullname, _Loader(text, file, shown), origin=file, is_package=package
-            )
-            return spec
+            loader, package = _Loader(text, file, shown), name.endswith("__init__.py")
+            return importlib.machinery.ModuleSpec(fullname, loader, origin=file, is_package=package)
         if fullname in self._code.packages:
             return importlib.machinery.ModuleSpec(fullname, None, is_package=True)
-        top = fullname.partition(".")[0]
-        if (
-            top in self._code.files
-            or top in self._code.packages
-            or (path is None and Path(f"{fullname}.py").is_file())
-        ):
+        own = fullname.partition(".")[0] in {*self._code.files, *self._code.packages}
+        if own or (path is None and Path(f"{fullname}.py").is_file()):
             raise ModuleNotFoundError(
                 f"{fullname} is not among the source files that the cell's identity names: import it with an "
                 "import statement, from the study's folder or from the working directory",

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gammascape.layout import whole
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
 from gammascape.study.factors import Factor, members
 from gammascape.study.keys.config import CONFIG_FILE
@@ -180,10 +179,3 @@ def load_plan(config: Mapping[str, Any]) -> Plan:
         text = f"the slice {key} is a toy in one study and trained in another; rename a model"
         raise StudyError(f"{CONFIG_FILE}: {text}")
     return plan
-
-
-def write_if_changed(path: Path, text: str) -> None:
-    """Write a file only if its content changes, since a newer file time would make its readers run again."""
-    if not path.is_file() or path.read_text() != text:
-        with whole(path) as partial:
-            partial.write_text(text)

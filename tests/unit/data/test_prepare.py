@@ -70,7 +70,7 @@ def test_mnist_is_read_plain_and_packed(tmp_path: Path) -> None:
     mnist.prepare(source, tmp_path / "out", verify=False)
     prepared = read_prepared(tmp_path / "out/manifest.json", "mnist")
     images, labels = arrays(prepared)
-    raw = mnist.read_idx(source, "train-images-idx3-ubyte", 3)
+    _, raw = mnist.read_idx(source, "train-images-idx3-ubyte", 3)
     assert np.array_equal(images[:, 0], raw)
     assert labels == classes(60).tolist()
     assert len(arrays(prepared, "test")[1]) == 20

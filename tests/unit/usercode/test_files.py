@@ -228,6 +228,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, list[str]]] = {
         FOLDER,
         ["4 test samples", "write a larger hold_out"],
     ),
+    "none for testing": (
+        lambda: (photos("photos/train"), Path("photos/test").mkdir()),
+        FOLDER,
+        ["0 test samples"],
+    ),
     "more samples than there are": (
         lambda: save(x=X, y=Y),
         f"{ARRAYS}, training_samples: 999",

@@ -77,12 +77,11 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
                     images, labels = (_parse_binary if is_binary else _parse_python)(content)
                     if verify and len(images) != _IMAGES:
                         raise ValueError(f"holds {len(images)} images, expected {_IMAGES}")
+                    writer.add(split, images, labels)
                 if is_binary:
                     rows += _row_digests(content)
                 if not archive:
                     writer.source(path)
-                with sources.naming(path):
-                    writer.add(split, images, labels)
             if verify and rows:
                 _check_content(path.parent, split, rows)
         if archive:

@@ -35,8 +35,8 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
     source = existing_folder(source, "mnist", "the four MNIST idx files")
     with Writer(folder, "mnist", (1, 28, 28), 10) as writer:
         for split, prefix in SPLITS.items():
-            images_path, images = _read(source, f"{prefix}-images-idx3-ubyte", 3, verify)
-            labels_path, labels = _read(source, f"{prefix}-labels-idx1-ubyte", 1, verify)
+            images_path, images = read_idx(source, f"{prefix}-images-idx3-ubyte", 3, verify)
+            labels_path, labels = read_idx(source, f"{prefix}-labels-idx1-ubyte", 1, verify)
             if images.shape[1:] != (28, 28):
                 raise DataError(
                     f"{images_path}: images of {images.shape[1:]} pixels, expected (28, 28)"
@@ -52,7 +52,12 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
                 writer.add(split, images[:, None], labels)
 
 
-def _read(source: Path, stem: str, dimensions: int, verify: bool) -> tuple[Path, Bytes]:
+def read_idx(source: Path, stem: str, dimensions: int, verify: bool = False) -> tuple[Path, Bytes]:
+    """Path and content of the idx file of that name in a folder, plain or packed; `verify` as for `prepare`.
+
+    Raises:
+        DataError: if it is missing, truncated, damaged, altered, or holds another type or number of dimensions.
+    """
     path = find(source, names_of(stem), PLACES)
     raw = unpacked(path, _PUBLISHED_BYTES if verify else _MOST)
     if verify:
@@ -76,12 +81,3 @@ def names_of(stem: str) -> tuple[str, ...]:
     """Names under which a file is found; some unpackers put it in a folder of the same name."""
     dotted = stem.replace("-idx", ".idx")
     return (f"{stem}.gz", stem, dotted, f"{stem}/{stem}", f"{stem}/{dotted}")
-
-
-def read_idx(source: Path, stem: str, dimensions: int) -> Bytes:
-    """Read the idx file of that name in a folder, plain or packed.
-
-    Raises:
-        DataError: if it is missing, truncated, damaged, or holds another type or number of dimensions.
-    """
-    return _read(source, stem, dimensions, verify=False)[1]

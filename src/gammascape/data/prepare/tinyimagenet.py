@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gammascape.data.prepare import sources
-from gammascape.data.prepared import Bytes, DataError
+from gammascape.data.prepared import Bytes, DataError, Split
 from gammascape.data.writer import Writer
 
 ZIPS = ("tiny-imagenet-200.zip", "*.[zZ][iI][pP]")
 FOLDERS = ("wnids.txt", "*/wnids.txt", "*/*/wnids.txt")
 CLASSES = 200
 SHAPE = (3, 64, 64)
-_BATCH = 2000
 _IMAGES = (".jpeg", ".jpg", ".png")
 _ANNOTATIONS = "val/val_annotations.txt"
 _MOST = 2**25
@@ -111,10 +109,15 @@ def _write(files: _Files, folder: Path) -> None:
     words = dict(_fields(files, "words.txt", 2)) if "words.txt" in files.members else {}
     labels_of = [words.get(name, name) for name in names]
     with Writer(folder, "tinyimagenet", SHAPE, CLASSES, class_names=labels_of) as writer:
-        for images, labels in _decoded(files, _training(files, numbers)):
-            writer.add("train", images, labels)
-        for images, labels in _decoded(files, _validation(files, numbers)):
-            writer.add("test", images, labels)
+        splits: tuple[tuple[Split, Iterator[tuple[str, int]]], ...] = (
+            ("train", _training(files, numbers)),
+            ("test", _validation(files, numbers)),
+        )
+        for split, labelled in splits:
+            for name, label in labelled:
+                with sources.naming(files.place / name):
+                    image = _decode(files.read(name))
+                writer.add(split, image[None], np.array([label]))
         if files.place.is_file():
             writer.source(files.place)
 
@@ -135,10 +138,8 @@ def _fields(files: _Files, name: str, count: int) -> Iterator[list[str]]:
 
 def _sorted(names: Iterable[str]) -> list[str]:
     # By the numbers in the name of the file: n_10 comes after n_9.
-    def numbers(name: str) -> list[int]:
-        return [int(part) for part in re.findall(r"\d{1,99}", name.rpartition("/")[2])]
-
-    return sorted(names, key=numbers)
+    numbers = re.compile(r"\d{1,99}").findall
+    return sorted(names, key=lambda name: [*map(int, numbers(name.rpartition("/")[2]))])
 
 
 def _images(files: _Files, split: str, numbers: dict[str, int]) -> dict[str, dict[str, str]]:
@@ -207,22 +208,6 @@ def _validation(files: _Files, numbers: dict[str, int]) -> Iterator[tuple[str, i
         if stem not in where:
             raise _missing(files, f"val/images/{stem}.JPEG")
         yield where[stem], numbers[name]
-
-
-def _decoded(
-    files: _Files, labelled: Iterator[tuple[str, int]]
-) -> Iterator[tuple[Bytes, NDArray[np.int64]]]:
-    images: list[Bytes] = []
-    labels: list[int] = []
-    for name, label in labelled:
-        with sources.naming(files.place / name):
-            images.append(_decode(files.read(name)))
-        labels.append(label)
-        if len(images) == _BATCH:
-            yield np.stack(images), np.array(labels)
-            images, labels = [], []
-    if images:
-        yield np.stack(images), np.array(labels)
 
 
 def _decode(content: bytes) -> Bytes:

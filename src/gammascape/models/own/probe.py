@@ -137,15 +137,11 @@ def check_made_twice(
     one, other = ({n: tuple(p.shape) for n, p in m.named_parameters()} for m in modules)
     buffers = dict(modules[0].named_buffers())
     differing = [f"parameter {n}" for n in {**one, **other} if one.get(n) != other.get(n)]
-    differing += [
-        f"{'buffer' if place in buffers else 'attribute'} {name}"
-        for place, name in difference(*held).items()
-    ]
-    differing += [
-        f"variable {name}"
-        for place, name in difference(*defined).items()
-        if defined[0][place][name][0] in ("tensor", "generator")
-    ]
+    for place, name in difference(*held).items():
+        differing.append(f"{'buffer' if place in buffers else 'attribute'} {name}")
+    for place, name in difference(*defined).items():
+        if defined[0][place][name][0] in ("tensor", "generator"):
+            differing.append(f"variable {name}")
     if differing:
         raise UserCodeError(
             f"{differing[0]} is another one each time the network is made, so each process would train another "
@@ -160,12 +156,8 @@ def padding_row(module: nn.Module, name: str) -> int | None:
         UserCodeError: if embeddings that share the parameter reserve different rows.
     """
     value = module.get_parameter(name)
-    rows = [
-        layer.padding_idx
-        for layer in module.modules()
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.weight is value
-    ]
-    kept = {row for row in rows if row is not None}
+    tables = (m for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag))
+    kept = {m.padding_idx for m in tables if m.weight is value and m.padding_idx is not None}
     if len(kept) > 1:
         raise UserCodeError(
             f"embeddings that share {name} have padding_idx {' and '.join(map(str, sorted(kept)))}; give them one"
@@ -382,10 +374,8 @@ def check_device(network: "Network", starts: Parameters, x: Tensor, device: torc
             "self.register_buffer(name, tensor)."
         )
         where = network.track.where
-        with (
-            _told(network, lambda: f"{where()} on {device.type}", advice, whole_text=True),
-            network.track.recording(),
-        ):
+        told = _told(network, lambda: f"{where()} on {device.type}", advice, whole_text=True)
+        with told, network.track.recording():
             network.call(p, x)
 
 
@@ -466,14 +456,12 @@ def _check_samples(
     fewer = _run(network, p, x[:-1], network.buffers(x))
     if _same(fewer, output[:-1]):
         return
-    parts = {
-        name: value[: len(network.track.outputs[name])]
-        for name, value in layers.items()
-        if name in network.track.outputs
-        and value.dim()
-        and len(value) > len(network.track.outputs[name])
+    after = network.track.outputs
+    counts = {
+        name: len(after[name]) for name, value in layers.items() if value.dim() and name in after
     }
-    where = _first_difference(network.module, parts, network.track.outputs)
+    parts = {name: layers[name][:n] for name, n in counts.items() if len(layers[name]) > n}
+    where = _first_difference(network.module, parts, after)
     raise UserCodeError(
         f"{where} gives something else for a sample when its batch has fewer others; use a layer that treats "
         f"each sample on its own, or {ALONE}"
@@ -482,22 +470,15 @@ def _check_samples(
 
 def _check_lanes(network: "Network", starts: Parameters, x: Tensor) -> None:
     buffers = network.buffers(x)
-    alone = [
-        _run(network, {name: value[k] for name, value in starts.items()}, x, buffers)
-        for k in range(2)
-    ]
+    lanes = ({name: value[k] for name, value in starts.items()} for k in range(2))
+    alone = [_run(network, lane, x, buffers) for lane in lanes]
     layers = {name: value.detach() for name, value in network.track.outputs.items()}
-    several = torch.stack((x, x))
-    advice = f"{ALONE[0].upper()}{ALONE[1:]}."
-    where = network.track.where
-    with (
-        _told(network, lambda: f"{where()} cannot be batched: it", advice),
-        network.track.recording(),
-    ):
+    advice, where = f"{ALONE[0].upper()}{ALONE[1:]}.", network.track.where
+    call = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))
+    told = _told(network, lambda: f"{where()} cannot be batched: it", advice)
+    with told, network.track.recording():
         # Inputs are batched too, to find layers that depend on them only.
-        batched = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))(
-            dict(starts), several
-        )
+        batched = call(dict(starts), torch.stack((x, x)))
     if not all(_same(one, other) for one, other in zip(alone, batched, strict=True)):
         first = _first_difference(network.module, layers, {})
         raise UserCodeError(

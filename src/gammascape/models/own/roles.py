@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from gammascape.models.model import Parameter, multiplier
-from gammascape.usercode.run import UserCodeError
+from gammascape.usercode.run import UserCodeError, plain
 
 WEIGHTED = (nn.Linear, _ConvNd, nn.Embedding)
 """Layers with random initial weights and a multiplier that depends on their role."""
@@ -219,13 +219,13 @@ def _check_layers(module: nn.Module) -> None:
         where = f" of layer {owner} ({type(module.get_submodule(owner)).__name__})" if owner else ""
         if parameter.is_complex():
             raise UserCodeError(
-                f"parameter {name}{where} is {_plain(parameter.dtype)}, and only real numbers are trained; keep "
+                f"parameter {name}{where} is {plain(parameter.dtype)}, and only real numbers are trained; keep "
                 f"its real and imaginary parts as a real parameter of shape {[*parameter.shape, 2]}, and use "
                 "torch.view_as_complex of that in the forward pass"
             )
         if parameter.layout != torch.strided:
             raise UserCodeError(
-                f"parameter {name}{where} is stored as {_plain(parameter.layout)}; keep a dense one (to_dense())"
+                f"parameter {name}{where} is stored as {plain(parameter.layout)}; keep a dense one (to_dense())"
             )
         if not parameter.requires_grad:
             raise UserCodeError(
@@ -388,7 +388,3 @@ def _check_readout(
         f"which is: roles: {{{last}: readout}}. If it reuses the weights of another layer, give them a "
         "second name (self.out = self.table.weight) that it uses, and that name the role: roles: {out: readout}"
     )
-
-
-def _plain(value: Any) -> str:
-    return str(value).removeprefix("torch.")

@@ -236,9 +236,8 @@ def _state(generator: Any) -> bytes:
         return bytes(generator.get_state().cpu().numpy())
     if isinstance(generator, np.random.Generator):
         return repr(generator.bit_generator.state).encode()
-    if isinstance(generator, np.random.RandomState):
-        return repr(generator.get_state()).encode()
-    return repr(generator.getstate()).encode()
+    numpy = isinstance(generator, np.random.RandomState)
+    return repr(generator.get_state() if numpy else generator.getstate()).encode()
 
 
 def _progress(iterator: Iterator[Any]) -> str:

@@ -170,28 +170,6 @@ Log10 = Annotated[
 """log10 values: a number, a list of numbers, or a range."""
 
 
-def _axis(value: Any, axis: str) -> Any:
-    """Answer common mistakes in writing an axis with what to write instead."""
-    if isinstance(value, dict):
-        if not {"log10", "window"} & set(value) and {"from", "to", "per_decade"} & set(value):
-            raise mistake(
-                "the range stands under log10: write {log10: {from: -4, to: 4, per_decade: 1}}"
-            )
-        return value
-    given = value if isinstance(value, list) else [value]
-    numbers = [_plain_number(item) for item in given]
-    if not numbers or None in numbers:
-        return value
-    why = f"{axis} is given as its log10"
-    if isinstance(given[0], str):
-        why = f"{given[0]} is text to YAML, and {why}"
-    # A value that is not positive can only be meant as a log10.
-    meant = all(number is not None and 0 < number < math.inf for number in numbers)
-    texts = [_log10_of(number) if meant and number else str(number) for number in numbers]
-    written = f"[{', '.join(texts)}]" if isinstance(value, list) else texts[0]
-    raise mistake(f"{why}: write {{log10: {written}}}")
-
-
 def _plain_number(value: object) -> float | None:
     if isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
         return float(value)
@@ -204,7 +182,25 @@ class _Axis(Record):
     @model_validator(mode="before")
     @classmethod
     def _is_mapping(cls, value: Any) -> Any:
-        return _axis(value, cls.__name__.removesuffix("Axis").lower())
+        """Answer common mistakes in writing an axis with what to write instead."""
+        if isinstance(value, dict):
+            if not {"log10", "window"} & set(value) and {"from", "to", "per_decade"} & set(value):
+                raise mistake(
+                    "the range stands under log10: write {log10: {from: -4, to: 4, per_decade: 1}}"
+                )
+            return value
+        given = value if isinstance(value, list) else [value]
+        numbers = [_plain_number(item) for item in given]
+        if not numbers or None in numbers:
+            return value
+        why = f"{cls.__name__.removesuffix('Axis').lower()} is given as its log10"
+        if isinstance(given[0], str):
+            why = f"{given[0]} is text to YAML, and {why}"
+        # A value that is not positive can only be meant as a log10.
+        meant = all(number is not None and 0 < number < math.inf for number in numbers)
+        texts = [_log10_of(number) if meant and number else str(number) for number in numbers]
+        written = f"[{', '.join(texts)}]" if isinstance(value, list) else texts[0]
+        raise mistake(f"{why}: write {{log10: {written}}}")
 
 
 class GammaAxis(_Axis):

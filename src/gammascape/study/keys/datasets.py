@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from gammascape.study.keys.factories import Factory
 from gammascape.study.keys.files import ArraysSpec, FolderSpec, TableSpec
 from gammascape.study.keys.generators import GeneratorSpec
-from gammascape.study.keys.samples import Images, Published, Samples, check_passes
+from gammascape.study.keys.samples import Images, Own, Published, Samples
 from gammascape.study.reading.fields import (
     Amount,
     Count,
@@ -157,7 +157,7 @@ class TinyImagenetSpec(Published):
     published: ClassVar = Published.Facts((3, 64, 64), 200, 100_000)
 
 
-class FactoryDatasetSpec(Factory, Samples):
+class FactoryDatasetSpec(Factory, Own):
     """Data of your own, made by a function (see docs/howto/own-data.md)."""
 
     kind: Literal["factory"] = "factory"
@@ -172,22 +172,6 @@ class FactoryDatasetSpec(Factory, Samples):
     """Number of real targets of each sample, for regression; give this or classes."""
     size: Count | None = Field(default=None, examples=[5000])
     """Number of training samples that the function returns; left out: it returns an endless stream."""
-    repeat: bool = False
-    """Start again when all samples have been used; training is then no longer online, and tables say so."""
-    imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
-    """Imbalance r: class c of C keeps a share r^(c / (C - 1)) of its samples; 1 keeps all."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return self.shape
-
-    @property
-    def outputs(self) -> int:
-        return self.classes or self.targets or 1
-
-    @property
-    def classification(self) -> bool:
-        return self.classes is not None
 
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
@@ -196,20 +180,12 @@ class FactoryDatasetSpec(Factory, Samples):
                 "needs classes, for classification, or targets, for regression"
                 + (", not both" if self.classes else "; write for example classes: 10")
             )
-        given = {name for name, off in _OFF.items() if getattr(self, name) != off}
-        for name in ("label_noise", "mixup", "imbalance"):
-            if self.classes is None and name in given:
-                raise mistake("is about classes, and a regression has none; remove it", name)
-        for name in ("repeat", "imbalance"):
-            if self.size is None and name in given:
+        self.check_options("a regression has none")
+        for name, given in (("repeat", self.repeat), ("imbalance", self.imbalance != 1)):
+            if self.size is None and given:
                 text = "(an endless stream has no end to begin anew at, nor classes to thin out)"
                 raise mistake(f"needs the number of samples: write size, or remove it {text}", name)
-        if self.size is not None:
-            check_passes(self.training_samples, self.size, self.repeat, "this dataset")
         return self
-
-
-_OFF = {"label_noise": 0, "mixup": 0, "imbalance": 1, "repeat": False}
 
 
 class ConstantSpec(Record):

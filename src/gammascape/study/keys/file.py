@@ -27,15 +27,13 @@ from gammascape.theory.edges import Loss
 DataSeeds = Annotated[
     Annotated[tuple[Seed, ...], OneOrMore(), Tag("<seeds>")]
     | Annotated[Literal["seed"], Tag("<same>")],
-    Discriminator(lambda value: "<same>" if _is_word(value) else "<seeds>"),
+    Discriminator(
+        lambda value: (
+            "<same>" if isinstance(value, str) and not NUMBER_TEXT.fullmatch(value) else "<seeds>"
+        )
+    ),
 ]
 """Seeds of data streams, or `seed`: each that of the weights."""
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and NUMBER_TEXT.fullmatch(value) is None
-
-
 Observables = Annotated[tuple[Observable, ...], Listed, AfterValidator(each_once)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from gammascape.study.keys.samples import Samples, Shift, check_passes
+from gammascape.study.keys.samples import Own, Shift
 from gammascape.study.reading.fields import Count, Listed, OneOrMore, mistake
 
 # As for models: a default is part of identities and never changes. Paths are in no record: the content counts.
@@ -16,7 +16,7 @@ KINDS = {"folder": "path: photos", "arrays": "path: data.npz", "table": "path: d
 """Kind -> example of the key that names its files."""
 
 
-class Files(Samples):
+class Files(Own):
     """Options of all data from files."""
 
     kind: str
@@ -29,28 +29,12 @@ class Files(Samples):
     together, or `none`; the same goes for numbers to predict."""
     classes: int | None = Field(default=None, ge=2, le=1_000_000, examples=[10])
     """Number of classes; left out: as the targets say, which are classes if they are whole numbers or texts."""
-    repeat: bool = False
-    """Start again when all samples have been used; training is then no longer online, and tables say so."""
-    imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
-    """Imbalance r: class c of C keeps a share r^(c / (C - 1)) of its samples; 1 keeps all."""
     targets: SkipJsonSchema[Count | None] = None
     content: SkipJsonSchema[str] = ""
     """Digest of the files; this and the next two are found when the study is loaded."""
     shape: SkipJsonSchema[Annotated[tuple[int, ...], Listed]] = ()
     size: SkipJsonSchema[int | None] = None
     about: SkipJsonSchema[Annotated[tuple[str, ...], Listed]] = Field(default=(), exclude=True)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return self.shape
-
-    @property
-    def outputs(self) -> int:
-        return self.classes or self.targets or 1
-
-    @property
-    def classification(self) -> bool:
-        return self.classes is not None
 
     @property
     def prepared(self) -> str:
@@ -71,23 +55,15 @@ class Files(Samples):
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        if (
-            not self.content
-            and not self.path
-            and not (getattr(self, "x", "") and getattr(self, "y", ""))
-        ):
-            raise mistake(f"no file is named; write for example {KINDS[self.kind]}", "path")
         if self.content:
             self.check_found()
+        elif not self.path and not (getattr(self, "x", "") and getattr(self, "y", "")):
+            raise mistake(f"no file is named; write for example {KINDS[self.kind]}", "path")
         return self
 
     def check_found(self) -> None:
         """Refuse options that do not fit what was found in the files."""
-        for name, off in (("label_noise", 0), ("mixup", 0), ("imbalance", 1)):
-            if self.classes is None and getattr(self, name) != off:
-                raise mistake("is about classes, and these data have none; remove it", name)
-        if self.size is not None:
-            check_passes(self.training_samples, self.size, self.repeat, "this dataset")
+        self.check_options("these data have none")
 
 
 class FolderSpec(Files):

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from functools import lru_cache
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -60,6 +60,40 @@ class Samples(Record):
         if size is None or self.training_samples is not None:
             return self.training_samples
         return kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs)
+
+
+class Own(Samples):
+    """Options and properties of a user's own data."""
+
+    if TYPE_CHECKING:  # each kind documents them in its own words
+        classes: int | None
+        targets: int | None
+        shape: tuple[int, ...]
+        size: int | None
+    repeat: bool = False
+    """Start again when all samples have been used; training is then no longer online, and tables say so."""
+    imbalance: float = Field(default=1.0, gt=0, le=1, examples=[0.1])
+    """Imbalance r: class c of C keeps a share r^(c / (C - 1)) of its samples; 1 keeps all."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    @property
+    def outputs(self) -> int:
+        return self.classes or self.targets or 1
+
+    @property
+    def classification(self) -> bool:
+        return self.classes is not None
+
+    def check_options(self, what: str) -> None:
+        """Refuse options about classes if there are none, and more samples than there are."""
+        for name, off in (("label_noise", 0), ("mixup", 0), ("imbalance", 1)):
+            if self.classes is None and getattr(self, name) != off:
+                raise mistake(f"is about classes, and {what}; remove it", name)
+        if self.size is not None:
+            check_passes(self.training_samples, self.size, self.repeat, "this dataset")
 
 
 class Images(Samples):

@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_origin
 
@@ -75,7 +76,9 @@ def explain(error: ValidationError, source: Source, root: Model) -> list[Problem
             )
         elif kind == "missing":
             field = field_at(path, source.data, root)
-            text = _missing(field, _example(path, field))
+            meaning = (field.description or "") if field else ""
+            meaning = meaning.partition(";")[0].partition(":")[0].rstrip(".")
+            text = (f"missing ({meaning})" if meaning else "missing") + _example(path, field)
         elif kind == "extra_forbidden":
             near, text = _unknown_key(path, source.data, root)
             renamed.add((*path[:-1], near))
@@ -96,7 +99,9 @@ def _sentence(kind: str, value: object, context: Mapping[str, Any], example: str
         expected = str(context["expected"]).replace(" or ", ", ").split(", ")
         return _choose(value, [choice.strip("'") for choice in expected]) + hint
     if kind == "string_pattern_mismatch":
-        return _rename(str(value))
+        kept = re.sub("[^a-z0-9]", "", str(value).lower()).lstrip("0123456789")
+        example = f"; write for example {kept}" if kept else ""
+        return f"a name is lower case letters and digits, a letter first{example}"
     if kind in {"too_long", "string_too_long"}:
         unit = "letters" if isinstance(value, str) else "values"
         return f"has more than {context['max_length']} {unit}; write fewer"
@@ -110,12 +115,6 @@ def _sentence(kind: str, value: object, context: Mapping[str, Any], example: str
         if bound in context:
             return f"must be {words} {context[bound]:.10g}, got {_shown(value)}"
     return f"cannot be {_shown(value)}{example}"
-
-
-def _missing(field: FieldInfo | None, example: str) -> str:
-    meaning = (field.description or "") if field else ""
-    meaning = meaning.partition(";")[0].partition(":")[0].rstrip(".")
-    return f"missing ({meaning}){example}" if meaning else f"missing{example}"
 
 
 def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
@@ -148,12 +147,6 @@ def _choose(value: object, choices: list[str], noun: str = "") -> str:
     near = difflib.get_close_matches(str(value), choices, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown {noun}{_shown(value)}; {hint}write one of {', '.join(choices)}"
-
-
-def _rename(name: str) -> str:
-    kept = "".join(c for c in name.lower() if c.isascii() and c.isalnum()).lstrip("0123456789")
-    example = f"; write for example {kept}" if kept else ""
-    return f"a name is lower case letters and digits, a letter first{example}"
 
 
 def _wrong_type(wanted: str, value: object, example: str) -> str:

@@ -18,6 +18,7 @@ MOST_VALUES = 250_000
 """Limit on the values in a file; values repeated by an alias count each time."""
 MOST_LEVELS = 50
 _LONG_LISTS = "write points as a range, with from, to and per_decade"
+_TOO_MANY = f"holds more than {MOST_VALUES:,} values, what aliases repeat included; {_LONG_LISTS}"
 _TOO_DEEP = "is nested too deeply to be part of a study"
 _LONGEST_NUMBER = 40
 
@@ -106,7 +107,7 @@ def check_size(source: Source) -> None:
         if len(path) + levels > MOST_LEVELS:
             raise _Refused(path, _TOO_DEEP)
         if size > MOST_VALUES:
-            raise _Refused(path, _too_many())
+            raise _Refused(path, _TOO_MANY)
         return size, levels
 
     try:
@@ -115,10 +116,6 @@ def check_size(source: Source) -> None:
         problem = refused.problem
         line = source.line(problem.path)
         raise study_error(source.name, [Problem(problem.path, problem.text, line)]) from None
-
-
-def _too_many() -> str:
-    return f"holds more than {MOST_VALUES:,} values, what aliases repeat included; {_LONG_LISTS}"
 
 
 def _read_text(path: Path) -> str:
@@ -218,7 +215,7 @@ class _Loader(yaml.SafeLoader):
         self._values += 1
         self._level += 1
         if self._values > MOST_VALUES:
-            raise _Refused((), _too_many())
+            raise _Refused((), _TOO_MANY)
         if self._level > MOST_LEVELS:
             raise _Refused((), _TOO_DEEP, event.start_mark)
         self._of_roles = isinstance(index, yaml.ScalarNode) and index.value == "roles"
@@ -262,7 +259,7 @@ class _Loader(yaml.SafeLoader):
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MOST_VALUES:
-            raise _Refused((), _too_many(), node.start_mark)
+            raise _Refused((), _TOO_MANY, node.start_mark)
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         text = str(node.value)
