@@ -7,6 +7,8 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.style import tables, theme
+from gammascape.tables.statistics.verdict import judge_value
+from gammascape.theory.laws import EDGES
 
 WIDTH, HEIGHT = 400, 350
 ROW_BUDGET = 4000
@@ -61,21 +63,29 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
 
 
 def _title(scaling: pl.DataFrame, slices: int) -> str:
-    """How many fitted intervals of the largest trained eta hold the predicted slope."""
+    """How many intervals of the slope of the largest trained eta hold the predicted one, and which do so alone."""
     tested = scaling.filter(edge="eta_max_trained").drop_nulls(["predicted_slope", "slope_low"])
     if tested.is_empty():
         return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"
-    inside = tested.filter(pl.col("predicted_slope").is_between("slope_low", "slope_high")).height
-    worst = tables.extent((tested["slope"] - tested["predicted_slope"]).abs())[1]
-    if tested.height == 1:
-        return (
-            f"Largest η that trains: the fitted interval {'holds' if inside else 'misses'} "
-            f"the predicted slope, and the fit is {worst:.2f} off it"
-        )
+    inside = pl.col("predicted_slope").is_between("slope_low", "slope_high")
+    told = sum(map(_tells, tested.filter(inside).iter_rows(named=True)))
+    held, fits = tested.filter(inside).height, tested.height
+    if fits == 1:
+        alone = "alone" if told else "and those of other laws"
+        words = f"holds the predicted slope {alone}" if held else "misses the predicted slope"
+        return f"Largest η that trains: the fitted interval {words}"
     return (
-        f"Largest η that trains: {inside} of {tested.height} fitted intervals hold "
-        f"the predicted slope, and every fit is within {worst:.2f} of it"
+        f"Largest η that trains: {held} of {fits} fitted intervals hold the predicted slope, "
+        f"{told} of them alone and {held - told} with those of other laws"
     )
+
+
+def _tells(fit: dict[str, Any]) -> bool:
+    """Whether an interval excludes all that the slope could be instead."""
+    law, predicted = EDGES[fit["edge"], fit["window"]], fit["predicted_slope"]
+    others = [other for other in law.alternatives(fit["depth_exponent"]) if other != predicted]
+    ends = fit["slope_low"], fit["slope_high"]
+    return judge_value(predicted, others, *ends, fit["margin"]) == "agrees"
 
 
 def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[str]) -> ChartType:

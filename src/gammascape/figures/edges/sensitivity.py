@@ -13,9 +13,9 @@ _WORDS = {
     "runaway_above": "runaway above",
     "catapult_above": "catapult above",
 }
-_FACTORS = {0.5: "halved", 2.0: "doubled"}
-_COLOURS = {"halved": "#0072b2", "doubled": "#d55e00"}
-_SHAPES = {"halved": "triangle-left", "doubled": "triangle-right"}
+_FACTORS = {0.5: "lower", 2.0: "higher"}
+_COLOURS = {"lower": "#0072b2", "higher": "#d55e00"}
+_SHAPES = {"lower": "triangle-left", "higher": "triangle-right"}
 _FIGURE = theme.Figure(
     "sensitivity",
     "Mean shift of each measured edge of the learning rate, in decades of η, when one threshold of "
@@ -61,10 +61,10 @@ def _title(moved: pl.DataFrame) -> str:
     worst = moved.sort(pl.col("shift_log10").abs(), descending=True).row(0, named=True)
     size = abs(worst["shift_log10"])
     if size < 0.005:
-        return "No edge moves when a threshold is halved or doubled"
+        return "No edge moves with any threshold"
     return (
-        f"Halving or doubling a threshold moves edges by at most {size:.2f} decades of η on "
-        f"average ({worst['measured']}, {_WORDS[worst['threshold']]} {worst['value']:.3g})"
+        f"Edges move by at most {size:.2f} decades of η on average with a lower or higher threshold "
+        f"({worst['measured']}, {_WORDS[worst['threshold']]} {worst['value']:.3g})"
     )
 
 

@@ -68,6 +68,11 @@ DECADES = "'10' + " + reduce(
 )
 """Vega expression that writes a log10 as a power of ten, 10⁰ and 10¹ included."""
 _BEYOND = "an interval that goes on beyond the frame"
+_HEADS = {
+    "x": ("M0,-1L-0.8,0L0,1", "M0,-1L0.8,0L0,1"),
+    "y": ("M-1,0L0,0.8L1,0", "M-1,0L0,-0.8L1,0"),
+}
+"""Axis -> arrowheads towards small and large values, unlike all symbols of data."""
 
 
 @dataclass(frozen=True)
@@ -332,11 +337,10 @@ def intervals(
     bars = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
     ends = {axis: "low:Q", f"{axis}2": "high:Q"}
     layers = [bars.mark_rule(strokeWidth=width, opacity=opacity).encode(**ends, **options)]
-    heads = ("down", "up") if axis == "y" else ("left", "right")
-    for end, head in zip(("below", "above"), heads, strict=True):
+    for end, head in zip(("below", "above"), _HEADS[axis], strict=True):
         if cast(pl.DataFrame, base.data)[end].null_count() < base.data.height:
             arrows = base.transform_filter(f"isValid(datum.{end})").mark_point(
-                filled=True, opacity=1, size=45, shape=f"triangle-{head}", description=_BEYOND
+                filled=False, opacity=1, strokeWidth=1.8, size=45, shape=head, description=_BEYOND
             )
             layers.append(arrows.encode(**{axis: f"{end}:Q"}, **options))
     return layers

@@ -66,7 +66,13 @@ def test_fitted_lines_span_their_windows(mlp3):
 def test_the_title_counts_the_intervals_that_hold_the_prediction(mlp3):
     _, thresholds, scaling = mlp3
     exact = scaling.with_columns(slope_low=pl.lit(-10.0), slope_high=pl.lit(10.0))
-    assert "2 of 2 fitted intervals" in words(edges(thresholds, exact))["title"]
+    title = "2 of 2 fitted intervals hold the predicted slope, 0 of them alone and 2 with those of"
+    assert title in words(edges(thresholds, exact))["title"]
+    narrow = scaling.with_columns(
+        slope_low=pl.col("predicted_slope") - 0.01, slope_high=pl.col("predicted_slope") + 0.01
+    )
+    title = words(edges(thresholds, narrow.with_columns(margin=0.02)))["title"]
+    assert "2 of 2 fitted intervals hold the predicted slope, 2 of them alone" in title
     none = scaling.with_columns(slope_low=pl.lit(9.0), slope_high=pl.lit(10.0))
     assert "0 of 2 fitted intervals" in words(edges(thresholds, none))["title"]
 
@@ -74,9 +80,10 @@ def test_the_title_counts_the_intervals_that_hold_the_prediction(mlp3):
 def test_a_single_fit_is_not_counted_in_the_title(mlp3):
     _, thresholds, scaling = mlp3
     one = scaling.filter(pl.col("window") == "rich")
-    for low, word in ((-10.0, "holds"), (9.0, "misses")):
+    rest = "and those of other laws"
+    for low, word in ((-10.0, f"holds the predicted slope {rest}"), (9.0, "misses the predicted")):
         fitted = one.with_columns(slope_low=pl.lit(low), slope_high=pl.lit(10.0))
-        assert f"the fitted interval {word} " in words(edges(thresholds, fitted))["title"]
+        assert f"the fitted interval {word}" in words(edges(thresholds, fitted))["title"]
 
 
 def test_the_subtitle_counts_edges_cells_and_seeds(mlp3):
