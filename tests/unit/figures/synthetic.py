@@ -74,6 +74,7 @@ SCALING_SCHEMA = {
     "slope_high": pl.Float64,
     "prefactor_log10": pl.Float64,
     "predicted_slope": pl.Float64,
+    "margin": pl.Float64,
     "prefactor_at_predicted_log10": pl.Float64,
     "points": pl.Int64,
     "seeds": pl.Int64,
@@ -304,6 +305,7 @@ def scaling_table(thresholds: pl.DataFrame) -> pl.DataFrame:
                     "slope_high": slope + 0.05,
                     "prefactor_log10": prefactor,
                     "predicted_slope": predicted,
+                    "margin": 0.02,
                     "prefactor_at_predicted_log10": (
                         None
                         if predicted is None

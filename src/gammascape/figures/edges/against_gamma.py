@@ -64,7 +64,8 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
 
 def _title(scaling: pl.DataFrame, slices: int) -> str:
     """How many intervals of the slope of the largest trained eta hold the predicted one, and which do so alone."""
-    tested = scaling.filter(edge="eta_max_trained").drop_nulls(["predicted_slope", "slope_low"])
+    tested = scaling.filter(edge="eta_max_trained", window="rich")
+    tested = tested.drop_nulls(["predicted_slope", "slope_low"])
     if tested.is_empty():
         return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"
     inside = pl.col("predicted_slope").is_between("slope_low", "slope_high")
@@ -73,9 +74,9 @@ def _title(scaling: pl.DataFrame, slices: int) -> str:
     if fits == 1:
         alone = "alone" if told else "and those of other laws"
         words = f"holds the predicted slope {alone}" if held else "misses the predicted slope"
-        return f"Largest η that trains: the fitted interval {words}"
+        return f"Largest η that trains at large γ: the fitted interval {words}"
     return (
-        f"Largest η that trains: {held} of {fits} fitted intervals hold the predicted slope, "
+        f"Largest η that trains at large γ: {held} of {fits} fitted intervals hold the predicted slope, "
         f"{told} of them alone and {held - told} with those of other laws"
     )
 
