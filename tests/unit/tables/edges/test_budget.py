@@ -181,6 +181,8 @@ def test_the_window_of_the_toy_closes_where_theory_says(toy: tuple[pl.DataFrame,
     # The power laws of theory hold up to factors of the toy's own edges: half a decade in eta is 1.5 in gamma.
     assert last["gamma_max_log10"] == pytest.approx(last["predicted_gamma_max_log10"], abs=1.5)
     assert last["gamma_max_low_log10"] < last["gamma_max_log10"]
+    assert last["gamma_best_least_log10"] <= last["gamma_best_log10"]
+    assert last["gamma_best_log10"] <= last["gamma_best_largest_log10"]
     opened = table["largest_open_log10"].to_list()
     assert opened == sorted(opened)
     assert opened[0] < opened[-1]
