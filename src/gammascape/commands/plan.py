@@ -97,12 +97,12 @@ def _class_priors(plan: Plan) -> Iterator[str]:
     """Thresholds below which a network falls that learns how frequent classes are, and no more."""
     for name, study in plan.studies.items():
         level = float(plan.analysis(name)["trained_below"])
-        near = [part for part in study.slices if level > _NEAR * part.class_prior < _NEAR]
-        if near:
-            prior = min(part.class_prior for part in near)
+        priors = [(prior, part.key) for part in study.slices if (prior := part.class_prior)]
+        prior, key = min(priors, default=(1.0, ""), key=lambda found: found[0])
+        if key and level > _NEAR * prior:
             yield (
                 f"warning: trained_below of study {name} is {level:g}, and answering the frequencies "
-                f"of classes has {prior:g} of the loss of f = 0 ({near[0].key}): networks that learn "
+                f"of classes has {prior:.3g} of the loss of f = 0 ({key}): networks that learn "
                 f"no feature may count as trained. Write less than {_NEAR * prior:.3g}"
             )
 

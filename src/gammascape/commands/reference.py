@@ -184,7 +184,7 @@ def _accuracy(study: str, reference: Path) -> str:
     ]
     for (name,), part in scores.group_by("slice", maintain_order=True):
         found = dict(part.select("gamma_log10", "value").iter_rows())
-        cells = [f"{100 * found[g]:.1f}" if g in found else "" for g in gammas]
+        cells = ["" if found.get(g) is None else f"{100 * found[g]:.1f}" for g in gammas]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

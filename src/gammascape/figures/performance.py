@@ -47,7 +47,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     Slices without a test accuracy (regression) are left out; when none has one, the test loss is shown instead.
     Steps are those to the lowest training loss that is reached at half of the points (slice, gamma) or more.
     """
-    scores = scores.filter("chosen")
+    scores = scores.filter("chosen", pl.col("value").is_not_null())
     last = pl.col("budget") == pl.col("steps")
     scores, pooled, gain = (tables.with_series(table) for table in (scores, pooled, gain))
     quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from itertools import product
+from math import log
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from gammascape.study.cell import Cell, Dtype
 from gammascape.study.checks import check
-from gammascape.study.keys.datasets import CONFIGURED_GENERATOR, DatasetSpec
+from gammascape.study.keys.datasets import CONFIGURED_GENERATOR, ConstantSpec, DatasetSpec
 from gammascape.study.keys.exact import decimal_text
 from gammascape.study.keys.file import Analysis, SmallGamma, StudyFile
 from gammascape.study.keys.files import Files
@@ -70,10 +71,24 @@ class Slice:
         return not {"sharpness", "kernel_alignment", "ntk_alignment"}.isdisjoint(self.observables)
 
     @property
-    def class_prior(self) -> float:
-        """Relative loss of answering the frequencies of equal classes: 1 unless the loss is squared."""
+    def class_prior(self) -> float | None:
+        """Relative loss of the best constant output, the frequencies p of C classes; None if f = 0 is as good.
+
+        Under cross-entropy it is H(p) / log C, under squared loss 1 - |p|^2 / E|y|^2, where the targets y have
+        E|y|^2 = 1, or with mixup less: E[2 lambda (1 - lambda)] = alpha / (2 alpha + 1) of two targets is a
+        product, which is 1 if they are of one class. Neither changes the mean of y.
+        """
         data = self.dataset_spec
-        return 1 - 1 / data.outputs if data.classification and self.loss == "mse" else 1.0
+        if isinstance(data, ConstantSpec) or not data.classification:
+            return None
+        shares = data.class_shares
+        if self.loss == "xent":
+            level = -sum(p * log(p) for p in shares if p) / log(len(shares))
+        else:
+            same = sum(p * p for p in shares)
+            mixed = data.mixup / (2 * data.mixup + 1) if self.batch_size > 1 else 0.0
+            level = 1 - same / (1 - mixed * (1 - same))
+        return level if level < 1 - 1e-9 else None
 
     @property
     def passes(self) -> float | None:

@@ -224,13 +224,3 @@ def judgement(facts: Facts, thresholds: Thresholds) -> dict[str, Any]:
     """Columns of CELL_SCHEMA that follow from the facts of a run: status, flags and losses."""
     found = asdict(facts) | asdict(judge(facts, thresholds))
     return {name: found[name] for name in CELL_SCHEMA if name in found}
-
-
-def class_prior_level(facts: Mapping[str, Any]) -> float | None:
-    """Relative loss of the best constant output where classes are equally frequent; None where f = 0 is it.
-
-    Under squared loss, C one-hot targets have the loss 1/C at f = 0 and (1 - 1/C)/C at the class frequencies.
-    """
-    if facts["loss"] != "mse" or facts["test_accuracy"] is None:
-        return None
-    return 1.0 - float(facts["baseline_loss"])

@@ -127,7 +127,7 @@ def _estimate(quantity: str, value: Any, low: Any, high: Any) -> dict[str, Any]:
 
 
 def _gain_rows(gain: pl.DataFrame) -> Iterable[dict[str, Any]]:
-    for row in gain.iter_rows(named=True):
+    for row in gain.filter(pl.col("gammas") > 0).iter_rows(named=True):
         shared = {name: row[name] for name in ("measure", "gammas", "seeds")}
         equal = row["best_gammas_log10"] or [None]
         yield shared | _estimate(BEST_GAMMA, row["best_gamma_log10"], min(equal), max(equal))

@@ -3,9 +3,9 @@
 A law of leading order is no law of a finite window: between gamma = 10 and 1000 the exact toy of depth 3 has the
 exponents 1.16 in place of 1 (lower edge), 0.43 in place of 1/3 (change of the weights) and 0.16 in place of 0
 (collapse). A network follows the same laws with corrections of the same kind, but at a gamma in units of its own,
-so they cannot be taken off. The margin of a law is therefore what the toy of the same depth misses it by at the
-same gammas, and LEAST_MARGIN on top. Tables of the toy itself, whose corrections are known, take them off
-(`Slope.shape`).
+so they cannot be taken off. The margin of a law is therefore the most that the toy of the same depth misses it by
+at these gammas and at those half a decade lower or higher (UNIT), and LEAST_MARGIN on top. Tables of the toy
+itself, whose corrections are known, take them off (`Slope.shape`).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +20,8 @@ from gammascape.theory.toy import Floats
 
 LEAST_MARGIN = 0.03
 """A factor of 1.1 over one and a half decades: of width, noise and whole steps leading order says nothing."""
+UNIT = 0.5
+"""By how many decades a network's unit of gamma may lie below or above the toy's."""
 _SHALLOWEST = 2
 
 Curve = Callable[[Floats, int, Loss, float], Floats]
@@ -59,10 +61,16 @@ class Slope:
     def margin(
         self, gamma: ArrayLike, predicted: float, depth: int | None, loss: Loss, level: float
     ) -> float:
-        """By how much the exponent of a line through log10 gamma (n,), n >= 2, may miss the predicted one."""
+        """By how much the exponent of a line through log10 gamma (n,), n >= 2, may miss the predicted one.
+
+        LEAST_MARGIN and the largest miss of the toy as its gammas are shifted by -UNIT, 0 and UNIT.
+        """
         x = np.unique(gamma)
-        missed = np.polyfit(x, self.shape(x, predicted, depth, loss, level), 1)[0]
-        return LEAST_MARGIN + abs(float(missed))
+        missed = [
+            np.polyfit(x, self.shape(x + shift, predicted, depth, loss, level), 1)[0]
+            for shift in (-UNIT, 0.0, UNIT)
+        ]
+        return LEAST_MARGIN + float(np.abs(missed).max())
 
 
 def _fixed(*values: float) -> Callable[[int | None], list[float]]:

@@ -99,7 +99,7 @@ TABLES: Mapping[str, Entry] = {
         "analysis.bootstrap analysis.confidence", of_slices=True,
         sentence="The gamma at which each edge bends, and its slopes before and after."),
     "sensitivity": Entry("edges", "tables.edges.sensitivity:sensitivity_table", "cells",
-        f"depth_exponent thresholds {_EDGE_FIT}", of_slices=True,
+        f"depth_exponent class_prior thresholds {_EDGE_FIT}", of_slices=True,
         sentence="How edges and exponents move when a threshold is halved or doubled."),
     "budget": Entry("edges", "tables.edges.budget:budget_of_cells", "cells arrays",
         "depth_exponent thresholds confidence", of_slices=True,
@@ -123,7 +123,7 @@ TABLES: Mapping[str, Entry] = {
         sentence="Gain of the best gamma over gamma = 1, at equal steps and at equal loss, with "
         "intervals."),
     "dynamics": Entry("dynamics", "tables.dynamics.events:dynamics_table", "cells thresholds arrays summaries",
-        "analysis.trained_below analysis.lazy analysis.rich", when="trained", chooses=True,
+        "class_priors analysis.trained_below analysis.lazy analysis.rich", when="trained", chooses=True,
         sentence="Events in each run: plateaus, drops, catapults, alignment, sharpening."),
     "dynamics_scaling": Entry("dynamics", "tables.dynamics.exponents:dynamics_scaling_table", "dynamics",
         "analysis.trained_below analysis.confidence", when="trained",
@@ -531,6 +531,8 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
     thresholds            criteria for judging cells
     labels                first columns of every table about a slice
     depth, depth_exponent L of a slice; None if theory has none
+    class_prior           relative loss of the best constant output in a slice; None if f = 0 is as good
+    class_priors          the same for each slice
     points                a toy's cells, one line each: log10 gamma, log10 eta, name
     members               slices compared along each factor
     """
@@ -545,6 +547,10 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
             return getattr(plan, name)(study, key)
         case "depth" | "depth_exponent":
             return plan.slice(study, key).depth_exponent
+        case "class_prior":
+            return plan.slice(study, key).class_prior
+        case "class_priors":
+            return {part.key: part.class_prior for part in plan.studies[study].slices}
     raise KeyError(name)
 
 

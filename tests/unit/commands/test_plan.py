@@ -222,3 +222,5 @@ def test_a_threshold_that_needs_no_feature_is_warned_of(project: Path) -> None:
     # Under cross-entropy the frequencies of equal classes are what f = 0 answers.
     path.write_text(path.read_text().replace("loss: mse", "loss: xent"))
     assert "warning" not in text(open_project(), coming())
+    path.write_text(path.read_text().replace("kind: digits", "kind: digits, imbalance: 0.01"))
+    assert "has 0.714 of the loss of f = 0" in text(open_project(), coming())

@@ -112,6 +112,7 @@ def test_the_accuracies_of_the_page_are_percent_by_gamma(tmp_path: Path) -> None
     rows = [
         ("a", "accuracy", -1.0, 0.5),
         ("a", "accuracy", 2.0, 0.9061),
+        ("b", "accuracy", -1.0, None),
         ("b", "accuracy", 2.0, 0.25),
     ]
     names = ["slice", "measure", "gamma_log10", "value"]

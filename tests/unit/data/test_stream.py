@@ -16,7 +16,7 @@ from gammascape.data.shift import shifted
 from gammascape.data.teacher import hermite_series
 from gammascape.models import build_model
 from gammascape.rng import make_key, normal, permutation, uniform
-from gammascape.study.keys.datasets import DigitsSpec, TeacherSpec
+from gammascape.study.keys.datasets import DigitsSpec, MnistSpec, TeacherSpec
 
 from ..formats import pixels, prepare_mnist
 from ..own import run_pack
@@ -166,6 +166,9 @@ def test_an_unbalanced_choice_keeps_the_long_tail(tmp_path: Path) -> None:
     assert counts[0] == 60
     assert counts[9] == 6
     assert (counts.diff() <= 0).all()
+    shares = MnistSpec(kind="mnist", imbalance=0.1).class_shares
+    # Whole images of 60.
+    assert (counts / counts.sum()).tolist() == pytest.approx(shares, abs=0.005)
 
 
 def test_images_from_the_disk_are_those_in_memory(

@@ -173,3 +173,27 @@ def test_the_order_of_grids_does_not_change_what_is_measured(load: Loader) -> No
     one, other = load(text=head + first + second), load(text=head + second + first)
     assert one.cells == other.cells
     assert {cell.observables for cell in one.cells} == {("sharpness", "hessian_trace")}
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "level"),
+    [
+        ("mse", "", 0.9),
+        ("xent", "", None),
+        ("mse", "imbalance: 0.1", 0.851),
+        ("xent", "imbalance: 0.1", 0.899),
+        ("mse", "imbalance: 0.01", 0.747),
+        ("xent", "imbalance: 0.01", 0.714),
+        # Targets of mixup 1 have the mean square 0.07: 1 - 1 / (100 * 0.07).
+        ("mse", "mixup: 1", 0.857),
+        ("xent", "mixup: 1", None),
+        # As good as equal classes.
+        ("mse", "imbalance: 0.01, label_noise: 0.9", 0.9),
+    ],
+)
+def test_the_class_prior_is_the_loss_of_the_class_frequencies(
+    load: Loader, loss: str, options: str, level: float | None
+) -> None:
+    given = ("kind: digits", f"kind: digits, {options}".rstrip(", "))
+    (part,) = load("loss: mse", f"loss: {loss}", *given).slices
+    assert part.class_prior == (None if level is None else pytest.approx(level, abs=6e-4))

@@ -1,10 +1,12 @@
 """By how much laws of leading order may be missed."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
 from gammascape.theory import toy
-from gammascape.theory.laws import COLLAPSE, DYNAMICS, EDGES, LEAST_MARGIN
+from gammascape.theory.laws import COLLAPSE, DYNAMICS, EDGES, LEAST_MARGIN, UNIT, Slope
 
 FAR = np.arange(7, 10.1, 0.5)
 NEAR = np.arange(1, 2.1, 0.25)
@@ -48,3 +50,23 @@ def test_a_model_without_depth_has_the_widest_margin_of_those_with_one() -> None
 def test_equal_steps_are_what_a_collapse_is_told_from() -> None:
     assert COLLAPSE.alternatives(3) == [pytest.approx(-1 / 3)]
     assert COLLAPSE.alternatives(None) == []
+
+
+@pytest.mark.parametrize(
+    ("laws", "quantity", "predicted", "miss"),
+    [
+        (EDGES, "eta_min", 1, 0.266),
+        (EDGES, "eta_max_trained", 2 / 3, 0.068),
+        (DYNAMICS, "sharpness_init", -1, 0.110),
+        (DYNAMICS, "sharpening_factor", 1 / 3, 0.179),
+        (DYNAMICS, "relative_change", 1 / 3, 0.152),
+    ],
+)
+def test_a_network_whose_gamma_has_another_unit_is_within_the_margin(
+    laws: Mapping[tuple[str, str], Slope], quantity: str, predicted: float, miss: float
+) -> None:
+    law, x = laws[quantity, "rich"], np.arange(1, 3.1, 0.25)
+    for shift in (-UNIT, UNIT):
+        slope = np.polyfit(x, law.shape(x + shift, predicted, 3, "mse", 0.5), 1)[0]
+        assert abs(slope) + LEAST_MARGIN <= law.margin(x, predicted, 3, "mse", 0.5)
+    assert law.margin(x, predicted, 3, "mse", 0.5) == pytest.approx(LEAST_MARGIN + miss, abs=1e-3)

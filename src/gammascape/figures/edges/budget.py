@@ -91,8 +91,9 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     ys = [low - 0.5, high + 1.5]
     names = list(_SERIES)
     found = [_points(apex, names[0], "largest_open_log10", None, "smallest_closed_log10")]
-    for name, column in zip(names[1:], ("gamma_max", "gamma_best"), strict=True):
-        ends = (f"{column}{end}_log10" for end in ("", "_low", "_high"))
+    intervals = (("gamma_max", "low", "high"), ("gamma_best", "least", "largest"))
+    for name, (column, *of) in zip(names[1:], intervals, strict=True):
+        ends = (f"{column}{end}_log10" for end in ("", *(f"_{word}" for word in of)))
         found.append(_points(apex, name, *ends))
     points = pl.concat(found).filter(pl.col("gamma_log10").is_between(ys[0], ys[1]))
     points = theme.cut(points, ys)

@@ -61,6 +61,16 @@ class Samples(Record):
             return self.training_samples
         return kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs)
 
+    @property
+    def class_shares(self) -> tuple[float, ...]:
+        """Share of each class among training labels, (C,), if the source has all classes equally often."""
+        kept = kept_shares(getattr(self, "imbalance", 1.0), self.outputs)
+        noise = self.label_noise
+        return tuple(
+            (1 - noise) * share + noise * (1 - share) / (self.outputs - 1)
+            for share in (own / sum(kept) for own in kept)
+        )
+
 
 class Own(Samples):
     """Options and properties of a user's own data."""
@@ -163,5 +173,9 @@ def kept_samples(size: int, imbalance: float, classes: int) -> int:
     """Approximate number of samples that remain out of `size`."""
     if imbalance == 1:
         return size
-    shares = [imbalance ** (c / (classes - 1)) for c in range(classes)]
-    return round(size * float(sum(shares)) / classes)
+    return round(size * float(sum(kept_shares(imbalance, classes))) / classes)
+
+
+def kept_shares(imbalance: float, classes: int) -> list[float]:
+    """Share of its samples that each of at least two classes keeps, (C,)."""
+    return [float(imbalance ** (c / (classes - 1))) for c in range(classes)]

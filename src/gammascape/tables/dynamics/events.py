@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import class_prior_level, columns, read_json, with_ends
+from gammascape.tables.cells import columns, read_json, with_ends
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.paths import PATH_SCHEMA, path_table
 from gammascape.tables.dynamics.plateaus import (
@@ -40,25 +40,29 @@ _HALF, _LEAVES = 0.5, 0.1
 
 
 def dynamics_table(
-    cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis, cells_folder: Path
+    cells: pl.DataFrame,
+    thresholds: pl.DataFrame,
+    class_priors: Mapping[str, float | None],
+    analysis: Analysis,
+    cells_folder: Path,
 ) -> pl.DataFrame:
     """What happened in the runs on the paths of `path_table`; columns in docs/reference/tables.md.
 
     Args:
         cells: the table of `tables.cells.cell_table`, of all slices that were trained.
         thresholds: their table of `tables.edges.find.threshold_table`.
+        class_priors: slice -> that of `study.Slice`.
         analysis: the study's windows of gamma and thresholds.
         cells_folder: folder of all artifacts.
     """
     paths = path_table(cells, thresholds, analysis)
-    facts = cells.unique("cell").select(
-        "cell", "loss", "initial_loss", "baseline_loss", "peak_loss", "peak_step", "test_accuracy"
-    )
+    facts = cells.unique("cell").select("slice", "cell", "initial_loss", "peak_loss", "peak_step")
     seen: dict[str, dict[str, Any]] = {}
     for row in facts.join(paths, on="cell", how="semi").iter_rows(named=True):
         folder = cells_folder / row["cell"]
         summary = read_json(folder / "summary.json")
-        seen[row["cell"]] = events(row, History.of(folder), summary, analysis.trained_below)
+        prior = class_priors[row["slice"]]
+        seen[row["cell"]] = events(row, History.of(folder), summary, analysis.trained_below, prior)
     rows = []
     for row in paths.iter_rows(named=True):
         tau = 10.0 ** (row["eta_log10"] - row["gamma_log10"])
@@ -72,7 +76,11 @@ def dynamics_table(
 
 
 def events(
-    facts: Mapping[str, Any], history: History, summary: Mapping[str, Any], trained_below: float
+    facts: Mapping[str, Any],
+    history: History,
+    summary: Mapping[str, Any],
+    trained_below: float,
+    prior: float | None = None,
 ) -> dict[str, Any]:
     """The columns of one finite run; steps are counted from 1.
 
@@ -81,9 +89,9 @@ def events(
         history: its losses.
         summary: `summary.json` of the cell.
         trained_below: relative loss at which the study calls a cell trained.
+        prior: relative loss of the best constant output, None if that of f = 0 is no higher.
     """
     step, relative = history.smooth()
-    prior = class_prior_level(facts)
     stairs = find_stairs(step, relative, prior)
     final = float(np.median(relative[-3:]))
     features = [drop for drop in stairs.drops if not drop.class_prior]

@@ -15,8 +15,8 @@ APEX_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int budget:int largest_open_log10 smallest_closed_log10 window_slope "
     "window_slope_low window_slope_high predicted_window_slope gamma_max_log10 "
     "gamma_max_low_log10 gamma_max_high_log10 predicted_gamma_max_log10 gamma_best_log10 "
-    "gamma_best_low_log10 gamma_best_high_log10 best_relative_loss gammas:int censored:int "
-    "seeds:int confidence"
+    "gamma_best_least_log10 gamma_best_largest_log10 best_relative_loss gammas:int "
+    "censored:int seeds:int confidence"
 )
 
 _REACH = np.linspace(-10, 10, 2001)
@@ -110,5 +110,9 @@ def _best(group: pl.DataFrame) -> dict[str, Any]:
         .first()
     )
     gamma = best["gamma_log10"]
-    found = with_ends("gamma_best", gamma.median(), (gamma.min(), gamma.max()), "_log10")
-    return found | {"best_relative_loss": best["best_relative_loss"].mean()}
+    return {
+        "gamma_best_log10": gamma.median(),
+        "gamma_best_least_log10": gamma.min(),
+        "gamma_best_largest_log10": gamma.max(),
+        "best_relative_loss": best["best_relative_loss"].mean(),
+    }

@@ -96,7 +96,9 @@ def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
 def _rms(known: pl.DataFrame, slope: float) -> float:
     """Of the residuals of means over seeds."""
     rest = pl.col("estimate_log10") - pl.col("shape") - slope * pl.col("gamma_log10")
-    means = known.group_by("gamma_log10").agg(rest.mean().alias("rest"), pl.len())
+    means = known.group_by("gamma_log10", maintain_order=True).agg(
+        rest.mean().alias("rest"), pl.len()
+    )
     residuals, seeds = means["rest"].to_numpy(), means["len"].to_numpy()
     return float(
         np.sqrt(np.average((residuals - np.average(residuals, weights=seeds)) ** 2, weights=seeds))

@@ -8,7 +8,7 @@ import polars as pl
 
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import EDGES, Analysis
-from gammascape.tables.cells import SLICE_COLUMNS, class_prior_level, columns, windows, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, windows, within
 from gammascape.tables.edges.exponents import scaling_table, shared_of
 from gammascape.tables.edges.find import threshold_table
 
@@ -21,7 +21,11 @@ _POINT = ["edge", "seed", "data_seed", "gamma_log10"]
 
 
 def sensitivity_table(
-    cells: pl.DataFrame, depth_exponent: int | None, thresholds: Thresholds, analysis: Analysis
+    cells: pl.DataFrame,
+    depth_exponent: int | None,
+    class_prior: float | None,
+    thresholds: Thresholds,
+    analysis: Analysis,
 ) -> pl.DataFrame:
     """Judge the cells of one slice again with each threshold halved and doubled, and find edges and slopes anew.
 
@@ -32,16 +36,17 @@ def sensitivity_table(
     Args:
         cells: the table of `tables.cells.cell_table`.
         depth_exponent: L of the model, or None.
+        class_prior: that of `study.Slice`.
         thresholds: those of the study.
         analysis: the study's windows and confidence level.
     """
-    level, prior = analysis.confidence, lowest_class_prior(cells)
+    level = analysis.confidence
     before = threshold_table(judged(cells, thresholds), depth_exponent, thresholds, level)
     if before.is_empty():
         return pl.DataFrame(schema=SENSITIVITY_SCHEMA)
     shared, slopes = shared_of(before), scaling_table(before, analysis)
     rows: list[dict[str, Any]] = []
-    for name, factor, changed in variations(thresholds, prior):
+    for name, factor, changed in variations(thresholds, class_prior or 1.0):
         after, fits = before, slopes
         if factor != 1:
             after = threshold_table(judged(cells, changed), depth_exponent, changed, level)
@@ -77,15 +82,6 @@ def judged(cells: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
     )
 
 
-def lowest_class_prior(cells: pl.DataFrame) -> float:
-    """The lowest relative loss of answering class frequencies; 1 where f = 0 does that, or it is not known."""
-    levels = [
-        class_prior_level(row)
-        for row in cells.unique(["loss", "baseline_loss"]).iter_rows(named=True)
-    ]
-    return min([1.0, *(level for level in levels if level is not None)])
-
-
 def variations(
     thresholds: Thresholds, prior: float = 1.0
 ) -> Iterator[tuple[str, float, Thresholds]]:
@@ -93,8 +89,8 @@ def variations(
 
     `runaway_above` and `catapult_above` are ratios to a start, of which the part above 1 is varied.
     `trained_below` doubled goes at most half of the way, in log loss, to what needs no training: answering the
-    class frequencies, whose relative loss is `prior`. Where it lies above this already, that is 1, the loss of f
-    = 0.
+    class frequencies, whose relative loss is `prior`. Where it is at or above this already, that is 1, the loss
+    of f = 0.
     """
     for name, value in asdict(thresholds).items():
         for factor in (0.5, 1.0, 2.0):

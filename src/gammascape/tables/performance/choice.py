@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from gammascape.tables.cells import SLICE_COLUMNS
 from gammascape.tables.statistics.fits import Floats
 
 _SEED = ("seed", "data_seed")
@@ -33,17 +32,18 @@ def choose_elsewhere(
         options: columns of what is chosen: eta, or gamma and eta.
 
     Returns:
-        One row for each key and seed, with `chosen_by`, the number of seeds that chose: 0 where there is but
-        one seed, which then chose for itself and scores too high.
+        One row for each key and seed, with `chosen_by`, the number of seeds that chose, which have a value
+        somewhere: 0 where no other seed has, and one chose for itself and scores too high.
     """
     at = [*key, *options]
     value = pl.col("value")
-    seeds = pl.struct(_SEED).n_unique().over(key) - 1
     known = value.is_not_null().cast(pl.Int64)
+    able = pl.struct(_SEED).filter(value.is_not_null()).n_unique().over(key).cast(pl.Int64)
+    seeds = able - known.max().over([*key, *_SEED])
     counts = known.sum().over(at) - known
     others = (value.sum().over(at) - value.fill_null(0)) / pl.when(counts > 0).then(counts)
     ranked = scores.with_columns(
-        chosen_by=seeds.cast(pl.Int64),
+        chosen_by=seeds,
         _count=pl.when(seeds > 0).then(-counts).otherwise(-known),
         _mean=-pl.when(seeds > 0).then(others).otherwise(value),
     ).sort("_count", "_mean", *options, nulls_last=True)
@@ -58,23 +58,6 @@ def mark_chosen(scores: pl.DataFrame, key: Sequence[str], options: Sequence[str]
     return scores.join(found, on=[*own, *options], how="left", nulls_equal=True).with_columns(
         pl.col("chosen").fill_null(value=False), pl.col("chosen_by").max().over(own)
     )
-
-
-def with_missed(scores: pl.DataFrame) -> pl.DataFrame:
-    """Scores, and rows without a value where all runs of a seed at a gamma have diverged, and none has a score.
-
-    Seeds are those of the slice at the same measure and budget or target; a row for each eta of the gamma, the
-    first of which is `chosen`.
-    """
-    at = [*SLICE_COLUMNS, "measure", "budget", "target"]
-    line = [*at, "gamma_log10", *_SEED]
-    seeds = scores.select(*at, *_SEED).unique()
-    options = scores.select(*at, "gamma_log10", "eta_log10").unique()
-    missed = options.join(seeds, on=at, nulls_equal=True).join(
-        scores, on=line, how="anti", nulls_equal=True
-    )
-    first = pl.col("eta_log10") == pl.col("eta_log10").min().over(line)
-    return pl.concat([scores, missed.with_columns(chosen=first)], how="diagonal")
 
 
 def shared_error(seeds: int) -> float:

@@ -8,7 +8,7 @@ import polars as pl
 from scipy.special import ndtr, stdtr
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
-from gammascape.tables.performance.choice import choose_elsewhere, shared_error, with_missed
+from gammascape.tables.performance.choice import choose_elsewhere, shared_error
 from gammascape.tables.performance.performance import from_linear, to_linear
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
 from gammascape.tables.statistics.fits import Floats
@@ -36,8 +36,8 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
     `gain` is in points of accuracy, and for losses and steps the ratio of that at gamma = 1 to that at the best
     gamma: at equal steps, and for steps at an equal loss. Each gamma has the scores that the other seeds chose. A
-    gamma at which some seed does not reach the target, or all its runs diverge, is worse than all that are
-    compared (`gammas_without`).
+    gamma at which some seed does not reach the target, all its runs diverge or none was trained is not compared
+    (`gammas_without`), and taken to be worse than those that are. Where none is compared all else is null.
     Gammas are compared within seeds, and their scatter is estimated together (`statistics.intervals.fit_levels`),
     from the better half of them and gamma = 1: those that barely train scatter by other laws, and which gammas
     have the better means says nothing of the scatter of normal errors. The others are taken to be worse. Errors
@@ -63,16 +63,19 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
         confidence: level of the intervals.
     """
     rows = []
-    for at, part in grouped(with_missed(scores), _AT):
+    for at, part in grouped(scores, _AT):
         chosen = part.filter("chosen")
-        missed = pl.col("value").null_count().over("gamma_log10") > 0
-        compared = chosen.filter(~missed)
-        if not compared.is_empty():
-            without = chosen.filter(missed)["gamma_log10"].n_unique()
-            held_out = _held_out(at["measure"], part)
-            row = _gain(at["measure"], compared, confidence)
-            rows.append(at | row | {"gammas_without": without, "gain_held_out": held_out})
-    return pl.DataFrame(rows, schema=GAIN_SCHEMA).sort(_AT)
+        seeds = chosen.select(_SEED).n_unique()
+        compared = chosen.filter(pl.col("value").count().over("gamma_log10") == seeds)
+        gammas = compared["gamma_log10"].n_unique()
+        without = chosen["gamma_log10"].n_unique() - gammas
+        row: dict[str, Any] = {"gammas": gammas, "gammas_without": without}
+        row |= {"confidence": confidence, "seeds": seeds if gammas else 0}
+        if gammas:
+            row |= _gain(at["measure"], compared, confidence)
+            row["gain_held_out"] = _held_out(at["measure"], part)
+        rows.append(at | row)
+    return pl.DataFrame(rows, schema=GAIN_SCHEMA, infer_schema_length=None).sort(_AT)
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,6 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
     row: dict[str, Any] = {
         "best_gamma_log10": float(levels.gamma[best]),
         "best_value": from_linear(measure, _sign(measure) * float(levels.mean[best])),
-        "confidence": confidence,
-        "gammas": len(levels.gamma),
-        "seeds": len(np.unique(seed)),
     }
     half = _compared(levels, (gamma, seed, value), _better_half(levels))
     if half is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped
-from gammascape.tables.performance.choice import chosen_interval, with_missed
+from gammascape.tables.performance.choice import chosen_interval
 from gammascape.tables.statistics.fits import Floats
 
 PERFORMANCE_SCHEMA = SLICE_COLUMNS | columns(
@@ -30,7 +30,7 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     key = [*SLICE_COLUMNS, "gamma_log10", "measure", "budget", "target"]
-    for row, group in grouped(with_missed(scores).filter("chosen"), key):
+    for row, group in grouped(scores.filter("chosen"), key):
         rows.append(
             row
             | _mean(row["measure"], group, confidence)

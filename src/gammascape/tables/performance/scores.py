@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.runs.history import final_window
+from gammascape.runs.history import final_window, measurement_steps
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, read_json
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.performance.choice import mark_chosen
@@ -37,11 +37,12 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
     `chosen` are those at the eta that the other seeds find best (`tables.performance.choice`): the best of several
     looks better than it is on what it was chosen by. With one seed (`chosen_by` 0) it is the best over eta, and
-    too good. A run that has diverged is seen to have, and is not chosen. Each budget has its own learning rate.
+    too good. A run that has diverged is seen to have, and is not chosen: it has no row, unless all runs of its
+    gamma and seed have diverged, which then have rows without a value. Each budget has its own learning rate.
     Budgets are the steps after which the test set was evaluated; the rate is constant, so a shorter run is the
     beginning of a longer one. Training losses are smoothed as the final loss of a run is
     (`runs.history.final_window`): steps are counted from the start, the plateau included, until a run of that
-    length would have ended at the target. Rows without a value are of cells that do not reach the target.
+    length would have ended at the target. Cells that do not reach it have rows without a value.
 
     Args:
         cells: the table of `tables.cells.cell_table`, of any number of slices.
@@ -53,12 +54,15 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         shared = {name: cell[name] for name in (*_GROUP[:-3], "eta_log10", "cell")}
         rows += [shared | score for score in _scores(folder, cell["steps_done"])]
     given = (*_GROUP, "value", "eta_log10", "cell")
-    scores = pl.DataFrame(rows, schema={name: SCORE_SCHEMA[name] for name in given})
+    value = pl.col("value")
+    scores = pl.DataFrame(rows, schema={name: SCORE_SCHEMA[name] for name in given}).filter(
+        (pl.col("measure") == "steps") | value.is_not_null() | (value.count().over(_GROUP) == 0)
+    )
     samples = {
-        shared["slice"]: test_set_size(group["value"].to_numpy())
+        shared["slice"]: test_set_size(group["value"].drop_nulls().to_numpy())
         for shared, group in grouped(scores.filter(measure="accuracy"), ["slice"])
     }
-    accuracy, value = pl.col("measure") == "accuracy", pl.col("value")
+    accuracy = pl.col("measure") == "accuracy"
     counted = scores.with_columns(
         reached=value.count().over(_GROUP),
         cells=pl.len().over(_GROUP),
@@ -81,15 +85,18 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
 def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
     summary = read_json(folder / "summary.json")
-    shortest = min(_LEAST, summary["cell"]["steps"])
-    for evaluation in summary["evaluations"]:
-        if evaluation["step"] < shortest:
+    steps = summary["cell"]["steps"]
+    for measure, name in (("accuracy", "accuracy"), ("test_loss", "loss")):
+        values = {found["step"]: found.get(name) for found in summary["evaluations"]}
+        if set(values.values()) == {None}:
             continue
-        for measure, name in (("accuracy", "accuracy"), ("test_loss", "loss")):
-            value = evaluation.get(name)
+        for budget in measurement_steps(steps):
+            value = values.get(budget)
             # A test loss of exactly zero has no logarithm; a network has none.
-            if value is not None and np.isfinite(value) and (measure == "accuracy" or value > 0):
-                yield {"measure": measure, "budget": evaluation["step"], "value": value}
+            if value is None or not np.isfinite(value) or (measure == "test_loss" and value <= 0):
+                value = None
+            if budget >= min(_LEAST, steps):
+                yield {"measure": measure, "budget": budget, "value": value}
     history = History.of(folder)._asdict()
     for target, steps in zip(TARGETS, steps_until(history, steps_done, TARGETS), strict=True):
         yield {"measure": "steps", "target": target, "value": steps}

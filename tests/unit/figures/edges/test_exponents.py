@@ -29,7 +29,7 @@ def tables_of(recipe: Recipe) -> Tables:
     return (
         scaling_table(edges, ANALYSIS),
         exponent_model_table(edges, ANALYSIS),
-        sensitivity_table(cells, recipe.depth, Thresholds(), ANALYSIS),
+        sensitivity_table(cells, recipe.depth, 0.9, Thresholds(), ANALYSIS),
     )
 
 

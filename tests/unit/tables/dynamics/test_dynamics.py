@@ -324,8 +324,7 @@ def test_alignment_is_silent_when_it_is_surely_ahead_of_the_loss() -> None:
     step = np.arange(1000.0)
     loss = np.where(step < 400, 1.0, 0.2)
     history = History(step, loss, np.ones(1000))
-    facts = {"loss": "xent", "test_accuracy": 0.9, "baseline_loss": 1.0, "initial_loss": 1.0}
-    facts |= {"peak_loss": 1.0, "peak_step": 0}
+    facts = {"initial_loss": 1.0, "peak_loss": 1.0, "peak_step": 0}
 
     def silent(rises_at: int) -> Any:
         taken = [
@@ -357,7 +356,7 @@ def test_the_table_reads_the_runs_of_its_paths_alone(tmp_path: Path) -> None:
         pl.lit(None, dtype=dtype).alias(name)
         for name, dtype in CELL_SCHEMA.items()
         if name not in cells.columns
-    ).with_columns(baseline_loss=pl.lit(0.1), test_accuracy=pl.lit(0.9), peak_step=pl.lit(0))
+    ).with_columns(peak_step=pl.lit(0))
     for name in cells.filter(status="trained")["cell"]:
         folder = tmp_path / name
         folder.mkdir()
@@ -365,10 +364,11 @@ def test_the_table_reads_the_runs_of_its_paths_alone(tmp_path: Path) -> None:
         loss = 0.1 * np.exp(-step / 20)
         np.savez(folder / "arrays.npz", step=step, loss=loss, zero_loss=np.full(100, 0.1))
         (folder / "summary.json").write_text(json.dumps({"relative_change": {"layer1": 0.3}}))
-    table = dynamics_table(cells, threshold_table(cells, 3), ANALYSIS, tmp_path)
+    priors = dict.fromkeys(cells["slice"], 0.85)
+    table = dynamics_table(cells, threshold_table(cells, 3), priors, ANALYSIS, tmp_path)
     assert table["path"].to_list() == ["best", "best", "scaled", "scaled"]
-    # One is the class frequencies' level of ten classes; the loss halves at 20 log 2 + 1.
-    assert set(table["class_prior_level"].round(6)) == {0.9}
+    # The loss halves at 20 log 2 + 1.
+    assert set(table["class_prior_level"]) == {0.85}
     assert table["half_step"].to_list() == pytest.approx([20 * np.log(2) + 1] * 4, rel=0.05)
     taus = table["half_step"] * 10 ** (table["eta_log10"] - table["gamma_log10"])
     assert table["half_tau"].to_list() == pytest.approx(taus.to_list())

@@ -133,8 +133,9 @@ def test_the_exact_toy_never_differs_from_its_laws(depth: int, toy: bool) -> Non
     """From gamma = 10 on, whatever the window and the density of etas, as a toy or as a network like it."""
     rng = np.random.default_rng(depth)
     for edge, exact in (("eta_max_trained", eta_critical), ("eta_min", eta_min)):
-        for step, stop in product((0.5, 0.125, 1 / 32), (1.75, 2.5, 4.0)):
-            at = np.arange(1, stop + 0.1, 0.25)
+        spans = (1, 1.75), (1, 2.5), (1, 4), (2, 4)
+        for step, (start, stop) in product((0.5, 0.125, 1 / 32), spans):
+            at = np.arange(start, stop + 0.1, 0.25)
             known = (depth, "mse", *([300] if edge == "eta_min" else []))
             y = np.log10(exact(10**at, *known)) + step * rng.uniform()  # type: ignore[operator]
             rows = threshold_rows(at, y[:, None], step, depth, edge).with_columns(toy=toy)
@@ -143,7 +144,7 @@ def test_the_exact_toy_never_differs_from_its_laws(depth: int, toy: bool) -> Non
             assert row["power"] is not None
             if toy:
                 # What is known is taken off: the law itself is found, to the width of a cell over the window.
-                assert abs(row["slope"] - row["predicted_slope"]) <= step / (stop - 1) + 0.01
+                assert abs(row["slope"] - row["predicted_slope"]) <= step / (stop - start) + 0.01
 
 
 def test_a_law_that_fails_by_more_than_its_margin_differs() -> None:

@@ -83,10 +83,10 @@ def write_cell(
 
 def test_each_budget_has_its_own_learning_rate(tmp_path: Path) -> None:
     found = {
-        "fast": [(0, 1.0, 0.1), (20, 0.4, 0.8), (50, 0.3, 0.85)],
-        "slow": [(0, 1.0, 0.1), (20, 0.9, 0.3), (50, 0.2, 0.9)],
+        "fast": [(0, 1.0, 0.1), (10, 0.6, 0.5), (20, 0.4, 0.8), (50, 0.3, 0.85)],
+        "slow": [(0, 1.0, 0.1), (10, 0.9, 0.2), (20, 0.9, 0.3), (50, 0.2, 0.9)],
         # A diverged cell counts up to where it was finite.
-        "wild": [(0, 1.0, 0.1), (20, 0.5, 0.7)],
+        "wild": [(0, 1.0, 0.1), (10, 0.5, 0.6), (20, 0.5, 0.7)],
     }
     cells = []
     for eta, (name, evaluations) in enumerate(found.items()):
@@ -107,7 +107,7 @@ def test_each_budget_has_its_own_learning_rate(tmp_path: Path) -> None:
     assert at("accuracy", budget=20) == (0.8, "fast", 3, 3)
     assert at("accuracy", budget=50) == (0.9, "slow", 2, 2)
     assert at("test_loss", budget=50) == (0.2, "slow", 2, 2)
-    assert set(table["budget"].drop_nulls()) == {20, 50}
+    assert set(table["budget"].drop_nulls()) == {10, 20, 50}
     # Runs are judged by their last ten steps: at 1 step by that one alone, and the slow one after its drop.
     assert at("steps", target=0.5) == (1.0, "fast", 3, 3)
     assert at("steps", target=0.05) == (30.0, "slow", 1, 3)
@@ -117,9 +117,9 @@ def test_each_budget_has_its_own_learning_rate(tmp_path: Path) -> None:
 
 
 def test_a_target_that_nobody_reaches_has_a_row_without_a_value(tmp_path: Path) -> None:
-    write_cell(tmp_path / "flat", [1.0] * 30, [(0, 1.0, None), (30, 1.0, None)])
+    write_cell(tmp_path / "flat", [1.0] * 10, [(0, 1.0, None), (10, 1.0, None)])
     cell = LABELS | {"gamma_log10": 0.0, "seed": 0, "data_seed": 0, "eta_log10": 0.0}
-    cells = pl.DataFrame([cell | {"cell": "flat", "steps_done": 30}], infer_schema_length=None)
+    cells = pl.DataFrame([cell | {"cell": "flat", "steps_done": 10}], infer_schema_length=None)
     table = score_table(cells, tmp_path)
     steps = table.filter(measure="steps")
     assert steps.height == len(TARGETS)
@@ -127,7 +127,14 @@ def test_a_target_that_nobody_reaches_has_a_row_without_a_value(tmp_path: Path) 
     assert set(table["measure"]) == {"steps", "test_loss"}
     pooled = performance_table(table, 0.95).filter(measure="steps").row(0, named=True)
     assert (pooled["value"], pooled["seeds"], pooled["seeds_without"]) == (None, 0, 1)
-    assert gain_table(table, 0.95).filter(measure="steps").is_empty()
+    gains = gain_table(table, 0.95).filter(measure="steps")
+    assert gains.select("gammas", "gammas_without", "gain", "seeds").unique().row(0) == (
+        0,
+        1,
+        None,
+        0,
+    )
+    assert gains.height == len(TARGETS)
 
 
 @pytest.mark.parametrize("spike", [1.0, 30.0, 1e25])
@@ -183,7 +190,7 @@ def test_quantiles_of_student_are_those_of_tables() -> None:
 
 
 def many(
-    tmp_path: Path, values: dict[tuple[float, float, int], float | None], steps: int = 30
+    tmp_path: Path, values: dict[tuple[float, float, int], float | None], steps: int = 10
 ) -> pl.DataFrame:
     """The table `scores` of accuracies at (log10 gamma, log10 eta, seed); None has diverged."""
     cells = []
@@ -250,7 +257,8 @@ def test_a_seed_whose_every_run_diverged_at_a_gamma_is_missed_there(tmp_path: Pa
     at_ten = {(1.0, eta, seed): 0.92 + seed / 1000 for seed in range(2) for eta in (0.0, 1.0)}
     diverged = {(1.0, eta, 2): None for eta in (0.0, 1.0)}
     table = many(tmp_path, at_one | at_ten | diverged).filter(measure="accuracy")
-    assert table.filter(seed=2, gamma_log10=1.0).is_empty()
+    missed = table.filter(seed=2, gamma_log10=1.0)
+    assert missed.select("value", "reached", "cells").rows() == [(None, 0, 2)] * 2
     one, ten = performance_table(table, 0.95).rows(named=True)
     assert (one["value"], one["seeds_without"]) == (pytest.approx(0.901), 0)
     assert (ten["value"], ten["low"], ten["seeds"], ten["seeds_without"]) == (None, None, 2, 1)
@@ -259,10 +267,41 @@ def test_a_seed_whose_every_run_diverged_at_a_gamma_is_missed_there(tmp_path: Pa
     assert row["best_gamma_log10"] == 0.0
     nothing = ("gain_above_one", "gain_above_one_low", "p_differs", "gain_held_out")
     assert [row[name] for name in nothing] == [None] * 4
+    # The others choose as if it were not there, and of two seeds the one that is left for itself.
+    of_both = table.filter("chosen", pl.col("seed") < 2, gamma_log10=1.0)
+    assert of_both["chosen_by"].to_list() == [1, 1]
+    lone = {key: value for key, value in at_ten.items() if key[2] == 0}
+    pair = many(tmp_path / "pair", lone | diverged | {(1.0, 2.0, 0): 0.95, (1.0, 2.0, 2): None})
+    best = pair.filter("chosen", measure="accuracy", seed=0)
+    assert best.select("value", "chosen_by").rows() == [(0.95, 0)]
     # Without a seed in common nothing is compared.
     apart = table.filter((pl.col("gamma_log10") == 0) == (pl.col("seed") == 2))
     assert apart["gamma_log10"].n_unique() == 2
-    assert gain_table(apart, 0.95).is_empty()
+    assert gain_table(apart, 0.95).select("gammas", "gammas_without", "gain").rows() == [
+        (0, 2, None)
+    ]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_gamma_at_which_all_seeds_diverged_has_a_row_that_says_so(
+    tmp_path: Path, seeds: int
+) -> None:
+    of, etas = range(seeds), (0.0, 1.0)
+    at_one = {(0.0, eta, seed): 0.9 + seed / 1000 for seed in of for eta in etas}
+    at_ten = {(1.0, eta, seed): None for seed in of for eta in etas}
+    for name, reference, values in (("ten", 0.9, at_one | at_ten), ("all", None, at_ten)):
+        table = many(tmp_path / name, values)
+        rows = performance_table(table, 0.95).filter(gamma_log10=1.0, budget=10)
+        assert rows["measure"].to_list() == ["accuracy", "test_loss"]
+        for row in rows.iter_rows(named=True):
+            nothing = ("value", "low", "high", "interval", "eta_log10")
+            assert [row[column] for column in nothing] == [None] * 5
+            counts = [row[column] for column in ("seeds", "seeds_without", "reached", "cells")]
+            assert counts == [0, seeds, 0, 2 * seeds]
+        (row,) = gain_table(table, 0.95).filter(measure="accuracy").rows(named=True)
+        assert (row["gammas"], row["gammas_without"]) == (int(reference is not None), 1)
+        assert row["value_at_one"] == (reference and pytest.approx(0.9, abs=2e-3))
+        assert (row["gain"], row["gain_above_one"]) == (reference and 0.0, None)
 
 
 def test_the_effect_of_a_seed_drops_out_of_differences() -> None:
