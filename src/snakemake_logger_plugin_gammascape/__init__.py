@@ -22,7 +22,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from gammascape.durations import duration
+from gammascape.durations import count_of, duration
 from gammascape.execution import option
 from gammascape.execution.board import BOARD, Board
 from gammascape.execution.ending import PAGE, UNLOCK, Ending
@@ -112,6 +112,9 @@ class LogHandler(LogHandlerBase):
             self.ending = Ending(int(stats.get("total", 0)), cells)
             if cells:
                 self.pace = Pace(cells, time.monotonic())
+                self._print(
+                    f"{count_of(cells, 'cell')} to train; `gammascape plan` says for about how long"
+                )
                 if self.console.is_terminal:
                     self.live.start()
             return False
