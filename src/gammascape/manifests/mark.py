@@ -20,6 +20,7 @@ _NAME = "gammascape"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33
 """Bytes of the signature and of the chunk IHDR, which always comes first."""
+_PDF_MARK = b"\n%gammascape "
 _HTML_MARK = re.compile(rb'<footer data-gammascape="([^"]*)"')
 _COMMIT_DIGITS = 12
 _HEX = re.compile("[0-9a-f]{40,64}")
@@ -47,10 +48,18 @@ class Mark:
     commit: str | None = None
     seal: str | None = None
     """Digest of all numbers that the figure is drawn from; see `tables.seal`."""
+    redrawn: bool = False
+    """Whether it was drawn again from the data of the figure, in another size or style."""
 
-    def as_json(self) -> dict[str, str | None]:
-        """Plain builtins; a mark without a seal lacks that key."""
-        return {name: value for name, value in asdict(self).items() if name != "seal" or value}
+    def as_json(self) -> dict[str, Any]:
+        """Plain builtins; a mark without a seal, or of a file of the results, lacks that key."""
+        apart = ("seal", "redrawn")
+        return {name: value for name, value in asdict(self).items() if name not in apart or value}
+
+
+def mark_pdf(pdf: bytes, mark: Mapping[str, Any]) -> bytes:
+    """Add a comment to a PDF after its end, where it moves no object."""
+    return pdf + _PDF_MARK + _text(mark).encode("ascii") + b"\n"
 
 
 def mark_svg(svg: str, mark: Mapping[str, Any]) -> str:
@@ -89,16 +98,17 @@ def read_mark(path: Path) -> Mark | None:
     Raises:
         OSError: if the file cannot be read.
     """
-    find = {".svg": _in_svg, ".png": _in_png, ".html": _in_html, ".json": _in_json}.get(
-        path.suffix.lower()
-    )
+    find = {
+        **{".svg": _in_svg, ".png": _in_png, ".html": _in_html, ".json": _in_json},
+        ".pdf": _in_pdf,
+    }.get(path.suffix.lower())
     if find is None:
         return None
     if path.stat().st_size > _MOST_BYTES:
         return None
     try:
         content = json.loads(find(path.read_bytes()) or "null")
-        names = ("manifest", "claim", "study", "commit", "seal")
+        names = ("manifest", "claim", "study", "commit", "seal", "redrawn")
         mark = Mark(**{name: content[name] for name in names if name in content})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -136,6 +146,10 @@ def _in_svg(content: bytes) -> str | None:
         if text.startswith(b"{"):
             return html.unescape(text.decode())
     return None
+
+
+def _in_pdf(content: bytes) -> str | None:
+    return content.rpartition(_PDF_MARK)[2].decode("ascii") if _PDF_MARK in content else None
 
 
 def _in_html(content: bytes) -> str | None:

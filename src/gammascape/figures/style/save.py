@@ -13,10 +13,14 @@ from altair.typing import ChartType
 
 from gammascape.figures.style.offline import offline_html
 from gammascape.layout import whole
-from gammascape.manifests.mark import FORMATS, mark_html, mark_png, mark_svg
+from gammascape.manifests.mark import FORMATS, mark_html, mark_pdf, mark_png, mark_svg
 from gammascape.terminal import visible, visible_lines
 
 PIXELS_PER_INCH = 144
+_POINTS, _PRINT = 72, 300
+"""Points of an inch, and pixels of an inch in print."""
+_SVG_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
+_FONT_SIZE = re.compile(r'font-size="([0-9.]+)px"')
 _VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
 # Vega numbers clip paths and gradients by counters that run on from figure to figure.
 _NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
@@ -55,6 +59,38 @@ def save(
         with whole(path) as partial:
             partial.write_bytes(content[name])
     return paths
+
+
+def draw(
+    spec: Mapping[str, Any], kind: str, mark: Mapping[str, Any], inches: float | None = None
+) -> tuple[bytes, float]:
+    """Draw the Vega-Lite of a figure for print, as "pdf", "svg" or "png".
+
+    Args:
+        mark: mark of the file.
+        inches: width of the picture, whose height and text follow; by default a point, 1/72 inch, for each pixel.
+
+    Returns:
+        the file's content, and the size of its smallest text in points.
+
+    Raises:
+        ValueError: if the specification cannot be drawn.
+    """
+    drawn = vl_convert.vegalite_to_svg(_drawable(dict(spec)), vl_version=_VEGA_LITE)
+    svg = _renumbered(drawn)
+    size = _SVG_SIZE.search(svg)
+    assert size is not None
+    pixels = [float(number) for number in size.groups()]
+    scale = 1.0 if inches is None else inches * _POINTS / pixels[0]
+    least = min((float(text) for text in _FONT_SIZE.findall(svg)), default=0.0) * scale
+    if kind == "png":
+        return mark_png(vl_convert.svg_to_png(svg, ppi=_PRINT * scale), mark), least
+    width, height = (f"{number * scale:.6g}" for number in pixels)
+    unit = "pt" if kind == "svg" else ""
+    sized = _SVG_SIZE.sub(f'width="{width}{unit}" height="{height}{unit}"', svg, count=1)
+    if kind == "svg":
+        return mark_svg(sized, mark).encode(), least
+    return mark_pdf(vl_convert.svg_to_pdf(sized), mark), least
 
 
 def _drawable(value: Any) -> Any:
