@@ -1,6 +1,7 @@
 """Write a finished chart as Vega-Lite JSON, offline HTML, SVG and PNG, the same bytes each time."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from html import escape
@@ -17,6 +18,17 @@ from gammascape.manifests.mark import FORMATS, mark_html, mark_pdf, mark_png, ma
 from gammascape.terminal import visible, visible_lines
 
 PIXELS_PER_INCH = 144
+# A figure is drawn on white, and scrolled where it is wider than the window, so that its text stays legible.
+_PAGE_STYLE = """
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <style>
+        body { font: 1rem/1.5 system-ui, sans-serif; }
+        #vega-chart { background: #fff; color: #222; max-width: 100%; overflow-x: auto; }
+        @media (prefers-color-scheme: dark) { body { background: #16181b } nav a { color: #7cc4f2 } }
+        @media print { nav, details { display: none } }
+    </style>"""
+_CHART = '<div id="vega-chart"></div>'
 _POINTS, _PRINT = 72, 300
 """Points of an inch, and pixels of an inch in print."""
 _SVG_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
@@ -44,7 +56,12 @@ def save(
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     page = offline_html(spec, _VEGA_LITE)
     heading = f"<title>{escape(visible(words.get('title', 'Chart')))}</title>"
-    page = page.replace("<title>Chart</title>", heading, 1)
+    # Of files of the results only: a figure saved elsewhere has no page above it.
+    folder = Path(str((usermeta or {}).get("manifest") or "")).parent
+    back = os.path.relpath("results/index.html", folder) if folder.name else ""
+    way = f'<nav><a href="{escape(back)}">All results</a></nav>' if back else ""
+    page = page.replace("<title>Chart</title>", heading + _PAGE_STYLE, 1)
+    page = page.replace(_CHART, f"{way}{_CHART}", 1)
     # Vega lays out the figure once; the PNG has the bytes that `vegalite_to_png` gives.
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
     svg, png = _renumbered(drawn), vl_convert.svg_to_png(drawn, ppi=PIXELS_PER_INCH)
