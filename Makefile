@@ -8,7 +8,9 @@ QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcar
 	$(filter-out %/test_train.py %/test_examples.py %/test_benchmarks.py,$(wildcard tests/unit/test_*.py))
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 
+# First what will be made, and about how long it takes.
 run: .venv/ready
+	$(BIN)/gammascape plan
 	$(BIN)/snakemake
 
 # The inner loop: form, types, and the unit tests that need neither PyTorch's steps nor Snakemake's.

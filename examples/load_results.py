@@ -10,7 +10,7 @@ import polars as pl
 import gammascape
 
 cells = gammascape.load(sys.argv[1] if len(sys.argv) > 1 else "results")
-name = ["model", "model.depth", "model.width", "dataset", "loss", "gamma"]
+name = ["model", "model.factory", "model.depth", "model.width", "dataset", "loss", "gamma"]
 best = (
     cells.filter(pl.col("status") != "diverged")
     .sort("relative_loss")
@@ -25,7 +25,7 @@ for row in best.iter_rows(named=True):
     half = curve.filter(pl.col("loss") < 0.5 * curve["loss"][0])["step"]
     when = f"half of the first loss after {half[0]} steps" if len(half) else "never half"
     print(
-        f"{row['model']} of depth {row['model.depth']} and width {row['model.width']} on {row['dataset']}, "
-        f"{row['loss']}, gamma = {row['gamma']:g}: "
+        f"{row['model.factory'] or row['model']} of depth {row['model.depth']} and width {row['model.width']} "
+        f"on {row['dataset']}, {row['loss']}, gamma = {row['gamma']:g}: "
         f"best eta = {row['eta']:g} ({row['status']}, {row['relative_loss']:.3f} of f = 0), {when}"
     )

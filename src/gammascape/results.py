@@ -39,7 +39,11 @@ _SUMMARY = {name: CELL_SCHEMA[name] for name in (*_MEASURED, "steps_done", "data
 _ORIGIN = columns("seconds lanes:int device:str finished:str commit:str path:str record:str")
 
 
-def load(results: str | Path = "results", thresholds: Thresholds | None = None) -> pl.LazyFrame:
+def load(
+    results: str | Path = "results",
+    thresholds: Thresholds | None = None,
+    study: str | None = None,
+) -> pl.LazyFrame:
     """All cells of a results folder, one row each; files are read when the frame is collected.
 
     Only finished cells are included. `model` and `dataset` are kinds, because cells do not store a study's names.
@@ -48,23 +52,27 @@ def load(results: str | Path = "results", thresholds: Thresholds | None = None) 
 
     Args:
         results: the folder that the workflow writes.
-        thresholds: criteria for judging all cells; those in the studies are ignored.
+        thresholds: criteria for judging all cells, instead of those of `study`.
+        study: name of a study, for the cells that its tables were made of, judged as there. Without it all cells
+            are judged by the default thresholds, whatever studies say, so that a status may differ from tables.
 
     Raises:
-        FileNotFoundError: if `results` has no folder `cells`.
+        FileNotFoundError: if `results` has no folder `cells`, or no tables of the study.
+        ManifestError: if a manifest of these tables is damaged.
         TableError: when collected, if a cell is damaged.
     """
     cells = Path(results) / "cells"
     if not cells.is_dir():
         raise FileNotFoundError(f"{cells}: no such folder; results is where the workflow has run")
-    judged = Thresholds() if thresholds is None else thresholds
+    chosen, own = (None, None) if study is None else _of_study(Path(results), study)
+    judged = thresholds or own or Thresholds()
     options = _options("model", ModelSpec) | _options("dataset", DatasetSpec)
     schema = pl.Schema({**_PARAMETERS, **options, **_SUMMARY, **_ORIGIN})
 
     def read(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
     ) -> Iterator[pl.DataFrame]:
-        found = sorted(path.parent for path in cells.glob("*/*/manifest.json"))
+        found = chosen or sorted(path.parent for path in cells.glob("*/*/manifest.json"))
         for start in range(0, len(found), size or _BATCH):
             batch = found[start : start + (size or _BATCH)]
             frame = _frame([_row(folder, judged, schema) for folder in batch], schema)
@@ -78,6 +86,17 @@ def load(results: str | Path = "results", thresholds: Thresholds | None = None) 
                 return
 
     return register_io_source(read, schema=schema)
+
+
+def _of_study(results: Path, study: str) -> tuple[list[Path], Thresholds]:
+    """Folders of the cells of a study's tables, and the thresholds by which they are judged there."""
+    tables = sorted((results / study / "tables/cells").glob("*.manifest.json"))
+    manifests = [read_manifest(table) for table in tables]
+    if not manifests:
+        raise FileNotFoundError(f"{results / study}: no tables of this study; has it been run?")
+    inputs = {source.path.partition("/")[2] for made in manifests for source in made.inputs}
+    folders = sorted((results / path).parent for path in inputs if path.startswith("cells/"))
+    return folders, Thresholds(**manifests[0].record["params"]["thresholds"])
 
 
 def history(cell: str | Path) -> pl.DataFrame:

@@ -22,9 +22,10 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from gammascape.durations import duration
+from gammascape.durations import count_of, duration
 from gammascape.execution import option
 from gammascape.execution.board import BOARD, Board
+from gammascape.execution.ending import PAGE, UNLOCK, Ending
 from gammascape.execution.tasks import TRAIN_RULES
 from gammascape.terminal import visible_lines
 
@@ -35,6 +36,9 @@ _MEMORY = 50
 _BAR = 40
 _MOST_DEVICES = 16
 _CHATTER = ("Select jobs", "Execute ", "[", "Finished job", "Job rate limit")
+_ENDINGS = ("Exiting because a job", "Elapsed time:", "WorkflowError:\nAt least one job did not")
+"""Snakemake's last words, in place of which `Ending` speaks."""
+_STOPPING = ("Terminating processes on user request", "Will exit after finishing")
 _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEvent.SHELLCMD)
 
 
@@ -56,7 +60,10 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.pace: Pace | None = None
-        self.rules: dict[int, str] = {}
+        self.started = time.monotonic()
+        self.ending: Ending | None = None
+        self.running: dict[int, tuple[bool, list[str]]] = {}
+        """Job -> whether it trains a cell, and its outputs."""
         self.printed = 0.0
         self.live = Live(
             console=self.console,
@@ -89,8 +96,7 @@ class LogHandler(LogHandlerBase):
             "rule": given["rule_name"],
             "wildcards": dict(given["wildcards"]),
             "input": [str(file) for file in given["input"]],
-            # Snakemake marks files that a job updates in place.
-            "output": [str(file).removesuffix(" (update)") for file in given["output"]],
+            "output": _outputs(record),
             "reason": given["reason"],
         }
         with Path(path).open("a", encoding="utf-8") as file:
@@ -102,26 +108,61 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
             stats = getattr(record, "stats", {})
-            if cells := sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES):
+            cells = sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES)
+            self.ending = Ending(int(stats.get("total", 0)), cells)
+            if cells:
                 self.pace = Pace(cells, time.monotonic())
+                self._print(
+                    f"{count_of(cells, 'cell')} to train; `gammascape plan` says for about how long"
+                )
                 if self.console.is_terminal:
                     self.live.start()
             return False
         if event == LogEvent.JOB_INFO:
-            rule = str(getattr(record, "rule_name", ""))
-            self.rules[int(getattr(record, "jobid", -1))] = rule
+            trains = getattr(record, "rule_name", "") in TRAIN_RULES
+            self.running[int(getattr(record, "jobid", -1))] = trains, _outputs(record)
             message = getattr(record, "rule_msg", None)
-            if rule not in TRAIN_RULES and message:
+            if not trains and message:
                 self._print(message)
-            return rule in TRAIN_RULES or bool(message)
+            return trains or bool(message)
         if event == LogEvent.JOB_FINISHED:
-            if self.rules.get(int(getattr(record, "job_id", -1))) in TRAIN_RULES:
+            trains, outputs = self.running.pop(int(getattr(record, "job_id", -1)), (False, []))
+            if self.ending is not None:
+                self.ending.finish(trains, outputs)
+            if trains:
                 self._advance()
             return True
-        return event in _SILENT or (
-            # Snakemake announces each set of started jobs, which is noise with thousands of cells.
-            event is None and record.levelno < WARNING and record.getMessage().startswith(_CHATTER)
+        return (
+            self._ends(record)
+            or event in _SILENT
+            or (
+                # Snakemake announces each set of started jobs, which is noise with thousands of cells.
+                event is None
+                and record.levelno < WARNING
+                and record.getMessage().startswith(_CHATTER)
+            )
         )
+
+    def _ends(self, record: LogRecord) -> bool:
+        """Process a record about an error or the end; return True if it need not be printed."""
+        event, text = getattr(record, "event", None), str(record.msg)
+        if event == LogEvent.ERROR and getattr(record, "exception", "") == "LockException":
+            self._print(f"{text}\n{UNLOCK}")
+            return True
+        if self.ending is None:
+            if text.startswith("Nothing to be done") and Path(PAGE).is_file():
+                self._print(f"{text} Open {PAGE}")
+                return True
+            return False
+        if event == LogEvent.JOB_ERROR:
+            given = vars(record)
+            rule, log = given["rule_name"], next(iter(given["log"]), "")
+            what = "cell" if rule in TRAIN_RULES else f"{rule} job"
+            # Thousands of cells may fail for one reason: their logs have the rest.
+            return not self.ending.fail(what, given["rule_msg"], log.partition(" (")[0])
+        self.ending.interrupted |= text.startswith(_STOPPING)
+        self.ending.failed |= event == LogEvent.ERROR or text.startswith(_ENDINGS[0])
+        return text.startswith(_ENDINGS)
 
     def _advance(self) -> None:
         if self.pace is None:
@@ -139,9 +180,17 @@ class LogHandler(LogHandlerBase):
             self.live.stop()
 
     def close(self) -> None:
-        """Restore the terminal."""
+        """Restore the terminal, and say how the run ended."""
         self.live.stop()
+        if self.ending is not None and not self.common_settings.dryrun:
+            self._print("\n".join(self.ending.lines(time.monotonic() - self.started)))
+            self.ending = None
         super().close()
+
+
+def _outputs(record: LogRecord) -> list[str]:
+    # Snakemake marks files that a job updates in place.
+    return [str(file).removesuffix(" (update)") for file in vars(record)["output"]]
 
 
 @dataclass

@@ -179,7 +179,9 @@ def stop(project: Path, signals: Sequence[signal.Signals]) -> None:
         assert running.wait(30) != 0
     assert not workers(project)
     assert len(checkpoints(project)) == CELLS
-    assert "Traceback" not in (project / "output").read_text()
+    said = (project / "output").read_text()
+    assert "Traceback" not in said
+    assert said.rstrip().endswith("run the same command again, and it goes on from there.")
     assert not list(project.glob(".snakemake/locks/*"))
 
 
@@ -282,6 +284,8 @@ def test_only_the_cell_at_fault_fails(
 ) -> None:
     done = snakemake(project, *OPTIONS, "--packed-lanes", "6", env=with_faults(**{fault: 2}))
     assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].endswith("mend this, and run the same command again.")
+    assert "2 cells failed for one reason: " in done.stderr.splitlines()[-2] or fault == "kill"
     expected = {k: v for k, v in artifacts(undisturbed).items() if "/g2_" not in k}
     assert artifacts(project) == expected
     for log in project.glob("results/logs/cells/*/*.log"):

@@ -73,7 +73,7 @@ def write_results(plan: Plan, *, tables: bool = True, figures: bool = True) -> N
     for name, content in fingerprints().items():
         write_if_changed(Path(name), content)
     made = ("table",) * tables + ("figure", "page") * figures
-    for item in everything(plan).values():
+    for item in everything(plan, Path()).values():
         if item.kind in made:
             run_rule(item)
 

@@ -11,7 +11,7 @@ import gammascape
 from gammascape.runs.outcome import Thresholds
 from gammascape.tables.cells import TableError
 
-from .project import ROOT, plan_of
+from .project import ROOT, plan_of, write_results
 
 
 def test_a_frame_has_one_row_for_each_cell_with_its_parameters(project: Path) -> None:
@@ -47,6 +47,23 @@ def test_a_filter_and_a_choice_of_columns_give_what_they_give_on_the_whole(proje
 def test_other_thresholds_judge_the_same_cells_otherwise(project: Path) -> None:
     strict = gammascape.load("results", Thresholds(trained_below=1e-6)).collect()
     assert "trained" not in set(strict["status"])
+
+
+def test_a_study_judges_its_own_cells(project: Path) -> None:
+    study = Path("config/studies/tiny.yaml")
+    fewer = study.read_text().replace("[-1, 0, 1]", "[-1, 0]")
+    Path("config/studies/mine.yaml").write_text(fewer + "analysis: {trained_below: 1.0e-6}\n")
+    write_results(plan_of("mine"), figures=False)
+    mine = gammascape.load(study="mine").collect()
+    assert set(mine["cell"]) == set(plan_of("mine").cells)
+    table = pl.read_parquet("results/mine/tables/cells.parquet")
+    assert dict(mine.select("cell", "status").iter_rows()) == dict(
+        table.select("cell", "status").iter_rows()
+    )
+    assert "trained" not in set(mine["status"])
+    assert "trained" in set(gammascape.load().collect()["status"])
+    with pytest.raises(FileNotFoundError, match="no tables of this study"):
+        gammascape.load(study="other")
 
 
 def test_history_has_the_losses_of_every_step_and_the_tests_where_they_were_made(

@@ -9,7 +9,6 @@ from gammascape.workflow.catalogue import (
     FIGURES,
     fingerprint_file,
     fingerprints,
-    index_page,
     jobs_of,
 )
 from gammascape.execution.devices import find_devices

@@ -29,7 +29,7 @@ rule index:
     log:
         "results/logs/index.log",
     params:
-        studies=index_page(PLAN).params["studies"],
+        studies=RESULTS.catalogue["results/index.manifest.json"].params["studies"],
     message:
         "Write the page results/index.html"
     script:

@@ -55,7 +55,7 @@ def run(chosen: argparse.Namespace) -> int:
     for sources in study.sources:
         provide(sources.files.values())
     with _naming(f"{chosen.study}: datasets.{part.dataset}"):
-        dataset = _load(part.dataset_spec)
+        dataset = load(part.dataset_spec)
         for seed in sorted({cell.data_seed for cell in part.cells}):
             dataset.batches(seed, 0, 1, 1)
         batches = dataset.batches(0, 0, STEPS, BATCH)
@@ -191,7 +191,7 @@ def _slice(study: Study, model: str, dataset: str | None) -> Slice:
     raise StudyError(f"{study.path}: no grid has {model} on {dataset}; there are {datasets}")
 
 
-def _load(spec: DatasetSpec) -> "Dataset":
+def load(spec: DatasetSpec) -> "Dataset":
     """Load the dataset if nothing has to be fetched; otherwise substitute normal numbers and arbitrary labels.
 
     The width scaling of a layer does not depend on the content of the images.

@@ -100,8 +100,8 @@ def headline(study: Study, rate: Rate) -> str:
     """Summary as in the head of the large studies: '182 cells, about 0.03 GPU hours at 20 TFLOP/s'."""
     known = [cost.seconds for cost in costs(study, rate) if cost.seconds is not None]
     more = ", without the slices of unknown cost" if len(known) < len(study.slices) else ""
-    hours = f"about {_hours(sum(known))} GPU hours at {rate.float32 / 1e12:g} TFLOP/s"
-    return f"{len(study.cells):,} cells, {hours}{more}"
+    hours = f"{_hours(sum(known), 'about ')} GPU hours at {rate.float32 / 1e12:g} TFLOP/s{more}"
+    return f"{len(study.cells):,} cells, {hours if known else 'GPU hours not known'}"
 
 
 def report(study: Study, rate: Rate) -> str:
@@ -165,7 +165,9 @@ def _row(cost: Cost) -> tuple[str, ...]:
     return (cost.slice, *(f"{number:,}" for number in numbers), memory, flop, hours)
 
 
-def _hours(seconds: float) -> str:
+def _hours(seconds: float, about: str = "") -> str:
     """Hours with two digits, the precision of the assumed rate."""
     hours = seconds / 3600
-    return f"{hours:.2f}" if hours < 1 else f"{float(f'{hours:.2g}'):,g}"
+    if 0 < hours < 0.005:
+        return "below 0.01"
+    return about + (f"{hours:.2f}" if hours < 1 else f"{float(f'{hours:.2g}'):,g}")

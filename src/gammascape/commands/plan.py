@@ -1,28 +1,39 @@
 """Say what snakemake would do now, and why.
 
 Lists new cells and their new values, changed cells and the changed fields, the tables and figures that follow, and
-an estimate of the device time. Nothing is made. Snakemake itself tells which jobs would run (snakemake -n); the
-reasons come from the manifests on disk.
+an estimate of the device time, from recorded times or from a few steps that are timed now. Nothing is made.
+Snakemake itself tells which jobs would run (snakemake -n); the reasons come from the manifests on disk.
 """
 
 import argparse
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from gammascape.commands import add_shared
 from gammascape.commands.cost import slice_needs
 from gammascape.durations import count_of, duration
+from gammascape.execution.devices import find_devices
 from gammascape.needs import needs_text
 from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
 from gammascape.provenance.project import CELLS, open_project
+from gammascape.study import Cell, DatasetSpec
 from gammascape.terminal import visible
 from gammascape.workflow.plan import Plan
+
+if TYPE_CHECKING:
+    from gammascape.data.dataset import Dataset
 
 _MUCH = 2**32
 """Bytes of memory for one network above which the plan mentions it."""
 _NEAR = 0.95
 """Share of a loss that the noise of batches, and a little learning, take off."""
+
+_WIDTH = 2
+"""Factor of an estimate from few steps or other cells: runs that diverge end early, and other work slows down."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +51,31 @@ def run(chosen: argparse.Namespace) -> int:
     """Print the plan."""
     plan = open_project(chosen.study)
     jobs = dry_run([*study_options(chosen.study), *chosen.snakemake])
-    print(text(plan, next_run(plan, jobs)))
+    print(text(plan, next_run(plan, jobs, lambda cells: _clock(plan, cells))))
     return 0
+
+
+@cache
+def _data(spec: DatasetSpec) -> "Dataset":
+    from gammascape.commands.check_model import load
+
+    return load(spec)
+
+
+def _clock(plan: Plan, cells: Sequence[Cell]) -> float | str:
+    """Time a few steps of cells alike, on data of their shape."""
+    from gammascape.data.prepared import DataError
+    from gammascape.training.capacity import CapacityError
+    from gammascape.training.timing import seconds_of_cell
+    from gammascape.usercode.run import UserCodeError, provide
+
+    for study in plan.studies.values():
+        for sources in study.sources:
+            provide(sources.files.values())
+    try:
+        return seconds_of_cell([cell.record() for cell in cells], _data(cells[0].dataset))
+    except (CapacityError, DataError, UserCodeError, OSError) as error:
+        return str(error)
 
 
 def text(plan: Plan, coming: NextRun) -> str:
@@ -81,7 +115,7 @@ def _training(coming: NextRun) -> Iterator[str]:
                 "again": f"trained again: {why.text}",
             }[why.kind]
             yield f"    {len(why.cells):,} {words}"
-    yield f"  {_time(coming.time)}"
+    yield from (f"  {line}" for line in _time(coming.time))
 
 
 def _memory(plan: Plan) -> Iterator[str]:
@@ -107,17 +141,27 @@ def _class_priors(plan: Plan) -> Iterator[str]:
             )
 
 
-def _time(time: Estimate) -> str:
-    if not time.alike and not time.scaled:
-        return "device time: unknown, because no cell like these has been trained here yet"
-    grounds = (
-        (time.alike, "by the mean of cells that differ in gamma, eta and seeds alone"),
-        (time.scaled, "by operations, from other cells of the kind of model"),
-    )
-    shown = ", ".join(f"{count:,} {words}" for count, words in grounds if count)
-    more = f", and {time.unknown:,} cells unlike any recorded one" if time.unknown else ""
-    recorded = f"recorded on {', '.join(time.devices)}"
-    return f"device time: about {duration(time.seconds)} ({shown}; {recorded}){more}"
+def _time(time: Estimate) -> Iterator[str]:
+    grounds = {
+        "by the mean of cells that differ in gamma, eta and seeds alone": time.alike,
+        "by operations, from other cells of the kind of model": time.scaled,
+        "from a few steps timed now": time.timed,
+    }
+    known = [f"{count:,} {ground}" for ground, count in grounds.items() if count]
+    if known:
+        words = f"device time: about {duration(time.seconds)}"
+        if time.scaled or time.timed:
+            low, high = duration(time.seconds / _WIDTH), duration(time.seconds * _WIDTH)
+            words += f", within {low} and {high}"
+        where = f"; recorded on {', '.join(time.devices)}" if time.devices else ""
+        yield f"{words} ({', '.join(known)}{where})"
+        workers = len(find_devices("auto", os.cpu_count() or 1))
+        if workers > 1:
+            there = f"on the {workers} devices of this machine"
+            yield f"{there}: about {duration(time.seconds / workers)}, and tables and figures"
+    if time.unknown:
+        why = time.problems[0] if time.problems else "nothing like them has been trained here"
+        yield f"device time of {count_of(time.unknown, 'cell')}: not known yet: {why}"
 
 
 def _information(coming: NextRun) -> Iterator[str]:

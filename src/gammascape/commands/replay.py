@@ -101,7 +101,7 @@ def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) 
         return
     names = [str(record["wildcards"].get("study")), *record["params"].get("studies", {})]
     plan = load_studies(found.root, studies, names)
-    items = [] if plan is None else below(everything(plan), found.manifest)
+    items = [] if plan is None else below(everything(plan, found.root), found.manifest)
     if not items:
         text = "no study at hand has it, so it cannot be made again; name one with --study"
         yield Remade(stem, None, False, text)

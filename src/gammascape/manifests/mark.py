@@ -20,6 +20,7 @@ _NAME = "gammascape"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = 33
 """Bytes of the signature and of the chunk IHDR, which always comes first."""
+_PDF_MARK = b"\n%gammascape "
 _HTML_MARK = re.compile(rb'<footer data-gammascape="([^"]*)"')
 _COMMIT_DIGITS = 12
 _HEX = re.compile("[0-9a-f]{40,64}")
@@ -28,7 +29,7 @@ _MOST_PARTS = 8
 """Number of elements searched for an SVG's mark, which is in the first that contains an object."""
 
 _FOOTER = """\
-    <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #555">
+    <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #777">
       Made by gammascape{study}{commit}. What it was made from: {manifest}{seal}.<br>
       To check it, in the project's folder: <code>gammascape audit {page}</code>, or any copy of this file.
     </footer>
@@ -47,10 +48,18 @@ class Mark:
     commit: str | None = None
     seal: str | None = None
     """Digest of all numbers that the figure is drawn from; see `tables.seal`."""
+    redrawn: bool = False
+    """Whether it was drawn again from the data of the figure, in another size or style."""
 
-    def as_json(self) -> dict[str, str | None]:
-        """Plain builtins; a mark without a seal lacks that key."""
-        return {name: value for name, value in asdict(self).items() if name != "seal" or value}
+    def as_json(self) -> dict[str, Any]:
+        """Plain builtins; a mark without a seal, or of a file of the results, lacks that key."""
+        apart = ("seal", "redrawn")
+        return {name: value for name, value in asdict(self).items() if name not in apart or value}
+
+
+def mark_pdf(pdf: bytes, mark: Mapping[str, Any]) -> bytes:
+    """Add a comment to a PDF after its end, where it moves no object."""
+    return pdf + _PDF_MARK + _text(mark).encode("ascii") + b"\n"
 
 
 def mark_svg(svg: str, mark: Mapping[str, Any]) -> str:
@@ -94,7 +103,7 @@ def read_mark(path: Path) -> Mark | None:
         return None
     try:
         content = json.loads(find(path.read_bytes()) or "null")
-        names = ("manifest", "claim", "study", "commit", "seal")
+        names = ("manifest", "claim", "study", "commit", "seal", "redrawn")
         mark = Mark(**{name: content[name] for name in names if name in content})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
@@ -134,6 +143,10 @@ def _in_svg(content: bytes) -> str | None:
     return None
 
 
+def _in_pdf(content: bytes) -> str | None:
+    return content.rpartition(_PDF_MARK)[2].decode("ascii") if _PDF_MARK in content else None
+
+
 def _in_html(content: bytes) -> str | None:
     found = _HTML_MARK.search(content)
     return html.unescape(found.group(1).decode()) if found else None
@@ -158,6 +171,7 @@ _FINDERS: Mapping[str, Callable[[bytes], str | None]] = {
         None,
     ),
     ".html": _in_html,
+    ".pdf": _in_pdf,
     ".json": lambda content: json.dumps(json.loads(content).get("usermeta", {}).get(_NAME)),
 }
 """Suffix of a figure's file -> function that finds the text of its mark."""

@@ -53,7 +53,7 @@ class Results:
     @cached_property
     def catalogue(self) -> Mapping[str, Artifact]:
         """All artifacts made from the cells, by manifest, each after its inputs."""
-        return {} if self.plan is None else everything(self.plan)
+        return {} if self.plan is None else everything(self.plan, Path())
 
     @cached_property
     def differing(self) -> Mapping[str, Mapping[str, str]]:

@@ -1,8 +1,8 @@
-"""Estimate of training time from the recorded times of similar cells."""
+"""Estimate of training time from the recorded times of similar cells, or from steps that are timed now."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +23,22 @@ class Estimate:
     """Cells estimated in proportion to their operations, from other cells of the same kind of model."""
     unknown: int
     """Cells unlike any recorded one; their time is not in `seconds`."""
+    timed: int
+    """Cells of which a few steps, or those of cells alike, were timed for the estimate."""
     devices: tuple[str, ...]
     """Devices on which the times were recorded."""
+    problems: tuple[str, ...] = ()
+    """Why steps of unknown cells could not be timed."""
 
 
-def estimate(cells: Iterable[Cell], recorded: Iterable[Manifest]) -> Estimate:
-    """Estimate the device time of cells.
+Clock = Callable[[Sequence[Cell]], float | str]
+"""Seconds of one of some cells that differ in gamma, eta and seeds alone, or why it cannot be said."""
+
+
+def estimate(
+    cells: Iterable[Cell], recorded: Iterable[Manifest], clock: Clock | None = None
+) -> Estimate:
+    """Estimate the device time of cells; `clock` times steps of those of which nothing is recorded.
 
     The mean is over all similar cells, including cells that diverged after a few steps.
     """
@@ -44,19 +54,32 @@ def estimate(cells: Iterable[Cell], recorded: Iterable[Manifest]) -> Estimate:
             if flop := _flop(cell):
                 rates[cell.model.kind, cell.dtype].append(seconds / flop)
         devices.add((manifest.device or {}).get("device_model", "unknown device"))
-    total, counts = 0.0, {"alike": 0, "scaled": 0, "unknown": 0}
+    total = 0.0
+    counts = dict.fromkeys(("alike", "scaled", "timed", "unknown"), 0)
+    groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
-        same = alike.get(_key(cell.record()))
-        rate = rates.get((cell.model.kind, cell.dtype))
-        flop = _flop(cell)
+        groups[_key(cell.record())].append(cell)
+    problems: dict[str, None] = {}
+    for key, members in groups.items():
+        first, ground = members[0], "alike"
+        same, flop = alike.get(key), _flop(first)
+        rate = rates.get((first.model.kind, first.dtype))
         if same:
-            total, ground = total + sum(same) / len(same), "alike"
+            seconds = sum(same) / len(same)
         elif rate and flop:
-            total, ground = total + flop * sum(rate) / len(rate), "scaled"
+            seconds, ground = flop * sum(rate) / len(rate), "scaled"
         else:
-            ground = "unknown"
-        counts[ground] += 1
-    return Estimate(total, **counts, devices=tuple(sorted(devices)))
+            found = "nothing times them" if clock is None else clock(members)
+            ground = "unknown" if isinstance(found, str) else "timed"
+            seconds = 0.0
+            if isinstance(found, str):
+                problems[found] = None
+            else:
+                seconds = found
+                rates[first.model.kind, first.dtype] += [found / flop] if flop else []
+        total += len(members) * seconds
+        counts[ground] += len(members)
+    return Estimate(total, **counts, devices=tuple(sorted(devices)), problems=tuple(problems))
 
 
 def _key(record: Mapping[str, Any]) -> str:

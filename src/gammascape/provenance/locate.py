@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gammascape.manifests import ManifestError, manifest_path, read_manifest, sha256_of
+from gammascape.manifests import (
+    Kind,
+    Manifest,
+    ManifestError,
+    manifest_path,
+    read_manifest,
+    sha256_of,
+)
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.mark import Mark, read_mark
 from gammascape.manifests.paths import LINKED, inside_project, is_plain, short
@@ -103,6 +110,40 @@ def find_here(name: str | Path) -> Path:
     return Path(found.manifest)
 
 
+def output_of(kind: Kind, name: str, suffix: str) -> tuple[Manifest, Path]:
+    """Manifest of a table or a figure of this folder's results, and its file with this suffix, unaltered.
+
+    `name` is as for `find`, or edges, portrait or portrait/mlp3-digits-mse-B32-T1000 where one study has it.
+
+    Raises:
+        StudyError: if there is no such artifact, or several, or the file is not the one of its manifest.
+    """
+    try:
+        path = find_here(name)
+    except StudyError:
+        folder, plain = f"{kind}s", name.removeprefix(f"{kind}s/")
+        if not is_plain(plain):
+            raise
+        found = sorted(Path(RESULTS).glob(f"*/{folder}/{plain}{_SUFFIX}"))
+        more = found or sorted(Path(RESULTS).glob(f"*/{folder}/{plain}/*{_SUFFIX}"))
+        if not more:
+            raise
+        if len(more) > 1:
+            names = ", ".join(str(one.relative_to(RESULTS)).removesuffix(_SUFFIX) for one in more)
+            raise StudyError(f"{name}: several {folder} have this name: {names}") from None
+        (path,) = more
+    manifest = read_manifest(path)
+    recorded = {file.path: file.sha256 for file in manifest.outputs}
+    file = Path(f"{manifest.name}.{suffix}")
+    if manifest.kind != kind:
+        raise StudyError(f"{name} is a {manifest.kind}, not a {kind}")
+    if not file.is_file() or sha256_of(file) != recorded.get(file.name):
+        raise StudyError(
+            f"{file} is not the file of its manifest: run snakemake, which makes it again"
+        )
+    return manifest, file
+
+
 def is_cell_of(name: str, path: str) -> bool:
     """Whether `name` is the path of this cell below the cells, or the first digits of its hash."""
     digits = path.rpartition("-")[2] if _HASH.fullmatch(name) else ""
@@ -182,7 +223,11 @@ def _copy_findings(path: Path, mark: Mark, root: Path) -> Iterator[Finding]:
         yield Finding("altered", f"{text}{manifest.claim[:12]}")
         return
     suffix = path.suffix.lower()
-    if sha256_of(path) not in {f.sha256 for f in manifest.outputs if f.path.endswith(suffix)}:
+    if mark.redrawn:
+        yield Finding(
+            "not compared", f"{path.name} was drawn again by gammascape figure, for print"
+        )
+    elif sha256_of(path) not in {f.sha256 for f in manifest.outputs if f.path.endswith(suffix)}:
         yield Finding("altered", f"the copy {path.name} has another sha256 than its manifest says")
 
 

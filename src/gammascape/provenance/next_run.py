@@ -10,7 +10,7 @@ from gammascape.numerics import NUMERICS_VERSION
 from gammascape.provenance.changes import Why, explain
 from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.dryrun import Job
-from gammascape.provenance.estimate import Estimate, estimate
+from gammascape.provenance.estimate import Clock, Estimate, estimate
 from gammascape.provenance.project import (
     cells_on_disk,
     code_changes,
@@ -57,8 +57,8 @@ class NextRun:
     """Family and function of a user's data, whose files are not examined -> number of cells that stay."""
 
 
-def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
-    """Explain Snakemake's jobs."""
+def next_run(plan: Plan, jobs: Sequence[Job], clock: Clock | None = None) -> NextRun:
+    """Explain Snakemake's jobs; `clock` as in `estimate`."""
     found = cells_on_disk()
     # Another workflow may rename the rule, but no other rule has this wildcard.
     training = {job.wildcards["cell"]: job for job in jobs if "cell" in job.wildcards}
@@ -77,7 +77,7 @@ def next_run(plan: Plan, jobs: Sequence[Job]) -> NextRun:
         slices=tuple(_slices(plan, training, found, before)),
         cells=len(plan.cells),
         training=len(training),
-        time=estimate([plan.cells[path] for path in training], found.values()),
+        time=estimate([plan.cells[path] for path in training], found.values(), clock),
         removed={study: count for study, count in removed.items() if count},
         gone_tables=tuple(
             manifest.name

@@ -6,13 +6,14 @@ docs/reference/tables.md, and a test.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import groupby
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from gammascape.manifests import Kind, Manifest
+from gammascape.manifests import Kind, Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import MODULES, closure, fingerprint
 from gammascape.manifests.mark import FORMATS
 from gammascape.study.factors import FACTORS
@@ -298,10 +299,14 @@ def artifacts(plan: "Plan", study: str) -> list[Artifact]:
     return list(_Study(plan, study).artifacts())
 
 
-def everything(plan: "Plan") -> dict[str, Artifact]:
-    """All tables, figures and pages of all studies by manifest, each after its inputs."""
+def everything(plan: "Plan", root: Path | None = None) -> dict[str, Artifact]:
+    """All tables, figures and pages of all studies by manifest, each after its inputs.
+
+    With `root`, the folder of results, the page of all studies has what else is there.
+    """
     made = [item for study in plan.studies for item in artifacts(plan, study)]
-    return {item.manifest: item for item in [*made, index_page(plan)]}
+    others = {} if root is None else other_studies(plan.studies, root)
+    return {item.manifest: item for item in [*made, index_page(plan, others)]}
 
 
 def jobs_of(items: Iterable[Artifact]) -> dict[Job, list[Artifact]]:
@@ -414,8 +419,38 @@ def outputs_of(kind: Kind, stem: str) -> list[str]:
     return [f"{stem}.{suffix}" for suffix in suffixes]
 
 
-def index_page(plan: "Plan") -> Artifact:
-    """Page of all studies."""
+def other_studies(names: Iterable[str], root: Path) -> dict[str, Any]:
+    """What the page shows of studies that have been run in `root`, apart from these; none that lacks a file."""
+    shown: dict[str, Any] = {}
+    with suppress(ManifestError, AttributeError):
+        shown = read_manifest(root / "results/index.manifest.json").params["studies"]
+    found = {}
+    for path in sorted(root.glob("results/*/provenance.manifest.json")):
+        name, folder = path.parent.name, f"results/{path.parent.name}"
+        if name in names:
+            continue
+        try:
+            inputs = [source.path for source in read_manifest(path).inputs]
+        except ManifestError:
+            continue
+        stems = [path.removesuffix(".manifest.json") for path in inputs]
+        # Another version may have made what this one does not know.
+        stems = [stem for stem in stems if place_of(stem) is not None]
+        figures = [stem for stem in stems if stem.startswith(f"{folder}/figures/")]
+        tables = [stem for stem in stems if stem.startswith(f"{folder}/tables/")]
+        files = [path for stem in figures for path in outputs_of("figure", stem)]
+        files += [f"{folder}/provenance.html", *(f"{stem}.parquet" for stem in tables)]
+        if all((root / file).is_file() for file in files):
+            found[name] = {
+                "description": str(shown.get(name, {}).get("description", "")),
+                "figures": figures,
+                "tables": [stem.rpartition("/")[2] for stem in tables],
+            }
+    return found
+
+
+def index_page(plan: "Plan", others: Mapping[str, Any] | None = None) -> Artifact:
+    """Page of all studies, those of the plan before others."""
     studies = {
         name: {
             "description": study.description,
@@ -423,7 +458,7 @@ def index_page(plan: "Plan") -> Artifact:
             "tables": tables_of(plan, name),
         }
         for name, study in plan.studies.items()
-    }
+    } | dict(others or {})
     figures = [stem for about in studies.values() for stem in about["figures"]]
     tables = [f"{name}/tables/{t}" for name, about in studies.items() for t in about["tables"]]
     inputs: Inputs = {

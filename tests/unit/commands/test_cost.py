@@ -1,6 +1,7 @@
 """What studies would cost, and what the heads of the study files say of it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_care_at_small_gamma_costs_more(load: Loader) -> None:
 def test_the_table_has_a_row_for_each_slice(load: Loader) -> None:
     study = load("batch_size: 32", "batch_size: [16, 32]")
     lines = report(study, Rate()).splitlines()
-    assert lines[0].endswith("mine.yaml: 8 cells, about 0.00 GPU hours at 20 TFLOP/s")
+    assert lines[0].endswith("mine.yaml: 8 cells, below 0.01 GPU hours at 20 TFLOP/s")
     assert [line.split()[:2] for line in lines[2:]] == [
         ["mlp3-digits-mse-B16-T600", "4"],
         ["mlp3-digits-mse-B32-T600", "4"],
@@ -83,7 +84,10 @@ def test_the_cost_of_a_users_own_network_is_unknown(load: Loader, tmp_path: Path
     (tmp_path / "my_net.py").write_text("def make_net(input_shape, outputs, width): ...\n")
     study = load("{kind: mlp, depth: 3, width: 64}", '{factory: "my_net:make_net", width: 64}')
     lines = report(study, Rate()).splitlines()
-    assert lines[0].endswith(" GPU hours at 20 TFLOP/s, without the slices of unknown cost")
+    assert lines[0].endswith("mine.yaml: 4 cells, GPU hours not known")
+    mixed = replace(study, slices=(*study.slices, *load().slices))
+    said = headline(mixed, Rate())
+    assert said.endswith(" GPU hours at 20 TFLOP/s, without the slices of unknown cost")
     assert lines[2].split()[-2:] == ["unknown", "unknown"]
 
 

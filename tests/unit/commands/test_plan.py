@@ -1,6 +1,8 @@
 """What the next run would make, and why, from given jobs of Snakemake."""
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from gammascape.provenance.dryrun import Job
 from gammascape.provenance.estimate import estimate
 from gammascape.provenance.next_run import NextRun, next_run
 from gammascape.provenance.project import CELLS, cells_on_disk, open_project, previous_cells
+from gammascape.study import Cell
 from gammascape.workflow.catalogue import TABLES, everything
 
 from ..project import STUDY, change_code
@@ -189,6 +192,27 @@ def test_the_time_is_that_of_cells_alike_and_else_by_operations(project: Path) -
     assert (longer.seconds, longer.scaled) == (pytest.approx(2 * 0.25), 1)
     other = estimate([replace(cells[0], dtype="float64")], found.values())
     assert (other.seconds, other.unknown) == (0, 1)
+
+
+def test_where_nothing_is_recorded_steps_are_timed_once_for_a_kind(project: Path) -> None:
+    timed: list[int] = []
+
+    def clock(alike: Sequence[Cell]) -> float:
+        timed.append(len(alike))
+        return 30.0
+
+    cells = list(open_project().cells.values())
+    found = estimate(cells, [], clock)
+    assert timed == [6]
+    assert (found.timed, found.scaled, found.unknown) == (6, 2, 0)
+    assert found.seconds > 6 * 30
+    said = text(open_project(), replace(coming(), jobs=(table_job(""),), training=8, time=found))
+    assert "2 by operations, from other cells of the kind of model, 6 from a few steps" in said
+    assert re.search(r"device time: about \d min \d\d s, within \d min \d\d s and", said)
+    failed = estimate(cells, [], lambda alike: "data.npz is not there")
+    said = text(open_project(), replace(coming(), jobs=(table_job(""),), training=8, time=failed))
+    assert "device time of 8 cells: not known yet: data.npz is not there" in said
+    assert "about" not in said
 
 
 def test_memory_that_a_laptop_does_not_have_is_said(project: Path) -> None:

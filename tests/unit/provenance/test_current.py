@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 
 from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.project import open_project
+from gammascape.workflow.catalogue import everything
 
-from ..project import STUDY, change_code
+from ..project import STUDY, change_code, plan_of
 
 SLICE = "small-digits-mse-B16-T30"
 TABLES = "results/tiny/tables"
+INDEX = "results/index.manifest.json"
 
 
 def results() -> Results:
@@ -167,3 +170,15 @@ def test_a_new_study_asks_for_its_page_and_nothing_more(project: Path) -> None:
 def test_the_page_shows_what_a_study_says_of_itself(project: Path) -> None:
     Path("config/studies/tiny.yaml").write_text(STUDY.replace("Two depths.", "Both depths."))
     assert differing() == {"results/index.manifest.json": {"params"}}
+
+
+def test_the_page_of_another_study_keeps_those_that_were_run_before(project: Path) -> None:
+    own = results().catalogue[INDEX]
+    shutil.copy2("config/studies/tiny.yaml", "config/studies/mine.yaml")
+    page = everything(plan_of("mine"), Path())[INDEX]
+    assert list(page.params["studies"]) == ["mine", "tiny"]
+    assert page.params["studies"]["tiny"] == own.params["studies"]["tiny"]
+    assert set(own.files) < set(page.files)
+    # A study of which something is gone is not there any more.
+    Path("results/tiny/figures/edges.svg").unlink()
+    assert list(everything(plan_of("mine"), Path())[INDEX].params["studies"]) == ["mine"]

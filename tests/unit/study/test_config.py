@@ -59,6 +59,7 @@ def test_a_file_is_refused_before_snakemake_reads_it(
         ({"study": "a.yaml", "data": {"mnist1m_pixels": [1, 1]}}, ["mnist1m_pixels: needs two diff"]),
         ({"study": "a.yaml", "data": {"mnist1m_pixels": "0..1"}}, ["mnist1m_pixels: needs a list"]),
         ({"study": ["x/a.yaml", "y/a.yaml"]}, ["study: x/a.yaml and y/a.yaml", "results/a"]),
+        ({"study": "a.yaml", "grids": []}, ["--config study=FILE, not by --configfile"]),
         ({"study": "a.yaml", "cores": 4}, ["cores: unknown key; the keys here are study, data"]),
     ],
 )  # fmt: skip

@@ -60,6 +60,16 @@ def test_a_missing_file_names_the_nearest_one(here: Path) -> None:
     Path("quickstart.yaml").write_text(GOOD)
     assert "no such file; did you mean quickstart.yaml?" in message_of(Path("quikstart.yaml"))
     assert "no such file; . has quickstart.yaml" in message_of(Path("zzz.yaml"))
+    Path("config/studies").mkdir(parents=True)
+    Path("config/studies/mine.yml").write_text(GOOD)
+    for name in (
+        "mine.yaml",
+        "config/studies/mine.yaml",
+        "config/studies/mine",
+        "studies/mine.yaml",
+    ):
+        assert "did you mean config/studies/mine.yml?" in message_of(Path(name))
+    Path("config/studies/mine.yml").unlink()
     assert "no folder nowhere" in message_of(Path("nowhere/mine.yaml"))
 
 

@@ -1,6 +1,7 @@
 """Write a finished chart as Vega-Lite JSON, offline HTML, SVG and PNG, the same bytes each time."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from html import escape
@@ -13,10 +14,25 @@ from altair.typing import ChartType
 
 from gammascape.figures.style.offline import offline_html
 from gammascape.layout import whole
-from gammascape.manifests.mark import FORMATS, mark_html, mark_png, mark_svg
+from gammascape.manifests.mark import FORMATS, mark_html, mark_pdf, mark_png, mark_svg
 from gammascape.terminal import visible, visible_lines
 
 PIXELS_PER_INCH = 144
+# A figure is drawn on white, and scrolled where it is wider than the window, so that its text stays legible.
+_PAGE_STYLE = """
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <style>
+        body { font: 1rem/1.5 system-ui, sans-serif; }
+        #vega-chart { background: #fff; color: #222; max-width: 100%; overflow-x: auto; }
+        @media (prefers-color-scheme: dark) { body { background: #16181b } nav a { color: #7cc4f2 } }
+        @media print { nav, details { display: none } }
+    </style>"""
+_CHART = '<div id="vega-chart"></div>'
+_POINTS, _PRINT = 72, 300
+"""Points of an inch, and pixels of an inch in print."""
+_SVG_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
+_FONT_SIZE = re.compile(r'font-size="([0-9.]+)px"')
 _VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
 # Vega numbers clip paths and gradients by counters that run on from figure to figure.
 _NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
@@ -40,7 +56,12 @@ def save(
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     page = offline_html(spec, _VEGA_LITE)
     heading = f"<title>{escape(visible(words.get('title', 'Chart')))}</title>"
-    page = page.replace("<title>Chart</title>", heading, 1)
+    # Of files of the results only: a figure saved elsewhere has no page above it.
+    folder = Path(str((usermeta or {}).get("manifest") or "")).parent
+    back = os.path.relpath("results/index.html", folder) if folder.name else ""
+    way = f'<nav><a href="{escape(back)}">All results</a></nav>' if back else ""
+    page = page.replace("<title>Chart</title>", heading + _PAGE_STYLE, 1)
+    page = page.replace(_CHART, f"{way}{_CHART}", 1)
     # Vega lays out the figure once; the PNG has the bytes that `vegalite_to_png` gives.
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
     svg, png = _renumbered(drawn), vl_convert.svg_to_png(drawn, ppi=PIXELS_PER_INCH)
@@ -55,6 +76,38 @@ def save(
         with whole(path) as partial:
             partial.write_bytes(content[name])
     return paths
+
+
+def draw(
+    spec: Mapping[str, Any], kind: str, mark: Mapping[str, Any], inches: float | None = None
+) -> tuple[bytes, float]:
+    """Draw the Vega-Lite of a figure for print, as "pdf", "svg" or "png".
+
+    Args:
+        mark: mark of the file.
+        inches: width of the picture, whose height and text follow; by default a point, 1/72 inch, for each pixel.
+
+    Returns:
+        the file's content, and the size of its smallest text in points.
+
+    Raises:
+        ValueError: if the specification cannot be drawn.
+    """
+    drawn = vl_convert.vegalite_to_svg(_drawable(dict(spec)), vl_version=_VEGA_LITE)
+    svg = _renumbered(drawn)
+    size = _SVG_SIZE.search(svg)
+    assert size is not None
+    pixels = [float(number) for number in size.groups()]
+    scale = 1.0 if inches is None else inches * _POINTS / pixels[0]
+    least = min((float(text) for text in _FONT_SIZE.findall(svg)), default=0.0) * scale
+    if kind == "png":
+        return mark_png(vl_convert.svg_to_png(svg, ppi=_PRINT * scale), mark), least
+    width, height = (f"{number * scale:.6g}" for number in pixels)
+    unit = "pt" if kind == "svg" else ""
+    sized = _SVG_SIZE.sub(f'width="{width}{unit}" height="{height}{unit}"', svg, count=1)
+    if kind == "svg":
+        return mark_svg(sized, mark).encode(), least
+    return mark_pdf(vl_convert.svg_to_pdf(sized), mark), least
 
 
 def _drawable(value: Any) -> Any:

@@ -104,6 +104,11 @@ def load_config(values: Mapping[str, Any], source: str = CONFIG_FILE) -> Config:
     """
     given = Source(source, dict(values))
     check_size(given)
+    for key in sorted({"grids", "models"}.intersection(values)):
+        text = (
+            "is a key of studies: name the study's file by --config study=FILE, not by --configfile"
+        )
+        raise study_error(source, [Problem((key,), text)])
     try:
         config = Config.model_validate(given.data)
     except ValidationError as error:

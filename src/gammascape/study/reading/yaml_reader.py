@@ -141,12 +141,16 @@ def _read_text(path: Path) -> str:
 
 
 def _neighbours(path: Path) -> str:
+    places = dict.fromkeys((path.parent, Path("config/studies")))
+    files = [file for place in places for file in sorted(place.glob("*.y*ml"))]
+    names = [file.name for file in files if file.parent == path.parent]
+    # The same name by another suffix or in another place, before what is only spelled alike.
+    same = [file for file in files if file.stem == path.stem]
+    alike = difflib.get_close_matches(path.name, names, n=1)
+    if same or alike:
+        return f"; did you mean {same[0] if same else path.parent / alike[0]}?"
     if not path.parent.is_dir():
         return f", and no folder {path.parent}"
-    names = sorted(file.name for file in path.parent.glob("*.yaml"))
-    near = difflib.get_close_matches(path.name, names, n=1)
-    if near:
-        return f"; did you mean {path.parent / near[0]}?"
     some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
     return f"; {path.parent} has {some}" if names else ""
 

@@ -172,4 +172,8 @@ def test_marked_files_are_still_what_they_were(marked):
 def test_the_page_says_how_to_audit_it(marked):
     page = marked["html"].read_text()
     assert "gammascape audit results/s/figures/edges.html" in page
+    way, chart = page.index('<a href="../../index.html">'), page.index('<div id="vega-chart">')
+    assert page.index("</head>") < way < chart
+    assert 'name="viewport"' in page
+    assert "@media (prefers-color-scheme: dark)" in page
     assert page.index("vega-chart") < page.index("<footer") < page.rindex("</body>")

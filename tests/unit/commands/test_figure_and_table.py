@@ -1,0 +1,101 @@
+"""Figures drawn again for print, and tables as text."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gammascape.cli import main
+from gammascape.manifests.mark import read_mark
+
+FIGURE = Path("results/tiny/figures/edges")
+
+
+def test_a_figure_is_drawn_in_a_width_with_its_mark(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--width", "8.382cm", "--no-title"]
+    for kind in ("pdf", "svg", "png"):
+        assert main(["figure", "edges", "--out", f"paper/e.{kind}", *options]) == 0
+        mark, own = read_mark(Path(f"paper/e.{kind}")), read_mark(FIGURE.with_suffix(".svg"))
+        assert mark is not None
+        assert own is not None
+        assert mark.redrawn
+        assert mark.claim == own.claim
+        said = capsys.readouterr().out
+        assert re.search(r"results/tiny/figures/edges; its smallest text has [\d.]+ points", said)
+        assert main(["audit", f"paper/e.{kind}"]) == 0
+        audited = capsys.readouterr().out
+        assert f"not compared: e.{kind} was drawn again" in audited
+        assert "tables/thresholds  table  verified" in audited
+    svg = Path("paper/e.svg").read_text()
+    assert 'width="237.6pt"' in svg
+    title = json.loads(FIGURE.with_suffix(".json").read_text())["title"]["text"][0]
+    assert title in FIGURE.with_suffix(".svg").read_text()
+    assert title not in svg
+    pdf = Path("paper/e.pdf").read_bytes()
+    assert b"MediaBox [0 0 237.6 " in pdf
+    # Readers look for the end of a PDF in its last 1024 bytes.
+    assert b"%%EOF" in pdf[-1024:]
+    (width,) = re.findall(rb"IHDR(.{4})", Path("paper/e.png").read_bytes(), re.DOTALL)
+    assert int.from_bytes(width, "big") == 990
+
+
+def test_a_theme_is_put_over_the_figure_s_own(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("theme.yaml").write_text("config: {axis: {labelColor: '#123456'}}\n")
+    assert main(["figure", str(FIGURE), "--theme", "theme.yaml", "--out", "a.svg"]) == 0
+    svg = Path("a.svg").read_text()
+    assert "#123456" in svg
+    # The other sizes of axes stay.
+    assert 'font-size="10.5px"' in svg
+    Path("theme.yaml").write_text("[1, 2]\n")
+    assert main(["figure", "edges", "--theme", "theme.yaml", "--out", "a.svg"]) == 2
+    assert "a theme is a mapping" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["edges", "--out", "a.gif"], "end the name in one of .pdf, .svg, .png"),
+        (["nothing", "--out", "a.svg"], "nothing: no artifact"),
+        (["portrait", "--out", "a.svg"], "several figures have this name: tiny/figures/portrait/"),
+        (["results/tiny/tables/gain", "--out", "a.svg"], "is a table, not a figure"),
+    ],
+)
+def test_mistakes_are_answered(
+    project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["figure", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("a.svg").exists()
+
+
+def test_an_altered_figure_is_not_drawn(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = FIGURE.with_suffix(".json")
+    file.write_text(file.read_text().replace("largest", "smallest"))
+    assert main(["figure", "edges", "--out", "a.svg"]) == 2
+    assert "is not the file of its manifest: run snakemake" in capsys.readouterr().err
+
+
+def test_a_table_is_printed_and_read_as_csv(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("gain", "dynamics"):
+        table = pl.read_parquet(f"results/tiny/tables/{name}.parquet")
+        assert main(["table", name, "--csv"]) == 0
+        text = capsys.readouterr().out
+        read = pl.read_csv(io.StringIO(text), infer_schema_length=None)
+        assert read.columns == table.columns
+        assert read.height == table.height
+        lists = [column for column, kind in table.schema.items() if kind.is_nested()]
+        assert lists
+        for column in lists:
+            values = [None if cell is None else json.loads(cell) for cell in read[column]]
+            assert values == table[column].to_list()
+    assert main(["table", "tiny/tables/gain"]) == 0
+    assert "results/tiny/tables/gain.parquet" in capsys.readouterr().out
