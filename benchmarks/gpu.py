@@ -70,25 +70,31 @@ edge of stability, to which training at a useful eta comes, some hundred times a
 RATES: dict[str, tuple[dict[str, Any], tuple[int, ...], int]] = {
     "MLP 784-128, B = 64": ({"kind": "mlp", "depth": 3, "width": 128}, (784,), 64),
     "MLP 784-1000, B = 64": ({"kind": "mlp", "depth": 3, "width": 1000}, (784,), 64),
-    "CNN, N = 16, 8x8": ({"kind": "cnn", "width": 16, "padding": 1}, IMAGE, 32),
-    "ViT, N = 32, 8x8": (
-        {"kind": "vit", "width": 32, "blocks": 2, "heads": 2, "patch": 2, "mlp_ratio": 2},
+    "CNN of quickstart": ({"kind": "cnn", "width": 8, "padding": 1}, IMAGE, 32),
+    "ResNet of quickstart": (
+        {"kind": "resnet", "width": 8, "blocks": [1, 1], "norm": "layer"},
         IMAGE,
         32,
     ),
-    "CNN, N = 32, 28x28": ({"kind": "cnn", "width": 32, "padding": 0}, (1, 28, 28), 64),
-    "ResNet, N = 16, 32x32": (
-        {"kind": "resnet", "width": 16, "blocks": [2, 2, 2], "norm": "layer"},
-        (3, 32, 32),
-        128,
+    "ViT of quickstart": (
+        {"kind": "vit", "width": 16, "blocks": 1, "heads": 2, "patch": 2, "mlp_ratio": 2},
+        IMAGE,
+        32,
     ),
-    "ViT, N = 128, 64x64": (
-        {"kind": "vit", "width": 128, "blocks": 4, "heads": 4, "patch": 8, "mlp_ratio": 2},
+    "CNN of paper-cifar5m-cnn": ({"kind": "cnn", "width": 64, "padding": 0}, (3, 32, 32), 64),
+    "ResNet of paper-cifar5m-resnet": (
+        {"kind": "resnet", "width": 64, "blocks": [2, 2, 2, 2], "norm": "group"},
+        (3, 32, 32),
+        64,
+    ),
+    "ViT of paper-tinyimagenet-vit": (
+        {"kind": "vit", "width": 192, "blocks": 6, "heads": 6, "patch": 8, "mlp_ratio": 4},
         (3, 64, 64),
         128,
     ),
 }
-"""Name -> model, shape of an input, batch size."""
+"""Name -> model, shape of an input, batch size: as in the studies of these names. A CPU takes batches of 4."""
+_CPU_BATCH = 4
 
 
 class OutOfTime(BaseException):
@@ -451,6 +457,8 @@ def rates_of(session: Session, name: str, share: float, limits_: tuple[float, fl
     options, shape, batch = RATES[name]
     if session.toy:
         options, shape, batch = options | {"width": 16}, (16,), 8
+    elif session.device.type == "cpu" and options["kind"] != "mlp":
+        batch = _CPU_BATCH
     bench = Bench(
         {"options": options, "shape": shape, "batch": batch, "dtype": "float32"}
         | {"device": session.device.type}

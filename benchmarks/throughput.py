@@ -35,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gammascape.models import build_model, initial_parameters
 from gammascape.models.centred import subtraction
+from gammascape.models.resnet import CHANNELS_PER_GROUP
 from gammascape.training.backend import choose_backend, make_step
 from gammascape.training.capacity import cpu_lanes
 from gammascape.training.device import keep_freed_memory, set_up_backend
@@ -118,22 +119,23 @@ class PlainCNN(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    def __init__(self, fan_in: int, size: int, kernel: int, stride: int) -> None:
+    def __init__(self, fan_in: int, size: int, kernel: int, stride: int, norm: str) -> None:
         super().__init__()
         self.conv = Conv(fan_in, size, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.GroupNorm(1, size)
+        groups = max(1, size // CHANNELS_PER_GROUP) if norm == "group" else 1
+        self.norm = nn.GroupNorm(groups, size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))
 
 
 class Residual(nn.Module):
-    def __init__(self, fan_in: int, size: int, stride: int) -> None:
+    def __init__(self, fan_in: int, size: int, stride: int, norm: str) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(fan_in, size, 3, stride)
-        self.conv2 = ConvNorm(size, size, 3, 1)
+        self.conv1 = ConvNorm(fan_in, size, 3, stride, norm)
+        self.conv2 = ConvNorm(size, size, 3, 1, norm)
         same = stride == 1 and fan_in == size
-        self.skip = nn.Identity() if same else ConvNorm(fan_in, size, 1, stride)
+        self.skip = nn.Identity() if same else ConvNorm(fan_in, size, 1, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.skip(x) + self.conv2(torch.relu(self.conv1(x))))
@@ -142,13 +144,14 @@ class Residual(nn.Module):
 class PlainResNet(nn.Module):
     def __init__(self, options: dict[str, Any], shape: tuple[int, ...]) -> None:
         super().__init__()
-        size = options["width"]
-        self.stem = ConvNorm(shape[0], size, 3, 1)
+        size, norm = options["width"], options["norm"]
+        self.stem = ConvNorm(shape[0], size, 3, 1, norm)
         self.blocks = nn.Sequential()
         for stage, count in enumerate(options["blocks"]):
             for block in range(count):
                 fan_in, size = size, options["width"] * 2**stage
-                self.blocks.append(Residual(fan_in, size, 2 if stage > 0 and block == 0 else 1))
+                stride = 2 if stage > 0 and block == 0 else 1
+                self.blocks.append(Residual(fan_in, size, stride, norm))
         self.readout = Linear(size, OUTPUTS, readout=True)
 
     def forward(self, x: Tensor) -> Tensor:

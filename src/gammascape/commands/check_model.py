@@ -20,6 +20,8 @@ from gammascape.study.keys.files import Files
 from gammascape.terminal import say
 
 if TYPE_CHECKING:
+    import torch
+
     from gammascape.data.dataset import Batches, Dataset
     from gammascape.training.coordinates import Coordinates
 
@@ -191,7 +193,7 @@ def _slice(study: Study, model: str, dataset: str | None) -> Slice:
     raise StudyError(f"{study.path}: no grid has {model} on {dataset}; there are {datasets}")
 
 
-def load(spec: DatasetSpec) -> "Dataset":
+def load(spec: DatasetSpec, device: "torch.device | None" = None) -> "Dataset":
     """Load the dataset if nothing has to be fetched; otherwise substitute normal numbers and arbitrary labels.
 
     The width scaling of a layer does not depend on the content of the images.
@@ -201,18 +203,18 @@ def load(spec: DatasetSpec) -> "Dataset":
     from gammascape.data.load import load_dataset
     from gammascape.data.prepare import PREPARERS
 
-    options, cpu = spec.model_dump(mode="json"), torch.device("cpu")
+    options, device = spec.model_dump(mode="json"), device or torch.device("cpu")
     manifest = Path(f"results/data/{getattr(spec, 'prepared', spec.kind)}/manifest.json")
     if spec.kind == "digits" or isinstance(spec, Files):
         more = {"options": spec.options} if isinstance(spec, Files) else {}
         with tempfile.TemporaryDirectory() as folder:
             PREPARERS[spec.kind](None, Path(folder) / spec.kind, **more)
-            return load_dataset(options, Path(folder) / spec.kind / "manifest.json", cpu)
+            return load_dataset(options, Path(folder) / spec.kind / "manifest.json", device)
     if spec.kind in ("factory", "teacher") or manifest.is_file():
-        return load_dataset(options, manifest, cpu)
+        return load_dataset(options, manifest, device)
     inputs = math.prod(spec.input_shape)
     teacher = TeacherSpec(kind="teacher", inputs=inputs, classes=spec.outputs, polynomial=(0, 1))
-    vectors, shape = load_dataset(teacher.model_dump(mode="json"), None, cpu), spec.input_shape
+    vectors, shape = load_dataset(teacher.model_dump(mode="json"), None, device), spec.input_shape
 
     def batches(*at: int) -> "Batches":
         x, y = vectors.batches(*at)

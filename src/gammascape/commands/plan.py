@@ -25,6 +25,8 @@ from gammascape.terminal import visible
 from gammascape.workflow.plan import Plan
 
 if TYPE_CHECKING:
+    import torch
+
     from gammascape.data.dataset import Dataset
 
 _MUCH = 2**32
@@ -56,26 +58,36 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 @cache
-def _data(spec: DatasetSpec) -> "Dataset":
+def _data(spec: DatasetSpec, device: "torch.device") -> "Dataset":
     from gammascape.commands.check_model import load
 
-    return load(spec)
+    return load(spec, device)
 
 
 def _clock(plan: Plan, cells: Sequence[Cell]) -> float | str:
     """Time a few steps of cells alike, on data of their shape."""
     from gammascape.data.prepared import DataError
+    from gammascape.training.backend import one_line
     from gammascape.training.capacity import CapacityError
+    from gammascape.training.device import alone_on, set_up_backend
     from gammascape.training.timing import seconds_of_cell
     from gammascape.usercode.run import UserCodeError, provide
 
     for study in plan.studies.values():
         for sources in study.sources:
             provide(sources.files.values())
-    try:
-        return seconds_of_cell([cell.record() for cell in cells], _data(cells[0].dataset))
-    except (CapacityError, DataError, UserCodeError, OSError) as error:
-        return str(error)
+    device, _ = set_up_backend()
+    records = [cell.record() for cell in cells]
+    with alone_on(device, lambda: False) as alone:
+        if not alone:
+            return "the GPU is in use"
+        try:
+            return seconds_of_cell(records, _data(cells[0].dataset, device), device)
+        except (CapacityError, DataError, UserCodeError, OSError) as error:
+            return str(error)
+        except RuntimeError as error:
+            # Memory, or what a device cannot compute: a run will say more.
+            return one_line(error)
 
 
 def text(plan: Plan, coming: NextRun) -> str:

@@ -65,9 +65,10 @@ class Outputs:
     def attention(self, qkv: Tensor, tokens: int, heads: int) -> Any:
         """(K, B * tokens, 3 N) -> (K, B * tokens, N); logits are divided by the head size."""
         split = qkv.view(self.lanes * self.batch, tokens, 3, heads, -1)
+        parts = (split,) if len(split) <= _ATTENDED else torch.split(split, _ATTENDED)
         mixed = [
             F.scaled_dot_product_attention(q, k, v, scale=1.0 / q.shape[-1])
-            for q, k, v in (part.permute(2, 0, 3, 1, 4) for part in torch.split(split, _ATTENDED))
+            for q, k, v in (part.permute(2, 0, 3, 1, 4) for part in parts)
         ]
         whole = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
         return whole.transpose(1, 2).reshape(self.lanes, self.batch * tokens, -1)

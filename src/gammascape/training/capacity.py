@@ -17,6 +17,7 @@ from gammascape.manifests.paths import read_object
 from gammascape.models import Model
 from gammascape.needs import needs, needs_text, size_text
 from gammascape.training.backend import is_out_of_memory
+from gammascape.training.device import empty_cache
 from gammascape.training.engine import Training
 from gammascape.training.pack import SHARED_KEYS, graph_places, make_pack
 
@@ -93,11 +94,12 @@ def suitable_lanes(
         return max(1, min(cpu_lanes(model, record["batch_size"]), fitting))
     of_seeds = list({record["seed"]: record for record in records}.values())
 
-    def peak(lanes: int) -> int | None:
+    @cache
+    def peak(lanes: int) -> tuple[int, int] | None:
         pack = make_pack([of_seeds[lane % len(of_seeds)] for lane in range(lanes)])
-        torch.cuda.empty_cache()
+        empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_reserved(device)
+        before = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
         try:
             training = Training(pack, dataset, model, device)
             for _ in range(2):
@@ -108,17 +110,23 @@ def suitable_lanes(
             if not is_out_of_memory(error):
                 raise
             return None
-        # A graph keeps all the memory that it was captured with, and so do pieces that fit nothing else.
-        return int(torch.cuda.max_memory_reserved(device)) - before
+        # A graph keeps all the memory that it was captured with; reserved memory comes in pieces of 2 to 20 MB.
+        reserved = torch.cuda.max_memory_reserved(device) - before[0]
+        return reserved, torch.cuda.max_memory_allocated(device) - before[1]
 
     def free() -> int:
-        torch.cuda.empty_cache()
+        empty_cache()
         return torch.cuda.mem_get_info(device)[0]
 
     # The first pack also fills workspaces and compares forms of convolutions: it tells nothing of the others.
     peak(_TRIALS[0][0])
-    enough = -(-_SATURATION // (record["batch_size"] * model.base_width))
-    return fitting_lanes(peak, free, min(_MOST_LANES, int(enough)))
+    peak.cache_clear()
+    enough = min(_MOST_LANES, -(-_SATURATION // (record["batch_size"] * model.base_width)))
+
+    def bytes_of(which: int) -> Callable[[int], int | None]:
+        return lambda lanes: None if (found := peak(lanes)) is None else found[which]
+
+    return min(fitting_lanes(bytes_of(which), free, int(enough)) for which in (0, 1))
 
 
 def cpu_lanes(model: Model, batch_size: int) -> int:

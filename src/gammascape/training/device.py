@@ -129,21 +129,28 @@ def alone_on(device: torch.device, go_on: Callable[[], bool] = lambda: True) -> 
             lock = stack.enter_context(_lock(_uuid(device)))
             alone = _claim_in_turn(lock, _uuid(device), go_on)
         except OSError as error:
-            words = f"nothing keeps other processes from using the same GPU: {error}"
-            warnings.warn(words, RuntimeWarning, stacklevel=3)
+            _warn_of_sharing(error)
         try:
             yield alone
         finally:
-            # What is given back is memory; torch before 2.13 refuses after a capture that failed.
-            with suppress(RuntimeError):
-                torch.cuda.empty_cache()
+            empty_cache()
+
+
+def empty_cache() -> None:
+    """Return memory of tensors that are gone to the GPU; torch before 2.13 refuses after a capture that failed."""
+    with suppress(RuntimeError):
+        torch.cuda.empty_cache()
 
 
 def take_gpu(preferred: int) -> torch.device:
     """Reserve a GPU until this process ends: a free one, or else the preferred one as soon as it is free."""
     count = torch.cuda.device_count()
     order = [torch.device("cuda", (preferred + k) % count) for k in range(count)]
-    locks = [_lock(_uuid(device)) for device in order]
+    try:
+        locks = [_lock(_uuid(device)) for device in order]
+    except OSError as error:
+        _warn_of_sharing(error)
+        return order[0]
     chosen = next((k for k in range(count) if _claim(locks[k])), None)
     if chosen is None:
         chosen = 0
@@ -152,6 +159,11 @@ def take_gpu(preferred: int) -> torch.device:
     for lock in locks:
         lock.close()
     return order[chosen]
+
+
+def _warn_of_sharing(error: OSError) -> None:
+    words = f"nothing keeps other processes from using the same GPU: {error}"
+    warnings.warn(words, RuntimeWarning, stacklevel=4)
 
 
 def _uuid(device: torch.device) -> str:

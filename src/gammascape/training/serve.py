@@ -47,7 +47,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         channel.write(json.dumps(event) + "\n")
 
     worker = Worker(arguments.device, arguments.checkpoint_seconds, "packed", keeps=True)
-    inbox: queue.Queue[str | None] = queue.Queue()
+    # A signal handler may put into this kind of queue while it is being read.
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def stop(*_: object) -> None:
         worker.stop()

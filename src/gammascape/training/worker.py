@@ -31,7 +31,12 @@ from gammascape.training.artifact import Origin, make_arrays, make_summary, remo
 from gammascape.training.backend import is_out_of_memory, one_line  # noqa: E402
 from gammascape.training.capacity import CapacityError, Limits, check_memory, suitable_lanes  # noqa: E402
 from gammascape.training.checkpoint import Checkpoints, scratch_of  # noqa: E402
-from gammascape.training.device import alone_on, float64_slowdown, set_up_backend  # noqa: E402
+from gammascape.training.device import (  # noqa: E402
+    alone_on,
+    empty_cache,
+    float64_slowdown,
+    set_up_backend,
+)
 from gammascape.training.engine import Run, State, Training  # noqa: E402
 from gammascape.training.pack import graph_places, make_pack, sizes  # noqa: E402
 from gammascape.usercode.run import UserCodeError, provide  # noqa: E402
@@ -273,9 +278,7 @@ class Worker:
         if half:
             # Outside the handler, nothing refers to the tensors of the failed pack any more.
             if self.device.type == "cuda":
-                import torch
-
-                torch.cuda.empty_cache()
+                empty_cache()
             self._train(left, shared, most=half, after=after)
 
     def _train_together(

@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from gammascape.commands import plan as plan_module
 from gammascape.commands.plan import text
 from gammascape.manifests import fingerprint, read_manifest, write_manifest
 from gammascape.manifests.code import CELL_MODULES
@@ -248,3 +251,29 @@ def test_a_threshold_that_needs_no_feature_is_warned_of(project: Path) -> None:
     assert "warning" not in text(open_project(), coming())
     path.write_text(path.read_text().replace("kind: digits", "kind: digits, imbalance: 0.01"))
     assert "has 0.714 of the loss of f = 0" in text(open_project(), coming())
+
+
+def test_steps_are_timed_where_they_would_be_made_on_a_gpu_that_is_free(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gammascape.training import device, timing
+
+    gpu, asked = SimpleNamespace(type="cuda"), list[object]()
+    monkeypatch.setattr(device, "set_up_backend", lambda: (gpu, None))
+    free = iter((True, True, False))
+    monkeypatch.setattr(device, "alone_on", lambda where, go_on: nullcontext(next(free)))
+    monkeypatch.setattr(plan_module, "_data", lambda spec, where: asked.append(where))
+    monkeypatch.setattr(
+        timing, "seconds_of_cell", lambda records, data, where: asked.append(where) or 2.0
+    )
+    plan = open_project()
+    cells = list(plan.cells.values())
+    assert plan_module._clock(plan, cells) == 2.0
+    assert asked == [gpu, gpu]
+
+    def fail(*_: object) -> float:
+        raise RuntimeError("CUDA error: no kernel image\nmore")
+
+    monkeypatch.setattr(timing, "seconds_of_cell", fail)
+    assert plan_module._clock(plan, cells) == "RuntimeError: CUDA error: no kernel image"
+    assert plan_module._clock(plan, cells) == "the GPU is in use"
