@@ -152,7 +152,9 @@ def test_a_copied_results_folder_is_checked_and_used(
 
     # Warnings are of a working tree that is not committed.
     last = said(0, "audit", "--all").splitlines()[-1]
-    assert re.fullmatch(rf"(\d+) links: \1 verified( with warnings)?, below {tmp_path}/theirs", last)
+    assert re.fullmatch(
+        rf"(\d+) links: \1 verified( with warnings)?, below {tmp_path}/theirs", last
+    )
     page = words(Path("results/index.html"))
     assert "Not drawn: exponents : No exponent could be fitted: too few gammas" in page
 
