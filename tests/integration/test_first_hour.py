@@ -1,16 +1,20 @@
 """The first hour of a new user, as a script: mistakes, what they are answered with, and a page at the end."""
 
+import io
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
+import gammascape
 from gammascape.cli import main
+from gammascape.runs.outcome import Thresholds
 
-from .projects import ROOT, empty_project, snakemake
+from .projects import ROOT, copy_tree, empty_project, snakemake
 
 GRID = """\
 grids:
@@ -131,3 +135,59 @@ def test_a_folder_of_small_images_from_the_readme_alone(
     )
     assert main(["why", f"{portrait}.png"]) == 0
     assert re.search(r"data results/data/folder-\w{12}: rule prepare_own", capsys.readouterr().out)
+
+
+def test_a_copied_results_folder_is_checked_and_used(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy_tree(finished / "results", tmp_path / "theirs/results")
+    monkeypatch.chdir(tmp_path / "theirs")
+
+    def said(status: int, *arguments: str) -> str:
+        assert main([*arguments]) == status
+        return capsys.readouterr().out
+
+    # Warnings are of a working tree that is not committed.
+    last = said(0, "audit", "--all").splitlines()[-1]
+    assert re.fullmatch(
+        rf"(\d+) links: \1 verified( with warnings)?, below {tmp_path}/theirs", last
+    )
+    page = words(Path("results/index.html"))
+    assert "Not drawn: exponents : No exponent could be fitted: too few gammas" in page
+
+    # The loss between those of two cells, as a threshold, splits them.
+    cells = gammascape.load("results", study="tiny").collect()
+    assert set(cells["status"]) == {"untrained"}
+    low, high, *_ = sorted(cells["relative_loss"])
+    changed = gammascape.load("results", Thresholds(trained_below=(low + high) / 2), study="tiny")
+    frame = changed.collect()
+    assert frame.filter(status="trained")["relative_loss"].to_list() == [low]
+    assert frame["cell"].to_list() == cells["cell"].to_list()
+
+    text = said(0, "figure", "edges", "--width", "3.3in", "--no-title", "--out", "edges.pdf")
+    assert re.fullmatch(
+        r"edges.pdf: results/tiny/figures/edges; its smallest text has [\d.]+ points\n", text
+    )
+    assert Path("edges.pdf").read_bytes().startswith(b"%PDF-")
+    text = said(0, "audit", "edges.pdf")
+    assert "not compared: edges.pdf was drawn again by gammascape figure, for print" in text
+    assert "4 cells  verified" in text
+
+    table = said(0, "table", "tiny/tables/cells", "--csv")
+    rows = pd.read_csv(io.StringIO(table))
+    losses = dict(zip(rows["cell"], rows["relative_loss"], strict=True))
+    # Readers of numbers as text may miss the last bit.
+    expected = dict(cells.select("cell", "relative_loss").iter_rows())
+    assert losses == pytest.approx(expected, rel=1e-15)
+
+    # The check would have found a change of one digit of one cell.
+    summary = next(Path("results/cells").glob("*/*/summary.json"))
+    content = summary.read_text()
+    summary.write_text(content.replace('"steps": 30', '"steps": 31', 1))
+    assert summary.read_text() != content
+    text = said(1, "audit", "edges.pdf")
+    assert f"{summary.parent.as_posix()}" in text
+    assert "altered" in text

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gammascape.cli import main
+
 from .projects import ROOT, empty_project, snakemake
 
 STUDY = """\
@@ -44,10 +46,23 @@ def make_net(input_shape, outputs, width):
 
 class Broken(nn.Sequential):
     def forward(self, x):
-        return super().forward(x) if x.mean() > 0 else super().forward(-x)
+        if len(x) == 16:
+            raise ValueError("no batches of 16")
+        return super().forward(x)
 
 def make_broken(input_shape, outputs, width):
     return Broken(nn.Linear(2, width), nn.Linear(width, outputs))
+"""
+MISTAKEN = """
+def make_wide(input_shape, outputs, width):
+    return nn.Sequential(nn.Linear(2, width), nn.Linear(width, outputs + 1))
+
+class Apart(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) if x.mean() > 0 else super().forward(-x)
+
+def make_apart(input_shape, outputs, width):
+    return Apart(nn.Linear(2, width), nn.Linear(width, outputs))
 """
 DATA = """\
 import numpy as np
@@ -70,6 +85,16 @@ def sampler(seed, first, count):
 
 def endless():
     return sampler, *sampler(10**6, 0, 64)
+"""
+MISTAKEN_DATA = """
+def from_one(noise):
+    x, y, test_x, test_y = rings(noise)
+    return x, y + 1, test_x, test_y + 1
+
+def holes(noise):
+    x, *others = rings(noise)
+    x[3, 1] = np.nan
+    return x, *others
 """
 
 
@@ -94,7 +119,45 @@ def summaries(project: Path) -> dict[str, bytes]:
     return {str(path.relative_to(project)): path.read_bytes() for path in found}
 
 
-def test_cells_of_a_network_that_cannot_be_batched_fail_and_all_others_are_trained(
+def test_mistakes_in_models_and_data_are_named_once_before_any_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rings = "shape: [2], classes: 2, size: 2000, arguments: {noise: 0.1}}"
+    study = STUDY.replace("[net, broken]", "[net, broken, apart]").replace(
+        "dataset: rings", "dataset: [rings, shifted, holes]"
+    )
+    study = study.replace(
+        "datasets:\n",
+        '  apart: {factory: "my_net:make_apart", width: 8}\ndatasets:\n'
+        f'  shifted: {{factory: "my_data:from_one", {rings}\n'
+        f'  holes: {{factory: "my_data:holes", {rings}\n',
+    ).replace("make_broken", "make_wide")
+    project = empty_project(tmp_path, study)
+    sources(project / "config/studies")
+    with (project / "config/studies/my_net.py").open("a") as file:
+        file.write(MISTAKEN)
+    with (project / "config/studies/my_data.py").open("a") as file:
+        file.write(MISTAKEN_DATA)
+    done = snakemake(project, "--dry-run")
+    assert done.returncode == 1
+    monkeypatch.chdir(project)
+    assert main(["plan"]) == 2
+    for said in (done.stdout + done.stderr, "".join(capsys.readouterr())):
+        for text in (
+            "models.broken: Sequential returned shape [3, 3] for 3 samples; it must return [3, 2]",
+            "models.apart: the forward pass of Apart itself, outside of any layer, cannot be batched",
+            "datasets.shifted: my_data:from_one returned test targets from 1 to 2; 2 classes are",
+            "datasets.holes: my_data:holes returned training inputs that are not finite",
+            "Write batched: false",
+        ):
+            assert said.count(text) == 1, said
+        assert str(Path("config/studies/my_net.py")) in said
+        assert "gammascape/models" not in said
+        assert "models.net" not in said
+    assert not (project / "results/logs").exists()
+
+
+def test_cells_of_a_network_that_fails_in_training_fail_and_all_others_are_trained(
     finished: Path,
 ) -> None:
     families = {name.split("/")[2] for name in summaries(finished)}
@@ -106,10 +169,8 @@ def test_cells_of_a_network_that_cannot_be_batched_fail_and_all_others_are_train
     logs = [p.read_text() for p in finished.glob("results/logs/cells/makebroken*/*.log")]
     assert len(logs) == 4
     for log in logs:
-        assert "Broken itself, outside of any layer, cannot be batched" in log
+        assert "ValueError: no batches of 16" in log
         assert str(finished / "config/studies/my_net.py") in log
-        assert "batched: false" in log
-        assert "gammascape/models" not in log
 
 
 def test_a_manifest_names_the_source_files(finished: Path) -> None:

@@ -22,6 +22,7 @@ from gammascape.provenance.current import Results
 from gammascape.study import StudyError
 from gammascape.study.factors import FACTORS
 from gammascape.workflow.plan import load_plan
+from gammascape.workflow.trial import check_inputs
 
 
 def stop(message):
@@ -71,6 +72,10 @@ RESULTS = Results(
 JOBS = jobs_of(RESULTS.catalogue.values())
 FORCED, MISSING = set(), []
 if workflow.is_main_process:
+    try:
+        check_inputs(PLAN)
+    except StudyError as error:
+        stop(str(error))
     unmark(PLAN.cells)
     RESULTS.settle()
     FORCED, MISSING = RESULTS.forced, RESULTS.missing()

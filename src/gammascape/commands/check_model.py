@@ -1,8 +1,8 @@
 """Check that a model can be trained and that the width scaling of each layer is right.
 
 Build a network of a study at several widths, train each for a few steps at one eta, and print a line for each
-layer (the coordinate check). Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network
-cannot be used.
+layer (the coordinate check). Without a model, only try all own models and data of the study, as snakemake does
+before it trains. Exit status: 0 all layers are right; 1 one is wrong; 2 the study or the network cannot be used.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gammascape.durations import aligned
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
+from gammascape.study.keys.factories import Factory
 from gammascape.study.keys.files import Files
 from gammascape.terminal import say
 
@@ -34,7 +35,7 @@ WRONG = 1
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("study", help="path of a study file")
-    parser.add_argument("model", help="name of one of its models")
+    parser.add_argument("model", nargs="?", help="name of one of its models")
     parser.add_argument("--dataset", help="name of a dataset; by default the model's first one")
     parser.add_argument(
         "--widths",
@@ -51,19 +52,58 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.seeds < 1 or not chosen.eta > 0:
         raise StudyError("gammascape check-model: --seeds and --eta must be positive")
     study = load_study(chosen.study)
-    part = _slice(study, chosen.model, chosen.dataset)
+    part = _slice(study, chosen.model, chosen.dataset) if chosen.model else None
     from gammascape.usercode.run import provide
 
     for sources in study.sources:
         provide(sources.files.values())
+    if part is None:
+        return _try_all(study)
+    dataset = _load(study, part)
     with _naming(f"{chosen.study}: datasets.{part.dataset}"):
-        dataset = load(part.dataset_spec)
-        for seed in sorted({cell.data_seed for cell in part.cells}):
-            dataset.batches(seed, 0, 1, 1)
         batches = dataset.batches(0, 0, STEPS, BATCH)
         say(*(f"{part.dataset}: {line}" for line in _about(part.dataset_spec, dataset)))
     with _naming(f"{chosen.study}: models.{part.model}"):
         return _check(part, dataset, batches, chosen.widths, chosen.eta, range(chosen.seeds))
+
+
+def _load(study: Study, part: Slice) -> "Dataset":
+    """Data of a slice, tried with all of its seeds."""
+    with _naming(f"{study.path}: datasets.{part.dataset}"):
+        dataset = load(part.dataset_spec)
+        for seed in sorted({cell.data_seed for cell in part.cells}):
+            dataset.batches(seed, 0, 1, 1)
+        return dataset
+
+
+def _try_all(study: Study) -> int:
+    """Load the data of all own models and all own data, and build these models."""
+    from gammascape.models import build_model
+
+    problems: dict[str, None] = {}
+    tried: set[str] = set()
+    loaded: dict[str, Dataset | None] = {}
+    for part in study.slices:
+        own_model, own_data = (isinstance(s, Factory) for s in (part.model_spec, part.dataset_spec))
+        try:
+            if (own_model or own_data) and part.dataset not in loaded:
+                loaded[part.dataset] = None
+                loaded[part.dataset] = _load(study, part)
+            data = loaded.get(part.dataset)
+            if own_model and data is not None:
+                options = part.model_spec.as_trained().model_dump(mode="json")
+                with _naming(f"{study.path}: models.{part.model}"):
+                    build_model(options, data.input_shape, data.outputs, data.probe_inputs)
+        except StudyError as error:
+            problems[str(error)] = None
+        tried |= {f"models.{part.model}"} if own_model else set()
+        tried |= {f"datasets.{part.dataset}"} if own_data else set()
+    if problems:
+        raise StudyError("\n".join(problems))
+    say(
+        f"{study.path}: {', '.join(sorted(tried)) or 'no own model or data'}: tried, no mistake found"
+    )
+    return 0
 
 
 @contextmanager

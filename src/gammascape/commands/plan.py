@@ -23,6 +23,7 @@ from gammascape.provenance.project import CELLS, open_project
 from gammascape.study import Cell, DatasetSpec
 from gammascape.terminal import visible
 from gammascape.workflow.plan import Plan
+from gammascape.workflow.trial import check_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +53,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Print the plan."""
     plan = open_project(chosen.study)
+    check_inputs(plan)
     jobs = dry_run([*study_options(chosen.study), *chosen.snakemake])
     print(text(plan, next_run(plan, jobs, lambda cells: _clock(plan, cells))))
     return 0

@@ -4,7 +4,9 @@ import base64
 import errno
 import hashlib
 import os
+import socket
 import threading
+import urllib.error
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gammascape.data.prepare.download import DOWNLOADS, File, download
+from gammascape.data.prepare.download import ATTEMPTS, DOWNLOADS, File, download
 from gammascape.data.prepared import DataError
 
 CONTENT = bytes(range(256)) * 4000
@@ -178,6 +180,31 @@ def test_a_file_that_is_nowhere_is_named_with_what_to_do(server: _Server, tmp_pa
     server.missing = True
     with pytest.raises(DataError, match=r"(?s)part0\.npz could not be fetched; put it into .*404"):
         fetch(a_file(server), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "reason", [socket.gaierror(-3, "no name"), OSError(errno.ENETUNREACH, "no network")]
+)
+def test_without_a_network_all_files_are_named_at_once(
+    reason: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(url: str, partial: Path) -> None:
+        raise urllib.error.URLError(reason)
+
+    monkeypatch.setattr("gammascape.data.prepare.download._transfer", fail)
+    waits: list[float] = []
+    first, *others = (file.name for file in DOWNLOADS["mnist"])
+    with pytest.raises(DataError) as caught:
+        download("mnist", tmp_path, wait=waits.append)
+    text = f"{first} could not be fetched; put it, and {', '.join(others)}, missing too, into {tmp_path}"
+    assert str(caught.value).startswith(text)
+    # Each of the two servers was asked once.
+    assert len(waits) == 1
+    # A network that was there a moment ago may come back.
+    (tmp_path / f".{first}.part").write_bytes(b"1")
+    with pytest.raises(DataError):
+        download("mnist", tmp_path, wait=waits.append)
+    assert len(waits) == 1 + ATTEMPTS - 1
 
 
 def test_every_published_file_has_an_address_and_where_known_a_checksum() -> None:

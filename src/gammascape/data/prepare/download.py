@@ -4,6 +4,7 @@ import base64
 import errno
 import hashlib
 import http.client
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from gammascape.data.prepared import DataError
 ATTEMPTS = 6
 _PIECE = 2**20
 _TIMEOUT = 60.0
+_NO_NETWORK = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -93,22 +95,35 @@ def download(
     Raises:
         DataError: if a file cannot be fetched, is not the published one, or its path is occupied.
     """
-    for file in DOWNLOADS[dataset] if files is None else files:
-        if present(folder, (file.name, *file.alternatives)) is not None:
-            continue
+    wanted = missing(folder, DOWNLOADS[dataset] if files is None else files)
+    for number, file in enumerate(wanted):
         path = folder / file.name
         if (what := occupied(path)) not in (None, "empty"):
             raise DataError(
                 f"{path}: is {what}, where the file belongs; move it away and start again"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        fetch(file, path, wait)
+        fetch(file, path, wait, [other.name for other in wanted[number + 1 :]])
 
 
-def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) -> None:
-    """Fetch one file to `path`, which appears when complete; a partial file is kept. Errors as for `download`."""
+def missing(folder: Path, files: Sequence[File]) -> list[File]:
+    """Those of the files that a folder lacks under all of their names."""
+    return [file for file in files if present(folder, (file.name, *file.alternatives)) is None]
+
+
+def fetch(
+    file: File,
+    path: Path,
+    wait: Callable[[float], None] = time.sleep,
+    others: Sequence[str] = (),
+) -> None:
+    """Fetch one file to `path`, which appears when complete; a partial file is kept.
+
+    Errors as for `download`; they name the `others` that are missing too.
+    """
     partial = path.with_name(f".{path.name}.part")
     trouble: list[str] = []
+    alone = 0
     for attempt in range(ATTEMPTS):
         url = file.urls[attempt % len(file.urls)]
         if attempt:
@@ -122,6 +137,10 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
                 error.filename = error.filename or str(partial)
                 raise
             trouble.append(f"{url}: {error}")
+            alone += _has_no_network(error)
+            # Without a network nothing is gained by waiting, unless it was there a moment ago.
+            if alone == attempt + 1 >= len(file.urls) and not partial.exists():
+                break
             continue
         wrong = _difference(file, partial, *stated)
         if wrong is None:
@@ -129,10 +148,17 @@ def fetch(file: File, path: Path, wait: Callable[[float], None] = time.sleep) ->
             return
         trouble.append(f"{url}: {wrong}")
         partial.unlink(missing_ok=True)
+    more = f", and {', '.join(others)}, missing too," if others else ""
     raise DataError(
-        f"{path.name} could not be fetched; put it into {path.parent} yourself and start again\n  "
+        f"{path.name} could not be fetched; put it{more} into {path.parent} yourself and start again\n  "
         + "\n  ".join(dict.fromkeys(trouble))
     )
+
+
+def _has_no_network(error: Exception) -> bool:
+    """Whether no server could be asked."""
+    reason = getattr(error, "reason", error)
+    return isinstance(reason, socket.gaierror) or getattr(reason, "errno", None) in _NO_NETWORK
 
 
 def _transfer(url: str, partial: Path) -> tuple[int | None, str | None]:

@@ -32,6 +32,13 @@ class FigureEntry:
     stem: Path
     title: str
     caption: str
+    drawn: bool = True
+    """False if there is nothing to draw, and the title says why."""
+
+    @property
+    def name(self) -> str:
+        """Name of the figure among those of its study, with its slice."""
+        return self.stem.as_posix().rpartition("/figures/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,8 @@ def read_figure(stem: str | Path) -> FigureEntry:
     spec = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
     words = spec.get("usermeta", {}).get("gammascape", {})
     caption = words.get("caption") or spec.get("description", "")
-    return FigureEntry(Path(stem), words.get("title") or Path(stem).name, caption)
+    title = words.get("title") or Path(stem).name
+    return FigureEntry(Path(stem), title, caption, words.get("drawn", True))
 
 
 def _versions(cells: pl.DataFrame) -> Iterator[str]:

@@ -127,14 +127,16 @@ class Figure:
         return cast(ChartType, styled)
 
     def nothing(self, title: str, counts: str) -> ChartType:
-        """The figure of an empty table: the words, and a note in place of a drawing."""
+        """The words of a figure with nothing to draw, and a note; `drawn` is false in `usermeta`."""
         chart: alt.Chart = (
             alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
             .mark_text(fontSize=SIZES["title"], color=QUIET)
             .encode(text="note:N")
             .properties(width=400, height=80)
         )
-        return self.finish(chart, title, [counts])
+        words = self.finish(chart, title, [counts])
+        words.usermeta["gammascape"]["drawn"] = False
+        return words
 
 
 def _kept(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -81,6 +82,19 @@ def test_the_figure_is_an_image_with_its_title_and_caption(page, section):
     assert '<img src="quickstart/figures/edges.svg"' in text
     assert figure.title in text
     assert figure.caption in text
+
+
+def test_a_figure_with_nothing_to_say_is_named_and_not_shown(tmp_path, section, mlp3):
+    thresholds, scaling = (table.clear() for table in mlp3[1:])
+    stem = tmp_path / "results/quickstart/figures/edges/narrow"
+    save(edges(thresholds, scaling), stem)
+    path = tmp_path / "results/index.html"
+    write_index([replace(section, figures=[*section.figures, read_figure(stem)])], path)
+    text = re.sub("<.*?>", "", path.read_text())
+    assert re.search(r"^Not drawn: edges/narrow: No edge of .*\.$", text, re.MULTILINE)
+    assert "quickstart/figures/edges/narrow.html" in _links(path)
+    assert path.read_text().count("<img ") == 1
+    assert text.count("Not drawn") == 1
 
 
 def test_the_counts_of_a_study_are_shown(page, mlp3):
