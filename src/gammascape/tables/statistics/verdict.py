@@ -112,7 +112,8 @@ def share_interval(
         return None
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.interp(tails, _below(k, n), np.arange(_SHARES + 1) / _SHARES)
-    return float(low), float(high)
+    # A share that was seen lies in its interval.
+    return float(low) if k.any() else 0.0, float(high) if (k < n).any() else 1.0
 
 
 def p_share_above(successes: ArrayLike, runs: ArrayLike, bound: float) -> float:

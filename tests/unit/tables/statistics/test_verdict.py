@@ -105,4 +105,5 @@ def test_runs_that_agree_within_seeds_are_hardly_more_than_one_each() -> None:
     assert share_interval([3], [4], 0.95) is None
     none = share_interval([0, 0], [1, 1], 0.95)
     assert none is not None
-    assert 0 <= none[0] < none[1] < 1
+    assert none[0] == 0 < none[1] < 1
+    assert one[1] == 1 > one[0]
