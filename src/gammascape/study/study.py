@@ -74,8 +74,8 @@ class Slice:
     def class_prior(self) -> float | None:
         """Relative loss of the best constant output, the frequencies p of C classes; None if f = 0 is as good.
 
-        Under cross-entropy it is H(p) / log C, under squared loss 1 - |p|^2 / E|y|^2, where the targets y have
-        E|y|^2 = 1, or with mixup less: E[2 lambda (1 - lambda)] = alpha / (2 alpha + 1) of two targets is a
+        Under cross-entropy it is H(p) / log C, under squared loss ``1 - |p|^2 / E|y|^2``, where the targets y have
+        ``E|y|^2 = 1``, or with mixup less: E[2 lambda (1 - lambda)] = alpha / (2 alpha + 1) of two targets is a
         product, which is 1 if they are of one class. Neither changes the mean of y.
         """
         data = self.dataset_spec
