@@ -201,14 +201,20 @@ def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[Ch
 
 def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: str) -> str:
     """At which gamma the slices are best, and what that gains over gamma = 1."""
-    descending = not quantity.log
-    tops = best.sort("value", descending=descending).group_by("series", maintain_order=True).first()
+    value = pl.col("value")
+    # All gammas that are best where some tie.
+    tops = best.filter(value == (value.min() if quantity.log else value.max()).over("series"))
     low, high = tables.extent(tops["gamma_log10"])
     where = f"at γ = {theme.power_of_ten(low)}"
     if high > low:
         where = f"at γ between {theme.power_of_ten(low)} and {theme.power_of_ten(high)}"
+    slices = tables.count_of(best["series"].n_unique(), "slice")
+    if best["gamma_log10"].n_unique() == 1:
+        return f"{quantity.name.capitalize()} of {slices} {where}"
+    if tops.height == best.height:
+        return f"{quantity.name.capitalize()} of {slices}: the same {where}"
     who = "Every model" if series == "model" else "Every slice"
-    if tops.height == 1:
+    if best["series"].n_unique() == 1:
         who = str(tops["series"][0])
     title = f"{who} {quantity.best} {where}"
     known = gain.filter(pl.col("measure") == quantity.measure, pl.col("gain").is_not_null())

@@ -38,8 +38,9 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     table = tables.with_series(dynamics) if not dynamics.is_empty() else dynamics
     panels = [] if dynamics.is_empty() else _panels(table, scaling)
     if not panels:
+        counts = tables.counts_of(cell=table["cell"].n_unique() if table.height else 0)
         return _FIGURE.nothing(
-            "No run at large γ trained, none catapulted, and none was measured", "0 cells, 0 seeds"
+            "Nothing to compare: no quantity is known at two γ, at large γ or in catapults", counts
         )
     names = tables.series_names(table)
     colour, shape = theme.series_encodings(
