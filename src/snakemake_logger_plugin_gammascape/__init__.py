@@ -124,7 +124,8 @@ class LogHandler(LogHandlerBase):
             message = getattr(record, "rule_msg", None)
             if not trains and message:
                 self._print(message)
-            return trains or bool(message)
+            # The job that only gathers others has nothing to say, nor has a module's, whose name ends so.
+            return trains or bool(message) or str(getattr(record, "rule_name", "")).endswith("all")
         if event == LogEvent.JOB_FINISHED:
             trains, outputs = self.running.pop(int(getattr(record, "job_id", -1)), (False, []))
             if self.ending is not None:

@@ -59,6 +59,11 @@ def test_a_finished_run_names_what_was_made_and_the_page() -> None:
     assert lines[-1].startswith("Done in ")
     assert lines[-1].endswith("s: 1 cell, 2 tables. Open results/index.html")
     assert "Elapsed" not in "".join(lines)
+    gathers = {"jobid": 4, "rule_name": "all", "rule_msg": None, "output": []}
+    silent = told(run(1, 2), (LogEvent.JOB_INFO, "localrule all:", gathers), END[0])
+    assert not any("all" in line for line in silent)
+    other = {**gathers, "rule_name": "mine"}
+    assert any("mine" in line for line in told(run(1, 2), (LogEvent.JOB_INFO, "rule mine:", other)))
     assert not told(run(1, 0), *job(1, "train", CELL.format(0)))[-1].endswith("index.html")
 
 
