@@ -269,6 +269,8 @@ def _label_layers(
     """Each law in words beside its line, clear of the measured edges around it and of the axis."""
     layers: list[alt.Chart] = []
     left, right = tables.extent(tiles["x"])[0], tables.extent(tiles["x2"])[1]
+    low, high = tables.extent(tiles["y"])[0], tables.extent(tiles["y2"])[1]
+    slant = HEIGHT / (high - low) / (WIDTH / (right - left))
     for line in lines.iter_rows(named=True):
         law = theme.power_law(line["predicted_slope"], line["prefactor_at_predicted_log10"])
         steep = line["window"] == "lazy"
@@ -285,7 +287,10 @@ def _label_layers(
             eta = max([eta, *near]) if above else min([eta, *near])
         text = pl.DataFrame({"gamma_log10": [gamma], "eta_log10": [eta], "law": [law]})
         base = alt.Chart(text).encode(**_AT, text="law:N")
-        place = {"dy": -15 if above else 15, "baseline": "middle", "fontSize": 13}
+        # Half of a text in the middle of a line lies where the line has risen towards it.
+        rise = 0.0 if steep else line["predicted_slope"] * _LETTER * len(law) / 2 * slant
+        away = 15 + max(0.0, rise - 6)
+        place = {"dy": -away if above else away, "baseline": "middle", "fontSize": 13}
         align = ("right" if above else "left") if steep else "center"
         colour = theme.EDGE_COLOURS[line["edge"]]
         layers += theme.haloed(base, colour, 5, **place, align=align, fontWeight="bold")
