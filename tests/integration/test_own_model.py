@@ -185,12 +185,13 @@ def test_a_cell_trained_by_itself_has_the_same_bytes_and_its_study_may_move(
     study = STUDY.replace("model: [net, broken]", "model: net").replace(
         '  broken: {factory: "my_net:make_broken", width: 8}\n', ""
     )
-    study = study.replace("log10: [-3, 0]", "log10: -3").replace("log10: [-6, 0]", "log10: -6")
+    for two, one in (("[-3, 0]", "-3"), ("[-6, 0]", "-6"), ("[-1, 0]", "0")):
+        study = study.replace(f"log10: {two}", f"log10: {one}")
     project = empty_project(tmp_path / "alone", study)
     sources(project / "config/studies")
     done = snakemake(project, "--executor", "local", "--scheduler", "greedy", "--until", "train")
     assert done.returncode == 0, done.stderr
-    assert len(summaries(project)) == 3
+    assert len(summaries(project)) == 2
     assert summaries(project).items() < summaries(finished).items()
     # The study moves, and its network gets a comment: nothing is to be trained.
     (project / "config/studies").rename(project / "mine")
@@ -202,7 +203,7 @@ def test_a_cell_trained_by_itself_has_the_same_bytes_and_its_study_may_move(
     # What it imports changes: all cells of the network are others.
     (project / "mine/sizes.py").write_text("def doubled(n):\n    return 3 * n\n")
     done = snakemake(project, "--dry-run")
-    assert re.search(r"^train +3$", done.stdout + done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^train +2$", done.stdout + done.stderr, re.MULTILINE), done.stderr
 
 
 def test_the_example_is_trained_as_the_manual_says(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from gammascape.cli import main
+
 from .projects import ROOT, copy_tree
 
 FIGURES = "results/tiny/figures"
@@ -45,24 +47,29 @@ def test_everything_that_a_run_makes_has_an_origin(project: Path) -> None:
         jsonschema.validate(json.loads(path.read_text()), schema)
 
 
-def test_figures_are_audited_wherever_they_are(project: Path, tmp_path: Path) -> None:
+def test_figures_are_audited_wherever_they_are(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(project)
     copies = []
     for kind in ("png", "svg", "html"):
         copies.append(tmp_path / f"figure-1.{kind}")
         shutil.copy(project / f"{FIGURES}/edges.{kind}", copies[-1])
     for copy in copies:
-        done = gammascape(project, "audit", str(copy))
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"{FIGURES}/edges  figure  verified" in done.stdout
-        assert "4 cells  verified" in done.stdout
+        assert main(["audit", str(copy)]) == 0
+        said = capsys.readouterr().out
+        assert f"{FIGURES}/edges  figure  verified" in said
+        assert "4 cells  verified" in said
     cell = next(project.glob("results/cells/*/*/summary.json"))
     text = cell.read_text()
     cell.write_text(re.sub(r'"final_loss": [0-9.]+', '"final_loss": 0.001', text))
     try:
         for copy in copies:
-            done = gammascape(project, "audit", str(copy))
-            assert done.returncode == 1
-            assert done.stdout.startswith(
+            assert main(["audit", str(copy)]) == 1
+            assert capsys.readouterr().out.startswith(
                 f"first mismatch: {cell.parent.relative_to(project)}/manifest.json: altered: summary.json"
             )
     finally:

@@ -17,7 +17,7 @@ from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec
 from gammascape.study.keys.models import MlpSpec
 
-from .project import make_project, plan_of, write_results
+from .project import made_once, make_project, plan_of, write_results
 from .tree import make_results
 
 # How long an example takes depends on what else the machine does.
@@ -69,10 +69,12 @@ def root(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with all its tables, figures and the page; its cells were not trained."""
-    project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    with contextlib.chdir(project):
-        write_results(plan_of())
-    return project
+
+    def make(folder: Path) -> None:
+        with contextlib.chdir(make_project(folder)):
+            write_results(plan_of())
+
+    return made_once(tmp_path_factory, "written", make)
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """Results of studies written by the workflow's own writers and scripts, without training and without Snakemake."""
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
+import pytest
 
 from gammascape.data.dataset import Dataset
 from gammascape.layout import write_if_changed
@@ -58,6 +62,21 @@ def make_project(folder: Path, study: str = STUDY, name: str = "tiny") -> Path:
     (folder / "config/studies").mkdir(parents=True)
     (folder / "config/config.yaml").write_text(f"study: config/studies/{name}.yaml\n")
     (folder / f"config/studies/{name}.yaml").write_text(study)
+    return folder
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """A folder that is made by whichever of the processes of pytest-xdist needs it first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    whole = folder.with_suffix(".whole")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        if not whole.is_file():
+            make(folder)
+            whole.touch()
     return folder
 
 

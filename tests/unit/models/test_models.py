@@ -91,10 +91,10 @@ def slopes(kind: str, widths: list[int], digits: Dataset) -> dict[str, float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_coordinate_check_nothing_grows_or_fades_with_width(kind: str, digits: Dataset) -> None:
-    widths = [32, 64, 128, 256, 512] if kind == "mlp" else [32, 128, 512]
+    widths = [32, 64, 128, 256, 512] if kind == "mlp" else [16, 64, 256]
     found = slopes(kind, widths, digits)
     # A layer with the wrong multiplier or learning rate scales as a power 1/2 or 1 of the width; finite
-    # width and three seeds leave slopes of up to about 0.15.
+    # width and three seeds leave slopes of up to about 0.17.
     assert {name: s for name, s in found.items() if abs(s) > 0.25} == {}
 
 

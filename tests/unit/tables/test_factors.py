@@ -207,7 +207,7 @@ def test_exponents_have_the_slope_1_against_2_over_l_only_if_they_follow_it(
 
 def test_intervals_of_prefactors_and_of_their_trend_hold_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(5)
-    tables, held, trend = 60, 0, 0
+    tables, held, trend = 40, 0, 0
     gammas = np.arange(1.0, 6.0)
     for _ in range(tables):
         compared, parts, truth = [], [], {}
@@ -228,7 +228,7 @@ def test_intervals_of_prefactors_and_of_their_trend_hold_the_truth_as_often_as_t
         row = trend_table(table).filter(quantity="prefactor_log10").row(0, named=True)
         trend += row["slope_low"] <= power <= row["slope_high"]
     # Three standard deviations of the binomial below 95 %.
-    assert held >= 180 * 0.95 - 3 * np.sqrt(180 * 0.0475)
+    assert held >= 3 * tables * 0.95 - 3 * np.sqrt(3 * tables * 0.0475)
     assert trend >= tables * 0.95 - 3 * np.sqrt(tables * 0.0475)
 
 

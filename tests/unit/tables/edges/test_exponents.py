@@ -164,10 +164,10 @@ def fitted(at: Floats, y: Floats, step: float) -> Fit:
     return fit
 
 
-@pytest.mark.parametrize(("depth", "law"), [(3, "2/L"), (3, "3/L"), (4, "2/L"), (2, "2/(L+1)")])
+@pytest.mark.parametrize(("depth", "law"), [(4, "2/L"), (3, "3/L"), (2, "2/(L+1)")])
 def test_the_law_that_was_planted_is_chosen(depth: int, law: str) -> None:
     rng = np.random.default_rng(depth)
-    tables, chosen = 100, {"bic": 0, "aicc": 0}
+    tables, chosen = 60, {"bic": 0, "aicc": 0}
     at, slope = np.linspace(1, 5, 9), law_slopes(depth)[law]
     for _ in range(tables):
         y = planted(rng, at, slope * at + rng.uniform(0, 1), 3, 0.05, 0.05)
@@ -178,20 +178,20 @@ def test_the_law_that_was_planted_is_chosen(depth: int, law: str) -> None:
     # A free slope beats the true law if it gains more than the penalty, log 9 = 2.2 for BIC and 4.0 for AICc:
     # where the scatter of nine gammas is not known, that is a t of seven degrees beyond 1.4 or 2.0, in 21 and 9
     # % of tables. The other laws are 0.1 or more away, four standard errors of the slope. Three binomial
-    # deviations are 12 and 9 %.
-    assert chosen["bic"] > 0.67 * tables
-    assert chosen["aicc"] > 0.82 * tables
+    # deviations are 16 and 11 %.
+    assert chosen["bic"] > 0.63 * tables
+    assert chosen["aicc"] > 0.8 * tables
 
 
 def test_a_slope_that_is_no_law_is_left_free() -> None:
     rng = np.random.default_rng(0)
     at, free = np.linspace(1, 5, 9), 0
-    for _ in range(100):
+    for _ in range(50):
         y = planted(rng, at, 0.82 * at, 3, 0.05, 0.05)
         rows = compare(fitted(at, y, 0.25), law_slopes(3))
         free += next(row["best_by_bic"] for row in rows if row["law"] == "free")
-    # 0.82 is 0.15 from 2/3, six standard errors of about 0.025; 97 of 100 leaves room for chance.
-    assert free >= 97
+    # 0.82 is 0.15 from 2/3, six standard errors of about 0.025; 48 of 50 leaves room for chance.
+    assert free >= 48
 
 
 def test_weights_sum_to_one_and_few_gammas_have_no_aicc() -> None:

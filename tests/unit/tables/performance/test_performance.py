@@ -148,13 +148,14 @@ def test_the_steps_to_a_target_are_the_shortest_run_that_is_judged_to_reach_it(
     losses[steps // 3] *= spike
     history = thin(losses) | {"zero_loss": np.ones(len(thin(losses)["step"]))}
     history["loss_max"] = history["loss"]
-    for target, found in zip(TARGETS, steps_until(history, steps, TARGETS), strict=True):
-        assert found is not None
-        ends = sorted({found, *history["step"][(history["step"] > 0) & (history["step"] < found)]})
-        judged = judge_history(history, steps, map(int, ends), Thresholds())
-        relative = [row["relative_loss"] for row in judged]
-        assert relative[-1] <= target * (1 + 1e-9)
-        assert min(relative[:-1]) > target
+    reached = [found for found in steps_until(history, steps, TARGETS) if found is not None]
+    ends = sorted({*reached, *history["step"][1:].tolist()})
+    judged = judge_history(history, steps, ends, Thresholds())
+    relative = np.array([row["relative_loss"] for row in judged])
+    for target, found in zip(TARGETS, reached, strict=True):
+        at = ends.index(found)
+        assert relative[at] <= target * (1 + 1e-9)
+        assert relative[:at].min() > target
         assert found > 0.3 * steps, "the plateau counts"
 
 
@@ -421,7 +422,7 @@ def test_intervals_of_the_gain_hold_the_true_gain(seeds: int, apart: float) -> N
     # The gamma that barely trains scatters much more than the others; these by up to a factor of `apart`.
     spread = 0.01 * apart ** np.linspace(-1, 1, 7)[rng.permutation(7)]
     spread[-1] = 0.3
-    tables, held, kept = 300, 0, 0
+    tables, held, kept = 200, 0, 0
     for _ in range(tables):
         noise = rng.normal(0, 1, (7, seeds)) * spread[:, None] + rng.normal(0, 0.05, seeds)
         row = gain(0.5 + true[:, None] + noise, 0.9)

@@ -261,7 +261,7 @@ def growing(
 @pytest.mark.parametrize("resampled", ["seeds", "architectures"])
 def test_intervals_of_slopes_cover_the_known_one(resampled: str) -> None:
     rng = np.random.default_rng(7)
-    hits, draws = [], 150
+    hits, draws = [], 80
     for _ in range(draws):
         # Seeds hold for these models alone: their own effects are part of the truth, and left out here.
         points = growing(rng, 4, 1) if resampled == "architectures" else growing_seeds(rng)
