@@ -293,6 +293,7 @@ def test_steps_are_timed_on_data_from_files(
     study = STUDY.replace("kind: digits", "kind: folder, path: photos, repeat: true")
     Path("config/studies/tiny.yaml").write_text(study)
     plan = open_project()
-    assert isinstance(plan_module._clock(plan, list(plan.cells.values())), float)
+    cells = plan.studies["tiny"].slices[0].cells
+    assert isinstance(plan_module._clock(plan, cells), float)
     assert main(["plan", "config/studies/tiny.yaml"]) == 2
     assert "write --study config/studies/tiny.yaml" in capsys.readouterr().err
