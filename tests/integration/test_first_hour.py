@@ -158,6 +158,12 @@ def test_a_copied_results_folder_is_checked_and_used(
     page = words(Path("results/index.html"))
     assert "Not drawn: exponents : No exponent could be fitted: too few gammas" in page
 
+    Path("results").rename("of-others")
+    for name in ("tables/gain.parquet", "figures/edges.svg"):
+        assert main(["audit", f"of-others/tiny/{name}"]) == 2
+        assert "holds results under another name; rename it results" in capsys.readouterr().err
+    Path("of-others").rename("results")
+
     # The loss between those of two cells, as a threshold, splits them.
     cells = gammascape.load("results", study="tiny").collect()
     assert set(cells["status"]) == {"untrained"}

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gammascape.durations import aligned
+from gammascape.durations import aligned, count_of
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
 from gammascape.study.keys.factories import Factory
 from gammascape.study.keys.files import Files
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gammascape.data.dataset import Batches, Dataset
     from gammascape.training.coordinates import Coordinates
 
-STEPS, BATCH = 3, 32
+STEPS, BATCH, SEEDS = 3, 32, 5
 TELLING = 64
 """Least width for a reliable verdict; at smaller widths a right layer may seem to grow or to vanish."""
 WRONG = 1
@@ -44,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         f"wrong at these, larger ones from {TELLING} on",
     )
     parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds (5)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"number of seeds ({SEEDS})")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -168,7 +168,7 @@ def _check(
             break
     print(
         f"\nCoordinate check: {STEPS} steps of SGD at eta = {eta:g}, gamma = 1, batch size {BATCH}, "
-        f"loss {part.loss}, mean over {len(seeds)} seeds."
+        f"loss {part.loss}, mean over {count_of(len(seeds), 'seed')}."
     )
     say(*table(found, used))
     apart = [layer for layer in model.roles if layer not in {one.layer for one in found}]
@@ -181,11 +181,17 @@ def _check(
         words = f"Not measured, because no output has a row for each sample: {', '.join(apart)}."
         say("", f"All measured layers are right. {words}" if apart else "All layers are right.")
         return 0
+    count = f"{len(wrong)} of {len(found)} are wrong, some because of others."
     print(
-        f"\n{len(wrong)} of {len(found)} are wrong, some because of others. {_advice(found)} Set its role under "
+        f"\n{count if wrong[1:] else f'{wrong[0].layer} is wrong.'} {_advice(found)} Set its role under "
         "roles, or look at what is done between the layers. Powers that come nearer to 0 at larger --widths are "
         "no fault: the deeper a network is, the wider it must be to tell."
     )
+    if len(seeds) < SEEDS or max(used) < 8 * min(used):
+        print(
+            f"{count_of(len(seeds), 'seed')} and widths from {min(used)} to {max(used)} can make a right layer "
+            f"look wrong by chance; leave out --seeds and --widths, for {SEEDS} seeds and wider networks."
+        )
     return WRONG
 
 

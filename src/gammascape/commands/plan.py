@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from gammascape.command import UserError
 from gammascape.commands import add_shared
 from gammascape.commands.cost import slice_needs
 from gammascape.durations import count_of, duration
@@ -52,6 +53,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the plan."""
+    if chosen.snakemake and (name := chosen.snakemake[0]).endswith((".yaml", ".yml")):
+        raise UserError(f"{name}: write --study {name}; names without it are passed to snakemake")
     plan = open_project(chosen.study)
     check_inputs(plan)
     jobs = dry_run([*study_options(chosen.study), *chosen.snakemake])
@@ -84,7 +87,10 @@ def _clock(plan: Plan, cells: Sequence[Cell]) -> float | str:
         if not alone:
             return "the GPU is in use"
         try:
-            return seconds_of_cell(records, _data(cells[0].dataset, device), device)
+            # A cell's own record of its data has no paths.
+            parts = (part for study in plan.studies.values() for part in study.slices)
+            spec = next(part.dataset_spec for part in parts if cells[0] in part.cells)
+            return seconds_of_cell(records, _data(spec, device), device)
         except (CapacityError, DataError, UserCodeError, OSError) as error:
             return str(error)
         except RuntimeError as error:

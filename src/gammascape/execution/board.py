@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gammascape.durations import duration
+from gammascape.durations import count_of, duration
 
 _WINDOW = 30.0
 """Seconds over which the rate is averaged."""
@@ -133,7 +133,7 @@ class Board:
         few = len(self.devices) <= _FEW_DEVICES
         where = ", ".join(self.devices) if few else f"{len(self.devices)} devices or jobs"
         return (
-            f"{self.done} of {self.expected} cells in {packs} packs on {where}: "
+            f"{self.done} of {self.expected} cells in {count_of(max(packs, 1), 'pack')} on {where}: "
             f"{self.words() or 'none has ended'}; {duration(elapsed)}, "
             f"{duration(spent)} of device time"
         )

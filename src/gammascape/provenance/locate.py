@@ -70,6 +70,11 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
         root, place = below
         if (manifest := _beside(root / place)) is not None:
             return Found(root, manifest.relative_to(root).as_posix())
+    elif renamed := _renamed(path):
+        # A figure in it has a mark, by which its copy would be checked against other results.
+        raise StudyError(
+            f"{name}: {renamed} holds results under another name; rename it {RESULTS}, as manifests say"
+        )
     mark = read_mark(path) if path.is_file() else None
     if mark is not None:
         if not (is_plain(mark.manifest) and mark.manifest.startswith(f"{RESULTS}/")):
@@ -130,7 +135,9 @@ def output_of(kind: Kind, name: str, suffix: str) -> tuple[Manifest, Path]:
             raise
         if len(more) > 1:
             names = ", ".join(str(one.relative_to(RESULTS)).removesuffix(_SUFFIX) for one in more)
-            raise StudyError(f"{name}: several {folder} have this name: {names}") from None
+            raise StudyError(
+                f"{name}: several {folder} have this name; write one of {names}"
+            ) from None
         (path,) = more
     manifest = read_manifest(path)
     recorded = {file.path: file.sha256 for file in manifest.outputs}
@@ -192,6 +199,16 @@ def _below_results(path: Path, directory: Path | None) -> tuple[Path, str] | Non
                 if here.is_relative_to(results):
                     return root.resolve(), str(RESULTS / here.relative_to(results))
     return None
+
+
+def _renamed(path: Path) -> Path | None:
+    """Folder with cells and their page, at or above a path, that is not named `results`."""
+    here = path.resolve()
+    return next((p for p in (here, *here.parents) if _is_results(p) and p.name != RESULTS), None)
+
+
+def _is_results(folder: Path) -> bool:
+    return (folder / Path(CELLS).name).is_dir() and (folder / "index.html").is_file()
 
 
 def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:

@@ -79,7 +79,8 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
         y = y if data.classes else scaled(y, data.law, "target_")
         about = describe(x, y, data.classes, len(x), len(data.test.x))
         raw = "" if data.classes else f"; to predict: {_range(data.train.y)}"
-        about.insert(2, f"before standardization: {_range(data.train.x)}{raw}")
+        if options["standardize"] != "none":
+            about.insert(2, f"before standardization: {_range(data.train.x)}{raw}")
         facts = {
             "content": data.content,
             "shape": x.shape[1:],

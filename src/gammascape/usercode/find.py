@@ -125,12 +125,12 @@ def check_call(definition: Definition, function: str, given: Sequence[str]) -> s
     keyword_defaults = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     optional |= {argument.arg for argument, default in keyword_defaults if default is not None}
     missing = [name for name in names if name not in optional and name not in given]
-    if missing:
+    unknown = [name for name in given if name not in names and arguments.kwarg is None]
+    if missing and not unknown:
         word = "an argument" if len(missing) == 1 else "arguments"
         example = ", ".join(f"{name}: ..." for name in missing)
         return f"{function} needs {word} {', '.join(missing)}: write arguments: {{{example}}}"
-    unknown = [name for name in given if name not in names]
-    if unknown and arguments.kwarg is None:
+    if unknown:
         return (
             f"{function} takes no argument {unknown[0]}; its parameters are {', '.join(names)}"
             if names

@@ -66,8 +66,11 @@ def test_every_layer_is_right(
 def test_a_width_that_cannot_tell_is_followed_by_larger_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, verdicts, _ = check(tmp_path, capsys, "narrow", "--widths", "16,32,64,128")
+    status, verdicts, text = check(tmp_path, capsys, "narrow", "--widths", "16,32,64,128")
     assert (status, verdicts["f"][:8]) == (1, "vanishes")
+    assert "by chance" not in text
+    _, _, text = check(tmp_path, capsys, "narrow", "--widths", "16,32", "--seeds", "1")
+    assert "1 seed and widths from 16 to 32 can make a right layer look wrong by chance" in text
     status, verdicts, text = check(tmp_path, capsys, "narrow")
     assert (status, set(verdicts.values())) == (0, {"right"})
     assert "N=512" in text

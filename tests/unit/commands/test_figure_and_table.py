@@ -63,7 +63,10 @@ def test_a_theme_is_put_over_the_figure_s_own(
     [
         (["edges", "--out", "a.gif"], "end the name in one of .pdf, .svg, .png"),
         (["nothing", "--out", "a.svg"], "nothing: no artifact"),
-        (["portrait", "--out", "a.svg"], "several figures have this name: tiny/figures/portrait/"),
+        (
+            ["portrait", "--out", "a.svg"],
+            "several figures have this name; write one of tiny/figures/portrait/",
+        ),
         (["results/tiny/tables/gain", "--out", "a.svg"], "is a table, not a figure"),
     ],
 )

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gammascape.cli import main
 from gammascape.commands import plan as plan_module
 from gammascape.commands.plan import text
 from gammascape.manifests import fingerprint, read_manifest, write_manifest
@@ -277,3 +278,22 @@ def test_steps_are_timed_where_they_would_be_made_on_a_gpu_that_is_free(
     monkeypatch.setattr(timing, "seconds_of_cell", fail)
     assert plan_module._clock(plan, cells) == "RuntimeError: CUDA error: no kernel image"
     assert plan_module._clock(plan, cells) == "the GPU is in use"
+
+
+def test_steps_are_timed_on_data_from_files(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for name in ("cat/a", "dog/b"):
+        for number in range(40):
+            path = Path(f"photos/{name}{number}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), number).save(path)
+    study = STUDY.replace("kind: digits", "kind: folder, path: photos, repeat: true")
+    Path("config/studies/tiny.yaml").write_text(study)
+    plan = open_project()
+    cells = plan.studies["tiny"].slices[0].cells
+    assert isinstance(plan_module._clock(plan, cells), float)
+    assert main(["plan", "config/studies/tiny.yaml"]) == 2
+    assert "write --study config/studies/tiny.yaml" in capsys.readouterr().err

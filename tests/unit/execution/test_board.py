@@ -71,7 +71,7 @@ def test_the_report_says_what_was_trained() -> None:
     board = busy_board()
     board.tell("cpu0", {"event": "idle"})
     assert board.report().startswith(
-        "3 of 10 cells in 1 packs on cpu0, cpu1: 1 diverged, 2 trained; "
+        "3 of 10 cells in 1 pack on cpu0, cpu1: 1 diverged, 2 trained; "
     )
     assert board.report().endswith("of device time")
 

@@ -114,6 +114,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         GOOD + "trained_below: 0.3\n",
         ["trained_below: unknown key here; move it under analysis"],
     ),
+    "key of a dataset in a grid": (
+        GOOD + "    repeat: true\n",
+        ["grids[0].repeat: unknown key here; move it into an entry of datasets"],
+    ),
+    "option of another kind": (
+        swap(MLP, "mlp3: {kind: mlp, depth: 3, width: 64, heads: 2}"),
+        ["models.mlp3.heads: unknown key; the keys here are kind, depth, width (line 3)"],
+    ),
     "unknown option of a kind": (
         swap(MLP, "mlp3: {kind: mlp, depth: 3, width: 64, norm: layer}"),
         ["models.mlp3.norm: unknown key; the keys here are kind, depth, width (line 3)"],

@@ -254,7 +254,8 @@ def test_a_function_that_needs_more_arguments_says_which(write: Write) -> None:
     text = message(write(my_net="def make_net(input_shape, outputs, width, depth, heads): ...\n"))
     assert "make_net needs an argument heads: write arguments: {heads: ...}" in text
     text = message(write(my_net="def make_net(shape, outputs, width, depth): ...\n"))
-    assert "make_net needs an argument shape" in text
+    # What the library passes comes first: naming `shape` under arguments would not help.
+    assert "make_net takes no argument input_shape; its parameters are shape, outputs," in text
 
 
 DATA = """\

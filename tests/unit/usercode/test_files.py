@@ -381,4 +381,8 @@ def test_numbers_that_look_wrong_are_warned_of() -> None:
     np.savez("data.npz", x=residue, y=Y)
     assert "x is uint8 and looks wrapped around" in spec("kind: arrays, path: data.npz").about[-1]
     np.savez("data.npz", x=RNG.integers(0, 256, (100, 64)).astype(np.uint8), y=Y)
-    assert "wrapped" not in " ".join(spec("kind: arrays, path: data.npz").about)
+    about = " ".join(spec("kind: arrays, path: data.npz").about)
+    assert "wrapped" not in about
+    assert "before standardization" in about
+    about = " ".join(spec("kind: arrays, path: data.npz, standardize: none").about)
+    assert "before standardization" not in about

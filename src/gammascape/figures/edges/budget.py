@@ -12,26 +12,32 @@ _SERIES = {
     "window extrapolated to zero": ("#767676", "square"),
     "γ of the lowest loss": ("#0072b2", "diamond"),
 }
-_FIGURE = theme.Figure(
-    "budget",
+_WINDOWS = (
     "Left: decades between the smallest and the largest learning rate η that train, against the "
     "feature learning strength γ, for every budget T of steps that the runs contain (mean over "
-    "seeds). Right: the largest γ at which any sampled η trains, with a bar up to the next γ that "
-    "was shown not to, or out of the frame where none was; the γ at which the windows on the left "
-    "reach zero, with its interval; and the γ of the lowest loss, with its range over "
-    "seeds; dashed is the closing of the window that the toy model of this depth predicts, "
-    "prefactor included.",
+    "seeds). Right: "
 )
+_MEANINGS = {
+    "largest γ that trains": "the largest γ at which any sampled η trains, with a bar up to the next γ "
+    "that was shown not to, or out of the frame where none was",
+    "window extrapolated to zero": "the γ at which the windows on the left reach zero, with its interval",
+    "γ of the lowest loss": "the γ of the lowest loss, with its range over seeds",
+    "theory": "dashed is the closing of the window that the toy model of this depth predicts, "
+    "prefactor included",
+}
 
 
 def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     """Chart of one slice from its tables `budget` and `apex`; ValueError when they hold several."""
     if table.is_empty():
-        return _FIGURE.nothing("No cell was trained", "0 cells")
+        return _figure(list(_SERIES), "").nothing("No cell was trained", "0 cells")
     tables.only_slice(table)
     cells = int(table.filter(pl.col("budget") == pl.col("budget").max())["cells"].sum())
-    chart = alt.hconcat(_windows(table), _gammas(table, apex), spacing=36)
-    return _FIGURE.finish(
+    right, shown = _gammas(table, apex)
+    # Where no seed has both edges, no window is known.
+    windows = [_windows(table)] if table["window_log10"].count() else []
+    chart = alt.hconcat(*windows, right, spacing=36)
+    return _figure(shown, _WINDOWS if windows else "").finish(
         chart.resolve_scale(color="independent", shape="independent"),
         _title(table, apex),
         [
@@ -41,6 +47,12 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
         ],
         width=96,
     )
+
+
+def _figure(shown: list[str], before: str) -> theme.Figure:
+    """The figure, with a caption of the series that it shows."""
+    text = before + "; ".join(_MEANINGS[name] for name in shown)
+    return theme.Figure("budget", f"{text[:1].upper()}{text[1:]}.")
 
 
 def _title(table: pl.DataFrame, apex: pl.DataFrame) -> str:
@@ -86,7 +98,8 @@ def _windows(table: pl.DataFrame) -> ChartType:
     ).properties(width=WIDTH, height=HEIGHT)
 
 
-def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
+def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> tuple[ChartType, list[str]]:
+    """Panel of gammas against the budget, and the names of what it shows."""
     low, high = tables.extent(table["gamma_log10"])
     ys = [low - 0.5, high + 1.5]
     names = list(_SERIES)
@@ -97,6 +110,7 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
         found.append(_points(apex, name, *ends))
     points = pl.concat(found).filter(pl.col("gamma_log10").is_between(ys[0], ys[1]))
     points = theme.cut(points, ys)
+    names = [name for name in names if name in points["measured"]]
     budgets = sorted(set(apex["budget"]))
     domain = [0.8 * budgets[0], 1.25 * budgets[-1]]
     x = alt.X("budget:Q").scale(type="log", domain=domain, nice=False)
@@ -106,21 +120,22 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     y = theme.in_decades(alt.Y("gamma_log10:Q"), theme.GAMMA, ys)
     colour = alt.Color(
         "measured:N",
-        scale=theme.series_scale(names, [colour for colour, _ in _SERIES.values()]),
+        scale=theme.series_scale(names, [_SERIES[name][0] for name in names]),
         legend=alt.Legend(title="measured", orient="right"),
     )
-    shapes = theme.series_scale(names, [shape for _, shape in _SERIES.values()])
+    shapes = theme.series_scale(names, [_SERIES[name][1] for name in names])
     base = alt.Chart(points).encode(x=x, color=colour)
     layers: list[alt.Chart] = [
         *theme.intervals(base, opacity=0.6),
-        *_theory(apex, ys),
+        *(theory := _theory(apex, ys)),
         base.mark_point(filled=True, size=52, opacity=1).encode(
             y=y,
             shape=alt.Shape("measured:N", scale=shapes),
             tooltip=["measured:N", "budget:Q", alt.Tooltip("gamma_log10:Q", format=".2f")],
         ),
     ]
-    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+    shown = [*names, *(["theory"] if theory else [])]
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT), shown
 
 
 def _points(apex: pl.DataFrame, name: str, at: str, low: str | None, high: str) -> pl.DataFrame:

@@ -15,14 +15,17 @@ WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
 _AT: dict[str, Any] = {"x": "gamma_log10:Q", "y": "eta_log10:Q"}
 _LETTER = 9  # pixels of a letter of a label, at most
-_FIGURE = theme.Figure(
-    "portrait",
+_CAPTION = (
     "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
     "coloured by the final training loss of its best seed relative to the loss of the output "
-    "zero (brighter is lower); tiles with a mark have no such colour because training diverged, "
-    "died or ended above its start, symbols joined by lines are the edges that the sampled η "
-    "bracket, and dashed lines are power laws with the exponent that theory predicts and a "
-    "prefactor fitted to those edges.",
+    "zero (brighter is lower)"
+)
+_MARKS = (
+    "tiles with a mark have no such colour because training diverged, died or ended above its start"
+)
+_EDGE_SYMBOLS = "symbols joined by lines are the edges that the sampled η bracket"
+_DASHED = (
+    "dashed lines are power laws of the predicted exponent, with a prefactor fitted to those edges"
 )
 
 
@@ -53,13 +56,16 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
         .resolve_scale(color="independent", shape="independent", opacity="independent")
         .properties(width=WIDTH, height=HEIGHT)
     )
-    return _FIGURE.finish(
+    dashed = "" if lines.is_empty() else " · dashed: predicted exponents, fitted prefactors"
+    parts = {_MARKS: _off_scale(shown)[1], _EDGE_SYMBOLS: edge_points, _DASHED: dashed}
+    caption = "; ".join([_CAPTION, *(words for words, drawn in parts.items() if drawn)])
+    return theme.Figure("portrait", f"{caption}.").finish(
         chart,
         _title(cells, scaling),
         [
             tables.status_line(cells) + thinning,
             tables.budget_line(cells),
-            f"colour: best seed · dashed: predicted exponents, fitted prefactors{dotted}",
+            f"colour: best seed{dashed}{dotted}",
         ],
     )
 

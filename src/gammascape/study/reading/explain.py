@@ -124,7 +124,7 @@ def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
     near = [SYNONYMS[key]] if SYNONYMS.get(key) in keys else []
     near = near or difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
     if not near:
-        for place, model in _places(root):
+        for place, model in _places(root, path[0]):
             if key in keys_of(model):
                 return "", f"unknown key here; move it {place}"
     near = near or difflib.get_close_matches(key, keys, n=1)
@@ -133,13 +133,14 @@ def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
     return "", f"unknown key; the keys here are {', '.join(keys)}"
 
 
-def _places(root: Model) -> Iterator[tuple[str, Model]]:
-    """Other places in the file where a key might belong."""
+def _places(root: Model, top: str | int) -> Iterator[tuple[str, Model]]:
+    """Other places in the file where a key below `top` might belong."""
     yield "to the top of the file, without indentation", root
     for name, field in keys_of(root).items():
-        entry = "into an entry of" if get_origin(field.annotation) is tuple else "under"
+        entry = "under" if get_origin(field.annotation) is None else "into an entry of"
         for model in models_in(field.annotation):
-            if not kinds_of([model]):
+            # Among kinds of one entry, another kind's key has no place.
+            if name != top or not kinds_of([model]):
                 yield f"{entry} {name}", model
 
 

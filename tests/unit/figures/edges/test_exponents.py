@@ -161,6 +161,27 @@ def test_the_title_says_how_the_largest_gamma_rises() -> None:
     assert "nothing trains" in words(budget(table, nothing))["title"]
 
 
+def test_a_budget_without_windows_has_neither_their_panel_nor_words_about_it() -> None:
+    table, apex = mlp3_budget()
+    said = words(chart := budget(table, apex))["caption"]
+    assert said.startswith("Left: decades between")
+    assert len(spec_of(chart)["hconcat"]) == 2
+    gone = pl.lit(None, pl.Float64)
+    apex = apex.with_columns(gamma_max_log10=gone, predicted_gamma_max_log10=gone)
+    chart = budget(table.with_columns(window_log10=gone), apex)
+    said = words(chart)["caption"]
+    assert said.startswith("The largest γ at which any sampled η trains")
+    assert "windows" not in said
+    assert "dashed" not in said
+    assert len(spec_of(chart)["hconcat"]) == 1
+    legends = [
+        n["scale"]["domain"]
+        for n in nodes(spec_of(chart))
+        if "scale" in n and n.get("field") == "measured"
+    ]
+    assert legends[0] == ["largest γ that trains", "γ of the lowest loss"]
+
+
 @pytest.mark.parametrize(("depth", "law"), [(3, "toy: γ ∝ T³"), (4, "toy: γ ∝ T²")])
 def test_the_law_of_the_toy_is_named_beside_its_line(depth: int, law: str) -> None:
     recipe = replace(MLP3, depth=depth, gammas=tuple(float(g) for g in range(-4, 9)))

@@ -26,6 +26,17 @@ def test_every_pair_of_gamma_and_eta_is_one_tile(chart, mlp3):
     assert sorted((t["gamma_log10"], t["eta_log10"]) for t in tiles) == sorted(pairs)
 
 
+def test_only_what_is_drawn_is_described(chart, mlp3):
+    cells, thresholds, scaling = mlp3
+    for full, drawn in ((chart, True), (portrait(cells, thresholds, scaling.clear()), False)):
+        said = words(full)
+        assert ("dashed" in said["subtitle"][-1]) == drawn
+        assert ("dashed lines are power laws" in said["caption"]) == drawn
+    plain = cells.filter(status="trained")
+    said = words(portrait(plain, thresholds.clear(), scaling.clear()))["caption"]
+    assert said.endswith("(brighter is lower).")
+
+
 def test_a_tile_shows_its_best_seed(mlp3):
     cells, thresholds, scaling = mlp3
     trained = cells.filter(pl.col("status") == "trained")
