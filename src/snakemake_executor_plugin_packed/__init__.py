@@ -18,7 +18,7 @@ from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 from gammascape.execution import option
 from gammascape.execution.board import BOARD
 from gammascape.execution.devices import find_devices
-from gammascape.execution.interrupt import interrupt_once
+from gammascape.execution.interrupt import interrupt_once, terminate_beside
 from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import group
 from gammascape.execution.pool import Pool
@@ -63,6 +63,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready: cells in packs, all others singly."""
+        terminate_beside()
         cells = {}
         for job in jobs:
             if is_training(job):

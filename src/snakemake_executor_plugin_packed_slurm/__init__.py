@@ -32,7 +32,7 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
 from gammascape.execution import option
 from gammascape.execution.board import BOARD
-from gammascape.execution.interrupt import interrupt_once
+from gammascape.execution.interrupt import interrupt_once, terminate_beside
 from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import cut, group
 from gammascape.execution.pool import write_failure
@@ -137,6 +137,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready: cells in packs, all others on this machine."""
+        terminate_beside()
         cells = {}
         for job in jobs:
             if is_training(job):

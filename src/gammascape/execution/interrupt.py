@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C while Snakemake runs."""
+"""Handling of Ctrl-C and SIGTERM while Snakemake runs."""
 
 import signal
 import threading
@@ -23,3 +23,19 @@ def interrupt_once(then: Callable[[], None]) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, handle)
+
+
+def terminate_beside() -> None:
+    """Let Snakemake's handler of SIGTERM run in a thread of its own; call it once the scheduler has set it.
+
+    The handler takes a lock of the scheduler, for which it would wait for ever if the main thread has it.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        return
+    if getattr(handler, "__name__", "") == "exit_gracefully":
+
+        def handle(*given: object) -> None:
+            threading.Thread(target=handler, args=given, daemon=True).start()
+
+        signal.signal(signal.SIGTERM, handle)

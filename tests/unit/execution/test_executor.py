@@ -1,5 +1,8 @@
 """The executors: whatever goes wrong with a cell, Snakemake hears of it, or the run ends."""
 
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -89,6 +92,32 @@ def test_only_the_first_interrupt_is_one(monkeypatch: pytest.MonkeyPatch) -> Non
     for count in (1, 2):
         handlers[0](2, None)
         assert then.call_count == count
+
+
+def test_a_signal_to_end_does_not_wait_for_what_the_main_thread_holds() -> None:
+    lock, told = threading.Lock(), threading.Event()
+
+    def exit_gracefully(*_: object) -> None:
+        # Without a limit as in Snakemake, the test would never end.
+        if lock.acquire(timeout=60):
+            told.set()
+            lock.release()
+
+    before = signal.signal(signal.SIGTERM, exit_gracefully)
+    try:
+        for _ in range(2):
+            interrupt.terminate_beside()
+        with lock:
+            os.kill(os.getpid(), signal.SIGTERM)
+            # The signal has come by the next instruction.
+            assert not told.is_set()
+        assert told.wait(30)
+        # What a program of its own has set stays.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        interrupt.terminate_beside()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
