@@ -53,7 +53,8 @@ class Ending:
             many = f"{count_of(len(logs), what)} failed{' for one reason' * (len(logs) > 1)}"
             yield f"{many}: {reason}" + f" ({logs[0]})" * bool(logs[0])
         if self.interrupted:
-            done = f", with {cells}. Checkpoints are kept" if self.cells else ""
+            kept = ". Checkpoints are kept" if self.made["cell"] < self.cells else ""
+            done = f", with {cells}{kept}" if self.cells else ""
             yield f"Interrupted after {duration(seconds)}{done}: {_AGAIN}, and it goes on from there."
         elif self.failed:
             left = self.jobs - self.done - sum(map(len, self.reasons.values()))

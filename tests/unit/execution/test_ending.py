@@ -70,6 +70,8 @@ def test_a_finished_run_names_what_was_made_and_the_page() -> None:
 def test_an_interrupted_run_says_that_it_goes_on() -> None:
     last = told(run(3, 1), *job(1, "train", CELL.format(0)), (None, STOP, {}), *END)[-1]
     assert "with 1 of 3 cells done. Checkpoints are kept: run the same command again" in last
+    last = told(run(1, 1), *job(1, "train", CELL.format(0)), (None, STOP, {}), *END)[-1]
+    assert "with 1 of 1 cell done: run the same command again" in last
 
 
 def test_a_failed_run_has_a_line_for_each_reason(tmp_path: Path) -> None:

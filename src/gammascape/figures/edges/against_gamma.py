@@ -14,14 +14,15 @@ WIDTH, HEIGHT = 400, 350
 ROW_BUDGET = 4000
 # Edges of one gamma often share a grid point; they are drawn side by side around it.
 _SHIFTS = dict(zip(theme.EDGE_ORDER, (-0.15, -0.09, -0.03, 0.03, 0.09, 0.15), strict=True))
-_FIGURE = theme.Figure(
-    "edges",
+_CAPTION = (
     "Measured edges of the learning rate η (up) against the feature learning strength γ (across), "
     "one panel per slice and one symbol per seed: filled where the sampled η bracket the edge, "
-    "hollow where it lies at the end of the sampled range; bars reach to the neighbouring grid "
-    "points, lines are fitted to the η at which half of the runs train, in the lazy and in the rich window, "
+    "hollow where it lies at the end of the sampled range; bars reach to the neighbouring grid points"
+)
+_LINES = (
+    ", lines are fitted to the η at which half of the runs train, in the lazy and in the rich window, "
     "those of hollow symbols lying anywhere beyond, and their slopes "
-    "stand in the corners with an interval and, in round brackets, the slope that theory predicts.",
+    "stand in the corners with an interval and, in round brackets, the slope that theory predicts"
 )
 
 
@@ -29,7 +30,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     """Chart of all slices in `thresholds`, with the fits of `scaling`; either may be empty."""
     thresholds = thresholds.drop_nulls("eta_log10")
     if thresholds.is_empty():
-        return _FIGURE.nothing(
+        return theme.Figure("edges", f"{_CAPTION}.").nothing(
             "No edge of training was found: no cell of the study trained", "0 edges, 0 seeds"
         )
     thresholds = tables.with_series(thresholds)
@@ -49,7 +50,8 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
         interval = f" · intervals: {100 * tables.extent(scaling['confidence'])[1]:g} %"
     cells = thresholds["cell"].n_unique()
     some = "" if shown.height == thresholds.height else " · symbols: first seed only"
-    return _FIGURE.finish(
+    lines = "" if scaling.is_empty() else _LINES
+    return theme.Figure("edges", f"{_CAPTION}{lines}.").finish(
         chart,
         _title(scaling, len(panels)),
         [

@@ -97,6 +97,12 @@ def test_the_subtitle_counts_edges_cells_and_seeds(mlp3):
         assert part in text
 
 
+def test_lines_are_spoken_of_where_there_are_some(mlp3):
+    _, thresholds, scaling = mlp3
+    for table, said in ((scaling, True), (scaling.clear(), False)):
+        assert ("lines are fitted" in words(edges(thresholds, table))["caption"]) == said
+
+
 def test_axes_are_titled(mlp3):
     _, thresholds, scaling = mlp3
     assert {title.split(" (")[1] for title in axis_titles(edges(thresholds, scaling))} == {
