@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from gammascape.data.dataset import Dataset
 
+_SHORT = 10.0
+"""Seconds below which the time of cells is not told in numbers."""
 _MUCH = 2**32
 """Bytes of memory for one network above which the plan mentions it."""
 _NEAR = 0.95
@@ -135,7 +137,8 @@ def _training(coming: NextRun) -> Iterator[str]:
                 "again": f"trained again: {why.text}",
             }[why.kind]
             yield f"    {len(why.cells):,} {words}"
-    yield from (f"  {line}" for line in _time(coming.time))
+    others = sum(counts.total() for counts in coming.made.values())
+    yield from (f"  {line}" for line in _time(coming.time, others))
 
 
 def _memory(plan: Plan) -> Iterator[str]:
@@ -161,7 +164,7 @@ def _class_priors(plan: Plan) -> Iterator[str]:
             )
 
 
-def _time(time: Estimate) -> Iterator[str]:
+def _time(time: Estimate, others: int) -> Iterator[str]:
     grounds = {
         "by the mean of cells that differ in gamma, eta and seeds alone": time.alike,
         "by operations, from other cells of the kind of model": time.scaled,
@@ -169,16 +172,20 @@ def _time(time: Estimate) -> Iterator[str]:
     }
     known = [f"{count:,} {ground}" for ground, count in grounds.items() if count]
     if known:
-        words = f"device time: about {duration(time.seconds)}"
-        if time.scaled or time.timed:
+        # What each process does once takes as long as the training of a few small networks.
+        short = time.seconds < _SHORT
+        words = f"device time: {'some seconds' if short else f'about {duration(time.seconds)}'}"
+        if (time.scaled or time.timed) and not short:
             low, high = duration(time.seconds / _WIDTH), duration(time.seconds * _WIDTH)
             words += f", within {low} and {high}"
         where = f"; recorded on {', '.join(time.devices)}" if time.devices else ""
         yield f"{words} ({', '.join(known)}{where})"
         workers = len(find_devices("auto", os.cpu_count() or 1))
-        if workers > 1:
+        if workers > 1 and not short:
             there = f"on the {workers} devices of this machine"
-            yield f"{there}: about {duration(time.seconds / workers)}, and tables and figures"
+            yield f"{there}: about {duration(time.seconds / workers)}"
+        if others:
+            yield f"and some seconds for each of {count_of(others, 'other job')}, which share the cores"
     if time.unknown:
         why = time.problems[0] if time.problems else "nothing like them has been trained here"
         yield f"device time of {count_of(time.unknown, 'cell')}: not known yet: {why}"

@@ -16,7 +16,7 @@ from gammascape.commands.plan import text
 from gammascape.manifests import fingerprint, read_manifest, write_manifest
 from gammascape.manifests.code import CELL_MODULES
 from gammascape.provenance.dryrun import Job
-from gammascape.provenance.estimate import estimate
+from gammascape.provenance.estimate import Estimate, estimate
 from gammascape.provenance.next_run import NextRun, next_run
 from gammascape.provenance.project import CELLS, cells_on_disk, open_project, previous_cells
 from gammascape.study import Cell
@@ -297,3 +297,12 @@ def test_steps_are_timed_on_data_from_files(
     assert isinstance(plan_module._clock(plan, cells), float)
     assert main(["plan", "config/studies/tiny.yaml"]) == 2
     assert "write --study config/studies/tiny.yaml" in capsys.readouterr().err
+
+
+def test_seconds_that_are_lost_among_those_of_processes_are_not_told_in_numbers() -> None:
+    short = Estimate(0.17, alike=0, scaled=0, unknown=0, timed=6, devices=())
+    first, last = plan_module._time(short, 29)
+    assert first == "device time: some seconds (6 from a few steps timed now)"
+    assert last == "and some seconds for each of 29 other jobs, which share the cores"
+    [long, *_] = plan_module._time(replace(short, seconds=100.0), 0)
+    assert "about 1 min 40 s, within 50 s and 3 min 20 s" in long
