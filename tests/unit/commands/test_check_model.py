@@ -182,7 +182,7 @@ def test_what_is_not_measured_and_what_does_not_follow_the_width_are_named(
     [
         (
             "class Net(nn.Module):\n    def __init__(self, dim): ...\n",
-            "own.arguments: Net needs an",
+            "own.arguments: Net takes no argument",
         ),
         (
             "class A:\n    def __init__(self, n): ...\nclass Net(A): ...\n",

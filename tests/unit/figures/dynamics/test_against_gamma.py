@@ -60,7 +60,7 @@ def test_panels_without_data_are_left_out() -> None:
     lazy = BOTH.filter(path="catapult")
     assert panel_titles(dynamics(lazy, FITS)) == ["Catapults; dashed: γ⁻²"]
     empty = dynamics(BOTH.clear(), FITS.clear())
-    assert "No run" in words(empty)["title"]
+    assert "Nothing to compare" in words(empty)["title"]
 
 
 def test_the_level_is_that_of_trained_cells_where_more_runs_reach_it() -> None:
