@@ -139,7 +139,7 @@ def test_a_gamma_at_which_nothing_was_measured_is_not_the_best(mlp3):
 
 def test_a_single_gamma_has_no_gain_to_report():
     title = words(draw(cells_table(replace(MLP3, gammas=(1.0,)))))["title"]
-    assert title == "mlp3 is most accurate at γ = 10"
+    assert title == "Test accuracy of 1 slice at γ = 10"
 
 
 def test_cost_is_shown_to_the_lowest_loss_that_half_of_the_points_reach(mlp3):
