@@ -656,22 +656,32 @@ def test_two_processes_do_not_compute_on_one_gpu(two_gpus: list[torch.device]) -
 
 
 def test_one_that_waits_for_a_gpu_comes_before_its_last_holder(
-    two_gpus: list[torch.device],
+    two_gpus: list[torch.device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits, entered, stop = threading.Event(), threading.Event(), threading.Event()
+    asleep, awake, entered, stop = (threading.Event() for _ in range(4))
+
+    def sleep(_: float) -> None:
+        if threading.current_thread() is thread:
+            asleep.set()
+            awake.wait(60)
 
     def other() -> None:
-        with alone_on(two_gpus[0], lambda: waits.set() or True):  # type: ignore[func-returns-value]
+        with alone_on(two_gpus[0]):
             entered.set()
-            stop.wait()
+            stop.wait(60)
 
+    monkeypatch.setattr(device_module, "time", SimpleNamespace(sleep=sleep))
     thread = threading.Thread(target=other)
     with alone_on(two_gpus[0]):
         thread.start()
-        assert waits.wait(60)
-    looks = iter(range(10**6))
-    # The holder wants it again at once: it gets it when the other one lets go.
-    with alone_on(two_gpus[0], lambda: not (entered.is_set() and next(looks) > 5)) as alone:
+        assert asleep.wait(60)
+
+    def go_on() -> bool:
+        awake.set()
+        return not entered.is_set()
+
+    # The holder wants it again while the other one sleeps: it comes after it all the same.
+    with alone_on(two_gpus[0], go_on) as alone:
         assert not alone
     stop.set()
     thread.join()
