@@ -225,8 +225,10 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
         return title
     by = least if least == most else f"up to {most}" if float(least) == 0 else f"{least} to {most}"
     title = f"{title}, by {by} points over γ = 1"
-    surely = (known["gain_low"] > quantity.nothing).any()
-    return title if surely else f"{title}: undecided whether by more than 0"
+    surely = known.filter(pl.col("gain_low") > quantity.nothing).height
+    if surely == 0:
+        return f"{title}: undecided whether by more than 0"
+    return title if surely == known.height else f"{title}, surely in {surely} of {known.height}"
 
 
 def _caption(quantity: _Quantity, target: float | None) -> str:

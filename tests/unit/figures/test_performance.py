@@ -116,6 +116,16 @@ def test_the_title_says_whether_the_gain_is_more_than_errors(mlp3):
     assert titles == [undecided, start, undecided]
 
 
+def test_the_title_counts_the_slices_that_surely_gain(everything):
+    scores, pooled, gain = performance_tables(everything[0])
+    gain = gain.with_columns(
+        gain=1.25, gain_low=pl.when(pl.col("model") == "mlp3").then(0.1).otherwise(-0.1)
+    )
+    title = words(performance(scores, pooled, gain))["title"]
+    of = gain.filter(pl.col("budget") == pl.col("steps"), measure="accuracy")["slice"].n_unique()
+    assert title.endswith(f"by 1.2 points over γ = 1, surely in 1 of {of}")
+
+
 def test_no_title_says_by_nothing(mlp3):
     scores, pooled, gain = performance_tables(mlp3[0])
     for nothing in (0.04, -1e-13):

@@ -42,14 +42,16 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
         return _FIGURE.nothing(
             "Nothing to compare: no quantity is known at two γ, at large γ or in catapults", counts
         )
-    names = tables.series_names(table)
+    # A slice that no panel shows is named nowhere.
+    drawn = pl.concat(panel.points.select(_KEYS) for panel in panels)
+    names = tables.series_names(drawn)
     colour, shape = theme.series_encodings(
         names, alt.Legend(title=tables.series_title(table), orient="right")
     )
     charts = [_chart(panel, colour, shape) for panel in panels]
     rows = [alt.hconcat(*charts[k : k + 2], spacing=30) for k in range(0, len(charts), 2)]
-    cells = table["cell"].n_unique()
-    seeds = table.select("seed", "data_seed").n_unique()
+    cells = drawn["cell"].n_unique()
+    seeds = drawn.select("seed", "data_seed").n_unique()
     return _FIGURE.finish(
         alt.vconcat(*rows, spacing=24),
         _title(scaling),

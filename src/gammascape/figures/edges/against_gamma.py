@@ -27,7 +27,8 @@ _LINES = (
 
 
 def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
-    """Chart of all slices in `thresholds`, with the fits of `scaling`; either may be empty."""
+    """Chart of all slices in `thresholds`, with those fits of `scaling` that have an interval."""
+    scaling = scaling.drop_nulls("slope_low")
     thresholds = thresholds.drop_nulls("eta_log10")
     if thresholds.is_empty():
         return theme.Figure("edges", f"{_CAPTION}.").nothing(
@@ -184,9 +185,8 @@ def _slope_layers(fits: pl.DataFrame, xs: list[float], ys: list[float]) -> list[
 
 def _slope_note(fit: dict[str, Any]) -> str:
     """'largest trained η: 0.66 [0.63, 0.70] (2/3)'."""
-    text = f"{theme.EDGE_WORDS[fit['edge']]}: {fit['slope']:.2f}"
-    if fit["slope_low"] is not None and fit["slope_high"] is not None:
-        text += f" [{fit['slope_low']:.2f}, {fit['slope_high']:.2f}]"
+    ends = f"[{fit['slope_low']:.2f}, {fit['slope_high']:.2f}]"
+    text = f"{theme.EDGE_WORDS[fit['edge']]}: {fit['slope']:.2f} {ends}"
     if fit["predicted_slope"] is not None:
         text += f" ({theme.slope_text(fit['predicted_slope'])})"
     return text

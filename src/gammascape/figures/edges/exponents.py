@@ -11,6 +11,7 @@ from gammascape.theory.edges import law_slopes
 
 WIDTH, ROW_HEIGHT = 300, 46
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
+_WINDOWS = {"lazy": "lazy", "rich": "ultra-rich"}
 _FIGURE = theme.Figure(
     "exponents",
     "Slopes of log η against log γ, fitted to the measured largest learning rates, with their "
@@ -22,14 +23,19 @@ _FIGURE = theme.Figure(
 
 def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
     """Chart of the upper edges in `scaling`, with the comparison of laws in `models`; both may be empty."""
-    fits = scaling.filter(pl.col("edge").is_in(_EDGES))
+    fits = scaling.filter(pl.col("edge").is_in(_EDGES)).drop_nulls("slope_low")
     if fits.is_empty():
         return _FIGURE.nothing(
-            "No exponent could be fitted: too few gammas have a bracketed largest η", "0 fits"
+            "No exponent has an interval: no window has a largest η bracketed at three gammas",
+            "0 fits",
         )
     fits = tables.with_series(fits)
     names = tables.series_names(fits)
-    panels = [_panel(fits, models, window, names) for window in ("lazy", "rich")]
+    shown = [window for window in _WINDOWS if window in fits["window"]]
+    panels = [
+        _panel(fits, models, window, names, (window == shown[0], window == shown[-1]))
+        for window in shown
+    ]
     level = 100 * tables.extent(fits["confidence"])[1]
     return _FIGURE.finish(
         alt.hconcat(*panels, spacing=24),
@@ -56,25 +62,32 @@ def _title(fits: pl.DataFrame, models: pl.DataFrame) -> str:
     )
 
 
-def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[str]) -> ChartType:
+def _panel(
+    fits: pl.DataFrame,
+    models: pl.DataFrame,
+    window: str,
+    names: list[str],
+    ends: tuple[bool, bool],
+) -> ChartType:
+    """One window; `ends`: whether it is the first and the last panel."""
+    first, last = ends
     part = fits.filter(window=window).with_columns(
         pl.col("edge").replace(theme.EDGE_WORDS).alias("measured")
     )
     laws = _law_rows(part, window)
     shown = [*part["slope"], *laws["slope"]]
-    low, high = (min(shown) - 0.35, max(shown) + 0.35) if shown else (0.0, 2.0)
+    low, high = min(shown) - 0.35, max(shown) + 0.35
     # Intervals of few points are wider than what is to be seen.
     bars = part.select("series", "measured", "slope", low="slope_low", high="slope_high")
     bars = theme.cut(bars.sort("series", "measured"), (low, high))
     x = theme.spanning(alt.X("slope:Q"), (low, high))
     x = x.axis(title="slope d log η / d log γ (dimensionless)", tickCount=6)
-    first = window == "lazy"
     y = alt.Y("series:N", sort=names, scale=alt.Scale(domain=names))
     y = y.axis(title="model" if first else None, labels=first, grid=True, tickBand="extent")
     words = [theme.EDGE_WORDS[edge] for edge in _EDGES]
     offset = alt.YOffset("measured:N", scale=alt.Scale(domain=words, paddingOuter=0.3))
-    # One legend for both panels, below the second.
-    legend = None if first else alt.Legend(title="measured edge", orient="bottom")
+    # One legend for both panels, below the last.
+    legend = alt.Legend(title="measured edge", orient="bottom") if last else None
     colour, shape = theme.edge_encodings(_EDGES, legend)
     base = alt.Chart(bars).encode(y=y, yOffset=offset)
     layers: list[Any] = [
@@ -87,13 +100,11 @@ def _panel(fits: pl.DataFrame, models: pl.DataFrame, window: str, names: list[st
             tooltip=["series:N", "measured:N", alt.Tooltip("slope:Q", format=".3f")],
         ),
     ]
-    if not first:
+    if window == "rich":
         layers += _weight_layers(models, fits, high, names)
-    title = "lazy" if first else "ultra-rich"
-    if part.height:
-        title += f", {tables.reach_words(part)}"
-    if first:
-        title += f"; marks: {' and '.join(sorted(set(laws['law']))) or 'none'}"
+    title = f"{_WINDOWS[window]}, {tables.reach_words(part)}"
+    if window == "lazy":
+        title += f"; marks: {' and '.join(sorted(set(laws['law'])))}"
     chart: alt.LayerChart = (
         alt.layer(*layers)
         .resolve_scale(color="independent", shape="independent")

@@ -23,12 +23,14 @@ _LAWS = theme.LAW_COLOURS | {"2": "#000000"}
 
 def depth(rows: pl.DataFrame) -> ChartType | None:
     fits = rows.filter(pl.col("quantity") == "slope", pl.col("edge").is_in(_UPPER))
+    fits = fits.drop_nulls("low")
     if fits.is_empty():
         return None
     edges = [edge for edge in _UPPER if edge in fits["edge"]]
     fits = dodged(fits, "depth", "edge", edges)
+    windows = [window for window in _WINDOWS if window in fits["window"]]
     panels = []
-    for window in _WINDOWS:
+    for window in windows:
         part = fits.filter(window=window)
         laws = _law_curves(rows, window)
         shown = [*part["estimate"], *laws["slope"]]
@@ -52,7 +54,7 @@ def depth(rows: pl.DataFrame) -> ChartType | None:
             .mark_text(align="right", dx=-10, fontSize=theme.SIZES["note"], color=theme.INK)
             .encode(x=x, y="slope:Q", text="law:N")
         )
-        layers = [line, text, *_edge_layers(part, x, y, domain, edges, window == "rich")]
+        layers = [line, text, *_edge_layers(part, x, y, domain, edges, window == windows[-1])]
         panels.append(_panel(layers, _WINDOWS[window]))
     return alt.hconcat(*panels, spacing=24)
 
@@ -76,20 +78,20 @@ def batch_size(rows: pl.DataFrame) -> ChartType | None:
         return None
     edges = [edge for edge in _EDGES if edge in fits["edge"]]
     fits = dodged(fits, "batch_size", "edge", edges)
+    windows = [window for window in _WINDOWS if window in fits["window"]]
     panels = []
     for quantity, axis in names.items():
         last = quantity == "prefactor_per_sample_log10"
         part = fits.filter(quantity=quantity)
         domain = around(part["estimate"], 0.5)
-        for window, words in _WINDOWS.items():
+        for window in windows:
             x = axis_of(rows, "batch_size", title=last)
             y = theme.in_decades(alt.Y("estimate:Q"), axis, domain, 6)
             inside = part.filter(window=window)
-            layers = _edge_layers(inside, x, y, domain, edges, last and window == "rich")
-            if not inside.is_empty():
-                layers = [*_proportional(inside, x, domain, -1.0 if last else 1.0), *layers]
-            panels.append(_panel(layers, "" if last else words, 200))
-    return alt.concat(*panels, columns=2, spacing=20)
+            layers = _edge_layers(inside, x, y, domain, edges, last and window == windows[-1])
+            guide = _proportional(inside, x, domain, -1.0 if last else 1.0)
+            panels.append(_panel([*guide, *layers], "" if last else _WINDOWS[window], 200))
+    return alt.concat(*panels, columns=len(windows), spacing=20)
 
 
 def _proportional(

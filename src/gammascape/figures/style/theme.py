@@ -209,8 +209,9 @@ def decades(low: float, high: float, most: float = 10) -> list[float]:
     for step in (1.0, 2.0, 4.0, 8.0):
         if (high - low) / step <= most:
             break
-    if math.floor(high) < math.ceil(low):
-        step = 0.25
+    # One label alone does not say how far it is to any other value.
+    if math.floor(high) <= math.ceil(low):
+        step = 0.25 if high - low >= 0.5 else 0.1
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [step * k for k in range(first, last + 1)]
@@ -228,11 +229,21 @@ def decades_axis(title: str, domain: Sequence[float], most: int = 10, **options:
 
 
 def round_values(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, ... between low and high: ticks of a log scale over a few decades."""
+    """1, 2, 5, 10, ... between low and high, or finer values where fewer than two lie there: log ticks."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     factors = (1, 2, 5) if last - first <= 3 else (1,)
     candidates = [f * 10.0**k for k in range(first, last + 1) for f in factors]
-    return [float(f"{v:g}") for v in candidates if low * 0.999 <= v <= high * 1.001]
+    values = [float(f"{v:g}") for v in candidates if low * 0.999 <= v <= high * 1.001]
+    if len(values) < 2:
+        tens = 10.0 ** math.floor(math.log10(high - low))
+        for unit in (tens, tens / 2, tens / 5):
+            values = [
+                float(f"{unit * k:g}")
+                for k in range(math.ceil(low / unit), math.floor(high / unit) + 1)
+            ]
+            if len(values) > 1:
+                break
+    return values
 
 
 def log10_axis(title: str, domain: Sequence[float], most: int = 7, **options: Any) -> alt.Axis:
@@ -262,7 +273,10 @@ def spanning(channel: Channel, domain: Sequence[float]) -> Channel:
 def log_scaled(channel: Channel, low: float, high: float) -> Channel:
     """A position on a log scale from `low` to `high`, labelled at round values."""
     channel = channel.scale(type="log", domain=[low, high], nice=False)
-    return channel.axis(values=round_values(low, high), format="~g")
+    labels: dict[str, Any] = {"format": "~g"}
+    if high > 1e4 * low:
+        labels = {"labelExpr": DECADES.replace("datum.value", "round(log(datum.value) / LN10)")}
+    return channel.axis(values=round_values(low, high), **labels)
 
 
 def in_decades(
@@ -275,6 +289,7 @@ def in_decades(
 def steps_x(longest: float, labels: bool = True) -> alt.X:
     """The axis of steps, counted from 1, on a log scale; without labels above another panel."""
     values = [float(10**k) for k in range(8) if 10**k <= longest]
+    values = values if len(values) > 1 else round_values(1, max(longest, 2))
     x = alt.X("step:Q", title="step t" if labels else None)
     x = x.scale(type="log", domain=[1, max(longest, 2)], nice=False)
     return x.axis(values=values, format=",d", labels=labels)

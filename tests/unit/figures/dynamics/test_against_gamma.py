@@ -56,6 +56,17 @@ def test_guide_lines_pass_through_the_middle_of_their_points() -> None:
     ]
 
 
+def test_slices_that_no_panel_shows_are_named_nowhere() -> None:
+    some = BOTH.filter((pl.col("path") == "catapult") | (pl.col("model") == "cnn"))
+    other = pl.col("model") == "mlp3"
+    some = some.with_columns(peak_ratio=pl.when(~other).then("peak_ratio"),
+                             alignment_step=pl.when(~other).then("alignment_step"))  # fmt: skip
+    chart = dynamics(some, FITS)
+    assert "1 slice" in subtitle(chart)
+    domains = [n["domain"] for n in nodes(spec_of(chart)) if isinstance(n.get("domain"), list)]
+    assert not any("mlp3" in str(name) for domain in domains for name in domain)
+
+
 def test_panels_without_data_are_left_out() -> None:
     lazy = BOTH.filter(path="catapult")
     assert panel_titles(dynamics(lazy, FITS)) == ["Catapults; dashed: γ⁻²"]

@@ -20,6 +20,7 @@ from ..specs import axis_titles, nodes, rows, spec_of, subtitle, words
 from ..synthetic import ALL, MLP3, Recipe, budget_table, cells_table
 
 ANALYSIS = Analysis(bootstrap=200)
+LARGEST = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
 
@@ -72,6 +73,26 @@ def test_intervals_wider_than_the_frame_end_at_it(study: Tables) -> None:
     bars = [r for r in rows(exponents(wide, models)) if "low" in r]
     assert bars
     assert all(r["low"] > -5 and r["high"] < 5 for r in bars)
+
+
+def test_a_slope_without_an_interval_is_not_drawn_and_nor_is_a_window_without_one(
+    study: Tables,
+) -> None:
+    scaling, models, _ = study
+    none = pl.lit(None, pl.Float64)
+    of_window = pl.when(pl.col("window") != "lazy")
+    known = scaling.with_columns(
+        slope_low=of_window.then("slope_low"), slope_high=of_window.then("slope_high")
+    )
+    titles = [node["title"]["text"] for node in nodes(spec_of(exponents(known, models)))
+              if isinstance(node.get("title"), dict) and "frame" in node["title"]]  # fmt: skip
+    assert [str(title).strip("['").split(",")[0] for title in titles[1:]] == ["ultra-rich"]
+    slopes = {r["slope"] for r in rows(exponents(known, models)) if "measured" in r}
+    assert slopes == set(
+        known.filter(pl.col("edge").is_in(LARGEST)).drop_nulls("slope_low")["slope"]
+    )
+    unsure = exponents(scaling.with_columns(slope_low=none, slope_high=none), models)
+    assert [row["note"] for row in rows(unsure)] == ["nothing to draw"]
 
 
 def test_weights_of_the_laws_stand_beside_their_slice(study: Tables) -> None:

@@ -86,6 +86,19 @@ def test_exponents_stand_at_their_depths_beside_the_laws() -> None:
     assert "depth L (weight matrices)" in axis_titles(chart)
 
 
+@pytest.mark.parametrize("factor", ["depth", "batch_size"])
+def test_a_window_in_which_nothing_is_known_has_no_panel(factor: str) -> None:
+    table = regimes(factor, (2.0, 4.0))
+    if factor == "depth":  # An exponent of two gammas, which has no interval.
+        known = pl.when(pl.col("window") != "lazy")
+        table = table.with_columns(low=known.then("low"), high=known.then("high"))
+    else:
+        table = table.filter((pl.col("window") != "lazy") | (pl.col("quantity") == "slope"))
+    texts = {n["text"] for n in nodes(spec_of(draw(table))) if isinstance(n.get("text"), str)}
+    assert "ultra-rich (large γ)" in texts
+    assert "lazy (small γ)" not in texts
+
+
 def test_intervals_end_at_the_frame() -> None:
     for factor in ("depth", "batch_size"):
         chart = draw(regimes(factor, (2.0, 4.0)))

@@ -1,5 +1,7 @@
 """Layers that several figures share."""
 
+import math
+
 import altair as alt
 import polars as pl
 import pytest
@@ -43,3 +45,26 @@ def test_what_fits_has_no_arrowhead_and_no_words_about_one() -> None:
 )
 def test_exponents_are_raised(slope: float, text: str) -> None:
     assert theme.exponent_text(slope) == text
+
+
+@pytest.mark.parametrize("low", [0.012, 0.9, 0.97, 1.0, 3.0])
+@pytest.mark.parametrize("ratio", [1.05, 1.2, 1.9, 2.4, 10, 300, 1e7])
+def test_every_axis_has_more_than_one_tick(low: float, ratio: float) -> None:
+    ticks = theme.round_values(low, low * ratio)
+    assert 2 <= len(ticks) <= 12
+    # A tick may lie a thousandth outside, as a domain is rounded.
+    assert all(0.998 * low <= tick <= 1.002 * low * ratio for tick in ticks)
+    assert ticks == sorted(set(ticks))
+    ends = math.log10(low), math.log10(low * ratio)
+    if ends[1] - ends[0] > 0.3:
+        assert len(theme.decades(*ends)) >= 2
+    assert len(theme.steps_x(ratio).to_dict()["axis"]["values"]) >= 2
+
+
+def test_ticks_over_many_decades_are_powers_of_ten_in_words() -> None:
+    wide, narrow = (
+        theme.log_scaled(alt.Y("y:Q"), low, 10.0).to_dict()["axis"] for low in (1e-6, 1e-2)
+    )
+    assert "round(log(datum.value)" in wide["labelExpr"]
+    assert "format" not in wide
+    assert narrow["format"] == "~g"
