@@ -130,7 +130,7 @@ EDGES = _laws(
     ("eta_no_spike", "lazy", "upper edge, lazy", "eta_no_spike", _fixed(1.0), "upper edge",
      "The largest learning rate without a spike goes as γ² where γ is small."),
     ("eta_max_trained", "rich", "upper edge, ultra-rich", "eta_max_trained", _near(lambda L: 2 / L), "upper edge",
-     "The largest learning rate that trains goes as γ^(2/L) where γ is large."),
+     "The largest learning rate that trains goes as γ²⁄ᴸ where γ is large."),
     ("eta_min", "lazy", "lower edge, lazy", "eta_min", _fixed(1.0), "lower edge",
      "The smallest learning rate that trains within the budget goes as γ² where γ is small."),
     ("eta_min", "rich", "lower edge, ultra-rich", "eta_min", _lower_edge, "lower edge",
@@ -152,13 +152,13 @@ DYNAMICS = _laws(
      "The sharpness after training goes as γ⁻² where γ is small."),
     ("sharpness_end", "rich", "sharpness after training, ultra-rich", "the sharpness",
      _near(lambda L: -2 / L), "end",
-     "The sharpness after training goes as γ^(-2/L) where γ is large."),
+     "The sharpness after training goes as γ⁻²⁄ᴸ where γ is large."),
     ("sharpening_factor", "rich", "progressive sharpening", "the factor", _near(lambda L: 1 - 2 / L), "sharpening",
-     "Training multiplies the sharpness by a factor that goes as γ^(1 - 2/L) where γ is large."),
+     "Training multiplies the sharpness by a factor that goes as γ¹⁻²⁄ᴸ where γ is large."),
     ("relative_change", "lazy", "weights move, lazy", "the change", _fixed(0.0, 2.0), "change",
      "The relative change of the first weights goes as γ where γ is small."),
     ("relative_change", "rich", "weights move, ultra-rich", "the change", _near(lambda L: 1 / L), "change",
-     "The relative change of the first weights goes as γ^(1/L) where γ is large."),
+     "The relative change of the first weights goes as γ¹⁄ᴸ where γ is large."),
 )
 """Claims about events in runs, by quantity and window."""
 

@@ -252,7 +252,8 @@ def test_a_study_that_can_judge_nothing_has_an_empty_table() -> None:
 def test_claims_are_shown_with_interval_prediction_verdict_and_power() -> None:
     table = claims(scaling=[edge("eta_max_trained", "rich", 2 / 3, -0.4, 0.7)])
     for text in (claims_html(table), claims_markdown(table)):
-        assert "exponent of eta_max_trained 0.15 [−0.40, 0.70]" in text
+        assert "^" not in text
+        assert "exponent of largest trained η 0.15 [−0.40, 0.70]" in text
         assert (
             "undecided; this study could have told 0.67 from 0.50 and 1.00 in 40 % of cases" in text
         )

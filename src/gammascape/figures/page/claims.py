@@ -1,12 +1,16 @@
 """The table of claims in words: as HTML for the page, as Markdown for documents."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
+from gammascape.figures.style import theme
 from gammascape.figures.templates import render
 
+_NAMES = theme.EDGE_WORDS | {"tau": "τ", "gamma": "γ", "eta": "η"}
+_WORDS = re.compile(rf"\b({'|'.join(_NAMES)})\b")
 _COUNTED = {"agrees": "agree", "differs": "differ", "undecided": "undecided"}
 
 
@@ -46,11 +50,15 @@ HEAD = ("slice", "claim", "measured", "predicted", "verdict")
 def claim_rows(claims: pl.DataFrame) -> Iterator[tuple[str, ...]]:
     """Texts of slice, claim, what was measured with its interval, prediction, verdict."""
     for row in claims.iter_rows(named=True):
-        measured = f"{row['quantity']} {_number(row['estimate'])}"
+        measured = f"{_WORDS.sub(_word, row['quantity'])} {_number(row['estimate'])}"
         if row["low"] is not None:
             measured += f" [{_number(row['low'])}, {_number(row['high'])}]"
         predicted = "" if row["predicted"] is None else _number(row["predicted"])
         yield row["slice"], row["statement"], measured, predicted, _verdict(row)
+
+
+def _word(name: re.Match[str]) -> str:
+    return _NAMES[name[0]]
 
 
 def _verdict(row: Mapping[str, Any]) -> str:

@@ -62,5 +62,6 @@ def test_the_page_is_escaped_and_reads_the_manifests_of_its_inputs(tmp_path: Pat
     write_provenance("tiny", [tmp_path / "manifest.json"], page)
     text = page.read_text()
     assert "a &lt;name&gt;" in text
+    assert '<a href="../index.html">' in text
     assert "1 min" not in text
     assert "30 s" in text
