@@ -49,17 +49,24 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     """
     scores = scores.filter("chosen", pl.col("value").is_not_null())
     last = pl.col("budget") == pl.col("steps")
-    scores, pooled, gain = (tables.with_series(table) for table in (scores, pooled, gain))
     quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS
     best = pooled.filter(last, pl.col("measure") == quantity.measure, pl.col("value").is_not_null())
-    used = pooled.filter(pl.col("slice").is_in(best["slice"].unique().to_list()))
     if best.is_empty():
         return theme.Figure("performance", _caption(quantity, None)).nothing(
             f"No cell has a {quantity.name}", "0 cells"
         )
-    names = tables.series_names(best)
+    best = tables.with_series(best)
+    names, title = tables.series_names(best), tables.series_title(best)
+    named = dict(best.select("slice", "series").iter_rows())
+    # Other tables may lack a slice, and what tells slices apart depends on which there are.
+    scores, used, gain = (
+        table.filter(pl.col("slice").is_in(list(named))).with_columns(
+            series=pl.col("slice").replace_strict(named, return_dtype=pl.String)
+        )
+        for table in (scores, pooled, gain)
+    )
     seeds = scores.filter(last, pl.col("measure") == quantity.measure)
-    legend = alt.Legend(title=tables.series_title(used), symbolOpacity=1)
+    legend = alt.Legend(title=title, symbolOpacity=1)
     above = [_against_gamma(best, seeds, quantity, names, legend)]
     below = _gains(gain.filter(last, pl.col("measure") == quantity.measure), quantity, names)
     target = _target(used)
@@ -67,7 +74,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     if target is not None:
         at = pl.col("target") == target
         cost = used.filter(at, pl.col("value").is_not_null())
-        ratios = gain.filter(at, pl.col("slice").is_in(used["slice"].unique().to_list()))
+        ratios = gain.filter(at)
         steps = _against_gamma(
             cost, None, _STEPS, names, None, f"fewest steps to {target:g} of the loss of f = 0"
         )
@@ -76,7 +83,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     cells = best.select(pl.col("cells").sum()).item()
     return theme.Figure("performance", _caption(quantity, target)).finish(
         alt.hconcat(*stacked, spacing=24),
-        _title(best, gain.filter(last), quantity, tables.series_title(used)),
+        _title(best, gain.filter(last), quantity, title),
         [
             f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(seeds), 'seed')} at most, "
             f"{tables.count_of(len(names), 'slice')}"

@@ -55,6 +55,19 @@ def test_slices_of_one_model_are_told_apart_by_what_differs():
     assert words(chart)["title"].startswith("Every slice ")
 
 
+def test_a_slice_has_one_name_in_all_tables_though_some_lack_slices():
+    cells = cells_table(MLP3, replace(MLP3, model="mlp4", loss="xent"))
+    regression = pl.when(pl.col("model") == "mlp3").then("test_accuracy")
+    scores, pooled, gain = performance_tables(cells.with_columns(test_accuracy=regression))
+    chart = performance(scores, pooled, gain.filter(model="mlp3"))
+    # Only one slice is shown: its loss tells it from nothing.
+    assert {row["series"] for row in rows(chart) if "series" in row} == {"mlp3"}
+    both = performance(*performance_tables(cells)[:2], gain.filter(model="mlp3"))
+    assert {row["series"] for row in rows(both) if "gain" in row and "series" in row} == {
+        "mlp3 mse"
+    }
+
+
 def test_batch_sizes_and_sizes_of_data_are_listed_by_their_values():
     sizes = draw(cells_table(*(replace(MLP3, batch_size=size) for size in (128, 8, 32))))
     assert domains(sizes) == [["mlp3 B8", "mlp3 B32", "mlp3 B128"]]

@@ -73,7 +73,7 @@ def observables(
 def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> list[ChartType]:
     longest = max(tables.extent(found["step"])[1], 2.0)
     panels: list[ChartType] = []
-    colour = theme.gamma_colour(gammas, 160)
+    colour = theme.gamma_colour(gammas, 160, every=True)
     sharp = found.filter(observable=_SHARPNESS)
     kernels = found.filter(pl.col("observable").is_in(list(_KERNELS))).with_columns(
         pl.col("observable").replace(_KERNELS).alias("kernel")

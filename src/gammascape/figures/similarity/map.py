@@ -80,13 +80,14 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
     tenths = range(10, round(10 * domain[0]) - 1, -1 if domain[0] >= 0.5 else -2)
 
     def ticks(pixels: float) -> list[float]:
-        """Round gammas at least so many pixels apart."""
+        """All gammas, or as many as can be so many pixels apart, round ones if there are several."""
+        if side / len(gammas) >= pixels:
+            return gammas
         # Labels at the ends of a block would run into those of the next one.
         inner = gammas[1:-1] if len(models) > 1 and len(gammas) > 2 else gammas
-        span = inner[-1] - inner[0]
         most = side * (len(inner) - 1) / len(gammas) / pixels
-        round_ones = theme.decades(inner[0], inner[-1], most) if span > 0 else inner
-        return [gamma for gamma in round_ones if gamma in gammas] or gammas[:1]
+        round_ones = [g for g in theme.decades(inner[0], inner[-1], most) if g in gammas]
+        return round_ones if len(round_ones) > 1 else tables.every_kth(inner, max(2, int(most)))
 
     def axis(pixels: float) -> alt.Axis:
         return alt.Axis(

@@ -295,12 +295,13 @@ def steps_x(longest: float, labels: bool = True) -> alt.X:
     return x.axis(values=values, format=",d", labels=labels)
 
 
-def gamma_colour(gammas: Sequence[float], length: int) -> alt.Color:
-    """Dark to bright from small to large gamma; `length` is that of the legend in pixels."""
+def gamma_colour(gammas: Sequence[float], length: int, every: bool = False) -> alt.Color:
+    """Dark to bright from small to large gamma; `length` in pixels is of the legend, of every one if asked."""
     ends = [gammas[0], gammas[-1]] if len(gammas) > 1 else [gammas[0] - 0.5, gammas[0] + 0.5]
     scheme = alt.SchemeParams(name="viridis", extent=[0, 0.9])
     colour = alt.Color("gamma_log10:Q").scale(scheme=scheme, domain=ends)
-    return colour.legend(title="γ", values=decades(*ends), labelExpr=DECADES, gradientLength=length)
+    values = list(gammas) if every else decades(*ends)
+    return colour.legend(title="γ", values=values, labelExpr=DECADES, gradientLength=length)
 
 
 def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:

@@ -5,7 +5,7 @@ import pytest
 
 from gammascape.figures.dynamics.observables import observables
 
-from ..specs import axis_titles, rows, spec_of, subtitle, words
+from ..specs import axis_titles, nodes, rows, spec_of, subtitle, words
 from ..synthetic import MLP3, cells_table, curves_table, thresholds_table
 
 CURVES = curves_table(MLP3)
@@ -49,6 +49,15 @@ def test_loss_sharpness_and_alignment_share_the_time_axis() -> None:
     # What was measured after 600 updates stands one beyond the last loss before an update.
     assert domains == [[1, 601]] * 3
     assert axis_titles(chart) >= {"step t"}
+
+
+def test_every_gamma_has_its_colour_in_the_legend() -> None:
+    chart = observables(ALL, THRESHOLDS, CURVES)
+    drawn = {row["gamma_log10"] for row in rows(chart) if "value" in row and "gamma_log10" in row}
+    legends = [node["legend"] for node in nodes(spec_of(chart))
+               if (node.get("legend") or {}).get("title") == "γ"]  # fmt: skip
+    assert legends
+    assert all(set(legend["values"]) == drawn for legend in legends)
 
 
 def test_only_the_first_seed_of_the_best_eta_is_drawn() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gammascape.figures.similarity.map import similarity
 
-from ..specs import data_of, rows, spec_of, subtitle, words
+from ..specs import data_of, nodes, rows, spec_of, subtitle, words
 from ..synthetic import ALL, MLP3, similarity_table
 
 FOUR = tuple(ALL[k] for k in (0, 3, 4, 5))
@@ -45,6 +45,18 @@ def test_a_title_names_the_gamma_at_which_similarity_is_highest():
     peak = PAIRS.with_columns(cka=1 - 0.1 * pl.col("gamma_a_log10").abs())
     title = words(similarity(peak))["title"]
     assert "is highest at γ = 1: CKA is 1.00 there and 0.60 at γ = 10⁻⁴, 0.60" in title
+
+
+@pytest.mark.parametrize(
+    "gammas", [(-3.6, -2.4, -1.2, 0.0, 1.2, 2.4), (0.3, 1.3), (-2.25, 1.0, 2.5)]
+)
+def test_axes_of_any_gammas_have_labels(gammas):
+    recipes = [replace(recipe, gammas=gammas) for recipe in (MLP3, *ALL[3:5])]
+    encoding = spec_of(similarity(similarity_table(*recipes)))
+    axes = [node[channel]["axis"] for node in nodes(encoding) for channel in ("x", "y")
+            if node.get(channel, {}).get("field") in ("gamma_a_log10", "gamma_b_log10")]  # fmt: skip
+    assert axes
+    assert all(len(axis["values"]) >= 2 and set(axis["values"]) <= set(gammas) for axis in axes)
 
 
 def test_two_seeds_leave_nothing_blank():
