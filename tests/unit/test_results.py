@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -64,6 +65,28 @@ def test_a_study_judges_its_own_cells(project: Path) -> None:
     assert "trained" in set(gammascape.load().collect()["status"])
     with pytest.raises(FileNotFoundError, match="no tables of this study"):
         gammascape.load(study="other")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"trained_below": 0.3, "stdy": "mine"},
+            ["not trained_below, stdy; ", "study='NAME'", "Thresholds(trained_below=0.3)"],
+        ),
+        ({"thresholds": {"runaway_above": 2}}, ["study='NAME'", "Thresholds(runaway_above=2)"]),
+        ({"thresholds": "mine"}, ["not thresholds='mine'; ", "study='NAME'"]),
+        ({"confidence": 0.9}, ["confidence under analysis in a study changes its tables"]),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_what_to_write(
+    wrong: dict[str, Any], said: list[str]
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        gammascape.load(**wrong)
+    for words in ["load() takes results, thresholds and study, not ", *said]:
+        assert words in str(raised.value)
+    assert ("Thresholds(" in str(raised.value)) == ("confidence" not in wrong)
 
 
 def test_history_has_the_losses_of_every_step_and_the_tests_where_they_were_made(
