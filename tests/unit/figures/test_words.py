@@ -17,7 +17,7 @@ from gammascape.figures.style import theme
 from gammascape.study import Analysis
 from gammascape.tables.dynamics.exponents import dynamics_scaling_table
 
-from .specs import nodes, spec_of, subtitle, words
+from .specs import axis_titles, nodes, spec_of, subtitle, words
 from .synthetic import (
     MLP3,
     Recipe,
@@ -98,7 +98,11 @@ def test_what_is_said_of_edges_and_performance_follows_from_the_table(
     if law.height > 1:
         assert f"{inside} of {law.height} fitted intervals" in text
     scores, pooled, gain = performance_tables(cells)
-    text = said(performance(scores, pooled, gain))
+    text = said(chart := performance(scores, pooled, gain))
+    caption = words(chart)["caption"]
+    panels = {title for title in axis_titles(chart) if title}
+    assert ("Below:" in caption) == any("over" in title for title in panels)
+    assert ("Right:" in caption) == any("fewest steps" in title for title in panels)
     best = pooled.filter(measure="accuracy").filter(pl.col("budget") == pl.col("steps"))
     best = best.drop_nulls("value")
     if best.is_empty():

@@ -97,6 +97,8 @@ def test_models_without_depth_are_drawn_without_laws() -> None:
     scaling, models, _ = tables_of(ALL[-1])
     chart = exponents(scaling, models)
     assert "Exponents" in words(chart)["title"]
+    assert "percentages" not in words(chart)["caption"]
+    assert "percentages" in words(exponents(*tables_of(MLP3)[:2]))["caption"]
     assert {r["law"] for r in rows(chart) if "law" in r} == {"2"}
 
 

@@ -47,6 +47,13 @@ def test_a_title_names_the_gamma_at_which_similarity_is_highest():
     assert "is highest at γ = 1: CKA is 1.00 there and 0.60 at γ = 10⁻⁴, 0.60" in title
 
 
+def test_the_caption_speaks_of_lines_where_some_are_drawn(chart):
+    assert "Right: the same for pairs of equal γ" in words(chart)["caption"]
+    unequal = similarity(PAIRS.filter(pl.col("gamma_a_log10") != pl.col("gamma_b_log10")))
+    assert words(unequal)["caption"].startswith("Similarity (linear CKA")
+    assert "Right" not in words(unequal)["caption"]
+
+
 def test_two_seeds_leave_nothing_blank():
     chart = similarity(similarity_table(MLP3))
     assert all(row["cka"] is not None for row in rows(chart))
