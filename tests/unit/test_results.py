@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas
 import polars as pl
 import pytest
 
@@ -27,6 +28,15 @@ def test_a_frame_has_one_row_for_each_cell_with_its_parameters(project: Path) ->
         assert (row["status"] == "diverged") == (row["eta"] > row["gamma"])
         assert (project / row["path"] / "summary.json").is_file()
     assert frame["seconds"].sum() == 0.25 * len(cells)
+
+
+def test_the_frame_becomes_one_of_pandas_as_its_documentation_says(project: Path) -> None:
+    frame = gammascape.load("results")
+    call = "pandas.DataFrame(frame.collect().to_dict(as_series=False))"
+    assert call in str(gammascape.load.__doc__)
+    made = eval(call, {"pandas": pandas, "frame": frame})
+    assert made["cell"].tolist() == frame.collect()["cell"].to_list()
+    assert [*made.columns] == frame.collect_schema().names()
 
 
 def test_nothing_is_read_before_the_frame_is_collected(project: Path) -> None:

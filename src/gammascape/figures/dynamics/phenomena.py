@@ -48,9 +48,9 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
     cells = drawn["cell"].n_unique()
     shown = [words for name, words in _CAPTIONS.items() if name in drawn["phenomenon"]]
     places = ("Upper half: ", " Lower half: ") if shown[1:] else ("Shown are ",)
-    blocks = "".join(map(str.__add__, places, shown))
+    halves = "".join(map(str.__add__, places, shown))
     caption = (
-        f"One column for each pair of model and data, one seed. {blocks} Sharpness and alignment are measured "
+        f"One column for each pair of model and data, one seed. {halves} Sharpness and alignment are measured "
         "after 0, 1, 2, 5, 10, ... steps."
     )
     return theme.Figure("phenomena", caption).finish(
