@@ -20,6 +20,7 @@ best = (
     .select(*name, "eta", "status", "relative_loss", "path")
     .collect()
 )
+# In pandas: pandas.DataFrame(best.to_dict(as_series=False)), or best.to_pandas() if pyarrow is installed.
 for row in best.iter_rows(named=True):
     curve = gammascape.history(row["path"]).drop_nulls("loss")
     half = curve.filter(pl.col("loss") < 0.5 * curve["loss"][0])["step"]

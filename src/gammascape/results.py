@@ -1,10 +1,11 @@
 """All cells of a results folder as one lazy frame, and the curves of one cell, for further analysis."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, Never, get_args
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from gammascape.manifests import ManifestError, read_manifest
 from gammascape.runs.outcome import Thresholds
-from gammascape.study import DatasetSpec, ModelSpec
+from gammascape.study import Analysis, DatasetSpec, ModelSpec
 from gammascape.tables.cells import (
     CELL_SCHEMA,
     TableError,
@@ -43,6 +44,7 @@ def load(
     results: str | Path = "results",
     thresholds: Thresholds | None = None,
     study: str | None = None,
+    **others: Never,
 ) -> pl.LazyFrame:
     """All cells of a results folder, one row each; files are read when the frame is collected.
 
@@ -56,11 +58,18 @@ def load(
         study: name of a study, for the cells that its tables were made of, judged as there. Without it all cells
             are judged by the default thresholds, whatever studies say, so that a status may differ from tables.
 
+    Returns:
+        A lazy frame of polars. Its `collect().to_pandas()` needs pyarrow; without it, write
+        `pandas.DataFrame(frame.collect().to_dict(as_series=False))`.
+
     Raises:
+        TypeError: for any other argument, with what to write instead.
         FileNotFoundError: if `results` has no folder `cells`, or no tables of the study.
         ManifestError: if a manifest of these tables is damaged.
         TableError: when collected, if a cell is damaged.
     """
+    if others or not isinstance(thresholds, Thresholds | None):
+        raise TypeError(_instead(thresholds, others))
     cells = Path(results) / "cells"
     if not cells.is_dir():
         raise FileNotFoundError(f"{cells}: no such folder; results is where the workflow has run")
@@ -86,6 +95,26 @@ def load(
                 return
 
     return register_io_source(read, schema=schema)
+
+
+def _instead(thresholds: object, others: Mapping[str, object]) -> str:
+    """What `load` takes, and what to write in place of wrong arguments."""
+    given = {**thresholds, **others} if isinstance(thresholds, Mapping) else others
+    names = ", ".join(others) or f"thresholds={thresholds!r}"
+    text = f"load() takes results, thresholds and study, not {names}"
+    judging = [f"{n}={value!r}" for n, value in given.items() if n in asdict(Thresholds())]
+    fitting = [
+        name for name in given if name in Analysis.model_fields and name not in asdict(Thresholds())
+    ]
+    if judging or not fitting:
+        shown = ", ".join(judging) or "trained_below=0.3"
+        text += (
+            "; to judge cells as a study does, write study='NAME', the name of its file without .yaml; to judge "
+            f"them otherwise, thresholds=gammascape.runs.outcome.Thresholds({shown})"
+        )
+    if fitting:
+        text += f"; {', '.join(fitting)} under analysis in a study changes its tables, not cells"
+    return text
 
 
 def _of_study(results: Path, study: str) -> tuple[list[Path], Thresholds]:

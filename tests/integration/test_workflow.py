@@ -15,6 +15,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from gammascape.figures.page.index import read_figure
+from gammascape.workflow.catalogue import FIGURES
+
 from .projects import STUDY, command, copy_tree, empty_project, snakemake
 
 
@@ -230,6 +233,9 @@ def test_a_mistake_in_the_study_is_one_message(project: Path) -> None:
     assert "tiny.yaml" in done.stderr
     assert done.stderr.strip().endswith("did you mean batch_size? (line 12)")
     assert "common.smk" not in done.stderr
+    done = snakemake(project, "--configfile", "config/studies/tiny.yaml")
+    assert "config/studies/tiny.yaml: 1 problem" in done.stderr
+    assert "by --config study=config/studies/tiny.yaml, not by --configfile" in done.stderr
 
 
 def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(project: Path) -> None:
@@ -240,6 +246,11 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
         page = archive.read(next(n for n in names if n.endswith("report.html"))).decode()
         held = {archive.read(name) for name in names if name.endswith((".svg", ".html"))}
     folder = project / "results/tiny/figures"
+    for name in ("exponents", "edges"):
+        figure = read_figure(folder / name)
+        why = json.dumps(f"Not drawn: {figure.title}.")[1:-1]
+        assert (why in page) == (name == "exponents")
+        assert (FIGURES[name].sentence in page) == figure.drawn
     figures = list(folder.rglob("*.svg"))
     kinds = {path.relative_to(folder).parts[0].removesuffix(".svg") for path in figures}
     slices = {"portrait", "loss_curves", "collapse", "budget", "observables"}

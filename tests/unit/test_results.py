@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pandas
 import polars as pl
 import pytest
 
@@ -26,6 +28,15 @@ def test_a_frame_has_one_row_for_each_cell_with_its_parameters(project: Path) ->
         assert (row["status"] == "diverged") == (row["eta"] > row["gamma"])
         assert (project / row["path"] / "summary.json").is_file()
     assert frame["seconds"].sum() == 0.25 * len(cells)
+
+
+def test_the_frame_becomes_one_of_pandas_as_its_documentation_says(project: Path) -> None:
+    frame = gammascape.load("results")
+    call = "pandas.DataFrame(frame.collect().to_dict(as_series=False))"
+    assert call in str(gammascape.load.__doc__)
+    made = eval(call, {"pandas": pandas, "frame": frame})
+    assert made["cell"].tolist() == frame.collect()["cell"].to_list()
+    assert [*made.columns] == frame.collect_schema().names()
 
 
 def test_nothing_is_read_before_the_frame_is_collected(project: Path) -> None:
@@ -64,6 +75,28 @@ def test_a_study_judges_its_own_cells(project: Path) -> None:
     assert "trained" in set(gammascape.load().collect()["status"])
     with pytest.raises(FileNotFoundError, match="no tables of this study"):
         gammascape.load(study="other")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"trained_below": 0.3, "stdy": "mine"},
+            ["not trained_below, stdy; ", "study='NAME'", "Thresholds(trained_below=0.3)"],
+        ),
+        ({"thresholds": {"runaway_above": 2}}, ["study='NAME'", "Thresholds(runaway_above=2)"]),
+        ({"thresholds": "mine"}, ["not thresholds='mine'; ", "study='NAME'"]),
+        ({"confidence": 0.9}, ["confidence under analysis in a study changes its tables"]),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_what_to_write(
+    wrong: dict[str, Any], said: list[str]
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        gammascape.load(**wrong)
+    for words in ["load() takes results, thresholds and study, not ", *said]:
+        assert words in str(raised.value)
+    assert ("Thresholds(" in str(raised.value)) == ("confidence" not in wrong)
 
 
 def test_history_has_the_losses_of_every_step_and_the_tests_where_they_were_made(

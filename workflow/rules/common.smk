@@ -10,6 +10,7 @@ from gammascape.workflow.catalogue import (
     fingerprint_file,
     fingerprints,
     jobs_of,
+    write_captions,
 )
 from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
@@ -32,7 +33,7 @@ def stop(message):
 
 
 try:
-    PLAN = load_plan(config)
+    PLAN = load_plan(config, [*map(os.path.relpath, workflow.overwrite_configfiles)])
 except StudyError as error:
     stop(str(error))
 
@@ -58,16 +59,17 @@ if workflow.modifier.modify_path("results") != "results":
 TRAIN_RULES.add(workflow.modifier.modify_rulename(TRAIN_RULE))
 
 # Snakemake does not see imported modules. What a stage depends on is put into a file that changes only when the
-# meaning of its code does; so are the words under its figures in Snakemake's report.
+# meaning of its code does.
 os.environ[REMEMBERED] = os.path.abspath(".snakemake/modules.json")
 for path, content in fingerprints().items():
     write_if_changed(Path(path), content)
-for name, entry in FIGURES.items():
-    write_if_changed(Path(f"results/.captions/{name}.rst"), f"{entry.sentence}\n")
 
 # What is current is decided by manifests, before Snakemake looks at file times; in its jobs it is decided already.
 RESULTS = Results(
     PLAN, Path(str(workflow.current_basedir.get_path_or_uri(True))).parent / "scripts"
+)
+write_captions(
+    item.stem for item in RESULTS.catalogue.values() if item.kind == "figure"
 )
 JOBS = jobs_of(RESULTS.catalogue.values())
 FORCED, MISSING = set(), []

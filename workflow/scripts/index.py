@@ -6,7 +6,7 @@ import polars as pl
 
 from gammascape.figures.page.index import StudySection, TableEntry, read_figure, write_index
 from gammascape.tables.seal import SealTree
-from gammascape.workflow.catalogue import PROVENANCE, TABLES
+from gammascape.workflow.catalogue import PROVENANCE, TABLES, write_captions
 from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page"):
@@ -36,3 +36,5 @@ with run_script(snakemake, "page"):
             )
         )
     write_index(sections, snakemake.output[0])
+    # For a report that the same run makes, after figures that it has drawn.
+    write_captions(str(figure.stem) for section in sections for figure in section.figures)

@@ -14,7 +14,7 @@ from typing import Any
 from gammascape.command import UserError
 from gammascape.layout import whole
 from gammascape.manifests.mark import read_mark
-from gammascape.provenance.locate import output_of
+from gammascape.provenance.locate import STUDY, output_of
 from gammascape.study.reading.yaml_reader import read_yaml
 
 _CENTIMETRES = 2.54
@@ -24,6 +24,7 @@ KINDS = ("pdf", "svg", "png")
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("figure", help="edges, quickstart/figures/edges, a path, or a copy of it")
+    parser.add_argument("--study", help=STUDY)
     parser.add_argument(
         "--out", type=Path, required=True, help="file to write: X.pdf, X.svg, X.png"
     )
@@ -43,7 +44,7 @@ def run(chosen: argparse.Namespace) -> int:
     kind = chosen.out.suffix.lower().removeprefix(".")
     if kind not in KINDS:
         raise UserError(f"{chosen.out}: end the name in one of .{', .'.join(KINDS)}")
-    _, file = output_of("figure", chosen.figure, "json")
+    _, file = output_of("figure", chosen.figure, "json", chosen.study)
     spec, mark = json.loads(file.read_text(encoding="utf-8")), read_mark(file)
     assert mark is not None
     if chosen.no_title:

@@ -9,19 +9,20 @@ import sys
 
 import polars as pl
 
-from gammascape.provenance.locate import output_of
+from gammascape.provenance.locate import STUDY, output_of
 from gammascape.terminal import visible_lines
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("table", help="gain, quickstart/tables/gain, or the path of its file")
+    parser.add_argument("--study", help=STUDY)
     parser.add_argument("--csv", action="store_true", help="print CSV, with all rows and columns")
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Print a table."""
-    _, file = output_of("table", chosen.table, "parquet")
+    _, file = output_of("table", chosen.table, "parquet", chosen.study)
     frame = pl.read_parquet(file)
     if chosen.csv:
         lists = [name for name, kind in frame.schema.items() if kind.is_nested()]

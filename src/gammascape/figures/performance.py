@@ -52,9 +52,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS
     best = pooled.filter(last, pl.col("measure") == quantity.measure, pl.col("value").is_not_null())
     if best.is_empty():
-        return theme.Figure("performance", _caption(quantity, None)).nothing(
-            f"No cell has a {quantity.name}", "0 cells"
-        )
+        return theme.Figure("performance", "").nothing(f"No cell has a {quantity.name}", "0 cells")
     best = tables.with_series(best)
     names, title = tables.series_names(best), tables.series_title(best)
     named = dict(best.select("slice", "series").iter_rows())
@@ -68,9 +66,9 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     seeds = scores.filter(last, pl.col("measure") == quantity.measure)
     legend = alt.Legend(title=title, symbolOpacity=1)
     above = [_against_gamma(best, seeds, quantity, names, legend)]
-    below = _gains(gain.filter(last, pl.col("measure") == quantity.measure), quantity, names)
+    gained = gain.filter(last, pl.col("measure") == quantity.measure)
     target = _target(used)
-    columns = [[*above, *below]]
+    columns = [[*above, *_gains(gained, quantity, names)]]
     if target is not None:
         at = pl.col("target") == target
         cost = used.filter(at, pl.col("value").is_not_null())
@@ -79,9 +77,11 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
             cost, None, _STEPS, names, None, f"fewest steps to {target:g} of the loss of f = 0"
         )
         columns.append([steps, *_gains(ratios, _STEPS, names)])
+        gained = pl.concat([gained, ratios])
+    gained = gained.filter(pl.col("gain").is_not_null(), pl.col("series").is_in(names))
     stacked = [alt.vconcat(*panels, spacing=18) for panels in columns]
     cells = best.select(pl.col("cells").sum()).item()
-    return theme.Figure("performance", _caption(quantity, target)).finish(
+    return theme.Figure("performance", _caption(quantity, target, gained)).finish(
         alt.hconcat(*stacked, spacing=24),
         _title(best, gain.filter(last), quantity, title),
         [
@@ -238,17 +238,23 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
     return title if surely == known.height else f"{title}, surely in {surely} of {known.height}"
 
 
-def _caption(quantity: _Quantity, target: float | None) -> str:
+def _caption(quantity: _Quantity, target: float | None, gained: pl.DataFrame) -> str:
+    """What is drawn: steps where they reach a target, and gains where there are some."""
     words = (
-        f"Left: {quantity.name} after all steps at the sampled learning rate η that the other seeds find "
-        "best, against the feature learning strength γ; one seed alone has its own best, which is too good. "
+        f"{quantity.name} after all steps at the sampled learning rate η that the other seeds find best, against "
+        "the feature learning strength γ; one seed alone has its own best, which is too good. "
     )
+    words = f"Left: {words}" if target is not None else f"{words[0].upper()}{words[1:]}"
     if target is not None:
         words += (
             f"Right: steps, at η chosen in the same way, until the training loss is {target:g} of that of the "
             "output zero, the plateau included. "
         )
-    return words + (
-        "Below: what the best γ gains over γ = 1 (diamonds), with intervals that allow for choosing it among "
-        "several, and the mean gain of a seed for which the others choose γ and η (circles)."
-    )
+    if gained.height:
+        words += (
+            "Below: what the best γ gains over γ = 1 (diamonds), with intervals that allow for choosing it among "
+            "several"
+        )
+    if gained["gain_held_out"].count():
+        words += ", and the mean gain of a seed for which the others choose γ and η (circles)"
+    return f"{words.rstrip('. ')}."

@@ -35,6 +35,7 @@ _HASH = re.compile(r"[0-9a-f]{6,12}")
 _STUDIES = "config/studies"
 NAMES = "a file or folder of results, a copy of a figure, or a cell by its path or the first digits of its hash"
 """Names understood by every command."""
+STUDY = "study that has it, where several have one of this name"
 _APART = ("logs", GENERATED)
 """Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
 
@@ -115,30 +116,32 @@ def find_here(name: str | Path) -> Path:
     return Path(found.manifest)
 
 
-def output_of(kind: Kind, name: str, suffix: str) -> tuple[Manifest, Path]:
+def output_of(
+    kind: Kind, name: str, suffix: str, study: str | None = None
+) -> tuple[Manifest, Path]:
     """Manifest of a table or a figure of this folder's results, and its file with this suffix, unaltered.
 
-    `name` is as for `find`, or edges, portrait or portrait/mlp3-digits-mse-B32-T1000 where one study has it.
+    `name` is as for `find`, or edges, portrait or portrait/mlp3-digits-mse-B32-T1000 of `study`, a name or a file;
+    without it, of the one study that has it.
 
     Raises:
         StudyError: if there is no such artifact, or several, or the file is not the one of its manifest.
     """
-    try:
-        path = find_here(name)
-    except StudyError:
-        folder, plain = f"{kind}s", name.removeprefix(f"{kind}s/")
-        if not is_plain(plain):
-            raise
-        found = sorted(Path(RESULTS).glob(f"*/{folder}/{plain}{_SUFFIX}"))
-        more = found or sorted(Path(RESULTS).glob(f"*/{folder}/{plain}/*{_SUFFIX}"))
-        if not more:
-            raise
-        if len(more) > 1:
-            names = ", ".join(str(one.relative_to(RESULTS)).removesuffix(_SUFFIX) for one in more)
-            raise StudyError(
-                f"{name}: several {folder} have this name; write one of {names}"
-            ) from None
-        (path,) = more
+    folder, plain = f"{kind}s", name.removeprefix(f"{kind}s/")
+    of = Path(study).stem if study else "*"
+    more: list[Path] = []
+    for pattern in (plain, f"{plain}/*") if is_plain(plain) else ():
+        more = more or sorted(Path(RESULTS).glob(f"{of}/{folder}/{pattern}{_SUFFIX}"))
+    if study and not more:
+        raise StudyError(f"{name}: {RESULTS}/{of} has no {kind} of this name")
+    if len(more) > 1:
+        names = [str(one.relative_to(RESULTS)).removesuffix(_SUFFIX) for one in more]
+        studies = list(dict.fromkeys(one.partition("/")[0] for one in names))
+        choice = f", or add --study {' or '.join(studies)}" if studies[1:] else ""
+        raise StudyError(
+            f"{name}: several {folder} have this name; write one of {', '.join(names)}{choice}"
+        )
+    path = more[0] if more else find_here(name)
     manifest = read_manifest(path)
     recorded = {file.path: file.sha256 for file in manifest.outputs}
     file = Path(f"{manifest.name}.{suffix}")

@@ -77,7 +77,7 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
         data = read(options)
         x, y = scaled(data.train.x, data.law), data.train.y
         y = y if data.classes else scaled(y, data.law, "target_")
-        about = describe(x, y, data.classes, len(x), len(data.test.x))
+        about = describe(x, y, data.classes, len(x), len(data.test.x), options["standardize"])
         raw = "" if data.classes else f"; to predict: {_range(data.train.y)}"
         if options["standardize"] != "none":
             about.insert(2, f"before standardization: {_range(data.train.x)}{raw}")
@@ -180,8 +180,25 @@ def scaled(values: "Array", law: Mapping[str, Any], name: str = "") -> "Array":
     return found
 
 
+# Dividing all numbers by one deviation brings none of them nearer, as with `all` and `none`.
+_SCALE = {
+    "": "subtract the mean and divide by the sd",
+    "none": "write standardize: each (feature or channel by itself), or standardize: all",
+    "each": "write standardize: all, since many features are constant",
+}
+_SPREAD = {
+    "": ", or standardize all numbers together",
+    "each": ", or write standardize: all, for all numbers together",
+}
+
+
 def describe(
-    x: "Array", y: "Array", classes: Sequence[str], size: int | None, tests: int
+    x: "Array",
+    y: "Array",
+    classes: Sequence[str],
+    size: int | None,
+    tests: int,
+    standardize: str = "",
 ) -> list[str]:
     """Sentences about some training samples: inputs (n, *shape) and targets, as in `Part`; warnings come last.
 
@@ -189,6 +206,7 @@ def describe(
         classes: names of the classes; empty for numbers to predict.
         size: number of training samples; None for an endless stream.
         tests: number of test samples.
+        standardize: the study's key, which only own files have.
     """
     import numpy as np
 
@@ -213,11 +231,12 @@ def describe(
     warnings = {
         "all inputs are the same, so nothing can be learned": constant == count,
         f"the inputs look unstandardized (mean {mean:.3g}, sd {std:.3g}), and mu-P expects numbers of order 1: "
-        "subtract the mean and divide by the sd": odd,
+        f"{_SCALE.get(standardize, _SCALE[''])}": odd,
         f"{constant} of {count} features are constant": 0 < constant < count and x.ndim == 2,
-        f"an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary, or standardize all "
-        "numbers together (standardize: all)": far > 30,
-        "what is to be predicted is nearly constant; subtract its mean": (
+        f"an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary"
+        f"{_SPREAD.get(standardize, '')}": far > 30,
+        "what is to be predicted is nearly constant; "
+        f"{'write standardize: each' if standardize else 'subtract its mean'}": (
             not classes and (np.abs(y.mean(0)) > 3 * y.std(0)).any()
         ),
         f"no training sample has class {_named(absent)}": absent,

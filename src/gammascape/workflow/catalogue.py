@@ -5,6 +5,8 @@ and the tests read this catalogue. A new table needs a function, an entry here, 
 docs/reference/tables.md, and a test.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from gammascape.layout import write_if_changed
 from gammascape.manifests import Kind, Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import MODULES, closure, fingerprint
 from gammascape.manifests.mark import FORMATS
@@ -31,6 +34,9 @@ CELL_FILES = {"summaries": "summary.json", "arrays": "arrays.npz", "manifests": 
 """Inputs that consist of one file for each cell of the slice or study."""
 FACTOR = "factor"
 """Parameter of a function that is a wildcard of the figure, not a parameter of its rule."""
+
+_WORDS_ALONE = 10_000
+"""Largest size in bytes of a figure's JSON that has no data."""
 
 
 @dataclass(frozen=True)
@@ -386,6 +392,31 @@ def fingerprints() -> dict[str, str]:
     return {
         fingerprint_file(stage): fingerprint(*sorted(modules)) for stage, modules in parts.items()
     }
+
+
+def write_captions(stems: Iterable[str]) -> None:
+    """Write the captions in Snakemake's report: a template for each kind of figure, from the stems of all figures.
+
+    The caption of a figure that is not drawn says why.
+    """
+    reasons: dict[Entry, dict[str, str]] = {}
+    for stem in stems:
+        place, file = place_of(stem), Path(f"{stem}.json")
+        if place is None or not file.is_file() or file.stat().st_size > _WORDS_ALONE:
+            continue
+        with suppress(ValueError, LookupError):
+            words = json.loads(file.read_bytes())["usermeta"]["gammascape"]
+            if not words.get("drawn", True):
+                plain = re.sub(r"([*`|_\\])", r"\\\1", words["title"])
+                reasons.setdefault(place[1], {})[f"{stem}.svg"] = f"Not drawn: {plain}."
+    for name, entry in FIGURES.items():
+        why = json.dumps(reasons.get(entry, {}), ensure_ascii=False)
+        text = (
+            f"{{% set reasons = {why} %}}\n"
+            "{% for file in snakemake.output if file in reasons %}\n{{ reasons[file] }}\n"
+            f"{{% else %}}\n{entry.sentence}\n{{% endfor %}}\n"
+        )
+        write_if_changed(Path(f"results/.captions/{name}.rst"), text)
 
 
 def tables_of(plan: "Plan", study: str) -> list[str]:

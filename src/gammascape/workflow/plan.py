@@ -1,7 +1,7 @@
 """Information about studies for the Snakefile: cells by path, slices by name, parameters of rules."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -160,13 +160,13 @@ class Plan:
         return {"sharpness", "kernel_alignment"} <= {name for p in parts for name in p.observables}
 
 
-def load_plan(config: Mapping[str, Any]) -> Plan:
-    """Read the configuration and the studies that it names.
+def load_plan(config: Mapping[str, Any], files: Sequence[str] = ()) -> Plan:
+    """Read the configuration, `files` given beside it, and the studies that it names.
 
     Raises:
         StudyError: with all problems in one message.
     """
-    checked = load_config(config)
+    checked = load_config(config, files)
     studies = [load_study(path, checked.data.generator) for path in checked.studies]
     parts = [part for study in studies for part in study.slices]
     plan = Plan(

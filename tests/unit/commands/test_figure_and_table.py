@@ -11,6 +11,8 @@ import pytest
 from gammascape.cli import main
 from gammascape.manifests.mark import read_mark
 
+from ..project import plan_of, write_results
+
 FIGURE = Path("results/tiny/figures/edges")
 
 
@@ -102,3 +104,26 @@ def test_a_table_is_printed_and_read_as_csv(
             assert values == table[column].to_list()
     assert main(["table", "tiny/tables/gain"]) == 0
     assert "results/tiny/tables/gain.parquet" in capsys.readouterr().out
+
+
+def test_a_name_of_several_studies_needs_the_study(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Path("config/studies/tiny.yaml")
+    study.with_name("mine.yaml").write_text(study.read_text())
+    write_results(plan_of("mine"))
+    assert main(["table", "gain"]) == 2
+    said = capsys.readouterr().err
+    assert "write one of mine/tables/gain, tiny/tables/gain, or add --study mine or tiny" in said
+    for name in ("tiny", "config/studies/mine.yaml"):
+        assert main(["table", "gain", "--study", name]) == 0
+        assert f"results/{Path(name).stem}/tables/gain.parquet" in capsys.readouterr().out
+        assert main(["figure", "edges", "--study", name, "--out", "e.svg"]) == 0
+        assert f"results/{Path(name).stem}/figures/edges;" in capsys.readouterr().out
+    assert main(["figure", "portrait", "--study", "mine", "--out", "e.svg"]) == 2
+    said = capsys.readouterr().err
+    assert "mine/figures/portrait/" in said
+    assert "tiny" not in said
+    assert "--study" not in said
+    assert main(["table", "gain", "--study", "other"]) == 2
+    assert "gain: results/other has no table of this name" in capsys.readouterr().err

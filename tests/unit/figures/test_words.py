@@ -17,7 +17,7 @@ from gammascape.figures.style import theme
 from gammascape.study import Analysis
 from gammascape.tables.dynamics.exponents import dynamics_scaling_table
 
-from .specs import subtitle, words
+from .specs import axis_titles, nodes, spec_of, subtitle, words
 from .synthetic import (
     MLP3,
     Recipe,
@@ -98,7 +98,11 @@ def test_what_is_said_of_edges_and_performance_follows_from_the_table(
     if law.height > 1:
         assert f"{inside} of {law.height} fitted intervals" in text
     scores, pooled, gain = performance_tables(cells)
-    text = said(performance(scores, pooled, gain))
+    text = said(chart := performance(scores, pooled, gain))
+    caption = words(chart)["caption"]
+    panels = {title for title in axis_titles(chart) if title}
+    assert ("Below:" in caption) == any("over" in title for title in panels)
+    assert ("Right:" in caption) == any("fewest steps" in title for title in panels)
     best = pooled.filter(measure="accuracy").filter(pl.col("budget") == pl.col("steps"))
     best = best.drop_nulls("value")
     if best.is_empty():
@@ -121,12 +125,41 @@ def test_what_is_said_of_curves_and_dynamics_follows_from_the_table(shape: str) 
             text = said(figure(curves))
             assert f"{len(recipe.gammas) * len(recipe.seeds)} cell" in text
     runs = dynamics_table(*(r for r in recipes if r.depth is not None))
+    for change in RUNS.values():
+        check_dynamics(change(runs))
+
+
+# What a run lacks that did not train, had nothing measured, or did not catapult.
+RUNS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "as they are": lambda runs: runs,
+    "nothing trains": lambda runs: lacking(runs, "half_tau", "trained_tau", "fall_step"),
+    "none reaches half": lambda runs: lacking(runs, "half_tau", "half_step"),
+    "nothing measured": lambda runs: lacking(runs, "sharpening_factor", "alignment_step"),
+    "no catapult": lambda runs: runs.filter(pl.col("path") != "catapult"),
+}
+PANELS = (
+    ("half_step", "rich", "until half of the loss", "relative loss is 1/2", "reaches a level"),
+    ("trained_step", "rich", "until trained", "that of a trained cell", "reaches a level"),
+    ("catapult_peak", "lazy", "atapult peaks go", "Catapults", "peak of the loss over"),
+    ("sharpening_factor", "rich", "harpening as", "Sharpening", "sharpness after over"),
+    ("", "", "", "Alignment against fall", "below the dashed diagonal"),
+)
+
+
+def lacking(runs: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The runs without these values."""
+    return runs.with_columns(pl.lit(None, runs.schema[name]).alias(name) for name in names)
+
+
+def check_dynamics(runs: pl.DataFrame) -> None:
+    """Title and caption speak of the panels that are drawn, of exponents that are fitted, and of nothing else."""
     scaling = dynamics_scaling_table(runs, Analysis())
-    text = said(dynamics(runs, scaling))
-    known = scaling.drop_nulls("slope_low")["quantity"]
-    for quantity, phrase in (
-        ("catapult_peak", "atapult peaks go"),
-        ("sharpening_factor", "harpening as"),
-    ):
-        shown = scaling.filter(quantity=quantity, window="lazy" if "cat" in quantity else "rich")
-        assert (phrase in text) == (shown["slope_low"].count() > 0), (text, known.to_list())
+    chart = dynamics(runs, scaling)
+    text, caption = said(chart), words(chart)["caption"]
+    panels = "\n".join(str(node["title"]) for node in nodes(spec_of(chart)) if "title" in node)
+    drawn = {panel[-1]: panel[-2] in panels for panel in PANELS if panel[-2] in panels}
+    for quantity, window, phrase, title, described in PANELS:
+        fitted = scaling.filter(quantity=quantity, window=window)["slope_low"].count() > 0
+        assert (bool(phrase) and phrase in text) == (fitted and title in panels), text
+        assert (described in caption) == drawn.get(described, False), caption
+    assert ("Dashed lines" in caption) == ("dashed: γ" in panels)

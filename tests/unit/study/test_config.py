@@ -74,6 +74,15 @@ def test_a_mistake_names_the_file_the_key_and_the_fix(
         assert fragment in message
 
 
+def test_a_study_given_as_configuration_is_named() -> None:
+    with pytest.raises(StudyError) as caught:
+        load_config({"study": "a.yaml", "grids": []}, ["mine.yaml"])
+    assert str(caught.value).startswith("mine.yaml: 1 problem\n")
+    assert "--config study=mine.yaml, not by --configfile" in str(caught.value)
+    with pytest.raises(StudyError, match=r"^mine.yaml, over config/config.yaml: 1 problem\n"):
+        load_config({"study": "a.yaml", "cores": 4}, ["mine.yaml"])
+
+
 def test_the_pixels_of_chunks_are_arguments_of_their_preparation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -377,6 +377,20 @@ def test_numbers_that_look_wrong_are_warned_of() -> None:
     far[0] = 1e3
     assert "sd from the mean" in words(far, Y[np.arange(2000) % 100])
     assert "nearly constant" in words(good, X[:, :1] * 0.01 + 9, ())
+    # Data of a function have no key for it.
+    assert "standardize:" not in words(X) + words(far, Y[np.arange(2000) % 100])
+    np.savez("data.npz", x=X, y=Y)
+    about = " ".join(spec("kind: arrays, path: data.npz, standardize: none").about)
+    assert "look unstandardized" in about
+    assert "write standardize: each" in about
+    sparse = np.pad(good, ((0, 0), (0, 60)))
+    np.savez("data.npz", x=sparse, y=Y)
+    about = " ".join(spec("kind: arrays, path: data.npz").about)
+    assert "look unstandardized" in about
+    assert "write standardize: all" in about
+    np.savez("data.npz", x=good, y=X[:, :1] * 0.01 + 9.5)
+    about = " ".join(spec("kind: arrays, path: data.npz, standardize: none").about)
+    assert "nearly constant; write standardize: each" in about
     residue = RNG.normal(0, 9, (100, 64)).astype(int).astype(np.uint8)
     np.savez("data.npz", x=residue, y=Y)
     assert "x is uint8 and looks wrapped around" in spec("kind: arrays, path: data.npz").about[-1]

@@ -2,17 +2,23 @@
 
 import json
 import runpy
+from html import unescape
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import altair as alt
+import jinja2
 import polars as pl
 import pytest
+from docutils.core import publish_parts
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
+from gammascape.figures.style import theme
+from gammascape.figures.style.save import save
 from gammascape.provenance.current import Results
 from gammascape.provenance.project import open_project
 from gammascape.provenance.remake import SCRIPTS
@@ -25,6 +31,7 @@ from gammascape.workflow.catalogue import (
     artifacts_of_job,
     everything,
     jobs_of,
+    write_captions,
 )
 from gammascape.workflow.plan import load_plan
 from gammascape.workflow.script import AGAIN, Stage
@@ -167,6 +174,30 @@ def test_every_table_and_figure_is_described() -> None:
     assert {name for name in TABLES if f"{name}.parquet" not in sections} == {"curves"}
     assert "curves/*.parquet" in sections
     assert all(entry.sentence.endswith(".") for _, entry in [*TABLES.items(), *FIGURES.items()])
+
+
+def test_the_report_says_why_a_figure_is_not_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stems = [f"results/{study}/figures/edges" for study in ("one", "two", "three", "four")]
+    why = 'No edge of "a_" {{ b }} * | \\ γ'
+    for stem in stems:
+        Path(stem).parent.mkdir(parents=True)
+        save(theme.Figure("edges", "Lines.").nothing(why, "0 edges"), stem)
+    chart = alt.Chart(pl.DataFrame({"x": [1.0]})).mark_point()
+    save(theme.Figure("edges", "Lines.").finish(chart, "Edges", []), stems[1])
+    Path(f"{stems[2]}.json").write_text("{")
+    Path(f"{stems[3]}.json").unlink()
+    write_captions([*stems, "results/one/figures/gone", "results/one/index"])
+    text = Path("results/.captions/edges.rst").read_text()
+    for stem in stems:
+        output = [f"{stem}.json", f"{stem}.svg"]
+        template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(text)
+        shown = template.render(snakemake=SimpleNamespace(output=output))
+        plain = publish_parts(shown, writer="html")["body"]
+        said = f"Not drawn: {why}." if stem == stems[0] else FIGURES["edges"].sentence
+        assert unescape(plain).strip() == f"<p>{said}</p>"
 
 
 def test_what_is_read_of_the_analysis_is_declared() -> None:

@@ -11,15 +11,13 @@ from gammascape.figures.style import tables, theme
 
 WIDTH, HEIGHT = 320, 230
 _KEYS = ("slice", "series", "cell", "seed", "data_seed")
-_FIGURE = theme.Figure(
-    "dynamics",
-    "One mark for each run. τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ²⁄ᴸ, "
-    "which is the same for all γ if loss curves collapse in τ; peak of the loss over the first loss, of "
-    "runs at one ratio η/γ² that catapult; sharpness after over that before training; and the step at "
-    "which the alignment of the last hidden kernel has made half of its rise against that at which the "
-    "loss has made half of its fall, below the diagonal where alignment is silent. Dashed lines have the "
-    "predicted slopes. Panels without data are left out.",
-)
+_TITLES = {
+    "catapult_peak": ("lazy", "catapult peaks go as γ{}"),
+    "half_step": ("rich", "steps until half of the loss at large γ as γ{}"),
+    "trained_step": ("rich", "steps until trained at large γ as γ{}"),
+    "sharpening_factor": ("rich", "sharpening as γ{}"),
+}
+"""Fitted quantity -> its window, and words for its exponent."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,9 @@ class _Panel:
     title: str
     y_title: str
     points: pl.DataFrame
+    caption: str
+    quantity: str = ""
+    """Fitted quantity that the panel shows."""
     x_title: str = theme.GAMMA
     guides: pl.DataFrame | None = None
 
@@ -39,7 +40,7 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     panels = [] if dynamics.is_empty() else _panels(table, scaling)
     if not panels:
         counts = tables.counts_of(cell=table["cell"].n_unique() if table.height else 0)
-        return _FIGURE.nothing(
+        return theme.Figure("dynamics", "").nothing(
             "Nothing to compare: no quantity is known at two γ, at large γ or in catapults", counts
         )
     # A slice that no panel shows is named nowhere.
@@ -52,9 +53,12 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     rows = [alt.hconcat(*charts[k : k + 2], spacing=30) for k in range(0, len(charts), 2)]
     cells = drawn["cell"].n_unique()
     seeds = drawn.select("seed", "data_seed").n_unique()
-    return _FIGURE.finish(
+    caption = f"One mark for each run: {'; '.join(panel.caption for panel in panels)}."
+    if any(panel.guides is not None and panel.quantity for panel in panels):
+        caption += " Dashed lines have the predicted slopes."
+    return theme.Figure("dynamics", caption).finish(
         alt.vconcat(*rows, spacing=24),
-        _title(scaling),
+        _title(scaling, {panel.quantity for panel in panels}),
         [
             f"{tables.count_of(cells, 'cell')} in {tables.counts_of(slice=len(names), seed=seeds)}",
             tables.study_line(dynamics),
@@ -74,18 +78,25 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
             f"τ at which the relative loss is {words}",
             "τ = ηt/γ (dimensionless)",
             _points(scaled, f"{level}_tau"),
+            "τ = ηt/γ at which the loss reaches a level, at large γ and η = c γ²⁄ᴸ, which is the same for all γ "
+            "if loss curves collapse in τ",
+            f"{level}_step",
         ),
         _with_guides(
             "Catapults",
             "peak / first loss (dimensionless)",
             _points(table.filter(path="catapult"), "peak_ratio"),
-            scaling.filter(quantity="catapult_peak"),
+            "peak of the loss over the first loss, of runs at one ratio η/γ² that catapult",
+            "catapult_peak",
+            scaling,
         ),
         _with_guides(
             "Sharpening, end over start",
             "sharpening factor (dimensionless)",
             _points(scaled, "sharpening_factor"),
-            scaling.filter(quantity="sharpening_factor", window="rich"),
+            "sharpness after over that before training",
+            "sharpening_factor",
+            scaling,
         ),
         _silent(both),
     ]
@@ -111,12 +122,22 @@ def _silent(both: pl.DataFrame) -> _Panel:
         "Alignment against fall",
         "step of half the rise of alignment",
         points,
-        "step of half the fall of the loss",
-        guide,
+        "the step at which the alignment of the last hidden kernel has made half of its rise against that at "
+        "which the loss has made half of its fall, below the dashed diagonal where alignment is silent",
+        x_title="step of half the fall of the loss",
+        guides=guide,
     )
 
 
-def _with_guides(title: str, y_title: str, points: pl.DataFrame, predicted: pl.DataFrame) -> _Panel:
+def _with_guides(
+    title: str,
+    y_title: str,
+    points: pl.DataFrame,
+    caption: str,
+    quantity: str,
+    scaling: pl.DataFrame,
+) -> _Panel:
+    predicted = scaling.filter(quantity=quantity, window=_TITLES[quantity][0])
     lines, slopes = [], set()
     for row in predicted.drop_nulls("predicted_slope").iter_rows(named=True):
         part = points.filter(slice=row["slice"])
@@ -135,7 +156,7 @@ def _with_guides(title: str, y_title: str, points: pl.DataFrame, predicted: pl.D
     guides = pl.concat(lines) if lines else None
     words = " and ".join(f"γ{theme.exponent_text(s)}" for s in sorted(slopes))
     title = f"{title}; dashed: {words}" if words else title
-    return _Panel(title, y_title, points, guides=guides)
+    return _Panel(title, y_title, points, caption, quantity, guides=guides)
 
 
 def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFrame:
@@ -162,16 +183,12 @@ def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
     )
 
 
-def _title(scaling: pl.DataFrame) -> str:
-    """The measured exponents: of one slice, or from the lowest to the highest of several."""
+def _title(scaling: pl.DataFrame, shown: set[str]) -> str:
+    """The measured exponents of what is shown: of one slice, or from the lowest to the highest of several."""
     parts = []
-    for quantity, window, words in (
-        ("catapult_peak", "lazy", "catapult peaks go as γ{}"),
-        ("trained_step", "rich", "steps until trained at large γ as γ{}"),
-        ("sharpening_factor", "rich", "sharpening as γ{}"),
-    ):
+    for quantity, (window, words) in _TITLES.items():
         fits = scaling.filter(quantity=quantity, window=window).drop_nulls("slope_low")
-        if fits.is_empty():
+        if fits.is_empty() or quantity not in shown:
             continue
         low, high = tables.extent(fits["slope"])
         ends = dict.fromkeys(theme.superscript(f"{end:.2f}") for end in (low, high))

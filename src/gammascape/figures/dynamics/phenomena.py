@@ -16,22 +16,20 @@ STABLE_BELOW = 2.0
 _PAIR = ["model", "dataset", "loss"]
 _ORDER = [True, True, False]
 _CATAPULT, _SILENT = "catapult", "silent alignment"
-_FIGURE = theme.Figure(
-    "phenomena",
-    "One column for each pair of model and data, one seed. Upper half: runs at small γ and at one ratio "
-    "η/γ² above the edge of stability, Nηλ = 2; the loss relative to that of the output zero climbs, to a "
-    "height that goes as γ⁻², the sharpness λ falls, and the run settles once it stays below. Lower half: "
-    "runs at large γ and η = c γ²⁄ᴸ, loss and alignment of the last hidden layer's kernel with the "
-    "targets; dashed lines in the lower panel mark when the loss of that γ has made half of its fall: a "
-    "curve that is half way up left of its line aligned silently. Sharpness and alignment are measured "
-    "after 0, 1, 2, 5, 10, ... steps.",
-)
+_CAPTIONS = {
+    _CATAPULT: "runs at small γ and at one ratio η/γ² above the edge of stability, Nηλ = 2; the loss relative to "
+    "that of the output zero climbs, to a height that goes as γ⁻², the sharpness λ falls, and the run settles "
+    "once it stays below.",
+    _SILENT: "runs at large γ and η = c γ²⁄ᴸ, loss and alignment of the last hidden layer's kernel with the "
+    "targets; dashed lines in the lower panel mark when the loss of that γ has made half of its fall: a curve "
+    "that is half way up left of its line aligned silently.",
+}
 
 
 def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
     """Charts of the table `phenomena`, with marks from the table `dynamics`."""
     if curves.is_empty():
-        return _FIGURE.nothing(
+        return theme.Figure("phenomena", "").nothing(
             "No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
             "0 cells, 0 seeds",
         )
@@ -48,7 +46,14 @@ def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
         ]
         columns.append(alt.vconcat(*blocks, spacing=26).resolve_scale(color="independent"))
     cells = drawn["cell"].n_unique()
-    return _FIGURE.finish(
+    shown = [words for name, words in _CAPTIONS.items() if name in drawn["phenomenon"]]
+    places = ("Upper half: ", " Lower half: ") if shown[1:] else ("Shown are ",)
+    halves = "".join(map(str.__add__, places, shown))
+    caption = (
+        f"One column for each pair of model and data, one seed. {halves} Sharpness and alignment are measured "
+        "after 0, 1, 2, 5, 10, ... steps."
+    )
+    return theme.Figure("phenomena", caption).finish(
         alt.hconcat(*columns, spacing=34).resolve_scale(color="independent"),
         _title(curves, dynamics, len(pairs)),
         [

@@ -12,12 +12,14 @@ from gammascape.theory.edges import law_slopes
 WIDTH, ROW_HEIGHT = 300, 46
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_no_spike")
 _WINDOWS = {"lazy": "lazy", "rich": "ultra-rich"}
-_FIGURE = theme.Figure(
-    "exponents",
-    "Slopes of log η against log γ, fitted to the measured largest learning rates, with their "
-    "intervals, in the lazy and in the ultra-rich window of γ, one row per slice; marks "
-    "beside them are the slopes of the laws for the depth L of the model, and percentages at the right are the "
-    "weights of these laws and of a free slope by BIC, for the largest trained η.",
+_FITS = (
+    "Slopes of log η against log γ, fitted to the measured largest learning rates, with their intervals, in the "
+    "{} window of γ, one row per slice"
+)
+_LAWS = "; marks beside them are the slopes of the laws"
+_WEIGHTS = (
+    "; percentages at the right are the weights of the laws 2/L, 3/L and 2/(L+1) and of a free slope by BIC, for "
+    "the largest trained η"
 )
 
 
@@ -25,7 +27,7 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
     """Chart of the upper edges in `scaling`, with the comparison of laws in `models`; both may be empty."""
     fits = scaling.filter(pl.col("edge").is_in(_EDGES)).drop_nulls("slope_low")
     if fits.is_empty():
-        return _FIGURE.nothing(
+        return theme.Figure("exponents", "").nothing(
             "No exponent has an interval: no window has a largest η bracketed at three gammas",
             "0 fits",
         )
@@ -37,7 +39,10 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
         for window in shown
     ]
     level = 100 * tables.extent(fits["confidence"])[1]
-    return _FIGURE.finish(
+    compared = models.filter(pl.col("slice").is_in(fits["slice"].to_list()), edge="eta_max_trained")
+    windows = " and the ".join(_WINDOWS[window] for window in shown)
+    caption = f"{_FITS.format(windows)}{_LAWS}{_WEIGHTS if compared.height else ''}."
+    return theme.Figure("exponents", caption).finish(
         alt.hconcat(*panels, spacing=24),
         _title(fits, models),
         [

@@ -113,15 +113,13 @@ def _gamma(row: dict[str, Any]) -> str:
 def _caption(factor: str) -> str:
     if factor == "depth":
         return (
-            "Fitted exponents of the largest learning rates (up) in the lazy and the ultra-rich "
-            "window of γ, against the depth L (across), with intervals, cut off at the "
-            "frame; lines are the laws 2, 2/L, 3/L and 2/(L+1)."
+            "Fitted exponents of the largest learning rates (up) in each window of γ, against "
+            "the depth L (across), with intervals, cut off at the frame; lines are the laws."
         )
     if factor == "batch_size":
         return (
             "Prefactors of the edges η = c γᵖ at the predicted exponents p (above), and these "
-            "divided by the batch size B (below), against B, in the lazy and the ultra-rich window "
-            "of γ, with intervals; dashed: the largest trained η of the smallest batch, "
+            "divided by the batch size B (below), against B, in each window of γ, with intervals; dashed: the largest trained η of the smallest batch, "
             "if η were proportional to B (above) or constant (below)."
         )
     what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]

@@ -24,14 +24,10 @@ _LEFT_OUT = {"architectures": "one architecture", "models": "one model", "seeds"
 _SHORT = {"cka": "CKA", "correlation": "the correlation of functions"}
 _ROWS = {"cka": "CKA of last hidden layers", "correlation": "correlation of functions"}
 _LIGHT_TO_DARK = ("#a5a000", "#3fae5a", "#21908d", "#3b528b", "#440154")
-_FIGURE = theme.Figure(
-    "similarity_trend",
-    "How alike two trained networks of the same feature learning strength γ are, against γ. Above: their last "
-    "hidden layers (linear CKA, 1 for equal representations); below: their outputs (correlation). Left: at the "
-    "end of the runs; right: when the loss first falls to a share of that of f = 0, so that a network that "
-    "has learned less does not look less alike for that reason. Bars are intervals by leaving out networks or "
-    "architectures; the grey band is what shuffled inputs give.",
-)
+_MEASURES = {
+    "cka": "their last hidden layers (linear CKA, 1 for equal representations)",
+    "correlation": "their outputs (correlation)",
+}
 
 
 def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
@@ -42,7 +38,9 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
     trend = _widest(trend.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     summary = _widest(summary.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     if trend.is_empty():
-        return _FIGURE.nothing("No two networks have the same γ", "0 networks")
+        return theme.Figure("similarity_trend", "").nothing(
+            "No two networks have the same γ", "0 networks"
+        )
     levels = trend.drop_nulls("level")["level"].unique().sort(descending=True).cast(pl.String)
     # A level looks the same in all groups: the darker, the more has been learned.
     looks = dict(zip(levels, zip(_LIGHT_TO_DARK, theme.SERIES_SHAPES, strict=False), strict=False))
@@ -55,12 +53,34 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
         chart = alt.vconcat(*drawn, spacing=12)
         heading = f"{part['dataset'][0]}, {budget_line(part)}"
         charts.append(chart.properties(title=heading) if len(parts) > 1 else chart)
-    return _FIGURE.finish(
+    return theme.Figure("similarity_trend", _caption(trend)).finish(
         alt.vconcat(*charts, spacing=34),
         _title(summary),
         [_counts(trend), _intervals(trend), study_line(trend)],
         width=92,
     )
+
+
+def _caption(trend: pl.DataFrame) -> str:
+    """What the rows and columns are, of those that are drawn."""
+    measures = [words for name, words in _MEASURES.items() if name in trend["measure"]]
+    places = ("Above: ", "; below: ") if measures[1:] else ("Compared are ",)
+    text = (
+        "How alike two trained networks of the same feature learning strength γ are, against γ. "
+        f"{''.join(map(str.__add__, places, measures))}. "
+    )
+    if "loss" in trend["at"]:
+        text += (
+            "Left: at the end of the runs; right: when the loss first falls to a share of that of f = 0, so that "
+            "a network that has learned less does not look less alike for that reason. "
+        )
+    else:
+        text += "All at the end of the runs. "
+    if trend["value_low"].count():
+        text += "Bars are intervals by leaving out networks or architectures. "
+    if trend["shuffled_high"].count():
+        text += "The grey band is what shuffled inputs give. "
+    return text.rstrip()
 
 
 def _widest(table: pl.DataFrame) -> pl.DataFrame:

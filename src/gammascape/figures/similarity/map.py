@@ -20,13 +20,12 @@ _MEAN, _PAIR, _SAME = (
     "one pair of architectures",
     "same architecture, other seed",
 )
-_FIGURE = theme.Figure(
-    "similarity",
-    "Left: similarity (linear CKA, from 0 to 1) of the last hidden layers of every two trained "
-    "networks at the end of their runs, in blocks by architecture and ordered by feature learning "
-    "strength γ inside each block, blank where there is no pair of different networks. Right: the "
-    "same for pairs of equal γ, against γ, which shows whether different architectures become more alike.",
+_MAP = (
+    "similarity (linear CKA, from 0 to 1) of the last hidden layers of every two trained networks at the end of "
+    "their runs, in blocks by architecture and ordered by feature learning strength γ inside each block, blank "
+    "where there is no pair of different networks."
 )
+_LINES = " Right: the same for pairs of equal γ, against γ."
 
 
 def similarity(pairs: pl.DataFrame) -> ChartType:
@@ -37,7 +36,7 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
     """
     pairs = pairs.filter(at="steps", depth_a=1.0, depth_b=1.0)
     if pairs["cka"].null_count() == pairs.height:
-        return _FIGURE.nothing(
+        return theme.Figure("similarity", "").nothing(
             "There is no pair of trained networks to compare", "0 cells, 0 seeds"
         )
     parts = pairs.sort(_GROUP, maintain_order=True).partition_by(_GROUP, maintain_order=True)
@@ -55,9 +54,11 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         sum(part["gamma_a_log10"].n_unique() for part in tables) for tables in (shown, parts)
     )
     note = f" · {drawn} of {total} γ shown" if drawn < total else ""
-    return _FIGURE.finish(
+    equal = pl.concat([_equal_gamma(part) for part in parts])
+    caption = f"Left: {_MAP}{_LINES}" if equal.height else f"{_MAP[0].upper()}{_MAP[1:]}"
+    return theme.Figure("similarity", caption).finish(
         alt.vconcat(*rows, spacing=30),
-        _title(pl.concat([_equal_gamma(part) for part in parts])),
+        _title(equal),
         [_counts(pairs) + note, tables.study_line(pairs), *_blanks(pairs)],
         width=96,
     )

@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from typing import Any, Literal, TypeVar, cast
@@ -134,7 +134,7 @@ class Figure:
             .encode(text="note:N")
             .properties(width=400, height=80)
         )
-        words = self.finish(chart, title, [counts])
+        words = replace(self, caption=f"{title}.").finish(chart, title, [counts])
         words.usermeta["gammascape"]["drawn"] = False
         return words
 

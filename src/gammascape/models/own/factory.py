@@ -17,7 +17,7 @@ from gammascape.models.own import probe, state
 from gammascape.models.own.roles import WEIGHTED, Plan, check_batch_statistics, plan
 from gammascape.usercode.find import CONTRACTS
 from gammascape.usercode.isolation import another_process, isolated, seed_of
-from gammascape.usercode.run import Code, UserCodeError, load_code
+from gammascape.usercode.run import Code, UserCodeError, load_code, plain
 
 _CHECKPOINT: Any = torch.utils.checkpoint
 
@@ -287,6 +287,12 @@ def build(
     probe.check_device(network, starts, batches[0], device)
     with code.active():
         hidden, layers = _watched(network, starts, batches[0], arranged)
+    small = {
+        owner: f", in the dtype of the cell, not in {plain(parameter.dtype)}"
+        for name, parameter in module.named_parameters()
+        for owner in (name, name.rpartition(".")[0])
+        if torch.finfo(parameter.dtype).bits < 32
+    }
     return Model(
         parameters=parameters,
         forward=partial(network.forward, read=_inputs, names=hidden),
@@ -297,6 +303,7 @@ def build(
         roles={
             layer.name: f"{layer.role}, times {layer.multiplier:.4g}"
             + (" (given)" if layer.how == "given" else "")
+            + small.get(layer.name, "")
             for layer in arranged.layers.values()
         },
         layers=partial(network.forward, read=lambda seen: dict(seen.outputs), names=layers),

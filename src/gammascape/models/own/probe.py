@@ -89,8 +89,34 @@ def _note(found: dict[str, Tensor], name: str, value: object) -> None:
         found[name] = value
 
 
+_SMALL = {torch.uint8: 255, torch.int8: 127, torch.int16: 32767, torch.uint16: 65535}
+"""Dtype whose numbers wrap around -> the largest of them."""
+_CONVERSIONS = {"to", "type", "type_as", "byte", "char", "short", "copy"}
+_SUMS = {
+    *(
+        "add",
+        "iadd",
+        "radd",
+        "sub",
+        "isub",
+        "rsub",
+        "mul",
+        "imul",
+        "rmul",
+        "pow",
+        "ipow",
+        "rpow",
+        "neg",
+        "abs",
+    ),
+    *("square", "lshift", "ilshift", "matmul", "rmatmul", "mm", "bmm", "dot", "einsum"),
+    *("sum", "prod", "cumsum", "cumprod"),
+}
+"""Names of functions, without underscores at their ends, whose result may be larger than what they are given."""
+
+
 class _Narrow(TorchFunctionMode):
-    """Finder of values that depend on parameters and have a smaller dtype than theirs."""
+    """Finder of values in too small a dtype: floats smaller than parameters, and integers that wrap around."""
 
     def __init__(self, track: Track, dtype: torch.dtype) -> None:
         super().__init__()
@@ -101,19 +127,33 @@ class _Narrow(TorchFunctionMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         found = function(*args, **(kwargs or {}))
-        depends = self.found is None and isinstance(found, Tensor) and found.requires_grad
-        if depends and torch.finfo(found.dtype).bits < torch.finfo(self._dtype).bits:
-            text = f"{self._where()} computes in {found.dtype} for inputs in {self._dtype}"
-            self.found = text.replace("torch.", "")
+        if self.found is None and isinstance(found, Tensor):
+            name = getattr(function, "__name__", "").strip("_")
+            given = {value.dtype for value in args if isinstance(value, Tensor)}
+            if (
+                found.requires_grad
+                and torch.finfo(found.dtype).bits < torch.finfo(self._dtype).bits
+            ):
+                self._note(
+                    f"{found.dtype} for inputs in {self._dtype}, and loses the digits that are needed where gamma "
+                    "is small; let it compute in the dtype of its inputs"
+                )
+            elif found.dtype in _SMALL and (
+                name in _SUMS or (name in _CONVERSIONS and given - {torch.bool, found.dtype})
+            ):
+                self._note(
+                    f"{found.dtype}, whose numbers wrap around above {_SMALL[found.dtype]}; keep whole numbers in "
+                    "torch.int64 (long())"
+                )
         return found
+
+    def _note(self, text: str) -> None:
+        self.found = f"{self._where()} computes in {text}".replace("torch.", "")
 
     def check(self) -> None:
         """Raise UserCodeError if such a value was found."""
         if self.found is not None:
-            raise UserCodeError(
-                f"{self.found}, and loses the digits that are needed where gamma is small; let it "
-                "compute in the dtype of its inputs"
-            )
+            raise UserCodeError(self.found)
 
 
 def check_made_twice(

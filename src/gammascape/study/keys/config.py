@@ -1,6 +1,6 @@
 """Keys of the workflow's configuration, config/config.yaml."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,18 +97,19 @@ def check_file(path: str) -> str | None:
     return None if is_mapping else text
 
 
-def load_config(values: Mapping[str, Any], source: str = CONFIG_FILE) -> Config:
-    """Check the mapping that Snakemake read from its configuration.
+def load_config(values: Mapping[str, Any], files: Sequence[str] = ()) -> Config:
+    """Check the mapping that Snakemake read from its configuration and from the `files` of --configfile.
 
-    Raises StudyError, naming `source`, if the mapping is invalid.
+    Raises StudyError, naming the files, if the mapping is invalid.
     """
+    named = ", ".join(files)
+    source = f"{named}, over {CONFIG_FILE}" if files else CONFIG_FILE
     given = Source(source, dict(values))
     check_size(given)
     for key in sorted({"grids", "models"}.intersection(values)):
-        text = (
-            "is a key of studies: name the study's file by --config study=FILE, not by --configfile"
-        )
-        raise study_error(source, [Problem((key,), text)])
+        text = f"--config study={named or 'FILE'}, not by --configfile"
+        text = f"is a key of studies: name the study's file by {text}"
+        raise study_error(named or source, [Problem((key,), text)])
     try:
         config = Config.model_validate(given.data)
     except ValidationError as error:

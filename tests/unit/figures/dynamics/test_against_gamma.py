@@ -112,6 +112,10 @@ def test_a_phenomenon_that_no_run_shows_has_no_block() -> None:
     curves = phenomena_table(BOTH).filter(phenomenon="silent alignment")
     chart = phenomena(curves, BOTH)
     assert [len(column["vconcat"]) for column in spec_of(chart)["hconcat"]] == [1, 1]
+    assert "Upper half" in words(phenomena(phenomena_table(BOTH), BOTH))["caption"]
+    caption = words(chart)["caption"]
+    assert "Shown are runs at large γ" in caption
+    assert "climbs" not in caption
     assert "No run catapulted" in words(phenomena(curves.clear(), BOTH))["title"]
 
 

@@ -1,6 +1,7 @@
 """What the figures of exponents, thresholds and budgets claim."""
 
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -117,6 +118,8 @@ def test_models_without_depth_are_drawn_without_laws() -> None:
     scaling, models, _ = tables_of(ALL[-1])
     chart = exponents(scaling, models)
     assert "Exponents" in words(chart)["title"]
+    assert "percentages" not in words(chart)["caption"]
+    assert "percentages" in words(exponents(*tables_of(MLP3)[:2]))["caption"]
     assert {r["law"] for r in rows(chart) if "law" in r} == {"2"}
 
 
@@ -128,8 +131,55 @@ def test_the_title_names_the_largest_shift_and_the_threshold_behind_it(study: Ta
     title = words(sensitivity(moved))["title"]
     assert f"{abs(worst['shift_log10'][0]):.2f} decades" in title
     assert worst["threshold"][0].replace("_", " ") in title
-    still = moved.with_columns(shift_log10=pl.lit(0.0))
-    assert "No edge moves" in words(sensitivity(still))["title"]
+    still = moved.with_columns(shift_log10=pl.lit(0.0), lost=0, won=0)
+    assert words(sensitivity(still))["title"] == "No edge moves with any threshold"
+    fewer = words(sensitivity(still.with_columns(lost=1)))["title"]
+    assert fewer == "No edge moves with any threshold, but some appear or disappear"
+
+
+def test_the_caption_says_what_the_table_holds(study: Tables) -> None:
+    moved = study[2]
+
+    def caption(table: pl.DataFrame) -> str:
+        return str(words(sensitivity(table))["caption"])
+
+    def without(name: str, **to: Any) -> pl.DataFrame:
+        here = pl.col("threshold") == name
+        return moved.with_columns(
+            pl.when(here).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+            for column, value in to.items()
+        )
+
+    assert "one symbol per slice" in caption(moved)
+    assert "one symbol per slice" not in caption(moved.filter(model="mlp3"))
+    assert "in one slice" in caption(moved.filter(model="mlp3"))
+    assert "half of the way" in caption(moved)
+    # 0.1 is doubled to 0.2.
+    small = pl.when(threshold="trained_below").then(0.1 * pl.col("factor")).otherwise("value")
+    assert "half of the way" not in caption(moved.with_columns(value=small))
+    assert "Of runaway above and catapult above, ratios to the start" in caption(moved)
+    assert "Of catapult above, a ratio to" in caption(without("runaway_above", value=1.0))
+    none = caption(without("catapult_above", shift_log10=0.001, value=1.0))
+    assert none.endswith("catapult above.")
+    some = caption(without("catapult_above", shift_log10=0.3))
+    assert some.endswith("No edge moves with runaway above.")
+    assert "Of runaway above, a ratio to" in none
+    gone = sensitivity(without("catapult_above", shift_log10=None, common=0, lost=7))
+    assert "No edge has an estimate with another catapult above." in words(gone)["caption"]
+    lost = moved.filter(
+        pl.col("factor") != 1, pl.col("threshold") != "catapult_above", window="all"
+    )
+    rows_gone = 2 * moved.filter(threshold="catapult_above", factor=2.0, window="all").height
+    assert f"{lost['lost'].sum() + 7 * rows_gone} edges no longer" in subtitle(gone)
+    nothing = words(sensitivity(moved.with_columns(shift_log10=pl.lit(None, pl.Float64))))
+    assert nothing["title"] == "No edge of training has an estimate under another threshold"
+    assert nothing["caption"] == f"{nothing['title']}."
+
+
+def test_a_panel_names_all_values_of_its_threshold(study: Tables) -> None:
+    other = pl.when(threshold="trained_below", factor=2.0, model="cnn").then(0.6).otherwise("value")
+    titles = spec_of(sensitivity(study[2].with_columns(value=other)))["hconcat"]
+    assert titles[0]["title"]["text"] == "trained below: 0.25, 0.5, 0.6 to 0.6708"
 
 
 def test_each_threshold_has_a_panel_with_its_three_values(study: Tables) -> None:

@@ -1,5 +1,6 @@
 """What the index page shows and links."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -89,7 +90,11 @@ def test_a_figure_with_nothing_to_say_is_named_and_not_shown(tmp_path, section, 
     stem = tmp_path / "results/quickstart/figures/edges/narrow"
     save(edges(thresholds, scaling), stem)
     path = tmp_path / "results/index.html"
-    write_index([replace(section, figures=[*section.figures, read_figure(stem)])], path)
+    figure = read_figure(stem)
+    # Its caption would speak of panels and lines that are not there.
+    assert figure.caption == f"{figure.title}."
+    assert json.loads(stem.with_suffix(".json").read_text())["description"] == figure.caption
+    write_index([replace(section, figures=[*section.figures, figure])], path)
     text = re.sub("<.*?>", "", path.read_text())
     assert re.search(r"^Not drawn: edges/narrow: No edge of .*\.$", text, re.MULTILINE)
     assert "quickstart/figures/edges/narrow.html" in _links(path)

@@ -71,6 +71,22 @@ def points(chart) -> pl.DataFrame:
     return pl.DataFrame(found, infer_schema_length=None)
 
 
+def test_the_caption_speaks_of_the_panels_that_are_drawn(chart):
+    caption = words(chart)["caption"]
+    for phrase in (
+        "Above: their last hidden layers",
+        "; below: their outputs",
+        "right: when",
+        "Bars",
+    ):
+        assert phrase in caption
+    trend, summary = (table.filter(at="steps", measure="cka") for table in tables(half=None))
+    caption = words(similarity_trend(trend, summary))["caption"]
+    assert "Compared are their last hidden layers" in caption
+    for phrase in ("their outputs", "right:", "Bars"):
+        assert phrase not in caption
+
+
 def test_the_title_says_how_sure_it_is_that_similarity_grows(chart):
     title = words(chart)["title"]
     assert "Different architectures grow more alike with γ" in title

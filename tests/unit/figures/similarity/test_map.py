@@ -59,6 +59,13 @@ def test_axes_of_any_gammas_have_labels(gammas):
     assert all(len(axis["values"]) >= 2 and set(axis["values"]) <= set(gammas) for axis in axes)
 
 
+def test_the_caption_speaks_of_lines_where_some_are_drawn(chart):
+    assert "Right: the same for pairs of equal γ" in words(chart)["caption"]
+    unequal = similarity(PAIRS.filter(pl.col("gamma_a_log10") != pl.col("gamma_b_log10")))
+    assert words(unequal)["caption"].startswith("Similarity (linear CKA")
+    assert "Right" not in words(unequal)["caption"]
+
+
 def test_two_seeds_leave_nothing_blank():
     chart = similarity(similarity_table(MLP3))
     assert all(row["cka"] is not None for row in rows(chart))

@@ -80,6 +80,17 @@ def test_roles_follow_from_which_sides_of_a_layer_grow_with_the_width(
     }
 
 
+def test_parameters_in_half_precision_are_said_to_be_trained_in_another(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    halved = MLP.replace(
+        "return Net(width)", "net = Net(width)\n    net.head.half()\n    return net"
+    )
+    model = model_of(tmp_path, halved, digits.probe_inputs)
+    assert model.roles["head"] == "readout, times 0.0625, in the dtype of the cell, not in float16"
+    assert model.roles["second"] == "hidden, times 0.25"
+
+
 def test_a_study_overrides_a_role(tmp_path: Path, digits: Dataset) -> None:
     model = model_of(tmp_path, MLP, digits.probe_inputs, roles={"second": "readout"})
     assert model.roles["second"] == "readout, times 0.0625 (given)"

@@ -320,6 +320,17 @@ REFUSED: dict[str, tuple[str, str]] = {
     "digits lost on the way": (
         net("return x.softmax(-1, dtype=torch.float32).to(x.dtype)"), "layer odd (Odd) computes in float32",
     ),
+    "whole numbers that wrap": (
+        net("return x + (100 * x.detach()).to(torch.int8)"),
+        "layer odd (Odd) computes in int8, whose numbers wrap around above 127; keep whole numbers in int64",
+    ),
+    "sums that wrap": (net("k = 3 * self.k; return x * k", "self.k = torch.tensor(200, dtype=torch.uint8)"),
+        "layer odd (Odd) computes in uint8, whose numbers wrap around above 255",
+    ),
+    "outputs that wrap": (
+        net("return x").replace("self.first(x.flatten(1)))))", "self.first(x.flatten(1))))).byte().to(x.dtype)"),
+        "Net itself, outside of any layer, computes in uint8, whose numbers wrap around above 255",
+    ),
     "outputs in float64": (
         net("return x").replace("return self.head(self.odd(torch.tanh(self.first(x.flatten(1)))))",
                                 "return self.head(self.first(x.flatten(1))).double() + 0 * self.odd(x).sum()"),
@@ -381,6 +392,10 @@ def test_what_would_give_wrong_numbers_later_is_refused_before_training(
 
 EXPERTS = "self.a, self.b = nn.Linear(width, width), nn.Linear(width, width)"
 SAME: dict[str, tuple[str, str]] = {
+    "a mask of small numbers": (
+        net("return x * (x > 0)"),
+        net("m = (x > 0).to(torch.uint8); return x * torch.stack((m, m))[0]"),
+    ),
     "a table made at the first call": (
         net("return x * TABLE"),
         net(
