@@ -291,7 +291,7 @@ def build(
         owner: f", in the dtype of the cell, not in {plain(parameter.dtype)}"
         for name, parameter in module.named_parameters()
         for owner in (name, name.rpartition(".")[0])
-        if torch.finfo(parameter.dtype).bits < 32
+        if parameter.is_floating_point() and torch.finfo(parameter.dtype).bits < 32
     }
     return Model(
         parameters=parameters,
