@@ -81,11 +81,12 @@ def run(chosen: argparse.Namespace) -> int:
             mapped = [part for part in study.slices if part.key in study.maps]
             snakemake([_table(study, part) for part in mapped if not part.is_toy])
             cells = {part.key: _cells(plan, study, part) for part in mapped}
+            level = float(plan.analysis(study.name)["trained_below"])
             wanted: Added = {}
             states: list[MapState] = []
             for key, table in cells.items():
                 points = study.points[key]
-                found, known = refine(table, study.maps[key], _begun(points))
+                found, known = refine(table, study.maps[key], _begun(points), level)
                 new = [one for one in found if one.eta not in points[one.gamma]]
                 wanted |= {key: new} if new else {}
                 states += known

@@ -1,9 +1,9 @@
 """Where a map needs further cells: at brackets of edges, between edges, and beyond the sampled etas.
 
 Points follow from the cells of a slice alone. An edge lies between two neighbouring cells of a line of equal gamma
-and seeds; its bracket gets the points of the coarsest nested grid that has some in it, until the finest has none. The
-border of training can be rough at any scale (Sohl-Dickstein, arXiv 2402.06184): where outcomes alternate, only the
-first and the last change are refined.
+and seeds; its bracket gets the points of the coarsest nested grid that has some in it, until the finest has none.
+The border of training can be rough at any scale (Sohl-Dickstein, arXiv 2402.06184): where outcomes alternate, only
+the first and the last change are refined.
 """
 
 import math
@@ -24,6 +24,12 @@ COLUMNS = (
     *("status", "catapulted", "relative_loss"),
 )
 """Columns of the table `cells` on which points depend."""
+
+
+_FLAT = 0.01
+"""Difference of relative loss to a neighbour below which the best eta is not sharpened."""
+_TELLING = 0.005, 0.97
+"""Relative losses between which a loss tells how far its cell is from the edge."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ class _Need:
     none: str = ""
     """Why there is no edge, once no point is needed."""
     what: str = ""
-    densities: int | None = None
-    """Number of nested grids to use; all if None."""
+    halves: int = 0
+    """How many of the finest grids not to use."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ class _Line:
     etas: Sequence[Decimal]
     statuses: Sequence[str]
     catapulted: Sequence[bool]
+    losses: Sequence[float | None]
     best: int | None
     """Position of the lowest loss among cells that trained or stayed untrained."""
     seed: str
@@ -118,7 +125,26 @@ class _Line:
             return _Need(self._gaps(low - 1, first - 1), ends, self._beyond(ends))
         ends = (-1,) * (best == 0) + (1,) * (best == self.top)
         what = ", beside the lowest loss"
-        return _Need(self._gaps(best - 1, best), ends, self._beyond(ends), what, -1)
+        level = self.losses[best] or 0.0
+        steep = [k for k in (best - 1, best) if self._loss_beside(k, best) > level + _FLAT]
+        return _Need(self._gaps(*steep), ends, self._beyond(ends), what, 1)
+
+    def _loss_beside(self, gap: int, best: int) -> float:
+        """Loss of the other cell of a gap beside the best one; infinite if it has none."""
+        other = gap if gap < best else gap + 1
+        loss = self.losses[other] if 0 <= other <= self.top else None
+        return math.inf if loss is None else loss
+
+    def crossing(self, k: int, level: float) -> float | None:
+        """log10 eta at which the loss crosses a level between the untrained cell k and the next, if they tell."""
+        outer, inner = self.losses[k], self.losses[k + 1]
+        if self.statuses[k] != "untrained" or outer is None or inner is None:
+            return None
+        if not _TELLING[0] < inner < outer < _TELLING[1]:
+            return None
+        low, at, high = (math.log(-math.log(loss)) for loss in (outer, level, inner))
+        share = min(max((at - low) / (high - low), 0.0), 1.0)
+        return float(self.etas[k]) + share * float(self.etas[k + 1] - self.etas[k])
 
     def _upper(self, good: Sequence[bool], start: int | None) -> _Need:
         """Last change from good to bad cells, and the first one from the cell `start` on."""
@@ -147,7 +173,10 @@ class _Line:
 
 
 def refine(
-    cells: pl.DataFrame, maps: Mapping[Decimal, Mapped], begun: Mapping[Decimal, Sequence[Decimal]]
+    cells: pl.DataFrame,
+    maps: Mapping[Decimal, Mapped],
+    begun: Mapping[Decimal, Sequence[Decimal]],
+    trained_below: float,
 ) -> tuple[list[Wanted], list[MapState]]:
     """Etas that the maps of one slice need beyond its cells, and the state of each edge of each line.
 
@@ -157,6 +186,7 @@ def refine(
         cells: the table of `tables.cells.cell_table`.
         maps: by log10 gamma.
         begun: the log10 etas of the first round, ascending, by log10 gamma.
+        trained_below: relative loss at or below which a cell is trained.
     """
     wanted: dict[tuple[Decimal, Decimal], Wanted] = {}
     states: list[MapState] = []
@@ -177,7 +207,7 @@ def refine(
         for line in lines:
             for edge in mapped.map.edges:
                 need = line.need(edge)
-                points = list(_points(gamma, line, edge, need, mapped.map, reach))
+                points = list(_points(gamma, line, edge, need, mapped.map, reach, trained_below))
                 state: Any = "open" if points else "none" if need.none else "found"
                 gap = max((point.gap for point in points), default=0.0)
                 why = f"{need.none}{line.seed}" if state == "none" else ""
@@ -193,7 +223,7 @@ def _line(rows: pl.DataFrame, seed: str) -> _Line:
     able = [k for k, status in enumerate(statuses) if status in ("trained", "untrained")]
     best = min(able, key=lambda k: (losses[k], k), default=None)
     etas = [_exact(eta) for eta in rows["eta_log10"]]
-    return _Line(etas, statuses, rows["catapulted"].to_list(), best, seed)
+    return _Line(etas, statuses, rows["catapulted"].to_list(), losses, best, seed)
 
 
 def _exact(value: Any) -> Decimal:
@@ -207,6 +237,7 @@ def _points(
     need: _Need,
     spec: Map,
     reach: tuple[Decimal, Decimal],
+    trained_below: float,
 ) -> Iterator[Wanted]:
     for end in need.ends:
         k = line.top if end > 0 else 0
@@ -215,13 +246,16 @@ def _points(
         for eta in _grid(low, high, spec.coarsest):
             if eta != line.etas[k] and reach[0] <= eta <= reach[1] and abs(eta) <= LIMIT:
                 yield Wanted(gamma, eta, why, math.inf)
-    # Without a last grid, eta_best is sharpened to half of `finest`.
-    densities = spec.densities[: need.densities] or spec.densities
+    densities = spec.densities[: len(spec.densities) - need.halves] or spec.densities
     for k in need.gaps:
         low, high = line.etas[k], line.etas[k + 1]
         why = f"between {line.word(k, edge)} and {line.word(k + 1, edge)}{need.what}{line.seed}"
-        points = ([e for e in _grid(low, high, n) if low < e < high] for n in densities)
-        for eta in next(filter(None, points), []):
+        nested = [[e for e in _grid(low, high, n) if low < e < high] for n in densities]
+        points: Sequence[Decimal] = next(filter(None, nested), [])
+        at = line.crossing(k, trained_below) if edge == "eta_min" else None
+        if at is not None and len(nested[-1]) > 2:
+            points = sorted(nested[-1], key=lambda eta: abs(float(eta) - at))[:2]
+        for eta in points:
             yield Wanted(gamma, eta, why, float(high - low))
 
 
