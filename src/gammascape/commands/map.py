@@ -277,34 +277,35 @@ class Snakemake:
         if targets is None or targets:
             self._lock.write("at work")
             self._lock.flush()
-            self._call([*(targets or ()), *self._options], {BEGINNING: "1"} if begins else {})
+            self._run([*(targets or ()), *self._options], {BEGINNING: "1"} if begins else {})
 
     def unlock(self) -> None:
         """Free the folder, if a call of snakemake was killed with the command that made it."""
         self._lock.seek(0)
         if self._lock.read():
-            self._call(["--unlock", *self._options], {BEGINNING: "1"})
+            self._run(["--unlock", *self._options], {BEGINNING: "1"})
 
-    def _call(self, options: Sequence[str], more: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "snakemake", *options]
-        path = os.pathsep.join(filter(None, sys.path))
-        # The lock is held until both processes have ended.
-        process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": path, **more}, pass_fds=[self._lock.fileno()]
-        )
+    def _run(self, options: Sequence[str], more: Mapping[str, str]) -> None:
         try:
-            status = process.wait()
+            status = self._call(options, more)
+        except KeyboardInterrupt:
+            self._lock.truncate(0)
+            raise
+        self._lock.truncate(0)
+        if status:
+            raise UserError("gammascape map: snakemake failed, see above; call this again to go on")
+
+    def _call(self, options: Sequence[str], more: Mapping[str, str]) -> int:
+        command = [sys.executable, "-m", "snakemake", *options]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more}
+        # The lock is held until both processes have ended.
+        process = subprocess.Popen(command, env=environment, pass_fds=[self._lock.fileno()])
+        try:
+            return process.wait()
         except KeyboardInterrupt:
             # It was interrupted too, and writes checkpoints.
             process.wait()
             raise
-        finally:
-            if process.poll() is not None:
-                self._lock.truncate(0)
-        if status:
-            raise UserError(
-                "gammascape map: snakemake failed, as it says above; call this again to go on"
-            )
 
 
 @contextmanager
