@@ -4,7 +4,7 @@
 
 The toy is computed for both losses and several depths: exactly, with noise of the edges, and with fates that
 alternate there. A table of cells of a fine grid is played back: a map takes the cells that it asks for from the
-table, and beyond its etas the outermost ones. Nothing is trained.
+table; beyond its etas the outermost ones, which are not counted. Nothing is trained.
 """
 
 import argparse
@@ -40,6 +40,7 @@ class Agreement(NamedTuple):
     """A map beside the full grid."""
 
     cells: int
+    """Cells of the map within the etas of the full grid."""
     rounds: int
     edges: int
     """Edges that the full grid brackets."""
@@ -134,7 +135,12 @@ def agreement(
         (pl.col(f"{column}_own") - pl.col(column)).abs() <= NEAR
         for column in ("estimate_log10", "eta_log10")
     )
-    return Agreement(cells.height, rounds, both.height, both.filter(near).height, states)
+    span = full.group_by("gamma_log10").agg(
+        low=pl.col("eta_log10").min(), high=pl.col("eta_log10").max()
+    )
+    within = pl.col("eta_log10").is_between("low", "high")
+    count = cells.join(span, on="gamma_log10").filter(within).height
+    return Agreement(count, rounds, both.height, both.filter(near).height, states)
 
 
 def toy_begun(spec: Map, depth: int, loss: Loss) -> dict[Decimal, tuple[Decimal, ...]]:
