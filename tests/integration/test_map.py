@@ -21,7 +21,7 @@ models:
 grids:
   - model: net
     dataset: digits
-    loss: xent
+    loss: mse
     gamma: {log10: 0}
     eta: {map: {finest: 2, edges: [eta_min, eta_max_finite]}}
     batch_size: 16

@@ -160,21 +160,28 @@ def _critical(
     from gammascape.training.device import alone_on, set_up_backend
     from gammascape.usercode.run import UserCodeError, provide
 
-    data = next(
-        (path for path in plan.reads(cells[0].path) if path.startswith("results/data/")), None
-    )
+    reads = plan.reads(cells[0].path)
+    data = next((path for path in reads if path.startswith(f"{RESULTS}/data/")), None)
     if data is not None and not Path(data).is_file():
         snakemake([data], begins=True)
     for sources in study.sources:
         provide(sources.files.values())
     device, _ = set_up_backend()
+
+    def measured() -> list[float]:
+        # Its data are gone before the GPU is handed on.
+        options = cells[0].dataset.model_dump(mode="json")
+        dataset = load_dataset(options, None if data is None else Path(data), device)
+        return critical_etas([cell.record() for cell in cells], dataset, device)
+
     try:
-        source = None if data is None else Path(data)
-        dataset = load_dataset(cells[0].dataset.model_dump(mode="json"), source, device)
         with alone_on(device):
-            etas = critical_etas([cell.record() for cell in cells], dataset, device)
+            etas = measured()
     except (CapacityError, DataError, UserCodeError) as error:
         raise StudyError(f"{study.path}: {part.key}: {error}") from None
+    except RuntimeError:
+        # What cannot be differentiated twice has no curvature here, and its edges are walked after.
+        etas = [math.nan] * len(cells)
     found: dict[Decimal, list[float]] = {}
     for cell, eta in zip(cells, etas, strict=True):
         found.setdefault(Decimal(cell.gamma), []).append(eta)

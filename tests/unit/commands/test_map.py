@@ -15,7 +15,7 @@ from gammascape.study import Cell, load_study
 from gammascape.study.points import points_path, read_points
 from gammascape.workflow.catalogue import everything
 
-from ..project import make_project, plan_of, write_synthetic_cell
+from ..project import make_project, plan_of, write_results, write_synthetic_cell
 
 STUDY = """\
 datasets:
@@ -239,3 +239,19 @@ def test_the_folder_is_unlocked_after_a_kill_and_guarded_meanwhile(
     with command._snakemake_of([]):
         assert main(["map", PATH]) == 2
         assert "gammascape map is at work in this folder" in capsys.readouterr().err
+
+
+def test_points_are_exported_with_their_study_and_an_edit_is_named_by_the_audit(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys)
+    write_results(plan_of())
+    assert main(["export-crate", "crate"]) == 0
+    assert Path("crate", POINTS).read_bytes() == POINTS.read_bytes()
+    capsys.readouterr()
+    main(["audit", "--all"])
+    assert "edited by hand" not in capsys.readouterr().out
+    POINTS.write_text(POINTS.read_text().replace("round 1,", "round 3,", 1))
+    main(["audit", "--all"])
+    assert "tiny.points.yaml was edited by hand" in capsys.readouterr().out
+    assert "edited by hand; going on" in said(capsys)

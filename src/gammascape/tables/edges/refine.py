@@ -242,7 +242,9 @@ def _points(
     for end in need.ends:
         k = line.top if end > 0 else 0
         why = f"{'above' if end > 0 else 'below'} {line.word(k)}{line.seed}"
-        low, high = sorted((line.etas[k], line.etas[k] + end))
+        # As far again as it has gone already: each round takes longer than a few coarse cells.
+        gone = (line.etas[k] - (reach[1] - spec.reach if end > 0 else reach[0] + spec.reach)) * end
+        low, high = sorted((line.etas[k], line.etas[k] + end * max(1, int(gone))))
         for eta in _grid(low, high, spec.coarsest):
             if eta != line.etas[k] and reach[0] <= eta <= reach[1] and abs(eta) <= LIMIT:
                 yield Wanted(gamma, eta, why, math.inf)
