@@ -76,7 +76,7 @@ def run(chosen: argparse.Namespace) -> int:
         if begun := _begin(plan, study, snakemake):
             say(f"round 0: {_count(study, begun)} around the predicted edges")
             _write(study, begun, 0)
-        for left in itertools.count(chosen.rounds or math.inf, -1):
+        for left in itertools.count(math.inf if chosen.rounds is None else chosen.rounds, -1):
             plan, study = _load(path)
             mapped = [part for part in study.slices if part.key in study.maps]
             snakemake([_table(study, part) for part in mapped if not part.is_toy])

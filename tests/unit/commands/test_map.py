@@ -173,6 +173,7 @@ def test_a_budget_of_device_time_goes_to_the_widest_brackets(
 
 
 def test_rounds_can_be_counted(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "round 1: " not in said(capsys, "--rounds", "0")
     text = said(capsys, "--rounds", "1")
     assert "round 1: " in text
     assert "round 2: " not in text

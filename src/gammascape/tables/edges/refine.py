@@ -190,7 +190,8 @@ def refine(
     """
     wanted: dict[tuple[Decimal, Decimal], Wanted] = {}
     states: list[MapState] = []
-    for (value,), rows in cells.select(COLUMNS).sort("eta_log10").group_by("gamma_log10"):
+    table = cells.select(COLUMNS).sort("gamma_log10", "eta_log10")
+    for (value,), rows in table.group_by("gamma_log10", maintain_order=True):
         gamma = _exact(value)
         if gamma not in maps:
             continue
