@@ -3,7 +3,7 @@
 Begin at each gamma around 2 over the curvature of the networks before training, and go on in rounds until every
 edge that the maps of the study ask for is bracketed, or known not to be there. The points are in a file beside the
 study, which snakemake reads; after an interruption the same command goes on. At the end all tables and figures are
-made.
+made. Options of snakemake come last, after --.
 """
 
 import argparse
@@ -58,9 +58,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         "first round are always trained",
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="number of rounds at most")
-    parser.add_argument(
-        "snakemake", nargs="*", metavar="-- OPTION", help="options of snakemake, after --"
-    )
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -72,7 +69,7 @@ def run(chosen: argparse.Namespace) -> int:
     if study.edited:
         say(f"{points_path(path)}: edited by hand; going on from the points that it has now")
     before = {cell.path for cell in study.cells if (CELLS / cell.path / FILE_NAME).is_file()}
-    with _snakemake_of([*study_options([chosen.study]), *chosen.snakemake]) as snakemake:
+    with _snakemake_of([*study_options([chosen.study]), *chosen.after]) as snakemake:
         if begun := _begin(plan, study, snakemake):
             say(f"round 0: {_count(study, begun)} around the predicted edges")
             _write(study, begun, 0)

@@ -131,7 +131,7 @@ def test_a_finished_map_asks_for_nothing_more(
 ) -> None:
     said(capsys)
     before = POINTS.read_bytes()
-    again = said(capsys, "--", "--cores", "3")
+    again = said(capsys, "--rounds", "9", "--", "--cores", "3")
     assert POINTS.read_bytes() == before
     assert "round" not in again
     assert workflow.calls[-1][-2:] == ["--cores", "3"]
