@@ -53,6 +53,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "`eta`": axes.EtaAxis,
         "`log10` as a range": axes.Range,
         "`window`": axes.Window,
+        "`map`": axes.Map,
         "`small_gamma`": schema.SmallGamma,
         "`analysis`": schema.Analysis,
         "`lazy` and `rich`": schema.Span,

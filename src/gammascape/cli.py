@@ -8,7 +8,7 @@ from importlib import import_module
 from gammascape.command import as_command, fix_hashes
 
 COMMANDS = (
-    *("plan", "cost", "check-model", "why", "audit", "replay", "seal"),
+    *("map", "plan", "cost", "check-model", "why", "audit", "replay", "seal"),
     *("table", "figure", "reference", "accept", "prune", "export-crate"),
 )
 """Commands, each a module of `commands`."""
@@ -22,7 +22,7 @@ EPILOG = (
 @as_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None and given[:1] == ["replay"]:
         fix_hashes()
     parser = argparse.ArgumentParser(prog="gammascape", description=DESCRIPTION, epilog=EPILOG)
@@ -35,5 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=summary, description=text)
         module.add(command)
         command.set_defaults(run=module.run)
-    chosen = parser.parse_args(given)
+    # argparse takes no further words after options that follow a first one.
+    end = given.index("--") if given[:1] == ["map"] and "--" in given else len(given)
+    chosen = parser.parse_args(given[:end])
+    chosen.after = given[end + 1 :]
     return int(chosen.run(chosen))

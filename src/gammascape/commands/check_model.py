@@ -51,7 +51,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Check a model and return the exit status."""
     if chosen.seeds < 1 or not chosen.eta > 0:
         raise StudyError("gammascape check-model: --seeds and --eta must be positive")
-    study = load_study(chosen.study)
+    study = load_study(chosen.study, begin=True)
     part = _slice(study, chosen.model, chosen.dataset) if chosen.model else None
     from gammascape.usercode.run import provide
 

@@ -127,6 +127,9 @@ def _ask_words(found: list[Ask], *, lines: bool) -> Iterator[str]:
         yield f"  {ask.path}, line {number}: {grid}, slice {ask.slice}"
         if lines:
             yield f"    {', '.join(f'{key} on line {line}' for key, line in others)}"
+        if lines and ask.point is not None:
+            yield f"    round {ask.point.round} of the map: {ask.point.why}"
+            yield from (f"      {name}" for name in ask.because)
 
 
 def _made_words(manifest: Manifest) -> Iterator[str]:

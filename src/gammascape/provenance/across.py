@@ -12,6 +12,7 @@ from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.changes import differences
 from gammascape.provenance.compare import BACKEND
 from gammascape.provenance.findings import Finding, FindingKind
+from gammascape.study.points import points_path
 from gammascape.workflow.catalogue import Artifact, index_page, outputs_of, place_of
 from gammascape.workflow.catalogue import everything as catalogue_of
 from gammascape.workflow.plan import Plan
@@ -39,6 +40,13 @@ def across_findings(chain: Chain, plan: Plan | None, *, everything: bool) -> Cha
             for path, finding in _against_rules(link, link.manifest, plan, catalogue):
                 if finding not in found[path]:
                     found[path].append(finding)
+    for study in plan.studies.values() if plan is not None else ():
+        made = (k for k, link in chain.links.items() if _of_study(link, study.name))
+        if study.edited and (first := next(made, None)):
+            text = (
+                f"{points_path(study.path).name} was edited by hand after gammascape map wrote it"
+            )
+            found[first].append(Finding("study changed", text))
     if plan is not None and everything:
         used = {path for link in chain.links.values() for path in link.made_from}
         stray = Finding("not in the study", "no study at hand has this cell, nothing is made of it")
@@ -47,6 +55,10 @@ def across_findings(chain: Chain, plan: Plan | None, *, everything: bool) -> Cha
             if unknown and link.path not in used:
                 found[link.path].append(stray)
     return chain.adding(found)
+
+
+def _of_study(link: Link, name: str) -> bool:
+    return link.manifest is not None and link.manifest.wildcards.get("study") == name
 
 
 def _mixed(chain: Chain) -> Iterator[tuple[str, Finding]]:

@@ -23,6 +23,7 @@ from gammascape.provenance.project import CELLS, RESULTS
 from gammascape.provenance.seal import seal_of
 from gammascape.study import Study, StudyError
 from gammascape.study.keys.config import CONFIG_FILE
+from gammascape.study.points import points_path
 from gammascape.tables.seal import page_of
 
 _AUDIT = "`gammascape audit` says more"
@@ -328,6 +329,9 @@ def _add_run(builder: _Builder, workflow: Entity, made: dict[Path, Manifest]) ->
     if ".." in place.parts:
         place = Path("config/studies") / place.name
     given.insert(0, builder.file(place, source=builder.project / study.path))
+    if study.maps:
+        points = builder.project / points_path(study.path)
+        given.append(builder.file(points_path(place), source=points))
     # Next to the study, which cannot be read without the modules that it names.
     for name, file in (pair for own in study.sources for pair in own.files.items()):
         if builder.with_cells:

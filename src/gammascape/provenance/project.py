@@ -25,8 +25,10 @@ def configuration(root: Path = Path()) -> dict[str, Any]:
     return dict(content) if isinstance(content, dict) else {}
 
 
-def open_project(studies: Sequence[str] | None = None) -> Plan:
+def open_project(studies: Sequence[str] | None = None, *, begin: bool = False) -> Plan:
     """Load the configuration of the project in the current folder, with these studies instead of its own.
+
+    With `begin`, maps may lack points.
 
     Raises:
         StudyError: if the configuration or a study is invalid.
@@ -36,7 +38,7 @@ def open_project(studies: Sequence[str] | None = None) -> Plan:
     values = configuration()
     if studies:
         values["study"] = list(studies)
-    return load_plan(values)
+    return load_plan(values, begin=begin)
 
 
 def other_studies(plan: Plan, folders: Iterable[Path]) -> Iterator[Study]:

@@ -1,16 +1,20 @@
 """Lines of a study file that ask for a slice or a cell."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from gammascape.study.cell import Cell
 from gammascape.study.keys.file import Grid, StudyFile
+from gammascape.study.points import Point
 from gammascape.study.reading.errors import KeyPath
 from gammascape.study.reading.yaml_reader import Source, read_yaml
-from gammascape.study.study import Slice, Study
+from gammascape.study.study import Slice, Study, mapped_points
 
+_ENDS = re.compile(r"(?:between|above|below) (\S+)(?:.* and (\S+))?")
+_SEEDS = re.compile(r", seed (\d+)(?:/(\d+))?$")
 _OF_SLICES = ("model", "dataset", "loss", "batch_size", "steps")
 
 
@@ -22,6 +26,10 @@ class Ask:
     slice: str
     lines: Mapping[str, int | None]
     """Relevant keys and their lines; the first is the grid."""
+    point: Point | None = None
+    """Point of a map that the cell is at."""
+    because: tuple[str, ...] = ()
+    """Paths of the cells between which this point was wanted."""
 
 
 def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
@@ -32,18 +40,41 @@ def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
     """
     source = read_yaml(study.path)
     file = StudyFile.model_validate(source.data)
+    chosen = study.points.get(part.key, {})
+    gamma, eta = (None, None) if cell is None else (Decimal(cell.gamma), Decimal(cell.eta))
+    point = None if gamma is None or eta is None else chosen.get(gamma, {}).get(eta)
+    because = () if cell is None or point is None else _because(part, cell, point.why)
     return [
-        Ask(study.path, part.key, _lines(source, index, part))
+        Ask(
+            study.path,
+            part.key,
+            _lines(source, index, part),
+            *((point, because) if grid.eta.map else ()),
+        )
         for index, grid in enumerate(file.grids)
         if all(getattr(part, key) in getattr(grid, key) for key in _OF_SLICES)
-        and (cell is None or _has_cell(grid, cell))
+        and (cell is None or _has_cell(grid, cell, chosen))
     ]
 
 
-def _has_cell(grid: Grid, cell: Cell) -> bool:
-    point = (Decimal(cell.gamma), Decimal(cell.eta))
-    return (cell.seed, cell.data_seed) in grid.seeds and point in set(
-        grid.points(cell.loss, cell.model.depth_exponent)
+def _because(part: Slice, cell: Cell, why: str) -> tuple[str, ...]:
+    """Cells that the reason of a point names, of its seeds if it names these too."""
+    ends, seeds = _ENDS.match(why), _SEEDS.search(why)
+    return tuple(
+        other.path
+        for other in part.cells
+        if ends and other.gamma == cell.gamma and other.eta in ends.groups()
+        if (str(other.seed) == seeds[1] if seeds else other.seed == cell.seed)
+        if (str(other.data_seed) == seeds[2] if seeds and seeds[2] else True)
+    )
+
+
+def _has_cell(grid: Grid, cell: Cell, chosen: Mapping[Decimal, Iterable[Decimal]]) -> bool:
+    points = tuple(grid.points(cell.loss, cell.model.depth_exponent))
+    if grid.eta.map is not None:
+        points = mapped_points(points, chosen)
+    return (cell.seed, cell.data_seed) in grid.seeds and (
+        (Decimal(cell.gamma), Decimal(cell.eta)) in points
     )
 
 

@@ -1,8 +1,8 @@
 """A study: the typed file, checked as a whole and expanded into slices of cells."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from itertools import product
@@ -20,7 +20,8 @@ from gammascape.study.keys.files import Files
 from gammascape.study.keys.generators import Generated
 from gammascape.study.keys.models import ModelSpec
 from gammascape.study.keys.observables import Observable, in_order
-from gammascape.study.reading.errors import Problem, study_error
+from gammascape.study.points import Mapped, Maps, Points, fit, points_path, read_points
+from gammascape.study.reading.errors import MOST_PROBLEMS, Problem, StudyError, study_error
 from gammascape.study.reading.explain import explain
 from gammascape.study.reading.yaml_reader import read_yaml
 from gammascape.study.resolve import resolve
@@ -48,7 +49,7 @@ class Slice:
     @property
     def key(self) -> str:
         """Name of the slice in file names, from the user's names of model and dataset."""
-        return f"{self.model}-{self.dataset}-{self.loss}-B{self.batch_size}-T{self.steps}"
+        return _key(self.model, self.dataset, self.loss, self.batch_size, self.steps)
 
     @property
     def depth_exponent(self) -> int | None:
@@ -108,6 +109,11 @@ class Study:
     analysis: Analysis
     sources: tuple[Sources, ...] = ()
     """Source files of its own factories."""
+    maps: Maps = field(default_factory=dict)
+    points: Points = field(default_factory=dict)
+    """Points of its maps."""
+    edited: bool = False
+    """Whether the file of its points was edited by hand."""
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -120,8 +126,12 @@ class Study:
         return {cell.path: cell for cell in self.cells}
 
 
-def load_study(path: str | Path, generator: Generated | None = None) -> Study:
+def load_study(
+    path: str | Path, generator: Generated | None = None, *, begin: bool = False
+) -> Study:
     """Read a study file and expand it; `generator` makes MNIST-1M if the study names none.
+
+    With `begin`, a map may lack points, and has those that it would begin with if all constants were 1.
 
     Raises StudyError, with all problems of the file in one message, if the file is invalid.
     """
@@ -142,29 +152,75 @@ def load_study(path: str | Path, generator: Generated | None = None) -> Study:
     elif stem in RESERVED:
         text = f"a study cannot be named {stem}: results/{stem} is for what studies share; rename the file"
         found.append(Problem((), text))
+    maps, differing = _maps(file)
+    found += differing
     if found:
         problems = [Problem(p.path, p.text, source.line(p.path)) for p in found]
         raise study_error(source.name, problems)
-    return Study(stem, Path(path), file.description, _slices(file), file.analysis, sources)
+    points, edited = _points(Path(path), maps, begin) if maps else ({}, False)
+    slices = _slices(file, points)
+    return Study(
+        stem, Path(path), file.description, slices, file.analysis, sources, maps, points, edited
+    )
+
+
+def _key(model: str, dataset: str, loss: Loss, batch_size: int, steps: int) -> str:
+    return f"{model}-{dataset}-{loss}-B{batch_size}-T{steps}"
+
+
+def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
+    """Maps of a file, and problems of grids that map one slice differently."""
+    maps: dict[str, dict[Decimal, Mapped]] = {}
+    problems = []
+    for index, grid in enumerate(file.grids):
+        if grid.eta.map is None:
+            continue
+        for key in product(grid.model, grid.dataset, grid.loss, grid.batch_size, grid.steps):
+            of_slice = maps.setdefault(_key(*key), {})
+            for gamma in grid.gamma.points():
+                before = of_slice.get(gamma, Mapped(grid.eta.map, ()))
+                if before.map != grid.eta.map:
+                    text = f"an earlier grid maps {_key(*key)} with other options; write the same in both"
+                    problems.append(Problem(("grids", index, "eta", "map"), text))
+                seeds = tuple(dict.fromkeys((*before.seeds, *grid.seeds)))
+                of_slice[gamma] = Mapped(before.map, seeds)
+    return maps, list(dict.fromkeys(problems))
+
+
+def _points(path: Path, maps: Maps, begin: bool) -> tuple[Points, bool]:
+    """Points of the maps of a study; with `begin`, some may be missing, and others are left out."""
+    points, edited = read_points(path)
+    run = f"run gammascape map {path}"
+    if not begin and not points:
+        raise StudyError(f"{path}: has a map, and no points yet in {points_path(path)}: {run}")
+    kept, problems = fit(points, maps)
+    if problems and not begin:
+        last = Problem((), f"{run}, which fits the points to the study")
+        raise study_error(str(points_path(path)), [*problems[: MOST_PROBLEMS - 1], last])
+    return kept, edited
 
 
 _SliceKey = tuple[str, str, Loss, int, int]
 _Point = tuple[Decimal, Decimal, int, int]
 
 
-def _slices(file: StudyFile) -> tuple[Slice, ...]:
+def _slices(file: StudyFile, chosen: Points) -> tuple[Slice, ...]:
     """Unite the grids slice by slice; a point in several grids gives one cell, with the observables of all."""
     planes: dict[_SliceKey, dict[_Point, Cell]] = {}
     for grid in file.grids:
         for model, loss in product(grid.model, grid.loss):
-            points = tuple(grid.points(loss, file.models[model].depth_exponent))
+            planned = tuple(grid.points(loss, file.models[model].depth_exponent))
             trained = file.models[model].as_trained()
             # Theory computes a toy, so nothing is measured.
             asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
                 data = file.datasets[dataset]
                 read = data.as_trained() if isinstance(data, Files) else data
-                plane = planes.setdefault((model, dataset, loss, batch_size, steps), {})
+                key = model, dataset, loss, batch_size, steps
+                plane = planes.setdefault(key, {})
+                points = planned
+                if grid.eta.map is not None:
+                    points = mapped_points(planned, chosen.get(_key(*key), {}))
                 for (gamma, eta), (seed, data_seed) in product(points, grid.seeds):
                     point = (gamma, eta, seed, data_seed)
                     before = plane[point].observables if point in plane else ()
@@ -190,6 +246,17 @@ def _slices(file: StudyFile) -> tuple[Slice, ...]:
             cells=tuple(plane[point] for point in sorted(plane)),
         )
         for key, plane in planes.items()
+    )
+
+
+def mapped_points(
+    planned: Iterable[tuple[Decimal, Decimal]], chosen: Mapping[Decimal, Iterable[Decimal]]
+) -> tuple[tuple[Decimal, Decimal], ...]:
+    """Pairs of log10 gamma and log10 eta of a map; those planned at a gamma for which none are chosen."""
+    gammas = dict.fromkeys(gamma for gamma, _ in planned)
+    return (
+        *((gamma, eta) for gamma in gammas for eta in chosen.get(gamma, ())),
+        *((gamma, eta) for gamma, eta in planned if gamma not in chosen),
     )
 
 

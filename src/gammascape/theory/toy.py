@@ -97,6 +97,14 @@ def initial_sharpness(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     return np.asarray(gauss_newton + residual)
 
 
+def initial_scale(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
+    """Sum of the magnitudes of the two terms of `initial_sharpness`, which cancel at one gamma."""
+    gamma = np.asarray(gamma, float)
+    gauss_newton = loss_curvature(0.0, loss) * (depth / gamma) ** 2
+    residual = loss_slope(0.0, loss) * depth * (depth - 1) / gamma
+    return np.asarray(gauss_newton - residual)
+
+
 def eta_critical(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     """Critical eta, 2 / sharpness, above which gradient descent leaves the minimum.
 

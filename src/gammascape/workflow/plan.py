@@ -1,6 +1,7 @@
 """Information about studies for the Snakefile: cells by path, slices by name, parameters of rules."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from gammascape.usercode.find import copy_sources, folder_of
 
 SOURCES = "results/.sources"
 """Folder for copies of users' source files."""
+BEGINNING = "GAMMASCAPE_MAP_BEGINS"
+"""Environment variable: set while snakemake prepares data for maps that have no points yet."""
 
 
 @dataclass(frozen=True)
@@ -160,14 +163,17 @@ class Plan:
         return {"sharpness", "kernel_alignment"} <= {name for p in parts for name in p.observables}
 
 
-def load_plan(config: Mapping[str, Any], files: Sequence[str] = ()) -> Plan:
+def load_plan(config: Mapping[str, Any], files: Sequence[str] = (), *, begin: bool = False) -> Plan:
     """Read the configuration, `files` given beside it, and the studies that it names.
+
+    With `begin`, maps may lack points.
 
     Raises:
         StudyError: with all problems in one message.
     """
     checked = load_config(config, files)
-    studies = [load_study(path, checked.data.generator) for path in checked.studies]
+    begin |= BEGINNING in os.environ
+    studies = [load_study(path, checked.data.generator, begin=begin) for path in checked.studies]
     parts = [part for study in studies for part in study.slices]
     plan = Plan(
         config=checked,

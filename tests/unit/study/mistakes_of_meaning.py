@@ -82,11 +82,11 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "empty eta": (
         swap(ETA, "eta: {}"),
-        ["grids[0].eta: needs either log10 or window, got neither"],
+        ["grids[0].eta: needs one of log10, window and map, got none"],
     ),
     "log10 and window": (
         swap(ETA, "eta: {log10: 0, window: {per_decade: 2, lower: -2, upper: 2}}"),
-        ["grids[0].eta: needs either log10 or window, got both"],
+        ["grids[0].eta: needs one of log10, window and map, got log10 and window"],
     ),
     "unknown key of a window": (
         swap("lower: -2", "low: -2"),

@@ -1,10 +1,10 @@
-"""Axes gamma and eta of a grid: log10 values given as a list, a range or a window."""
+"""Axes gamma and eta of a grid: log10 values given as a list, a range, a window or a map."""
 
 import math
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -18,13 +18,16 @@ from gammascape.study.keys.exact import (
     has_too_many_decimals,
 )
 from gammascape.study.reading.errors import BOOLEANS
-from gammascape.study.reading.fields import OneOrMore, Record, mistake
+from gammascape.study.reading.fields import Count, OneOrMore, Record, mistake
 from gammascape.theory.edges import Loss, predicted_edges
 
 LIMIT = 30
 """Largest absolute log10 value in a file; a larger one was hardly meant as a log10."""
 
 NUMBER_TEXT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+
+_STEPS = 1
+"""Decades below the critical eta in which training is expected to end within the budget of steps."""
 
 WINDOW_SLACK = Fraction(2, 10**DECIMALS)
 """Slack of a window: gamma is rounded to six decimals, so predicted edges are off by up to twice that."""
@@ -151,15 +154,84 @@ class Window(Record):
         If the predicted edges have crossed, the window between them is closed at that gamma; the bounds are then
         swapped, so that its neighbourhood is sampled.
         """
-        if depth_exponent is not None:
-            rich = Fraction(2, depth_exponent)
-        else:
-            rich = Fraction(str(self.rich_exponent)) if self.rich_exponent else Fraction(1)
-        low, high = predicted_edges(Fraction(gamma), loss, rich)
+        low, high = _predicted(gamma, loss, depth_exponent, self.rich_exponent)
         if self.follow == "upper":
             low = high
         bounds = sorted((low + Fraction(self.lower), high + Fraction(self.upper)))
         return grid_points(bounds[0], bounds[1], self.per_decade, WINDOW_SLACK)
+
+
+def _predicted(
+    gamma: Decimal, loss: Loss, depth_exponent: int | None, rich_exponent: float | None = None
+) -> tuple[Fraction, Fraction]:
+    """Predicted edges of a model that may have no depth exponent."""
+    rich = Fraction(str(rich_exponent)) if rich_exponent else Fraction(1)
+    if depth_exponent is not None:
+        rich = Fraction(2, depth_exponent)
+    return predicted_edges(Fraction(gamma), loss, rich)
+
+
+MapEdge = Literal["eta_min", "eta_max_trained", "eta_no_spike", "eta_max_finite", "eta_best"]
+
+
+class Map(Record):
+    """Points of the absolute grid that `gammascape map` chooses, round by round, where cells change."""
+
+    finest: Count = Field(default=8, le=64, examples=[8])
+    """Points of eta per decade at the edges; a power of two times `coarsest`."""
+    coarsest: Count = Field(default=1, le=64, examples=[1])
+    """Points per decade of the first round, and outside of the edges."""
+    inside: Count = Field(default=2, le=64, examples=[2])
+    """Points per decade between the edges; a power of two times `coarsest`, at most `finest`."""
+    beyond: Annotated[int, Field(ge=0, le=LIMIT)] = Field(default=1, examples=[1])
+    """Decades of eta to sample outside of the outermost edges."""
+    edges: Annotated[tuple[MapEdge, ...], OneOrMore()] = Field(
+        default=get_args(MapEdge), examples=[["eta_max_trained"]]
+    )
+    """Edges to sharpen; `eta_best` is sharpened to half of `finest`."""
+    reach: Annotated[int, Field(ge=0, le=LIMIT)] = Field(default=6, examples=[6])
+    """Decades beyond the first points within which an edge is searched for."""
+
+    @model_validator(mode="after")
+    def _nests(self) -> Self:
+        for name, number, most in (
+            ("finest", self.finest, 64),
+            ("inside", self.inside, self.finest),
+        ):
+            nested = [n for k in range(7) if (n := self.coarsest << k) <= most]
+            if number not in nested:
+                fitting = " or ".join(map(str, nested)) or "more for finest"
+                raise mistake(
+                    f"{number} per decade does not add points to those of coarsest: {self.coarsest}, or "
+                    f"is more than finest; write {fitting}",
+                    name,
+                )
+        return self
+
+    @property
+    def densities(self) -> tuple[int, ...]:
+        """Points per decade of the nested grids, from `coarsest` to `finest`."""
+        return tuple(n for k in range(7) if (n := self.coarsest << k) <= self.finest)
+
+    def start(
+        self,
+        gamma: Decimal,
+        loss: Loss,
+        depth_exponent: int | None,
+        critical: tuple[Fraction, Fraction] | None = None,
+    ) -> tuple[Decimal, ...]:
+        """Return the log10 values of eta of the first round at log10 `gamma`.
+
+        `critical` is the smallest and largest log10 of 2 / (N sharpness) among the seeds, before training. It
+        follows gamma as the predicted lower edge does, so the predicted upper edge is as far above it as theory
+        puts it above the lower one. Without it all constants are taken to be 1.
+        """
+        lower, upper = _predicted(gamma, loss, depth_exponent)
+        least, most = critical or (lower, lower)
+        low = min(least - _STEPS, most + upper - lower) - self.beyond
+        high = max(most, most + upper - lower) + self.beyond
+        low, high = (min(max(value, Fraction(-LIMIT)), Fraction(LIMIT)) for value in (low, high))
+        return grid_points(low, high, self.coarsest)
 
 
 Log10 = Annotated[
@@ -184,7 +256,8 @@ class _Axis(Record):
     def _is_mapping(cls, value: Any) -> Any:
         """Answer common mistakes in writing an axis with what to write instead."""
         if isinstance(value, dict):
-            if not {"log10", "window"} & set(value) and {"from", "to", "per_decade"} & set(value):
+            forms = {"log10", "window", "map"}
+            if not forms & set(value) and {"from", "to", "per_decade"} & set(value):
                 raise mistake(
                     "the range stands under log10: write {log10: {from: -4, to: 4, per_decade: 1}}"
                 )
@@ -215,10 +288,10 @@ class GammaAxis(_Axis):
 
 
 class EtaAxis(_Axis):
-    """Values of eta of a grid: either log10 or window."""
+    """Values of eta of a grid: log10, window or map."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["log10"]}, {"required": ["window"]}]}
+        json_schema_extra={"oneOf": [{"required": [form]} for form in ("log10", "window", "map")]}
     )
 
     log10: Log10 | None = Field(default=None, examples=[{"from": -4, "to": 2, "per_decade": 1}])
@@ -228,18 +301,27 @@ class EtaAxis(_Axis):
     )
     """log10 of eta around the predicted edges at each gamma."""
 
+    map: Map | None = Field(default=None, examples=[{}])
+    """log10 of eta as `gammascape map` finds it, at edges of the cells themselves."""
+
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if (self.log10 is None) == (self.window is None):
-            found = "neither" if self.log10 is None else "both"
+        forms = {"log10": self.log10, "window": self.window, "map": self.map}
+        given = [form for form, value in forms.items() if value is not None]
+        if len(given) != 1:
             raise mistake(
-                f"needs either log10 or window, got {found}: write for example "
-                "{window: {per_decade: 2, lower: -2, upper: 2}}"
+                f"needs one of log10, window and map, got {' and '.join(given) or 'none'}: write for example "
+                "{window: {per_decade: 2, lower: -2, upper: 2}}, or {map: {}}"
             )
         return self
 
     def points(self, gamma: Decimal, loss: Loss, depth_exponent: int | None) -> tuple[Decimal, ...]:
-        """Return the log10 values of eta at log10 `gamma`; none if a window contains no grid point there."""
+        """Return the log10 values of eta at log10 `gamma`; none if a window contains no grid point there.
+
+        Those of a map are where it would begin: its points are in a file of their own.
+        """
+        if self.map is not None:
+            return self.map.start(gamma, loss, depth_exponent)
         if self.window is not None:
             return self.window.points(gamma, loss, depth_exponent)
         assert self.log10 is not None  # ensured by _is_one

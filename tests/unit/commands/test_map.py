@@ -1,0 +1,258 @@
+"""Rounds of a map, with a stand-in for snakemake that writes cells of known edges."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gammascape.cli import main
+from gammascape.commands import map as command
+from gammascape.data.prepare import PREPARERS
+from gammascape.provenance.remake import run_rule
+from gammascape.study import Cell, load_study
+from gammascape.study.points import points_path, read_points
+from gammascape.workflow.catalogue import everything
+
+from ..project import make_project, plan_of, write_results, write_synthetic_cell
+
+STUDY = """\
+datasets:
+  digits: {kind: digits}
+models:
+  small: {kind: mlp, depth: 2, width: 8}
+grids:
+  - model: small
+    dataset: digits
+    loss: mse
+    gamma: {log10: [0, 1]}
+    eta: {map: {finest: 4}}
+    batch_size: 8
+    steps: 20
+    seed: [0, 1]
+"""
+PATH = "config/studies/tiny.yaml"
+POINTS = points_path(Path(PATH))
+SECONDS = 0.25
+"""Device time of a cell of the stand-in."""
+
+
+class Killed(BaseException):
+    """The end of the process."""
+
+
+class Workflow:
+    """Stand-in for snakemake: trains cells without training, and dies where it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.dies_after: int | None = None
+        self.status = 0
+
+    def __call__(self, calling: object, options: Sequence[str], more: Mapping[str, str]) -> int:
+        self.calls.append(list(options))
+        if "results/data/digits/manifest.json" in options:
+            assert more == {command.BEGINNING: "1"}
+            PREPARERS["digits"](None, Path("results/data/digits"))
+            return 0
+        if "--unlock" in options:
+            return 0
+        plan = plan_of()
+        for cell in plan.studies["tiny"].cells:
+            folder = Path("results/cells") / cell.path
+            if not folder.is_dir():
+                if self.dies_after is not None:
+                    self.dies_after -= 1
+                    if self.dies_after < 0:
+                        raise Killed
+                write_synthetic_cell(folder, cell)
+        for item in everything(plan).values():
+            if item.stem.startswith("results/tiny/tables/cells/"):
+                run_rule(item)
+        return self.status
+
+
+@pytest.fixture
+def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workflow:
+    monkeypatch.chdir(make_project(tmp_path / "project", STUDY))
+    stand_in = Workflow()
+    monkeypatch.setattr(
+        command.Snakemake, "_call", lambda self, options, more: stand_in(self, options, more)
+    )
+    return stand_in
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["map", PATH, *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_failure_of_snakemake_ends_it(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.status = 1
+    assert main(["map", PATH]) == 2
+    assert "snakemake failed, see above; call this again to go on" in capsys.readouterr().err
+    workflow.status = 0
+    said(capsys)
+
+
+def cells(choose: Callable[[Cell], bool] = lambda cell: True) -> set[float]:
+    return {float(cell.eta) for cell in load_study(PATH).cells if choose(cell)}
+
+
+def test_rounds_go_on_until_every_edge_is_bracketed(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = said(capsys).splitlines()
+    assert lines[0].startswith("round 0: ")
+    assert lines[0].endswith(" new cells around the predicted edges")
+    assert "of 20 edges bracketed" in lines[1]
+    assert "of device time" in lines[1]
+    assert any(line.startswith("map: ") for line in lines)
+    # Cells are finite up to eta = gamma, and have no spikes.
+    for gamma in (0, 1):
+        etas = cells(lambda cell, gamma=gamma: cell.gamma == str(gamma))
+        assert {gamma, gamma + 0.25} <= etas
+        assert gamma + 0.125 not in etas
+    points, edited = read_points(Path(PATH))
+    assert not edited
+    (gammas,) = points.values()
+    assert gammas[Decimal(1)][Decimal("1.25")].why.startswith("between 1 trained and 1.5 diverged")
+    # All but the last call make what decides, and the last one everything.
+    targets = [call for call in workflow.calls if any("tables/cells" in word for word in call)]
+    assert len(targets) == len(workflow.calls) - 2
+    assert workflow.calls[-1] == ["--config", f'study=["{PATH}"]']
+
+
+def test_a_finished_map_asks_for_nothing_more(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys)
+    before = POINTS.read_bytes()
+    again = said(capsys, "--rounds", "9", "--", "--cores", "3")
+    assert POINTS.read_bytes() == before
+    assert "round" not in again
+    assert workflow.calls[-1][-2:] == ["--cores", "3"]
+
+
+@pytest.mark.parametrize("every", [1, 5, 12])
+def test_killed_again_and_again_it_ends_in_the_same_points(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], tmp_path: Path, every: int
+) -> None:
+    said(capsys)
+    expected = POINTS.read_bytes()
+    Path("results").rename(tmp_path / "before")
+    POINTS.unlink()
+    for _ in range(200):
+        workflow.dies_after = every
+        try:
+            said(capsys)
+            break
+        except Killed:
+            continue
+    assert POINTS.read_bytes() == expected
+
+
+def test_a_budget_of_device_time_goes_to_the_widest_brackets(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "--rounds", "1")
+    first = len(load_study(PATH).cells)
+    text = said(capsys, "--budget", f"{4 * SECONDS}s")
+    assert len(load_study(PATH).cells) == first + 4
+    assert "1 s of device time of 1 s" in text
+    assert text.splitlines()[-1].startswith("map: ")
+    # It goes on with another budget.
+    said(capsys, "--budget", "1h")
+    whole = len(load_study(PATH).cells)
+    assert whole > first + 4
+    said(capsys)
+    assert len(load_study(PATH).cells) == whole
+
+
+def test_rounds_can_be_counted(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "round 1: " not in said(capsys, "--rounds", "0")
+    text = said(capsys, "--rounds", "1")
+    assert "round 1: " in text
+    assert "round 2: " not in text
+    assert workflow.calls[-1] == ["--config", f'study=["{PATH}"]']
+
+
+def test_a_gamma_that_is_added_later_begins_then(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys)
+    (before,) = read_points(Path(PATH))[0].values()
+    Path(PATH).write_text(STUDY.replace("[0, 1]}", "[0, 1, 2]}", 1))
+    said(capsys)
+    (after,) = read_points(Path(PATH))[0].values()
+    assert {gamma: after[gamma] for gamma in before} == before
+    assert Decimal(2) in after
+
+
+def test_a_study_without_a_map_is_answered(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(STUDY.replace("{map: {finest: 4}}", "{log10: 0}"))
+    assert main(["map", PATH]) == 2
+    assert "no grid has a map; write eta: {map: {}} in one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("budget", ["20", "m", "-1m", "1 h"])
+def test_a_budget_needs_a_unit(budget: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["map", PATH, f"--budget={budget}"])
+    assert "needs a time such as 45s, 20m or 1.5h" in capsys.readouterr().err
+
+
+def test_a_toy_is_mapped_without_snakemake_and_begins_by_theory(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(
+        STUDY.replace("digits: {kind: digits}", "digits: {kind: constant}")
+        .replace("{kind: mlp, depth: 2, width: 8}", "{kind: toy, depth: 3}")
+        .replace("batch_size: 8", "batch_size: 1")
+        .replace("    seed: [0, 1]\n", "")
+    )
+    text = said(capsys)
+    assert "map: 10 of 10 edges bracketed" in text
+    assert len(workflow.calls) == 1
+    (gammas,) = read_points(Path(PATH))[0].values()
+    start = next(p.why for p in gammas[Decimal(0)].values() if p.round == 0)
+    # 2 / (L^2 / gamma^2 + L (L - 1) / gamma) with L = 3.
+    assert start == f"start, critical eta 10^{math.log10(2 / 15):.2f}"
+
+
+def test_the_folder_is_unlocked_after_a_kill_and_guarded_meanwhile(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.dies_after = 3
+    with pytest.raises(Killed):
+        main(["map", PATH])
+    workflow.dies_after = None
+    said(capsys, "--rounds", "1")
+    assert any("--unlock" in call for call in workflow.calls)
+    calls = len(workflow.calls)
+    said(capsys)
+    assert not any("--unlock" in call for call in workflow.calls[calls:])
+    with command._snakemake_of([]):
+        assert main(["map", PATH]) == 2
+        assert "gammascape map is at work in this folder" in capsys.readouterr().err
+
+
+def test_points_are_exported_with_their_study_and_an_edit_is_named_by_the_audit(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys)
+    write_results(plan_of())
+    assert main(["export-crate", "crate"]) == 0
+    assert Path("crate", POINTS).read_bytes() == POINTS.read_bytes()
+    capsys.readouterr()
+    main(["audit", "--all"])
+    assert "edited by hand" not in capsys.readouterr().out
+    POINTS.write_text(POINTS.read_text().replace("round 1,", "round 3,", 1))
+    main(["audit", "--all"])
+    assert "tiny.points.yaml was edited by hand" in capsys.readouterr().out
+    assert "edited by hand; going on" in said(capsys)

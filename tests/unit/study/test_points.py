@@ -1,0 +1,176 @@
+"""Points of maps: the file beside a study, and what a study makes of it."""
+
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from gammascape.study import StudyError, load_study
+from gammascape.study.asked import asks
+from gammascape.study.keys.axes import Map
+from gammascape.study.points import Point, Points, points_path, read_points, write_points
+
+STUDY = """\
+models:
+  mlp3: {kind: mlp, depth: 3, width: 8}
+datasets:
+  digits: {kind: digits}
+grids:
+  - model: mlp3
+    dataset: digits
+    loss: mse
+    gamma: {log10: [-1, 0]}
+    eta: {map: {}}
+    batch_size: 8
+    steps: 10
+    seed: [0, 1]
+"""
+KEY = "mlp3-digits-mse-B8-T10"
+POINTS: Points = {
+    KEY: {
+        Decimal(-1): {Decimal("-2"): Point(0, "start, critical eta 10^-1.52")},
+        Decimal(0): {
+            Decimal("0"): Point(0, "start, critical eta 10^0.10"),
+            Decimal("0.125"): Point(2, "between 0 trained and 0.25 diverged, seed 1"),
+            Decimal("0.25"): Point(1, "above 0 trained, seed 1"),
+        },
+    }
+}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(STUDY)
+    write_points(path, POINTS)
+    return path
+
+
+def test_the_cells_of_a_map_are_its_points_for_all_seeds(study: Path) -> None:
+    loaded = load_study(study)
+    assert [(c.gamma, c.eta, c.seed) for c in loaded.cells] == [
+        (gamma, eta, seed)
+        for gamma, etas in (("-1", ["-2"]), ("0", ["0", "0.125", "0.25"]))
+        for eta in etas
+        for seed in (0, 1)
+    ]
+    # A cell of a map is the cell of any other study.
+    other = study.with_name("other.yaml")
+    other.write_text(STUDY.replace("{map: {}}", "{log10: [-2, 0, 0.125, 0.25]}"))
+    assert set(loaded.by_path) < set(load_study(other).by_path)
+
+
+def test_points_are_written_sorted_one_a_line_and_read_again(study: Path) -> None:
+    before = points_path(study).read_bytes()
+    assert b'\n      "0.125": round 2, between 0 trained and 0.25 diverged, seed 1\n' in before
+    assert read_points(study) == (POINTS, False)
+    upside_down = {
+        key: {g: dict(reversed(etas.items())) for g, etas in reversed(gammas.items())}
+        for key, gammas in POINTS.items()
+    }
+    write_points(study, upside_down)
+    assert points_path(study).read_bytes() == before
+
+
+def test_a_point_knows_the_two_cells_that_made_it_necessary(study: Path) -> None:
+    loaded = load_study(study)
+    (part,) = loaded.slices
+    cell = next(c for c in part.cells if c.eta == "0.125" and c.seed == 0)
+    (ask,) = asks(loaded, part, cell)
+    assert ask.point == Point(2, "between 0 trained and 0.25 diverged, seed 1")
+    cells = {path: (c.eta, c.seed) for path, c in loaded.by_path.items()}
+    assert [cells[path] for path in ask.because] == [("0", 1), ("0.25", 1)]
+    first = next(c for c in part.cells if c.gamma == "-1")
+    (ask,) = asks(loaded, part, first)
+    assert ask.point == Point(0, "start, critical eta 10^-1.52")
+    assert not ask.because
+
+
+def test_a_map_without_points_says_what_to_run(study: Path) -> None:
+    points_path(study).unlink()
+    with pytest.raises(StudyError, match=r"no points yet in .*: run gammascape map .*mine.yaml"):
+        load_study(study)
+    begun = load_study(study, begin=True)
+    assert {cell.gamma for cell in begun.cells} == {"-1", "0"}
+    assert begun.points == {}
+
+
+def test_an_edit_by_hand_is_noticed_and_no_mistake(study: Path) -> None:
+    path = points_path(study)
+    path.write_text(path.read_text().replace('"0.25": round 1', '"0.375": round 1'))
+    loaded = load_study(study)
+    assert loaded.edited
+    assert Decimal("0.375") in loaded.points[KEY][Decimal(0)]
+    write_points(study, loaded.points)
+    assert not load_study(study).edited
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("study: mine", "study: yours", "has points of the study yours, not of mine"),
+        (KEY, "mlp4-digits-mse-B8-T10", "mlp4-digits-mse-B8-T10: no map of the study has this"),
+        ('"-1":', '"-3":', "no map of the study has this gamma"),
+        ('"-1":', '"-3":', "has no points at log10 gamma -1"),
+        ('"0.125"', '"0.1"', "is no point of the grid with 8 per decade"),
+        ('"0.125"', '"0.1250"', "0.1250: is not the exact text of a log10 value"),
+        ('"0.25"', '"0"', "0: this key stands twice"),
+        ("round 2, between", "between", "does not say its round and reason"),
+        ("format: 1", "format: 2", "format"),
+    ],
+)
+def test_a_file_that_is_not_of_the_study_is_answered(
+    study: Path, old: str, new: str, said: str
+) -> None:
+    path = points_path(study)
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(StudyError) as caught:
+        load_study(study)
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+
+
+def test_what_a_changed_study_does_not_map_any_more_is_left_out_by_the_command(
+    study: Path,
+) -> None:
+    study.write_text(STUDY.replace("[-1, 0]", "[0, 1]").replace("{map: {}}", "{map: {finest: 4}}"))
+    begun = load_study(study, begin=True)
+    assert begun.points == {
+        KEY: {Decimal(0): {e: POINTS[KEY][Decimal(0)][e] for e in (0, Decimal("0.25"))}}
+    }
+    assert {cell.gamma for cell in begun.cells} == {"0", "1"}
+
+
+def test_two_grids_map_a_slice_alike(study: Path) -> None:
+    grid = STUDY.partition("grids:\n")[2]
+    study.write_text(STUDY + grid.replace("{map: {}}", "{map: {finest: 4}}"))
+    with pytest.raises(StudyError, match=f"an earlier grid maps {KEY} with other options"):
+        load_study(study)
+    study.write_text(STUDY + grid.replace("[0, 1]", "2").replace("[-1, 0]", "0"))
+    (part,) = load_study(study).slices
+    assert {c.seed for c in part.cells if c.gamma == "0"} == {0, 1, 2}
+    assert {c.seed for c in part.cells if c.gamma == "-1"} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{finest: 3}", "map.finest: 3 per decade .* write 1 or 2 or 4 or 8"),
+        ("{inside: 16}", "map.inside: 16 per decade .* write 1 or 2 or 4 or 8"),
+        ("{coarsest: 3, inside: 3}", "map.finest: 8 per decade"),
+        ("{edges: [eta_max]}", "eta_max"),
+        ("{edges: []}", "map.edges"),
+    ],
+)
+def test_options_that_do_not_nest_are_answered(study: Path, options: str, said: str) -> None:
+    study.write_text(STUDY.replace("{map: {}}", f"{{map: {options}}}"))
+    with pytest.raises(StudyError, match=said):
+        load_study(study)
+
+
+def test_the_first_points_surround_the_predicted_edges() -> None:
+    # At gamma = 10^3 theory puts the upper edge of L = 3 a decade below the lower one.
+    critical = Fraction("3.3")
+    assert Map().start(Decimal(3), "mse", 3, (critical, critical)) == (2, 3, 4)
+    assert Map(beyond=2).start(Decimal(3), "mse", 3)[0] == 0
