@@ -13,6 +13,7 @@ from gammascape.workflow.catalogue import (
 )
 from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
+from gammascape.execution.scripts import SCRIPTS
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
 from gammascape.layout import write_if_changed
 from gammascape.manifests.code import REMEMBERED, remember
@@ -69,6 +70,7 @@ for name, entry in FIGURES.items():
 RESULTS = Results(
     PLAN, Path(str(workflow.current_basedir.get_path_or_uri(True))).parent / "scripts"
 )
+SCRIPTS.add(RESULTS.scripts.resolve())
 JOBS = jobs_of(RESULTS.catalogue.values())
 FORCED, MISSING = set(), []
 if workflow.is_main_process:

@@ -192,6 +192,12 @@ def _repository() -> Mapping[str, Any]:
     return {"commit": None, "dirty": None, "diff_sha256": None}
 
 
+def forget_repository() -> None:
+    """Look at the commit, uncommitted changes and the lock again; a process keeps them from the first look on."""
+    _repository.cache_clear()
+    _lock.cache_clear()
+
+
 def _git(folder: Path, *words: str) -> bytes | None:
     command = ["git", "-C", str(folder), *words]
     try:
