@@ -96,6 +96,7 @@ def closure(*names: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+@cache
 def _place(name: str) -> str | None:
     """Path of a module of the library, relative to it; None for anything else."""
     first, *parts = name.split(".")
