@@ -231,4 +231,4 @@ def _script_of(job: Any) -> Path | None:
     if not job.is_script or any(getattr(rule, name) for name in _APART):
         return None
     path = Path(str(rule.basedir.join(rule.script).get_path_or_uri(secret_free=True))).resolve()
-    return path if path.parent in SCRIPTS else None
+    return path if path.parent in SCRIPTS and path.suffix == ".py" else None

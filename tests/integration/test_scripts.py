@@ -55,7 +55,9 @@ def test_a_script_ends_with_snakemake_and_is_no_error(project: Path, number: int
     before = script.read_text()
     script.write_text(
         "import os, time; from pathlib import Path\n"
-        "Path('process').write_text(str(os.getpid())); time.sleep(600)\n"
+        "Path('new').write_text(str(os.getpid()))\n"
+        "Path('new').rename('process')\n"
+        "time.sleep(600)\n"
     )
     page = project / "results/tiny/provenance.html"
     page.unlink()

@@ -116,7 +116,8 @@ class _Process:
         words = ("-m", "gammascape.execution.scripts", str(theirs.fileno()), str(os.getpid()))
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, *words],
+                # As with a script, -P: no module is looked for in the folder of the project.
+                [sys.executable, "-P", *words],
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 pass_fds=[theirs.fileno()],

@@ -16,7 +16,10 @@ import pytest
 from gammascape.execution import scripts as scripts_module
 from gammascape.execution.scripts import ScriptError, Scripts
 
-PROCESS = "import os; from pathlib import Path; Path('process').write_text(str(os.getpid()));"
+PROCESS = (
+    "import os; from pathlib import Path; Path('new').write_text(str(os.getpid()));"
+    "Path('new').rename('process');"
+)
 
 
 @pytest.fixture
@@ -43,12 +46,16 @@ def test_scripts_share_a_process_and_nothing_else(scripts: Scripts) -> None:
     assert run(scripts, text) == first
     environment = "{os.environ[name] for name in ('OMP_NUM_THREADS', 'TMPDIR')}"
     assert run(scripts, f"assert {environment} == {{'1', '/some/folder'}}") == first
+    # Files of the project are no modules.
+    Path("beside.py").touch()
+    text = "from importlib.util import find_spec; assert find_spec('beside') is None"
+    assert run(scripts, text) == first
     assert run(scripts, "assert __name__ == '__main__'; assert snakemake.rule == 'x'", rule="x")
 
 
 def test_each_script_that_runs_beside_others_has_its_process(scripts: Scripts) -> None:
     """A second one waits for nothing; later, either process is taken again."""
-    wait = "\nwhile not Path('go').exists(): pass"
+    wait = "import time\nwhile not Path('go').exists(): time.sleep(0.01)"
     beside = threading.Thread(target=run, args=(scripts, wait))
     beside.start()
     while not Path("process").exists():
