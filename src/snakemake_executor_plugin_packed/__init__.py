@@ -1,16 +1,20 @@
 """Snakemake executor `packed`: training jobs in packs on this machine's devices, others as with `local`.
 
 Snakemake hands over all jobs that are ready. Jobs of the rule `train` go to long-lived worker processes, one for
-each GPU or core, which train many cells at once; each cell is reported to Snakemake as it ends.
+each GPU or core, which train many cells at once; each cell is reported to Snakemake as it ends. Scripts of the
+workflow are run by long-lived processes, too, one job after another.
 """
 
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from snakemake.executors.local import Executor as LocalExecutor
 from snakemake.executors.local import common_settings as local_settings
+from snakemake.iocontainers import Snakemake
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
@@ -22,6 +26,7 @@ from gammascape.execution.interrupt import interrupt_once, terminate_beside
 from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import group
 from gammascape.execution.pool import Pool
+from gammascape.execution.scripts import SCRIPTS, ScriptError, Scripts
 from gammascape.execution.tasks import TRAIN_RULES, Task, is_training, task_of
 
 common_settings = local_settings
@@ -29,6 +34,8 @@ common_settings = local_settings
 _CHUNK = 256
 """Jobs prepared at a time before workers get them: the first packs start while Snakemake prepares the rest."""
 _WATCH = 0.5
+_APART = ("benchmark", "conda_env", "container_img", "env_modules", "shadow_depth")
+"""What only Snakemake's own way to run a script knows."""
 
 
 @dataclass
@@ -51,6 +58,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         self._jobs: dict[str, Any] = {}
         self._guard = threading.Lock()
         self._pool: Pool | None = None
+        self._scripts = Scripts()
         self._stopped = False
         self._waiting = False
         sweep()
@@ -60,6 +68,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         for rule in self.workflow.rules:
             if rule.name in TRAIN_RULES:
                 rule.resources["_cores"] = 0
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
         """Run jobs that are ready: cells in packs, all others singly."""
@@ -107,8 +116,29 @@ class Executor(LocalExecutor):  # type: ignore[misc]
                 devices[:cells], self, SCRATCH, settings.checkpoint_seconds, settings.lanes
             )
             BOARD.start([device.name for device in devices[:cells]])
-            threading.Thread(target=self._watch, daemon=True).start()
         return self._pool
+
+    def run_single_job(self, job: Any) -> Future[None]:
+        """Run a job that is no cell: a script of the workflow by a process that has run others."""
+        script = None if self.workflow.execution_settings.debug else _script_of(job)
+        if script is None:
+            future: Future[None] = super().run_single_job(job)
+            return future
+        self.workflow.async_run(job.prepare())
+        files = job.input, job.output, job.params, job.wildcards
+        limits = job.threads, job.resources
+        config = job.rule.run_func.__globals__["config"]
+        rest = job.log, config, job.rule.name, None, str(script.parent)
+        given = Snakemake(*files, *limits, *rest)
+        future = self.pool.submit(self.cached_or_run, job, self._scripts.run, script, given)
+        return future
+
+    def _callback(self, job_info: SubmittedJobInfo, future: Future[None]) -> None:
+        """Report the end of a job that is no cell."""
+        if isinstance(error := future.exception(), ScriptError):
+            self._report(job_info.job, None if self._stopped else str(error))
+        else:
+            super()._callback(job_info, future)
 
     def _watch(self) -> None:
         """Stop the workers when Snakemake is told to end: it waits for running jobs, which all cells are."""
@@ -140,8 +170,13 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         if (job := self._take(task)) is None:
             return
         BOARD.ended("failed", task.record["steps"])
+        self._report(job, error)
+
+    def _report(self, job: Any, error: str | None) -> None:
+        """Tell Snakemake that a job has failed, and print why, if anything."""
         try:
-            self.print_job_error(SubmittedJobInfo(job=job), msg=error)
+            if error is not None:
+                self.print_job_error(SubmittedJobInfo(job=job), msg=error)
         finally:
             self.workflow.scheduler.error_callback(job)
 
@@ -152,7 +187,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             if (status := status_of(task)) is not None:
                 self.done(task, status, 0.0)
             elif (job := self._take(task)) is not None:
-                self.workflow.scheduler.error_callback(job)
+                self._report(job, None)
 
     def told(self, device: str, event: Mapping[str, Any]) -> None:
         """Show an event of a worker."""
@@ -170,6 +205,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
 
     def _stop(self) -> None:
         self._stopped = True
+        self._scripts.stop()
         if self._pool is not None:
             self._pool.stop()
 
@@ -180,9 +216,19 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             self._pool.close()
             self.logger.info(BOARD.report())
         super().shutdown()
+        self._scripts.stop()
 
     def cancel(self) -> None:
         """Stop after an interrupt: the workers write checkpoints and end, at once if a person insists."""
         self._stop()
         self.logger.info(BOARD.report())
         super().cancel()
+
+
+def _script_of(job: Any) -> Path | None:
+    """Script of a job that may run in the process of others; None for any other job."""
+    rule = job.rule
+    if not job.is_script or any(getattr(rule, name) for name in _APART):
+        return None
+    path = Path(str(rule.basedir.join(rule.script).get_path_or_uri(secret_free=True))).resolve()
+    return path if path.parent in SCRIPTS and path.suffix == ".py" else None

@@ -1,8 +1,14 @@
 """Small projects on which the tests run Snakemake for real."""
 
+import atexit
+import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -47,12 +53,40 @@ def command(*options: str) -> list[str]:
 def snakemake(
     project: Path, *options: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*options),
-        cwd=project,
-        capture_output=True,
+    return run(project, "snakemake", "--cores", "1", *options, env=env)
+
+
+def run(
+    folder: Path, *words: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What `python -m` does with these words in a folder, in a process that need not import as much."""
+    process = preloaded()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with tempfile.TemporaryDirectory() as at:
+        said = [Path(at, name) for name in ("output", "errors")]
+        for path in said:
+            path.touch()
+        call = {
+            "words": words,
+            "folder": str(folder),
+            "env": dict(env or os.environ),
+            "said": [str(path) for path in said],
+        }
+        process.stdin.write(json.dumps(call) + "\n")
+        process.stdin.flush()
+        status = int(process.stdout.readline())
+        return subprocess.CompletedProcess(words, status, *(path.read_text() for path in said))
+
+
+@cache
+def preloaded() -> subprocess.Popen[str]:
+    """The process that forks for each call, and ends with this one."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("preloaded.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=600,
-        check=False,
-        env=env,
     )
+    atexit.register(process.communicate)
+    return process

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -12,7 +10,7 @@ import pytest
 
 from gammascape.cli import main
 
-from .projects import ROOT, copy_tree
+from .projects import ROOT, copy_tree, run
 
 FIGURES = "results/tiny/figures"
 
@@ -24,19 +22,8 @@ def project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def gammascape(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gammascape", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-
-
 def test_everything_that_a_run_makes_has_an_origin(project: Path) -> None:
-    done = gammascape(project, "audit", "--all", "--json")
+    done = run(project, "gammascape", "audit", "--all", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     (chain,) = json.loads(done.stdout)
     assert {f["finding"] for f in chain["findings"]} <= {"dirty tree"}
@@ -78,7 +65,7 @@ def test_figures_are_audited_wherever_they_are(
 
 def test_two_cells_behind_a_figure_are_trained_again(project: Path, tmp_path: Path) -> None:
     copy = shutil.copy(project / f"{FIGURES}/performance.png", tmp_path / "copy.png")
-    done = gammascape(project, "replay", str(copy), "--cells", "2", "--seed", "3")
+    done = run(project, "gammascape", "replay", str(copy), "--cells", "2", "--seed", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 of 4 cells" in done.stdout
     assert "2 of 2 agree, 2 of them bit for bit" in done.stdout

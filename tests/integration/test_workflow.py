@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from gammascape.figures.page.index import read_figure
 from gammascape.workflow.catalogue import FIGURES
 
-from .projects import STUDY, command, copy_tree, empty_project, snakemake
+from .projects import STUDY, command, copy_tree, empty_project, run, snakemake
 
 
 def write_study(project: Path, gammas: str = "[0, 1]", etas: str = "[0, 1]") -> None:
@@ -283,13 +282,7 @@ SCALING = "results/tiny/tables/scaling/*.manifest.json"
 
 
 def gammascape(project: Path, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "gammascape", *words],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(project, "gammascape", *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -327,13 +320,8 @@ def test_accepted_tables_and_figures_are_not_made_again(project: Path) -> None:
     study = project / "config/studies/tiny.yaml"
     asked = study.read_text()
     study.write_text(asked + "analysis: {confidence: 0.9}\n")
-    refused = subprocess.run(
-        [sys.executable, "-m", "gammascape", "accept", "--reason", "x", *project.glob(SCALING)],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    tables = map(str, project.glob(SCALING))
+    refused = run(project, "gammascape", "accept", "--reason", "x", *tables)
     assert refused.returncode == 2
     assert "analysis.confidence 0.95 -> 0.9" in refused.stderr
     study.write_text(asked)

@@ -14,6 +14,7 @@ from gammascape.workflow.catalogue import (
 )
 from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
+from gammascape.execution.scripts import SCRIPTS
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
 from gammascape.layout import write_if_changed
 from gammascape.manifests.code import REMEMBERED, remember
@@ -68,6 +69,7 @@ for path, content in fingerprints().items():
 RESULTS = Results(
     PLAN, Path(str(workflow.current_basedir.get_path_or_uri(True))).parent / "scripts"
 )
+SCRIPTS.add(RESULTS.scripts.resolve())
 write_captions(
     item.stem for item in RESULTS.catalogue.values() if item.kind == "figure"
 )

@@ -7,3 +7,8 @@ from typing import Any
 def option(default: Any, text: str, kind: type = int) -> Any:
     """Field of a plugin's settings: a command-line option with its help."""
     return field(default=default, metadata={"help": text, "type": kind})
+
+
+def how_ended(status: int) -> str:
+    """How a process ended, in words, from the exit status that `subprocess` gives."""
+    return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"

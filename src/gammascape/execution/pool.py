@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from gammascape.execution import how_ended
 from gammascape.execution.packing import cut, group
 from gammascape.execution.tasks import Task
 from gammascape.training.pack import graph_places
@@ -462,6 +463,5 @@ class _Process:
 
     def _ended(self) -> _WorkerEnded:
         self.finish()
-        status = self.process.returncode
-        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        how = how_ended(self.process.returncode)
         return _WorkerEnded(f"the worker process {how} (its log: {self.log})")

@@ -96,6 +96,7 @@ def closure(*names: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+@cache
 def _place(name: str) -> str | None:
     """Path of a module of the library, relative to it; None for anything else."""
     first, *parts = name.split(".")
@@ -190,6 +191,12 @@ def _repository() -> Mapping[str, Any]:
                 "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
             }
     return {"commit": None, "dirty": None, "diff_sha256": None}
+
+
+def forget_repository() -> None:
+    """Look at the commit, uncommitted changes and the lock again; a process keeps them from the first look on."""
+    _repository.cache_clear()
+    _lock.cache_clear()
 
 
 def _git(folder: Path, *words: str) -> bytes | None:

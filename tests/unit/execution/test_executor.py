@@ -33,6 +33,7 @@ def executor(monkeypatch: pytest.MonkeyPatch) -> Any:
     made = Executor.__new__(Executor)
     made.workflow, made.logger, made.dag = Mock(), Mock(), Mock()
     made._jobs, made._guard, made._pool = {}, interrupt.threading.Lock(), None
+    made._scripts = Mock()
     made._stopped = made._waiting = False
     monkeypatch.setattr(made, "run_job_pre", lambda job: None)
     return made

@@ -17,6 +17,7 @@ from docutils.core import publish_parts
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
+from gammascape.execution.scripts import Scripts
 from gammascape.figures.style import theme
 from gammascape.figures.style.save import save
 from gammascape.provenance.current import Results
@@ -232,21 +233,28 @@ def test_a_stage_depends_on_the_code_that_its_functions_import(
     assert found == stages
 
 
-def run_job(items: list[Artifact]) -> None:
-    """Run the script of a stage, which keeps what is current."""
+def job_of(items: list[Artifact], *, again: bool = False) -> SimpleNamespace:
+    """Job of a stage, whose script keeps what is current unless it is made again."""
     named = {name: paths for item in items for name, paths in item.inputs.items()}
     own = {path for item in items for path in item.outputs}
     given: dict[str, Any] = {}
     for item in items:
         for name, value in item.params.items():
             given[name] = given.get(name, {}) | value if isinstance(value, dict) else value
-    job = SimpleNamespace(
+    return SimpleNamespace(
         rule=items[0].rule,
         input={n: paths for n, paths in named.items() if not own.intersection([str(paths)])},
         output=[path for item in items for path in (*item.outputs, item.manifest)],
         params={"given": given},
         log=["results/logs/stage.log"],
+        threads=1,
+        resources={},
+        again=again,
     )
+
+
+def run_job(items: list[Artifact], *, again: bool = False) -> None:
+    job = job_of(items, again=again)
     runpy.run_path(str(SCRIPTS / items[0].script), {"snakemake": job})
 
 
@@ -265,6 +273,28 @@ def test_a_stage_makes_again_what_differs_and_keeps_the_rest(project: Path) -> N
     assert again == {"crossover"}
     left = Results(open_project(), SCRIPTS).differing
     assert not {item.manifest for item in items} & {*left}
+
+
+def test_a_table_that_was_made_again_is_read_again_by_the_same_process(project: Path) -> None:
+    jobs = jobs_of(everything(open_project()).values())
+    items = next(items for job, items in jobs.items() if job[0] == "edges")
+    script, job = SCRIPTS / items[0].script, job_of(items, again=True)
+    made = [Path(path) for item in items for path in item.outputs]
+    [cells] = {item.inputs["cells"] for item in items if "cells" in item.inputs}
+    scripts = Scripts()
+    try:
+        scripts.run(script, job)
+        [process], before = scripts._idle, [path.read_bytes() for path in made]
+        table = pl.read_parquet(str(cells)).with_columns(pl.col("eta_log10") + 1)
+        table.write_parquet(str(cells))
+        scripts.run(script, job)
+        assert scripts._idle == [process]
+    finally:
+        scripts.stop()
+    after = [path.read_bytes() for path in made]
+    run_job(items, again=True)
+    assert after == [path.read_bytes() for path in made]
+    assert after != before
 
 
 def test_what_a_person_forces_is_made_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
