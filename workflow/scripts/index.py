@@ -32,7 +32,7 @@ with run_script(snakemake, "page"):
                 ],
                 claims,
                 regimes,
-                SealTree().of_study(name),
+                SealTree().if_here(name),
             )
         )
     write_index(sections, snakemake.output[0])

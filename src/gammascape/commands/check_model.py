@@ -181,6 +181,13 @@ def _check(
         words = f"Not measured, because no output has a row for each sample: {', '.join(apart)}."
         say("", f"All measured layers are right. {words}" if apart else "All layers are right.")
         return 0
+    if not math.isfinite(found[-1].changes[0]):
+        say(
+            "",
+            f"Training diverges at eta = {eta:g} at every width, which tells nothing of the layers: mend what the "
+            "data are warned of, or give a smaller --eta.",
+        )
+        return WRONG
     count = f"{len(wrong)} of {len(found)} are wrong, some because of others."
     print(
         f"\n{count if wrong[1:] else f'{wrong[0].layer} is wrong.'} {_advice(found)} Set its role under "

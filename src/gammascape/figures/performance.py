@@ -63,6 +63,9 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
         )
         for table in (scores, pooled, gain)
     )
+    # One gamma gains nothing over itself.
+    several = best.filter(pl.col("gamma_log10").n_unique().over("slice") > 1)["slice"].unique()
+    gain = gain.filter(pl.col("slice").is_in(several.implode()))
     seeds = scores.filter(last, pl.col("measure") == quantity.measure)
     legend = alt.Legend(title=title, symbolOpacity=1)
     above = [_against_gamma(best, seeds, quantity, names, legend)]
@@ -79,6 +82,8 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
         columns.append([steps, *_gains(ratios, _STEPS, names)])
         gained = pl.concat([gained, ratios])
     gained = gained.filter(pl.col("gain").is_not_null(), pl.col("series").is_in(names))
+    bars = pl.concat([best["low"], *([cost["low"]] if target is not None else [])]).count()
+    interval = f", bars: {100 * best['confidence'][0]:g} % intervals (none for one seed)"
     stacked = [alt.vconcat(*panels, spacing=18) for panels in columns]
     cells = best.select(pl.col("cells").sum()).item()
     return theme.Figure("performance", _caption(quantity, target, gained)).finish(
@@ -87,7 +92,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
         [
             f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(seeds), 'seed')} at most, "
             f"{tables.count_of(len(names), 'slice')}"
-            f" · lines: mean over seeds, bars: {100 * best['confidence'][0]:g} % intervals (none for one seed)",
+            f" · lines: mean over seeds{interval if bars else ''}",
             tables.study_line(used),
         ],
         width=100,
@@ -251,10 +256,9 @@ def _caption(quantity: _Quantity, target: float | None, gained: pl.DataFrame) ->
             "output zero, the plateau included. "
         )
     if gained.height:
-        words += (
-            "Below: what the best γ gains over γ = 1 (diamonds), with intervals that allow for choosing it among "
-            "several"
-        )
+        words += "Below: what the best γ gains over γ = 1 (diamonds)"
+    if gained["gain_low"].count():
+        words += ", with intervals that allow for choosing it among several"
     if gained["gain_held_out"].count():
         words += ", and the mean gain of a seed for which the others choose γ and η (circles)"
     return f"{words.rstrip('. ')}."

@@ -15,7 +15,7 @@ from typing import Any
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest, sha256_of
 from gammascape.manifests.mark import sha256_without_mark
 from gammascape.manifests.paths import inside, inside_project
-from gammascape.tables.cells import MEASURED, read_table
+from gammascape.tables.cells import MEASURED, TableError, read_table
 
 _LENGTH, _GROUP = 24, 6
 
@@ -49,6 +49,13 @@ class SealTree:
     def of_study(self, study: str) -> str:
         """The seal of a study: over all that its page of provenance sums up. Raises as `over`."""
         return self.over(read_manifest(self.root / page_of(study)).inputs)
+
+    def if_here(self, study: str) -> str:
+        """The seal of a study, or nothing where what it was made from was not copied with it, or is damaged."""
+        try:
+            return self.of_study(study)
+        except (ManifestError, TableError, OSError):
+            return ""
 
     def _node(self, source: Source) -> str:
         if source.path not in self.nodes:

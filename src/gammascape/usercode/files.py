@@ -33,6 +33,7 @@ CACHE = Path(".snakemake/own-data.json")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _TESTS = ("test", "val", "valid", "validation")
 _LEAST_TEST = 16
+_TABLES = (".csv", ".tsv", ".parquet")
 _MOST_CLASSES = 1000
 """Number of different whole numbers above which they may be numbers to predict."""
 
@@ -228,10 +229,11 @@ def describe(
     constant, count = int((flat == flat[:1]).all(0).sum()), flat.shape[1]
     absent = [n for n, part in zip(classes, share, strict=True) if len(x) == size and not part]
     odd = constant < count and (abs(mean) > 0.5 or not 0.3 < std < 3)
+    tokens = "; leave tokens that an embedding reads" if low >= 0 and not (x % 1).any() else ""
     warnings = {
         "all inputs are the same, so nothing can be learned": constant == count,
         f"the inputs look unstandardized (mean {mean:.3g}, sd {std:.3g}), and mu-P expects numbers of order 1: "
-        f"{_SCALE.get(standardize, _SCALE[''])}": odd,
+        f"{_SCALE.get(standardize, _SCALE[''])}{tokens}": odd,
         f"{constant} of {count} features are constant": 0 < constant < count and x.ndim == 2,
         f"an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary"
         f"{_SPREAD.get(standardize, '')}": far > 30,
@@ -361,9 +363,9 @@ def _arrays(options: Mapping[str, Any]) -> _Read:
         stored = {n.lower().removesuffix("_train"): v for n, v in loaded["path"].items()}
         if missing := [name for name in ("x", "y") if name not in stored]:
             raise SourceError(
-                f"{path} has no array {missing[0]} (its arrays: {_named([*loaded['path']], 12)}); save it by "
-                "numpy.savez(path, x=inputs, y=targets), with x_test and y_test for a test set; of two .npy files "
-                "write x: and y: in place of path:"
+                f"{path} has no array {missing[0]} (its arrays: {_named([*loaded['path']], 12) or 'one, unnamed'}"
+                "); save it by numpy.savez(path, x=inputs, y=targets), with x_test and y_test for a test set; of "
+                "two .npy files write x: and y: in place of path:"
             )
     elif many := [files[name] for name, found in loaded.items() if "" not in found]:
         raise SourceError(f"{many[0]} is an npz; write path: {many[0]}, with x and y in it")
@@ -408,6 +410,11 @@ def _load(path: Path) -> dict[str, "Array"]:
     except Exception as error:  # numpy raises many kinds of errors for a damaged file
         text = "it holds objects" if "pickle" in str(error) else str(error)
         advice = "save arrays of numbers by numpy.savez or numpy.save"
+        if path.suffix.lower() in _TABLES:
+            text, advice = (
+                "it is a table",
+                "write kind: table, and target: with the column to learn",
+            )
         raise SourceError(f"{path} cannot be read ({text}); {advice}") from None
 
 
@@ -534,7 +541,13 @@ def _table(options: Mapping[str, Any]) -> _Read:
         columns = (_numbers(frame[name].to_numpy(), f"the column {name}") for name in features)
         xs.append(np.stack([column.astype(np.float64) for column in columns], 1))
     y, classes = _column(options, [frame.select(targets) for frame in frames])
-    return *_joined(xs, y), classes, files, ()
+    rows = np.arange(len(first))[:, None]
+    counts = [c for c, x in zip(features, (xs[0] - xs[0][0] == rows).all(0), strict=True) if x]
+    others = ", ".join(c for c in features if c not in counts)
+    warnings = [
+        f"warning: the column {c!r} numbers the rows; write features: [{others}]" for c in counts
+    ]
+    return *_joined(xs, y), classes, files, warnings
 
 
 def _column(options: Mapping[str, Any], frames: Sequence[Any]) -> tuple["Array", Sequence[str]]:
@@ -582,7 +595,15 @@ def _frame(path: Path) -> Any:
             frame = pl.read_parquet(path)
     except Exception as error:  # polars raises many kinds of errors for a damaged file
         text = str(error).partition("\n")[0]
-        raise SourceError(f"{path} cannot be read as .csv, .tsv or .parquet ({text})") from None
+        advice = "; write kind: arrays" if kind in (".npz", ".npy") else ""
+        raise SourceError(
+            f"{path} cannot be read as {', '.join(_TABLES)} ({text}){advice}"
+        ) from None
     if not len(frame):
         raise SourceError(f"{path} has no rows")
+    if len(frame.columns) == 1 and (found := [c for c in ";\t|" if c in frame.columns[0]]):
+        raise SourceError(
+            f"{path} has one column, {frame.columns[0]!r}, and {found[0]!r} in its name; save it with commas, or "
+            "as .tsv with tabs"
+        )
     return frame

@@ -101,11 +101,13 @@ def test_a_readout_taken_for_a_hidden_layer_grows(
 def test_training_that_is_not_finite_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, verdicts, _ = check(
+    status, verdicts, text = check(
         tmp_path, capsys, "own", "--eta", "1e30", "--widths", "16,32", "--seeds", "1"
     )
     assert status == 1
     assert verdicts["f"] == "grows with width: its change is not finite"
+    assert "Training diverges at eta = 1e+30 at every width" in text
+    assert "role under" not in text
 
 
 def test_data_that_are_not_prepared_are_replaced_by_normal_numbers(

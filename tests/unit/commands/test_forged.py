@@ -206,6 +206,15 @@ def seal(root: Path) -> str:
     return computed
 
 
+def test_a_study_without_its_cells_has_no_seal_and_stops_no_page(root: Path) -> None:
+    manifest = Path(f"{FIGURE}.manifest.json")
+    with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gammascape.tables.seal.page_of", lambda study: manifest)
+        assert SealTree().if_here("tiny") == SealTree().over(read_manifest(manifest).inputs)
+        Path("results/cells").rename("elsewhere")
+        assert SealTree().if_here("tiny") == ""
+
+
 def make_all_again(root: Path) -> None:
     study = load_study(root / "config/studies/tiny.yaml")
     names = ("cells", "thresholds", "scaling")

@@ -161,8 +161,12 @@ def test_a_gamma_at_which_nothing_was_measured_is_not_the_best(mlp3):
 
 
 def test_a_single_gamma_has_no_gain_to_report():
-    title = words(draw(cells_table(replace(MLP3, gammas=(1.0,)))))["title"]
-    assert title == "Test accuracy of 1 slice at γ = 10"
+    for gamma, said in ((1.0, "10"), (0.0, "1")):
+        chart = draw(cells_table(replace(MLP3, gammas=(gamma,), seeds=(0,))))
+        assert words(chart)["title"] == f"Test accuracy of 1 slice at γ = {said}"
+        assert "Below" not in words(chart)["caption"]
+        assert not any("gain" in row for row in rows(chart))
+        assert "bars" not in subtitle(chart)
 
 
 def test_cost_is_shown_to_the_lowest_loss_that_half_of_the_points_reach(mlp3):

@@ -346,6 +346,26 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, list[str]]] = {
         f"{TABLE}, target: kind",
         ["cannot be read as .csv"],
     ),
+    "arrays as a table": (
+        lambda: save(x=X, y=Y),
+        "kind: table, path: data.npz, target: y",
+        ["write kind: arrays"],
+    ),
+    "a table as arrays": (
+        lambda: ROWS.write_csv("data.csv"),
+        "kind: arrays, path: data.csv",
+        ["it is a table", "write kind: table, and target:"],
+    ),
+    "one array": (
+        lambda: np.save("data.npy", X),
+        "kind: arrays, path: data.npy",
+        ["no array x (its arrays: one, unnamed)", "write x: and y:"],
+    ),
+    "semicolons": (
+        lambda: ROWS.write_csv("data.csv", separator=";"),
+        f"{TABLE}, target: kind",
+        ["has one column, 'a;b;kind', and ';' in its name; save it with commas"],
+    ),
 }
 
 
@@ -391,6 +411,12 @@ def test_numbers_that_look_wrong_are_warned_of() -> None:
     np.savez("data.npz", x=good, y=X[:, :1] * 0.01 + 9.5)
     about = " ".join(spec("kind: arrays, path: data.npz, standardize: none").about)
     assert "nearly constant; write standardize: each" in about
+    np.savez("data.npz", x=RNG.integers(0, 9, (100, 4)), y=Y)
+    about = " ".join(spec("kind: arrays, path: data.npz, standardize: none").about)
+    assert "standardize: all; leave tokens that an embedding reads" in about
+    ROWS.with_row_index("").write_csv("data.csv")
+    about = spec("kind: table, path: data.csv, target: kind").about
+    assert about[-1] == "warning: the column '' numbers the rows; write features: [a, b]"
     residue = RNG.normal(0, 9, (100, 64)).astype(int).astype(np.uint8)
     np.savez("data.npz", x=residue, y=Y)
     assert "x is uint8 and looks wrapped around" in spec("kind: arrays, path: data.npz").about[-1]

@@ -16,13 +16,13 @@ ROW_BUDGET = 4000
 _SHIFTS = dict(zip(theme.EDGE_ORDER, (-0.15, -0.09, -0.03, 0.03, 0.09, 0.15), strict=True))
 _CAPTION = (
     "Measured edges of the learning rate η (up) against the feature learning strength γ (across), "
-    "one panel per slice and one symbol per seed: filled where the sampled η bracket the edge, "
-    "hollow where it lies at the end of the sampled range; bars reach to the neighbouring grid points"
+    "one panel per slice and one symbol per seed{}; bars reach to the neighbouring grid points"
 )
+_HOLLOW = ": filled where the sampled η bracket the edge, hollow where it lies at the end of the sampled range"
 _LINES = (
     ", lines are fitted to the η at which half of the runs train, in the lazy and in the rich window, "
-    "those of hollow symbols lying anywhere beyond, and their slopes "
-    "stand in the corners with an interval and, in round brackets, the slope that theory predicts"
+    "{}and their slopes stand in the corners with an interval and, in round brackets, the slope that theory "
+    "predicts"
 )
 
 
@@ -31,7 +31,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     scaling = scaling.drop_nulls("slope_low")
     thresholds = thresholds.drop_nulls("eta_log10")
     if thresholds.is_empty():
-        return theme.Figure("edges", f"{_CAPTION}.").nothing(
+        return theme.Figure("edges", "").nothing(
             "No edge of training was found: no cell of the study trained", "0 edges, 0 seeds"
         )
     thresholds = tables.with_series(thresholds)
@@ -51,26 +51,29 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
         interval = f" · intervals: {100 * tables.extent(scaling['confidence'])[1]:g} %"
     cells = thresholds["cell"].n_unique()
     some = "" if shown.height == thresholds.height else " · symbols: first seed only"
-    lines = "" if scaling.is_empty() else _LINES
-    return theme.Figure("edges", f"{_CAPTION}{lines}.").finish(
+    bounds = not shown["bounded"].all()
+    beyond = "those of hollow symbols lying anywhere beyond, " if bounds else ""
+    lines = "" if scaling.is_empty() else _LINES.format(beyond)
+    trains = "eta_max_trained" in order
+    return theme.Figure("edges", f"{_CAPTION.format(_HOLLOW if bounds else '')}{lines}.").finish(
         chart,
-        _title(scaling, len(panels)),
+        _title(scaling, len(panels), " that trains" if trains else ""),
         [
             f"{tables.count_of(thresholds.height, 'edge')} at {tables.count_of(cells, 'cell')}, "
             f"{tables.counts_of(slice=len(panels), seed=tables.seed_count(thresholds))}{some}{interval}",
             tables.study_line(thresholds),
-            "hollow: at the end of the sampled range, so only a bound",
+            *(["hollow: at the end of the sampled range, so only a bound"] if bounds else []),
         ],
         width=100 if len(panels) > 1 else 66,
     )
 
 
-def _title(scaling: pl.DataFrame, slices: int) -> str:
+def _title(scaling: pl.DataFrame, slices: int, which: str) -> str:
     """How many intervals of the slope of the largest trained eta hold the predicted one, and which do so alone."""
     tested = scaling.filter(edge="eta_max_trained", window="rich")
     tested = tested.drop_nulls(["predicted_slope", "slope_low"])
     if tested.is_empty():
-        return f"Edges of the learning rate that trains, in {tables.count_of(slices, 'slice')}"
+        return f"Edges of the learning rate{which}, in {tables.count_of(slices, 'slice')}"
     inside = pl.col("predicted_slope").is_between("slope_low", "slope_high")
     told = sum(map(_tells, tested.filter(inside).iter_rows(named=True)))
     held, fits = tested.filter(inside).height, tested.height

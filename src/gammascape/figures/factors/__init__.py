@@ -119,9 +119,8 @@ def _caption(factor: str) -> str:
     if factor == "batch_size":
         return (
             "Prefactors of the edges η = c γᵖ at the predicted exponents p (above), and these "
-            "divided by the batch size B (below), against B, in each window of γ, with intervals; "
-            "dashed: the largest trained η of the smallest batch, "
-            "if η were proportional to B (above) or constant (below)."
+            "divided by the batch size B (below), against B, in each window of γ, with intervals; dashed: the "
+            "largest trained η of the smallest batch, if η were proportional to B (above) or constant (below)."
         )
     what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]
     return (

@@ -61,7 +61,7 @@ class StudySection:
     claims: pl.DataFrame | None = None
     regimes: pl.DataFrame | None = None
     seal: str = ""
-    """The digest over all that the study consists of."""
+    """The digest over all that the study consists of; empty if not all of it is here."""
 
     @property
     def distinct(self) -> pl.DataFrame:

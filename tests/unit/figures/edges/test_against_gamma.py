@@ -93,7 +93,7 @@ def test_a_single_fit_is_not_counted_in_the_title(mlp3):
 def test_the_subtitle_counts_edges_cells_and_seeds(mlp3):
     _, thresholds, scaling = mlp3
     text = subtitle(edges(thresholds, scaling))
-    for part in (f"{thresholds.height} edges", "cells", "2 seeds", "95 %", "data digits", "hollow"):
+    for part in (f"{thresholds.height} edges", "cells", "2 seeds", "95 %", "data digits"):
         assert part in text
 
 
@@ -101,6 +101,17 @@ def test_lines_are_spoken_of_where_there_are_some(mlp3):
     _, thresholds, scaling = mlp3
     for table, said in ((scaling, True), (scaling.clear(), False)):
         assert ("lines are fitted" in words(edges(thresholds, table))["caption"]) == said
+
+
+def test_hollow_symbols_and_training_are_spoken_of_where_there_are_some(mlp3):
+    _, thresholds, scaling = mlp3
+    bound = thresholds.with_columns(bounded=pl.lit(False))
+    for table, said in ((bound, True), (thresholds.filter("bounded"), False)):
+        chart = edges(table, scaling)
+        assert ("hollow" in words(chart)["caption"]) == ("hollow" in subtitle(chart)) == said
+    for edge, said in (("eta_max_trained", True), ("eta_max_finite", False)):
+        chart = edges(thresholds.filter(edge=edge), scaling.clear())
+        assert ("that trains" in words(chart)["title"]) == said
 
 
 def test_axes_are_titled(mlp3):

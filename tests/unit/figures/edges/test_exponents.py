@@ -173,6 +173,7 @@ def test_the_caption_says_what_the_table_holds(study: Tables) -> None:
     assert f"{lost['lost'].sum() + 7 * rows_gone} edges no longer" in subtitle(gone)
     nothing = words(sensitivity(moved.with_columns(shift_log10=pl.lit(None, pl.Float64))))
     assert nothing["title"] == "No edge of training has an estimate under another threshold"
+    assert words(sensitivity(moved.clear()))["title"] == "No edge of training is bracketed"
     assert nothing["caption"] == f"{nothing['title']}."
 
 
