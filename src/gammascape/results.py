@@ -122,7 +122,9 @@ def _of_study(results: Path, study: str) -> tuple[list[Path], Thresholds]:
     tables = sorted((results / study / "tables/cells").glob("*.manifest.json"))
     manifests = [read_manifest(table) for table in tables]
     if not manifests:
-        raise FileNotFoundError(f"{results / study}: no tables of this study; has it been run?")
+        there = sorted(path.parent.name for path in results.glob("*/tables"))
+        words = f"has it been run? There are {', '.join(there)}" if there else "has it been run?"
+        raise FileNotFoundError(f"{results / study}: no tables of this study; {words}")
     inputs = {source.path.partition("/")[2] for made in manifests for source in made.inputs}
     folders = sorted((results / path).parent for path in inputs if path.startswith("cells/"))
     return folders, Thresholds(**manifests[0].record["params"]["thresholds"])

@@ -47,6 +47,8 @@ class Board:
     cell_steps: int = 0
     devices: dict[str, DeviceState] = field(default_factory=dict)
     started: float | None = None
+    _last: float = 0.0
+    """Time at which a cell ended last."""
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
     _guard: threading.RLock = field(default_factory=threading.RLock)
 
@@ -75,6 +77,7 @@ class Board:
     def ended(self, status: str, steps: int) -> None:
         """Record that a cell of `steps` steps has ended, early or not."""
         with self._guard:
+            self._last = time.monotonic()
             self.counts[status] += 1
             self.ended_steps += steps
 
@@ -126,7 +129,8 @@ class Board:
     def report(self) -> str:
         """One line: cells trained, time taken, and device time used."""
         now = time.monotonic()
-        elapsed = now - (self.started or now)
+        # What follows the last cell is no training.
+        elapsed = (self._last if self.done >= self.expected else now) - (self.started or now)
         with self._guard:
             packs = sum(state.packs for state in self.devices.values())
             spent = sum(state.busy(now) for state in self.devices.values())

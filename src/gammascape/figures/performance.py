@@ -86,13 +86,14 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     interval = f", bars: {100 * best['confidence'][0]:g} % intervals (none for one seed)"
     stacked = [alt.vconcat(*panels, spacing=18) for panels in columns]
     cells = best.select(pl.col("cells").sum()).item()
-    return theme.Figure("performance", _caption(quantity, target, gained)).finish(
+    many = tables.seed_count(seeds) > 1
+    return theme.Figure("performance", _caption(quantity, target, gained, many)).finish(
         alt.hconcat(*stacked, spacing=24),
         _title(best, gain.filter(last), quantity, title),
         [
             f"{tables.count_of(cells, 'cell')}, {tables.count_of(tables.seed_count(seeds), 'seed')} at most, "
             f"{tables.count_of(len(names), 'slice')}"
-            f" · lines: mean over seeds{interval if bars else ''}",
+            f"{' · lines: mean over seeds' if many else ''}{interval if bars else ''}",
             tables.study_line(used),
         ],
         width=100,
@@ -243,12 +244,11 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
     return title if surely == known.height else f"{title}, surely in {surely} of {known.height}"
 
 
-def _caption(quantity: _Quantity, target: float | None, gained: pl.DataFrame) -> str:
+def _caption(quantity: _Quantity, target: float | None, gained: pl.DataFrame, several: bool) -> str:
     """What is drawn: steps where they reach a target, and gains where there are some."""
-    words = (
-        f"{quantity.name} after all steps at the sampled learning rate η that the other seeds find best, against "
-        "the feature learning strength γ; one seed alone has its own best, which is too good. "
-    )
+    chosen = "that the other seeds find best" if several else "that is best for the seed itself"
+    words = f"{quantity.name} after all steps at the sampled learning rate η {chosen}, against "
+    words += "the feature learning strength γ; one seed alone has its own best, which is too good. "
     words = f"Left: {words}" if target is not None else f"{words[0].upper()}{words[1:]}"
     if target is not None:
         words += (

@@ -1,6 +1,7 @@
 """Find manifests by the names that people use: a figure anywhere, a table, a cell, or everything."""
 
 import contextlib
+import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -132,8 +133,12 @@ def output_of(
     more: list[Path] = []
     for pattern in (plain, f"{plain}/*") if is_plain(plain) else ():
         more = more or sorted(Path(RESULTS).glob(f"{of}/{folder}/{pattern}{_SUFFIX}"))
-    if study and not more:
-        raise StudyError(f"{name}: {RESULTS}/{of} has no {kind} of this name")
+    if not more and is_plain(plain) and not Path(name).exists():
+        made = Path(RESULTS).glob(f"{of}/{folder}/*")
+        near = difflib.get_close_matches(plain, {one.name.partition(".")[0] for one in made}, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        if study or near:
+            raise StudyError(f"{name}: {RESULTS}/{of} has no {kind} of this name{hint}")
     if len(more) > 1:
         names = [str(one.relative_to(RESULTS)).removesuffix(_SUFFIX) for one in more]
         studies = list(dict.fromkeys(one.partition("/")[0] for one in names))

@@ -127,3 +127,6 @@ def test_a_name_of_several_studies_needs_the_study(
     assert "--study" not in said
     assert main(["table", "gain", "--study", "other"]) == 2
     assert "gain: results/other has no table of this name" in capsys.readouterr().err
+    for more in ([], ["--study", "mine"]):
+        assert main(["table", "gian", *more]) == 2
+        assert "has no table of this name; did you mean gain?" in capsys.readouterr().err

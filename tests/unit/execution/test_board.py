@@ -67,6 +67,18 @@ def test_an_idle_device_takes_no_device_time(monkeypatch: pytest.MonkeyPatch) ->
     assert board.devices["cpu0"].packs == 1
 
 
+def test_what_follows_the_last_cell_is_no_time_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(execution_board, "time", clock)
+    board = busy_board()
+    clock.monotonic = lambda: 110.0
+    for _ in range(7):
+        board.ended("trained", 1000)
+    board.tell("cpu0", {"event": "idle"})
+    clock.monotonic = lambda: 500.0
+    assert board.report().endswith("; 10 s, 10 s of device time")
+
+
 def test_the_report_says_what_was_trained() -> None:
     board = busy_board()
     board.tell("cpu0", {"event": "idle"})

@@ -197,6 +197,13 @@ def test_nothing_measured_is_drawn_as_an_empty_figure(mlp3):
     assert words(performance(*tables))["title"].startswith("No cell")
 
 
+def test_words_about_other_seeds_need_several(mlp3):
+    for seeds, said in (((0,), False), ((0, 1), True)):
+        chart = draw(cells_table(replace(MLP3, seeds=seeds)))
+        assert ("mean over seeds" in subtitle(chart)) == said
+        assert ("that the other seeds find best" in words(chart)["caption"]) == said
+
+
 def test_symbols_give_way_to_lines_when_there_are_too_many():
     cells = cells_table(replace(MLP3, seeds=(0,)))
     one = scores_table(cells)

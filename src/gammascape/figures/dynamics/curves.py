@@ -1,6 +1,8 @@
 """Loss against time at the best learning rate of each gamma, in steps and in rescaled time."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -13,6 +15,7 @@ WIDTH, HEIGHT = 460, 340
 RICH_FROM = 1.0  # log10 gamma from which the collapse is expected
 _FEWEST_POINTS = 30
 _HALF = 0.5
+_COLOURS = re.compile(r", coloured from small γ \(dark\) to large γ \(bright\)| \((bright|dark)\)")
 _RUN = ["gamma_log10", "seed", "data_seed"]
 _LOSS = theme.Figure(
     "curves",
@@ -59,6 +62,8 @@ def _chart(
     shown, note = _thin(drawn.with_columns(pl.col("tau").log10().alias("tau_log10")))
     span = (0.0, 1.0) if shown.is_empty() else tables.extent(shown[time])
     runs, gammas = curves.select(_RUN).unique().height, curves["gamma_log10"].n_unique()
+    if gammas == 1:
+        figure = replace(figure, caption=_COLOURS.sub("", figure.caption))
     return figure.finish(
         _lines(shown, axis(*span), time),
         f"{tables.subject(curves)}: {words(curves)}",

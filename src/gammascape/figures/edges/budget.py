@@ -30,18 +30,19 @@ _MEANINGS = {
 def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     """Chart of one slice from its tables `budget` and `apex`; ValueError when they hold several."""
     if table.is_empty():
-        return _figure(list(_SERIES), "").nothing("No cell was trained", "0 cells")
+        return theme.Figure("budget", "").nothing("No cell was trained", "0 cells")
     tables.only_slice(table)
     cells = int(table.filter(pl.col("budget") == pl.col("budget").max())["cells"].sum())
     right, shown = _gammas(table, apex)
     # Where no seed has both edges, no window is known.
     windows = [_windows(table)] if table["window_log10"].count() else []
     chart = alt.hconcat(*windows, right, spacing=36)
-    return _figure(shown, _WINDOWS if windows else "").finish(
+    seeds = tables.seed_count(table)
+    return _figure(shown, _WINDOWS if windows else "", seeds).finish(
         chart.resolve_scale(color="independent", shape="independent"),
         _title(table, apex),
         [
-            f"{tables.counts_of(cell=cells, seed=tables.seed_count(table))}, judged at "
+            f"{tables.counts_of(cell=cells, seed=seeds)}, judged at "
             f"{tables.count_of(apex.height, 'budget')} of T steps",
             tables.budget_line(table),
         ],
@@ -49,9 +50,11 @@ def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     )
 
 
-def _figure(shown: list[str], before: str) -> theme.Figure:
+def _figure(shown: list[str], before: str, seeds: int) -> theme.Figure:
     """The figure, with a caption of the series that it shows."""
     text = before + "; ".join(_MEANINGS[name] for name in shown)
+    if seeds == 1:
+        text = text.replace(", with its range over seeds", "")
     return theme.Figure("budget", f"{text[:1].upper()}{text[1:]}.")
 
 

@@ -434,7 +434,10 @@ def _run(network: "Network", p: Parameters, x: Tensor, buffers: dict[str, Tensor
         where = network.track.where().removesuffix(",")
         return f"{where}, given inputs of shape {list(x.shape)} in {x.dtype},"
 
-    with _told(network, doing, whole_text=True), network.track.recording(watching=True):
+    advice = ""
+    if any(isinstance(part, torch.nn.Embedding) for part in network.module.modules()):
+        advice = "Inputs of own files are standardized: for tokens write standardize: none under the dataset."
+    with _told(network, doing, advice, whole_text=True), network.track.recording(watching=True):
         output = network.apply(scaled, x, buffers)
     if network.track.drew is not None:
         who = layer_name(network.module, network.track.drew)

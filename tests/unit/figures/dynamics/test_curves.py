@@ -18,6 +18,14 @@ def test_both_axes_of_the_loss_curves_are_logarithmic():
     assert encoding["x"]["scale"]["type"] == encoding["y"]["scale"]["type"] == "log"
 
 
+def test_one_gamma_has_one_colour():
+    for draw in (loss_curves, collapse):
+        assert "(bright)" in words(draw(CURVES))["caption"]
+        caption = words(draw(curves_table(replace(MLP3, gammas=(1.0,)))))["caption"]
+        assert "bright" not in caption
+        assert "dark" not in caption
+
+
 def test_step_zero_has_no_place_on_a_log_axis():
     assert min(row["step"] for row in rows(loss_curves(CURVES))) == 1
     assert CURVES["step"].min() == 0

@@ -452,6 +452,16 @@ def test_a_tied_readout_is_scaled_as_a_readout_and_its_embedding_as_an_embedding
     torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-13)
 
 
+def test_an_embedding_without_place_for_its_inputs_is_told_of_tokens(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    text = TIED.replace("clamp(0, 31)", "clamp(500, 900)").format(
+        readout="self.out = nn.Linear(width, 32)", use="self.out(h)"
+    )
+    with pytest.raises(UserCodeError, match=r"(?s)IndexError.*for tokens write standardize: none"):
+        model_of(tmp_path, text, digits.probe_inputs)
+
+
 def test_layers_of_one_role_share_weights_as_one_parameter(tmp_path: Path, digits: Dataset) -> None:
     text = MLP.replace(
         "self.head =",
