@@ -6,7 +6,7 @@ import polars as pl
 
 from gammascape.figures.page.index import StudySection, TableEntry, read_figure, write_index
 from gammascape.tables.seal import SealTree
-from gammascape.workflow.catalogue import PROVENANCE, TABLES
+from gammascape.workflow.catalogue import EXPLORER, PROVENANCE, TABLES
 from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page"):
@@ -33,6 +33,10 @@ with run_script(snakemake, "page"):
                 claims,
                 regimes,
                 SealTree().of_study(name),
+                TableEntry(folder.parent / "explorer.html", EXPLORER)
+                if study["explorer"]
+                else None,
+                study["planned"],
             )
         )
     write_index(sections, snakemake.output[0])

@@ -62,6 +62,9 @@ class StudySection:
     regimes: pl.DataFrame | None = None
     seal: str = ""
     """The digest over all that the study consists of."""
+    explorer: TableEntry | None = None
+    planned: int = 0
+    """Number of cells that the study asks for; the page says if fewer are there."""
 
     @property
     def distinct(self) -> pl.DataFrame:
@@ -124,6 +127,7 @@ def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
     page = Path(path)
     linked = [Path(f"{f.stem}.{kind}") for s in sections for f in s.figures for kind in FORMATS]
     linked += [table.path for section in sections for table in section.tables]
+    linked += [section.explorer.path for section in sections if section.explorer]
     missing = [str(file) for file in linked if not file.is_file()]
     if missing:
         raise FileNotFoundError(f"{page} would link to files that do not exist: {missing}")
