@@ -29,7 +29,7 @@ class Browser:
     """One tab. `said` are messages of its console and its errors, `asked` the addresses that it asked for."""
 
     def __init__(self, send: int, receive: int) -> None:
-        self._send, self._receive = os.fdopen(send, "wb"), os.fdopen(receive, "rb")
+        self._send, self._receive = send, receive
         self._rest, self._number, self._session = b"", 0, ""
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -45,8 +45,7 @@ class Browser:
         message = {"id": self._number, "method": method, "params": params}
         if self._session:
             message["sessionId"] = self._session
-        self._send.write(json.dumps(message).encode() + b"\0")
-        self._send.flush()
+        os.write(self._send, json.dumps(message).encode() + b"\0")
         while (answer := self._next()).get("id") != self._number:
             pass
         assert "error" not in answer, answer
@@ -121,7 +120,7 @@ class Browser:
 
     def _next(self) -> Any:
         while b"\0" not in self._rest:
-            part = os.read(self._receive.fileno(), 1 << 20)
+            part = os.read(self._receive, 1 << 20)
             assert part, "Chromium has ended"
             self._rest += part
         message, _, self._rest = self._rest.partition(b"\0")
@@ -171,5 +170,7 @@ def chromium() -> Iterator[Browser]:
         try:
             yield Browser(ours[1], theirs[0])
         finally:
+            os.close(ours[1])
+            os.close(theirs[0])
             started.terminate()
             started.wait(20)

@@ -6,7 +6,7 @@ import polars as pl
 
 from gammascape.figures.page.index import StudySection, TableEntry, read_figure, write_index
 from gammascape.tables.seal import SealTree
-from gammascape.workflow.catalogue import EXPLORER, PROVENANCE, TABLES
+from gammascape.workflow.catalogue import EXPLORER, FIGURES, PROVENANCE, TABLES
 from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page"):
@@ -39,4 +39,7 @@ with run_script(snakemake, "page"):
                 study["planned"],
             )
         )
-    write_index(sections, snakemake.output[0])
+    themes = {
+        name: (entry.label.format(factor=name), entry.sentence) for name, entry in FIGURES.items()
+    }
+    write_index(sections, snakemake.output[0], themes)
