@@ -26,75 +26,60 @@ def charts() -> dict[str, dict[str, Any]]:
 def _plane(kind: str) -> ChartType:
     """Tiles and edges; parameters set the ends of the axes and of the colours, `brush` is what is dragged over."""
     # Of a field named x, the ends of a brush in the data and on the screen would share a name.
-    axes: dict[str, Any] = {
-        "x": alt.X("x1:Q")
-        .scale(domain=[_of("left"), _of("right")], nice=False, zero=False)
-        .axis(title=theme.GAMMA, values=_of("gammas"), **_LABELS),
-        "y": alt.Y("y1:Q")
-        .scale(domain=[_of("bottom"), _of("top")], nice=False, zero=False)
-        .axis(title=theme.ETA, values=_of("etas"), minExtent=42, **_LABELS),
+    axes = {
+        channel: of(f"{channel}1:Q")
+        .scale(domain=[_of(low), _of(high)], nice=False, zero=False)
+        .axis(title=title, values=_of(values), minExtent=least, **_LABELS)
+        for channel, of, low, high, title, values, least in (
+            ("x", alt.X, "left", "right", theme.GAMMA, "gammas", 0),
+            ("y", alt.Y, "bottom", "top", theme.ETA, "etas", 42),
+        )
     }
-    tiles = alt.Chart(alt.NamedData("tiles")).encode(**axes, x2="x2:Q", y2="y2:Q")
-    rect: dict[str, Any] = {"stroke": "white", "strokeWidth": 0.4, "cursor": "pointer"}
     if kind == "status":
         words = alt.Scale(domain=[*STATUS_COLOURS], range=[*STATUS_COLOURS.values()])
         colour = alt.Color("status:N", scale=words)
+        shown: dict[str, Any] = {"columns": 3}
     else:
-        colour = alt.Color(
-            "value:Q",
-            scale=alt.Scale(
-                type=kind,  # type: ignore[arg-type]
-                scheme=theme.LOSS_SCHEME,
-                domain=[_of("low"), _of("high")],
-                reverse=_of("reverse"),
-                clamp=True,
-            ),
-        )
-    wide: dict[str, Any] = {"columns": 3}
-    if kind != "status":
-        wide = {"gradientLength": 260, "values": _of("ticks"), "labelExpr": _NUMBER}
-    colour = colour.legend(title=None, orient="bottom", **wide)
+        ends: dict[str, Any] = {"type": kind, "domain": [_of("low"), _of("high")]}
+        scale = alt.Scale(**ends, scheme=theme.LOSS_SCHEME, reverse=_of("reverse"), clamp=True)
+        colour = alt.Color("value:Q", scale=scale)
+        shown = {"gradientLength": 260, "values": _of("ticks"), "labelExpr": _NUMBER}
+    tiles, edges, lines, marked = (
+        alt.Chart(alt.NamedData(name)) for name in ("tiles", "edges", "lines", "marked")
+    )
+    sides = {"x2": "x2:Q", "y2": "y2:Q"}
+    rect = tiles.mark_rect(stroke="white", strokeWidth=0.4, cursor="pointer").encode(
+        **axes, **sides
+    )
     known = "isValid(datum.value)"
-    flat = tiles.transform_filter(f"!{known}").mark_rect(**rect)
-    signs = alt.Chart(alt.NamedData("tiles")).transform_filter("datum.sign")
-    lines = alt.Chart(alt.NamedData("edges")).encode(**_AT, detail="name:N")
-    guides = alt.Chart(alt.NamedData("lines")).encode(**_AT, detail="name:N")
-    marked = alt.Chart(alt.NamedData("marked"))
-    edged: dict[str, Any] = {"clip": True, "opacity": _of("edges")}
-    dashed: dict[str, Any] = {"clip": True, "opacity": _of("guides")}
     layers = [
-        flat.encode(color=alt.Color("flat:N", scale=None)),
-        tiles.transform_filter(known)
-        .mark_rect(**rect)
-        .encode(color=colour)
+        rect.transform_filter(f"!{known}").encode(color=_plain(alt.Color, "flat:N")),
+        rect.transform_filter(known)
+        .encode(color=colour.legend(title=None, orient="bottom", **shown))
         .add_params(alt.selection_interval(name="brush")),
-        signs.mark_text(fontSize=9).encode(
-            x="middle:Q", y="eta:Q", text="sign:N", color=alt.Color("ink:N", scale=None)
-        ),
-        guides.mark_line(color=theme.HALO, strokeWidth=4, **dashed),
-        guides.mark_line(color=theme.INK, strokeWidth=2, strokeDash=[7, 4], **dashed),
-        lines.mark_line(color=theme.HALO, strokeWidth=3.5, **edged),
-        lines.mark_line(color="black", strokeWidth=1, **edged),
-        lines.mark_point(fill="white", stroke="black", size=34, strokeWidth=1, **edged).encode(
-            shape=alt.Shape("shape:N", scale=None)
-        ),
-        # White within dark shows on any tile.
-        marked.mark_rect(fillOpacity=0, cursor="pointer", stroke="black", clip=True).encode(
-            **_AT, x2="x2:Q", y2="y2:Q", strokeWidth=alt.StrokeWidth("outer:Q", scale=None)
-        ),
-        marked.mark_rect(fillOpacity=0, cursor="pointer", clip=True).encode(
-            **_AT,
-            x2="x2:Q",
-            y2="y2:Q",
-            stroke=alt.Stroke("stroke:N", scale=None),
-            strokeWidth=alt.StrokeWidth("inner:Q", scale=None),
-        ),
+        tiles.transform_filter("datum.sign")
+        .mark_text(fontSize=9)
+        .encode(x="middle:Q", y="eta:Q", text="sign:N", color=_plain(alt.Color, "ink:N")),
     ]
-    names = "left right bottom top gammas etas low high ticks reverse edges guides"
+    for data, option, width, dash in (
+        (lines, "guides", 2.0, [7, 4]),
+        (edges, "edges", 1.0, [1, 0]),
+    ):
+        base = data.encode(**_AT, detail="name:N")
+        seen: dict[str, Any] = {"clip": True, "opacity": _of(option)}
+        layers.append(base.mark_line(color=theme.HALO, strokeWidth=width + 2.5, **seen))
+        layers.append(base.mark_line(color="black", strokeWidth=width, strokeDash=dash, **seen))
+    points = base.mark_point(fill="white", stroke="black", size=34, strokeWidth=1, **seen)
+    layers.append(points.encode(shape=_plain(alt.Shape, "shape:N")))
+    # A bright outline within a dark one shows on any tile.
+    frame = marked.mark_rect(fillOpacity=0, cursor="pointer", clip=True).encode(**_AT, **sides)
+    for colour_of, width_of in ((alt.value("black"), "outer:Q"), (None, "inner:Q")):
+        stroke = colour_of or _plain(alt.Stroke, "stroke:N")
+        layers.append(frame.encode(stroke=stroke, strokeWidth=_plain(alt.StrokeWidth, width_of)))
     plane: ChartType = (
         alt.layer(*layers)
         .resolve_scale(color="independent", stroke="independent")
-        .add_params(*(alt.param(name=name, value=_START.get(name, 1)) for name in names.split()))
+        .add_params(*(alt.param(name=name, value=value) for name, value in _START.items()))
         .properties(width="container", height=HEIGHT, autosize=_FIT)
     )
     return plane
@@ -106,25 +91,21 @@ _NUMBER = (
     "abs(datum.value) >= 1e5 || (datum.value && abs(datum.value) < 1e-3)"
     " ? format(datum.value, '.2~e') : format(datum.value, '.3~r')"
 )
-_LABELS: dict[str, Any] = {
-    "labelExpr": theme.DECADES,
-    "labelOverlap": "greedy",
-    "labelFlush": False,
-    "grid": False,
-}
+_LABELS: dict[str, Any] = {"labelExpr": theme.DECADES, "labelOverlap": "greedy"}
+_LABELS |= {"labelFlush": False, "grid": False}
 _START: dict[str, Any] = {
-    "left": 0,
-    "bottom": 0,
-    "gammas": [],
-    "etas": [],
-    "ticks": [],
-    "low": 0.1,
-    "reverse": False,
+    **{"left": 0, "right": 1, "bottom": 0, "top": 1, "low": 0.1, "high": 1, "reverse": False},
+    **{"gammas": [], "etas": [], "ticks": [], "edges": 1, "guides": 1},
 }
 
 
 def _of(name: str) -> alt.ExprRef:
     return alt.ExprRef(expr=name)
+
+
+def _plain(channel: Any, field: str) -> Any:
+    """A channel whose field holds what is drawn, such as a colour."""
+    return channel(field, scale=None)
 
 
 def _curves(x: Scale, y: Scale) -> ChartType:
@@ -143,11 +124,11 @@ def _curves(x: Scale, y: Scale) -> ChartType:
         .scale(type=y, nice=False, **ends if y == "linear" else {})
         .axis(minExtent=46, **axis),
         detail="line:N",
-        color=alt.Color("colour:N", scale=None),
-        opacity=alt.Opacity("opacity:Q", scale=None),
+        color=_plain(alt.Color, "colour:N"),
+        opacity=_plain(alt.Opacity, "opacity:Q"),
     )
     lines = base.mark_line(strokeWidth=1.6, clip=True).encode(
-        strokeDash=alt.StrokeDash("dash:N", scale=None)
+        strokeDash=_plain(alt.StrokeDash, "dash:N")
     )
     points = base.transform_filter("datum.sparse").mark_point(filled=True, size=16, clip=True)
     return alt.layer(lines, points).properties(width="container", height=LOW_HEIGHT, autosize=_FIT)

@@ -158,7 +158,7 @@ def write_index(
         return quote(f"{relative(file)}{suffix}")
 
     words |= {"link": link, "relative": relative, "claims_html": claims_html}
-    words |= {"formats": _FORMAT_WORDS, "themes": themes or {}}
-    text = render("index", sections=sections, **words)
+    about = {"sections": sections, "formats": _FORMAT_WORDS, "themes": themes or {}}
+    text = render("index", **about, **words)
     with whole(page) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -7,8 +7,8 @@
   const { slices, cells, judged, measures, grids, similarity } = data;
   const SPARSE = 40, MOST_LINES = 60, MOST_ROWS = 200, MOST_ALIKE = 8;
   const LEVEL = /accuracy|alignment|cka/;
-  const DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3]];
-  const DASHED = ["solid", "dashed", "dotted", "dash-dotted", "in long dashes", "in far dots"];
+  const DASHES = [["solid", [1, 0]], ["dashed", [6, 3]], ["dotted", [2, 2]], ["dash-dotted", [8, 2, 2, 2]], ["thinly dotted", [1, 4]]];
+  const PICKED = ["slice", "beside", "colour", "seed", "time", "x", "y", "command"], TICKED = ["edges", "guides"];
   const all = cells.cell.map((_, k) => k);
   const sorted = (values) => [...new Set(values)].sort((a, b) => a - b);
   const extent = (values) => values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
@@ -45,9 +45,8 @@
   function restore() {
     const found = new URLSearchParams(location.hash.slice(1));
     for (const [name, value] of Object.entries(START)) {
-      const given = found.get(name) ?? value;
-      const among = OPTIONS[name]?.map(([key]) => key) ?? (byId(name)?.options && [...byId(name).options].map((o) => o.value));
-      state[name] = !among || among.includes(given) ? given : value;
+      const given = found.get(name) ?? value, among = byId(name)?.options;
+      state[name] = !among || [...among].some((option) => option.value === given) ? given : value;
     }
     if (!steps.includes(Number(state.T))) state.T = START.T;
     const rows = new Map();
@@ -84,8 +83,8 @@
     if (c.name === "half") return cells.half[i] != null && cells.half[i] <= T ? cells.half[i] : null;
     if (c.name === "status") return 1;
     if (c.name === "loss") return status === "trained" || status === "untrained" ? relativeAt(i, b) : null;
-    const logs = rows.map((k) => Math.log10(relativeAt(k, b))).filter((v) => Number.isFinite(v) && v > -Infinity);
-    return logs.length > 1 ? logs.reduce((sum, v) => Math.max(sum, v), -Infinity) - Math.min(...logs) : null;
+    const logs = rows.map((k) => Math.log10(relativeAt(k, b))).filter(Number.isFinite);
+    return logs.length > 1 ? Math.max(...logs) - Math.min(...logs) : null;
   }
   function tilesOf(s, b = budgetOf(s)) {
     const t = slices[s].tiles, log = colour().kind === "log", whole = colour().name === "spread";
@@ -103,7 +102,7 @@
   // The scale of colours is that of the whole budget, so that it stays while the slider moves.
   function ends() {
     const values = shown().flatMap((s) => tilesOf(s, slices[s].budgets.length - 1).map((t) => t.value)).filter((v) => v != null);
-    if (colour().name === "loss") return [Math.max(Math.min(0.5, ...values.slice(0, 1), extent(values)[0]), 1e-12), 1];
+    if (colour().name === "loss") return [Math.max(Math.min(0.5, ...values), 1e-12), 1];
     const [low, high] = values.length ? extent(values) : [1, 2];
     return low < high ? [low, high] : colour().kind === "log" ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
   }
@@ -169,8 +168,7 @@
     window.dispatchEvent(new Event("resize"));
   }
   function paintPlanes() {
-    const tiles = shown().map((s) => slices[s].tiles);
-    const over = (low, high) => [...extent(tiles.flatMap((t) => t[low])).slice(0, 1), ...extent(tiles.flatMap((t) => t[high])).slice(1)];
+    const tiles = shown().map((s) => slices[s].tiles), over = (a, b) => extent(tiles.flatMap((t) => [...t[a], ...t[b]]));
     const [left, right] = over("x", "x2"), [bottom, top] = over("y", "y2"), [low, high] = ends();
     const values = {
       left, right, bottom, top, low, high, ticks: ticks(low, high), reverse: colour().reverse, edges: Number(state.edges), guides: Number(state.guides),
@@ -216,7 +214,7 @@
     byId("curves").replaceChildren();
     for (const name of names) {
       const layers = measures.filter((m) => m.name === name), chart = make("div", "", { className: "chart" }), box = make("div");
-      const dashes = layers.length > 1 ? layers.map((m, k) => `${DASHED[k % DASHED.length]}: ${m.layer}`).join(", ") : "";
+      const dashes = layers.length > 1 ? layers.map((m, k) => `${DASHES[k % DASHES.length][0]}: ${m.layer}`).join(", ") : "";
       box.append(make("h3", titleOf(name)), make("p", dashes, { className: "quiet" }), chart);
       byId("curves").append(box);
       panels.push({ name, layers, box, view: await embed(chart, `curves ${state.x} ${LEVEL.test(name) ? "linear" : state.y}`) });
@@ -237,7 +235,7 @@
           grid.forEach((step, j) => {
             const y = m.values[i][j];
             if (y == null || (positive && y <= 0)) return;
-            rows.push({ cell: cells.cell[i], line: `${i} ${k}`, step, x: (step + first) * rate, y, colour, opacity, dash: DASHES[k % DASHES.length], sparse: grid.length < SPARSE });
+            rows.push({ cell: cells.cell[i], line: `${i} ${k}`, step, x: (step + first) * rate, y, colour, opacity, dash: DASHES[k % DASHES.length][1], sparse: grid.length < SPARSE });
           });
         });
       }
@@ -279,31 +277,21 @@
     const lines = inOrder().map((i) => [cells.cell[i], ...COLUMNS.slice(1).map(([, value]) => String(value(i) ?? ""))]);
     return [["cell", ...COLUMNS.slice(1).map(([name]) => name)], ...lines].map((line) => line.map(quoted).join(",") + "\n").join("");
   }
-  async function copy(text, what) {
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      const area = make("textarea", text);
-      document.body.append(area);
-      area.select();
-      document.execCommand("copy");
-      area.remove();
-    }
-    byId("said").textContent = `Copied ${what}.`;
+  function copy(text, what) {
+    (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(() => { byId("said").textContent = `Copied ${what}.`; }, () => prompt("Copy this:", text));
   }
   function neighbour(i, way) {
     const [axis, other] = /[←→]/.test(way) ? ["gamma_log10", "eta_log10"] : ["eta_log10", "gamma_log10"], sign = /[→↑]/.test(way) ? 1 : -1;
     const same = all.filter((j) => cells.slice[j] === cells.slice[i] && seedOf(j) === seedOf(i) && sign * (cells[axis][j] - cells[axis][i]) > 1e-9);
     const away = (j, name) => Math.abs(cells[name][j] - cells[name][i]);
-    const line = axis === "eta_log10" ? same.filter((j) => away(j, other) < 1e-9) : same;
-    return line.toSorted((j, k) => away(j, axis) - away(k, axis) || away(j, other) - away(k, other))[0];
+    return same.filter((j) => axis === "gamma_log10" || away(j, other) < 1e-9)
+      .toSorted((j, k) => away(j, axis) - away(k, axis) || away(j, other) - away(k, other))[0];
   }
   function paintTable() {
     byId("count").textContent = chosen.length ? `${chosen.length} chosen` : "No network is chosen";
     byId("head").replaceChildren(make("th"), make("th", "neighbours"), ...COLUMNS.map(([name]) => {
       const th = make("th"), mark = state.sort === name ? " ▴" : state.sort === `-${name}` ? " ▾" : "";
-      const sort = make("button", name + mark, { onclick: () => set("sort", state.sort === name ? `-${name}` : name) });
-      th.append(sort);
+      th.append(make("button", name + mark, { onclick: () => set("sort", state.sort === name ? `-${name}` : name) }));
       return th;
     }));
     const rank = new Map(chosen.map((i, k) => [i, k]));
@@ -452,14 +440,14 @@
     await paintPanels();
   }
   function paintControls() {
-    for (const name of ["slice", "beside", "colour", "seed", "time", "x", "y", "command"]) byId(name).value = state[name];
-    for (const name of ["edges", "guides"]) byId(name).checked = state[name] === "1";
+    for (const name of PICKED) byId(name).value = state[name];
+    for (const name of TICKED) byId(name).checked = state[name] === "1";
     byId("T").value = steps.indexOf(Number(state.T));
     byId("steps").textContent = `T = ${Number(state.T).toLocaleString("en")}`;
   }
   for (const [name, options] of Object.entries(OPTIONS)) byId(name).append(...options.map(([value, text]) => make("option", text, { value })));
-  for (const name of ["slice", "beside", "colour", "seed", "time", "x", "y", "command"]) byId(name).onchange = (event) => set(name, event.target.value);
-  for (const name of ["edges", "guides"]) byId(name).onchange = (event) => set(name, event.target.checked ? "1" : "0");
+  for (const name of PICKED) byId(name).onchange = (event) => set(name, event.target.value);
+  for (const name of TICKED) byId(name).onchange = (event) => set(name, event.target.checked ? "1" : "0");
   byId("T").max = steps.length - 1;
   byId("T").oninput = (event) => set("T", String(steps[event.target.value]));
   byId("csv").onclick = () => copy(csv(), `${chosen.length} rows`);
