@@ -110,7 +110,7 @@
   function ticks(low, high) {
     if (colour().kind !== "log") return [low, (low + high) / 2, high];
     const first = Math.ceil(Math.log10(low)), count = Math.floor(Math.log10(high)) - first + 1, each = Math.ceil(count / 7);
-    return count < 2 ? [low, high] : [...Array(Math.ceil(count / each)).keys()].map((k) => 10 ** (first + k * each));
+    return count < 3 ? [low, Math.sqrt(low * high), high] : [...Array(Math.ceil(count / each)).keys()].map((k) => 10 ** (first + k * each));
   }
 
   // ---- charts

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -288,14 +289,13 @@ def test_a_toy_is_shown_with_computed_curves(tab: Browser, tmp_path: Path) -> No
     labels |= {"steps": 40, "passes": None}
     cells = toy_cell_table(points, 2, labels, Thresholds())
     budget = toy_budget_table(cells, 2, Thresholds(), 0.95)
-    empty = {"thresholds": ("slice", "edge", "cell"), "scaling": ("slice",)}
-    tables = {n: pl.DataFrame(schema=dict.fromkeys(c, pl.String)) for n, c in empty.items()}
+    thresholds = pl.DataFrame(schema=dict.fromkeys(("slice", "edge", "cell"), pl.String))
     tab.said.clear()
     scaling = pl.DataFrame(
         schema={"slice": pl.String, "edge": pl.String, "window": pl.String}
         | dict.fromkeys(("predicted_slope", "prefactor_at_predicted_log10"), pl.Float64)
     )
-    tables |= {"cells": cells, "budget": budget, "scaling": scaling}
+    tables = {"cells": cells, "thresholds": thresholds, "budget": budget, "scaling": scaling}
     write(tables, tmp_path / "explorer.html", tmp_path)
     tab.open(tmp_path / "explorer.html")
     tab.run("explorer.choose([3])")
@@ -309,8 +309,6 @@ def test_a_toy_is_shown_with_computed_curves(tab: Browser, tmp_path: Path) -> No
 
 
 def test_a_thinned_curve_keeps_its_ends_and_extremes() -> None:
-    import numpy as np
-
     step = np.arange(100_000)
     loss = 1 / (1 + step) + np.where(step == 4321, 7.0, 0.0) - np.where(step == 98765, 0.5, 0.0)
     kept = thinned(step, loss)
