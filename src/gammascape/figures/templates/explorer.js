@@ -114,7 +114,7 @@
   }
 
   // ---- charts
-  let planes = [], panels = [], built = "", builtPanels = "", likeness = null, lookedAs = 0;
+  let planes = [], panels = [], built = "", builtPanels = "", painted = "", likeness = null, lookedAs = 0;
   function look() {
     const style = getComputedStyle(document.documentElement);
     const [ink, quiet, line] = ["--ink", "--quiet", "--line"].map((name) => style.getPropertyValue(name).trim());
@@ -282,7 +282,7 @@
   }
   function neighbour(i, way) {
     const [axis, other] = /[←→]/.test(way) ? ["gamma_log10", "eta_log10"] : ["eta_log10", "gamma_log10"], sign = /[→↑]/.test(way) ? 1 : -1;
-    const same = all.filter((j) => cells.slice[j] === cells.slice[i] && seedOf(j) === seedOf(i) && sign * (cells[axis][j] - cells[axis][i]) > 1e-9);
+    const same = slices[cells.slice[i]].tiles.cells.flat().filter((j) => seedOf(j) === seedOf(i) && sign * (cells[axis][j] - cells[axis][i]) > 1e-9);
     const away = (j, name) => Math.abs(cells[name][j] - cells[name][i]);
     return same.filter((j) => axis === "gamma_log10" || away(j, other) < 1e-9)
       .toSorted((j, k) => away(j, axis) - away(k, axis) || away(j, other) - away(k, other))[0];
@@ -432,7 +432,9 @@
       if (key !== built) await buildPlanes();
       if (keyOfPanels !== builtPanels) await buildPanels(names);
       [built, builtPanels] = [key, keyOfPanels];
-      await paintPlanes();
+      const { slice, beside, colour: of, seed, T, edges, guides } = state, keyOfTiles = JSON.stringify([slice, beside, of, seed, T, edges, guides, lookedAs]);
+      await (keyOfTiles === painted ? Promise.all(planes.map(mark)) : paintPlanes());
+      painted = keyOfTiles;
       keep();
       paintTable();
       await paintLikeness();
