@@ -107,6 +107,7 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "draw_performance": 1,
         "draw_dynamics_and_phenomena": 1,
         "draw_similarity": 1,
+        "explorer": 1,
         "provenance": 1,
         "index": 1,
     }
@@ -264,7 +265,8 @@ def test_the_report_holds_every_figure_with_its_caption_and_the_provenance(proje
     }
     assert kinds == slices | studies
     assert len(figures) == 12
-    for path in [*figures, project / "results/tiny/provenance.html"]:
+    pages = [project / f"results/tiny/{name}.html" for name in ("provenance", "explorer")]
+    for path in [*figures, *pages]:
         assert path.read_bytes() in held, path
     for words in (
         "each tile is the best seed at",

@@ -1,3 +1,27 @@
+rule explorer:
+    input:
+        unpack(inputs_of("explorer")),
+        code=code_of("explorer"),
+    output:
+        report(
+            "results/{study}/explorer.html",
+            caption="../report/explorer.rst",
+            category="{study}",
+            subcategory="Explorer",
+            labels={"figure": "explorer", "slice": "all"},
+        ),
+        manifest="results/{study}/explorer.manifest.json",
+    log:
+        "results/logs/{study}/explorer.log",
+    params:
+        planned=lambda wildcards: explorer_of(wildcards).params["planned"],
+        thresholds=lambda wildcards: explorer_of(wildcards).params["thresholds"],
+    message:
+        "Write the explorer of {wildcards.study}"
+    script:
+        "../scripts/explorer.py"
+
+
 rule provenance:
     input:
         unpack(inputs_of("provenance")),

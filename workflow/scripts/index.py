@@ -6,7 +6,7 @@ import polars as pl
 
 from gammascape.figures.page.index import StudySection, TableEntry, read_figure, write_index
 from gammascape.tables.seal import SealTree
-from gammascape.workflow.catalogue import PROVENANCE, TABLES, write_captions
+from gammascape.workflow.catalogue import EXPLORER, FIGURES, PROVENANCE, TABLES, write_captions
 from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page"):
@@ -33,8 +33,15 @@ with run_script(snakemake, "page"):
                 claims,
                 regimes,
                 SealTree().if_here(name),
+                TableEntry(folder.parent / "explorer.html", EXPLORER)
+                if study["explorer"]
+                else None,
+                study["planned"],
             )
         )
-    write_index(sections, snakemake.output[0])
+    themes = {
+        name: (entry.label.format(factor=name), entry.sentence) for name, entry in FIGURES.items()
+    }
+    write_index(sections, snakemake.output[0], themes)
     # For a report that the same run makes, after figures that it has drawn.
     write_captions(str(figure.stem) for section in sections for figure in section.figures)

@@ -95,8 +95,8 @@ def audit(
 ) -> list[Chain]:
     """Chains below some artifacts, one for each folder of results, with all findings.
 
-    `redraw` makes tables and figures among the artifacts again from their direct inputs: nothing else can detect
-    that a file was edited together with its manifest.
+    `redraw` makes tables, figures and explorers among the artifacts again from their direct inputs: nothing else
+    can detect that a file was edited together with its manifest.
 
     Raises:
         StudyError: if an artifact does not exist, or a study is invalid.
@@ -131,7 +131,8 @@ def _made_otherwise(chain: Chain, plan: Plan) -> dict[str, list[Finding]]:
     for top in chain.tops:
         links = [chain.links[top], *(chain.links[path] for path in chain.links[top].made_from)]
         worst = {link.worst for link in links}
-        if links[0].kind == "page" or top not in catalogue or "error" in worst:
+        summed = links[0].kind == "page" and not top.endswith("/explorer.manifest.json")
+        if summed or top not in catalogue or "error" in worst:
             continue
         with tempfile.TemporaryDirectory(prefix="gammascape-audit-") as folder:
             (again,) = remake([catalogue[top]], chain.root, Path(folder))

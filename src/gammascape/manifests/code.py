@@ -36,6 +36,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Modules that may decide the content of an artifact, by kind."""
 _APART = {"data": ("data/prepare", "data/writer.py"), "usercode": ("usercode/files.py",)}
 """Package -> modules in it that make data and have no effect on cells."""
+_TEXTS = (".py", ".j2", ".js")
 _DIGITS = 12
 REMEMBERED = "GAMMASCAPE_MODULES"
 """Environment variable with the path of a file of syntax trees' digests, by the sha256 of their text.
@@ -58,7 +59,7 @@ def modules_of(*parts: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for part in parts:
         path = PACKAGE / part
-        below = (file for file in path.rglob("*") if file.suffix in (".py", ".j2"))
+        below = (file for file in path.rglob("*") if file.suffix in _TEXTS)
         for file in sorted(below) if path.is_dir() else [path]:
             name = file.relative_to(PACKAGE).as_posix()
             if part not in _APART or not name.startswith(_APART[part]):
@@ -67,7 +68,7 @@ def modules_of(*parts: str) -> Mapping[str, str]:
 
 
 def meaning(file: Path) -> str:
-    """First digits of the sha256 of a Python file's syntax tree, or of a template's text."""
+    """First digits of the sha256 of a Python file's syntax tree, or of another file's text."""
     if file.suffix == ".py":
         return _module(file, file.stat().st_mtime_ns)[0]
     return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
@@ -92,7 +93,8 @@ def closure(*names: str) -> tuple[str, ...]:
                 place = (_place(f"{package}.{name}") if name else None) or _place(package)
                 pending += [place] if place else []
             if file.name == "__init__.py":
-                found |= {t.relative_to(PACKAGE).as_posix() for t in file.parent.glob("*.j2")}
+                beside = (t for t in file.parent.iterdir() if t.suffix in _TEXTS[1:])
+                found |= {t.relative_to(PACKAGE).as_posix() for t in beside}
     return tuple(sorted(found))
 
 

@@ -232,12 +232,15 @@ FIGURES: Mapping[str, Entry] = {
 }
 _QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")
 _PAGES = {
+    "explorer": Entry("explorer", "figures.explorer.page:write_explorer",
+        "cells thresholds scaling budget similarity? manifests",
+        sentence="The plane to look into: networks to point at, their curves side by side, and what they cost."),
     "provenance": Entry("provenance", "figures.page.provenance:write_provenance", "",
         sentence="Origin of all results: code, versions, machines, times and cost."),
     "index": Entry("index", "figures.page.index:write_index", ""),
 }
 # fmt: on
-PROVENANCE = _PAGES["provenance"].sentence
+PROVENANCE, EXPLORER = (_PAGES[name].sentence for name in ("provenance", "explorer"))
 
 
 @dataclass(frozen=True)
@@ -349,8 +352,8 @@ def place_of(stem: str) -> tuple[Kind, Entry] | None:
     match stem.split("/")[1:]:
         case ["index"]:
             return "page", _PAGES["index"]
-        case [_, "provenance"]:
-            return "page", _PAGES["provenance"]
+        case [_, "provenance" | "explorer" as name]:
+            return "page", _PAGES[name]
         case ["generated", _, "quality"]:
             return "figure", _QUALITY
         case [_, "figures", name, *key] if name in FIGURES:
@@ -472,12 +475,22 @@ def other_studies(names: Iterable[str], root: Path) -> dict[str, Any]:
         files = [path for stem in figures for path in outputs_of("figure", stem)]
         files += [f"{folder}/provenance.html", *(f"{stem}.parquet" for stem in tables)]
         if all((root / file).is_file() for file in files):
+            about = shown.get(name, {})
+            explorer = [root / folder / f"explorer.{end}" for end in ("html", "manifest.json")]
             found[name] = {
-                "description": str(shown.get(name, {}).get("description", "")),
+                "description": str(about.get("description", "")),
                 "figures": figures,
                 "tables": [stem.rpartition("/")[2] for stem in tables],
+                # An older version made none.
+                "explorer": all(path.is_file() for path in explorer),
+                "planned": int(about.get("planned", 0)),
             }
     return found
+
+
+def _planned(plan: "Plan", study: str) -> int:
+    """Number of different cells that a study asks for, those of toys included."""
+    return len({cell.path for part in plan.studies[study].slices for cell in part.cells})
 
 
 def index_page(plan: "Plan", others: Mapping[str, Any] | None = None) -> Artifact:
@@ -487,6 +500,8 @@ def index_page(plan: "Plan", others: Mapping[str, Any] | None = None) -> Artifac
             "description": study.description,
             "figures": figures_of(plan, name),
             "tables": tables_of(plan, name),
+            "explorer": True,
+            "planned": _planned(plan, name),
         }
         for name, study in plan.studies.items()
     } | dict(others or {})
@@ -496,6 +511,9 @@ def index_page(plan: "Plan", others: Mapping[str, Any] | None = None) -> Artifac
         "figures": [path for stem in figures for path in outputs_of("figure", stem)],
         "tables": [f"results/{table}.parquet" for table in tables],
         "provenance": [f"results/{name}/provenance.html" for name in studies],
+        "explorers": [
+            f"results/{name}/explorer.html" for name, about in studies.items() if about["explorer"]
+        ],
     }
     return Artifact(_PAGES["index"], "page", "results/index", {}, inputs, {"studies": studies})
 
@@ -535,10 +553,17 @@ class _Study:
                 generator = measured.name.partition("-")[2]
                 inputs: Inputs = {"measures": f"{measured}/measures.json"}
                 yield Artifact(_QUALITY, "figure", stem, {"generator": generator}, inputs, {})
+        page, manifests = _PAGES["explorer"], _files_of(plan.trained(name), "manifest.json")
+        names = [source for _, source, _ in page.words if source in self.tables]
+        read: Inputs = {table: f"{folder}tables/{table}.parquet" for table in names}
+        thresholds = _value(plan, name, "", "thresholds")
+        shown = {"planned": _planned(plan, name), "thresholds": thresholds}
+        inputs = {**read, "manifests": manifests}
+        yield Artifact(page, "page", f"{folder}explorer", {"study": name}, inputs, shown)
         inputs = {
             "figures": [f"{stem}.svg" for stem in figures],
             "tables": [f"{folder}tables/{table}.parquet" for table in self.tables],
-            "cells": _files_of(plan.trained(name), "manifest.json"),
+            "cells": manifests,
         }
         page = _PAGES["provenance"]
         yield Artifact(page, "page", f"{folder}provenance", {"study": name}, inputs, {})

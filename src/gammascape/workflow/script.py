@@ -41,7 +41,7 @@ AGAIN = "GAMMASCAPE_AGAIN"
 _PACKAGES: Mapping[Kind, tuple[str, ...]] = {
     "table": ("snakemake", "polars", "numpy"),
     "figure": ("snakemake", "polars", "altair", "vl-convert-python"),
-    "page": ("snakemake", "polars"),
+    "page": ("snakemake", "polars", "altair", "vl-convert-python"),
 }
 
 
@@ -248,12 +248,12 @@ def _making(item: Artifact, file: Path, drawn_as: Manifest | None) -> Iterator[S
         environment=environment(_PACKAGES[item.kind]),
         started=utc_now(),
     )
-    # A figure contains a digest of its manifest, whose inputs must therefore be known before it is drawn.
-    if item.kind == "figure":
+    # A figure or an explorer contains a digest of its manifest, whose inputs must therefore be known before.
+    if item.kind != "table":
         manifest = replace(manifest, inputs=_sources(inputs))
     script = Script(manifest, inputs, drawn_as=drawn_as)
     yield script
-    if manifest.kind != "figure":
+    if manifest.kind == "table":
         if script.cells is not None:
             read = {CELLS / cell for cell in script.cells}
             inputs = [path for path in inputs if CELLS not in path.parents or path.parent in read]

@@ -188,6 +188,26 @@ def test_a_page_with_another_script_than_vegas(root: Path) -> None:
     assert errors(of_figure(root)) == [(FIGURE, "altered")]
 
 
+def test_an_explorer_whose_data_are_edited(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, copy = project / "results/tiny/explorer.html", tmp_path / "sent.html"
+    shutil.copy(page, copy)
+    assert main(["audit", str(page)]) == main(["audit", str(copy)]) == 0
+    edited = page.read_text().replace('"seconds":[0.25', '"seconds":[0.05', 1)
+    assert edited != page.read_text()
+    copy.write_text(edited)
+    assert main(["audit", str(copy)]) == 1
+    page.write_text(edited)
+    capsys.readouterr()
+    assert main(["audit", str(page)]) == 1
+    assert "explorer.html has another sha256" in capsys.readouterr().out
+    # With its manifest, too.
+    fit(project, "results/tiny/explorer")
+    assert main(["audit", str(page)]) == 1
+    assert "made again from its inputs: explorer.html differs" in capsys.readouterr().out
+
+
 def test_results_behind_a_link_to_a_folder(root: Path, tmp_path: Path) -> None:
     (root / "results/cells").rename(tmp_path / "elsewhere")
     (root / "results/cells").symlink_to(tmp_path / "elsewhere")

@@ -119,16 +119,22 @@ def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     kept = tables.every_kth(gammas, tables.ROW_LIMIT * len(gammas) // max(best.height, 1))
     best = best.filter(pl.col("gamma_log10").is_in(kept))
     note = f" (showing {len(kept)} of {len(gammas)} γ)" if len(kept) < len(gammas) else ""
-    columns = dict(zip(kept, tables.tile_sides(kept), strict=True))
-    spacing = best.select(pl.col("eta_log10").diff().over("gamma_log10")).to_series().median()
+    return with_sides(best), note
+
+
+def with_sides(tiles: pl.DataFrame) -> pl.DataFrame:
+    """Add x, x2, y and y2, the sides of tiles around pairs of log10 gamma and log10 eta that are sorted."""
+    gammas = tiles["gamma_log10"].unique().sort().to_list()
+    columns = dict(zip(gammas, tables.tile_sides(gammas), strict=True))
+    spacing = tiles.select(pl.col("eta_log10").diff().over("gamma_log10")).to_series().median()
     hole = max(1.0, 3 * cast(float, spacing or 0.0))
     rows: list[dict[str, Any]] = []
-    for (gamma,), column in best.group_by("gamma_log10", maintain_order=True):
+    for (gamma,), column in tiles.group_by("gamma_log10", maintain_order=True):
         left, right = columns[gamma]
         sides = tables.tile_sides(column["eta_log10"].to_list(), hole)
         for row, (low, high) in zip(column.iter_rows(named=True), sides, strict=True):
             rows.append(row | {"x": left, "x2": right, "y": low, "y2": high})
-    return pl.DataFrame(rows, infer_schema_length=None), note
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:

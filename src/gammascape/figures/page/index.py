@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -62,11 +62,26 @@ class StudySection:
     regimes: pl.DataFrame | None = None
     seal: str = ""
     """The digest over all that the study consists of; empty if not all of it is here."""
+    explorer: TableEntry | None = None
+    planned: int = 0
+    """Number of cells that the study asks for; the page says if fewer are there."""
 
     @property
     def distinct(self) -> pl.DataFrame:
         """Cells, each once, in whatever number of slices it is."""
         return self.cells.unique("cell")
+
+    @property
+    def themes(self) -> dict[str, list[FigureEntry]]:
+        """Drawn figures by the first part of their names, in their order."""
+        found: dict[str, list[FigureEntry]] = {}
+        for figure in self.figures:
+            # Those of generated digits are in no folder of a study.
+            own = "/figures/" in figure.stem.as_posix()
+            name = figure.name.partition("/")[0] if own else figure.stem.name
+            if figure.drawn:
+                found.setdefault(name, []).append(figure)
+        return found
 
     @property
     def left_out(self) -> Iterator[str]:
@@ -116,14 +131,21 @@ def _left_out(regimes: pl.DataFrame) -> Iterator[str]:
         )
 
 
-def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
+def write_index(
+    sections: Sequence[StudySection],
+    path: str | Path,
+    themes: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
     """Write the page of these studies to `path`; its links are relative to the page's folder.
+
+    `themes` are a name and a sentence for figures by the first part of their names.
 
     Raises FileNotFoundError, naming every file, when a figure or table to link is missing.
     """
     page = Path(path)
     linked = [Path(f"{f.stem}.{kind}") for s in sections for f in s.figures for kind in FORMATS]
     linked += [table.path for section in sections for table in section.tables]
+    linked += [section.explorer.path for section in sections if section.explorer]
     missing = [str(file) for file in linked if not file.is_file()]
     if missing:
         raise FileNotFoundError(f"{page} would link to files that do not exist: {missing}")
@@ -136,6 +158,7 @@ def write_index(sections: Sequence[StudySection], path: str | Path) -> None:
         return quote(f"{relative(file)}{suffix}")
 
     words |= {"link": link, "relative": relative, "claims_html": claims_html}
-    text = render("index", sections=sections, formats=_FORMAT_WORDS, **words)
+    about = {"sections": sections, "formats": _FORMAT_WORDS, "themes": themes or {}}
+    text = render("index", **about, **words)
     with whole(page) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -33,7 +33,7 @@ _POINTS, _PRINT = 72, 300
 """Points of an inch, and pixels of an inch in print."""
 _SVG_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
 _FONT_SIZE = re.compile(r'font-size="([0-9.]+)px"')
-_VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
 # Vega numbers clip paths and gradients by counters that run on from figure to figure.
 _NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
 
@@ -54,7 +54,7 @@ def save(
 
     paths = {name: Path(f"{stem}.{name}") for name in FORMATS}
     text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    page = offline_html(spec, _VEGA_LITE)
+    page = offline_html(spec, VEGA_LITE)
     heading = f"<title>{escape(visible(words.get('title', 'Chart')))}</title>"
     # Of files of the results only: a figure saved elsewhere has no page above it.
     folder = Path(str((usermeta or {}).get("manifest") or "")).parent
@@ -63,7 +63,7 @@ def save(
     page = page.replace("<title>Chart</title>", heading + _PAGE_STYLE, 1)
     page = page.replace(_CHART, f"{way}{_CHART}", 1)
     # Vega lays out the figure once; the PNG has the bytes that `vegalite_to_png` gives.
-    drawn = vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE)
+    drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
     svg, png = _renumbered(drawn), vl_convert.svg_to_png(drawn, ppi=PIXELS_PER_INCH)
     if usermeta:
         page, svg, png = (
@@ -93,7 +93,7 @@ def draw(
     Raises:
         ValueError: if the specification cannot be drawn.
     """
-    drawn = vl_convert.vegalite_to_svg(_drawable(dict(spec)), vl_version=_VEGA_LITE)
+    drawn = vl_convert.vegalite_to_svg(_drawable(dict(spec)), vl_version=VEGA_LITE)
     svg = _renumbered(drawn)
     size = _SVG_SIZE.search(svg)
     assert size is not None

@@ -8,6 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gammascape.terminal import visible
 
+FOLDER = Path(__file__).parent
+
 
 def render(name: str, **values: Any) -> str:
     """Fill in the template `name`.html.j2 of this folder."""
@@ -16,7 +18,7 @@ def render(name: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).parent)
+    loader = FileSystemLoader(FOLDER)
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     found.filters["visible"] = visible
     return found

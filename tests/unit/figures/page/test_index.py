@@ -138,6 +138,40 @@ def test_the_page_says_what_is_not_compared_because_its_data_differ(tmp_path, ml
     assert "Not compared" not in path.read_text()
 
 
+def test_the_page_leads_to_the_explorer_and_says_what_is_not_there_yet(tmp_path, section):
+    explorer = section.tables[0].path.parents[1] / "explorer.html"
+    path, planned = tmp_path / "results/index.html", section.distinct.height + 488
+    unfinished = replace(section, explorer=TableEntry(explorer, "Look."), planned=planned)
+    with pytest.raises(FileNotFoundError, match=r"explorer\.html"):
+        write_index([unfinished], path)
+    explorer.touch()
+    write_index([unfinished], path)
+    assert "quickstart/explorer.html" in _links(path)
+    assert f"{planned - 488} of {planned} cells." in path.read_text()
+    write_index([replace(unfinished, planned=planned - 488)], path)
+    assert "not finished" not in path.read_text()
+
+
+def test_figures_are_folded_by_what_they_show_and_portraits_stand_on_one_row(
+    tmp_path, study_files, section
+):
+    stems = [section.figures[0].stem.parent / "portrait" / key for key in ("a", "b")]
+    for stem in stems:
+        stem.parent.mkdir(exist_ok=True)
+        for kind in ("json", "html", "svg", "png"):
+            shutil.copy(study_files / f"figures/edges.{kind}", f"{stem}.{kind}")
+    path = tmp_path / "results/index.html"
+    figures = [*map(read_figure, stems), *section.figures]
+    themes = {"portrait": ("phase portrait", "Tiles & edges.")}
+    write_index([replace(section, figures=figures)], path, themes)
+    text = path.read_text()
+    assert "<summary><b>Phase portrait</b> (2): Tiles &amp; edges.</summary>" in text
+    row = text.split("<div class=portraits>")[1].split("</div>")[0]
+    assert [link for link in ("a", "b") if f'src="quickstart/figures/portrait/{link}.svg"' in row]
+    assert row.count("<img ") == 2
+    assert text.count("<img ") == text.count('loading="lazy"') == 5
+
+
 def test_a_missing_file_is_named_instead_of_linked(tmp_path, section):
     section.tables[0].path.unlink()
     with pytest.raises(FileNotFoundError, match=r"cells\.parquet"):

@@ -1,0 +1,116 @@
+"""One HTML file with the data of a study, its charts and the script that joins them, which works from a disk."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import polars as pl
+
+from gammascape.figures.explorer.charts import STATUS_COLOURS, charts
+from gammascape.figures.explorer.data import EDGES, explorer_data
+from gammascape.figures.style import theme
+from gammascape.figures.style.offline import javascript
+from gammascape.figures.style.save import VEGA_LITE
+from gammascape.figures.templates import FOLDER, render
+from gammascape.layout import whole
+from gammascape.manifests.mark import mark_html
+from gammascape.runs.outcome import Thresholds
+
+_COLOURS = (
+    ("loss", "training loss / loss of f = 0", "log", True),
+    ("status", "status", "status", False),
+    ("peak", "largest training loss / first", "log", False),
+    ("half", "steps until half the loss of f = 0", "log", True),
+    ("spread", "decades of loss between seeds", "linear", False),
+)
+"""Name, title, kind of scale, and whether small values are bright, of what tiles may show beside measures."""
+_MEASURES = {
+    "training_loss": "training loss",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy",
+    "shifted_test_loss": "test loss on shifted data",
+    "shifted_test_accuracy": "test accuracy on shifted data",
+    "sharpness": "sharpness λ",
+    "eta_times_sharpness": "Nηλ (stable below 2)",
+    "kernel_alignment": "alignment of the last hidden kernel",
+    "ntk_alignment": "alignment of the tangent kernel",
+    "relative_change": "relative change of weights",
+    "effective_rank": "effective rank",
+    "initial_cka": "CKA with the start",
+}
+_SIGNS = {"runaway": "▲", "dead": "●", "diverged": "×"}
+
+
+def write_explorer(
+    study: str,
+    tables: Mapping[str, pl.DataFrame],
+    cells_folder: Path,
+    thresholds: Thresholds,
+    path: Path,
+    *,
+    planned: int = 0,
+    mark: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the explorer of a study.
+
+    Args:
+        study: its name.
+        tables: cells, thresholds, scaling and budget of the study, and similarity if it has representations.
+        cells_folder: folder of all artifacts.
+        thresholds: those of the study.
+        path: file to write.
+        planned: number of cells that the study asks for; the page says if fewer are there.
+        mark: reference to its manifest, see `manifests.mark`.
+
+    Raises:
+        TableError: if an artifact is damaged.
+    """
+    cells = tables["cells"]
+    data = explorer_data(tables, cells_folder, thresholds) | {
+        "study": study,
+        "words": _words(thresholds),
+        "colours": [
+            dict(zip(("name", "title", "kind", "reverse"), c, strict=True)) for c in _COLOURS
+        ],
+        "titles": _MEASURES,
+        "statuses": {
+            name[:2]: {"name": name, "colour": colour, "sign": _SIGNS.get(name, "")}
+            | {"ink": theme.STATUS_INKS.get(name, "black")}
+            for name, colour in STATUS_COLOURS.items()
+        },
+        "edges": {name: theme.EDGE_SHAPES[name] for name in EDGES},
+        "series": theme.SERIES_COLOURS,
+        "catapult": thresholds.catapult_above,
+    }
+    page = render(
+        "explorer",
+        study=study,
+        there=cells["cell"].n_unique(),
+        planned=planned,
+        data=_script_text(data),
+        charts=_script_text(charts()),
+        vega=javascript(VEGA_LITE, platformdirs.user_cache_path("gammascape")),
+        script=(FOLDER / "explorer.js").read_text(encoding="utf-8"),
+    )
+    with whole(path) as partial:
+        partial.write_text(mark_html(page, mark) if mark else page, encoding="utf-8")
+
+
+def _script_text(value: Any) -> str:
+    """JSON for a script element: no text in it can end the element or begin another."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _words(thresholds: Thresholds) -> dict[str, str]:
+    """What each status means in this study."""
+    low, high = f"{thresholds.trained_below:g}", f"{thresholds.runaway_above:g}"
+    return {
+        "trained": f"ends at or below {low} of the loss of f = 0",
+        "untrained": f"ends between {low} and {high} of the loss of f = 0",
+        "runaway": f"is finite and ends above {high} of the loss of f = 0",
+        "dead": "a hidden layer has the same output for every input",
+        "diverged": "a training loss was not finite",
+    }

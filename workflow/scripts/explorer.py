@@ -1,0 +1,21 @@
+"""Write the page on which the plane of a study is looked into."""
+
+from pathlib import Path
+
+import polars as pl
+
+from gammascape.figures.explorer.page import write_explorer
+from gammascape.runs.outcome import Thresholds
+from gammascape.workflow.script import CELLS, run_script
+
+with run_script(snakemake, "page") as script:
+    tables = (Path(path) for path in script.inputs if Path(path).suffix == ".parquet")
+    write_explorer(
+        script.manifest.record["wildcards"]["study"],
+        {path.stem: pl.read_parquet(path) for path in tables},
+        CELLS,
+        Thresholds(**snakemake.params.thresholds),
+        Path(snakemake.output[0]),
+        planned=snakemake.params.planned,
+        mark=script.mark,
+    )
