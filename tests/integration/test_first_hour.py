@@ -156,7 +156,7 @@ def test_a_copied_results_folder_is_checked_and_used(
         rf"(\d+) links: \1 verified( with warnings)?, below {tmp_path}/theirs", last
     )
     page = words(Path("results/index.html"))
-    assert "Not drawn: exponents : No exponent could be fitted: too few gammas" in page
+    assert "Not drawn: exponents : No exponent has an interval: no window has" in page
 
     Path("results").rename("of-others")
     for name in ("tables/gain.parquet", "figures/edges.svg"):
