@@ -36,7 +36,7 @@ LAYERED = {"relative_change": ("layer1", "layer2", "layer3", "layer4")}
 
 
 def make(folder: Path, count: int) -> pl.DataFrame:
-    """Artifacts of made-up cells in at most 20 slices, and their table."""
+    """Artifacts of made-up cells in slices of about 500, and their table."""
     random, rows = np.random.default_rng(0), []
     slices = 1 + count // 500
     etas = 20
