@@ -167,8 +167,10 @@ class _Curves:
     def _put(
         self, row: int, name: str, layer: str, steps: list[int], values: Iterable[Any]
     ) -> None:
-        empty = {"grid": [None] * self.cells, "values": [None] * self.cells}
-        made = self.measures.setdefault((name, layer), {"name": name, "layer": layer} | empty)
+        if (name, layer) not in self.measures:
+            empty = {"grid": [None] * self.cells, "values": [None] * self.cells}
+            self.measures[name, layer] = {"name": name, "layer": layer} | empty
+        made = self.measures[name, layer]
         made["grid"][row] = self.grids.setdefault(json.dumps(steps), len(self.grids))
         made["values"][row] = list(map(rounded, values))
 
