@@ -176,4 +176,6 @@ def test_the_first_points_surround_the_predicted_edges() -> None:
     # Far below gamma = 1 the loss of cross-entropy stays finite for decades above training.
     critical = Fraction("-8.1")
     assert Map().start(Decimal(-4), "xent", 3, (critical, critical)) == (-9, -8, -4)
+    walk = Map(protocol="walk-down", finest=1)
+    assert walk.start(Decimal(-4), "xent", 3, (critical, critical)) == (-4, -3)
     assert Map().start(Decimal(-4), "mse", 3, (Fraction(50), Fraction(50))) == (30,)

@@ -191,9 +191,13 @@ class Map(Record):
     """Edges to sharpen; `eta_best` is sharpened to half of `finest`."""
     reach: Annotated[int, Field(ge=0, le=LIMIT)] = Field(default=6, examples=[6])
     """Decades beyond the first points within which an edge is searched for."""
+    protocol: Literal["edges", "walk-down"] = Field(default="edges", examples=["edges"])
+    """`walk-down`: at `finest` from above down to the first eta without NaN, and three decades more."""
 
     @model_validator(mode="after")
     def _nests(self) -> Self:
+        if self.protocol == "walk-down":
+            return self
         for name, number, most in (
             ("finest", self.finest, 64),
             ("inside", self.inside, self.finest),
@@ -230,15 +234,18 @@ class Map(Record):
         least, most = critical or (lower, lower)
         top = most + upper - lower
         bounds = [(min(least - _STEPS, top), max(most, top))]
-        if loss == "xent" and top > most:
+        density = self.coarsest
+        if self.protocol == "walk-down":
+            bounds, density = [(bounds[0][1], bounds[0][1] + 1)], self.finest
+        elif loss == "xent" and top > most:
             # Between training and the edge of finite loss, which can be decades above, cells tell little.
             bounds = [(least - _STEPS, most), (top, top)]
         points = set[Decimal]()
         for low, high in bounds:
             # Ends are rounded to coarse points; an edge beyond them is walked after.
             low, high = (min(max(end, Fraction(-LIMIT)), Fraction(LIMIT)) for end in (low, high))
-            half = Fraction(1, 2 * self.coarsest)
-            points.update(grid_points(low - half, high + half, self.coarsest))
+            half = Fraction(1, 2 * density)
+            points.update(grid_points(low - half, high + half, density))
         return tuple(sorted(points))
 
 

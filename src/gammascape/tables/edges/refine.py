@@ -18,6 +18,7 @@ import polars as pl
 from gammascape.study.keys.axes import LIMIT, Map, MapEdge
 from gammascape.study.keys.exact import decimal_text, grid_points
 from gammascape.study.points import Mapped
+from gammascape.tables.edges.walk import walk_down
 
 COLUMNS = (
     *("gamma_log10", "eta_log10", "seed", "data_seed"),
@@ -228,11 +229,25 @@ def refine(
         ]
         reach = begun[gamma][0] - mapped.map.reach, begun[gamma][-1] + mapped.map.reach
         found: list[Wanted] = []
+        state: Any
+        if mapped.map.protocol == "walk-down":
+            walks = [dict(zip(line.etas, line.statuses, strict=True)) for line in lines]
+            steps, none = walk_down(walks, mapped.map, reach)
+            gap = 1 / mapped.map.finest if not none else math.inf
+            for eta, why in steps:
+                wanted[gamma, eta] = Wanted(gamma, eta, why, gap)
+            state = "open" if steps else "none" if none else "found"
+            states.append(
+                MapState(
+                    gamma, "eta_max_finite", state, "" if steps else none, gap if steps else 0.0
+                )
+            )
+            continue
         for line in lines:
             for edge in mapped.map.edges:
                 need = line.need(edge)
                 points = list(_points(gamma, line, edge, need, mapped.map, reach, trained_below))
-                state: Any = "open" if points else "none" if need.none else "found"
+                state = "open" if points else "none" if need.none else "found"
                 gap = max((point.gap for point in points), default=0.0)
                 why = f"{need.none}{line.seed}" if state == "none" else ""
                 states.append(MapState(gamma, edge, state, why, gap))

@@ -179,6 +179,45 @@ def test_between_training_and_a_far_edge_of_finite_loss_little_is_sampled() -> N
     assert points == {"2": "between 1 trained and 6 runaway"}
 
 
+def test_a_walk_down_ends_three_decades_below_the_first_eta_without_nan() -> None:
+    def walk(*tables: pl.DataFrame, reach: int = 6) -> tuple[dict[str, str], list[MapState]]:
+        options: dict[str, Any] = {"protocol": "walk-down", "finest": 1, "reach": reach}
+        return decided(*tables, seeds=len(tables), begun=(5, 6), **options)
+
+    second = pl.lit(1, pl.Int64).alias("seed")
+    above, below = line("xx", step=1.0, start=5), line("rx", step=1.0, start=5)
+    points, (state,) = walk(above, below.with_columns(second))
+    assert points == {"4": "walk down below 5 diverged"}
+    assert (state.state, state.gap) == ("open", math.inf)
+    # Each seed has found one, the second a decade above the first.
+    both = line("rxx", step=1.0, start=4), line("ttx", step=1.0, start=4).with_columns(second)
+    points, (state,) = walk(*both)
+    assert list(points) == ["1", "2", "3"]
+    assert points["1"] == "walk down three decades below 4, the first without NaN"
+    points, (state,) = walk(line("uutttrx", step=1.0))
+    assert not points
+    assert (state.edge, state.state) == ("eta_max_finite", "found")
+    points, _ = walk(line("tt", step=1.0, start=5))
+    assert points == {"7": "walk down from above 6, which stays finite"}
+    # The search has its limits.
+    for word, why in (("xx", "all cells diverge"), ("tt", "it lies beyond the reach of the map")):
+        points, (state,) = walk(line(word, step=1.0, start=5), reach=0)
+        assert not points
+        assert (state.state, state.why) == ("none", why)
+
+
+def test_a_walk_down_of_the_toy_finds_the_edge_of_finite_loss(bench: Any) -> None:
+    fates, spec = bench.toy_fates(3, "mse", 100), Map(protocol="walk-down")
+    cells, _, states = bench.mapped(fates, spec, bench.toy_begun(spec, 3, "mse"), [(0, 0)])
+    assert {state.state for state in states} == {"found"}
+    for _, of_gamma in cells.group_by("gamma_log10"):
+        finite = of_gamma.filter(pl.col("status") != "diverged")["eta_log10"].max()
+        above = of_gamma.filter(pl.col("eta_log10") > finite)
+        assert above.height >= 1
+        assert of_gamma["eta_log10"].min() == pytest.approx(finite - 3)
+        assert of_gamma.filter(pl.col("eta_log10") <= finite).height == 25
+
+
 @pytest.mark.parametrize("loss", ["mse", "xent"])
 @pytest.mark.parametrize("depth", [2, 3, 4, 5, 6])
 def test_a_map_of_the_toy_has_the_edges_of_the_full_grid(bench: Any, depth: int, loss: Any) -> None:
