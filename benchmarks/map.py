@@ -162,16 +162,18 @@ def toy_full(fates: Fates, depth: int, loss: Loss, low: int = -5, high: int = 3)
     return fates(points)
 
 
+def window_cells(loss: Loss, decades: float) -> int:
+    """Cells of one seed in a window at 8 points per decade, wider by the decades between the predicted edges."""
+    edges = [predicted_edges(Fraction(gamma), loss, Fraction(1)) for gamma in GAMMAS]
+    return sum(int(8 * (decades + float(upper - lower))) + 1 for lower, upper in edges)
+
+
 def main() -> None:
     """Print cells and agreement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", type=Path)
     chosen = parser.parse_args()
     spec = Map()
-    windows = [
-        (f"{decades:g} decades", len(grid_points(Fraction(0), Fraction(decades), 8)))
-        for decades in (3.5, 6)
-    ]
     for blur in ("none", "noise", "alternating"):
         for loss in ("mse", "xent"):
             for depth in range(2, 7):
@@ -179,9 +181,9 @@ def main() -> None:
                 fates = toy_fates(depth, loss, 300, seeds, blur)
                 full = toy_full(fates, depth, loss)
                 found = agreement(fates, full, spec, toy_begun(spec, depth, loss))
-                lines = len(GAMMAS) * len(seeds)
                 shares = "  ".join(
-                    f"{found.cells / lines / n:4.0%} of {name}" for name, n in windows
+                    f"{found.cells / len(seeds) / window_cells(loss, decades):4.0%} of {decades:g} decades"
+                    for decades in (3.5, 6)
                 )
                 print(f"toy L={depth} {loss:4} {blur:11}  {found}  {shares}", flush=True)
     for path in chosen.tables:

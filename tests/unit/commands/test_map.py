@@ -102,6 +102,22 @@ def cells(choose: Callable[[Cell], bool] = lambda cell: True) -> set[float]:
     return {float(cell.eta) for cell in load_study(PATH).cells if choose(cell)}
 
 
+def test_a_walk_down_repeats_the_published_sweep(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Path(PATH).read_text()
+    Path(PATH).write_text(study.replace("{finest: 4}", "{protocol: walk-down, finest: 3}"))
+    assert "map: 2 of 2 edges bracketed" in said(capsys)
+    for gamma in (0, 1):
+        etas = sorted(cells(lambda cell, gamma=gamma: cell.gamma == str(gamma)))
+        finite = [eta for eta in etas if eta <= gamma]
+        assert finite == pytest.approx([gamma - 3 + k / 3 for k in range(10)], abs=1e-5)
+        assert len(etas) > len(finite)
+    said_before = POINTS.read_bytes()
+    assert "map: 2 of 2" in said(capsys)
+    assert POINTS.read_bytes() == said_before
+
+
 def test_rounds_go_on_until_every_edge_is_bracketed(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,5 +172,10 @@ def test_options_that_do_not_nest_are_answered(study: Path, options: str, said: 
 def test_the_first_points_surround_the_predicted_edges() -> None:
     # At gamma = 10^3 theory puts the upper edge of L = 3 a decade below the lower one.
     critical = Fraction("3.3")
-    assert Map().start(Decimal(3), "mse", 3, (critical, critical)) == (2, 3, 4)
-    assert Map(beyond=2).start(Decimal(3), "mse", 3)[0] == 0
+    assert Map().start(Decimal(3), "mse", 3, (critical, critical)) == (2, 3)
+    # Far below gamma = 1 the loss of cross-entropy stays finite for decades above training.
+    critical = Fraction("-8.1")
+    assert Map().start(Decimal(-4), "xent", 3, (critical, critical)) == (-9, -8, -4)
+    walk = Map(protocol="walk-down", finest=1)
+    assert walk.start(Decimal(-4), "xent", 3, (critical, critical)) == (-4, -3)
+    assert Map().start(Decimal(-4), "mse", 3, (Fraction(50), Fraction(50))) == (30,)

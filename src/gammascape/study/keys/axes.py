@@ -180,7 +180,7 @@ class Map(Record):
     finest: Count = Field(default=8, le=64, examples=[8])
     """Points of eta per decade at the edges; a power of two times `coarsest`."""
     coarsest: Count = Field(default=1, le=64, examples=[1])
-    """Points per decade of the first round, and outside of the edges."""
+    """Points per decade of the first round, and outside of the edges as far as `beyond`."""
     inside: Count = Field(default=2, le=64, examples=[2])
     """Points per decade between the edges; a power of two times `coarsest`, at most `finest`."""
     beyond: Annotated[int, Field(ge=0, le=LIMIT)] = Field(default=1, examples=[1])
@@ -191,9 +191,13 @@ class Map(Record):
     """Edges to sharpen; `eta_best` is sharpened to half of `finest`."""
     reach: Annotated[int, Field(ge=0, le=LIMIT)] = Field(default=6, examples=[6])
     """Decades beyond the first points within which an edge is searched for."""
+    protocol: Literal["edges", "walk-down"] = Field(default="edges", examples=["edges"])
+    """`walk-down`: at `finest` from above down to the first eta without NaN, and three decades more."""
 
     @model_validator(mode="after")
     def _nests(self) -> Self:
+        if self.protocol == "walk-down":
+            return self
         for name, number, most in (
             ("finest", self.finest, 64),
             ("inside", self.inside, self.finest),
@@ -228,10 +232,21 @@ class Map(Record):
         """
         lower, upper = _predicted(gamma, loss, depth_exponent)
         least, most = critical or (lower, lower)
-        low = min(least - _STEPS, most + upper - lower) - self.beyond
-        high = max(most, most + upper - lower) + self.beyond
-        low, high = (min(max(value, Fraction(-LIMIT)), Fraction(LIMIT)) for value in (low, high))
-        return grid_points(low, high, self.coarsest)
+        top = most + upper - lower
+        bounds = [(min(least - _STEPS, top), max(most, top))]
+        density = self.coarsest
+        if self.protocol == "walk-down":
+            bounds, density = [(bounds[0][1], bounds[0][1] + 1)], self.finest
+        elif loss == "xent" and top > most:
+            # Between training and the edge of finite loss, which can be decades above, cells tell little.
+            bounds = [(least - _STEPS, most), (top, top)]
+        points = set[Decimal]()
+        for low, high in bounds:
+            # Ends are rounded to coarse points; an edge beyond them is walked after.
+            low, high = (min(max(end, Fraction(-LIMIT)), Fraction(LIMIT)) for end in (low, high))
+            half = Fraction(1, 2 * density)
+            points.update(grid_points(low - half, high + half, density))
+        return tuple(sorted(points))
 
 
 Log10 = Annotated[

@@ -18,6 +18,7 @@ import polars as pl
 from gammascape.study.keys.axes import LIMIT, Map, MapEdge
 from gammascape.study.keys.exact import decimal_text, grid_points
 from gammascape.study.points import Mapped
+from gammascape.tables.edges.walk import walk_down
 
 COLUMNS = (
     *("gamma_log10", "eta_log10", "seed", "data_seed"),
@@ -28,8 +29,11 @@ COLUMNS = (
 
 _FLAT = 0.01
 """Difference of relative loss to a neighbour below which the best eta is not sharpened."""
-_TELLING = 0.005, 0.97
-"""Relative losses between which a loss tells how far its cell is from the edge."""
+_TELLING = 0.005, 0.8, 0.97
+"""Relative losses between which a loss tells how far its cell is from the edge: alone to the first end, with
+another to the second."""
+_WIDE = Decimal("0.5")
+"""Decades of a gap up to which losses are not asked."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class _Line:
         ends = (-1,) * (best == 0) + (1,) * (best == self.top)
         what = ", beside the lowest loss"
         level = self.losses[best] or 0.0
-        steep = [k for k in (best - 1, best) if self._loss_beside(k, best) > level + _FLAT]
+        steep = [k for k in (best - 1, best) if level > _FLAT < self._loss_beside(k, best) - level]
         return _Need(self._gaps(*steep), ends, self._beyond(ends), what, 1)
 
     def _loss_beside(self, gap: int, best: int) -> float:
@@ -136,15 +140,35 @@ class _Line:
         return math.inf if loss is None else loss
 
     def crossing(self, k: int, level: float) -> float | None:
-        """log10 eta at which the loss crosses a level between the untrained cell k and the next, if they tell."""
-        outer, inner = self.losses[k], self.losses[k + 1]
-        if self.statuses[k] != "untrained" or outer is None or inner is None:
+        """log10 eta at which the loss crosses a level between the untrained cell k and the next, if losses tell.
+
+        log(-log loss) is linear in log eta as long as the loss falls exponentially with eta T, with slope 1 if
+        at one rate. So one cell tells it too; k = -1 stands for the cell that is missing below the lowest.
+        """
+        # In a narrow gap a half is no worse, and does not creep where the loss falls at many rates.
+        if k >= 0 and self.etas[k + 1] - self.etas[k] <= _WIDE:
             return None
-        if not _TELLING[0] < inner < outer < _TELLING[1]:
-            return None
-        low, at, high = (math.log(-math.log(loss)) for loss in (outer, level, inner))
-        share = min(max((at - low) / (high - low), 0.0), 1.0)
-        return float(self.etas[k]) + share * float(self.etas[k + 1] - self.etas[k])
+        inner = self.losses[k + 1]
+        outer = self.losses[k] if k >= 0 and self.statuses[k] == "untrained" else None
+        if inner is not None and outer is not None and _TELLING[0] < inner < outer < _TELLING[2]:
+            low, at, high = (math.log(-math.log(loss)) for loss in (outer, level, inner))
+            share = min(max((at - low) / (high - low), 0.0), 1.0)
+            return float(self.etas[k]) + share * float(self.etas[k + 1] - self.etas[k])
+        if outer is not None and level < outer < _TELLING[1]:
+            return float(self.etas[k]) + math.log10(math.log(level) / math.log(outer))
+        # The best cell may lie where the loss rises with eta, at the other end of a narrow window.
+        if inner is not None and _TELLING[0] < inner < level and k + 1 != self.best:
+            away = math.log10(math.log(inner) / math.log(level)) / self._slope(k + 1)
+            return float(self.etas[k + 1]) - away if away <= 1 else None
+        return None
+
+    def _slope(self, k: int) -> float:
+        """Slope of log(-log loss) against log eta above a cell that tells; 1 at most, or if the next does not."""
+        here, above = self.losses[k : k + 2]
+        if here is None or above is None or not _TELLING[0] < above:
+            return 1.0
+        rise = math.log10(math.log(above) / math.log(here)) if above < 1 else 0.0
+        return min(max(rise / float(self.etas[k + 1] - self.etas[k]), 1e-9), 1.0)
 
     def _upper(self, good: Sequence[bool], start: int | None) -> _Need:
         """Last change from good to bad cells, and the first one from the cell `start` on."""
@@ -205,16 +229,30 @@ def refine(
         ]
         reach = begun[gamma][0] - mapped.map.reach, begun[gamma][-1] + mapped.map.reach
         found: list[Wanted] = []
+        state: Any
+        if mapped.map.protocol == "walk-down":
+            walks = [dict(zip(line.etas, line.statuses, strict=True)) for line in lines]
+            steps, none = walk_down(walks, mapped.map, reach)
+            gap = 1 / mapped.map.finest if not none else math.inf
+            for eta, why in steps:
+                wanted[gamma, eta] = Wanted(gamma, eta, why, gap)
+            state = "open" if steps else "none" if none else "found"
+            states.append(
+                MapState(
+                    gamma, "eta_max_finite", state, "" if steps else none, gap if steps else 0.0
+                )
+            )
+            continue
         for line in lines:
             for edge in mapped.map.edges:
                 need = line.need(edge)
                 points = list(_points(gamma, line, edge, need, mapped.map, reach, trained_below))
-                state: Any = "open" if points else "none" if need.none else "found"
+                state = "open" if points else "none" if need.none else "found"
                 gap = max((point.gap for point in points), default=0.0)
                 why = f"{need.none}{line.seed}" if state == "none" else ""
                 states.append(MapState(gamma, edge, state, why, gap))
                 found += points
-        for point in (*found, *_body(gamma, lines, mapped.map, reach)):
+        for point in (*found, *_body(gamma, lines, found, mapped.map, reach)):
             wanted.setdefault((gamma, point.eta), point)
     return [wanted[place] for place in sorted(wanted)], states
 
@@ -240,48 +278,76 @@ def _points(
     reach: tuple[Decimal, Decimal],
     trained_below: float,
 ) -> Iterator[Wanted]:
+    densities = spec.densities[: len(spec.densities) - need.halves] or spec.densities
     for end in need.ends:
         k = line.top if end > 0 else 0
         why = f"{'above' if end > 0 else 'below'} {line.word(k)}{line.seed}"
         # As far again as it has gone already: each round takes longer than a few coarse cells.
         gone = (line.etas[k] - (reach[1] - spec.reach if end > 0 else reach[0] + spec.reach)) * end
-        low, high = sorted((line.etas[k], line.etas[k] + end * max(1, int(gone))))
-        for eta in _grid(low, high, spec.coarsest):
-            if eta != line.etas[k] and reach[0] <= eta <= reach[1] and abs(eta) <= LIMIT:
+        # Above a runaway cell others diverge soon.
+        density = spec.inside if line.statuses[k] == "runaway" and gone < 1 else spec.coarsest
+        far = line.etas[k] + end * max(1 / Decimal(density), Decimal(int(gone)))
+        low, high = min(line.etas[k], far), max(line.etas[k], far)
+        at = line.crossing(-1, trained_below) if (edge, end) == ("eta_min", -1) else None
+        walked = _grid(low, high, density) if at is None else [_below(at, spec.finest)]
+        for eta in walked:
+            if (eta - line.etas[k]) * end > 0 and reach[0] <= eta <= reach[1] and abs(eta) <= LIMIT:
                 yield Wanted(gamma, eta, why, math.inf)
-    densities = spec.densities[: len(spec.densities) - need.halves] or spec.densities
     for k in need.gaps:
         low, high = line.etas[k], line.etas[k + 1]
         why = f"between {line.word(k, edge)} and {line.word(k + 1, edge)}{need.what}{line.seed}"
         nested = [[e for e in _grid(low, high, n) if low < e < high] for n in densities]
         points: Sequence[Decimal] = next(filter(None, nested), [])
+        # Of several coarse ones, the nearest to cells that train: an edge of training is seldom farther.
+        points = points[-1:] if edge == "eta_min" else points[:1]
         at = line.crossing(k, trained_below) if edge == "eta_min" else None
-        if at is not None and len(nested[-1]) > 2:
-            points = sorted(nested[-1], key=lambda eta: abs(float(eta) - at))[:2]
+        if at is not None and nested[-1]:
+            # The finest point below the crossing, or the one above it: the next loss tells more.
+            points = [max((e for e in nested[-1] if e <= at), default=nested[-1][0])]
         for eta in points:
             yield Wanted(gamma, eta, why, float(high - low))
 
 
+def _below(at: float, density: int) -> Decimal:
+    """The grid point below a place."""
+    place = Decimal(math.floor(at * density)) / density
+    return _grid(place, place, density)[0]
+
+
 def _body(
-    gamma: Decimal, lines: Sequence[_Line], spec: Map, reach: tuple[Decimal, Decimal]
+    gamma: Decimal,
+    lines: Sequence[_Line],
+    found: Sequence[Wanted],
+    spec: Map,
+    reach: tuple[Decimal, Decimal],
 ) -> Iterator[Wanted]:
-    """Points between the edges, and those beyond them."""
-    known = sorted({eta for line in lines for eta in line.etas})
+    """Points between the edges of training, and beyond these and the edge of finite loss."""
+    own = {eta for line in lines for eta in line.etas}
+    known = sorted({*own, *(one.eta for one in found)})
     trained = sorted({eta for line in lines for eta in line.having("trained")})
-    diverged = [eta for line in lines for eta in line.having("diverged")]
+    diverged = min((eta for line in lines for eta in line.having("diverged")), default=min(own))
     if not trained:
         return
     low, high = trained[0], trained[-1]
+    finite = max((high, *(eta for eta in own if eta < diverged)))
     words = f"{decimal_text(low)} to {decimal_text(high)}, where cells train"
-    for eta in _grid(low, high, spec.inside):
-        if eta not in known:
-            gap = min(k for k in known if k > eta) - max(k for k in known if k < eta)
-            yield Wanted(gamma, eta, f"within {words}", float(gap))
-    high = max((high, *(eta for eta in known if diverged and eta < min(diverged))))
-    ends = max(reach[0], low - spec.beyond), min(reach[1], high + spec.beyond)
-    for eta in _grid(*ends, spec.coarsest):
-        if eta not in known and abs(eta) <= LIMIT:
-            yield Wanted(gamma, eta, f"beside {words}", 1.0)
+    places = [(f"within {words}", spec.inside, low, high)]
+    places += [
+        (f"beside {words}", spec.coarsest, max(low - spec.beyond, reach[0]), low),
+        *(
+            (f"beside {words}", spec.coarsest, eta, min(eta + spec.beyond, reach[1]))
+            for eta in (high, finite)
+        ),
+    ]
+    for why, density, first, last in places:
+        for eta in _grid(first, last, density):
+            below = max((k for k in known if k <= eta), default=first)
+            above = min((k for k in known if k >= eta), default=last)
+            # Cells on both sides that are near enough cover the place, whether on its grid or not.
+            step, slack = 1 / Decimal(density), 1 / Decimal(spec.finest)
+            enough = step + slack if known[0] < eta < known[-1] else step - slack
+            if abs(eta) <= LIMIT and above - below > enough:
+                yield Wanted(gamma, eta, why, float(above - below))
 
 
 def _grid(low: Decimal, high: Decimal, density: int) -> tuple[Decimal, ...]:

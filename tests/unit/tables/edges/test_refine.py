@@ -149,6 +149,75 @@ def test_points_depend_on_nothing_but_cells() -> None:
     assert answers[0] == answers[1]
 
 
+def test_losses_tell_where_the_lower_edge_lies() -> None:
+    def lower(word: str, *losses: float, start: float = 0) -> dict[str, str]:
+        table = line(word, step=1.0, start=start)
+        table = table.with_columns(relative_loss=pl.Series(losses))
+        return decided(table, edges=["eta_min"], beyond=0, inside=1)[0]
+
+    # -log(loss) grows as eta, so 0.04 crosses one half log10(3.22 / 0.69) = 0.67 decades below.
+    assert list(lower("tt", 0.04, 1e-9)) == ["-0.75"]
+    assert list(lower("utt", 0.9999, 0.04, 1e-9)) == ["0.25"]
+    assert list(lower("ut", 0.6, 1e-9)) == ["0.125"]
+    assert list(lower("ut", 0.79, 0.04)) == ["0.375"]
+    # Neither tells; nor does a loss that rises with eta.
+    assert list(lower("ut", 0.9999, 1e-9)) == ["0.5"]
+    assert list(lower("tu", 0.04, 0.9)) == ["-1"]
+
+
+def test_cells_that_are_near_enough_cover_a_place() -> None:
+    # 0.625 decades between 2.375 and 3 are left as they are, the decade above is not; one cell beyond is enough.
+    cells = [(1.75, "u"), (1.875, "t"), (2.375, "t"), (3.0, "t"), (4.0, "t"), (4.125, "x")]
+    tables = [line(status, step=1.0, start=eta) for eta, status in cells]
+    points, _ = decided(pl.concat(tables), edges=["eta_max_finite"], inside=2)
+    assert set(points) == {"3.5"}
+
+
+def test_between_training_and_a_far_edge_of_finite_loss_little_is_sampled() -> None:
+    tables = line("ut", step=1.0), line("rx", step=1.0, start=6)
+    points, _ = decided(*tables, edges=["eta_max_trained"], begun=(0, 7))
+    assert points == {"2": "between 1 trained and 6 runaway"}
+
+
+def test_a_walk_down_ends_three_decades_below_the_first_eta_without_nan() -> None:
+    def walk(*tables: pl.DataFrame, reach: int = 6) -> tuple[dict[str, str], list[MapState]]:
+        options: dict[str, Any] = {"protocol": "walk-down", "finest": 1, "reach": reach}
+        return decided(*tables, seeds=len(tables), begun=(5, 6), **options)
+
+    second = pl.lit(1, pl.Int64).alias("seed")
+    above, below = line("xx", step=1.0, start=5), line("rx", step=1.0, start=5)
+    points, (state,) = walk(above, below.with_columns(second))
+    assert points == {"4": "walk down below 5 diverged"}
+    assert (state.state, state.gap) == ("open", math.inf)
+    # Each seed has found one, the second a decade above the first.
+    both = line("rxx", step=1.0, start=4), line("ttx", step=1.0, start=4).with_columns(second)
+    points, (state,) = walk(*both)
+    assert list(points) == ["1", "2", "3"]
+    assert points["1"] == "walk down three decades below 4, the first without NaN"
+    points, (state,) = walk(line("uutttrx", step=1.0))
+    assert not points
+    assert (state.edge, state.state) == ("eta_max_finite", "found")
+    points, _ = walk(line("tt", step=1.0, start=5))
+    assert points == {"7": "walk down from above 6, which stays finite"}
+    # The search has its limits.
+    for word, why in (("xx", "all cells diverge"), ("tt", "it lies beyond the reach of the map")):
+        points, (state,) = walk(line(word, step=1.0, start=5), reach=0)
+        assert not points
+        assert (state.state, state.why) == ("none", why)
+
+
+def test_a_walk_down_of_the_toy_finds_the_edge_of_finite_loss(bench: Any) -> None:
+    fates, spec = bench.toy_fates(3, "mse", 100), Map(protocol="walk-down")
+    cells, _, states = bench.mapped(fates, spec, bench.toy_begun(spec, 3, "mse"), [(0, 0)])
+    assert {state.state for state in states} == {"found"}
+    for _, of_gamma in cells.group_by("gamma_log10"):
+        finite = of_gamma.filter(pl.col("status") != "diverged")["eta_log10"].max()
+        above = of_gamma.filter(pl.col("eta_log10") > finite)
+        assert above.height >= 1
+        assert of_gamma["eta_log10"].min() == pytest.approx(finite - 3)
+        assert of_gamma.filter(pl.col("eta_log10") <= finite).height == 25
+
+
 @pytest.mark.parametrize("loss", ["mse", "xent"])
 @pytest.mark.parametrize("depth", [2, 3, 4, 5, 6])
 def test_a_map_of_the_toy_has_the_edges_of_the_full_grid(bench: Any, depth: int, loss: Any) -> None:
@@ -158,8 +227,9 @@ def test_a_map_of_the_toy_has_the_edges_of_the_full_grid(bench: Any, depth: int,
     # Deep toys have lone etas that diverge among finite ones, or the other way round: a coarse grid misses some.
     assert found.near >= found.edges - 2 * (depth >= 5)
     assert found.edges >= 60
-    # 49 points are six decades. Under cross-entropy the edge of finite loss is up to four decades above others.
-    assert found.cells <= (0.3 if loss == "mse" else 0.36) * len(bench.GAMMAS) * 49
+    # Windows of six decades at T = 100, where the lower edge is less far, and of three and a half.
+    assert found.cells <= 0.3 * bench.window_cells(loss, 6)
+    assert found.cells <= 0.45 * bench.window_cells(loss, 3.5)
     assert all(state.state != "open" for state in found.states)
 
 
