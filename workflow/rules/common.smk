@@ -130,11 +130,6 @@ def job_of(stage, wildcards):
     ]
 
 
-def explorer_of(wildcards):
-    """The explorer of a study, as the catalogue says."""
-    return job_of("explorer", wildcards)[0]
-
-
 def inputs_of(stage):
     """What a stage reads, by the names of tables and of files of cells, without what it makes itself."""
 

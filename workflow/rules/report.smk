@@ -14,8 +14,8 @@ rule explorer:
     log:
         "results/logs/{study}/explorer.log",
     params:
-        planned=lambda wildcards: explorer_of(wildcards).params["planned"],
-        thresholds=lambda wildcards: explorer_of(wildcards).params["thresholds"],
+        planned=lambda wildcards: params_of("explorer")(wildcards)["planned"],
+        thresholds=lambda wildcards: params_of("explorer")(wildcards)["thresholds"],
     message:
         "Write the explorer of {wildcards.study}"
     script:

@@ -233,7 +233,7 @@ FIGURES: Mapping[str, Entry] = {
 _QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")
 _PAGES = {
     "explorer": Entry("explorer", "figures.explorer.page:write_explorer",
-        "cells thresholds scaling budget similarity? manifests",
+        "cells thresholds scaling budget similarity? manifests", "planned thresholds",
         sentence="The plane to look into: networks to point at, their curves side by side, and what they cost."),
     "provenance": Entry("provenance", "figures.page.provenance:write_provenance", "",
         sentence="Origin of all results: code, versions, machines, times and cost."),
@@ -488,11 +488,6 @@ def other_studies(names: Iterable[str], root: Path) -> dict[str, Any]:
     return found
 
 
-def _planned(plan: "Plan", study: str) -> int:
-    """Number of different cells that a study asks for, those of toys included."""
-    return len({cell.path for part in plan.studies[study].slices for cell in part.cells})
-
-
 def index_page(plan: "Plan", others: Mapping[str, Any] | None = None) -> Artifact:
     """Page of all studies, those of the plan before others."""
     studies = {
@@ -501,7 +496,7 @@ def index_page(plan: "Plan", others: Mapping[str, Any] | None = None) -> Artifac
             "figures": figures_of(plan, name),
             "tables": tables_of(plan, name),
             "explorer": True,
-            "planned": _planned(plan, name),
+            "planned": _value(plan, name, "", "planned"),
         }
         for name, study in plan.studies.items()
     } | dict(others or {})
@@ -556,8 +551,7 @@ class _Study:
         page, manifests = _PAGES["explorer"], _files_of(plan.trained(name), "manifest.json")
         names = [source for _, source, _ in page.words if source in self.tables]
         read: Inputs = {table: f"{folder}tables/{table}.parquet" for table in names}
-        thresholds = _value(plan, name, "", "thresholds")
-        shown = {"planned": _planned(plan, name), "thresholds": thresholds}
+        shown = {word: _value(plan, name, "", word) for word in page.params.split()}
         inputs = {**read, "manifests": manifests}
         yield Artifact(page, "page", f"{folder}explorer", {"study": name}, inputs, shown)
         inputs = {
@@ -626,6 +620,7 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
     class_priors          the same for each slice
     points                a toy's cells, one line each: log10 gamma, log10 eta, name
     members               slices compared along each factor
+    planned               number of different cells that a study asks for, those of toys included
     """
     match name:
         case "analysis" | "members":
@@ -640,6 +635,8 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
             return plan.slice(study, key).depth_exponent
         case "class_prior":
             return plan.slice(study, key).class_prior
+        case "planned":
+            return len(plan.studies[study].by_path)
         case "class_priors":
             return {part.key: part.class_prior for part in plan.studies[study].slices}
     raise KeyError(name)
