@@ -32,6 +32,7 @@ from gammascape.workflow.catalogue import (
     artifacts_of_job,
     everything,
     jobs_of,
+    place_of,
     write_captions,
 )
 from gammascape.workflow.plan import load_plan
@@ -216,7 +217,7 @@ def test_what_is_read_of_the_analysis_is_declared() -> None:
         ("figures/similarity/map.py", {"draw_similarity"}),
         ("figures/edges/portrait.py", {"draw_slice"}),
         ("tables/similarity/cka.py", {"similarity"}),
-        ("tables/toy.py", {"cells", "edges"}),
+        ("tables/toy.py", {"cells", "edges", "explorer"}),
         ("tables/performance/gain.py", {"performance"}),
     ],
 )
@@ -224,6 +225,9 @@ def test_a_stage_depends_on_the_code_that_its_functions_import(
     module: str, stages: set[str]
 ) -> None:
     made = [*((e, "table") for e in TABLES.values()), *((e, "figure") for e in FIGURES.values())]
+    explorer = place_of("results/tiny/explorer")
+    assert explorer is not None
+    made.append((explorer[1], "page"))
     entries = [(e, kind) for entry, kind in made for e in (entry, entry.toy) if e is not None]
     found = {
         entry.stage

@@ -1,6 +1,6 @@
 """The phase portrait of one slice: the outcome of every cell of the (gamma, eta) plane."""
 
-from typing import Any, cast
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -8,6 +8,7 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.style import tables, theme
+from gammascape.figures.style.plane import theory_lines, with_sides
 from gammascape.theory import toy as theory
 from gammascape.theory.toy import DATA
 
@@ -70,22 +71,6 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     )
 
 
-def theory_lines(scaling: pl.DataFrame) -> pl.DataFrame:
-    """One line log10 eta = prefactor_at_predicted_log10 + predicted_slope * log10 gamma per edge and window.
-
-    Windows without a prediction or without a fit get no line. The largest finite eta gets one only
-    where its predicted slope differs from that of the largest trained eta: elsewhere the two lines
-    would lie side by side.
-    """
-    edges = ["eta_min", "eta_max_trained", "eta_max_finite"]
-    predicted = scaling.filter(pl.col("edge").is_in(edges))
-    predicted = predicted.drop_nulls("prefactor_at_predicted_log10")
-    trained, finite = (predicted.filter(edge=edge) for edge in edges[1:])
-    alike = finite.join(trained, on=["slice", "window", "predicted_slope"], how="semi")
-    lines = predicted.join(alike, on=["slice", "window", "edge"], how="anti")
-    return lines.sort("edge", "window")
-
-
 def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
     """What is seen: the fitted bend of the upper edge, or else how much of the plane trains."""
     upper = scaling.filter(edge="eta_max_trained")
@@ -120,21 +105,6 @@ def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     best = best.filter(pl.col("gamma_log10").is_in(kept))
     note = f" (showing {len(kept)} of {len(gammas)} γ)" if len(kept) < len(gammas) else ""
     return with_sides(best), note
-
-
-def with_sides(tiles: pl.DataFrame) -> pl.DataFrame:
-    """Add x, x2, y and y2, the sides of tiles around pairs of log10 gamma and log10 eta that are sorted."""
-    gammas = tiles["gamma_log10"].unique().sort().to_list()
-    columns = dict(zip(gammas, tables.tile_sides(gammas), strict=True))
-    spacing = tiles.select(pl.col("eta_log10").diff().over("gamma_log10")).to_series().median()
-    hole = max(1.0, 3 * cast(float, spacing or 0.0))
-    rows: list[dict[str, Any]] = []
-    for (gamma,), column in tiles.group_by("gamma_log10", maintain_order=True):
-        left, right = columns[gamma]
-        sides = tables.tile_sides(column["eta_log10"].to_list(), hole)
-        for row, (low, high) in zip(column.iter_rows(named=True), sides, strict=True):
-            rows.append(row | {"x": left, "x2": right, "y": low, "y2": high})
-    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.figures.edges.portrait import theory_lines, with_sides
+from gammascape.figures.style.plane import theory_lines, with_sides
+from gammascape.figures.style.tables import SLICE_PARTS
 from gammascape.runs.outcome import Thresholds
 from gammascape.tables.cells import open_arrays, read_json
 from gammascape.tables.edges.budget import Losses, budgets, judge_history
@@ -34,7 +35,6 @@ EDGES = {
 """Edge -> its column in the table of budgets."""
 _TESTED = {"loss": "test_loss", "accuracy": "test_accuracy"}
 _ARRAYS = ("step", "loss", "loss_max", "zero_loss")
-_TASK = ("model", "dataset", "loss", "batch_size", "steps")
 
 
 def explorer_data(
@@ -69,7 +69,7 @@ def explorer_data(
         ends = budgets(steps)
         mine = {name: tables[name].filter(slice=key) for name in ("scaling", "budget")}
         slices.append(
-            {name: group[name][0] for name in ("slice", *_TASK)}
+            {name: group[name][0] for name in ("slice", *SLICE_PARTS)}
             | {"budgets": ends, "tiles": _tiles(group), "edges": _edges(mine["budget"], ends)}
             | {"lines": _lines(mine["scaling"]), "toy": group["data_digest"][0] == DATA}
         )
@@ -233,9 +233,9 @@ def _similar(
     found: dict[str, list[Any]] = {name: [] for name in names}
     if similarity is None:
         return found
-    of = {tuple(part[name] for name in _TASK): k for k, part in enumerate(slices)}
+    of = {tuple(part[name] for name in SLICE_PARTS): k for k, part in enumerate(slices)}
     for row in similarity.filter(at="steps").iter_rows(named=True):
-        shared = tuple(row[name] for name in _TASK[1:])
+        shared = tuple(row[name] for name in SLICE_PARTS[1:])
         ends = [
             (of.get((row[f"model_{end}"], *shared)), row[f"gamma_{end}_log10"], row[f"layer_{end}"])
             for end in "ab"

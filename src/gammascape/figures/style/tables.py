@@ -1,6 +1,5 @@
 """Facts about a table for the words of a figure: its slice, names of its series, counts; and thinning."""
 
-import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -137,24 +136,3 @@ def every_nth_from_last(every: int | pl.Expr, line: str | Sequence[str]) -> pl.E
     """Whether a row is one of evenly thinned rows of its line, in the order of the table; the last one stays."""
     from_last = pl.len() - 1 - pl.int_range(pl.len())
     return (from_last % every == 0).over(line)
-
-
-def tile_sides(points: Sequence[float], hole: float = math.inf) -> list[tuple[float, float]]:
-    """Lower and upper side of the tile around each of the sorted, distinct `points`.
-
-    Sides lie half way between neighbours, so that tiles meet whatever the spacing. A gap wider
-    than `hole` was not sampled: tiles beside it, and at both ends, are as deep as on their other
-    side. A lone point gets a tile of one half.
-    """
-    gaps = [b - a for a, b in itertools.pairwise(points)]
-    before = [math.inf, *(g if g <= hole else math.inf for g in gaps)]
-    after = [*before[1:], math.inf]
-
-    def half(gap: float, other: float) -> float:
-        known = [g for g in (gap, other) if math.isfinite(g)]
-        return known[0] / 2 if known else 0.25
-
-    return [
-        (x - half(down, up), x + half(up, down))
-        for x, down, up in zip(points, before, after, strict=True)
-    ]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures.edges.portrait import portrait, theory_lines
+from gammascape.figures.edges.portrait import portrait
 from gammascape.figures.style import theme
-from gammascape.figures.style.tables import tile_sides
+from gammascape.figures.style.plane import theory_lines, tile_sides
 from gammascape.tables.toy import DATA
 
 from ..specs import axis_titles, data_of, marks, nodes, rows, spec_of, subtitle, words
