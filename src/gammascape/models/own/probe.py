@@ -1,6 +1,7 @@
 """Try a user's network before training: its outputs, its state, and whether several can be computed at once."""
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -92,26 +93,9 @@ def _note(found: dict[str, Tensor], name: str, value: object) -> None:
 _SMALL = {torch.uint8: 255, torch.int8: 127, torch.int16: 32767, torch.uint16: 65535}
 """Dtype whose numbers wrap around -> the largest of them."""
 _CONVERSIONS = {"to", "type", "type_as", "byte", "char", "short", "copy"}
-_SUMS = {
-    *(
-        "add",
-        "iadd",
-        "radd",
-        "sub",
-        "isub",
-        "rsub",
-        "mul",
-        "imul",
-        "rmul",
-        "pow",
-        "ipow",
-        "rpow",
-        "neg",
-        "abs",
-    ),
-    *("square", "lshift", "ilshift", "matmul", "rmatmul", "mm", "bmm", "dot", "einsum"),
-    *("sum", "prod", "cumsum", "cumprod"),
-}
+_SUMS = re.compile(
+    "[ir]?(add|sub|mul|pow)|neg|abs|square|i?lshift|r?matmul|b?mm|dot|einsum|(cum)?(sum|prod)"
+)
 """Names of functions, without underscores at their ends, whose result may be larger than what they are given."""
 
 
@@ -139,7 +123,8 @@ class _Narrow(TorchFunctionMode):
                     "is small; let it compute in the dtype of its inputs"
                 )
             elif found.dtype in _SMALL and (
-                name in _SUMS or (name in _CONVERSIONS and given - {torch.bool, found.dtype})
+                _SUMS.fullmatch(name)
+                or (name in _CONVERSIONS and given - {torch.bool, found.dtype})
             ):
                 self._note(
                     f"{found.dtype}, whose numbers wrap around above {_SMALL[found.dtype]}; keep whole numbers in "
