@@ -26,7 +26,6 @@ COLUMNS = (
 )
 """Columns of the table `cells` on which points depend."""
 
-
 _FLAT = 0.01
 """Difference of relative loss to a neighbour below which the best eta is not sharpened."""
 _TELLING = 0.005, 0.8, 0.97
@@ -229,32 +228,31 @@ def refine(
         ]
         reach = begun[gamma][0] - mapped.map.reach, begun[gamma][-1] + mapped.map.reach
         found: list[Wanted] = []
-        state: Any
         if mapped.map.protocol == "walk-down":
             walks = [dict(zip(line.etas, line.statuses, strict=True)) for line in lines]
             steps, none = walk_down(walks, mapped.map, reach)
             gap = 1 / mapped.map.finest if not none else math.inf
-            for eta, why in steps:
-                wanted[gamma, eta] = Wanted(gamma, eta, why, gap)
-            state = "open" if steps else "none" if none else "found"
-            states.append(
-                MapState(
-                    gamma, "eta_max_finite", state, "" if steps else none, gap if steps else 0.0
-                )
-            )
+            points = [Wanted(gamma, eta, why, gap) for eta, why in steps]
+            wanted |= {(gamma, point.eta): point for point in points}
+            states.append(_state(gamma, "eta_max_finite", points, none))
             continue
         for line in lines:
             for edge in mapped.map.edges:
                 need = line.need(edge)
                 points = list(_points(gamma, line, edge, need, mapped.map, reach, trained_below))
-                state = "open" if points else "none" if need.none else "found"
-                gap = max((point.gap for point in points), default=0.0)
-                why = f"{need.none}{line.seed}" if state == "none" else ""
-                states.append(MapState(gamma, edge, state, why, gap))
+                none = f"{need.none}{line.seed}" if need.none else ""
+                states.append(_state(gamma, edge, points, none))
                 found += points
         for point in (*found, *_body(gamma, lines, found, mapped.map, reach)):
             wanted.setdefault((gamma, point.eta), point)
     return [wanted[place] for place in sorted(wanted)], states
+
+
+def _state(gamma: Decimal, edge: MapEdge, points: Sequence[Wanted], none: str) -> MapState:
+    """State of an edge that still needs these points; `none` says why there is no edge."""
+    if points:
+        return MapState(gamma, edge, "open", "", max(point.gap for point in points))
+    return MapState(gamma, edge, "none" if none else "found", none, 0.0)
 
 
 def _line(rows: pl.DataFrame, seed: str) -> _Line:
