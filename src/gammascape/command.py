@@ -25,6 +25,11 @@ class UserError(Exception):
         super().__init__(visible_lines(text))
 
 
+def child_environment(**more: str) -> dict[str, str]:
+    """Environment of another Python, which finds the package and its plugins where they are imported from here."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more}
+
+
 def fix_hashes() -> None:
     """Restart this process with PYTHONHASHSEED=0 unless it is set, so that strings hash alike in every process.
 

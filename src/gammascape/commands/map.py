@@ -10,7 +10,6 @@ import argparse
 import fcntl
 import itertools
 import math
-import os
 import re
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from typing import TextIO
 
 import polars as pl
 
-from gammascape.command import UserError
+from gammascape.command import UserError, child_environment
 from gammascape.durations import count_of, duration
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.provenance.dryrun import study_options
@@ -301,9 +300,9 @@ class Snakemake:
 
     def _call(self, options: Sequence[str], more: Mapping[str, str]) -> int:
         command = [sys.executable, "-m", "snakemake", *options]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more}
         # The lock is held until both processes have ended.
-        process = subprocess.Popen(command, env=environment, pass_fds=[self._lock.fileno()])
+        lock = [self._lock.fileno()]
+        process = subprocess.Popen(command, env=child_environment(**more), pass_fds=lock)
         try:
             return process.wait()
         except KeyboardInterrupt:

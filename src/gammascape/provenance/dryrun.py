@@ -6,7 +6,6 @@ know. Like any call of Snakemake, a dry run updates `results/.fingerprints`, whi
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gammascape.command import child_environment
 from gammascape.study import StudyError
 
 _REASONS = {
@@ -65,8 +65,7 @@ def dry_run(options: Sequence[str] = ()) -> list[Job]:
         path = Path(folder) / "jobs"
         command = [sys.executable, "-m", "snakemake", "--dry-run", "--logger", "gammascape"]
         command += ["--logger-gammascape-jobs", str(path), *options]
-        # Let Snakemake find the package and its plugins where they are imported from here.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = child_environment()
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:
             said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from gammascape.command import USER_MISTAKE
+from gammascape.command import USER_MISTAKE, child_environment
 from gammascape.layout import write_if_changed
 from gammascape.manifests.code import fingerprint
 from gammascape.study import Slice, Study, StudyError
@@ -41,8 +40,6 @@ def check_inputs(plan: Plan) -> None:
         key = _digest(study)
         if key is None or key in passed:
             continue
-        # The package is imported from where it is here.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-m", "gammascape", "check-model", str(study.path)]
         done = subprocess.run(
             command,
@@ -50,7 +47,7 @@ def check_inputs(plan: Plan) -> None:
             capture_output=True,
             text=True,
             check=False,
-            env=environment,
+            env=child_environment(),
         )
         if done.returncode == USER_MISTAKE:
             raise StudyError(done.stderr.strip())
