@@ -53,14 +53,10 @@ def write_explorer(
     planned: int = 0,
     mark: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the explorer of a study.
+    """Write the explorer of a study to `path`.
 
     Args:
-        study: its name.
-        tables: cells, thresholds, scaling and budget of the study, and similarity if it has representations.
-        cells_folder: folder of all artifacts.
-        thresholds: those of the study.
-        path: file to write.
+        tables, cells_folder, thresholds: as for `explorer_data`.
         planned: number of cells that the study asks for; the page says if fewer are there.
         mark: reference to its manifest, see `manifests.mark`.
 

@@ -28,7 +28,7 @@
     return { name, title: wholeTitle(m), kind: log ? "log" : "linear", reverse: /loss/.test(name), measure: m };
   })];
 
-  // ---- the view, which the address holds
+  // The view, which the address holds.
   const START = {
     slice: slices[0]?.slice ?? "", beside: "", colour: "loss", seed: "", T: String(steps.at(-1) ?? 0), time: "t",
     x: "log", y: "log", edges: "1", guides: "1", command: "why", sort: "",
@@ -61,7 +61,6 @@
     written = location.hash;
   }
 
-  // ---- what a tile shows
   const shown = () => [state.slice, state.beside].map((key) => slices.findIndex((part) => part.slice === key)).filter((s) => s >= 0);
   const colour = () => colours.find((c) => c.name === state.colour);
   const budgetOf = (s, T = Number(state.T)) => slices[s].budgets.filter((end) => end <= T).length - 1;
@@ -113,7 +112,6 @@
     return count < 3 ? [low, Math.sqrt(low * high), high] : [...Array(Math.ceil(count / each)).keys()].map((k) => 10 ** (first + k * each));
   }
 
-  // ---- charts
   let planes = [], panels = [], built = "", builtPanels = "", painted = "", likeness = null, lookedAs = 0;
   function look() {
     const style = getComputedStyle(document.documentElement);
@@ -244,7 +242,6 @@
     }));
   }
 
-  // ---- table
   const toy = (i) => slices[cells.slice[i]].toy;
   const COMMANDS = {
     why: (i) => `gammascape why ${cells.cell[i]}`,
@@ -314,7 +311,6 @@
     if (chosen.length > MOST_ROWS) byId("count").textContent += `, ${MOST_ROWS} in the table, all in the CSV`;
   }
 
-  // ---- likeness
   async function paintLikeness() {
     const power = (s, gamma) => `${slices[s].model} γ=${short(10 ** gamma)}`;
     const has = new Set(similarity.slice_a.map((s, k) => `${s} ${similarity.gamma_a[k]}`).concat(similarity.slice_b.map((s, k) => `${s} ${similarity.gamma_b[k]}`)));
@@ -347,7 +343,6 @@
     await likeness.data("likeness", list).runAsync();
   }
 
-  // ---- what a person does
   const tileAt = (plane, item) => {
     const k = item?.datum?.tile, t = slices[plane.s].tiles;
     return k == null ? null : { gamma: t.gamma[k], eta: t.eta[k], s: plane.s };
@@ -412,7 +407,7 @@
     return refresh();
   }
 
-  // ---- drawing, one at a time; what is asked for meanwhile is drawn once
+  // One drawing at a time; what is asked for meanwhile is drawn once.
   let waiting = null, pointing = true, busy = Promise.resolve();
   function refresh(onlyPointed = false) {
     pointing = pointing && onlyPointed;
