@@ -35,7 +35,7 @@ _CHUNK = 256
 """Jobs prepared at a time before workers get them: the first packs start while Snakemake prepares the rest."""
 _WATCH = 0.5
 _APART = ("benchmark", "conda_env", "container_img", "env_modules", "shadow_depth")
-"""What only Snakemake's own way to run a script knows."""
+"""Features of a job that only Snakemake itself supports."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Write the page on which the plane of a study is looked into."""
+"""Write the explorer of a study."""
 
 from pathlib import Path
 

@@ -165,7 +165,7 @@ def _critical(
     device, _ = set_up_backend()
 
     def measured() -> list[float]:
-        # Its data are gone before the GPU is handed on.
+        # Free the data before another process gets the GPU.
         options = cells[0].dataset.model_dump(mode="json")
         dataset = load_dataset(options, None if data is None else Path(data), device)
         return critical_etas([cell.record() for cell in cells], dataset, device)
@@ -176,7 +176,7 @@ def _critical(
     except (CapacityError, DataError, UserCodeError) as error:
         raise StudyError(f"{study.path}: {part.key}: {error}") from None
     except RuntimeError:
-        # What cannot be differentiated twice has no curvature here, and its edges are walked after.
+        # A network that cannot be differentiated twice has no curvature here; later rounds find its edges.
         etas = [math.nan] * len(cells)
     found: dict[Decimal, list[float]] = {}
     for cell, eta in zip(cells, etas, strict=True):
@@ -185,7 +185,7 @@ def _critical(
 
 
 def _begun(points: Mapping[Decimal, Mapping[Decimal, Point]]) -> dict[Decimal, list[Decimal]]:
-    """Etas of the first round, of all rounds where a hand took those away."""
+    """Etas of the first round, or of all rounds if those were deleted by hand."""
     return {
         gamma: sorted(eta for eta, point in etas.items() if point.round == 0) or sorted(etas)
         for gamma, etas in points.items()
@@ -221,7 +221,7 @@ def _cells(plan: Plan, study: Study, part: Slice) -> pl.DataFrame:
 
 
 def _affordable(study: Study, wanted: Added, rates: Mapping[str, float], seconds: float) -> Added:
-    """Points for which the device time suffices, those in the widest brackets first."""
+    """Points that the device time suffices for, widest brackets first."""
     ordered = sorted(
         ((key, one) for key, several in wanted.items() for one in several),
         key=lambda item: (-item[1].gap, item[0], item[1].gamma, item[1].eta),

@@ -104,7 +104,7 @@ def _environment(snakemake: Any) -> dict[str, str]:
 
 
 def _code() -> list[tuple[str, int]]:
-    """Files of the library and their times: a process that has imported other ones is not used any more."""
+    """Files of the library with their times; a process that imported others is replaced."""
     files = (file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".j2"))
     return sorted((str(file), file.stat().st_mtime_ns) for file in files)
 

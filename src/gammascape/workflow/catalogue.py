@@ -234,7 +234,7 @@ _QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")
 _PAGES = {
     "explorer": Entry("explorer", "figures.explorer.page:write_explorer",
         "cells thresholds scaling budget similarity? manifests", "planned thresholds",
-        sentence="The plane to look into: networks to point at, their curves side by side, and what they cost."),
+        sentence="The interactive plane of gamma and eta: point at networks, compare their curves and cost."),
     "provenance": Entry("provenance", "figures.page.provenance:write_provenance", "",
         sentence="Origin of all results: code, versions, machines, times and cost."),
     "index": Entry("index", "figures.page.index:write_index", ""),

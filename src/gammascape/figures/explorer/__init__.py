@@ -1,1 +1,1 @@
-"""The page on which the plane of a study is looked into: points at networks and shows their lives."""
+"""The explorer: a page with the interactive plane of a study, and the curves of its networks."""

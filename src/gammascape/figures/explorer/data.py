@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gammascape.figures.style.plane import theory_lines, with_sides
 from gammascape.figures.style.tables import SLICE_PARTS
 from gammascape.runs.outcome import Thresholds
-from gammascape.tables.cells import open_arrays, read_json
-from gammascape.tables.edges.budget import Losses, budgets, judge_history
+from gammascape.tables.cells import read_json
+from gammascape.tables.edges.budget import Losses, budgets, judge_history, read_histories
 from gammascape.tables.performance.scores import steps_until
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.toy import toy_histories
@@ -34,7 +34,6 @@ EDGES = {
 }
 """Edge -> its column in the table of budgets."""
 _TESTED = {"loss": "test_loss", "accuracy": "test_accuracy"}
-_ARRAYS = ("step", "loss", "loss_max", "zero_loss")
 
 
 def explorer_data(
@@ -183,9 +182,7 @@ def _lives(
         for history in toy_histories(group, budget["depth_exponent"][0]):
             yield history, {"evaluations": ()}
         return
-    for cell in group["cell"]:
-        with open_arrays(cells_folder / cell) as arrays:
-            history = {name: arrays[name] for name in _ARRAYS}
+    for cell, history in zip(group["cell"], read_histories(group, cells_folder), strict=True):
         yield history, read_json(cells_folder / cell / "summary.json")
 
 

@@ -1,4 +1,4 @@
-"""One HTML file with the data of a study, its charts and the script that joins them, which works from a disk."""
+"""One HTML file that works offline: the data of a study, its charts, and the script that joins them."""
 
 import json
 from collections.abc import Mapping

@@ -242,7 +242,7 @@ class Map(Record):
             bounds = [(least - _STEPS, most), (top, top)]
         points = set[Decimal]()
         for low, high in bounds:
-            # Ends are rounded to coarse points; an edge beyond them is walked after.
+            # Ends are rounded to coarse points; later rounds search for an edge beyond them.
             low, high = (min(max(end, Fraction(-LIMIT)), Fraction(LIMIT)) for end in (low, high))
             half = Fraction(1, 2 * density)
             points.update(grid_points(low - half, high + half, density))

@@ -54,7 +54,7 @@ class MapState:
     edge: MapEdge
     state: Literal["found", "open", "none"]
     why: str
-    """Why it has none."""
+    """Reason why there is no edge."""
     gap: float
     """Width of the bracket of an open edge, in decades."""
 
