@@ -171,7 +171,7 @@ def _edges_of_line(
             and statuses[outside] == "untrained"
         ):
             inner, outer = ((etas[k], losses[k]) for k in (position, outside))
-            at = _crossing(inner, outer, trained_below)
+            at = crossing(inner, outer, trained_below)
             return _estimate(at, *ends, "interpolated")
         return _estimate(level.at, *ends, "grid")
 
@@ -231,7 +231,7 @@ def _critical(line: pl.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _crossing(
+def crossing(
     inside: tuple[float, float | None], outside: tuple[float, float | None], level: float
 ) -> float:
     """log10 eta at which the loss crosses a level, from log10 eta and relative loss of two cells."""

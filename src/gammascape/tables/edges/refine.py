@@ -18,6 +18,7 @@ import polars as pl
 from gammascape.study.keys.axes import LIMIT, Map, MapEdge
 from gammascape.study.keys.exact import decimal_text, grid_points
 from gammascape.study.points import Mapped
+from gammascape.tables.edges.find import crossing
 from gammascape.tables.edges.walk import walk_down
 
 COLUMNS = (
@@ -150,9 +151,8 @@ class _Line:
         inner = self.losses[k + 1]
         outer = self.losses[k] if k >= 0 and self.statuses[k] == "untrained" else None
         if inner is not None and outer is not None and _TELLING[0] < inner < outer < _TELLING[2]:
-            low, at, high = (math.log(-math.log(loss)) for loss in (outer, level, inner))
-            share = min(max((at - low) / (high - low), 0.0), 1.0)
-            return float(self.etas[k]) + share * float(self.etas[k + 1] - self.etas[k])
+            ends = (float(self.etas[k + 1]), inner), (float(self.etas[k]), outer)
+            return crossing(*ends, level)
         if outer is not None and level < outer < _TELLING[1]:
             return float(self.etas[k]) + math.log10(math.log(level) / math.log(outer))
         # The best cell may lie where the loss rises with eta, at the other end of a narrow window.
