@@ -13,7 +13,7 @@ from gammascape.figures.style.plane import theory_lines, with_sides
 from gammascape.figures.style.tables import SLICE_PARTS
 from gammascape.runs.outcome import Thresholds
 from gammascape.tables.cells import read_json
-from gammascape.tables.edges.budget import Losses, budgets, judge_history, read_histories
+from gammascape.tables.edges.budget import Losses, budgets, judge_at_budgets, read_histories
 from gammascape.tables.performance.scores import steps_until
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.toy import toy_histories
@@ -64,8 +64,7 @@ def explorer_data(
     half: list[int | None] = []
     groups = cells.with_row_index("row").group_by("slice", maintain_order=True)
     for (key,), group in groups:
-        steps = group["steps"][0]
-        ends = budgets(steps)
+        ends = budgets(group["steps"][0])
         mine = {name: tables[name].filter(slice=key) for name in ("scaling", "budget")}
         slices.append(
             {name: group[name][0] for name in ("slice", *SLICE_PARTS)}
@@ -74,8 +73,7 @@ def explorer_data(
         )
         lives = _lives(group, mine["budget"], cells_folder)
         for row, (history, summary) in zip(group.iter_rows(named=True), lives, strict=True):
-            found = judge_history(history, row["steps_done"], ends, thresholds)
-            found[-1] |= {name: row[name] for name in ("status", "relative_loss")}
+            found = judge_at_budgets(row, history, thresholds)
             last = np.searchsorted(history["step"], ends) - 1
             peaks = np.maximum.accumulate(history["loss_max"])[last]
             judged.append(

@@ -90,7 +90,7 @@ def budget_table(
         pl.DataFrame(
             [
                 {name: row[name] for name in (*LINE, "eta_log10", "cell")} | found
-                for found in _judge_at_all(row, history, thresholds)
+                for found in judge_at_budgets(row, history, thresholds)
             ],
             infer_schema_length=None,
         )
@@ -153,9 +153,10 @@ def judge_history(
     return found
 
 
-def _judge_at_all(
+def judge_at_budgets(
     row: dict[str, Any], history: Losses, thresholds: Thresholds
 ) -> list[dict[str, Any]]:
+    """What `judge_history` gives for a cell, a row of the table of cells, at all budgets of its slice."""
     found = judge_history(history, row["steps_done"], budgets(row["steps"]), thresholds)
     found[-1] |= {name: row[name] for name in _JUDGED}
     return found
