@@ -16,8 +16,8 @@ from gammascape.command import UserError, as_command
 from gammascape.terminal import visible_lines
 
 ROOT = Path(gammascape.__file__).parent
-SERVANT = "training/serve.py"
-"""The one that no person calls: its parent reads what it says."""
+SERVANTS = {ROOT / "training/serve.py", ROOT / "execution/scripts.py"}
+"""Those that no person calls: their parents read what they say."""
 COMMANDS = [path for path in ROOT.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
 
 
@@ -26,7 +26,7 @@ def test_every_command_ends_as_commands_do() -> None:
     assert len(COMMANDS) > 4
     # `python -m gammascape` is the command `gammascape`, and two have names of before.
     former = {ROOT / "check_model.py", ROOT / "study/describe.py"}
-    assert others == {ROOT / SERVANT, ROOT / "__main__.py", *former}
+    assert others == {*SERVANTS, ROOT / "__main__.py", *former}
 
 
 @pytest.mark.parametrize(
