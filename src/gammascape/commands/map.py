@@ -72,7 +72,8 @@ def run(chosen: argparse.Namespace) -> int:
     with _snakemake_of([*study_options([chosen.study]), *chosen.after]) as snakemake:
         if begun := _begin(plan, study, snakemake):
             say(f"round 0: {_count(study, begun)} around the predicted edges")
-            _write(study, begun, 0)
+        # Even if nothing begins: snakemake takes no points that the study does not map any more.
+        _write(study, begun, 0)
         for left in itertools.count(math.inf if chosen.rounds is None else chosen.rounds, -1):
             plan, study = _load(path)
             mapped = [part for part in study.slices if part.key in study.maps]

@@ -208,6 +208,16 @@ def test_a_gamma_that_is_added_later_begins_then(
     assert Decimal(2) in after
 
 
+def test_points_of_a_gamma_that_is_taken_away_go_with_it(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys)
+    Path(PATH).write_text(STUDY.replace("[0, 1]}", "0}", 1))
+    said(capsys)
+    (after,) = read_points(Path(PATH))[0].values()
+    assert {*after} == {Decimal(0)}
+
+
 def test_a_study_without_a_map_is_answered(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
