@@ -63,6 +63,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Run rounds, and make all tables and figures; return the exit status of snakemake."""
     path = Path(chosen.study)
+    if any(re.match("-C|--config(=|$)", word) for word in chosen.after):
+        raise UserError(
+            "--config after -- would replace the study; write its values into config/config.yaml"
+        )
     plan, study = _load(path)
     if not study.maps:
         raise StudyError(f"{path}: no grid has a map; write eta: {{map: {{}}}} in one")

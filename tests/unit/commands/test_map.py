@@ -218,6 +218,15 @@ def test_points_of_a_gamma_that_is_taken_away_go_with_it(
     assert {*after} == {Decimal(0)}
 
 
+@pytest.mark.parametrize("words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1")])
+def test_no_values_of_snakemake_replace_the_study(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], words: Sequence[str]
+) -> None:
+    assert main(["map", PATH, "--", *words]) == 2
+    assert "--config after -- would replace the study" in capsys.readouterr().err
+    assert not workflow.calls
+
+
 def test_a_study_without_a_map_is_answered(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
