@@ -100,6 +100,7 @@ def read_points(study: Path) -> tuple[Points, bool]:
         raise study_error(source.name, explain(error, source, _PointsFile)) from None
     if file.study != study.stem:
         text = f"has points of the study {file.study}, not of {study.stem}; move it beside {file.study}.yaml"
+        text += f', or write study: "{study.stem}" in it if that is its new name'
         raise study_error(source.name, [Problem(("study",), text, source.line(("study",)))])
     points: dict[str, dict[Decimal, dict[Decimal, Point]]] = {}
     for key, gammas in file.slices.items():

@@ -119,7 +119,7 @@ def test_an_edit_by_hand_is_noticed_and_no_mistake(study: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('study: "mine"', "study: yours", "has points of the study yours, not of mine"),
+        ('study: "mine"', "study: yours", 'or write study: "mine" in it if that is its new'),
         (KEY, "mlp4-digits-mse-B8-T10", "mlp4-digits-mse-B8-T10: no map of the study has this"),
         ('"-1":', '"-3":', "no map of the study has this gamma"),
         ('"-1":', '"-3":', "has no points at log10 gamma -1"),
