@@ -63,9 +63,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Run rounds, and make all tables and figures; return the exit status of snakemake."""
     path = Path(chosen.study)
-    if any(re.match("-C|--config(=|$)", word) for word in chosen.after):
+    if any(re.match("-C|--config(=|$)|(-n|--dry-?run)$", word) for word in chosen.after):
         raise UserError(
-            "--config after -- would replace the study; write its values into config/config.yaml"
+            "--config after -- would replace the study, write its values into config/config.yaml; and "
+            "--dry-run makes no tables to decide from"
         )
     plan, study = _load(path)
     if not study.maps:

@@ -218,8 +218,8 @@ def test_points_of_a_gamma_that_is_taken_away_go_with_it(
     assert {*after} == {Decimal(0)}
 
 
-@pytest.mark.parametrize("words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1")])
-def test_no_values_of_snakemake_replace_the_study(
+@pytest.mark.parametrize("words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1"), ("-n",)])
+def test_options_of_snakemake_that_end_a_map_are_answered(
     workflow: Workflow, capsys: pytest.CaptureFixture[str], words: Sequence[str]
 ) -> None:
     assert main(["map", PATH, "--", *words]) == 2
