@@ -62,6 +62,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Run rounds, and make all tables and figures; return the exit status of snakemake."""
     path = Path(chosen.study)
+    if any(re.match("-C|--config(=|$)|(-n|--dry-?run)$", word) for word in chosen.after):
+        raise UserError(
+            "--config after -- would replace the study, write its values into config/config.yaml; and "
+            "--dry-run makes no tables to decide from"
+        )
     plan, study = _load(path)
     if not study.maps:
         raise StudyError(f"{path}: no grid has a map; write eta: {{map: {{}}}} in one")
@@ -71,7 +76,8 @@ def run(chosen: argparse.Namespace) -> int:
     with _snakemake_of([*study_options([chosen.study]), *chosen.after]) as snakemake:
         if begun := _begin(plan, study, snakemake):
             say(f"round 0: {_count(study, begun)} around the predicted edges")
-            _write(study, begun, 0)
+        # Even if nothing begins: snakemake takes no points that the study does not map any more.
+        _write(study, begun, 0)
         for left in itertools.count(math.inf if chosen.rounds is None else chosen.rounds, -1):
             plan, study = _load(path)
             mapped = [part for part in study.slices if part.key in study.maps]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.execution import how_ended
-from gammascape.manifests.code import PACKAGE, forget_repository
+from gammascape.manifests.code import PACKAGE, TEXTS, forget_repository
 
 SCRIPTS: set[Path] = set()
 """Folders of scripts that leave nothing behind in their process, as this workflow's."""
@@ -105,7 +105,7 @@ def _environment(snakemake: Any) -> dict[str, str]:
 
 def _code() -> list[tuple[str, int]]:
     """Files of the library with their times; a process that imported others is replaced."""
-    files = (file for file in PACKAGE.rglob("*") if file.suffix in (".py", ".j2"))
+    files = (file for file in PACKAGE.rglob("*") if file.suffix in TEXTS)
     return sorted((str(file), file.stat().st_mtime_ns) for file in files)
 
 

@@ -36,7 +36,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Modules that may decide the content of an artifact, by kind."""
 _APART = {"data": ("data/prepare", "data/writer.py"), "usercode": ("usercode/files.py",)}
 """Package -> modules in it that make data and have no effect on cells."""
-_TEXTS = (".py", ".j2", ".js")
+TEXTS = (".py", ".j2", ".js")
 _DIGITS = 12
 REMEMBERED = "GAMMASCAPE_MODULES"
 """Environment variable with the path of a file of syntax trees' digests, by the sha256 of their text.
@@ -59,7 +59,7 @@ def modules_of(*parts: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for part in parts:
         path = PACKAGE / part
-        below = (file for file in path.rglob("*") if file.suffix in _TEXTS)
+        below = (file for file in path.rglob("*") if file.suffix in TEXTS)
         for file in sorted(below) if path.is_dir() else [path]:
             name = file.relative_to(PACKAGE).as_posix()
             if part not in _APART or not name.startswith(_APART[part]):
@@ -93,7 +93,7 @@ def closure(*names: str) -> tuple[str, ...]:
                 place = (_place(f"{package}.{name}") if name else None) or _place(package)
                 pending += [place] if place else []
             if file.name == "__init__.py":
-                beside = (t for t in file.parent.iterdir() if t.suffix in _TEXTS[1:])
+                beside = (t for t in file.parent.iterdir() if t.suffix in TEXTS[1:])
                 found |= {t.relative_to(PACKAGE).as_posix() for t in beside}
     return tuple(sorted(found))
 

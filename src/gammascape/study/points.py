@@ -12,14 +12,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ValidationError
 
 from gammascape.layout import write_if_changed
-from gammascape.study.keys.axes import Map
+from gammascape.study.keys.axes import LIMIT, Map
 from gammascape.study.keys.exact import decimal_text, grid_points, is_decimal_text
 from gammascape.study.reading.errors import Problem, study_error
 from gammascape.study.reading.explain import explain
 from gammascape.study.reading.fields import Record, mistake
 from gammascape.study.reading.yaml_reader import read_yaml
 
-_POINT = re.compile(r"round ([0-9]+), (.+)")
+# Reasons are written without quotes, which a colon or # would need.
+_POINT = re.compile(r"round ([0-9]{1,9}), ([^:#\n]+)")
 _BEGIN = "\nslices:\n"
 
 
@@ -49,14 +50,16 @@ Points = Mapping[str, Mapping[Decimal, Mapping[Decimal, Point]]]
 
 def _exact(texts: Mapping[str, object]) -> Mapping[str, object]:
     for text in texts:
-        if not is_decimal_text(text):
-            raise mistake("is not the exact text of a log10 value", text)
+        if not is_decimal_text(text) or abs(Decimal(text)) > LIMIT:
+            raise mistake(f"is not the exact text of a log10 value, at most {LIMIT}", text)
     return texts
 
 
 def _said(text: str) -> str:
     if not _POINT.fullmatch(text):
-        raise mistake("does not say its round and reason, as in: round 1, between 0 and 1")
+        raise mistake(
+            "does not say its round and reason, without : and #, as in: round 1, between 0 and 1"
+        )
     return text
 
 
@@ -97,6 +100,7 @@ def read_points(study: Path) -> tuple[Points, bool]:
         raise study_error(source.name, explain(error, source, _PointsFile)) from None
     if file.study != study.stem:
         text = f"has points of the study {file.study}, not of {study.stem}; move it beside {file.study}.yaml"
+        text += f', or write study: "{study.stem}" in it if that is its new name'
         raise study_error(source.name, [Problem(("study",), text, source.line(("study",)))])
     points: dict[str, dict[Decimal, dict[Decimal, Point]]] = {}
     for key, gammas in file.slices.items():
@@ -130,7 +134,8 @@ def write_points(study: Path, points: Points) -> None:
     head = (
         f"# log10 eta of the maps of {study.name}, by slice and log10 gamma: the round that added it, and why.\n"
         "# Written by gammascape map, which goes on from here.\n"
-        f"format: 1\nstudy: {study.stem}\ndigest: {_digest(content)}"
+        # Digits alone would be a number to YAML.
+        f'format: 1\nstudy: "{study.stem}"\ndigest: "{_digest(content)}"'
     )
     write_if_changed(points_path(study), f"{head}{_BEGIN}{content}")
 

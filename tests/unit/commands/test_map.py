@@ -208,6 +208,25 @@ def test_a_gamma_that_is_added_later_begins_then(
     assert Decimal(2) in after
 
 
+def test_points_of_a_gamma_that_is_taken_away_go_with_it(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys)
+    Path(PATH).write_text(STUDY.replace("[0, 1]}", "0}", 1))
+    said(capsys)
+    (after,) = read_points(Path(PATH))[0].values()
+    assert {*after} == {Decimal(0)}
+
+
+@pytest.mark.parametrize("words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1"), ("-n",)])
+def test_options_of_snakemake_that_end_a_map_are_answered(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], words: Sequence[str]
+) -> None:
+    assert main(["map", PATH, "--", *words]) == 2
+    assert "--config after -- would replace the study" in capsys.readouterr().err
+    assert not workflow.calls
+
+
 def test_a_study_without_a_map_is_answered(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,11 +111,12 @@ def test_a_process_that_was_killed_between_scripts_costs_nothing(scripts: Script
     assert run(scripts, "") != first
 
 
+@pytest.mark.parametrize("name", ["module.py", "page.html.j2", "page.js"])
 def test_other_code_or_another_environment_need_a_new_process(
-    scripts: Scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scripts: Scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(scripts_module, "PACKAGE", tmp_path / "library")
-    module = tmp_path / "library/module.py"
+    module = tmp_path / "library" / name
     module.parent.mkdir()
     module.touch()
     first = run(scripts, "")

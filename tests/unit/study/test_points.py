@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gammascape.study import StudyError, load_study
+from gammascape.study import points as points_module
 from gammascape.study.asked import asks
 from gammascape.study.keys.axes import Map
 from gammascape.study.points import Point, Points, points_path, read_points, write_points
@@ -73,6 +74,15 @@ def test_points_are_written_sorted_one_a_line_and_read_again(study: Path) -> Non
     assert points_path(study).read_bytes() == before
 
 
+def test_digits_of_a_digest_or_a_name_are_text(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points_module, "_digest", lambda content: "371343112053")
+    numbered = study.rename(study.with_name("2024.yaml"))
+    write_points(numbered, POINTS)
+    assert load_study(numbered).points == POINTS
+
+
 def test_a_point_knows_the_two_cells_that_made_it_necessary(study: Path) -> None:
     loaded = load_study(study)
     (part,) = loaded.slices
@@ -109,7 +119,7 @@ def test_an_edit_by_hand_is_noticed_and_no_mistake(study: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("study: mine", "study: yours", "has points of the study yours, not of mine"),
+        ('study: "mine"', "study: yours", 'or write study: "mine" in it if that is its new'),
         (KEY, "mlp4-digits-mse-B8-T10", "mlp4-digits-mse-B8-T10: no map of the study has this"),
         ('"-1":', '"-3":', "no map of the study has this gamma"),
         ('"-1":', '"-3":', "has no points at log10 gamma -1"),
@@ -117,6 +127,11 @@ def test_an_edit_by_hand_is_noticed_and_no_mistake(study: Path) -> None:
         ('"0.125"', '"0.1250"', "0.1250: is not the exact text of a log10 value"),
         ('"0.25"', '"0"', "0: this key stands twice"),
         ("round 2, between", "between", "does not say its round and reason"),
+        ("round 2, between", f"round {'2' * 5000}, between", "does not say its round and reason"),
+        ("round 1, above 0 trained, seed 1", '"round 1, by hand: 0"', "reason, without : and #"),
+        ("round 1, above 0 trained, seed 1", '"round 1, by hand #1"', "reason, without : and #"),
+        ('"0.25"', '"30.25"', "30.25: is not the exact text of a log10 value, at most 30"),
+        ('"0.25"', f'"{"9" * 30}"', "is not the exact text of a log10 value, at most 30"),
         ("format: 1", "format: 2", "format"),
     ],
 )

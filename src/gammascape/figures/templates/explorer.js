@@ -61,7 +61,7 @@
     written = location.hash;
   }
 
-  const shown = () => [state.slice, state.beside].map((key) => slices.findIndex((part) => part.slice === key)).filter((s) => s >= 0);
+  const shown = () => [...new Set([state.slice, state.beside])].map((key) => slices.findIndex((part) => part.slice === key)).filter((s) => s >= 0);
   const colour = () => colours.find((c) => c.name === state.colour);
   const budgetOf = (s, T = Number(state.T)) => slices[s].budgets.filter((end) => end <= T).length - 1;
   const statusAt = (i, b) => data.statuses[judged.status[i].slice(2 * b, 2 * b + 2)];

@@ -31,7 +31,7 @@ def walk_down(
 
     def between(first: Decimal, last: Decimal, why: str) -> Iterator[tuple[Decimal, str]]:
         for eta in grid_points(Fraction(first), Fraction(last), spec.finest):
-            if eta not in known and abs(eta) <= LIMIT:
+            if any(eta not in line for line in lines) and abs(eta) <= LIMIT:
                 yield eta, why
 
     found: list[tuple[Decimal, str]] = []
@@ -44,7 +44,10 @@ def walk_down(
         why = f"walk down below {decimal_text(low)} diverged"
         found += between(max(low - 1, reach[0]), low, why)
     if not none:
-        first = min(max(etas) for etas in finite)
+        tops = [max(etas) for etas in finite]
+        first, last = min(tops), max(tops)
+        # Cells of other grids may lie farther apart than those of the walk, and be of some seeds only.
+        above = min((eta for eta in known if eta > last), default=last)
         why = f"walk down three decades below {decimal_text(first)}, the first without NaN"
-        found += between(first - _BELOW, first, why)
+        found += between(first - _BELOW, above, why)
     return found, none

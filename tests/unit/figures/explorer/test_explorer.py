@@ -195,6 +195,9 @@ def test_two_slices_share_pointer_scale_and_choice(page: Browser) -> None:
         "explorer.planes().map(p => [...p.view.scale('x').domain(), p.view.signal('low')])"
     )
     assert ends[0] == ends[1]
+    # One beside itself is shown once.
+    page.run("explorer.state.beside = explorer.state.slice, explorer.choose([])")
+    assert page.run("explorer.planes().length") == 1
 
 
 @needs_chromium

@@ -199,6 +199,12 @@ def test_a_walk_down_ends_three_decades_below_the_first_eta_without_nan() -> Non
     assert (state.edge, state.state) == ("eta_max_finite", "found")
     points, _ = walk(line("tt", step=1.0, start=5))
     assert points == {"7": "walk down from above 6, which stays finite"}
+    # What other grids have of some seeds, or coarsely, leaves no hole.
+    other, walked = line("uutttrtxx", step=1.0, start=-2), line("tt", step=1.0)
+    points, _ = walk(other, walked.with_columns(second))
+    assert list(points) == ["-2", "-1", "2", "3", "4", "5"]
+    points, _ = walk(pl.concat([line("uuttt", step=1.0), line("x", start=7)]))
+    assert list(points) == ["5", "6"]
     # The search has its limits.
     for word, why in (("xx", "all cells diverge"), ("tt", "it lies beyond the reach of the map")):
         points, (state,) = walk(line(word, step=1.0, start=5), reach=0)
