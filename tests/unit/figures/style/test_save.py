@@ -14,8 +14,7 @@ from gammascape.figures.edges.against_gamma import edges
 from gammascape.figures.edges.portrait import portrait
 from gammascape.figures.similarity.map import similarity
 from gammascape.figures.style.offline import javascript
-from gammascape.figures.style.save import _VEGA_LITE as VEGA_LITE
-from gammascape.figures.style.save import save
+from gammascape.figures.style.save import VEGA_LITE, save
 from gammascape.manifests.mark import FORMATS, mark_html, mark_svg, read_mark
 from gammascape.manifests.scripts import is_bundle
 
