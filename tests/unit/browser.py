@@ -51,13 +51,17 @@ class Browser:
         assert "error" not in answer, answer
         return answer["result"]
 
-    def open(self, path: Path, state: str = "") -> None:
-        """Show a page from the disk, and wait until the explorer in it is drawn."""
+    def open(self, path: Path, state: str = "", width: int = 0) -> None:
+        """Show a page from the disk, in a window of this width, and wait until the explorer or figure is drawn."""
+        if width:
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=f"{path.resolve().as_uri()}{state}")
         self.run(
             "new Promise(done => {"
-            "  const look = () => window.explorer?.ready.then(done) ?? setTimeout(look, 20); look()"
+            "  const look = () => (window.explorer?.ready ?? window.drawn)?.then(done)"
+            "    ?? setTimeout(look, 20); look()"
             "})"
         )
 

@@ -196,6 +196,10 @@ def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[Ch
     base = alt.Chart(theme.cut(rows, (low, high))).encode(y=y)
     zero = alt.Chart(pl.DataFrame({"gain": [quantity.nothing]}))
     colour = alt.Color("series:N", scale=theme.series_scale(names), legend=None)
+    words = "diamond: best γ"
+    if rows["gain_held_out"].count():
+        words += " · circle: seeds that did not choose it"
+    title = theme.named(words, anchor="start", fontSize=theme.SIZES["label"], fontWeight="normal")
     return [
         alt.layer(
             zero.mark_rule(color=theme.QUIET, strokeDash=[4, 3]).encode(x="gain:Q"),
@@ -208,7 +212,7 @@ def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[Ch
                 color=colour,
                 tooltip=["series:N", "best_gamma_log10:Q", alt.Tooltip("gain:Q", format=".3~g")],
             ),
-        ).properties(width=WIDTH, height=ROW_HEIGHT * len(present))
+        ).properties(width=WIDTH, height=ROW_HEIGHT * len(present), title=title)
     ]
 
 

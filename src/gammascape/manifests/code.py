@@ -38,6 +38,8 @@ _APART = {"data": ("data/prepare", "data/writer.py"), "usercode": ("usercode/fil
 """Package -> modules in it that make data and have no effect on cells."""
 TEXTS = (".py", ".j2", ".js")
 _DIGITS = 12
+_FORMAT = 2
+"""Of what is remembered of a module."""
 REMEMBERED = "GAMMASCAPE_MODULES"
 """Environment variable with the path of a file of syntax trees' digests, by the sha256 of their text.
 
@@ -78,23 +80,30 @@ def meaning(file: Path) -> str:
 def closure(*names: str) -> tuple[str, ...]:
     """Modules, named as in an import, and all modules of COMPOSING that they import, relative to the library.
 
-    Imports are read, not run. A package counts, with its templates, if something other than a module is imported
-    from it.
+    Imports are read, not run. A package counts if something other than a module is imported from it, and with it
+    the templates that these modules, or such templates, name.
     """
     found: set[str] = set()
+    named: list[str] = []
+    texts: dict[str, Path] = {}
     pending = [path for name in names if (path := _place(name))]
     while pending:
         path = pending.pop()
         if path not in found and path.startswith(COMPOSING):
             file = PACKAGE / path
             found.add(path)
-            for imported in _module(file, file.stat().st_mtime_ns)[1]:
+            named += (uses := _module(file, file.stat().st_mtime_ns)[1])
+            for imported in uses:
                 package, _, name = imported.partition(":")
                 place = (_place(f"{package}.{name}") if name else None) or _place(package)
                 pending += [place] if place else []
             if file.name == "__init__.py":
-                beside = (t for t in file.parent.iterdir() if t.suffix in TEXTS[1:])
-                found |= {t.relative_to(PACKAGE).as_posix() for t in beside}
+                texts |= {t.name: t for t in file.parent.iterdir() if t.suffix in TEXTS[1:]}
+    while named:
+        if (text := texts.pop(named.pop(), None)) is not None:
+            found.add(text.relative_to(PACKAGE).as_posix())
+            content = text.read_text(encoding="utf-8")
+            named += [name for name in texts if f'"{name}"' in content]
     return tuple(sorted(found))
 
 
@@ -111,19 +120,23 @@ def _place(name: str) -> str | None:
 
 @cache
 def _module(file: Path, changed: int) -> tuple[str, list[str]]:
-    """Digest of the meaning of a Python file, and the modules of the library named in its imports."""
+    """Digest of the meaning of a Python file, and the library's modules and templates that it names."""
     content = file.read_bytes()
     # The same text gives another tree in another version of Python.
-    key = hashlib.sha256(sys.version.encode() + content).hexdigest()
+    key = hashlib.sha256(f"{_FORMAT} {sys.version}".encode() + content).hexdigest()
     if key not in _remembered():
         tree, names = ast.parse(content), []
+        texts: list[str] = []
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names += [f"{node.module}:{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Constant) and str(node.value).endswith(TEXTS[1:]):
+                texts.append(str(node.value))
         own = [name for name in names if name.startswith((f"{PACKAGE.name}.", f"{PACKAGE.name}:"))]
-        _remembered()[key] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:_DIGITS], own
+        digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:_DIGITS]
+        _remembered()[key] = digest, own + texts
     digest, own = _remembered()[key]
     return digest, own
 

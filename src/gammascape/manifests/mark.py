@@ -29,7 +29,7 @@ _MOST_PARTS = 8
 """Number of elements searched for an SVG's mark, which is in the first that contains an object."""
 
 _FOOTER = """\
-    <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; color: #777">
+    <footer data-gammascape="{mark}" style="margin-top: 1.5em; font: 12px/1.5 system-ui, sans-serif; opacity: .75">
       Made by gammascape{study}{commit}. What it was made from: {manifest}{seal}.<br>
       To check it, in the project's folder: <code>gammascape audit {page}</code>, or any copy of this file.
     </footer>

@@ -51,6 +51,23 @@ def test_another_text_is_read_anew_and_a_comment_changes_nothing(library: Path) 
     assert state() != before
 
 
+@pytest.mark.parametrize("name", ["a.html.j2", "a.js"])
+def test_templates_count_where_they_are_named(library: Path, name: str) -> None:
+    folder = library / "figures"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("def render(name): ...\n")
+    for text in ("a.html.j2", "a.js", "b.html.j2", "other.html.j2"):
+        (folder / text).write_text('{% extends "b.html.j2" %}' if text == name else "")
+    (library / "tables/second.py").write_text(
+        f'from gammascape.figures import render\nrender("{name}")\n'
+    )
+    expected = {"tables/first.py", "tables/second.py", "figures/__init__.py"}
+    expected |= {f"figures/{name}", "figures/b.html.j2"}
+    assert set(state()[1]) == expected
+    code.remember()
+    assert set(state()[1]) == expected
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "{", "\0"])
 def test_a_damaged_memory_is_none(library: Path, tmp_path: Path, text: str) -> None:
     before = state()

@@ -119,7 +119,7 @@ def _silent(both: pl.DataFrame) -> _Panel:
         low, high = tables.extent(pl.concat([points["x"], points["y"]]))
         guide = _line("", low, low, high, high)
     return _Panel(
-        "Alignment against fall",
+        "Alignment against fall; dashed: equal",
         "step of half the rise of alignment",
         points,
         "the step at which the alignment of the last hidden kernel has made half of its rise against that at "

@@ -141,7 +141,7 @@ def _thin(curves: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return curves.sort(*_RUN, "step").filter(tables.every_nth_from_last(every, _RUN)), notes
 
 
-def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
+def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> ChartType:
     lowest, highest, gammas = 0.5, 1.0, [0.0]
     if not shown.is_empty():
         least, most = tables.extent(shown["relative_loss"])
@@ -150,15 +150,10 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> alt.Chart:
         highest = max(highest, min(most, 10.0))
         gammas = shown["gamma_log10"].unique().sort().to_list()
     y = alt.Y("relative_loss:Q", title="relative training loss (dimensionless)")
-    chart: alt.Chart = (
-        alt.Chart(shown.select(*_RUN, field, "relative_loss"))
-        .mark_line(strokeWidth=1.6, opacity=0.9, clip=True)
-        .encode(
-            x=x,
-            y=theme.log_scaled(y, max(lowest, 1e-12) * 0.9, 1.1 * highest),
-            color=theme.gamma_colour(gammas, 200),
-            detail=["gamma_log10:Q", "seed:N", "data_seed:N"],
-        )
-        .properties(width=WIDTH, height=HEIGHT)
-    )
-    return chart
+    y = theme.log_scaled(y, max(lowest, 1e-12) * 0.9, 1.1 * highest)
+    rows, colour = shown.select(*_RUN, field, "relative_loss"), theme.gamma_colour(gammas, 200)
+    lines = alt.Chart(rows).mark_line(strokeWidth=1.6, opacity=0.9, clip=True)
+    lines = lines.encode(x=x, y=y, color=colour, detail=[f"{name}:Q" for name in _RUN])
+    heads = theme.leaving(rows, _RUN, "relative_loss", 1.1 * highest)
+    chart: ChartType = alt.layer(lines, *(head.encode(x=x, color=colour) for head in heads))
+    return chart.properties(width=WIDTH, height=HEIGHT)

@@ -1,5 +1,7 @@
 """Sharpness and alignment during training, below the loss and on its time axis."""
 
+import math
+
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
@@ -13,7 +15,6 @@ STABLE_BELOW = 2.0
 
 _SHARPNESS = "eta_times_sharpness"
 _KERNELS = {"kernel_alignment": "last hidden kernel", "ntk_alignment": "tangent kernel (NTK)"}
-_FLOOR = 1e-6
 _FIGURE = theme.Figure(
     "observables",
     "Networks at the learning rate that ended lowest for each feature learning strength γ, coloured "
@@ -74,7 +75,7 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
     longest = max(tables.extent(found["step"])[1], 2.0)
     panels: list[ChartType] = []
     colour = theme.gamma_colour(gammas, 160, every=True)
-    sharp = found.filter(observable=_SHARPNESS)
+    sharp = found.filter(pl.col("value") > 0, observable=_SHARPNESS)
     kernels = found.filter(pl.col("observable").is_in(list(_KERNELS))).with_columns(
         pl.col("observable").replace(_KERNELS).alias("kernel")
     )
@@ -82,20 +83,15 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
 
     if not loss.is_empty():
         low, high = tables.extent(loss["relative_loss"])
-        low, high = 0.9 * max(low, _FLOOR), 1.1 * max(1.0, min(high, 10.0))
-        panels.append(
-            alt.Chart(_thin(loss).select("gamma_log10", "step", "relative_loss"))
-            .mark_line(strokeWidth=1.6, clip=True)
-            .encode(
-                x=theme.steps_x(longest, labels=False),
-                y=theme.log_scaled(
-                    alt.Y("relative_loss:Q", title="relative loss (dimensionless)"), low, high
-                ),
-                color=colour,
-                detail="gamma_log10:N",
-            )
-            .properties(width=WIDTH, height=HEIGHT)
-        )
+        low, high = 0.9 * low, 1.1 * max(1.0, min(high, 10.0))
+        y = alt.Y("relative_loss:Q", title="relative loss (dimensionless)")
+        y, x = theme.log_scaled(y, low, high), theme.steps_x(longest, labels=False)
+        rows = _thin(loss).select("gamma_log10", "step", "relative_loss")
+        lines = alt.Chart(rows).mark_line(strokeWidth=1.6, clip=True)
+        heads = theme.leaving(rows, ["gamma_log10"], "relative_loss", high)
+        layers = [lines.encode(x=x, y=y, color=colour, detail="gamma_log10:N")]
+        layers += [head.encode(x=x, color=colour) for head in heads]
+        panels.append(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT))
     if not sharp.is_empty():
         panels.append(_sharpness(sharp, theme.steps_x(longest, last == "sharpness"), colour))
     if not kernels.is_empty():
@@ -104,7 +100,6 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
 
 
 def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
-    sharp = sharp.with_columns(pl.col("value").clip(lower_bound=_FLOOR))
     low, high = tables.extent(sharp["value"])
     low, high = min(low, STABLE_BELOW) / 1.5, max(high, STABLE_BELOW) * 1.5
     y = theme.log_scaled(alt.Y("value:Q", title="Nηλ (dimensionless)"), low, high)
@@ -144,13 +139,20 @@ def _seen(found: pl.DataFrame) -> str:
     """How the measured values moved, at the largest gamma."""
     gamma = tables.extent(found["gamma_log10"])[1]
     words: list[str] = []
-    for name, what, digits in (
-        (_SHARPNESS, "Nηλ goes from {} to {}", "3g"),
-        ("kernel_alignment", "the last hidden kernel's alignment from {} to {}", "2f"),
-        ("ntk_alignment", "the NTK's alignment from {} to {}", "2f"),
+    for name, what in (
+        (_SHARPNESS, "Nηλ"),
+        ("kernel_alignment", "the last hidden kernel's alignment"),
+        ("ntk_alignment", "the NTK's alignment"),
     ):
         line = found.filter(gamma_log10=gamma, observable=name).sort("step")
         if not line.is_empty() and len(words) < 2:
-            ends = (f"{line['value'][k]:.{digits}}" for k in (0, -1))
-            words.append(what.format(*ends))
+            ends = (line["value"][k] for k in (0, -1))
+            first, last = map(_positive_text if name == _SHARPNESS else "{:.2f}".format, ends)
+            words.append(
+                what + (f" stays at {first}" if first == last else f" goes from {first} to {last}")
+            )
     return f"at γ = {theme.power_of_ten(gamma)} " + " and ".join(words)
+
+
+def _positive_text(value: float) -> str:
+    return theme.two_digits(math.log10(value)) if value > 0 else f"{value:.2g}"

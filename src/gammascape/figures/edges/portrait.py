@@ -15,7 +15,7 @@ from gammascape.theory.toy import DATA
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
 _AT: dict[str, Any] = {"x": "gamma_log10:Q", "y": "eta_log10:Q"}
-_LETTER = 9  # pixels of a letter of a label, at most
+_LETTER, _HALF_LINE = 9, 9  # pixels of a letter of a label, and from its middle to its end, at most
 _CAPTION = (
     "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
     "coloured by the final training loss of its best seed relative to the loss of the output "
@@ -49,9 +49,9 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
     edge_lines, edge_points = _edge_layers(thresholds)
     exact = _exact_layers(cells, thresholds)
     dotted = " · dotted: exact edge of stability, and exact η that halves the loss" if exact else ""
-    layers = _tile_layers(shown) + edge_lines + exact + _theory_layers(lines)
-    layers += _mark_layers(shown) + edge_points
-    layers += _label_layers(lines, thresholds, shown)
+    labels, top = _label_layers(lines, thresholds, shown)
+    layers = _tile_layers(shown, top) + edge_lines + exact + _theory_layers(lines)
+    layers += _mark_layers(shown) + edge_points + labels
     chart = (
         alt.layer(*layers)
         .resolve_scale(color="independent", shape="independent", opacity="independent")
@@ -107,10 +107,10 @@ def _tiles(cells: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return with_sides(best), note
 
 
-def _tile_layers(tiles: pl.DataFrame) -> list[alt.Chart]:
-    """Tiles on the loss scale, and flat ones for the statuses that have no place on it."""
+def _tile_layers(tiles: pl.DataFrame, top: float) -> list[alt.Chart]:
+    """Tiles on the loss scale, and flat ones for the statuses without a place on it, in a frame up to `top`."""
     xs = list(tables.extent(pl.concat([tiles["x"], tiles["x2"]])))
-    ys = list(tables.extent(pl.concat([tiles["y"], tiles["y2"]])))
+    ys = [tables.extent(tiles["y"])[0], top]
     sides = {
         "x": theme.in_decades(alt.X("x:Q"), theme.GAMMA, xs, grid=False),
         "x2": alt.X2("x2:Q"),
@@ -247,12 +247,16 @@ def _eta_on(line: dict[str, Any], gamma: float) -> float:
 
 def _label_layers(
     lines: pl.DataFrame, thresholds: pl.DataFrame, tiles: pl.DataFrame
-) -> list[alt.Chart]:
-    """Each law in words beside its line, clear of the measured edges around it and of the axis."""
+) -> tuple[list[alt.Chart], float]:
+    """Each law in words beside its line, clear of the measured edges around it and of the axis.
+
+    And the upper end of the frame, with room for them above the tiles.
+    """
     layers: list[alt.Chart] = []
     left, right = tables.extent(tiles["x"])[0], tables.extent(tiles["x2"])[1]
     low, high = tables.extent(tiles["y"])[0], tables.extent(tiles["y2"])[1]
     slant = HEIGHT / (high - low) / (WIDTH / (right - left))
+    top = high
     for line in lines.iter_rows(named=True):
         law = theme.power_law(line["predicted_slope"], line["prefactor_at_predicted_log10"])
         steep = line["window"] == "lazy"
@@ -273,7 +277,9 @@ def _label_layers(
         rise = 0.0 if steep else line["predicted_slope"] * _LETTER * len(law) / 2 * slant
         away = 15 + max(0.0, rise - 6)
         place = {"dy": -away if above else away, "baseline": "middle", "fontSize": 13}
+        if above:  # where this share of the height is over the line
+            top = max(top, low + (eta - low) / (1 - (away + _HALF_LINE) / HEIGHT))
         align = ("right" if above else "left") if steep else "center"
         colour = theme.EDGE_COLOURS[line["edge"]]
         layers += theme.haloed(base, colour, 5, **place, align=align, fontWeight="bold")
-    return layers
+    return layers, top

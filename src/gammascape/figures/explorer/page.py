@@ -81,7 +81,7 @@ def write_explorer(
         "catapult": thresholds.catapult_above,
     }
     page = render(
-        "explorer",
+        "explorer.html.j2",
         study=study,
         there=cells["cell"].n_unique(),
         planned=planned,

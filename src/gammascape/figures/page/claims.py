@@ -24,7 +24,7 @@ def claims_html(claims: pl.DataFrame) -> str:
         if (number := claims.filter(verdict=verdict).height)
     )
     note = family(claims.height, claims["confidence"][0])
-    return render("claims", counts=counts, note=note, head=HEAD, rows=claim_rows(claims))
+    return render("claims.html.j2", counts=counts, note=note, head=HEAD, rows=claim_rows(claims))
 
 
 def family(number: int, confidence: float) -> str:

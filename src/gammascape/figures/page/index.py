@@ -159,6 +159,6 @@ def write_index(
 
     words |= {"link": link, "relative": relative, "claims_html": claims_html}
     about = {"sections": sections, "formats": _FORMAT_WORDS, "themes": themes or {}}
-    text = render("index", **about, **words)
+    text = render("index.html.j2", **about, **words)
     with whole(page) as partial:
         partial.write_text(text, encoding="utf-8")

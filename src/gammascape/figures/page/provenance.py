@@ -39,7 +39,7 @@ def write_provenance(
     """
     found = _manifests(inputs)
     accepted = declarations(found, until)
-    page = render("provenance", study=study, rows=summary(found), accepted=accepted)
+    page = render("provenance.html.j2", study=study, rows=summary(found), accepted=accepted)
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
 

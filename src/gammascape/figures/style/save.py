@@ -13,22 +13,26 @@ import vl_convert
 from altair.typing import ChartType
 
 from gammascape.figures.style.offline import offline_html
+from gammascape.figures.templates import FOLDER
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS, mark_html, mark_pdf, mark_png, mark_svg
 from gammascape.terminal import visible, visible_lines
 
 PIXELS_PER_INCH = 144
-# A figure is drawn on white, and scrolled where it is wider than the window, so that its text stays legible.
+# A figure is drawn on white. One that does not fit into a window even so is scrolled: its text stays legible.
 _PAGE_STYLE = """
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <meta name="color-scheme" content="light dark">
     <style>
         body { font: 1rem/1.5 system-ui, sans-serif; }
         #vega-chart { background: #fff; color: #222; max-width: 100%; overflow-x: auto; }
-        @media (prefers-color-scheme: dark) { body { background: #16181b } nav a { color: #7cc4f2 } }
+        p { max-width: 46rem; }
+        @media (prefers-color-scheme: dark) { body { background: #16181b; color: #e6e6e6 }
+            nav a { color: #7cc4f2 } }
         @media print { nav, details { display: none } }
     </style>"""
 _CHART = '<div id="vega-chart"></div>'
+_DRAWN = "vegaEmbed('#vega-chart', spec, opts)"
 _POINTS, _PRINT = 72, 300
 """Points of an inch, and pixels of an inch in print."""
 _SVG_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
@@ -61,7 +65,10 @@ def save(
     back = os.path.relpath("results/index.html", folder) if folder.name else ""
     way = f'<nav><a href="{escape(back)}">All results</a></nav>' if back else ""
     page = page.replace("<title>Chart</title>", heading + _PAGE_STYLE, 1)
-    page = page.replace(_CHART, f"{way}{_CHART}", 1)
+    below = f"{way}{_CHART}<p>{escape(visible(words.get('caption', '')))}</p>"
+    script = (FOLDER / "figure.js").read_text(encoding="utf-8")
+    page = page.replace(_CHART, f"{below}\n    <script>\n{script}</script>", 1)
+    page = page.replace(_DRAWN, "show(spec, opts)", 1)
     # Vega lays out the figure once; the PNG has the bytes that `vegalite_to_png` gives.
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
     svg, png = _renumbered(drawn), vl_convert.svg_to_png(drawn, ppi=PIXELS_PER_INCH)

@@ -67,7 +67,7 @@ DECADES = "'10' + " + reduce(
     "format(datum.value, '~')",
 )
 """Vega expression that writes a log10 as a power of ten, 10⁰ and 10¹ included."""
-_BEYOND = "an interval that goes on beyond the frame"
+_BEYOND = "what goes on beyond the frame"
 _HEADS = {
     "x": ("M0,-1L-0.8,0L0,1", "M0,-1L0.8,0L0,1"),
     "y": ("M-1,0L0,0.8L1,0", "M-1,0L0,-0.8L1,0"),
@@ -91,7 +91,7 @@ class Figure:
         text in `usermeta`, where a page can read them. `width` is that of the title in characters.
         """
         if _any_goes_on(chart):
-            subtitle = [*subtitle, "arrowheads: intervals that go on beyond the frame"]
+            subtitle = [*subtitle, f"arrowheads: {_BEYOND}"]
         heading = alt.TitleParams(
             text=_balanced(title, width),
             subtitle=[line for text in subtitle for line in _pieced(text, int(1.28 * width))],
@@ -357,11 +357,24 @@ def intervals(
     layers = [bars.mark_rule(strokeWidth=width, opacity=opacity).encode(**ends, **options)]
     for end, head in zip(("below", "above"), _HEADS[axis], strict=True):
         if cast(pl.DataFrame, base.data)[end].null_count() < base.data.height:
-            arrows = base.transform_filter(f"isValid(datum.{end})").mark_point(
-                filled=False, opacity=1, strokeWidth=1.8, size=45, shape=head, description=_BEYOND
-            )
+            arrows = _arrowheads(base.transform_filter(f"isValid(datum.{end})"), head)
             layers.append(arrows.encode(**{axis: f"{end}:Q"}, **options))
     return layers
+
+
+def leaving(rows: pl.DataFrame, line: Sequence[str], y: str, top: float) -> list[alt.Chart]:
+    """An arrowhead where a line of `rows` that leaves the frame at `top` is highest; `line` tells lines apart."""
+    above = rows.filter(pl.col(y) > top).sort(y, descending=True).unique(line, maintain_order=True)
+    if above.is_empty():
+        return []
+    highest = alt.Chart(above.with_columns(pl.lit(top).alias(y)))
+    return [_arrowheads(highest, _HEADS["y"][1]).encode(y=f"{y}:Q")]
+
+
+def _arrowheads(base: alt.Chart, shape: str) -> alt.Chart:
+    """Marks by which `Figure.finish` knows that a figure has arrowheads."""
+    looks: dict[str, Any] = {"filled": False, "opacity": 1, "strokeWidth": 1.8, "size": 45}
+    return cast(alt.Chart, base.mark_point(**looks, shape=shape, description=_BEYOND))
 
 
 def _any_goes_on(chart: Any) -> bool:

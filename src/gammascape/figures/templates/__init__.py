@@ -12,8 +12,8 @@ FOLDER = Path(__file__).parent
 
 
 def render(name: str, **values: Any) -> str:
-    """Fill in the template `name`.html.j2 of this folder."""
-    return _environment().get_template(f"{name}.html.j2").render(values)
+    """Fill in the template `name` of this folder."""
+    return _environment().get_template(name).render(values)
 
 
 @cache

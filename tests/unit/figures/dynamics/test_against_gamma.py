@@ -36,7 +36,7 @@ def test_the_figure_states_the_measured_exponents_and_draws_the_predicted_ones()
         "τ at which the relative loss is 1/2",
         "Catapults; dashed: γ⁻²",
         "Sharpening, end over start; dashed: γ¹⁄³ and γ¹⁄²",
-        "Alignment against fall",
+        "Alignment against fall; dashed: equal",
     ]
     assert "2 slices, 2 seeds" in subtitle(chart)
     assert all(title for title in axis_titles(chart))

@@ -14,7 +14,7 @@ CURVES = curves_table(MLP3)
 
 
 def test_both_axes_of_the_loss_curves_are_logarithmic():
-    encoding = spec_of(loss_curves(CURVES))["encoding"]
+    encoding = spec_of(loss_curves(CURVES))["layer"][0]["encoding"]
     assert encoding["x"]["scale"]["type"] == encoding["y"]["scale"]["type"] == "log"
 
 
@@ -24,6 +24,20 @@ def test_one_gamma_has_one_colour():
         caption = words(draw(curves_table(replace(MLP3, gammas=(1.0,)))))["caption"]
         assert "bright" not in caption
         assert "dark" not in caption
+
+
+@pytest.mark.parametrize("figure", [loss_curves, collapse])
+def test_a_loss_that_climbs_out_of_the_frame_has_an_arrowhead_which_is_said(figure):
+    at = pl.col("gamma_log10") == CURVES["gamma_log10"].min(), pl.col("step") == 3
+    high = pl.when(*at).then(1e5).otherwise("relative_loss").alias("relative_loss")
+    chart = figure(CURVES.with_columns(high))
+    heads = [layer for layer in spec_of(chart)["layer"] if layer["mark"]["type"] == "point"]
+    (data,) = [spec_of(chart)["datasets"][head["data"]["name"]] for head in heads]
+    top = spec_of(chart)["layer"][0]["encoding"]["y"]["scale"]["domain"][1]
+    assert {row["relative_loss"] for row in data} == {top}
+    assert [row["seed"] for row in data] == [0, 1]
+    assert "arrowheads" in subtitle(chart)
+    assert "arrowheads" not in subtitle(figure(CURVES))
 
 
 def test_step_zero_has_no_place_on_a_log_axis():
@@ -40,7 +54,7 @@ def test_every_gamma_and_seed_is_a_line_with_its_own_last_step():
 
 def test_the_collapse_is_drawn_against_tau():
     chart = collapse(CURVES)
-    assert spec_of(chart)["encoding"]["x"]["field"] == "tau_log10"
+    assert spec_of(chart)["layer"][0]["encoding"]["x"]["field"] == "tau_log10"
     assert "rescaled time τ = ηt/γ (dimensionless)" in axis_titles(chart)
 
 

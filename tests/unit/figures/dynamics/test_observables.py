@@ -82,6 +82,19 @@ def test_the_words_say_what_moved_and_how_much_is_shown() -> None:
     assert "of 9 γ" in subtitle(chart)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1.0])
+def test_a_value_that_stays_is_drawn_where_it_is_and_said_to_stay(scale: float) -> None:
+    value = pl.when(observable="eta_times_sharpness").then(scale * 2.0).otherwise(0.3)
+    chart = observables(ALL.with_columns(value=value), THRESHOLDS, CURVES)
+    said = {1e-12: "2.0·10⁻¹²", 1.0: "2"}[scale]
+    assert f"Nηλ stays at {said} and" in words(chart)["title"]
+    assert "alignment stays at 0.30" in words(chart)["title"]
+    panel = spec_of(chart)["vconcat"][1]["layer"][0]
+    data = spec_of(chart)["datasets"][panel["data"]["name"]]
+    low, high = panel["encoding"]["y"]["scale"]["domain"]
+    assert all(low < row["value"] == scale * 2.0 < high for row in data)
+
+
 @pytest.mark.parametrize(
     ("names", "panels"),
     [(("eta_times_sharpness",), 2), (("kernel_alignment",), 2), (("ntk_alignment",), 2)],

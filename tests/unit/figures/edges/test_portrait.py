@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gammascape.figures.edges.portrait import portrait
+from gammascape.figures.edges.portrait import HEIGHT, portrait
 from gammascape.figures.style import theme
 from gammascape.figures.style.plane import theory_lines, tile_sides
 from gammascape.tables.toy import DATA
@@ -134,6 +134,24 @@ def test_theory_lines_are_labelled_with_prefactor_and_exponent(chart, mlp3):
     fit = scaling.filter(edge="eta_max_trained", window="rich")["prefactor_at_predicted_log10"][0]
     # Two digits are within 5 percent.
     assert float(rich.split()[2]) == pytest.approx(10**fit, rel=0.05)
+
+
+def test_the_frame_has_room_for_the_words_of_a_law(mlp3):
+    cells, thresholds, scaling = mlp3
+    # Lines at the upper end of the plane, where their words stand above them.
+    top = cells["eta_log10"].max()
+    level = top - pl.col("predicted_slope") * 2.5
+    spec = spec_of(
+        portrait(cells, thresholds, scaling.with_columns(prefactor_at_predicted_log10=level))
+    )
+    ys = [n["y"]["scale"]["domain"] for n in nodes(spec) if "scale" in (n.get("y") or {})]
+    (low, high), *same = ys
+    assert all(domain == [low, high] for domain in same)
+    for layer in spec["layer"]:
+        if layer["mark"]["type"] == "text":
+            (row,) = spec["datasets"][layer["data"]["name"]]
+            middle = (high - row["eta_log10"]) / (high - low) * HEIGHT + layer["mark"]["dy"]
+            assert 8 < middle < HEIGHT
 
 
 @pytest.mark.parametrize(

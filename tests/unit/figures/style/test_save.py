@@ -5,6 +5,7 @@ import re
 from importlib.metadata import version
 from xml.etree import ElementTree
 
+import altair as alt
 import pytest
 import vl_convert
 from PIL import Image
@@ -13,11 +14,13 @@ from gammascape.figures.dynamics.curves import collapse
 from gammascape.figures.edges.against_gamma import edges
 from gammascape.figures.edges.portrait import portrait
 from gammascape.figures.similarity.map import similarity
+from gammascape.figures.style import theme
 from gammascape.figures.style.offline import javascript
 from gammascape.figures.style.save import VEGA_LITE, save
 from gammascape.manifests.mark import FORMATS, mark_html, mark_svg, read_mark
 from gammascape.manifests.scripts import is_bundle
 
+from ...browser import CHROMIUM, chromium
 from ..specs import spec_of, words
 from ..synthetic import MLP3, curves_table, similarity_table
 
@@ -51,6 +54,36 @@ def test_the_html_needs_no_network(saved):
     assert len(page) > 500_000
     assert "vegaEmbed" in page
     assert "<title>mlp3 on digits" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium, see .ci/run")
+def test_a_page_fits_a_window_of_400_pixels(tmp_path, mlp3):
+    _, thresholds, scaling = mlp3
+    curves = curves_table(MLP3)
+    panel = alt.Chart(curves[:50]).mark_point().properties(width=460)
+    panel = panel.encode(x="step:Q", y="tau:Q", color="cell:N")
+    charts = [
+        portrait(*mlp3),
+        collapse(curves),
+        edges(thresholds, scaling),
+        theme.Figure("pair", "Caption.").finish(
+            alt.hconcat(panel, panel), "A title of many words " * 5, ["counts " * 30]
+        ),
+    ]
+    width = "document.querySelector('#vega-chart svg').getBoundingClientRect().width"
+    scrolled = "document.documentElement.scrollWidth"
+    ends = "[...document.querySelectorAll('#vega-chart text')].map(t => t.getBoundingClientRect().right)"
+    with chromium() as browser:
+        for number, chart in enumerate(charts):
+            page = save(chart, tmp_path / str(number))["html"]
+            browser.open(page, width=1400)
+            wide = browser.run(width)
+            browser.open(page, width=400)
+            assert browser.run(width) <= 400 < wide
+            assert browser.run(scrolled) <= 400
+            assert max(browser.run(ends)) <= 400
+            assert words(chart)["caption"] in browser.run("document.body.innerText")
+        assert not browser.said
 
 
 def test_the_scripts_of_a_page_are_put_together_once_and_known_by_their_hash(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def test_an_interval_that_leaves_the_frame_ends_in_an_arrowhead_and_is_said(axis
     rows = pl.DataFrame({"at": [1, 2, 3, 4], "low": [-2.0, 0.2, None, 0.5], "high": [0.5, 9, 9, 1]})
     chart = FIGURE.finish(alt.vconcat(drawn(rows, axis)), "Title", ["counts"])
     assert [mark["shape"] for mark in marks(chart) if "shape" in mark] == list(theme._HEADS[axis])
-    assert "arrowheads: intervals that go on" in subtitle(chart)
+    assert "arrowheads: what goes on beyond the frame" in subtitle(chart)
     [bars] = spec_of(chart)["datasets"].values()
     known = [(row["low"], row["high"]) for row in bars if row["low"] is not None]
     assert known == [(0.0, 0.5), (0.2, 1.0), (0.5, 1.0)]
