@@ -221,7 +221,8 @@ class Executor(LocalExecutor):  # type: ignore[misc]
     def cancel(self) -> None:
         """Stop after an interrupt: the workers write checkpoints and end, at once if a person insists."""
         self._stop()
-        self.logger.info(BOARD.report())
+        if BOARD.active:
+            self.logger.info(BOARD.report())
         super().cancel()
 
 

@@ -36,9 +36,13 @@ _MEMORY = 50
 _BAR = 40
 _MOST_DEVICES = 16
 _CHATTER = ("Select jobs", "Execute ", "[", "Finished job", "Job rate limit")
-_ENDINGS = ("Exiting because a job", "Elapsed time:", "WorkflowError:\nAt least one job did not")
+_ENDINGS = (
+    *("Exiting because a job", "Cannot restore ", "Elapsed time:"),
+    "WorkflowError:\nAt least one job did not",
+)
 """Snakemake's last words, in place of which `Ending` speaks."""
 _STOPPING = ("Terminating processes on user request", "Will exit after finishing")
+"""What Snakemake says of an interruption, some of it for each job."""
 _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEvent.SHELLCMD)
 
 
@@ -161,7 +165,9 @@ class LogHandler(LogHandlerBase):
             what = "cell" if rule in TRAIN_RULES else f"{rule} job"
             # Thousands of cells may fail for one reason: their logs have the rest.
             return not self.ending.fail(what, given["rule_msg"], log.partition(" (")[0])
-        self.ending.interrupted |= text.startswith(_STOPPING)
+        if text.startswith(_STOPPING):
+            again, self.ending.interrupted = self.ending.interrupted, True
+            return again
         self.ending.failed |= event == LogEvent.ERROR or text.startswith(_ENDINGS[0])
         return text.startswith(_ENDINGS)
 

@@ -39,6 +39,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Draw a figure."""
+    import altair as alt
+    from jsonschema import ValidationError
+
     from gammascape.figures.style.save import draw
 
     kind = chosen.out.suffix.lower().removeprefix(".")
@@ -55,7 +58,15 @@ def run(chosen: argparse.Namespace) -> int:
             raise UserError(
                 f"{chosen.theme}: a theme is a mapping, such as {{axis: {{grid: false}}}}"
             )
-        spec["config"] = _over(spec.get("config", {}), theme.get("config", theme))
+        theme = theme.get("config", theme)
+        try:
+            alt.Config.from_dict(theme)
+        except ValidationError as error:
+            where = "".join(f"{key}: " for key in error.absolute_path)
+            raise UserError(
+                f"{chosen.theme}: {where}{error.message:.200}; see config of Vega-Lite"
+            ) from None
+        spec["config"] = _over(spec.get("config", {}), theme)
     try:
         content, points = draw(spec, kind, replace(mark, redrawn=True).as_json(), chosen.width)
     except ValueError as error:

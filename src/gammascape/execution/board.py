@@ -15,6 +15,8 @@ from gammascape.durations import count_of, duration
 _WINDOW = 30.0
 """Seconds over which the rate is averaged."""
 
+_LEAST = 5.0
+"""Seconds of training before there is a rate: workers first load their libraries and data."""
 _FEW_DEVICES = 4
 
 
@@ -47,6 +49,8 @@ class Board:
     cell_steps: int = 0
     devices: dict[str, DeviceState] = field(default_factory=dict)
     started: float | None = None
+    trains: float | None = None
+    """Time at which the first pack began."""
     _last: float = 0.0
     """Time at which a cell ended last."""
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
@@ -103,6 +107,7 @@ class Board:
             if kind == "pack":
                 state.lanes, state.step, state.steps = event["lanes"], 0, event["steps"]
                 state.busy_since = now
+                self.trains = self.trains or now
             elif kind == "progress":
                 state.lanes, state.step = event["lanes"], event["step"]
                 state.steps = event["steps"]
@@ -121,10 +126,10 @@ class Board:
         with self._guard:
             while self._recent and now - self._recent[0][0] > _WINDOW:
                 self._recent.popleft()
-            if not self._recent or self.started is None:
+            span = min(_WINDOW, now - (self.trains or now))
+            if not self._recent or span < _LEAST:
                 return None
-            span = min(_WINDOW, now - self.started)
-            return sum(count for _, count in self._recent) / max(span, 1e-3)
+            return sum(count for _, count in self._recent) / span
 
     def report(self) -> str:
         """One line: cells trained, time taken, and device time used."""

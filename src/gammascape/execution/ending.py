@@ -37,11 +37,11 @@ class Ending:
         self.page |= PAGE in outputs
 
     def fail(self, what: str, message: str | None, log: str) -> bool:
-        """Record a failed job, and say whether its reason is new: of a job without message the end of its log."""
+        """Record a failed job, and say whether its reason, or else its log's last flush line, is new."""
         reason = (message or "").strip().partition("\n")[0]
         if not reason and Path(log).is_file():
             lines = Path(log).read_text(errors="replace").split("\n")
-            reason = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            reason = next((line.strip() for line in reversed(lines) if line[:1].strip()), "")
         logs = self.reasons.setdefault((what, reason or "see its log"), [])
         logs.append(log)
         return len(logs) == 1

@@ -55,9 +55,15 @@ def test_a_theme_is_put_over_the_figure_s_own(
     assert "#123456" in svg
     # The other sizes of axes stay.
     assert 'font-size="10.5px"' in svg
-    Path("theme.yaml").write_text("[1, 2]\n")
-    assert main(["figure", "edges", "--theme", "theme.yaml", "--out", "a.svg"]) == 2
-    assert "a theme is a mapping" in capsys.readouterr().err
+    for theme, said in {
+        "[1, 2]": "a theme is a mapping",
+        "axsi: {grid: false}": "theme.yaml: Additional properties are not allowed ('axsi' was",
+        "axis: {labelFontSize: big}": "theme.yaml: axis: labelFontSize: 'big' is not of type 'number'",
+    }.items():
+        Path("theme.yaml").write_text(theme)
+        assert main(["figure", str(FIGURE), "--theme", "theme.yaml", "--out", "b.svg"]) == 2
+        assert said in capsys.readouterr().err
+    assert not Path("b.svg").exists()
 
 
 @pytest.mark.parametrize(

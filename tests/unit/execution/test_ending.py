@@ -74,9 +74,17 @@ def test_an_interrupted_run_says_that_it_goes_on() -> None:
     assert "with 1 of 1 cell done: run the same command again" in last
 
 
+def test_an_interruption_is_said_once() -> None:
+    stop = (None, "Will exit after finishing currently running jobs (scheduler).", {})
+    restore = (None, "Cannot restore results/a/figures/x.svg: no backup found.", {})
+    *_, before, said, last = told(run(1, 1), stop, restore, stop, *END)
+    assert (before == stop[1], said) == (False, stop[1])
+    assert last.startswith("Interrupted after ")
+
+
 def test_a_failed_run_has_a_line_for_each_reason(tmp_path: Path) -> None:
     log = tmp_path / "edges.log"
-    log.write_text("Traceback\nKeyError: 'gamma'\n\n")
+    log.write_text("Traceback\nKeyError: 'gamma'\n  a note\n\n")
     lines = told(
         run(5, 3),
         *job(1, "train", CELL.format(0)),

@@ -11,6 +11,7 @@ import pytest
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from gammascape.execution import interrupt
+from gammascape.execution.board import Board
 from gammascape.execution.runs import RunFolder
 from snakemake_executor_plugin_packed import Executor
 from snakemake_executor_plugin_packed_slurm import Executor as SlurmExecutor
@@ -81,6 +82,16 @@ def test_an_error_in_a_thread_of_the_executor_ends_the_run(executor: Any) -> Non
     executor._watch()
     [said] = executor.workflow.scheduler.executor_error_callback.call_args.args
     assert "unexpected" in str(said)
+
+
+def test_an_interrupted_run_that_trained_nothing_reports_no_cells(
+    executor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.pool, executor.workflow.shadow_prefix = Mock(), None
+    for board, said in ((Board(), 0), (Board(started=1.0), 1)):
+        monkeypatch.setattr("snakemake_executor_plugin_packed.BOARD", board)
+        executor.cancel()
+        assert executor.logger.info.call_count == said
 
 
 def test_only_the_first_interrupt_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

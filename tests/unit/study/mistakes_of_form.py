@@ -118,6 +118,21 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         GOOD + "    repeat: true\n",
         ["grids[0].repeat: unknown key here; move it into an entry of datasets"],
     ),
+    "misspelt key of another level": (
+        GOOD + "analysis: {seeds: 3}\n",
+        ["analysis.seeds: unknown key here; move it into an entry of grids, as seed (line 15)"],
+    ),
+    "key of a window in a grid": (
+        GOOD + "    lower: -1\n    from: -3\n",
+        [
+            "grids[0].lower: unknown key here; move it under eta.window in an entry of grids",
+            "from: unknown key here; move it under gamma.log10 in an entry of grids or under eta.log10",
+        ],
+    ),
+    "key of several places": (
+        GOOD + "kind: mlp\n",
+        ["kind: unknown key here; move it into an entry of models or into an entry of datasets"],
+    ),
     "option of another kind": (
         swap(MLP, "mlp3: {kind: mlp, depth: 3, width: 64, heads: 2}"),
         ["models.mlp3.heads: unknown key; the keys here are kind, depth, width (line 3)"],

@@ -30,6 +30,7 @@ SYNONYMS = {
     "epochs": "steps",
     "iterations": "steps",
     "bs": "batch_size",
+    "batch": "batch_size",
     "layers": "depth",
     "hidden": "width",
     "channels": "width",
@@ -121,27 +122,52 @@ def _unknown_key(path: KeyPath, data: object, root: Model) -> tuple[str, str]:
     """Likely intended key, or "", and the sentence."""
     key = str(path[-1])
     keys = [name for model in models_at(path[:-1], data, root) for name in keys_of(model)]
-    near = [SYNONYMS[key]] if SYNONYMS.get(key) in keys else []
-    near = near or difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
-    if not near:
-        for place, model in _places(root, path[0]):
-            if key in keys_of(model):
-                return "", f"unknown key here; move it {place}"
-    near = near or difflib.get_close_matches(key, keys, n=1)
-    if near:
-        return near[0], f"unknown key; did you mean {near[0]}?"
+    if near := _near(key, keys, 0.8):
+        return near, f"unknown key; did you mean {near}?"
+    places = list(_places(root, tuple(part for part in path if isinstance(part, str))))
+    if found := _homes(key, places):
+        return "", f"unknown key here; move it {found}"
+    if near := _near(key, keys, 0.6):
+        return near, f"unknown key; did you mean {near}?"
+    if near := _near(key, [name for _, _, model in places for name in keys_of(model)], 0.8):
+        return "", f"unknown key here; move it {_homes(near, places)}, as {near}"
     return "", f"unknown key; the keys here are {', '.join(keys)}"
 
 
-def _places(root: Model, top: str | int) -> Iterator[tuple[str, Model]]:
-    """Other places in the file where a key below `top` might belong."""
-    yield "to the top of the file, without indentation", root
-    for name, field in keys_of(root).items():
-        entry = "under" if get_origin(field.annotation) is None else "into an entry of"
-        for model in models_in(field.annotation):
-            # Among kinds of one entry, another kind's key has no place.
-            if name != top or not kinds_of([model]):
-                yield f"{entry} {name}", model
+def _near(key: str, keys: list[str], cutoff: float) -> str:
+    """Key that was meant, by another name or misspelt, or ""."""
+    near = [SYNONYMS[key]] if SYNONYMS.get(key) in keys else []
+    return (near or [*difflib.get_close_matches(key, keys, 1, cutoff), ""])[0]
+
+
+def _homes(key: str, places: list[tuple[tuple[int, int], str, Model]]) -> str:
+    """Words for the nearest places of a key, or ""."""
+    homes = [(far, words) for far, words, model in places if key in keys_of(model)]
+    return " or ".join(dict.fromkeys(words for far, words in homes if far == min(homes)[0]))
+
+
+def _places(root: Model, here: tuple[str, ...]) -> Iterator[tuple[tuple[int, int], str, Model]]:
+    """All records of a file: the distance from the keys `here`, words for it, and the record."""
+    yield (0, 0), "to the top of the file, without indentation", root
+    level: list[tuple[tuple[str, ...], str, Model]] = [
+        ((name,), "an entry of " * (get_origin(field.annotation) is not None) + name, model)
+        for name, field in keys_of(root).items()
+        for model in models_in(field.annotation)
+        # Among kinds of one entry, another kind's key has no place.
+        if name != here[0] or not kinds_of([model])
+    ]
+    while level:
+        for trail, words, model in level:
+            shared = sum(here[:n] == trail[:n] for n in range(1, len(trail) + 1))
+            inside = f"under {'.'.join(trail[1:])} in " if trail[1:] else ""
+            into = inside or ("into " if words.startswith("an ") else "under ")
+            yield (-shared, len(trail)), into + words, model
+        level = [
+            ((*trail, name), words, inner)
+            for trail, words, model in level
+            for name, field in keys_of(model).items()
+            for inner in models_in(field.annotation)
+        ]
 
 
 def _choose(value: object, choices: list[str], noun: str = "") -> str:
