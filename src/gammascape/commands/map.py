@@ -33,6 +33,7 @@ from gammascape.study import Slice, Study, StudyError
 from gammascape.study.keys.exact import decimal_text
 from gammascape.study.points import Point, points_path, write_points
 from gammascape.tables.cells import read_table
+from gammascape.tables.edges.gammas import further_gammas
 from gammascape.tables.edges.refine import MapState, Wanted, refine
 from gammascape.tables.toy import toy_cell_table
 from gammascape.terminal import say
@@ -90,6 +91,7 @@ def run(chosen: argparse.Namespace) -> int:
                 points = study.points[key]
                 found, known = refine(table, study.maps[key], _begun(points), level)
                 new = [one for one in found if one.eta not in points[one.gamma]]
+                new = new or further_gammas(table, study.maps[key], level)
                 wanted |= {key: new} if new else {}
                 states += known
             table = pl.concat(cells.values())
@@ -123,7 +125,8 @@ def _begin(plan: Plan, study: Study, snakemake: "Snakemake") -> Added:
     """First points at each gamma that has none."""
     begun: Added = {}
     for part in study.slices:
-        new = study.maps.get(part.key, {}).keys() - study.points.get(part.key, {}).keys()
+        needed = {gamma for gamma, one in study.maps.get(part.key, {}).items() if one.needed}
+        new = needed - study.points.get(part.key, {}).keys()
         if not new:
             continue
         critical = _critical(plan, study, part, new, snakemake)
@@ -191,9 +194,10 @@ def _critical(
 
 
 def _begun(points: Mapping[Decimal, Mapping[Decimal, Point]]) -> dict[Decimal, list[Decimal]]:
-    """Etas of the first round, or of all rounds if those were deleted by hand."""
+    """Etas of the first round of each gamma."""
+    firsts = {gamma: min(point.round for point in etas.values()) for gamma, etas in points.items()}
     return {
-        gamma: sorted(eta for eta, point in etas.items() if point.round == 0) or sorted(etas)
+        gamma: sorted(eta for eta, point in etas.items() if point.round == firsts[gamma])
         for gamma, etas in points.items()
     }
 
@@ -243,10 +247,10 @@ def _affordable(study: Study, wanted: Added, rates: Mapping[str, float], seconds
 
 def _count(study: Study, added: Added) -> str:
     maps = study.maps
-    return count_of(
-        sum(len(maps[key][one.gamma].seeds) for key, several in added.items() for one in several),
-        "new cell",
-    )
+    places = [(key, one.gamma) for key, several in added.items() for one in several]
+    text = count_of(sum(len(maps[key][gamma].seeds) for key, gamma in places), "new cell")
+    new = sum(gamma not in study.points.get(key, {}) for key, gamma in set(places))
+    return f"{text} at {count_of(new, 'new gamma')}" if new and study.points else text
 
 
 def _progress(states: Sequence[MapState]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ValidationError
 
 from gammascape.layout import write_if_changed
-from gammascape.study.keys.axes import LIMIT, Map
+from gammascape.study.keys.axes import LIMIT, GammaMap, Map
 from gammascape.study.keys.exact import decimal_text, grid_points, is_decimal_text
 from gammascape.study.reading.errors import Problem, study_error
 from gammascape.study.reading.explain import explain
@@ -21,6 +21,8 @@ from gammascape.study.reading.yaml_reader import read_yaml
 
 # Reasons are written without quotes, which a colon or # would need.
 _POINT = re.compile(r"round ([0-9]{1,9}), ([^:#\n]+)")
+NEW_GAMMA = "new gamma"
+"""Beginning of the reason of the first etas of a gamma that the map added."""
 _BEGIN = "\nslices:\n"
 
 
@@ -40,6 +42,10 @@ class Mapped:
     map: Map
     seeds: tuple[tuple[int, int], ...]
     """Pairs of `seed` and `data_seed`."""
+    gammas: GammaMap | None = None
+    """Map of gamma that has this one."""
+    needed: bool = True
+    """Whether the study has this gamma, or only can have it."""
 
 
 Maps = Mapping[str, Mapping[Decimal, Mapped]]
@@ -168,7 +174,7 @@ def fit(points: Points, maps: Maps) -> tuple[Points, list[Problem]]:
             ]
             if on:
                 kept.setdefault(key, {})[gamma] = {eta: etas[eta] for eta in etas if eta in on}
-            else:
+            elif mapped.needed:
                 text = f"has no points at log10 gamma {decimal_text(gamma)}"
                 problems.append(Problem(("slices", key), text))
     return kept, problems

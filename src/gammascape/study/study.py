@@ -1,7 +1,7 @@
 """A study: the typed file, checked as a whole and expanded into slices of cells."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -168,6 +168,9 @@ def _key(model: str, dataset: str, loss: Loss, batch_size: int, steps: int) -> s
     return f"{model}-{dataset}-{loss}-B{batch_size}-T{steps}"
 
 
+_DIFFERS = "an earlier grid maps {} with other options; write the same in both"
+
+
 def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
     """Maps of a file, and problems of grids that map one slice differently."""
     maps: dict[str, dict[Decimal, Mapped]] = {}
@@ -177,13 +180,21 @@ def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
             continue
         for key in product(grid.model, grid.dataset, grid.loss, grid.batch_size, grid.steps):
             of_slice = maps.setdefault(_key(*key), {})
-            for gamma in grid.gamma.points():
-                before = of_slice.get(gamma, Mapped(grid.eta.map, ()))
+            spec = grid.gamma.map
+            if spec and any((mapped.gammas or spec) != spec for mapped in of_slice.values()):
+                problems.append(
+                    Problem(("grids", index, "gamma", "map"), _DIFFERS.format(_key(*key)))
+                )
+            needed = set(grid.gamma.points())
+            for gamma in grid.gamma.points(spec.points(spec.finest) if spec else ()):
+                before = of_slice.get(gamma, Mapped(grid.eta.map, (), needed=False))
                 if before.map != grid.eta.map:
-                    text = f"an earlier grid maps {_key(*key)} with other options; write the same in both"
-                    problems.append(Problem(("grids", index, "eta", "map"), text))
+                    problems.append(
+                        Problem(("grids", index, "eta", "map"), _DIFFERS.format(_key(*key)))
+                    )
                 seeds = tuple(dict.fromkeys((*before.seeds, *grid.seeds)))
-                of_slice[gamma] = Mapped(before.map, seeds)
+                known = before.needed or gamma in needed
+                of_slice[gamma] = Mapped(before.map, seeds, before.gammas or spec, known)
     return maps, list(dict.fromkeys(problems))
 
 
@@ -209,7 +220,7 @@ def _slices(file: StudyFile, chosen: Points) -> tuple[Slice, ...]:
     planes: dict[_SliceKey, dict[_Point, Cell]] = {}
     for grid in file.grids:
         for model, loss in product(grid.model, grid.loss):
-            planned = tuple(grid.points(loss, file.models[model].depth_exponent))
+            depth = file.models[model].depth_exponent
             trained = file.models[model].as_trained()
             # Theory computes a toy, so nothing is measured.
             asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
@@ -218,9 +229,7 @@ def _slices(file: StudyFile, chosen: Points) -> tuple[Slice, ...]:
                 read = data.as_trained() if isinstance(data, Files) else data
                 key = model, dataset, loss, batch_size, steps
                 plane = planes.setdefault(key, {})
-                points = planned
-                if grid.eta.map is not None:
-                    points = mapped_points(planned, chosen.get(_key(*key), {}))
+                points = grid.points(loss, depth, chosen.get(_key(*key), {}))
                 for (gamma, eta), (seed, data_seed) in product(points, grid.seeds):
                     point = (gamma, eta, seed, data_seed)
                     before = plane[point].observables if point in plane else ()
@@ -246,17 +255,6 @@ def _slices(file: StudyFile, chosen: Points) -> tuple[Slice, ...]:
             cells=tuple(plane[point] for point in sorted(plane)),
         )
         for key, plane in planes.items()
-    )
-
-
-def mapped_points(
-    planned: Iterable[tuple[Decimal, Decimal]], chosen: Mapping[Decimal, Iterable[Decimal]]
-) -> tuple[tuple[Decimal, Decimal], ...]:
-    """Pairs of log10 gamma and log10 eta of a map; those planned at a gamma for which none are chosen."""
-    gammas = dict.fromkeys(gamma for gamma, _ in planned)
-    return (
-        *((gamma, eta) for gamma in gammas for eta in chosen.get(gamma, ())),
-        *((gamma, eta) for gamma, eta in planned if gamma not in chosen),
     )
 
 

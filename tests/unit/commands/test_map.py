@@ -1,6 +1,7 @@
 """Rounds of a map, with a stand-in for snakemake that writes cells of known edges."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -240,6 +241,83 @@ def test_a_budget_needs_a_unit(budget: str, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main(["map", PATH, f"--budget={budget}"])
     assert "needs a time such as 45s, 20m or 1.5h" in capsys.readouterr().err
+
+
+TOY = (
+    STUDY.replace("digits: {kind: digits}", "digits: {kind: constant}")
+    .replace("{kind: mlp, depth: 2, width: 8}", "{kind: toy, depth: 3}")
+    .replace("batch_size: 8", "batch_size: 1")
+    .replace("steps: 20", "steps: 100")
+    .replace("    seed: [0, 1]\n", "")
+    .replace("{log10: [0, 1]}", "{map: {from: -2, to: 2}}")
+)
+
+
+def test_gammas_are_added_where_the_edges_of_a_toy_bend(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(TOY)
+    lines = said(capsys).splitlines()
+    (found,) = (line for line in lines if "of 25 edges" in line and "new gamma" in line)
+    assert re.match(r"round \d+: \d+ new cells at [2-4] new gammas; ", found)
+    (gammas,) = read_points(Path(PATH))[0].values()
+    new = gammas.keys() - set(map(Decimal, range(-2, 3)))
+    assert {Decimal("-0.5"), Decimal("0.5")} <= new
+    for gamma in new:
+        first = min(gammas[gamma].values(), key=lambda point: point.round)
+        assert first.why.startswith("new gamma between ")
+    # Etas go on at each of them.
+    edges = 5 * len(gammas)
+    assert f"of {edges} edges bracketed" in lines[-1]
+    before = POINTS.read_bytes()
+    assert "round" not in said(capsys)
+    assert POINTS.read_bytes() == before
+
+
+def test_rounds_of_gamma_that_are_counted_or_begun_anew_end_in_the_same_points(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(TOY)
+    said(capsys)
+    expected = POINTS.read_bytes()
+    POINTS.unlink()
+    calls = 0
+    while not POINTS.is_file() or POINTS.read_bytes() != expected:
+        said(capsys, "--rounds", "1")
+        calls += 1
+        assert calls < 20
+    assert calls > 3
+    # What is left out by hand comes again, with the rounds of now.
+    text = POINTS.read_text()
+    begin, end = text.index('    "0.5":'), text.index('    "1":')
+    POINTS.write_text(text[:begin] + text[end:])
+    said(capsys)
+    assert '    "0.5":' in POINTS.read_text()
+
+
+def test_the_gamma_of_the_best_accuracy_gets_neighbours(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(STUDY.replace("{log10: [0, 1]}", "{map: {from: 0, to: 2, finest: 2}}"))
+    said(capsys)
+    (gammas,) = read_points(Path(PATH))[0].values()
+    whys = {point.why for etas in gammas.values() for point in etas.values()}
+    assert any(why.endswith(", beside the best test accuracy") for why in whys)
+    expected = POINTS.read_bytes()
+    cell = next(c for c in load_study(PATH).cells if c.gamma == "0.5" or c.gamma == "1.5")
+    assert main(["why", f"results/cells/{cell.path}"]) == 0
+    assert "beside the best test accuracy" in capsys.readouterr().out
+    # Killed at any cell it ends in the same points.
+    Path("results").rename("before")
+    POINTS.unlink()
+    for _ in range(200):
+        workflow.dies_after = 7
+        try:
+            said(capsys)
+            break
+        except Killed:
+            continue
+    assert POINTS.read_bytes() == expected
 
 
 def test_a_toy_is_mapped_without_snakemake_and_begins_by_theory(

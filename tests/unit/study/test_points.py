@@ -97,6 +97,60 @@ def test_a_point_knows_the_two_cells_that_made_it_necessary(study: Path) -> None
     assert not ask.because
 
 
+def with_gammas(study: Path, gammas: str, *new: str) -> None:
+    """Write a study with a map of gamma, whose points have further gammas."""
+    study.write_text(STUDY.replace("{log10: [-1, 0]}", gammas))
+    of_slice = dict(POINTS[KEY])
+    for text in new:
+        of_slice[Decimal(text)] = {
+            Decimal("-1.5"): Point(3, "new gamma between -1 and 0, where the window closes"),
+            Decimal("-1"): Point(4, "above -1.5 trained"),
+        }
+    write_points(study, {KEY: of_slice})
+
+
+def test_a_map_of_gamma_has_its_coarse_gammas_and_those_of_the_points(study: Path) -> None:
+    with_gammas(study, "{map: {from: -1, to: 0}}", "-0.5", "-0.25")
+    loaded = load_study(study)
+    assert {cell.gamma for cell in loaded.cells} == {"-1", "-0.5", "-0.25", "0"}
+    assert {cell.seed for cell in loaded.cells if cell.gamma == "-0.5"} == {0, 1}
+    (part,) = loaded.slices
+    later = next(c for c in part.cells if (c.gamma, c.eta) == ("-0.5", "-1"))
+    (ask,) = asks(loaded, part, later)
+    assert ask.point == Point(4, "above -1.5 trained")
+    assert ask.first == Point(3, "new gamma between -1 and 0, where the window closes")
+    first = next(c for c in part.cells if (c.gamma, c.eta) == ("-0.5", "-1.5"))
+    (ask,) = asks(loaded, part, first)
+    assert (ask.point, ask.first) == (loaded.points[KEY][Decimal("-0.5")][Decimal("-1.5")], None)
+
+
+def test_gammas_that_a_map_of_gamma_cannot_have_are_answered(study: Path) -> None:
+    with_gammas(study, "{map: {from: -1, to: 0, finest: 2}}", "-0.5", "-0.25")
+    with pytest.raises(StudyError, match=r"-0.25: no map of the study has this gamma"):
+        load_study(study)
+    assert Decimal("-0.25") not in load_study(study, begin=True).points[KEY]
+    with_gammas(study, "{map: {from: -1, to: 1}}")
+    with pytest.raises(StudyError, match="has no points at log10 gamma 1"):
+        load_study(study)
+    assert {cell.gamma for cell in load_study(study, begin=True).cells} == {"-1", "0", "1"}
+
+
+def test_grids_of_one_slice_have_one_map_of_gamma(study: Path) -> None:
+    with_gammas(study, "{map: {from: -1, to: 0}}", "-0.5")
+    grid = study.read_text().partition("grids:\n")[2]
+    study.write_text(study.read_text() + grid.replace("to: 0", "to: 1"))
+    with pytest.raises(StudyError, match=r"gamma.map: an earlier grid maps .* with other options"):
+        load_study(study)
+    # Another seed has the same gammas; a list has its own.
+    other = grid.replace("[0, 1]", "2")
+    listed = grid.replace("[0, 1]", "3").replace("{map: {from: -1, to: 0}}", "{log10: 0}")
+    study.write_text(STUDY.partition("grids:\n")[0] + "grids:\n" + grid + other + listed)
+    seeds = {cell.gamma: set[int]() for cell in load_study(study).cells}
+    for cell in load_study(study).cells:
+        seeds[cell.gamma].add(cell.seed)
+    assert seeds == {"-1": {0, 1, 2}, "-0.5": {0, 1, 2}, "0": {0, 1, 2, 3}}
+
+
 def test_a_map_without_points_says_what_to_run(study: Path) -> None:
     points_path(study).unlink()
     with pytest.raises(StudyError, match=r"no points yet in .*: run gammascape map .*mine.yaml"):

@@ -1,6 +1,6 @@
 """Keys of a study file."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from itertools import product
 from typing import Annotated, Literal, Self
@@ -34,6 +34,7 @@ DataSeeds = Annotated[
     ),
 ]
 """Seeds of data streams, or `seed`: each that of the weights."""
+_NONE: Mapping[Decimal, Collection[Decimal]] = {}
 Observables = Annotated[tuple[Observable, ...], Listed, AfterValidator(each_once)]
 
 
@@ -69,10 +70,27 @@ class Grid(Record):
             return tuple((seed, seed) for seed in self.seed)
         return tuple(product(self.seed, self.data_seed))
 
-    def points(self, loss: Loss, depth_exponent: int | None) -> Iterator[tuple[Decimal, Decimal]]:
-        """Pairs (log10 gamma, log10 eta) of the grid for one loss and model."""
-        for gamma in self.gamma.points():
-            for eta in self.eta.points(gamma, loss, depth_exponent):
+    @model_validator(mode="after")
+    def _maps_both(self) -> Self:
+        if self.gamma.map is not None and self.eta.map is None:
+            raise mistake(
+                "gammas are added by edges that a map of eta finds; write eta: {map: {}}", "eta"
+            )
+        return self
+
+    def points(
+        self,
+        loss: Loss,
+        depth_exponent: int | None,
+        chosen: Mapping[Decimal, Collection[Decimal]] = _NONE,
+    ) -> Iterator[tuple[Decimal, Decimal]]:
+        """Pairs (log10 gamma, log10 eta) of the grid for one loss and model.
+
+        A map has the `chosen` etas at the gammas of these, and begins at others.
+        """
+        own = _NONE if self.eta.map is None else chosen
+        for gamma in self.gamma.points(own):
+            for eta in own.get(gamma) or self.eta.points(gamma, loss, depth_exponent):
                 yield gamma, eta
 
 

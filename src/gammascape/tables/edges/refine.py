@@ -287,7 +287,7 @@ def _points(
         far = line.etas[k] + end * max(1 / Decimal(density), Decimal(int(gone)))
         low, high = min(line.etas[k], far), max(line.etas[k], far)
         at = line.crossing(-1, trained_below) if (edge, end) == ("eta_min", -1) else None
-        walked = _grid(low, high, density) if at is None else [_below(at, spec.finest)]
+        walked = _grid(low, high, density) if at is None else [grid_below(at, spec.finest)]
         for eta in walked:
             if (eta - line.etas[k]) * end > 0 and reach[0] <= eta <= reach[1] and abs(eta) <= LIMIT:
                 yield Wanted(gamma, eta, why, math.inf)
@@ -306,8 +306,8 @@ def _points(
             yield Wanted(gamma, eta, why, float(high - low))
 
 
-def _below(at: float, density: int) -> Decimal:
-    """The grid point below a place."""
+def grid_below(at: float, density: int) -> Decimal:
+    """The point of a grid at or below a place."""
     place = Decimal(math.floor(at * density)) / density
     return _grid(place, place, density)[0]
 
