@@ -168,9 +168,6 @@ def _key(model: str, dataset: str, loss: Loss, batch_size: int, steps: int) -> s
     return f"{model}-{dataset}-{loss}-B{batch_size}-T{steps}"
 
 
-_DIFFERS = "an earlier grid maps {} with other options; write the same in both"
-
-
 def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
     """Maps of a file, and problems of grids that map one slice differently."""
     maps: dict[str, dict[Decimal, Mapped]] = {}
@@ -180,21 +177,17 @@ def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
             continue
         for key in product(grid.model, grid.dataset, grid.loss, grid.batch_size, grid.steps):
             of_slice = maps.setdefault(_key(*key), {})
-            spec = grid.gamma.map
-            if spec and any((mapped.gammas or spec) != spec for mapped in of_slice.values()):
-                problems.append(
-                    Problem(("grids", index, "gamma", "map"), _DIFFERS.format(_key(*key)))
-                )
-            needed = set(grid.gamma.points())
+            text = f"an earlier grid maps {_key(*key)} with other options; write the same in both"
+            spec, needed = grid.gamma.map, {*grid.gamma.points()}
+            if spec and any(mapped.gammas not in (spec, None) for mapped in of_slice.values()):
+                problems.append(Problem(("grids", index, "gamma", "map"), text))
             for gamma in grid.gamma.points(spec.points(spec.finest) if spec else ()):
                 before = of_slice.get(gamma, Mapped(grid.eta.map, (), needed=False))
                 if before.map != grid.eta.map:
-                    problems.append(
-                        Problem(("grids", index, "eta", "map"), _DIFFERS.format(_key(*key)))
-                    )
+                    problems.append(Problem(("grids", index, "eta", "map"), text))
                 seeds = tuple(dict.fromkeys((*before.seeds, *grid.seeds)))
-                known = before.needed or gamma in needed
-                of_slice[gamma] = Mapped(before.map, seeds, before.gammas or spec, known)
+                needs = before.needed or gamma in needed
+                of_slice[gamma] = Mapped(before.map, seeds, before.gammas or spec, needs)
     return maps, list(dict.fromkeys(problems))
 
 

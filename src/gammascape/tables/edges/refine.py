@@ -18,7 +18,7 @@ import polars as pl
 from gammascape.study.keys.axes import LIMIT, Map, MapEdge
 from gammascape.study.keys.exact import decimal_text, grid_points
 from gammascape.study.points import Mapped
-from gammascape.tables.edges.find import crossing
+from gammascape.tables.edges.find import best_and_run, crossing
 from gammascape.tables.edges.walk import walk_down
 
 COLUMNS = (
@@ -84,23 +84,14 @@ class _Line:
     catapulted: Sequence[bool]
     losses: Sequence[float | None]
     best: int | None
-    """Position of the lowest loss among cells that trained or stayed untrained."""
+    run: range
+    """Position of the lowest loss, and trained cells around it, as of `find.best_and_run`."""
     seed: str
     """Words about its seeds."""
 
     @property
     def top(self) -> int:
         return len(self.etas) - 1
-
-    @property
-    def low(self) -> int | None:
-        """Lowest of the uninterrupted run of trained cells around the best; None if none trained."""
-        low = self.best
-        if low is None or self.statuses[low] != "trained":
-            return None
-        while low > 0 and self.statuses[low - 1] == "trained":
-            low -= 1
-        return low
 
     def having(self, status: str) -> list[Decimal]:
         return [eta for eta, own in zip(self.etas, self.statuses, strict=True) if own == status]
@@ -113,9 +104,9 @@ class _Line:
         trained = [status == "trained" for status in self.statuses]
         if edge == "eta_max_finite":
             return self._upper([status != "diverged" for status in self.statuses], None)
-        low, best = self.low, self.best
-        if low is None or best is None:
+        if self.best is None or not self.run:
             return self._search()
+        low, best = self.run[0], self.best
         if edge == "eta_max_trained":
             return self._upper(trained, best)
         if edge == "eta_no_spike":
@@ -257,10 +248,9 @@ def _state(gamma: Decimal, edge: MapEdge, points: Sequence[Wanted], none: str) -
 
 def _line(rows: pl.DataFrame, seed: str) -> _Line:
     statuses, losses = rows["status"].to_list(), rows["relative_loss"].to_list()
-    able = [k for k, status in enumerate(statuses) if status in ("trained", "untrained")]
-    best = min(able, key=lambda k: (losses[k], k), default=None)
+    best, run = best_and_run(statuses, losses)
     etas = [_exact(eta) for eta in rows["eta_log10"]]
-    return _Line(etas, statuses, rows["catapulted"].to_list(), losses, best, seed)
+    return _Line(etas, statuses, rows["catapulted"].to_list(), losses, best, run, seed)
 
 
 def _exact(value: Any) -> Decimal:
