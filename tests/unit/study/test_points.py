@@ -227,7 +227,8 @@ def test_two_grids_map_a_slice_alike(study: Path) -> None:
     [
         ("{finest: 3}", "map.finest: 3 per decade .* write 1 or 2 or 4 or 8"),
         ("{inside: 16}", "map.inside: 16 per decade .* write 1 or 2 or 4 or 8"),
-        ("{coarsest: 3, inside: 3}", "map.finest: 8 per decade"),
+        ("{coarsest: 3}", "map.finest: 8 per decade"),
+        ("{finest: x}", "map.finest"),
         ("{edges: [eta_max]}", "eta_max"),
         ("{edges: []}", "map.edges"),
     ],
@@ -236,6 +237,15 @@ def test_options_that_do_not_nest_are_answered(study: Path, options: str, said: 
     study.write_text(STUDY.replace("{map: {}}", f"{{map: {options}}}"))
     with pytest.raises(StudyError, match=said):
         load_study(study)
+
+
+@pytest.mark.parametrize(
+    ("finest", "coarsest", "inside"), [(1, 1, 1), (8, 1, 2), (8, 4, 4), (6, 3, 3)]
+)
+def test_points_inside_nest_unless_they_are_asked_for(
+    finest: int, coarsest: int, inside: int
+) -> None:
+    assert Map(finest=finest, coarsest=coarsest).inside == inside
 
 
 def test_the_first_points_surround_the_predicted_edges() -> None:

@@ -238,8 +238,13 @@ class Map(_Nested):
     """Points of eta per decade at the edges; a power of two times `coarsest`."""
     coarsest: Count = Field(default=1, le=64, examples=[1])
     """Points per decade of the first round, and outside of the edges as far as `beyond`."""
-    inside: Count = Field(default=2, le=64, examples=[2])
-    """Points per decade between the edges; a power of two times `coarsest`, at most `finest`."""
+    inside: Count = Field(
+        default_factory=lambda known: max(known["coarsest"], min(2, known["finest"])),
+        le=64,
+        examples=[2],
+        json_schema_extra={"default": 2},
+    )
+    """Points per decade between the edges; a power of two times `coarsest`, at most `finest`; 2 if that fits."""
     beyond: Annotated[int, Field(ge=0, le=LIMIT)] = Field(default=1, examples=[1])
     """Decades of eta to sample outside of the outermost edges."""
     edges: Annotated[tuple[MapEdge, ...], OneOrMore()] = Field(
