@@ -25,6 +25,7 @@ import polars as pl
 
 from gammascape.command import UserError, child_environment
 from gammascape.durations import count_of, duration
+from gammascape.execution.runs import is_working
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.provenance.dryrun import study_options
 from gammascape.provenance.project import CELLS, RESULTS, open_project
@@ -32,6 +33,7 @@ from gammascape.runs.outcome import Thresholds
 from gammascape.study import Slice, Study, StudyError
 from gammascape.study.keys.exact import decimal_text
 from gammascape.study.points import Point, points_path, write_points
+from gammascape.study.reading.errors import study_error
 from gammascape.tables.cells import read_table
 from gammascape.tables.edges.gammas import further_gammas
 from gammascape.tables.edges.refine import MapState, Wanted, refine
@@ -73,6 +75,8 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError(f"{path}: no grid has a map; write eta: {{map: {{}}}} in one")
     if study.edited:
         say(f"{points_path(path)}: edited by hand; going on from the points that it has now")
+    if study.left_out:
+        say(*str(study_error(f"{points_path(path)}: left out", study.left_out)).splitlines())
     before = {cell.path for cell in study.cells if (CELLS / cell.path / FILE_NAME).is_file()}
     with _snakemake_of([*study_options([chosen.study]), *chosen.after]) as snakemake:
         if begun := _begin(plan, study, snakemake):
@@ -160,6 +164,7 @@ def _critical(
     cells = list(of_seeds.values())
     from gammascape.data.load import load_dataset
     from gammascape.data.prepared import DataError
+    from gammascape.training.backend import one_line
     from gammascape.training.capacity import CapacityError
     from gammascape.training.critical import critical_etas
     from gammascape.training.device import alone_on, set_up_backend
@@ -184,8 +189,10 @@ def _critical(
             etas = measured()
     except (CapacityError, DataError, UserCodeError) as error:
         raise StudyError(f"{study.path}: {part.key}: {error}") from None
-    except RuntimeError:
-        # A network that cannot be differentiated twice has no curvature here; later rounds find its edges.
+    except RuntimeError as error:
+        # Such as memory, or a network that cannot be differentiated twice; later rounds find its edges.
+        why = one_line(error)
+        say(f"{part.key}: begins without the curvature, which cannot be measured: {why}")
         etas = [math.nan] * len(cells)
     found: dict[Decimal, list[float]] = {}
     for cell, eta in zip(cells, etas, strict=True):
@@ -211,7 +218,8 @@ def _write(study: Study, added: Added, number: int) -> None:
         for one in several:
             etas = points.setdefault(key, {}).setdefault(one.gamma, {})
             etas.setdefault(one.eta, Point(number, one.why))
-    write_points(study.path, points)
+    networks = {k: one.network for k, maps in study.maps.items() for one in maps.values()}
+    write_points(study.path, points, networks)
 
 
 def _table(study: Study, part: Slice) -> str:
@@ -296,6 +304,10 @@ class Snakemake:
         """Free the folder, if a call of snakemake was killed with the command that made it."""
         self._lock.seek(0)
         if self._lock.read():
+            if is_working():
+                raise UserError(
+                    "gammascape map: it was killed, and a snakemake is at work in this folder; wait for that one"
+                )
             self._run(["--unlock", *self._options], {BEGINNING: "1"})
 
     def _run(self, options: Sequence[str], more: Mapping[str, str]) -> None:

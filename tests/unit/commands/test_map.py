@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gammascape.cli import main
+from gammascape.command import child_environment
 from gammascape.commands import map as command
 from gammascape.data.prepare import PREPARERS
 from gammascape.provenance.remake import run_rule
@@ -133,7 +136,7 @@ def test_rounds_go_on_until_every_edge_is_bracketed(
         etas = cells(lambda cell, gamma=gamma: cell.gamma == str(gamma))
         assert {gamma, gamma + 0.25} <= etas
         assert gamma + 0.125 not in etas
-    points, edited = read_points(Path(PATH))
+    points, edited, _ = read_points(Path(PATH))
     assert not edited
     (gammas,) = points.values()
     assert gammas[Decimal(1)][Decimal("1.25")].why.startswith("between 1 trained and 1.5 diverged")
@@ -217,6 +220,20 @@ def test_points_of_a_gamma_that_is_taken_away_go_with_it(
     said(capsys)
     (after,) = read_points(Path(PATH))[0].values()
     assert {*after} == {Decimal(0)}
+
+
+def test_a_network_that_is_changed_under_its_name_begins_again(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "--rounds", "1")
+    Path(PATH).write_text(STUDY.replace("width: 8", "width: 9"))
+    assert main(["plan"]) == 2
+    assert "its model or its data have changed" in capsys.readouterr().err
+    first, second, third, *_ = said(capsys, "--rounds", "1").splitlines()
+    assert first == f"{POINTS}: left out: 1 problem"
+    assert "its model or its data have changed, so these points are of other networks" in second
+    assert third.startswith("round 0: ")
+    assert "left out" not in said(capsys)
 
 
 @pytest.mark.parametrize("words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1"), ("-n",)])
@@ -353,6 +370,43 @@ def test_the_folder_is_unlocked_after_a_kill_and_guarded_meanwhile(
     with command._snakemake_of([]):
         assert main(["map", PATH]) == 2
         assert "gammascape map is at work in this folder" in capsys.readouterr().err
+
+
+def test_a_snakemake_that_a_person_started_after_the_kill_is_left_alone(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.dies_after = 3
+    with pytest.raises(Killed):
+        main(["map", PATH])
+    workflow.dies_after = None
+    words = "from gammascape.execution.runs import show_working; show_working(); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=child_environment(),
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert main(["map", PATH]) == 2
+        assert "a snakemake is at work in this folder" in capsys.readouterr().err
+        assert not any("--unlock" in call for call in workflow.calls)
+        other.communicate(b"\n")
+    said(capsys, "--rounds", "0")
+    assert any("--unlock" in call for call in workflow.calls)
+
+
+def test_a_curvature_that_cannot_be_measured_is_named_with_the_reason(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> list[float]:
+        raise RuntimeError("CUDA out of memory.\nTried")
+
+    monkeypatch.setattr("gammascape.training.critical.critical_etas", fails)
+    text = said(capsys, "--rounds", "0")
+    assert "begins without the curvature, which cannot be measured: " in text
+    assert "CUDA out of memory." in text
+    assert "start, critical eta unknown" in POINTS.read_text()
 
 
 def test_points_are_exported_with_their_study_and_an_edit_is_named_by_the_audit(
