@@ -202,11 +202,11 @@ def _critical(
 
 def _begun(points: Mapping[Decimal, Mapping[Decimal, Point]]) -> dict[Decimal, list[Decimal]]:
     """Etas of the first round of each gamma."""
-    firsts = {gamma: min(point.round for point in etas.values()) for gamma, etas in points.items()}
-    return {
-        gamma: sorted(eta for eta, point in etas.items() if point.round == firsts[gamma])
-        for gamma, etas in points.items()
-    }
+    begun = {}
+    for gamma, etas in points.items():
+        first = min(point.round for point in etas.values())
+        begun[gamma] = sorted(eta for eta, point in etas.items() if point.round == first)
+    return begun
 
 
 def _write(study: Study, added: Added, number: int) -> None:

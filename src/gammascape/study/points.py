@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -61,19 +60,23 @@ Points = Mapping[str, Mapping[Decimal, Mapping[Decimal, Point]]]
 """Points of a study by slice, log10 gamma and log10 eta."""
 
 
-def _exact(texts: Mapping[str, object]) -> Mapping[str, object]:
-    for text in texts:
+def _exact(values: Mapping[str, object]) -> Mapping[Decimal, object]:
+    for text in values:
         if not is_decimal_text(text) or abs(Decimal(text)) > LIMIT:
             raise mistake(f"is not the exact text of a log10 value, at most {LIMIT}", text)
-    return texts
+    return {Decimal(text): value for text, value in values.items()}
 
 
-def _said(text: str) -> str:
-    if not _POINT.fullmatch(text):
+def _point(text: str) -> Point:
+    found = _POINT.fullmatch(text)
+    if found is None:
         raise mistake(
             "does not say its round and reason, without : and #, as in: round 1, between 0 and 1"
         )
-    return text
+    return Point(int(found[1]), found[2])
+
+
+_Etas = Annotated[dict[str, Annotated[str, AfterValidator(_point)]], AfterValidator(_exact)]
 
 
 class _PointsFile(Record):
@@ -81,16 +84,7 @@ class _PointsFile(Record):
     study: str
     digest: str
     networks: dict[str, str] = Field(default={})
-    slices: dict[
-        str,
-        Annotated[
-            dict[
-                str,
-                Annotated[dict[str, Annotated[str, AfterValidator(_said)]], AfterValidator(_exact)],
-            ],
-            AfterValidator(_exact),
-        ],
-    ]
+    slices: dict[str, Annotated[dict[str, _Etas], AfterValidator(_exact)]]
 
 
 def points_path(study: Path) -> Path:
@@ -111,18 +105,9 @@ def read_points(study: Path) -> tuple[Points, bool, Mapping[str, str]]:
     if file.study != study.stem:
         text = f"has points of the study {file.study}, not of {study.stem}; move it beside {file.study}.yaml"
         text += f', or write study: "{study.stem}" in it if that is its new name'
-        raise study_error(str(path), [Problem(("study",), text, read_yaml(path).line(("study",)))])
-    points: dict[str, dict[Decimal, dict[Decimal, Point]]] = {}
-    for key, gammas in file.slices.items():
-        points[key] = {}
-        for gamma, etas in gammas.items():
-            found = points[key][Decimal(gamma)] = {}
-            for eta, text in etas.items():
-                said = _POINT.fullmatch(text)
-                assert said is not None  # ensured by _said
-                found[Decimal(eta)] = Point(int(said[1]), said[2])
+        raise study_error(str(path), [Problem(("study",), text)])
     content = path.read_text(encoding="utf-8").partition(_BEGIN)[2]
-    return points, file.digest != _digest(content), file.networks
+    return cast("Points", file.slices), file.digest != _digest(content), file.networks
 
 
 def _read(path: Path) -> _PointsFile:
@@ -147,15 +132,12 @@ def _as_written(path: Path) -> dict[str, Any]:
     for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
         if line.startswith("# "):
             continue
-        found = _LINE.fullmatch(line)
-        depth = len(found[1]) // 2 if found else len(levels)
-        if not found or not line.isprintable() or not depth < len(levels):
+        found = _LINE.fullmatch(line) if line.isprintable() else None
+        depth = len(found[1]) // 2 if found else 0
+        if found is None or depth >= len(levels) or (key := found[2] or found[3]) in levels[depth]:
             raise ValueError
-        above, key = levels[depth], found[2] or found[3]
-        if key in above:
-            raise ValueError
-        above[key] = found[4] or found[5] or (1 if found[6] else {})
-        levels[depth + 1 :] = [above[key]] if above[key] == {} else []
+        value = levels[depth][key] = found[4] or found[5] or (1 if found[6] else {})
+        levels[depth + 1 :] = [value] if value == {} else []
     return levels[0]
 
 
@@ -191,36 +173,32 @@ def fit(
 ) -> tuple[Points, list[Problem], list[Problem]]:
     """Points that the maps of a study can have, the problems of others, and one for each gamma without points."""
     kept: dict[str, dict[Decimal, Mapping[Decimal, Point]]] = {}
-    others = [
-        Problem(("slices", key), "no map of the study has this slice")
-        for key in points
-        if key not in maps
-    ]
-    missing = []
+    others: list[Problem] = []
+    missing: list[Problem] = []
+
+    def leave(text: str, *path: str) -> None:
+        others.append(Problem(("slices", *path), text))
+
+    for key in sorted(points.keys() - maps.keys()):
+        leave("no map of the study has this slice", key)
     for key, gammas in maps.items():
         found = points.get(key, {})
         if any(networks.get(key, mapped.network) != mapped.network for mapped in gammas.values()):
-            text = "its model or its data have changed, so these points are of other networks"
-            others.append(Problem(("slices", key), text))
+            leave("its model or its data have changed, so these points are of other networks", key)
             found = {}
-        others += [
-            Problem(("slices", key, decimal_text(gamma)), "no map of the study has this gamma")
-            for gamma in found
-            if gamma not in gammas
-        ]
+        for gamma in sorted(found.keys() - gammas.keys()):
+            leave("no map of the study has this gamma", key, decimal_text(gamma))
         for gamma, mapped in gammas.items():
             etas, finest = found.get(gamma, {}), mapped.map.finest
-            on = {eta for eta in etas if grid_points(Fraction(eta), Fraction(eta), finest)}
-            others += [
-                Problem(
-                    ("slices", key, decimal_text(gamma), decimal_text(eta)),
-                    f"is no point of the grid with {finest} per decade",
-                )
-                for eta in etas
-                if eta not in on
-            ]
+            on = {}
+            for eta, point in etas.items():
+                if grid_points(eta, eta, finest):
+                    on[eta] = point
+                else:
+                    text = f"is no point of the grid with {finest} per decade"
+                    leave(text, key, decimal_text(gamma), decimal_text(eta))
             if on:
-                kept.setdefault(key, {})[gamma] = {eta: etas[eta] for eta in etas if eta in on}
+                kept.setdefault(key, {})[gamma] = on
             elif mapped.needed:
                 text = f"has no points at log10 gamma {decimal_text(gamma)}"
                 missing.append(Problem(("slices", key), text))

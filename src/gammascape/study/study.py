@@ -1,7 +1,7 @@
 """A study: the typed file, checked as a whole and expanded into slices of cells."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -159,19 +159,9 @@ def load_study(
     if found:
         problems = [Problem(p.path, p.text, source.line(p.path)) for p in found]
         raise study_error(source.name, problems)
-    points, edited, others = _points(Path(path), maps, begin) if maps else ({}, False, ())
-    return Study(
-        stem,
-        Path(path),
-        file.description,
-        _slices(file, points),
-        file.analysis,
-        sources,
-        maps,
-        points,
-        edited,
-        tuple(others),
-    )
+    known = _points(Path(path), maps, begin) if maps else ({}, False, ())
+    slices = _slices(file, known[0])
+    return Study(stem, Path(path), file.description, slices, file.analysis, sources, maps, *known)
 
 
 def _key(model: str, dataset: str, loss: Loss, batch_size: int, steps: int) -> str:
@@ -208,7 +198,7 @@ def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
     return maps, list(dict.fromkeys(problems))
 
 
-def _points(path: Path, maps: Maps, begin: bool) -> tuple[Points, bool, Sequence[Problem]]:
+def _points(path: Path, maps: Maps, begin: bool) -> tuple[Points, bool, tuple[Problem, ...]]:
     """Points of the maps of a study, whether they were edited, and problems of those that are left out.
 
     With `begin`, some may be missing or left out.
@@ -221,7 +211,7 @@ def _points(path: Path, maps: Maps, begin: bool) -> tuple[Points, bool, Sequence
     if not begin and (problems := [*others, *missing]):
         last = Problem((), f"{run}, which fits the points to the study")
         raise study_error(str(points_path(path)), [*problems[: MOST_PROBLEMS - 1], last])
-    return kept, edited, others
+    return kept, edited, tuple(others)
 
 
 _SliceKey = tuple[str, str, Loss, int, int]

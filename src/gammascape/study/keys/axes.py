@@ -95,14 +95,17 @@ def _log10_of(value: float | Decimal) -> str:
     return decimal_text(Decimal(str(round(math.log10(value), 3))))
 
 
-def _check_range(start: Decimal, stop: Decimal, name: str, density: int) -> None:
+def check_order(start: Decimal, stop: Decimal, what: str) -> None:
+    """Refuse a `what` that ends before it starts."""
     if start > stop:
-        raise mistake(
-            f"the range runs the wrong way: write from: {decimal_text(stop)} and "
-            f"to: {decimal_text(start)}"
-        )
+        ends = f"from: {decimal_text(stop)} and to: {decimal_text(start)}"
+        raise mistake(f"the {what} runs the wrong way: write {ends}")
+
+
+def _check_range(start: Decimal, stop: Decimal, name: str, density: int) -> None:
+    check_order(start, stop, "range")
     # Count the points without making them: they may be many.
-    if not grid_range(Fraction(start), Fraction(stop), density):
+    if not grid_range(start, stop, density):
         raise mistake(
             f"no point of the grid with {name}: {density} lies between {decimal_text(start)} and "
             f"{decimal_text(stop)}; widen the range or raise {name}"
@@ -126,7 +129,7 @@ class Range(Record):
 
     def points(self) -> tuple[Decimal, ...]:
         """Return the log10 values, ascending."""
-        return grid_points(Fraction(self.start), Fraction(self.stop), self.per_decade)
+        return grid_points(self.start, self.stop, self.per_decade)
 
 
 class Window(Record):
@@ -225,7 +228,7 @@ class GammaMap(_Nested):
 
     def points(self, density: int) -> tuple[Decimal, ...]:
         """Return the log10 values of one of the nested grids, ascending."""
-        return grid_points(Fraction(self.start), Fraction(self.stop), density)
+        return grid_points(self.start, self.stop, density)
 
 
 MapEdge = Literal["eta_min", "eta_max_trained", "eta_no_spike", "eta_max_finite", "eta_best"]

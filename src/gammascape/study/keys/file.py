@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from gammascape.study.keys.axes import NUMBER_TEXT, EtaAxis, Exponent, GammaAxis
+from gammascape.study.keys.axes import NUMBER_TEXT, EtaAxis, Exponent, GammaAxis, check_order
 from gammascape.study.keys.datasets import DatasetSpec
-from gammascape.study.keys.exact import decimal_text
 from gammascape.study.keys.models import ModelSpec
 from gammascape.study.keys.observables import Observable
 from gammascape.study.reading.fields import (
@@ -106,11 +105,8 @@ class Span(Record):
     def _is_a_span(self) -> Self:
         if self.start is None and self.stop is None:
             raise mistake("needs from, to, or both: write for example {to: -1.5}")
-        if self.start is not None and self.stop is not None and self.start > self.stop:
-            raise mistake(
-                f"the window runs the wrong way: write from: {decimal_text(self.stop)} and "
-                f"to: {decimal_text(self.start)}"
-            )
+        if self.start is not None and self.stop is not None:
+            check_order(self.start, self.stop, "window")
         return self
 
     def __contains__(self, gamma_log10: float | Decimal) -> bool:

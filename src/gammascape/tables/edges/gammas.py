@@ -7,32 +7,21 @@ neighbouring gamma is halved, until it is one of the finest grid.
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from itertools import pairwise
-from typing import NamedTuple
 
 import polars as pl
 
 from gammascape.runs.outcome import Thresholds
-from gammascape.study.keys.axes import GammaMap, MapEdge
-from gammascape.study.keys.exact import decimal_text, grid_points
+from gammascape.study.keys.axes import LIMIT, MapEdge
+from gammascape.study.keys.exact import decimal_text
 from gammascape.study.points import NEW_GAMMA, Mapped
 from gammascape.tables.edges.find import threshold_table
-from gammascape.tables.edges.refine import Wanted, grid_below
+from gammascape.tables.edges.refine import Wanted, grid_below, points_between
 
 Gap = tuple[Decimal, Decimal]
 """Two neighbouring gammas."""
-
-
-class _Edge(NamedTuple):
-    """An edge at one gamma, seeds together, in decades of eta."""
-
-    at: float
-    half: float
-    """Half of the interval that holds the edges of all seeds; infinite where some are not bracketed."""
-
-
-_Edges = Mapping[tuple[MapEdge, Decimal], _Edge]
+_Edges = Mapping[tuple[MapEdge, Decimal], tuple[float, float]]
+"""Place of each edge at each gamma, seeds together, and half of its interval, infinite if not bracketed."""
 
 
 def further_gammas(
@@ -52,17 +41,18 @@ def further_gammas(
     """
     own = {gamma: mapped for gamma, mapped in maps.items() if mapped.gammas}
     keys = [(float(gamma), *seeds) for gamma, mapped in own.items() for seeds in mapped.seeds]
-    columns = ["gamma_log10", "seed", "data_seed"]
-    wanted = pl.DataFrame(keys, [(name, cells.schema[name]) for name in columns], orient="row")
-    table = cells.join(wanted, on=columns, how="semi")
+    columns = {name: cells.schema[name] for name in ("gamma_log10", "seed", "data_seed")}
+    lines = pl.DataFrame(keys, columns, orient="row")
+    table = cells.join(lines, on=[*columns], how="semi").sort(*columns, "eta_log10")
     gammas = sorted(own.keys() & {Decimal(str(value)) for value in table["gamma_log10"].unique()})
-    if not gammas:
-        return []
     # Those of one map of gamma have one map of eta.
-    mapped = own[gammas[0]]
-    assert mapped.gammas is not None
-    middles = {gap: _middle(*gap, mapped.gammas) for gap in pairwise(gammas)}
-    gaps = {gap: middle for gap, middle in middles.items() if middle is not None}
+    mapped = own[gammas[0]] if gammas else None
+    if mapped is None or mapped.gammas is None:
+        return []
+    gaps: dict[Gap, Decimal] = {}
+    for gap in pairwise(gammas):
+        if found := next(filter(None, points_between(*gap, mapped.gammas.densities)), []):
+            gaps[gap] = found[len(found) // 2]
     asked = ("eta_max_finite",) if mapped.map.protocol == "walk-down" else mapped.map.edges
     edges = _edges(table, trained_below)
     reasons: dict[Gap, str] = {}
@@ -80,15 +70,6 @@ def further_gammas(
     ]
 
 
-def _middle(low: Decimal, high: Decimal, spec: GammaMap) -> Decimal | None:
-    """The point nearest to the middle of the coarsest nested grid that has one between two gammas."""
-    for density in spec.densities:
-        found = [g for g in grid_points(Fraction(low), Fraction(high), density) if low < g < high]
-        if found:
-            return min(found, key=lambda g: (abs(2 * g - low - high), g))
-    return None
-
-
 def _edges(table: pl.DataFrame, trained_below: float) -> _Edges:
     thresholds = threshold_table(table, None, Thresholds(trained_below=trained_below))
     at = pl.col("estimate_log10")
@@ -100,7 +81,7 @@ def _edges(table: pl.DataFrame, trained_below: float) -> _Edges:
         .then(pl.max_horizontal(half, (at.max() - at.min()) / 2))
         .otherwise(math.inf),
     )
-    return {(row[0], Decimal(str(row[1]))): _Edge(*row[2:]) for row in rows.iter_rows()}
+    return {(row[0], Decimal(str(row[1]))): row[2:] for row in rows.iter_rows()}
 
 
 def _bends(
@@ -112,13 +93,13 @@ def _bends(
         known = [g for g in gammas if (edge, g) in edges and edge != "eta_best"]
         bends: list[tuple[float, Decimal, list[Gap], str]] = []
         for three in zip(known, known[1:], known[2:], strict=False):
-            low, here, high = (edges[edge, gamma] for gamma in three)
+            (low, below), (here, half), (high, above) = (edges[edge, gamma] for gamma in three)
             before, after = (float(b - a) for a, b in pairwise(three))
             share = before / (before + after)
-            miss = abs(here.at - low.at - share * (high.at - low.at))
-            slopes = (here.at - low.at) / before, (high.at - here.at) / after
+            slopes = (here - low) / before, (high - here) / after
             beside = [gap for gap in pairwise(three) if gap in gaps]
-            if beside and miss > here.half + (1 - share) * low.half + share * high.half:
+            hidden = half + (1 - share) * below + share * above
+            if beside and abs(here - low - share * (high - low)) > hidden:
                 why = f"where the slope of {edge} changes from {slopes[0]:.2g} to {slopes[1]:.2g}"
                 bends.append((-abs(slopes[1] - slopes[0]), three[1], beside, why))
         for _, _, beside, why in sorted(bends)[:1]:
@@ -144,7 +125,7 @@ def _best(table: pl.DataFrame, gaps: Collection[Gap]) -> Iterator[tuple[Gap, str
         .group_by("gamma_log10", "eta_log10")
         .agg(score.mean(), pl.col("seeds").first(), known=score.count(), scatter=score.var())
         .filter(known=pl.col("seeds"))
-        .sort("test_accuracy", "eta_log10", descending=[True, False])
+        .sort(-score, "eta_log10", "gamma_log10")
         .group_by("gamma_log10", maintain_order=True)
         .first()
     )
@@ -167,8 +148,8 @@ def _first_etas(
     found = set[Decimal]()
     for edge in asked:
         ends = zip((1 - share, share), gap, strict=True)
-        known = [(weight, edges[edge, end].at) for weight, end in ends if (edge, end) in edges]
+        known = [(weight, edges[edge, end][0]) for weight, end in ends if (edge, end) in edges]
         if known:
             at = sum(weight * place for weight, place in known) / sum(weight for weight, _ in known)
             found |= {grid_below(place, density) for place in (at, at + 1 / density)}
-    return sorted(found)
+    return sorted(eta for eta in found if abs(eta) <= LIMIT)

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Literal
 
 import polars as pl
@@ -277,14 +276,14 @@ def _points(
         far = line.etas[k] + end * max(1 / Decimal(density), Decimal(int(gone)))
         low, high = min(line.etas[k], far), max(line.etas[k], far)
         at = line.crossing(-1, trained_below) if (edge, end) == ("eta_min", -1) else None
-        walked = _grid(low, high, density) if at is None else [grid_below(at, spec.finest)]
+        walked = grid_points(low, high, density) if at is None else [grid_below(at, spec.finest)]
         for eta in walked:
             if (eta - line.etas[k]) * end > 0 and reach[0] <= eta <= reach[1] and abs(eta) <= LIMIT:
                 yield Wanted(gamma, eta, why, math.inf)
     for k in need.gaps:
         low, high = line.etas[k], line.etas[k + 1]
         why = f"between {line.word(k, edge)} and {line.word(k + 1, edge)}{need.what}{line.seed}"
-        nested = [[e for e in _grid(low, high, n) if low < e < high] for n in densities]
+        nested = points_between(low, high, densities)
         points: Sequence[Decimal] = next(filter(None, nested), [])
         # Of several coarse ones, the nearest to cells that train: an edge of training is seldom farther.
         points = points[-1:] if edge == "eta_min" else points[:1]
@@ -296,10 +295,15 @@ def _points(
             yield Wanted(gamma, eta, why, float(high - low))
 
 
+def points_between(low: Decimal, high: Decimal, densities: Sequence[int]) -> list[list[Decimal]]:
+    """Points of each grid between two places."""
+    return [[x for x in grid_points(low, high, n) if low < x < high] for n in densities]
+
+
 def grid_below(at: float, density: int) -> Decimal:
     """The point of a grid at or below a place."""
     place = Decimal(math.floor(at * density)) / density
-    return _grid(place, place, density)[0]
+    return grid_points(place, place, density)[0]
 
 
 def _body(
@@ -328,7 +332,7 @@ def _body(
         ),
     ]
     for why, density, first, last in places:
-        for eta in _grid(first, last, density):
+        for eta in grid_points(first, last, density):
             below = max((k for k in known if k <= eta), default=first)
             above = min((k for k in known if k >= eta), default=last)
             # Cells on both sides that are near enough cover the place, whether on its grid or not.
@@ -336,7 +340,3 @@ def _body(
             enough = step + slack if known[0] < eta < known[-1] else step - slack
             if abs(eta) <= LIMIT and above - below > enough:
                 yield Wanted(gamma, eta, why, float(above - below))
-
-
-def _grid(low: Decimal, high: Decimal, density: int) -> tuple[Decimal, ...]:
-    return grid_points(Fraction(low), Fraction(high), density)
