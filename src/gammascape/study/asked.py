@@ -46,8 +46,7 @@ def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
     gamma, eta = (None, None) if cell is None else (Decimal(cell.gamma), Decimal(cell.eta))
     etas = {} if gamma is None else chosen.get(gamma, {})
     point = None if eta is None else etas.get(eta)
-    added = (other for other in etas.values() if other.why.startswith(NEW_GAMMA))
-    first = next((other for other in added if other != point), None)
+    first = next((p for p in etas.values() if p.why.startswith(NEW_GAMMA) and p != point), None)
     because = () if cell is None or point is None else _because(part, cell, point.why)
     return [
         Ask(

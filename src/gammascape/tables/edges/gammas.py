@@ -20,8 +20,8 @@ from gammascape.tables.edges.refine import Wanted, grid_below, points_between
 
 Gap = tuple[Decimal, Decimal]
 """Two neighbouring gammas."""
-_Edges = Mapping[tuple[MapEdge, Decimal], tuple[float, float]]
-"""Place of each edge at each gamma, seeds together, and half of its interval, infinite if not bracketed."""
+_Edges = Mapping[tuple[MapEdge, Decimal], tuple[float, float, int]]
+"""By edge and gamma: mean place, half of its interval, infinite if not bracketed, and how many seeds have it."""
 
 
 def further_gammas(
@@ -29,10 +29,9 @@ def further_gammas(
 ) -> list[Wanted]:
     """First etas of the gammas that the map of gamma of one slice needs beyond its own; none without such a map.
 
-    An edge bends where it lies farther from the line between those of the two neighbouring gammas than their
-    brackets, and the scatter of seeds, can explain; of such gammas that with the largest change of slope is next.
-    A gamma has the best accuracy if none has more than twice the error of a difference above it, so that a
-    plateau has one. The first etas surround the edges interpolated from both neighbours.
+    An edge bends where it lies farther from the line between its two neighbours than their brackets, and the
+    scatter of seeds, can explain; the largest change of slope comes first. A gamma has the best accuracy if none
+    is better by twice the error of a difference. First etas surround edges interpolated from both neighbours.
 
     Args:
         cells: the table of `tables.cells.cell_table`.
@@ -55,10 +54,16 @@ def further_gammas(
             gaps[gap] = found[len(found) // 2]
     asked = ("eta_max_finite",) if mapped.map.protocol == "walk-down" else mapped.map.edges
     edges = _edges(table, trained_below)
+    # The window is open where at least half of the seeds train.
+    trained = {
+        gamma: seeds for (edge, gamma), (*_, seeds) in edges.items() if edge == "eta_max_trained"
+    }
+    opened = {gamma for gamma, seeds in trained.items() if 2 * seeds >= len(own[gamma].seeds)}
+    closing = [gap for gap in gaps if len(opened & {*gap}) == 1]
     reasons: dict[Gap, str] = {}
     for gap, why in (
         *_bends(edges, gammas, gaps, asked),
-        *_closing(table, gaps),
+        *((gap, "where the window closes") for gap in closing),
         *_best(table, gaps),
     ):
         ends = " and ".join(map(decimal_text, gap))
@@ -80,6 +85,7 @@ def _edges(table: pl.DataFrame, trained_below: float) -> _Edges:
         half=pl.when(known)
         .then(pl.max_horizontal(half, (at.max() - at.min()) / 2))
         .otherwise(math.inf),
+        seeds=pl.len(),
     )
     return {(row[0], Decimal(str(row[1]))): row[2:] for row in rows.iter_rows()}
 
@@ -93,7 +99,9 @@ def _bends(
         known = [g for g in gammas if (edge, g) in edges and edge != "eta_best"]
         bends: list[tuple[float, Decimal, list[Gap], str]] = []
         for three in zip(known, known[1:], known[2:], strict=False):
-            (low, below), (here, half), (high, above) = (edges[edge, gamma] for gamma in three)
+            (low, below, _), (here, half, _), (high, above, _) = (
+                edges[edge, gamma] for gamma in three
+            )
             before, after = (float(b - a) for a, b in pairwise(three))
             share = before / (before + after)
             slopes = (here - low) / before, (high - here) / after
@@ -104,16 +112,6 @@ def _bends(
                 bends.append((-abs(slopes[1] - slopes[0]), three[1], beside, why))
         for _, _, beside, why in sorted(bends)[:1]:
             yield from ((gap, why) for gap in beside)
-
-
-def _closing(table: pl.DataFrame, gaps: Collection[Gap]) -> Iterator[tuple[Gap, str]]:
-    """Gaps between a gamma at which at least half of the seeds train, and one at which they do not."""
-    trains = (pl.col("status") == "trained").any()
-    of_seeds = table.group_by("gamma_log10", "seed", "data_seed").agg(trains=trains)
-    share = dict(of_seeds.group_by("gamma_log10").agg(pl.col("trains").mean()).iter_rows())
-    for gap in gaps:
-        if len({share[float(gamma)] >= 0.5 for gamma in gap}) > 1:
-            yield gap, "where the window closes"
 
 
 def _best(table: pl.DataFrame, gaps: Collection[Gap]) -> Iterator[tuple[Gap, str]]:
