@@ -19,10 +19,11 @@ from typing import NamedTuple
 import polars as pl
 
 from gammascape.runs.outcome import Thresholds
-from gammascape.study.keys.axes import Map
+from gammascape.study.keys.axes import GammaMap, Map
 from gammascape.study.keys.exact import decimal_text, grid_points
 from gammascape.study.points import Mapped
 from gammascape.tables.edges.find import threshold_table
+from gammascape.tables.edges.gammas import further_gammas
 from gammascape.tables.edges.refine import MapState, refine
 from gammascape.tables.toy import toy_cell_table
 from gammascape.theory import toy
@@ -102,14 +103,20 @@ def mapped(
     spec: Map,
     begun: dict[Decimal, tuple[Decimal, ...]],
     seeds: Sequence[tuple[int, int]],
+    spread: GammaMap | None = None,
 ) -> tuple[pl.DataFrame, int, list[MapState]]:
-    """Cells of a map, the number of its rounds, and what it found."""
-    maps = {gamma: Mapped(spec, tuple(seeds)) for gamma in begun}
+    """Cells of a map, the number of its rounds, and what it found; those of further gammas join `begun`."""
+    gammas = {*begun, *(spread.points(spread.finest) if spread else ())}
+    maps = {gamma: Mapped(spec, tuple(seeds), spread) for gamma in gammas}
     points = [(gamma, eta) for gamma, etas in begun.items() for eta in etas]
     rounds = 0
     while True:
         cells = fates(points)
         wanted, states = refine(cells, maps, begun, 0.5)
+        if not wanted:
+            wanted = further_gammas(cells, maps, 0.5)
+            for one in wanted:
+                begun[one.gamma] = (*begun.get(one.gamma, ()), one.eta)
         if not wanted:
             return cells, rounds, states
         new = {(one.gamma, one.eta) for one in wanted}
@@ -143,11 +150,13 @@ def agreement(
     return Agreement(count, rounds, both.height, both.filter(near).height, states)
 
 
-def toy_begun(spec: Map, depth: int, loss: Loss) -> dict[Decimal, tuple[Decimal, ...]]:
+def toy_begun(
+    spec: Map, depth: int, loss: Loss, gammas: Sequence[Decimal] = GAMMAS
+) -> dict[Decimal, tuple[Decimal, ...]]:
     """First points of the toy at each gamma."""
     critical = {
         gamma: Fraction(math.log10(2 / toy.initial_scale(10.0 ** float(gamma), depth, loss)))
-        for gamma in GAMMAS
+        for gamma in gammas
     }
     return {g: spec.start(g, loss, depth, (eta, eta)) for g, eta in critical.items()}
 
@@ -186,6 +195,13 @@ def main() -> None:
                     for decades in (3.5, 6)
                 )
                 print(f"toy L={depth} {loss:4} {blur:11}  {found}  {shares}", flush=True)
+                spread = GammaMap(finest=4)
+                coarse = toy_begun(spec, depth, loss, spread.points(1))
+                cells, _, _ = mapped(fates, spec, coarse, [(s, 0) for s in seeds], spread)
+                added = ", ".join(decimal_text(g) for g in sorted({*coarse} - {*spread.points(1)}))
+                print(
+                    f"  with gamma {{map: {{}}}}: {cells.height:,} cells, added gammas {added or 'none'}"
+                )
     for path in chosen.tables:
         full = pl.read_parquet(path)
         gammas = [Decimal(str(value)) for value in sorted(full["gamma_log10"].unique())]

@@ -53,6 +53,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "`eta`": axes.EtaAxis,
         "`log10` as a range": axes.Range,
         "`window`": axes.Window,
+        "`map` of gamma": axes.GammaMap,
         "`map`": axes.Map,
         "`small_gamma`": schema.SmallGamma,
         "`analysis`": schema.Analysis,

@@ -104,6 +104,8 @@ def test_an_own_network_is_mapped_by_one_command_and_the_same_after_kills(tmp_pa
     assert not killed(copy, 10_000)
     assert (copy / POINTS).read_bytes() == (project / POINTS).read_bytes()
     assert cells(copy).equals(cells(project))
+    # Each snakemake shows that it works here, for a map that was killed.
+    assert (copy / ".snakemake/gammascape-working").is_file()
     # With its points a study is one of plain snakemake.
     again = snakemake(copy, *CELLS_ALONE)
     assert again.returncode == 0, again.stderr

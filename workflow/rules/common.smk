@@ -14,6 +14,7 @@ from gammascape.workflow.catalogue import (
 )
 from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
+from gammascape.execution.runs import show_working
 from gammascape.execution.scripts import SCRIPTS
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
 from gammascape.layout import write_if_changed
@@ -44,6 +45,7 @@ if not PLAN.config.record_host:
 # What `fix_hashes` would start each process of training anew for.
 os.environ["PYTHONHASHSEED"] = "0"
 
+show_working()
 PLAN.copy_sources()
 
 # The interpreter that runs Snakemake has the locked environment; PATH may name another one.

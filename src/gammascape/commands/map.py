@@ -25,6 +25,7 @@ import polars as pl
 
 from gammascape.command import UserError, child_environment
 from gammascape.durations import count_of, duration
+from gammascape.execution.runs import is_working
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.provenance.dryrun import study_options
 from gammascape.provenance.project import CELLS, RESULTS, open_project
@@ -32,7 +33,9 @@ from gammascape.runs.outcome import Thresholds
 from gammascape.study import Slice, Study, StudyError
 from gammascape.study.keys.exact import decimal_text
 from gammascape.study.points import Point, points_path, write_points
+from gammascape.study.reading.errors import study_error
 from gammascape.tables.cells import read_table
+from gammascape.tables.edges.gammas import further_gammas
 from gammascape.tables.edges.refine import MapState, Wanted, refine
 from gammascape.tables.toy import toy_cell_table
 from gammascape.terminal import say
@@ -72,6 +75,8 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError(f"{path}: no grid has a map; write eta: {{map: {{}}}} in one")
     if study.edited:
         say(f"{points_path(path)}: edited by hand; going on from the points that it has now")
+    if study.left_out:
+        say(*str(study_error(f"{points_path(path)}: left out", study.left_out)).splitlines())
     before = {cell.path for cell in study.cells if (CELLS / cell.path / FILE_NAME).is_file()}
     with _snakemake_of([*study_options([chosen.study]), *chosen.after]) as snakemake:
         if begun := _begin(plan, study, snakemake):
@@ -90,6 +95,7 @@ def run(chosen: argparse.Namespace) -> int:
                 points = study.points[key]
                 found, known = refine(table, study.maps[key], _begun(points), level)
                 new = [one for one in found if one.eta not in points[one.gamma]]
+                new = new or further_gammas(table, study.maps[key], level)
                 wanted |= {key: new} if new else {}
                 states += known
             table = pl.concat(cells.values())
@@ -123,7 +129,8 @@ def _begin(plan: Plan, study: Study, snakemake: "Snakemake") -> Added:
     """First points at each gamma that has none."""
     begun: Added = {}
     for part in study.slices:
-        new = study.maps.get(part.key, {}).keys() - study.points.get(part.key, {}).keys()
+        needed = {gamma for gamma, one in study.maps.get(part.key, {}).items() if one.needed}
+        new = needed - study.points.get(part.key, {}).keys()
         if not new:
             continue
         critical = _critical(plan, study, part, new, snakemake)
@@ -157,6 +164,7 @@ def _critical(
     cells = list(of_seeds.values())
     from gammascape.data.load import load_dataset
     from gammascape.data.prepared import DataError
+    from gammascape.training.backend import one_line
     from gammascape.training.capacity import CapacityError
     from gammascape.training.critical import critical_etas
     from gammascape.training.device import alone_on, set_up_backend
@@ -181,8 +189,10 @@ def _critical(
             etas = measured()
     except (CapacityError, DataError, UserCodeError) as error:
         raise StudyError(f"{study.path}: {part.key}: {error}") from None
-    except RuntimeError:
-        # A network that cannot be differentiated twice has no curvature here; later rounds find its edges.
+    except RuntimeError as error:
+        # Such as memory, or a network that cannot be differentiated twice; later rounds find its edges.
+        why = one_line(error)
+        say(f"{part.key}: begins without the curvature, which cannot be measured: {why}")
         etas = [math.nan] * len(cells)
     found: dict[Decimal, list[float]] = {}
     for cell, eta in zip(cells, etas, strict=True):
@@ -191,11 +201,12 @@ def _critical(
 
 
 def _begun(points: Mapping[Decimal, Mapping[Decimal, Point]]) -> dict[Decimal, list[Decimal]]:
-    """Etas of the first round, or of all rounds if those were deleted by hand."""
-    return {
-        gamma: sorted(eta for eta, point in etas.items() if point.round == 0) or sorted(etas)
-        for gamma, etas in points.items()
-    }
+    """Etas of the first round of each gamma."""
+    begun = {}
+    for gamma, etas in points.items():
+        first = min(point.round for point in etas.values())
+        begun[gamma] = sorted(eta for eta, point in etas.items() if point.round == first)
+    return begun
 
 
 def _write(study: Study, added: Added, number: int) -> None:
@@ -207,7 +218,8 @@ def _write(study: Study, added: Added, number: int) -> None:
         for one in several:
             etas = points.setdefault(key, {}).setdefault(one.gamma, {})
             etas.setdefault(one.eta, Point(number, one.why))
-    write_points(study.path, points)
+    networks = {k: one.network for k, maps in study.maps.items() for one in maps.values()}
+    write_points(study.path, points, networks)
 
 
 def _table(study: Study, part: Slice) -> str:
@@ -243,10 +255,10 @@ def _affordable(study: Study, wanted: Added, rates: Mapping[str, float], seconds
 
 def _count(study: Study, added: Added) -> str:
     maps = study.maps
-    return count_of(
-        sum(len(maps[key][one.gamma].seeds) for key, several in added.items() for one in several),
-        "new cell",
-    )
+    places = [(key, one.gamma) for key, several in added.items() for one in several]
+    text = count_of(sum(len(maps[key][gamma].seeds) for key, gamma in places), "new cell")
+    new = sum(gamma not in study.points.get(key, {}) for key, gamma in set(places))
+    return f"{text} at {count_of(new, 'new gamma')}" if new and study.points else text
 
 
 def _progress(states: Sequence[MapState]) -> str:
@@ -292,6 +304,10 @@ class Snakemake:
         """Free the folder, if a call of snakemake was killed with the command that made it."""
         self._lock.seek(0)
         if self._lock.read():
+            if is_working():
+                raise UserError(
+                    "gammascape map: it was killed, and a snakemake is at work in this folder; wait for that one"
+                )
             self._run(["--unlock", *self._options], {BEGINNING: "1"})
 
     def _run(self, options: Sequence[str], more: Mapping[str, str]) -> None:

@@ -130,6 +130,8 @@ def _ask_words(found: list[Ask], *, lines: bool) -> Iterator[str]:
         if lines and ask.point is not None:
             yield f"    round {ask.point.round} of the map: {ask.point.why}"
             yield from (f"      {name}" for name in ask.because)
+        if lines and ask.first is not None:
+            yield f"    round {ask.first.round} of the map: {ask.first.why}"
 
 
 def _made_words(manifest: Manifest) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Folders of Snakemake processes with packs on other machines, so that the next process finds abandoned ones."""
+"""Signs of live Snakemake processes: in a folder where one works, and in folders of packs on other machines."""
 
 import fcntl
 import os
@@ -7,6 +7,24 @@ from contextlib import suppress
 from pathlib import Path
 
 _OWNER = "owner"
+_WORKING = Path(".snakemake/gammascape-working")
+
+
+def show_working() -> None:
+    """Hold a lock in the working folder until this process ends, with others that do."""
+    with suppress(OSError):
+        _WORKING.parent.mkdir(exist_ok=True)
+        fcntl.flock(os.open(_WORKING, os.O_RDWR | os.O_CREAT, 0o666), fcntl.LOCK_SH)
+
+
+def is_working() -> bool:
+    """Whether a process that called `show_working` here is alive, on a file system with locks."""
+    with suppress(FileNotFoundError), _WORKING.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 class RunFolder:

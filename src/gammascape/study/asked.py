@@ -1,17 +1,17 @@
 """Lines of a study file that ask for a slice or a cell."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from gammascape.study.cell import Cell
 from gammascape.study.keys.file import Grid, StudyFile
-from gammascape.study.points import Point
+from gammascape.study.points import NEW_GAMMA, Point
 from gammascape.study.reading.errors import KeyPath
 from gammascape.study.reading.yaml_reader import Source, read_yaml
-from gammascape.study.study import Slice, Study, mapped_points
+from gammascape.study.study import Slice, Study
 
 _ENDS = re.compile(r"(?:between|above|below) (\S+)(?:.* and (\S+))?")
 _SEEDS = re.compile(r", seed (\d+)(?:/(\d+))?$")
@@ -30,6 +30,8 @@ class Ask:
     """Point of a map that the cell is at."""
     because: tuple[str, ...] = ()
     """Paths of the cells between which this point was wanted."""
+    first: Point | None = None
+    """Another point, for which the map added the gamma."""
 
 
 def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
@@ -42,14 +44,16 @@ def asks(study: Study, part: Slice, cell: Cell | None = None) -> list[Ask]:
     file = StudyFile.model_validate(source.data)
     chosen = study.points.get(part.key, {})
     gamma, eta = (None, None) if cell is None else (Decimal(cell.gamma), Decimal(cell.eta))
-    point = None if gamma is None or eta is None else chosen.get(gamma, {}).get(eta)
+    etas = {} if gamma is None else chosen.get(gamma, {})
+    point = None if eta is None else etas.get(eta)
+    first = next((p for p in etas.values() if p.why.startswith(NEW_GAMMA) and p != point), None)
     because = () if cell is None or point is None else _because(part, cell, point.why)
     return [
         Ask(
             study.path,
             part.key,
             _lines(source, index, part),
-            *((point, because) if grid.eta.map else ()),
+            *((point, because, first) if grid.eta.map else ()),
         )
         for index, grid in enumerate(file.grids)
         if all(getattr(part, key) in getattr(grid, key) for key in _OF_SLICES)
@@ -69,10 +73,8 @@ def _because(part: Slice, cell: Cell, why: str) -> tuple[str, ...]:
     )
 
 
-def _has_cell(grid: Grid, cell: Cell, chosen: Mapping[Decimal, Iterable[Decimal]]) -> bool:
-    points = tuple(grid.points(cell.loss, cell.model.depth_exponent))
-    if grid.eta.map is not None:
-        points = mapped_points(points, chosen)
+def _has_cell(grid: Grid, cell: Cell, chosen: Mapping[Decimal, Collection[Decimal]]) -> bool:
+    points = tuple(grid.points(cell.loss, cell.model.depth_exponent, chosen))
     return (cell.seed, cell.data_seed) in grid.seeds and (
         (Decimal(cell.gamma), Decimal(cell.eta)) in points
     )

@@ -132,6 +132,12 @@ def _essentials(spec: Record) -> str:
     return _json(spec.model_dump(mode="json", exclude_defaults=True))
 
 
+def network_digits(model: ModelSpec, dataset: DatasetSpec) -> str:
+    """Digits of a model and its data as cells have them, whatever their names."""
+    text = f"{_essentials(model)} {_essentials(dataset)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 @lru_cache(maxsize=1024)
 def _kind(spec: ModelSpec | DatasetSpec) -> str:
     if not isinstance(spec, Factory):

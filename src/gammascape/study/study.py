@@ -1,7 +1,7 @@
 """A study: the typed file, checked as a whole and expanded into slices of cells."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gammascape.study.cell import Cell, Dtype
+from gammascape.study.cell import Cell, Dtype, network_digits
 from gammascape.study.checks import check
 from gammascape.study.keys.datasets import CONFIGURED_GENERATOR, ConstantSpec, DatasetSpec
 from gammascape.study.keys.exact import decimal_text
@@ -114,6 +114,8 @@ class Study:
     """Points of its maps."""
     edited: bool = False
     """Whether the file of its points was edited by hand."""
+    left_out: tuple[Problem, ...] = ()
+    """What this file has that the maps cannot have any more."""
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -157,15 +159,19 @@ def load_study(
     if found:
         problems = [Problem(p.path, p.text, source.line(p.path)) for p in found]
         raise study_error(source.name, problems)
-    points, edited = _points(Path(path), maps, begin) if maps else ({}, False)
-    slices = _slices(file, points)
-    return Study(
-        stem, Path(path), file.description, slices, file.analysis, sources, maps, points, edited
-    )
+    known = _points(Path(path), maps, begin) if maps else ({}, False, ())
+    slices = _slices(file, known[0])
+    return Study(stem, Path(path), file.description, slices, file.analysis, sources, maps, *known)
 
 
 def _key(model: str, dataset: str, loss: Loss, batch_size: int, steps: int) -> str:
     return f"{model}-{dataset}-{loss}-B{batch_size}-T{steps}"
+
+
+def _as_trained(file: StudyFile, model: str, dataset: str) -> tuple[ModelSpec, DatasetSpec]:
+    data = file.datasets[dataset]
+    read = data.as_trained() if isinstance(data, Files) else data
+    return file.models[model].as_trained(), read
 
 
 def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
@@ -177,27 +183,35 @@ def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
             continue
         for key in product(grid.model, grid.dataset, grid.loss, grid.batch_size, grid.steps):
             of_slice = maps.setdefault(_key(*key), {})
-            for gamma in grid.gamma.points():
-                before = of_slice.get(gamma, Mapped(grid.eta.map, ()))
+            text = f"an earlier grid maps {_key(*key)} with other options; write the same in both"
+            spec, needed = grid.gamma.map, {*grid.gamma.points()}
+            digits = network_digits(*_as_trained(file, key[0], key[1]))
+            if spec and any(mapped.gammas not in (spec, None) for mapped in of_slice.values()):
+                problems.append(Problem(("grids", index, "gamma", "map"), text))
+            for gamma in grid.gamma.points(spec.points(spec.finest) if spec else ()):
+                before = of_slice.get(gamma, Mapped(grid.eta.map, (), needed=False))
                 if before.map != grid.eta.map:
-                    text = f"an earlier grid maps {_key(*key)} with other options; write the same in both"
                     problems.append(Problem(("grids", index, "eta", "map"), text))
                 seeds = tuple(dict.fromkeys((*before.seeds, *grid.seeds)))
-                of_slice[gamma] = Mapped(before.map, seeds)
+                needs = before.needed or gamma in needed
+                of_slice[gamma] = Mapped(before.map, seeds, before.gammas or spec, needs, digits)
     return maps, list(dict.fromkeys(problems))
 
 
-def _points(path: Path, maps: Maps, begin: bool) -> tuple[Points, bool]:
-    """Points of the maps of a study; with `begin`, some may be missing, and others are left out."""
-    points, edited = read_points(path)
+def _points(path: Path, maps: Maps, begin: bool) -> tuple[Points, bool, tuple[Problem, ...]]:
+    """Points of the maps of a study, whether they were edited, and problems of those that are left out.
+
+    With `begin`, some may be missing or left out.
+    """
+    points, edited, networks = read_points(path)
     run = f"run gammascape map {path}"
     if not begin and not points:
         raise StudyError(f"{path}: has a map, and no points yet in {points_path(path)}: {run}")
-    kept, problems = fit(points, maps)
-    if problems and not begin:
+    kept, others, missing = fit(points, networks, maps)
+    if not begin and (problems := [*others, *missing]):
         last = Problem((), f"{run}, which fits the points to the study")
         raise study_error(str(points_path(path)), [*problems[: MOST_PROBLEMS - 1], last])
-    return kept, edited
+    return kept, edited, tuple(others)
 
 
 _SliceKey = tuple[str, str, Loss, int, int]
@@ -209,18 +223,15 @@ def _slices(file: StudyFile, chosen: Points) -> tuple[Slice, ...]:
     planes: dict[_SliceKey, dict[_Point, Cell]] = {}
     for grid in file.grids:
         for model, loss in product(grid.model, grid.loss):
-            planned = tuple(grid.points(loss, file.models[model].depth_exponent))
+            depth = file.models[model].depth_exponent
             trained = file.models[model].as_trained()
             # Theory computes a toy, so nothing is measured.
             asked = () if trained.kind == "toy" else (*file.observables, *grid.observables)
             for dataset, batch_size, steps in product(grid.dataset, grid.batch_size, grid.steps):
-                data = file.datasets[dataset]
-                read = data.as_trained() if isinstance(data, Files) else data
+                _, read = _as_trained(file, model, dataset)
                 key = model, dataset, loss, batch_size, steps
                 plane = planes.setdefault(key, {})
-                points = planned
-                if grid.eta.map is not None:
-                    points = mapped_points(planned, chosen.get(_key(*key), {}))
+                points = grid.points(loss, depth, chosen.get(_key(*key), {}))
                 for (gamma, eta), (seed, data_seed) in product(points, grid.seeds):
                     point = (gamma, eta, seed, data_seed)
                     before = plane[point].observables if point in plane else ()
@@ -246,17 +257,6 @@ def _slices(file: StudyFile, chosen: Points) -> tuple[Slice, ...]:
             cells=tuple(plane[point] for point in sorted(plane)),
         )
         for key, plane in planes.items()
-    )
-
-
-def mapped_points(
-    planned: Iterable[tuple[Decimal, Decimal]], chosen: Mapping[Decimal, Iterable[Decimal]]
-) -> tuple[tuple[Decimal, Decimal], ...]:
-    """Pairs of log10 gamma and log10 eta of a map; those planned at a gamma for which none are chosen."""
-    gammas = dict.fromkeys(gamma for gamma, _ in planned)
-    return (
-        *((gamma, eta) for gamma in gammas for eta in chosen.get(gamma, ())),
-        *((gamma, eta) for gamma, eta in planned if gamma not in chosen),
     )
 
 

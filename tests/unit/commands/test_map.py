@@ -1,6 +1,9 @@
 """Rounds of a map, with a stand-in for snakemake that writes cells of known edges."""
 
 import math
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gammascape.cli import main
+from gammascape.command import child_environment
 from gammascape.commands import map as command
 from gammascape.data.prepare import PREPARERS
 from gammascape.provenance.remake import run_rule
@@ -132,7 +136,7 @@ def test_rounds_go_on_until_every_edge_is_bracketed(
         etas = cells(lambda cell, gamma=gamma: cell.gamma == str(gamma))
         assert {gamma, gamma + 0.25} <= etas
         assert gamma + 0.125 not in etas
-    points, edited = read_points(Path(PATH))
+    points, edited, _ = read_points(Path(PATH))
     assert not edited
     (gammas,) = points.values()
     assert gammas[Decimal(1)][Decimal("1.25")].why.startswith("between 1 trained and 1.5 diverged")
@@ -218,6 +222,20 @@ def test_points_of_a_gamma_that_is_taken_away_go_with_it(
     assert {*after} == {Decimal(0)}
 
 
+def test_a_network_that_is_changed_under_its_name_begins_again(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "--rounds", "1")
+    Path(PATH).write_text(STUDY.replace("width: 8", "width: 9"))
+    assert main(["plan"]) == 2
+    assert "its model or its data have changed" in capsys.readouterr().err
+    first, second, third, *_ = said(capsys, "--rounds", "1").splitlines()
+    assert first == f"{POINTS}: left out: 1 problem"
+    assert "its model or its data have changed, so these points are of other networks" in second
+    assert third.startswith("round 0: ")
+    assert "left out" not in said(capsys)
+
+
 @pytest.mark.parametrize("words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1"), ("-n",)])
 def test_options_of_snakemake_that_end_a_map_are_answered(
     workflow: Workflow, capsys: pytest.CaptureFixture[str], words: Sequence[str]
@@ -240,6 +258,83 @@ def test_a_budget_needs_a_unit(budget: str, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main(["map", PATH, f"--budget={budget}"])
     assert "needs a time such as 45s, 20m or 1.5h" in capsys.readouterr().err
+
+
+TOY = (
+    STUDY.replace("digits: {kind: digits}", "digits: {kind: constant}")
+    .replace("{kind: mlp, depth: 2, width: 8}", "{kind: toy, depth: 3}")
+    .replace("batch_size: 8", "batch_size: 1")
+    .replace("steps: 20", "steps: 100")
+    .replace("    seed: [0, 1]\n", "")
+    .replace("{log10: [0, 1]}", "{map: {from: -2, to: 2}}")
+)
+
+
+def test_gammas_are_added_where_the_edges_of_a_toy_bend(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(TOY)
+    lines = said(capsys).splitlines()
+    (found,) = (line for line in lines if "of 25 edges" in line and "new gamma" in line)
+    assert re.match(r"round \d+: \d+ new cells at [2-4] new gammas; ", found)
+    (gammas,) = read_points(Path(PATH))[0].values()
+    new = gammas.keys() - set(map(Decimal, range(-2, 3)))
+    assert {Decimal("-0.5"), Decimal("0.5")} <= new
+    for gamma in new:
+        first = min(gammas[gamma].values(), key=lambda point: point.round)
+        assert first.why.startswith("new gamma between ")
+    # Etas go on at each of them.
+    edges = 5 * len(gammas)
+    assert f"of {edges} edges bracketed" in lines[-1]
+    before = POINTS.read_bytes()
+    assert "round" not in said(capsys)
+    assert POINTS.read_bytes() == before
+
+
+def test_rounds_of_gamma_that_are_counted_or_begun_anew_end_in_the_same_points(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(TOY)
+    said(capsys)
+    expected = POINTS.read_bytes()
+    POINTS.unlink()
+    calls = 0
+    while not POINTS.is_file() or POINTS.read_bytes() != expected:
+        said(capsys, "--rounds", "1")
+        calls += 1
+        assert calls < 20
+    assert calls > 3
+    # What is left out by hand comes again, with the rounds of now.
+    text = POINTS.read_text()
+    begin, end = text.index('    "0.5":'), text.index('    "1":')
+    POINTS.write_text(text[:begin] + text[end:])
+    said(capsys)
+    assert '    "0.5":' in POINTS.read_text()
+
+
+def test_the_gamma_of_the_best_accuracy_gets_neighbours(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(PATH).write_text(STUDY.replace("{log10: [0, 1]}", "{map: {from: 0, to: 2, finest: 2}}"))
+    said(capsys)
+    (gammas,) = read_points(Path(PATH))[0].values()
+    whys = {point.why for etas in gammas.values() for point in etas.values()}
+    assert any(why.endswith(", beside the best test accuracy") for why in whys)
+    expected = POINTS.read_bytes()
+    cell = next(c for c in load_study(PATH).cells if c.gamma == "0.5" or c.gamma == "1.5")
+    assert main(["why", f"results/cells/{cell.path}"]) == 0
+    assert "beside the best test accuracy" in capsys.readouterr().out
+    # Killed at any cell it ends in the same points.
+    Path("results").rename("before")
+    POINTS.unlink()
+    for _ in range(200):
+        workflow.dies_after = 7
+        try:
+            said(capsys)
+            break
+        except Killed:
+            continue
+    assert POINTS.read_bytes() == expected
 
 
 def test_a_toy_is_mapped_without_snakemake_and_begins_by_theory(
@@ -275,6 +370,43 @@ def test_the_folder_is_unlocked_after_a_kill_and_guarded_meanwhile(
     with command._snakemake_of([]):
         assert main(["map", PATH]) == 2
         assert "gammascape map is at work in this folder" in capsys.readouterr().err
+
+
+def test_a_snakemake_that_a_person_started_after_the_kill_is_left_alone(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.dies_after = 3
+    with pytest.raises(Killed):
+        main(["map", PATH])
+    workflow.dies_after = None
+    words = "from gammascape.execution.runs import show_working; show_working(); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=child_environment(),
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert main(["map", PATH]) == 2
+        assert "a snakemake is at work in this folder" in capsys.readouterr().err
+        assert not any("--unlock" in call for call in workflow.calls)
+        other.communicate(b"\n")
+    said(capsys, "--rounds", "0")
+    assert any("--unlock" in call for call in workflow.calls)
+
+
+def test_a_curvature_that_cannot_be_measured_is_named_with_the_reason(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> list[float]:
+        raise RuntimeError("CUDA out of memory.\nTried")
+
+    monkeypatch.setattr("gammascape.training.critical.critical_etas", fails)
+    text = said(capsys, "--rounds", "0")
+    assert "begins without the curvature, which cannot be measured: " in text
+    assert "CUDA out of memory." in text
+    assert "start, critical eta unknown" in POINTS.read_text()
 
 
 def test_points_are_exported_with_their_study_and_an_edit_is_named_by_the_audit(

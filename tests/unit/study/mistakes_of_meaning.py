@@ -42,7 +42,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "nothing in log10": (
         swap(GAMMA, "gamma: {log10: }"),
-        ["grids[0].gamma.log10: has no value; write for example log10: {from: -4"],
+        ["grids[0].gamma: needs one of log10 and map, got none", "{log10: {from: -4"],
     ),
     "value where its log10 is wanted": (
         swap(GAMMA, "gamma: {log10: 10000}"),
@@ -76,9 +76,21 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         swap("per_decade: 1}", "per_decade: 0}"),
         ["grids[0].gamma.log10.per_decade: must be at least 1, got 0"],
     ),
+    "map of gamma alone": (
+        swap(GAMMA, "gamma: {map: {}}"),
+        ["grids[0].eta: gammas are added by edges that a map of eta finds; write eta: {map: {}}"],
+    ),
+    "map of gamma that does not nest": (
+        swap(GAMMA, "gamma: {map: {finest: 3}}"),
+        ["grids[0].gamma.map.finest: 3 per decade does not add points", "write 1 or 2 or 4"],
+    ),
+    "map of gamma without points": (
+        swap(GAMMA, "gamma: {map: {from: 0.1, to: 0.9}}"),
+        ["grids[0].gamma.map: no point of the grid with coarsest: 1 lies between 0.1 and 0.9"],
+    ),
     "window of gamma": (
         swap(GAMMA, "gamma: {window: {per_decade: 2, lower: -2, upper: 2}}"),
-        ["grids[0].gamma.window: unknown key", "grids[0].gamma.log10: missing"],
+        ["grids[0].gamma.window: unknown key; the keys here are log10, map"],
     ),
     "empty eta": (
         swap(ETA, "eta: {}"),

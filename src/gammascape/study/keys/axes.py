@@ -2,9 +2,10 @@
 
 import math
 import re
+from collections.abc import Collection
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import ConfigDict, Discriminator, Field, GetCoreSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -94,6 +95,23 @@ def _log10_of(value: float | Decimal) -> str:
     return decimal_text(Decimal(str(round(math.log10(value), 3))))
 
 
+def check_order(start: Decimal, stop: Decimal, what: str) -> None:
+    """Refuse a `what` that ends before it starts."""
+    if start > stop:
+        ends = f"from: {decimal_text(stop)} and to: {decimal_text(start)}"
+        raise mistake(f"the {what} runs the wrong way: write {ends}")
+
+
+def _check_range(start: Decimal, stop: Decimal, name: str, density: int) -> None:
+    check_order(start, stop, "range")
+    # Count the points without making them: they may be many.
+    if not grid_range(start, stop, density):
+        raise mistake(
+            f"no point of the grid with {name}: {density} lies between {decimal_text(start)} and "
+            f"{decimal_text(stop)}; widen the range or raise {name}"
+        )
+
+
 class Range(Record):
     """Points k/per_decade of the absolute grid, with integer k, between two log10 values."""
 
@@ -106,23 +124,12 @@ class Range(Record):
 
     @model_validator(mode="after")
     def _has_points(self) -> Self:
-        if self.start > self.stop:
-            raise mistake(
-                f"the range runs the wrong way: write from: {decimal_text(self.stop)} and "
-                f"to: {decimal_text(self.start)}"
-            )
-        # Count the points without making them: they may be many.
-        if not grid_range(Fraction(self.start), Fraction(self.stop), self.per_decade):
-            raise mistake(
-                f"no point of the grid with per_decade: {self.per_decade} lies between "
-                f"{decimal_text(self.start)} and {decimal_text(self.stop)}; "
-                "widen the range or raise per_decade"
-            )
+        _check_range(self.start, self.stop, "per_decade", self.per_decade)
         return self
 
     def points(self) -> tuple[Decimal, ...]:
         """Return the log10 values, ascending."""
-        return grid_points(Fraction(self.start), Fraction(self.stop), self.per_decade)
+        return grid_points(self.start, self.stop, self.per_decade)
 
 
 class Window(Record):
@@ -171,18 +178,76 @@ def _predicted(
     return predicted_edges(Fraction(gamma), loss, rich)
 
 
+class _Nested(Record):
+    """Grids of which each has the points of the one before."""
+
+    finest: int
+    coarsest: int
+
+    @property
+    def densities(self) -> tuple[int, ...]:
+        """Points per decade of the nested grids, from `coarsest` to `finest`."""
+        return self._up_to(self.finest)
+
+    def _up_to(self, most: int) -> tuple[int, ...]:
+        return tuple(n for k in range(7) if (n := self.coarsest << k) <= most)
+
+    def _check_nests(self, name: str, number: int, most: int) -> None:
+        nested = self._up_to(most)
+        if number not in nested:
+            fitting = " or ".join(map(str, nested)) or "more for finest"
+            raise mistake(
+                f"{number} per decade does not add points to those of coarsest: {self.coarsest}, or "
+                f"is more than finest; write {fitting}",
+                name,
+            )
+
+
+class GammaMap(_Nested):
+    """Points of the absolute grid: coarse ones, and those that `gammascape map` adds where something changes."""
+
+    start: Exponent = Field(
+        default=Decimal(-4), alias="from", examples=[-4], json_schema_extra={"default": -4}
+    )
+    """Smallest log10 value."""
+    stop: Exponent = Field(
+        default=Decimal(4), alias="to", examples=[4], json_schema_extra={"default": 4}
+    )
+    """Largest log10 value, included."""
+    finest: Count = Field(default=4, le=64, examples=[4])
+    """Points of gamma per decade where edges bend, the window closes or accuracy is best; a power of two times
+    `coarsest`."""
+    coarsest: Count = Field(default=1, le=64, examples=[1])
+    """Points per decade to begin with."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _check_range(self.start, self.stop, "coarsest", self.coarsest)
+        self._check_nests("finest", self.finest, 64)
+        return self
+
+    def points(self, density: int) -> tuple[Decimal, ...]:
+        """Return the log10 values of one of the nested grids, ascending."""
+        return grid_points(self.start, self.stop, density)
+
+
 MapEdge = Literal["eta_min", "eta_max_trained", "eta_no_spike", "eta_max_finite", "eta_best"]
 
 
-class Map(Record):
+class Map(_Nested):
     """Points of the absolute grid that `gammascape map` chooses, round by round, where cells change."""
 
     finest: Count = Field(default=8, le=64, examples=[8])
     """Points of eta per decade at the edges; a power of two times `coarsest`."""
     coarsest: Count = Field(default=1, le=64, examples=[1])
     """Points per decade of the first round, and outside of the edges as far as `beyond`."""
-    inside: Count = Field(default=2, le=64, examples=[2])
-    """Points per decade between the edges; a power of two times `coarsest`, at most `finest`."""
+    inside: Count = Field(
+        default_factory=lambda known: max(known["coarsest"], min(2, known["finest"])),
+        le=64,
+        examples=[2],
+        json_schema_extra={"default": 2},
+    )
+    """Points per decade between the edges; a power of two times `coarsest`, at most `finest`; 2 if that fits."""
     beyond: Annotated[int, Field(ge=0, le=LIMIT)] = Field(default=1, examples=[1])
     """Decades of eta to sample outside of the outermost edges."""
     edges: Annotated[tuple[MapEdge, ...], OneOrMore()] = Field(
@@ -198,24 +263,9 @@ class Map(Record):
     def _nests(self) -> Self:
         if self.protocol == "walk-down":
             return self
-        for name, number, most in (
-            ("finest", self.finest, 64),
-            ("inside", self.inside, self.finest),
-        ):
-            nested = [n for k in range(7) if (n := self.coarsest << k) <= most]
-            if number not in nested:
-                fitting = " or ".join(map(str, nested)) or "more for finest"
-                raise mistake(
-                    f"{number} per decade does not add points to those of coarsest: {self.coarsest}, or "
-                    f"is more than finest; write {fitting}",
-                    name,
-                )
+        self._check_nests("finest", self.finest, 64)
+        self._check_nests("inside", self.inside, self.finest)
         return self
-
-    @property
-    def densities(self) -> tuple[int, ...]:
-        """Points per decade of the nested grids, from `coarsest` to `finest`."""
-        return tuple(n for k in range(7) if (n := self.coarsest << k) <= self.finest)
 
     def start(
         self,
@@ -265,7 +315,13 @@ def _plain_number(value: object) -> float | None:
     return None
 
 
+def _one_of(*forms: str) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [form]} for form in forms]})
+
+
 class _Axis(Record):
+    example: ClassVar[str]
+
     @model_validator(mode="before")
     @classmethod
     def _is_mapping(cls, value: Any) -> Any:
@@ -290,24 +346,46 @@ class _Axis(Record):
         written = f"[{', '.join(texts)}]" if isinstance(value, list) else texts[0]
         raise mistake(f"{why}: write {{log10: {written}}}")
 
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        forms = list(type(self).model_fields)
+        given = [form for form in forms if getattr(self, form) is not None]
+        if len(given) != 1:
+            raise mistake(
+                f"needs one of {', '.join(forms[:-1])} and {forms[-1]}, got {' and '.join(given) or 'none'}: "
+                f"write for example {self.example}, or {{map: {{}}}}"
+            )
+        return self
+
 
 class GammaAxis(_Axis):
-    """Values of gamma of a grid."""
+    """Values of gamma of a grid: log10 or map."""
 
-    log10: Log10 = Field(examples=[{"from": -4, "to": 4, "per_decade": 1}])
+    model_config = _one_of("log10", "map")
+    example: ClassVar[str] = "{log10: {from: -4, to: 4, per_decade: 1}}"
+
+    log10: Log10 | None = Field(default=None, examples=[{"from": -4, "to": 4, "per_decade": 1}])
     """log10 of gamma: a number, a list of numbers, or a range."""
+    map: GammaMap | None = Field(default=None, examples=[{}])
+    """log10 of gamma as `gammascape map` finds it: coarse points, and more where edges bend."""
 
-    def points(self) -> tuple[Decimal, ...]:
-        """Return the log10 values, in the order of the file."""
+    def points(self, chosen: Collection[Decimal] = ()) -> tuple[Decimal, ...]:
+        """Return the log10 values, those of `log10` in the order of the file.
+
+        Those of a map are where it begins, and the `chosen` ones that it can have.
+        """
+        if self.map is not None:
+            own = self.map.points(self.map.finest)
+            return tuple(sorted({*self.map.points(self.map.coarsest), *chosen} & {*own}))
+        assert self.log10 is not None  # ensured by _is_one
         return _points(self.log10)
 
 
 class EtaAxis(_Axis):
     """Values of eta of a grid: log10, window or map."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": [form]} for form in ("log10", "window", "map")]}
-    )
+    model_config = _one_of("log10", "window", "map")
+    example: ClassVar[str] = "{window: {per_decade: 2, lower: -2, upper: 2}}"
 
     log10: Log10 | None = Field(default=None, examples=[{"from": -4, "to": 2, "per_decade": 1}])
     """log10 of eta, the same at each gamma: a number, a list of numbers, or a range."""
@@ -315,20 +393,8 @@ class EtaAxis(_Axis):
         default=None, examples=[{"per_decade": 2, "lower": -2, "upper": 2}]
     )
     """log10 of eta around the predicted edges at each gamma."""
-
     map: Map | None = Field(default=None, examples=[{}])
     """log10 of eta as `gammascape map` finds it, at edges of the cells themselves."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        forms = {"log10": self.log10, "window": self.window, "map": self.map}
-        given = [form for form, value in forms.items() if value is not None]
-        if len(given) != 1:
-            raise mistake(
-                f"needs one of log10, window and map, got {' and '.join(given) or 'none'}: write for example "
-                "{window: {per_decade: 2, lower: -2, upper: 2}}, or {map: {}}"
-            )
-        return self
 
     def points(self, gamma: Decimal, loss: Loss, depth_exponent: int | None) -> tuple[Decimal, ...]:
         """Return the log10 values of eta at log10 `gamma`; none if a window contains no grid point there.

@@ -9,6 +9,7 @@ DECIMALS = 6
 _QUANTUM = Decimal(1).scaleb(-DECIMALS)
 _TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")
 
+Exact = Decimal | Fraction
 RANGE_SLACK = Fraction(1, 2 * 10**DECIMALS)
 """Half a unit in the last decimal: a bound such as 0.333333 includes the grid point 1/3."""
 
@@ -32,19 +33,18 @@ def has_too_many_decimals(value: Decimal) -> bool:
     return value != value.quantize(_QUANTUM)
 
 
-def grid_range(
-    low: Fraction, high: Fraction, per_decade: int, slack: Fraction = RANGE_SLACK
-) -> range:
+def grid_range(low: Exact, high: Exact, per_decade: int, slack: Fraction = RANGE_SLACK) -> range:
     """Integers k with low <= k/per_decade <= high.
 
     `slack` widens both bounds, so that a bound rounded to six decimals still includes the point that it stands
     for.
     """
-    return range(ceil((low - slack) * per_decade), floor((high + slack) * per_decade) + 1)
+    first, last = (Fraction(low) - slack) * per_decade, (Fraction(high) + slack) * per_decade
+    return range(ceil(first), floor(last) + 1)
 
 
 def grid_points(
-    low: Fraction, high: Fraction, per_decade: int, slack: Fraction = RANGE_SLACK
+    low: Exact, high: Exact, per_decade: int, slack: Fraction = RANGE_SLACK
 ) -> tuple[Decimal, ...]:
     """Points k/per_decade of `grid_range`, rounded to six decimals, ascending.
 

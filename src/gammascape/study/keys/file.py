@@ -1,15 +1,14 @@
 """Keys of a study file."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from itertools import product
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from gammascape.study.keys.axes import NUMBER_TEXT, EtaAxis, Exponent, GammaAxis
+from gammascape.study.keys.axes import NUMBER_TEXT, EtaAxis, Exponent, GammaAxis, check_order
 from gammascape.study.keys.datasets import DatasetSpec
-from gammascape.study.keys.exact import decimal_text
 from gammascape.study.keys.models import ModelSpec
 from gammascape.study.keys.observables import Observable
 from gammascape.study.reading.fields import (
@@ -34,6 +33,7 @@ DataSeeds = Annotated[
     ),
 ]
 """Seeds of data streams, or `seed`: each that of the weights."""
+_NONE: Mapping[Decimal, Collection[Decimal]] = {}
 Observables = Annotated[tuple[Observable, ...], Listed, AfterValidator(each_once)]
 
 
@@ -69,10 +69,27 @@ class Grid(Record):
             return tuple((seed, seed) for seed in self.seed)
         return tuple(product(self.seed, self.data_seed))
 
-    def points(self, loss: Loss, depth_exponent: int | None) -> Iterator[tuple[Decimal, Decimal]]:
-        """Pairs (log10 gamma, log10 eta) of the grid for one loss and model."""
-        for gamma in self.gamma.points():
-            for eta in self.eta.points(gamma, loss, depth_exponent):
+    @model_validator(mode="after")
+    def _maps_both(self) -> Self:
+        if self.gamma.map is not None and self.eta.map is None:
+            raise mistake(
+                "gammas are added by edges that a map of eta finds; write eta: {map: {}}", "eta"
+            )
+        return self
+
+    def points(
+        self,
+        loss: Loss,
+        depth_exponent: int | None,
+        chosen: Mapping[Decimal, Collection[Decimal]] = _NONE,
+    ) -> Iterator[tuple[Decimal, Decimal]]:
+        """Pairs (log10 gamma, log10 eta) of the grid for one loss and model.
+
+        A map has the `chosen` etas at the gammas of these, and begins at others.
+        """
+        own = _NONE if self.eta.map is None else chosen
+        for gamma in self.gamma.points(own):
+            for eta in own.get(gamma) or self.eta.points(gamma, loss, depth_exponent):
                 yield gamma, eta
 
 
@@ -88,11 +105,8 @@ class Span(Record):
     def _is_a_span(self) -> Self:
         if self.start is None and self.stop is None:
             raise mistake("needs from, to, or both: write for example {to: -1.5}")
-        if self.start is not None and self.stop is not None and self.start > self.stop:
-            raise mistake(
-                f"the window runs the wrong way: write from: {decimal_text(self.stop)} and "
-                f"to: {decimal_text(self.start)}"
-            )
+        if self.start is not None and self.stop is not None:
+            check_order(self.start, self.stop, "window")
         return self
 
     def __contains__(self, gamma_log10: float | Decimal) -> bool:

@@ -1,6 +1,6 @@
 """Edges of training along eta, at each gamma and seed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -177,30 +177,38 @@ def _edges_of_line(
 
     edges = _critical(line)
     diverged = [i for i, status in enumerate(statuses) if status == "diverged"]
-    candidates = [
-        (loss, i)
-        for i, (loss, status) in enumerate(zip(losses, statuses, strict=True))
-        if loss is not None and status in ("trained", "untrained")
-    ]
-    best = min(candidates)[1] if candidates else 0
-    trained = bool(candidates) and statuses[best] == "trained"
+    best, run = best_and_run(statuses, losses)
+    trained = bool(run)
     top_finite = diverged[0] - 1 if diverged else last
     if top_finite >= 0:
         edges.append(edge("eta_max_finite", top_finite, bool(diverged)))
-    if candidates:
+    if best is not None:
         edges.append(edge("eta_best", best, trained and 0 < best < last))
-    if trained:
-        low = high = best
-        while low > 0 and statuses[low - 1] == "trained":
-            low -= 1
-        while high < last and statuses[high + 1] == "trained":
-            high += 1
+    if run:
+        low, high = run[0], run[-1]
         edges.append(edge("eta_min", low, low > 0))
         edges.append(edge("eta_max_trained", high, high < last))
-        calm = next((i - 1 for i in range(low, high + 1) if catapulted[i]), high)
+        calm = next((i - 1 for i in run if catapulted[i]), high)
         if calm >= low:
             edges.append(edge("eta_no_spike", calm, calm < last))
     return edges
+
+
+def best_and_run(
+    statuses: Sequence[str], losses: Sequence[float | None]
+) -> tuple[int | None, range]:
+    """Lowest loss among cells that trained or stayed untrained, and the run of trained cells around it."""
+    able = [
+        (loss, k)
+        for k, (loss, status) in enumerate(zip(losses, statuses, strict=True))
+        if loss is not None and status in ("trained", "untrained")
+    ]
+    if not able:
+        return None, range(0)
+    best = min(able)[1]
+    others = [k for k, status in enumerate(statuses) if status != "trained"]
+    low = max((k + 1 for k in others if k <= best), default=0)
+    return best, range(low, min((k for k in others if k >= best), default=len(statuses)))
 
 
 def _best(etas: list[float], position: int) -> dict[str, Any]:

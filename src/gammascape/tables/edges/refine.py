@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Literal
 
 import polars as pl
@@ -18,7 +17,7 @@ import polars as pl
 from gammascape.study.keys.axes import LIMIT, Map, MapEdge
 from gammascape.study.keys.exact import decimal_text, grid_points
 from gammascape.study.points import Mapped
-from gammascape.tables.edges.find import crossing
+from gammascape.tables.edges.find import best_and_run, crossing
 from gammascape.tables.edges.walk import walk_down
 
 COLUMNS = (
@@ -84,23 +83,14 @@ class _Line:
     catapulted: Sequence[bool]
     losses: Sequence[float | None]
     best: int | None
-    """Position of the lowest loss among cells that trained or stayed untrained."""
+    run: range
+    """Position of the lowest loss, and trained cells around it, as of `find.best_and_run`."""
     seed: str
     """Words about its seeds."""
 
     @property
     def top(self) -> int:
         return len(self.etas) - 1
-
-    @property
-    def low(self) -> int | None:
-        """Lowest of the uninterrupted run of trained cells around the best; None if none trained."""
-        low = self.best
-        if low is None or self.statuses[low] != "trained":
-            return None
-        while low > 0 and self.statuses[low - 1] == "trained":
-            low -= 1
-        return low
 
     def having(self, status: str) -> list[Decimal]:
         return [eta for eta, own in zip(self.etas, self.statuses, strict=True) if own == status]
@@ -113,9 +103,9 @@ class _Line:
         trained = [status == "trained" for status in self.statuses]
         if edge == "eta_max_finite":
             return self._upper([status != "diverged" for status in self.statuses], None)
-        low, best = self.low, self.best
-        if low is None or best is None:
+        if self.best is None or not self.run:
             return self._search()
+        low, best = self.run[0], self.best
         if edge == "eta_max_trained":
             return self._upper(trained, best)
         if edge == "eta_no_spike":
@@ -257,10 +247,9 @@ def _state(gamma: Decimal, edge: MapEdge, points: Sequence[Wanted], none: str) -
 
 def _line(rows: pl.DataFrame, seed: str) -> _Line:
     statuses, losses = rows["status"].to_list(), rows["relative_loss"].to_list()
-    able = [k for k, status in enumerate(statuses) if status in ("trained", "untrained")]
-    best = min(able, key=lambda k: (losses[k], k), default=None)
+    best, run = best_and_run(statuses, losses)
     etas = [_exact(eta) for eta in rows["eta_log10"]]
-    return _Line(etas, statuses, rows["catapulted"].to_list(), losses, best, seed)
+    return _Line(etas, statuses, rows["catapulted"].to_list(), losses, best, run, seed)
 
 
 def _exact(value: Any) -> Decimal:
@@ -287,14 +276,14 @@ def _points(
         far = line.etas[k] + end * max(1 / Decimal(density), Decimal(int(gone)))
         low, high = min(line.etas[k], far), max(line.etas[k], far)
         at = line.crossing(-1, trained_below) if (edge, end) == ("eta_min", -1) else None
-        walked = _grid(low, high, density) if at is None else [_below(at, spec.finest)]
+        walked = grid_points(low, high, density) if at is None else [grid_below(at, spec.finest)]
         for eta in walked:
             if (eta - line.etas[k]) * end > 0 and reach[0] <= eta <= reach[1] and abs(eta) <= LIMIT:
                 yield Wanted(gamma, eta, why, math.inf)
     for k in need.gaps:
         low, high = line.etas[k], line.etas[k + 1]
         why = f"between {line.word(k, edge)} and {line.word(k + 1, edge)}{need.what}{line.seed}"
-        nested = [[e for e in _grid(low, high, n) if low < e < high] for n in densities]
+        nested = points_between(low, high, densities)
         points: Sequence[Decimal] = next(filter(None, nested), [])
         # Of several coarse ones, the nearest to cells that train: an edge of training is seldom farther.
         points = points[-1:] if edge == "eta_min" else points[:1]
@@ -306,10 +295,15 @@ def _points(
             yield Wanted(gamma, eta, why, float(high - low))
 
 
-def _below(at: float, density: int) -> Decimal:
-    """The grid point below a place."""
+def points_between(low: Decimal, high: Decimal, densities: Sequence[int]) -> list[list[Decimal]]:
+    """Points of each grid between two places."""
+    return [[x for x in grid_points(low, high, n) if low < x < high] for n in densities]
+
+
+def grid_below(at: float, density: int) -> Decimal:
+    """The point of a grid at or below a place."""
     place = Decimal(math.floor(at * density)) / density
-    return _grid(place, place, density)[0]
+    return grid_points(place, place, density)[0]
 
 
 def _body(
@@ -338,7 +332,7 @@ def _body(
         ),
     ]
     for why, density, first, last in places:
-        for eta in _grid(first, last, density):
+        for eta in grid_points(first, last, density):
             below = max((k for k in known if k <= eta), default=first)
             above = min((k for k in known if k >= eta), default=last)
             # Cells on both sides that are near enough cover the place, whether on its grid or not.
@@ -346,7 +340,3 @@ def _body(
             enough = step + slack if known[0] < eta < known[-1] else step - slack
             if abs(eta) <= LIMIT and above - below > enough:
                 yield Wanted(gamma, eta, why, float(above - below))
-
-
-def _grid(low: Decimal, high: Decimal, density: int) -> tuple[Decimal, ...]:
-    return grid_points(Fraction(low), Fraction(high), density)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 
 from gammascape.study.keys.axes import LIMIT, Map
 from gammascape.study.keys.exact import decimal_text, grid_points
@@ -30,7 +29,7 @@ def walk_down(
     none = ""
 
     def between(first: Decimal, last: Decimal, why: str) -> Iterator[tuple[Decimal, str]]:
-        for eta in grid_points(Fraction(first), Fraction(last), spec.finest):
+        for eta in grid_points(first, last, spec.finest):
             if any(eta not in line for line in lines) and abs(eta) <= LIMIT:
                 yield eta, why
 
