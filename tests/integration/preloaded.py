@@ -1,42 +1,134 @@
-"""A process that has imported Snakemake and the library, which takes longer than most calls.
+"""A process that has imported Snakemake, PyTorch and the library, which takes longer than most calls.
 
-Each line of its standard input is a call as JSON, for which it forks: `words` of `python -m`, the `folder` and the
-environment `env` in which, and the files for what is `said`. It answers with the exit status.
+Each line of its standard input is a call as JSON, for which it forks and answers with the number of the process:
+`words` of `python -m`, the `folder` and the environment `env` in which, and files for what is `said`. Or it is the
+number of a process, and the answer is its exit status, null while it runs. Processes of the library that a call
+starts are forks, too, made before the call begins, which leaves them nothing of its state.
 """
 
+import gc
 import json
 import os
 import runpy
 import signal
+import socket
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from ctypes import CDLL
+from fcntl import F_DUPFD, fcntl
 from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
 
 from snakemake.cli import get_argument_parser
 
 MODULES = (
     "smart_open",
+    "gammascape.commands.check_model",
     "gammascape.provenance.current",
+    "gammascape.training.worker",
     "gammascape.workflow.script",
     "gammascape.workflow.trial",
 )
 LONGEST = 600
 """Seconds after which a call is ended."""
+STARTERS = ("gammascape", "snakemake")
+SPARE = 2
+"""Forks for what a call starts; what else it starts imports all by itself."""
+PR_SET_NAME = 15
+exec_in_fork = subprocess._fork_exec  # type: ignore[attr-defined]
 
 
-def call(words: list[str], folder: str, env: dict[str, str], said: list[str]) -> None:
+def call(words: Sequence[str], folder: str, env: Mapping[str, str], said: Sequence[str]) -> None:
     signal.alarm(LONGEST)
+    files = ("/dev/null", *said)
+    run(words, folder, env, {n: os.open(path, os.O_RDWR) for n, path in enumerate(files)})
+
+
+def run(
+    words: Sequence[str], folder: str, env: Mapping[str, str], files: Mapping[int, int]
+) -> None:
+    """Do what `python -m` does in a new process with these files by number."""
+    high = {number: fcntl(file, F_DUPFD, 1000) for number, file in files.items()}
+    close_all_but(*high.values())
+    for number, file in high.items():
+        os.dup2(file, number)
+        os.close(file)
+    subprocess._fork_exec = Forks() if words[0] in STARTERS else exec_in_fork  # type: ignore[attr-defined]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    for descriptor, path in enumerate(("/dev/null", *said)):
-        opened = os.open(path, os.O_RDWR)
-        os.dup2(opened, descriptor)
-        os.close(opened)
+    # The name by which tests find it.
+    CDLL(None).prctl(PR_SET_NAME, words[0].rpartition(".")[2].encode())
     sys.argv[1:] = words[1:]
     # By these words a process may start itself anew.
     sys.orig_argv[1:] = ["-m", *words]
-    sys.path[0] = folder
+    paths = env.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [str(Path.cwd()), *(path for path in paths if path not in sys.path)]
+    sys.modules.pop("sitecustomize", None)
+    with suppress(ImportError):
+        import_module("sitecustomize")
+    if words[0] not in STARTERS:
+        sys.modules.pop(words[0], None)
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    sys.exit()
+
+
+def close_all_but(*kept: int) -> None:
+    for one, next_one in pairwise(sorted((2, *kept, 2**16))):
+        os.closerange(one + 1, next_one)
+
+
+class Forks:
+    """In place of the function by which `subprocess` starts a program: use a fork for `python -m`."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[int, socket.socket]] = []
+        for _ in range(SPARE):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            if not (number := os.fork()):
+                wait_for_a_call(theirs)
+            theirs.close()
+            self._idle.append((number, ours))
+
+    def __call__(
+        self, words: Sequence[str], programs: Any, close: Any, kept: Sequence[int], *rest: Any
+    ) -> int:
+        python, *others = (os.fsdecode(word) for word in words if word != "-P")
+        if not self._idle or python != sys.executable or others[:1] != ["-m"]:
+            started: int = exec_in_fork(words, programs, close, kept, *rest)
+            return started
+        folder, env, stdin, _, _, stdout, _, stderr, _, failure, _, session, *_ = rest
+        files = {0: stdin, 1: stdout, 2: stderr} | {file: file for file in kept}
+        files = {number: file for number, file in files.items() if file not in (-1, failure)}
+        pairs = (os.fsdecode(pair).split("=", 1) for pair in env or ())
+        asked = {
+            "words": others[1:],
+            "folder": os.fsdecode(folder or Path.cwd()),
+            "env": dict(os.environ if env is None else pairs),
+        }
+        number, connection = self._idle.pop()
+        message = json.dumps([asked, session, [*files]]).encode()
+        socket.send_fds(connection, [message], [*files.values()])
+        connection.close()
+        return number
+
+
+def wait_for_a_call(connection: socket.socket) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.alarm(0)
+    close_all_but(connection.fileno())
+    message, files, *_ = socket.recv_fds(connection, 2**20, 64)
+    if not message:
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    asked, session, numbers = json.loads(message)
+    if session:
+        os.setsid()
+    run(**asked, files=dict(zip(numbers, files, strict=True)))
     sys.exit()
 
 
@@ -45,8 +137,14 @@ if __name__ == "__main__":
         import_module(module)
     # Finds and imports all plugins.
     get_argument_parser()
+    gc.freeze()
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            call(**json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        asked = json.loads(line)
+        if isinstance(asked, int):
+            ended, status = os.waitpid(asked, os.WNOHANG)
+            print(os.waitstatus_to_exitcode(status) if ended else "null", flush=True)
+        else:
+            if not (child := os.fork()):
+                call(**asked)
+            os.setpgid(child, child)
+            print(child, flush=True)

@@ -4,14 +4,19 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
+LONGEST = 900
+"""Seconds that a call may take; the process that forks ends it earlier."""
 STUDY = """\
 datasets:
   digits: {{kind: digits}}
@@ -45,13 +50,8 @@ def empty_project(folder: Path, study: str) -> Path:
     return folder
 
 
-def command(*options: str) -> list[str]:
-    # Tests run side by side, and each worker takes seconds to import PyTorch.
-    return [sys.executable, "-m", "snakemake", "--cores", "1", *options]
-
-
 def snakemake(
-    project: Path, *options: str, env: dict[str, str] | None = None
+    project: Path, *options: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return run(project, "snakemake", "--cores", "1", *options, env=env)
 
@@ -60,23 +60,59 @@ def run(
     folder: Path, *words: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """What `python -m` does with these words in a folder, in a process that need not import as much."""
+    with tempfile.TemporaryDirectory() as at:
+        said = [Path(at, name) for name in ("output", "errors")]
+        status = Started(folder, *words, env=env, said=said).wait(LONGEST)
+        return subprocess.CompletedProcess(words, status, *(path.read_text() for path in said))
+
+
+class Started:
+    """A process begun as by `run`, in a group of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *words: str,
+        env: Mapping[str, str] | None = None,
+        said: Sequence[Path] = (Path(os.devnull),) * 2,
+    ) -> None:
+        for path in said:
+            path.touch()
+        files = [str(path) for path in said]
+        call = {"words": words, "folder": str(folder), "env": dict(env or os.environ)}
+        self.pid: int = ask({**call, "said": files})
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        if self._status is None:
+            self._status = ask(self.pid)
+        return self._status
+
+    def wait(self, seconds: float) -> int:
+        deadline = time.monotonic() + seconds
+        while (status := self.poll()) is None:
+            assert time.monotonic() < deadline, "waited too long"
+            time.sleep(0.01)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End all processes of its group."""
+        if self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def ask(request: object) -> Any:
+    """The answer of the process that forks."""
     process = preloaded()
     assert process.stdin is not None
     assert process.stdout is not None
-    with tempfile.TemporaryDirectory() as at:
-        said = [Path(at, name) for name in ("output", "errors")]
-        for path in said:
-            path.touch()
-        call = {
-            "words": words,
-            "folder": str(folder),
-            "env": dict(env or os.environ),
-            "said": [str(path) for path in said],
-        }
-        process.stdin.write(json.dumps(call) + "\n")
-        process.stdin.flush()
-        status = int(process.stdout.readline())
-        return subprocess.CompletedProcess(words, status, *(path.read_text() for path in said))
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
 
 
 @cache
@@ -87,6 +123,8 @@ def preloaded() -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # As Snakemake asks of what it starts.
+        env={**os.environ, "PYTHONHASHSEED": "0"},
     )
     atexit.register(process.communicate)
     return process

@@ -1,9 +1,5 @@
 """A map found by the real command, and found again after kills."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,7 +7,7 @@ import polars as pl
 
 from gammascape.tables.edges.find import threshold_table
 
-from .projects import copy_tree, empty_project, snakemake
+from .projects import Started, copy_tree, empty_project, run, snakemake
 
 STUDY = """\
 datasets:
@@ -53,9 +49,8 @@ def make_net(input_shape, outputs, width):
     return Gated(math.prod(input_shape), width, outputs)
 """
 POINTS = "config/studies/tiny.points.yaml"
-MAP = [sys.executable, "-m", "gammascape", "map", "config/studies/tiny.yaml"]
 CELLS_ALONE = ("--omit-from", "edges", "performance", "dynamics", "similarity", "factors")
-OPTIONS = ["--", "--cores", "1", *CELLS_ALONE]
+MAP = ("gammascape", "map", "config/studies/tiny.yaml", "--", "--cores", "1", *CELLS_ALONE)
 
 
 def project_in(folder: Path) -> Path:
@@ -66,17 +61,15 @@ def project_in(folder: Path) -> Path:
 
 def killed(project: Path, cells: int) -> bool:
     """Kill the command and all that it started once there are so many cells; False if it ends before."""
-    with (project / "said").open("a") as log:
-        process = subprocess.Popen(
-            [*MAP, *OPTIONS], cwd=project, stdout=log, stderr=log, start_new_session=True
-        )
-        while process.poll() is None:
-            if len(list(project.glob("results/cells/*/*/manifest.json"))) >= cells:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                return True
-            time.sleep(0.02)
-    assert process.returncode == 0, (project / "said").read_text()
+    said = [project / "output", project / "errors"]
+    process = Started(project, *MAP, said=said)
+    while process.poll() is None:
+        if len(list(project.glob("results/cells/*/*/manifest.json"))) >= cells:
+            process.kill()
+            process.wait(10)
+            return True
+        time.sleep(0.02)
+    assert process.poll() == 0, [path.read_text() for path in said]
     return False
 
 
@@ -91,9 +84,7 @@ def test_an_own_network_is_mapped_by_one_command_and_the_same_after_kills(tmp_pa
     assert "run gammascape map config/studies/tiny.yaml" in refused.stderr
     copy = tmp_path / "killed"
     copy_tree(project, copy)
-    done = subprocess.run(
-        [*MAP, *OPTIONS], cwd=project, capture_output=True, text=True, check=False, timeout=600
-    )
+    done = run(project, *MAP)
     assert done.returncode == 0, done.stderr
     assert "map: 4 of 4 edges bracketed" in done.stdout
     found = threshold_table(cells(project), None)

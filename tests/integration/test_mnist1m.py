@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from gammascape.workflow.catalogue import figures_of
 from gammascape.workflow.plan import load_plan
 
 from ..unit.formats import make_mnist
-from .projects import command, copy_tree, empty_project, snakemake
+from .projects import Started, copy_tree, empty_project, snakemake
 
 STUDY = """\
 datasets:
@@ -73,14 +70,12 @@ def planned(project: Path) -> set[str]:
 def diffused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
     """A project whose run was killed after the second chunk and started again; what there was at the kill."""
     project = project_of(tmp_path_factory.mktemp("diffused"), DIFFUSION)
-    running = subprocess.Popen(
-        command(*TARGETS), cwd=project, start_new_session=True, stderr=subprocess.DEVNULL
-    )
+    running = Started(project, "snakemake", "--cores", "1", *TARGETS)
     deadline = time.monotonic() + 300
     while len(written(project)) < 3 and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.kill()
+    running.wait(10)
     shutil.rmtree(project / ".snakemake/locks", ignore_errors=True)
     before = written(project)
     done = snakemake(project, *TARGETS)

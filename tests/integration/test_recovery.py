@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .projects import command, copy_tree, empty_project, snakemake
+from .projects import Started, copy_tree, empty_project, snakemake
 
 STUDY = """\
 datasets:
@@ -84,11 +84,11 @@ def workers(project: Path) -> list[int]:
     found = []
     for process in Path("/proc").iterdir():
         try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
+            name = (process / "comm").read_text()
             here = (process / "cwd").readlink() == project
         except (OSError, ValueError):
             continue
-        if here and b"gammascape.training.serve" in words:
+        if here and name == "serve\n":
             found.append(int(process.name))
     return found
 
@@ -128,19 +128,19 @@ def project(undisturbed: Path, tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def training(project: Path, *options: str, slow: float) -> Iterator[subprocess.Popen[bytes]]:
+def training(project: Path, *options: str, slow: float) -> Iterator[Started]:
     """Snakemake, with every cell somewhere in the middle of its run."""
     before = steps(project)
-    with (project / "output").open("w") as output:
-        process = subprocess.Popen(
-            command(*OPTIONS, *options), cwd=project, stderr=output, env=with_faults(slow=slow)
-        )
+    output = project / "output"
+    output.unlink(missing_ok=True)
+    words = ("snakemake", "--cores", "1", *OPTIONS, *options)
+    process = Started(project, *words, env=with_faults(slow=slow), said=[Path(os.devnull), output])
     try:
         wait_until(lambda: sum(n > before.get(k, 0) for k, n in steps(project).items()) == CELLS)
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.wait(10)
 
 
 def unlock(project: Path) -> None:
@@ -197,7 +197,7 @@ def test_workers_of_a_killed_snakemake_stop(stopped: Path, whose: str) -> None:
     with training(stopped, slow=0.5) as running:
         there = workers(stopped)
         assert there
-        running.kill()
+        kill(running.pid)
         if whose == "all":
             for pid in there:
                 kill(pid)

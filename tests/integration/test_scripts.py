@@ -1,13 +1,13 @@
 """Scripts that fail, are killed or are interrupted while Snakemake runs them in processes of its executor."""
 
+import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from .projects import command, copy_tree, snakemake
+from .projects import Started, copy_tree, snakemake
 
 FAULTS = {
     "performance": ("os.kill(os.getpid(), 9)", "the process of the script was ended by signal 9"),
@@ -50,7 +50,9 @@ def test_scripts_that_fail_say_why_and_leave_others_alone(project: Path) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_script_ends_with_snakemake_and_is_no_error(project: Path, number: int) -> None:
+def test_a_script_ends_with_snakemake_and_is_no_error(
+    project: Path, tmp_path: Path, number: int
+) -> None:
     script = project / "workflow/scripts/provenance.py"
     before = script.read_text()
     script.write_text(
@@ -61,14 +63,14 @@ def test_a_script_ends_with_snakemake_and_is_no_error(project: Path, number: int
     )
     page = project / "results/tiny/provenance.html"
     page.unlink()
-    with subprocess.Popen(command(), cwd=project, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        while not (project / "process").exists():
-            assert running.poll() is None, running.stderr.read()
-            time.sleep(0.05)
-        running.send_signal(number)
-        said = running.stderr.read()
-    assert running.returncode != 0
+    output = tmp_path / "output"
+    running = Started(project, "snakemake", "--cores", "1", said=[Path(os.devnull), output])
+    while not (project / "process").exists():
+        assert running.poll() is None, output.read_text()
+        time.sleep(0.05)
+    running.send_signal(number)
+    assert running.wait(60) != 0
+    said = output.read_text()
     assert said.strip().splitlines()[-1].startswith("Interrupted after ")
     assert "Traceback" not in said
     assert "Error" not in said

@@ -5,8 +5,6 @@ import os
 import random
 import re
 import shutil
-import signal
-import subprocess
 import time
 import zipfile
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 from gammascape.figures.page.index import read_figure
 from gammascape.workflow.catalogue import FIGURES
 
-from .projects import STUDY, command, copy_tree, empty_project, run, snakemake
+from .projects import STUDY, Started, copy_tree, empty_project, run, snakemake
 
 
 def write_study(project: Path, gammas: str = "[0, 1]", etas: str = "[0, 1]") -> None:
@@ -187,18 +185,13 @@ def test_it_may_work_in_another_folder(tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_with_what_is_missing(project: Path) -> None:
     write_study(project, etas="[0, 0.5, 1, 1.5, 2, 2.5]")
     known = set(summaries(project))
-    running = subprocess.Popen(
-        command("--until", "train"),
-        cwd=project,
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )
+    running = Started(project, "snakemake", "--cores", "1", "--until", "train")
     deadline = time.monotonic() + 300
     while not set(summaries(project)) - known and time.monotonic() < deadline:
         time.sleep(0.1)
     # The whole group, as a terminal or a machine that goes down would end it.
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.kill()
+    running.wait(10)
     shutil.rmtree(project / ".snakemake/locks", ignore_errors=True)
     before = summaries(project)
     assert known < set(before)

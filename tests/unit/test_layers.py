@@ -93,8 +93,8 @@ def test_plugins_use_little_of_the_library(plugin: str) -> None:
 @pytest.mark.parametrize("package", ["data", "models", "measure", "runs", "training"])
 def test_the_engine_needs_only_torch_and_numpy(package: str) -> None:
     allowed = {"torch", "numpy", "gammascape", *sys.stdlib_module_names}
-    # scikit-learn carries the digits and Pillow reads photographs; only preparation asks for them.
-    allowed |= {"sklearn", "PIL"} if package == "data" else set()
+    # Pillow reads photographs; only preparation asks for it.
+    allowed |= {"PIL"} if package == "data" else set()
     assert {name.split(".")[0] for name in imported(package)} <= allowed
     assert not any(name.startswith("gammascape.study") for name in imported(package))
 
