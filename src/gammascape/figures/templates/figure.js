@@ -21,28 +21,38 @@ function titled(title, room) {
   return subtitle ? { ...fitted, subtitle: wrapped(subtitle, room / (LETTER * subtitleFontSize)) } : fitted;
 }
 
-function below(encoding) {
-  return Object.fromEntries(Object.entries(encoding).map(([channel, how]) => [channel,
-    how?.legend ? { ...how, legend: { ...how.legend, orient: "bottom", direction: "horizontal", columns: 1 } } : how]));
+function refit(encoding, stacked) {
+  return Object.fromEntries(Object.entries(encoding).map(([channel, how]) => {
+    const fit = { ...how };
+    if (how?.legend) fit.legend = { ...how.legend, orient: "bottom", direction: "horizontal", columns: 1 };
+    // Names that a neighbour on the left had for both.
+    if (stacked && channel === "y" && how?.axis?.labels === false) fit.axis = { ...how.axis, labels: true };
+    return [channel, Array.isArray(how) ? how : fit];
+  }));
 }
 
-function fitted(chart, room) {
+function fitted(chart, room, share, inside = false, stacked = false) {
   const { hconcat, ...rest } = chart;
   const fit = hconcat ? { ...rest, vconcat: hconcat } : rest;
-  for (const kind of ["layer", "vconcat", "concat"]) if (fit[kind]) fit[kind] = fit[kind].map((part) => fitted(part, room));
+  const inner = (part) => fitted(part, room, share, true, stacked || Boolean(hconcat ?? chart.concat));
+  for (const kind of ["vconcat", "concat"]) if (fit[kind]) fit[kind] = fit[kind].map(inner);
+  if (fit.layer) fit.layer = fit.layer.map((part) => fitted(part, room, share, inside, stacked));
   if (fit.concat) fit.columns = 1;
-  if (fit.title) fit.title = titled(fit.title, room);
-  if (typeof fit.width === "number") fit.width = Math.min(fit.width, room - SIDES);
-  if (fit.encoding) fit.encoding = below(fit.encoding);
+  if (fit.title) fit.title = titled(fit.title, inside ? room - SIDES : room);
+  if (typeof fit.width === "number") fit.width = Math.min(fit.width, room - SIDES) * share;
+  if (fit.encoding) fit.encoding = refit(fit.encoding, stacked);
   return fit;
 }
 
 async function draw(place, spec, options) {
-  const first = await vegaEmbed(place, spec, options);
-  if (place.scrollWidth <= place.clientWidth) return;
-  first.finalize();
+  let shown = await vegaEmbed(place, spec, options);
   const config = { ...spec.config, legend: { ...spec.config?.legend, orient: "bottom", layout: { bottom: { direction: "vertical", margin: 8 } } } };
-  await vegaEmbed(place, { ...fitted(spec, place.clientWidth), config }, options);
+  // Sides and labels keep their size, and the rest shares what is left.
+  for (let share = 1, tries = 0; place.scrollWidth > place.clientWidth && tries < 3; tries += 1) {
+    if (tries) share *= Math.max(0.6, (place.clientWidth - SIDES) / (place.scrollWidth - SIDES));
+    shown.finalize();
+    shown = await vegaEmbed(place, { ...fitted(spec, place.clientWidth, share), config }, options);
+  }
 }
 
 function show(spec, options) {
