@@ -229,6 +229,8 @@ def test_a_network_that_is_changed_under_its_name_begins_again(
     Path(PATH).write_text(STUDY.replace("width: 8", "width: 9"))
     assert main(["plan"]) == 2
     assert "its model or its data have changed" in capsys.readouterr().err
+    assert main(["audit", "--all"]) == 2
+    assert "its model or its data have changed" in capsys.readouterr().err
     first, second, third, *_ = said(capsys, "--rounds", "1").splitlines()
     assert first == f"{POINTS}: left out: 1 problem"
     assert "its model or its data have changed, so these points are of other networks" in second
