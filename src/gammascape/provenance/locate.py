@@ -34,7 +34,10 @@ from gammascape.workflow.plan import Plan, load_plan
 _SUFFIX = ".manifest.json"
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 _STUDIES = "config/studies"
-NAMES = "a file or folder of results, a copy of a figure, or a cell by its path or the first digits of its hash"
+NAMES = (
+    "a file or folder of results, a table or figure by its name, a copy of a figure, or a cell by its path or the "
+    "first digits of its hash"
+)
 """Names understood by every command."""
 STUDY = "study that has it, where several have one of this name"
 _APART = ("logs", GENERATED)
@@ -56,15 +59,15 @@ class Found:
 def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
     """Find the manifest for a name; return a finding if a file does not reveal its origin.
 
-    A name is a path, also of a copy of a figure; a path below results or below the cells; or the first digits of
-    a cell's hash. Among the results the manifest next to a file counts, for a copy of a figure its mark. A file
-    named by its manifest need not exist.
+    A name is a path, also of a copy of a figure; a path below results or below the cells; the first digits of a
+    cell's hash; or that of a table or figure, edges or portrait/mlp3-digits-mse-B32-T1000. Among the results the
+    manifest next to a file counts, for a copy of a figure its mark. A file named by its manifest need not exist.
 
     Args:
         directory: the folder where Snakemake runs, if it is not above the file and not the current one.
 
     Raises:
-        StudyError: if nothing has this name, or several cells have it, or if the results of a copy are not
+        StudyError: if nothing has this name, or several things have it, or if the results of a copy are not
             found.
     """
     path = Path(name)
@@ -89,10 +92,9 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
         return Found(root, named.relative_to(root).as_posix())
     if path.exists():
         return Finding("unknown origin", "it names no manifest, and no manifest beside it names it")
-    raise StudyError(
-        f"{name}: no artifact with a manifest; name a file or folder below {RESULTS}, a copy of a figure, or a "
-        "cell by its path or hash"
-    )
+    if made := _made(text, root):
+        return Found(root, made.relative_to(root).as_posix())
+    raise StudyError(f"{name}: no artifact with a manifest{_near(text, root) or f'; name {NAMES}'}")
 
 
 def find(name: str | Path, directory: Path | None = None) -> Found:
@@ -128,25 +130,13 @@ def output_of(
     Raises:
         StudyError: if there is no such artifact, or several, or the file is not the one of its manifest.
     """
-    folder, plain = f"{kind}s", name.removeprefix(f"{kind}s/")
-    of = Path(study).stem if study else "*"
-    more: list[Path] = []
-    for pattern in (plain, f"{plain}/*") if is_plain(plain) else ():
-        more = more or sorted(Path(RESULTS).glob(f"{of}/{folder}/{pattern}{_SUFFIX}"))
-    if not more and is_plain(plain) and not Path(name).exists():
-        made = Path(RESULTS).glob(f"{of}/{folder}/*")
-        near = difflib.get_close_matches(plain, {one.name.partition(".")[0] for one in made}, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        if study or near:
-            raise StudyError(f"{name}: {RESULTS}/{of} has no {kind} of this name{hint}")
-    if len(more) > 1:
-        names = [str(one.relative_to(RESULTS)).removesuffix(_SUFFIX) for one in more]
-        studies = list(dict.fromkeys(one.partition("/")[0] for one in names))
-        choice = f", or add --study {' or '.join(studies)}" if studies[1:] else ""
-        raise StudyError(
-            f"{name}: several {folder} have this name; write one of {', '.join(names)}{choice}"
-        )
-    path = more[0] if more else find_here(name)
+    root = Path.cwd()
+    made = _made(name, root, kind, study)
+    near = "" if made or Path(name).exists() else _near(name, root, kind, study)
+    if near or (study and made is None and not Path(name).exists()):
+        of = Path(study).stem if study else "*"
+        raise StudyError(f"{name}: {RESULTS}/{of} has no {kind} of this name{near}")
+    path = made.relative_to(root) if made else find_here(name)
     manifest = read_manifest(path)
     recorded = {file.path: file.sha256 for file in manifest.outputs}
     file = Path(f"{manifest.name}.{suffix}")
@@ -177,6 +167,39 @@ def _named(name: str, root: Path) -> Path | None:
             return found[0]
     places = (root / RESULTS / name, cells / name) if is_plain(name) else ()
     return next((manifest for place in places if (manifest := _beside(place))), None)
+
+
+def _made(name: str, root: Path, kind: str = "", study: str | None = None) -> Path | None:
+    """Manifest of a table or figure of one study by its name alone, such as edges or figures/edges."""
+    plain = name.removeprefix(f"{kind}s/")
+    for pattern in (plain, f"{plain}/*") if is_plain(plain) else ():
+        if more := _outputs(f"{pattern}{_SUFFIX}", root, kind, study):
+            names = [str(one.relative_to(root / RESULTS)).removesuffix(_SUFFIX) for one in more]
+            if len(more) == 1:
+                return more[0]
+            studies = list(dict.fromkeys(one.partition("/")[0] for one in names))
+            choice = f", or add --study {' or '.join(studies)}" if kind and studies[1:] else ""
+            raise StudyError(
+                f"{name}: several {f'{kind}s' if kind else 'tables and figures'} have this name; write one of "
+                f"{', '.join(names)}{choice}"
+            )
+    return None
+
+
+def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Path]:
+    """Files of tables and figures, of one kind and of one study if these are given."""
+    of, kinds = (
+        Path(study).stem if study else "*",
+        [f"{kind}s"] if kind else ["tables", "figures", "."],
+    )
+    return sorted(path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}"))
+
+
+def _near(name: str, root: Path, kind: str = "", study: str | None = None) -> str:
+    """A question after a table or figure that is nearly called so."""
+    made = {one.name.partition(".")[0] for one in _outputs("*", root, kind, study)}
+    near = difflib.get_close_matches(name.removeprefix(f"{kind}s/"), made, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _beside(path: Path) -> Path | None:

@@ -32,6 +32,8 @@ NAMES: dict[str, Callable[[Path], str]] = {
     "its manifest": lambda folder: f"{FIGURE}.manifest.json",
     "a copy": lambda folder: str(shutil.copy(f"{FIGURE}.png", folder / "figure-3.png")),
     "its name in results": lambda folder: "tiny/figures/edges.html",
+    "its name alone": lambda folder: "edges",
+    "its name with its kind": lambda folder: "figures/edges",
     "a folder": lambda folder: f"{first_cell()}/",
     "a file that is gone": lambda folder: f"{first_cell()}/arrays.npz",
     "a cell's path": lambda folder: first_cell().removeprefix("results/cells/"),
@@ -92,6 +94,13 @@ def test_a_name_of_nothing_and_of_several_cells_is_one_message(
     more = {"replay": ["--cells", "1"], "accept": ["--reason", "x"]}.get(verb, [])
     assert main([verb, "nothing", *more]) == 2
     assert capsys.readouterr().err.startswith("nothing: no artifact with a manifest; name a file")
+    assert main([verb, "edgse", *more]) == 2
+    assert "no artifact with a manifest; did you mean edges?" in capsys.readouterr().err
+    assert main([verb, "performance", *more]) == 2
+    assert (
+        "performance: several tables and figures have this name; write one of "
+        "tiny/figures/performance, tiny/tables/performance"
+    ) in capsys.readouterr().err
     cell = Path(first_cell())
     shutil.copytree(cell, cell.with_name(f"g9_e9_s0-{cell.name.rpartition('-')[2][:6]}000000"))
     assert main([verb, digits(project)[:6], *more]) == 2

@@ -15,7 +15,10 @@ from gammascape.theory.toy import DATA
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
 _AT: dict[str, Any] = {"x": "gamma_log10:Q", "y": "eta_log10:Q"}
-_LETTER, _HALF_LINE = 9, 12  # pixels of a letter of a label, and from its middle to its end, at most
+_LETTER, _HALF_LINE = (
+    9,
+    12,
+)  # pixels of a letter of a label, and from its middle to its end, at most
 _CAPTION = (
     "Each tile is one pair of feature learning strength γ (across) and learning rate η (up), "
     "coloured by the final training loss of its best seed relative to the loss of the output "
