@@ -83,7 +83,7 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
         gained = pl.concat([gained, ratios])
     gained = gained.filter(pl.col("gain").is_not_null(), pl.col("series").is_in(names))
     bars = pl.concat([best["low"], *([cost["low"]] if target is not None else [])]).count()
-    interval = f", bars: {100 * best['confidence'][0]:g} % intervals (none for one seed)"
+    interval = f", bars: {100 * best['confidence'][0]:g} % intervals (none for one seed or a tie)"
     stacked = [alt.vconcat(*panels, spacing=18) for panels in columns]
     cells = best.select(pl.col("cells").sum()).item()
     many = tables.seed_count(seeds) > 1

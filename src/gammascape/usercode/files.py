@@ -130,8 +130,9 @@ def read(options: Mapping[str, Any]) -> OwnData:
         places, order = order[held], order[~held]
     train, test = (Part(x[chosen], y[chosen]) for chosen in (order, places))
     if len(places) < _LEAST_TEST:
+        more = "write a larger hold_out" if cut is None else "add more to the test set"
         raise SourceError(
-            f"{len(places)} test samples, and at least {_LEAST_TEST} are needed: write a larger hold_out"
+            f"{len(places)} test samples, and at least {_LEAST_TEST} are needed: {more}"
         )
     hashes = {name: sha256_of(path) for name, path in files.items()}
     lines = "".join(f"{name}\0{sha256}\n" for name, sha256 in sorted(hashes.items()))

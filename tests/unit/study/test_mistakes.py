@@ -59,6 +59,7 @@ def test_all_problems_of_a_file_come_in_one_message_in_the_order_of_the_file(her
 def test_a_missing_file_names_the_nearest_one(here: Path) -> None:
     Path("quickstart.yaml").write_text(GOOD)
     assert "no such file; did you mean quickstart.yaml?" in message_of(Path("quikstart.yaml"))
+    Path(".hidden.yaml").touch()
     assert "no such file; . has quickstart.yaml" in message_of(Path("zzz.yaml"))
     Path("config/studies").mkdir(parents=True)
     Path("config/studies/mine.yml").write_text(GOOD)

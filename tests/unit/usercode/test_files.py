@@ -228,6 +228,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, list[str]]] = {
         FOLDER,
         ["4 test samples", "write a larger hold_out"],
     ),
+    "a small test set": (
+        lambda: save(x=X, y=Y, x_test=X[:4], y_test=Y[:4]),
+        ARRAYS,
+        ["4 test samples, and at least 10 are needed: add more to the test set"],
+    ),
     "none for testing": (
         lambda: (photos("photos/train"), Path("photos/test").mkdir()),
         FOLDER,

@@ -142,7 +142,7 @@ def _read_text(path: Path) -> str:
 
 def _neighbours(path: Path) -> str:
     places = dict.fromkeys((path.parent, Path("config/studies")))
-    files = [file for place in places for file in sorted(place.glob("*.y*ml"))]
+    files = [file for place in places for file in sorted(place.glob("[!.]*.y*ml"))]
     names = [file.name for file in files if file.parent == path.parent]
     # The same name by another suffix or in another place, before what is only spelled alike.
     same = [file for file in files if file.stem == path.stem]

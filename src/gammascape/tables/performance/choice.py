@@ -76,10 +76,10 @@ def chosen_interval(values: Floats, confidence: float) -> tuple[float, float] | 
     Its standard error is widened by `shared_error`.
 
     Returns:
-        None for one seed, which tells no scatter.
+        None for one seed, and for equal scores: they tell no scatter.
     """
     seeds = len(values)
-    if seeds < 2:
+    if seeds < 2 or np.ptp(values) == 0:
         return None
     error = values.std(ddof=1) / np.sqrt(seeds) * shared_error(seeds)
     half = stdtrit(seeds - 1, (1 + confidence) / 2) * error

@@ -29,6 +29,8 @@ _SEED = ["seed", "data_seed"]
 _REFERENCE = 0.0
 """log10 of the gamma that is compared with."""
 _LEAST_POOLED = 3
+_TIED = 1e-9
+"""Error below which seeds differ by rounding alone: a test image, or a step, decides far more."""
 
 
 def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
@@ -48,7 +50,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     confidence 1 - (1 - confidence) / (gammas - 1), the gammas that were left out counted too). If they hold, the
     gain of the gamma that is truly best lies between the largest of their lower ends and the largest of their
     upper ends, gamma = 1 itself counting as a gain of nothing, however the best gamma was found. One seed tells no
-    scatter: it has no interval.
+    scatter, nor do seeds that tie: they have no interval.
 
     `gain_above_one` is the same of the best gamma above 1, which may lose. Of accuracies, `p_differs` is the
     p-value of "it loses at most `margin`", and `power` how often a study like this one would find that it does
@@ -119,10 +121,10 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
     one = float(levels.mean[at_one[0]])
     row["value_at_one"] = from_linear(measure, _sign(measure) * one)
     row["gain"] = as_gain(measure, float(levels.mean[best]) - one)
-    # No accuracy is above 1.
-    most = 1 - one if measure == "accuracy" else np.inf
+    # Accuracies are between 0 and 1.
+    possible = (-one, max(0.0, 1 - one)) if measure == "accuracy" else (-np.inf, np.inf)
     if half is not None:
-        row |= with_ends("gain", row["gain"], _largest(measure, half, confidence, others, most))
+        row |= with_ends("gain", row["gain"], _largest(measure, half, confidence, others, possible))
     above = levels.gamma > _REFERENCE
     if above.any():
         first = levels.gamma[above][levels.mean[above].argmax()]
@@ -131,15 +133,19 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
         among = np.union1d(_better_half(levels), [first])
         pooled = _compared(levels, (gamma, seed, value), among)
         if pooled is not None:
-            row |= _above_one(measure, pooled, confidence, int(above.sum()), most)
+            row |= _above_one(measure, pooled, confidence, int(above.sum()), possible)
     return row
 
 
 def _above_one(
-    measure: str, pooled: _Differences, confidence: float, several: int, most: float
+    measure: str,
+    pooled: _Differences,
+    confidence: float,
+    several: int,
+    possible: tuple[float, float],
 ) -> dict[str, Any]:
     above = pooled.levels.gamma > _REFERENCE
-    low, high = _largest(measure, pooled, confidence, several, most, above)
+    low, high = _largest(measure, pooled, confidence, several, possible, above)
     row: dict[str, Any] = {"gain_above_one_low": low, "gain_above_one_high": high}
     if measure != "accuracy":
         return row
@@ -168,7 +174,7 @@ def _compared(
     gamma, seed, value = points
     kept = np.isin(gamma, among)
     pooled = fit_levels(gamma[kept], seed[kept], value[kept])
-    if not pooled.freedom:
+    if not pooled.freedom or np.nanmax(pooled.error) < _TIED:
         return None
     widened = pooled.error * shared_error(len(np.unique(seed)))
     return _Differences(Levels(pooled.gamma, pooled.mean, widened, pooled.freedom))
@@ -185,13 +191,13 @@ def _largest(
     pooled: _Differences,
     confidence: float,
     several: int,
-    most: float,
+    possible: tuple[float, float],
     among: Any = slice(None),
 ) -> tuple[float, float]:
-    """Bounds of the largest true difference to gamma = 1, at most `most`, as a gain."""
+    """Bounds of the largest true difference to gamma = 1, within what is `possible`, as a gain."""
     ahead, error = (part[among] for part in pooled.to(_REFERENCE))
     half = pooled.width(confidence, several) * error
-    low, high = (min(float(end.max()), most) for end in (ahead - half, ahead + half))
+    low, high = (float(np.clip(end.max(), *possible)) for end in (ahead - half, ahead + half))
     return as_gain(measure, low), as_gain(measure, high)
 
 

@@ -20,9 +20,9 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
     Accuracies have arithmetic means; losses and steps, which vary by factors, geometric ones. Intervals are those
     of scores at etas that other seeds chose (`choice.chosen_interval`, `interval` seeds). One seed tells no
-    scatter: its value is the best over eta, too good, and has no interval. Where a seed does not reach the
-    target, or all its runs diverge (`seeds_without`), the mean is not known, and null: that of the others would
-    be too good.
+    scatter, nor do seeds that tie: they have no interval; the value of one is the best over eta, too good. Where
+    a seed does not reach the target, or all its runs diverge (`seeds_without`), the mean is not known, and null:
+    that of the others would be too good.
 
     Args:
         scores: the table of `tables.performance.scores.score_table`.

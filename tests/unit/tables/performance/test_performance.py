@@ -478,5 +478,22 @@ def test_no_gain_exceeds_what_is_missing_to_an_accuracy_of_one() -> None:
     assert row["gain_high"] == pytest.approx(2.0)
 
 
+def test_seeds_that_tie_tell_no_scatter() -> None:
+    for values in (np.full((3, 2), 1.0), np.array([[0.9, 0.9], [0.95, 0.95], [0.7, 0.7]])):
+        row = gain(values)
+        ends = [row["gain_low"], row["gain_above_one_high"], row["p_differs"], row["interval"]]
+        assert ends == [None] * 4
+        means = performance_table(scores(values), 0.95)
+        assert means["low"].null_count() == means["interval"].null_count() == 3
+    assert gain(np.full((3, 2), 1.0))["gain_above_one"] == pytest.approx(0.0)
+
+
+def test_a_gain_and_its_interval_are_possible_and_in_order() -> None:
+    row = gain(np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 0.5]]))
+    assert row["gain_low"] == row["gain"] == row["gain_high"] == 0.0
+    ends = row["gain_above_one_low"], row["gain_above_one"], row["gain_above_one_high"]
+    assert ends == pytest.approx((-100.0, -25.0, 0.0))
+
+
 def test_of_equal_gammas_the_one_nearest_to_one_is_the_best() -> None:
     assert gain(np.array([[0.9], [0.9], [0.9]]), samples=100)["best_gamma_log10"] == 0.0
