@@ -221,6 +221,21 @@ def performance_row(seeds: int) -> Row:
     return Row("accuracy", "best of 6 equal etas", f"S = {seeds}", trial)
 
 
+def pooled_row(seeds: int, growth: float) -> Row:
+    """The accuracy at each of seven gammas, whose scatter grows by a factor from the first to the last."""
+
+    def trial(rng: np.random.Generator) -> Trial:
+        scatter = 0.01 * growth ** (np.arange(7)[:, None] / 6)
+        found = list(rng.normal(0.9, scatter, (7, seeds)))
+        at = int(rng.integers(7))
+        return chosen_interval(found[at], CONFIDENCE, found), 0.9
+
+    model = (
+        "at each of 7 gammas that scatter alike" if growth == 1 else f"scatter grows by {growth:g}"
+    )
+    return Row("accuracy", model, f"S = {seeds}", trial)
+
+
 def share_row(seeds: int, runs: int, share: float, correlation: float) -> Row:
     """The share of runs of which those of one seed are correlated."""
 
@@ -275,6 +290,9 @@ def rows() -> Iterator[Row]:
             yield gain_row({0.0: 2, 1.0: 8}, seeds, name)
     for seeds in (2, 3, 5):
         yield performance_row(seeds)
+    for growth in (1.0, 4.0, 20.0):
+        for seeds in (2, 3, 5):
+            yield pooled_row(seeds, growth)
     for seeds, share in ((3, 0.5), (3, 0.8), (5, 0.8), (10, 0.8)):
         yield share_row(seeds, 4, share, 0.5)
     yield share_row(3, 4, 0.5, 0.95)

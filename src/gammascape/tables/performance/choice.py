@@ -14,6 +14,8 @@ from scipy.special import stdtrit
 from gammascape.tables.statistics.fits import Floats
 
 _SEED = ("seed", "data_seed")
+TIED = 1e-9
+"""Error below which seeds differ by rounding alone: a test image, or a step, decides far more."""
 
 
 def choose_elsewhere(
@@ -70,17 +72,26 @@ def shared_error(seeds: int) -> float:
     return float(np.sqrt(1 + 0.8 * np.sqrt(seeds)))
 
 
-def chosen_interval(values: Floats, confidence: float) -> tuple[float, float] | None:
+def chosen_interval(
+    values: Floats, confidence: float, alike: Sequence[Floats] = ()
+) -> tuple[float, float] | None:
     """Student's interval of the mean of scores at options that the other seeds chose, (seeds,).
 
-    Its standard error is widened by `shared_error`.
+    Two seeds tell too little of their scatter: the variance pooled over `alike`, these scores and those of other
+    gammas, counts, with its degrees of freedom, or their own if it is larger. The standard error is widened by
+    `shared_error`.
 
     Returns:
-        None for one seed, and for equal scores: they tell no scatter.
+        None for one seed, and where all seeds tie: they tell no scatter.
     """
     seeds = len(values)
-    if seeds < 2 or np.ptp(values) == 0:
+    if seeds < 2:
         return None
-    error = values.std(ddof=1) / np.sqrt(seeds) * shared_error(seeds)
-    half = stdtrit(seeds - 1, (1 + confidence) / 2) * error
+    groups = alike or [values]
+    freedom = sum(len(group) - 1 for group in groups)
+    pooled = sum(float(np.square(group - group.mean()).sum()) for group in groups) / freedom
+    error = np.sqrt(max(pooled, values.var(ddof=1)) / seeds) * shared_error(seeds)
+    if error < TIED:
+        return None
+    half = stdtrit(freedom, (1 + confidence) / 2) * error
     return float(values.mean() - half), float(values.mean() + half)

@@ -8,7 +8,7 @@ import polars as pl
 from scipy.special import ndtr, stdtr
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
-from gammascape.tables.performance.choice import choose_elsewhere, shared_error
+from gammascape.tables.performance.choice import TIED, choose_elsewhere, shared_error
 from gammascape.tables.performance.performance import from_linear, to_linear
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
 from gammascape.tables.statistics.fits import Floats
@@ -29,8 +29,6 @@ _SEED = ["seed", "data_seed"]
 _REFERENCE = 0.0
 """log10 of the gamma that is compared with."""
 _LEAST_POOLED = 3
-_TIED = 1e-9
-"""Error below which seeds differ by rounding alone: a test image, or a step, decides far more."""
 
 
 def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
@@ -174,7 +172,7 @@ def _compared(
     gamma, seed, value = points
     kept = np.isin(gamma, among)
     pooled = fit_levels(gamma[kept], seed[kept], value[kept])
-    if not pooled.freedom or np.nanmax(pooled.error) < _TIED:
+    if not pooled.freedom or np.nanmax(pooled.error) < TIED:
         return None
     widened = pooled.error * shared_error(len(np.unique(seed)))
     return _Differences(Levels(pooled.gamma, pooled.mean, widened, pooled.freedom))

@@ -1,5 +1,6 @@
 """Performance of each gamma: means over seeds, with intervals."""
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """Means over seeds of scores, one row for each slice, gamma, measure and budget or target.
 
     Accuracies have arithmetic means; losses and steps, which vary by factors, geometric ones. Intervals are those
-    of scores at etas that other seeds chose (`choice.chosen_interval`, `interval` seeds). One seed tells no
-    scatter, nor do seeds that tie: they have no interval; the value of one is the best over eta, too good. Where
-    a seed does not reach the target, or all its runs diverge (`seeds_without`), the mean is not known, and null:
-    that of the others would be too good.
+    of scores at etas that other seeds chose, whose scatter is told by all gammas (`choice.chosen_interval`,
+    `interval` seeds). One seed has no interval, as its value is the best over eta, too good; nor have seeds that
+    tie at every gamma. Where a seed does not reach the target, or all its runs diverge (`seeds_without`), the mean
+    is not known, and null: that of the others would be too good.
 
     Args:
         scores: the table of `tables.performance.scores.score_table`.
@@ -30,10 +31,15 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     key = [*SLICE_COLUMNS, "gamma_log10", "measure", "budget", "target"]
-    for row, group in grouped(scores.filter("chosen"), key):
+    found = list(grouped(scores.filter("chosen"), key))
+    seen = defaultdict(list)
+    for row, group in found:
+        if not group["value"].null_count():
+            seen[_condition(row)].append(to_linear(row["measure"], group["value"].to_numpy()))
+    for row, group in found:
         rows.append(
             row
-            | _mean(row["measure"], group, confidence)
+            | _mean(row["measure"], group, confidence, seen[_condition(row)])
             | {
                 "confidence": confidence,
                 "eta_log10": group.filter(pl.col("value").is_not_null())["eta_log10"].median(),
@@ -47,12 +53,19 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=PERFORMANCE_SCHEMA).sort(key)
 
 
-def _mean(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any]:
+def _condition(row: dict[str, Any]) -> tuple[Any, ...]:
+    """All that tells rows apart but gamma."""
+    return tuple(row[name] for name in (*SLICE_COLUMNS, "measure", "budget", "target"))
+
+
+def _mean(
+    measure: str, group: pl.DataFrame, confidence: float, seen: list[Floats]
+) -> dict[str, Any]:
     if group["value"].null_count():
         return {}
     values = to_linear(measure, group["value"].to_numpy())
     value = from_linear(measure, float(values.mean()))
-    ends = chosen_interval(values, confidence)
+    ends = chosen_interval(values, confidence, seen)
     if ends is None:
         return {"value": value}
     low, high = (from_linear(measure, end) for end in ends)

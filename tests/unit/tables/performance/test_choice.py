@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from gammascape.tables.performance.choice import choose_elsewhere, chosen_interval
 
@@ -57,6 +58,31 @@ def test_the_best_of_equal_etas_is_no_better_than_they_are() -> None:
     # The best of six lies 1.27 standard deviations above their mean.
     assert abs(np.mean(means) - 0.9) < 3 * 0.005 / np.sqrt(tables)
     assert held >= tables * 0.95 - 3 * np.sqrt(tables * 0.95 * 0.05)
+
+
+def test_two_seeds_take_the_scatter_of_all_gammas_or_their_own_if_it_is_larger() -> None:
+    rng = np.random.default_rng(0)
+    widths, held, tables = [], 0, 400
+    for _ in range(tables):
+        found = list(rng.normal(0.9, 0.01, (7, 2)))
+        ends = chosen_interval(found[0], 0.95, found)
+        assert ends is not None
+        held += ends[0] <= 0.9 <= ends[1]
+        widths.append(ends[1] - ends[0])
+    # Errors are widened for seeds that choose for one another, and here none does: at least 95 %.
+    assert held >= tables * 0.95 - 3 * np.sqrt(tables * 0.95 * 0.05)
+    # Student's of two seeds alone has 12.7 standard errors on either side, 0.19 on average here.
+    assert np.median(widths) < 0.06
+    quiet, wide = [np.array([0.9, 0.9])] * 6, np.array([0.5, 0.7])
+    low, high = chosen_interval(wide, 0.95, [wide, *quiet]) or (0, 0)
+    # 2.36 (7 degrees of freedom) times the error of 0.1, widened by 1.46.
+    assert (low, high) == pytest.approx(
+        (0.6 - 2.365 * 0.1 * 1.4602, 0.6 + 2.365 * 0.1 * 1.4602), abs=1e-3
+    )
+    tied = chosen_interval(quiet[0], 0.95, [wide, *quiet])
+    assert tied is not None
+    assert tied[0] < 0.9 < tied[1]
+    assert chosen_interval(quiet[0], 0.95, quiet) is None
 
 
 def test_one_seed_has_no_interval() -> None:
