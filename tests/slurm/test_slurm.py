@@ -6,13 +6,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from ..integration.projects import Started, empty_project
+from ..integration.test_recovery import artifacts
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -62,34 +64,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             subprocess.run([HERE / "cluster.sh", "stop", folder], check=True)
 
 
-def make_project(folder: Path) -> Path:
-    for name in ("workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy2(ROOT / "Snakefile", folder / "Snakefile")
-    (folder / "config/studies").mkdir(parents=True)
-    (folder / "config/config.yaml").write_text("study: config/studies/tiny.yaml\n")
-    (folder / "config/studies/tiny.yaml").write_text(STUDY)
-    return folder
-
-
-def snakemake(project: Path, env: dict[str, str], *options: str) -> subprocess.Popen[str]:
-    with (project / "output").open("w") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *options],
-            cwd=project,
-            env=env,
-            stderr=output,
-            text=True,
-        )
-
-
-def artifacts(project: Path) -> dict[str, bytes]:
-    cells = project / "results/cells"
-    return {
-        str(path.relative_to(cells)): path.read_bytes()
-        for name in ("summary.json", "arrays.npz")
-        for path in cells.glob(f"*/*/{name}")
-    }
+def snakemake(project: Path, env: dict[str, str], *options: str) -> Started:
+    said = [Path(os.devnull), project / "output"]
+    return Started(project, "snakemake", *options, env=env, said=said)
 
 
 def resumed(project: Path) -> list[int]:
@@ -117,20 +94,20 @@ def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study, trained on this machine without SLURM."""
-    project = make_project(tmp_path_factory.mktemp("undisturbed"))
+    project = empty_project(tmp_path_factory.mktemp("undisturbed"), STUDY)
     assert snakemake(project, dict(os.environ), "--until", "train").wait(120) == 0
     return project
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    return make_project(tmp_path / "project")
+    return empty_project(tmp_path / "project", STUDY)
 
 
 @pytest.fixture
 def slow(
     project: Path, cluster: dict[str, str], request: pytest.FixtureRequest
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[Started]:
     """Snakemake with all cells in one pack in SLURM, somewhere in the middle of their runs."""
     faults = {"FAULT_SLOW": str(request.param), "FAULT_WHILE": str(project / "slow")}
     env = {**cluster, "PYTHONPATH": FAULTY_PATH, **faults}
@@ -141,7 +118,7 @@ def slow(
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.wait(10)
         for job in running_jobs(cluster):
             ask(cluster, "scancel", job)
 
@@ -163,7 +140,7 @@ def test_each_pack_is_one_slurm_job_with_the_resources_of_one_cell(
 @pytest.mark.parametrize("slow", [0.3], indirect=True)
 @pytest.mark.parametrize("how", [["scancel"], ["scontrol", "requeue"]])
 def test_cells_of_a_cancelled_or_requeued_pack_go_on(
-    slow: subprocess.Popen[str],
+    slow: Started,
     project: Path,
     cluster: dict[str, str],
     undisturbed: Path,
@@ -184,7 +161,7 @@ def test_cells_of_a_cancelled_or_requeued_pack_go_on(
 
 @pytest.mark.parametrize("slow", [4], indirect=True)
 def test_cells_of_a_pack_that_is_out_of_time_go_on(
-    slow: subprocess.Popen[str], project: Path, cluster: dict[str, str], undisturbed: Path
+    slow: Started, project: Path, cluster: dict[str, str], undisturbed: Path
 ) -> None:
     [job] = running_jobs(cluster)
     # The shortest limit is a minute, an end may be at once; SLURM looks at both twice a minute.
@@ -199,7 +176,7 @@ def test_cells_of_a_pack_that_is_out_of_time_go_on(
 
 @pytest.mark.parametrize("slow", [0.3], indirect=True)
 def test_ending_snakemake_cancels_its_packs_and_a_new_run_goes_on(
-    slow: subprocess.Popen[str], project: Path, cluster: dict[str, str], undisturbed: Path
+    slow: Started, project: Path, cluster: dict[str, str], undisturbed: Path
 ) -> None:
     slow.send_signal(signal.SIGTERM)
     assert slow.wait(60) != 0
@@ -211,10 +188,10 @@ def test_ending_snakemake_cancels_its_packs_and_a_new_run_goes_on(
 
 @pytest.mark.parametrize("slow", [4], indirect=True)
 def test_packs_of_a_killed_snakemake_are_cancelled_and_a_new_run_goes_on(
-    slow: subprocess.Popen[str], project: Path, cluster: dict[str, str], undisturbed: Path
+    slow: Started, project: Path, cluster: dict[str, str], undisturbed: Path
 ) -> None:
     slow.kill()
-    slow.wait()
+    slow.wait(10)
     [job] = running_jobs(cluster)
     shutil.rmtree(project / ".snakemake/locks")
     again = snakemake(project, cluster, *OPTIONS)
@@ -228,13 +205,13 @@ def test_packs_of_a_killed_snakemake_are_cancelled_and_a_new_run_goes_on(
 
 @pytest.mark.parametrize("slow", [4], indirect=True)
 def test_two_projects_that_share_results_train_each_cell_once(
-    slow: subprocess.Popen[str],
+    slow: Started,
     project: Path,
     cluster: dict[str, str],
     undisturbed: Path,
     tmp_path: Path,
 ) -> None:
-    other = make_project(tmp_path / "other")
+    other = empty_project(tmp_path / "other", STUDY)
     (other / "results").symlink_to(project / "results")
     second = snakemake(other, cluster, *OPTIONS)
     # On a node of one core the second waits in the queue, else for the locks of the cells.

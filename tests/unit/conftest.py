@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import pytest
 import torch
 from hypothesis import settings
@@ -23,6 +24,9 @@ from .tree import make_results
 # How long an example takes depends on what else the machine does.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A chart is validated as a whole; its parts would be when they are made, too.
+alt.utils.schemapi.disable_debug_mode()
 
 
 @pytest.fixture(scope="session")
