@@ -72,7 +72,11 @@ def load(
         raise TypeError(_instead(thresholds, others))
     cells = Path(results) / "cells"
     if not cells.is_dir():
-        raise FileNotFoundError(f"{cells}: no such folder; results is where the workflow has run")
+        made = sorted(Path(results).glob("*/tables/cells.parquet"))
+        instead = f"without cells, read {made[0]} with polars" if made else ""
+        raise FileNotFoundError(
+            f"{cells}: no such folder; {instead or 'results is where the workflow has run'}"
+        )
     chosen, own = (None, None) if study is None else _of_study(Path(results), study)
     judged = thresholds or own or Thresholds()
     options = _options("model", ModelSpec) | _options("dataset", DatasetSpec)

@@ -111,7 +111,12 @@ def test_history_has_the_losses_of_every_step_and_the_tests_where_they_were_made
 
 
 def test_a_folder_without_cells_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="no such folder; results is where"):
+        gammascape.load(tmp_path)
+    table = tmp_path / "mine/tables/cells.parquet"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    with pytest.raises(FileNotFoundError, match=f"without cells, read {table} with polars"):
         gammascape.load(tmp_path)
 
 

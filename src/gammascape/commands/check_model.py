@@ -88,7 +88,10 @@ def _try_all(study: Study) -> int:
         try:
             if (own_model or own_data) and part.dataset not in loaded:
                 loaded[part.dataset] = None
-                loaded[part.dataset] = _load(study, part)
+                loaded[part.dataset] = found = _load(study, part)
+                if own_data:
+                    spec = part.dataset_spec
+                    say(*(f"data {part.dataset}: {line}" for line in _about(spec, found)))
             data = loaded.get(part.dataset)
             if own_model and data is not None:
                 options = part.model_spec.as_trained().model_dump(mode="json")
@@ -189,6 +192,11 @@ def _check(
         )
         return WRONG
     count = f"{len(wrong)} of {len(found)} are wrong, some because of others."
+    if wide := [line for line in _about(part.dataset_spec, dataset) if "unstandardized" in line]:
+        say(
+            "",
+            f"First mend the data, which may be all that is wrong: {wide[0].removeprefix('warning: ')}.",
+        )
     print(
         f"\n{count if wrong[1:] else f'{wrong[0].layer} is wrong.'} {_advice(found)} Set its role under "
         "roles, or look at what is done between the layers. Powers that come nearer to 0 at larger --widths are "

@@ -58,9 +58,9 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.snakemake and (name := chosen.snakemake[0]).endswith((".yaml", ".yml")):
         raise UserError(f"{name}: write --study {name}; names without it are passed to snakemake")
     plan = open_project(chosen.study)
-    check_inputs(plan)
+    about = check_inputs(plan)
     jobs = dry_run([*study_options(chosen.study), *chosen.snakemake])
-    print(text(plan, next_run(plan, jobs, lambda cells: _clock(plan, cells))))
+    print(text(plan, next_run(plan, jobs, lambda cells: _clock(plan, cells)), about))
     return 0
 
 
@@ -100,8 +100,8 @@ def _clock(plan: Plan, cells: Sequence[Cell]) -> float | str:
             return one_line(error)
 
 
-def text(plan: Plan, coming: NextRun) -> str:
-    """Plan in words."""
+def text(plan: Plan, coming: NextRun, about: Sequence[str] = ()) -> str:
+    """Plan in words, with sentences about the data."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     lines = [f"study: {studies}"]
     there = f"all {coming.cells:,} cells are there" if coming.cells else "theory computes all cells"
@@ -121,7 +121,7 @@ def text(plan: Plan, coming: NextRun) -> str:
     parts = [part for study in plan.studies.values() for part in study.slices]
     for spec, name in {part.dataset_spec: part.dataset for part in parts}.items():
         lines += [f"data {name}: {line}" for line in getattr(spec, "about", ())]
-    lines += [*_information(coming), *_class_priors(plan)]
+    lines += [*about, *_information(coming), *_class_priors(plan)]
     return "\n".join(map(visible, lines))
 
 

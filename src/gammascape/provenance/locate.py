@@ -91,7 +91,9 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
     if named := _named(text, root):
         return Found(root, named.relative_to(root).as_posix())
     if path.exists():
-        return Finding("unknown origin", "it names no manifest, and no manifest beside it names it")
+        among = "; name one of its files, or write --all" if path.is_dir() else ""
+        words = f"it names no manifest, and no manifest beside it names it{among}"
+        return Finding("unknown origin", words)
     if made := _made(text, root):
         return Found(root, made.relative_to(root).as_posix())
     raise StudyError(f"{name}: no artifact with a manifest{_near(text, root) or f'; name {NAMES}'}")

@@ -17,28 +17,35 @@ from gammascape.study.keys.factories import Factory
 from gammascape.workflow.plan import Plan
 
 TRIED = Path(".snakemake/tried.json")
-"""Digests of studies' own models and data that have passed."""
+"""Digests of studies' own models and data that have passed, with sentences about the data."""
 _MODULES = ("data/factory.py", "models", "usercode")
 _MOST = 100
 
 
-def check_inputs(plan: Plan) -> None:
+def check_inputs(plan: Plan) -> list[str]:
     """Look for files that must not be fetched, and try the own models and data of each study with `check-model`.
 
     Another process imports torch and the user's modules, unless these have passed before. If it ends otherwise
     than with a mistake, cells tell.
+
+    Returns:
+        sentences about the own data of functions.
 
     Raises:
         StudyError: naming all missing files, or all mistakes of a study.
     """
     if lacking := list(_lacking(plan)):
         raise StudyError("\n".join(lacking))
-    passed: list[str] = []
+    passed: dict[str, list[str]] = {}
     with suppress(OSError, ValueError):
-        passed = json.loads(TRIED.read_text())
+        passed = dict(json.loads(TRIED.read_text()))
+    about: list[str] = []
     for study in plan.studies.values():
         key = _digest(study)
-        if key is None or key in passed:
+        if key is None:
+            continue
+        if key in passed:
+            about += passed[key]
             continue
         command = [sys.executable, "-m", "gammascape", "check-model", str(study.path)]
         done = subprocess.run(
@@ -52,8 +59,10 @@ def check_inputs(plan: Plan) -> None:
         if done.returncode == USER_MISTAKE:
             raise StudyError(done.stderr.strip())
         if done.returncode == 0:
-            passed.append(key)
-            write_if_changed(TRIED, json.dumps(passed[-_MOST:]))
+            passed[key] = [line for line in done.stdout.splitlines() if line.startswith("data ")]
+            write_if_changed(TRIED, json.dumps(dict([*passed.items()][-_MOST:])))
+            about += passed[key]
+    return about
 
 
 def _lacking(plan: Plan) -> Iterator[str]:

@@ -34,7 +34,9 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         state.append(command[3:])
-        return subprocess.CompletedProcess(command, state[0], "", state[1])
+        return subprocess.CompletedProcess(
+            command, state[0], "data own: 3\nmine: tried\n", state[1]
+        )
 
     monkeypatch.setattr("gammascape.workflow.trial.subprocess.run", run)
     return state
@@ -53,7 +55,7 @@ def test_once_for_each_version_of_the_code(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        check_inputs(planned(tmp_path))
+        assert check_inputs(planned(tmp_path)) == ["data own: 3"]
     assert ended[2:] == [["check-model", str(tmp_path / "mine.yaml")]]
     check_inputs(planned(tmp_path, "other"))
     assert len(ended) == 4

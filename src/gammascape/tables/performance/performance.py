@@ -69,8 +69,6 @@ def _mean(
     if ends is None:
         return {"value": value}
     low, high = (from_linear(measure, end) for end in ends)
-    if measure == "accuracy":
-        low, high = max(low, 0.0), min(high, 1.0)
     return {"value": value, "low": low, "high": high, "interval": "seeds"}
 
 
@@ -80,5 +78,5 @@ def to_linear(measure: str, value: Floats) -> Floats:
 
 
 def from_linear(measure: str, value: float) -> float:
-    """The inverse of `to_linear`."""
-    return value if measure == "accuracy" else 10.0**value
+    """The inverse of `to_linear`, within what is possible."""
+    return min(max(value, 0.0), 1.0) if measure == "accuracy" else 10.0**value
