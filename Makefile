@@ -28,7 +28,8 @@ lint: .venv/ready
 # Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, those
 # of SLURM before all, as they mostly wait: so there is one process more than there are cores. Each of hundreds of
 # processes would compile the library where the environment lets none of them keep what it compiled.
-test: lint docs
+test: .venv/ready
+	$(MAKE) --jobs 2 --output-sync=target lint docs
 	$(BIN)/python -m compileall -q src
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		tests/slurm tests/integration tests/unit

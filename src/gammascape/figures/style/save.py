@@ -27,7 +27,7 @@ _PAGE_STYLE = """
         body { font: 1rem/1.5 system-ui, sans-serif; }
         #vega-chart { background: #fff; color: #222; max-width: 100%; overflow-x: auto; }
         p { max-width: 46rem; }
-        @media (prefers-color-scheme: dark) { body { background: #16181b; color: #e6e6e6 }
+        @media screen and (prefers-color-scheme: dark) { body { background: #16181b; color: #e6e6e6 }
             nav a { color: #7cc4f2 } }
         @media print { nav, details { display: none } }
     </style>"""
