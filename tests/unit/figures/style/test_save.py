@@ -207,5 +207,5 @@ def test_the_page_says_how_to_audit_it(marked):
     way, chart = page.index('<a href="../../index.html">'), page.index('<div id="vega-chart">')
     assert page.index("</head>") < way < chart
     assert 'name="viewport"' in page
-    assert "@media (prefers-color-scheme: dark)" in page
+    assert "@media screen and (prefers-color-scheme: dark)" in page
     assert page.index("vega-chart") < page.index("<footer") < page.rindex("</body>")
