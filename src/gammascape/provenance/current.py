@@ -148,15 +148,10 @@ class Results:
             yield "rule", f"made by the rule {manifest['rule']}, now by {item.rule}"
         if changes := differences(manifest["record"]["params"], item.params):
             texts = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
-            # Of the studies of a page their names alone are of use.
-            shown = (
-                name.split(".")[1]
-                if name.startswith("studies.")
-                else name
-                if len(text) > _MOST_WORDS
-                else text
-                for name, text in texts.items()
-            )
+            for name, (was, _) in changes.items():
+                if name.startswith("studies.") and was is None:  # one that a page did not have
+                    texts[name] = f"study {name.split('.')[1]}"
+            shown = (name if len(text) > _MOST_WORDS else text for name, text in texts.items())
             yield "params", ", ".join(dict.fromkeys(shown))
         code = manifest["code"]
         known = [code, *manifest["accepted"]]

@@ -126,7 +126,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         GOOD + "    lower: -1\n    from: -3\n",
         [
             "grids[0].lower: unknown key here; move it under eta.window in an entry of grids",
-            "from: unknown key here; move it under gamma.log10 in an entry of grids or under eta.log10",
+            "from: unknown key here; move it under gamma.log10 in an entry of grids or under gamma.map in",
         ],
     ),
     "key of several places": (

@@ -90,7 +90,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "window of gamma": (
         swap(GAMMA, "gamma: {window: {per_decade: 2, lower: -2, upper: 2}}"),
-        ["grids[0].gamma.window: unknown key; the keys here are log10, map"],
+        ["grids[0].gamma.window: unknown key here; move it under eta in an entry of grids"],
     ),
     "empty eta": (
         swap(ETA, "eta: {}"),
