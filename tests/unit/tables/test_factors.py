@@ -207,7 +207,7 @@ def test_exponents_have_the_slope_1_against_2_over_l_only_if_they_follow_it(
 
 def test_intervals_of_prefactors_and_of_their_trend_hold_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(5)
-    tables, held, trend = 40, 0, 0
+    tables, held, trend = 24, 0, 0
     gammas = np.arange(1.0, 6.0)
     for _ in range(tables):
         compared, parts, truth = [], [], {}

@@ -38,7 +38,7 @@ def test_intervals_of_slopes_hold_the_truth_at_least_as_often_as_they_say(
     gammas: int, seeds: int, step: float, noise: float, common: float
 ) -> None:
     rng = np.random.default_rng(gammas * 100 + seeds)
-    tables, held, widths = 60, {"slope": 0, "prefactor": 0}, []
+    tables, held, widths = 40, {"slope": 0, "prefactor": 0}, []
     at = np.linspace(1, 4, gammas)
     for _ in range(tables):
         # The height varies, as a slope in step with the grid would be found without any error.
@@ -72,7 +72,7 @@ def test_seeds_narrow_the_interval_where_they_are_what_scatters() -> None:
             scaling_table(
                 threshold_rows(at, planted(rng, at, 0.67 * at, seeds, 0.4, 0.0), 0.05), FAST
             )
-            for _ in range(20)
+            for _ in range(8)
         ]
         widths[seeds] = np.mean([t["slope_high"][0] - t["slope_low"][0] for t in tables])
     # Twelve seeds give intervals narrower by sqrt(12) = 3.5, and more where one seed has no second to tell.
@@ -107,7 +107,7 @@ def test_an_edge_beyond_the_sampled_etas_is_counted_and_not_dropped() -> None:
     rng = np.random.default_rng(2)
     slopes: dict[str, list[float]] = {"censored": [], "dropped": []}
     at, top = np.linspace(1, 4, 7), 2.5
-    for _ in range(20):
+    for _ in range(12):
         y = planted(rng, at, 0.82 * at, 3, 0.15, 0.0)
         beyond = pl.Series(y.ravel() > top)
         table = threshold_rows(at, np.minimum(y, top - 1e-9), 0.125)
@@ -167,7 +167,7 @@ def fitted(at: Floats, y: Floats, step: float) -> Fit:
 @pytest.mark.parametrize(("depth", "law"), [(4, "2/L"), (3, "3/L"), (2, "2/(L+1)")])
 def test_the_law_that_was_planted_is_chosen(depth: int, law: str) -> None:
     rng = np.random.default_rng(depth)
-    tables, chosen = 60, {"bic": 0, "aicc": 0}
+    tables, chosen = 30, {"bic": 0, "aicc": 0}
     at, slope = np.linspace(1, 5, 9), law_slopes(depth)[law]
     for _ in range(tables):
         y = planted(rng, at, slope * at + rng.uniform(0, 1), 3, 0.05, 0.05)
@@ -178,20 +178,20 @@ def test_the_law_that_was_planted_is_chosen(depth: int, law: str) -> None:
     # A free slope beats the true law if it gains more than the penalty, log 9 = 2.2 for BIC and 4.0 for AICc:
     # where the scatter of nine gammas is not known, that is a t of seven degrees beyond 1.4 or 2.0, in 21 and 9
     # % of tables. The other laws are 0.1 or more away, four standard errors of the slope. Three binomial
-    # deviations are 16 and 11 %.
-    assert chosen["bic"] > 0.63 * tables
-    assert chosen["aicc"] > 0.8 * tables
+    # deviations are 22 and 16 %.
+    assert chosen["bic"] > 0.57 * tables
+    assert chosen["aicc"] > 0.75 * tables
 
 
 def test_a_slope_that_is_no_law_is_left_free() -> None:
     rng = np.random.default_rng(0)
     at, free = np.linspace(1, 5, 9), 0
-    for _ in range(50):
+    for _ in range(25):
         y = planted(rng, at, 0.82 * at, 3, 0.05, 0.05)
         rows = compare(fitted(at, y, 0.25), law_slopes(3))
         free += next(row["best_by_bic"] for row in rows if row["law"] == "free")
-    # 0.82 is 0.15 from 2/3, six standard errors of about 0.025; 48 of 50 leaves room for chance.
-    assert free >= 48
+    # 0.82 is 0.15 from 2/3, six standard errors of about 0.025; 24 of 25 leaves room for chance.
+    assert free >= 24
 
 
 def test_weights_sum_to_one_and_few_gammas_have_no_aicc() -> None:
