@@ -1,7 +1,7 @@
 """Say which gamma and eta to use, what that gains over gamma = 1, how to carry it, and what to train next.
 
-Reads the table advice of a study that has been run. For each slice: what to use, what tuning gamma gains, each gamma,
-the way to other gammas, steps, batch sizes and depths, warnings, and entries of grids for the study.
+Reads the table advice of a study that has been run. For each slice: what to use, what tuning gamma gains, each
+gamma, the way to other gammas, steps, batch sizes and depths, warnings, and entries of grids for the study.
 """
 
 import argparse
