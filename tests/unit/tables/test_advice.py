@@ -178,6 +178,9 @@ def test_a_plane_without_gain_says_so(many: Callable[..., list[pl.DataFrame]]) -
     assert verdicts["not seen"] >= 8
 
 
+GAIN = ("estimate", "low", "high", "held_out")
+
+
 @pytest.mark.parametrize(
     ("measure", "gain", "verdict"),
     [
@@ -196,7 +199,7 @@ def test_a_plane_without_gain_says_so(many: Callable[..., list[pl.DataFrame]]) -
     ],
 )
 def test_what_is_gained_in_words(measure: str, gain: tuple[Any, ...], verdict: str) -> None:
-    assert gain_verdict(measure, *gain) == verdict
+    assert gain_verdict(measure, dict(zip(GAIN, gain, strict=True))) == verdict
 
 
 def test_each_gamma_has_its_window_steps_score_time_and_mark() -> None:
@@ -330,6 +333,17 @@ WARNED: dict[str, tuple[dict[str, Any], Callable[[pl.DataFrame], pl.DataFrame]]]
     "narrow window": (
         {"width": 0.4, "etas": in_narrow},
         lambda cells: cells,
+    ),
+    # Scores that rise with eta, into runs that do not train any more.
+    "beyond the edge": (
+        {},
+        lambda cells: cells.with_columns(
+            status=pl.col("status").replace("diverged", "untrained"),
+            relative_loss=pl.col("relative_loss").fill_null(0.95),
+            test_accuracy=0.9
+            - 0.03 * (pl.col("gamma_log10") - 1) ** 2
+            - 0.02 * (pl.col("eta_log10") - 1.5 - 2 / 3 * pl.col("gamma_log10")) ** 2,
+        ),
     ),
     "few seeds": ({"seeds": 2}, lambda cells: cells),
     "gain below its error": ({"noise": 0.03}, lambda cells: cells),

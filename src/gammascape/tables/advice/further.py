@@ -13,19 +13,10 @@ _LONGER = 4
 """By what a longer run is longer."""
 _MOST = 5
 """Gammas that get more seeds, at most."""
-Points = dict[float, list[float]]
-"""log10 gamma -> log10 etas."""
 
 
 def next_rows(of: SliceTables, choice: Row, gammas: Sequence[Row], unsure: bool) -> Iterator[Row]:
-    """A row for each thing that would answer what is open; `todo` is YAML.
-
-    Args:
-        of: the tables.
-        choice: the row of the choice.
-        gammas: those of all gammas.
-        unsure: whether more seeds could tell what gamma gains.
-    """
+    """What would answer what is open, `todo` as YAML; `unsure` if more seeds could tell what gamma gains."""
     gamma, eta = choice["gamma_log10"], choice["eta_log10"]
     best = {row["gamma_log10"]: row["eta_log10"] for row in gammas if row["eta_log10"] is not None}
     if eta is None:
@@ -76,8 +67,10 @@ def _carried(of: SliceTables, choice: Row, gamma: float) -> float:
     return float(choice["eta_log10"] + step * round(slope * (gamma - own) / step))
 
 
-def _row(of: SliceTables, name: str, points: Points, *, seeds: int = 0, longer: int = 1) -> Row:
-    """These points, for all seeds or for so many more, with all steps or more."""
+def _row(
+    of: SliceTables, name: str, points: dict[float, list[float]], *, seeds: int = 0, longer: int = 1
+) -> Row:
+    """These etas at gammas, for all seeds or for so many more, with all steps or more."""
     first = of.cells.row(0, named=True)
     pairs = of.cells.select("seed", "data_seed").unique().sort("seed", "data_seed")
     same = pairs.height > 1 and bool((pairs["seed"] == pairs["data_seed"]).all())

@@ -11,7 +11,7 @@ from gammascape.tables.advice.carry import carry_rows, rank_correlation
 from gammascape.tables.advice.further import ENOUGH, next_rows
 from gammascape.tables.advice.read import EDGE, Row, SliceTables, around, less
 from gammascape.tables.advice.words import interval, number, power
-from gammascape.tables.cells import SLICE_COLUMNS, columns, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends, within
 from gammascape.tables.factors import TREND_SCHEMA
 from gammascape.tables.performance.choice import TIED
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
@@ -30,6 +30,8 @@ _ALIKE = 0.5
 """Rank correlation below which short runs do not say which learning rates are good."""
 _ERROR = 1 / 3
 """Of the half-width of a gain's interval, which holds for all gammas together: about one standard error."""
+
+_GAIN = {"estimate": "", "low": "_low", "high": "_high", "held_out": "_held_out"}
 
 
 def advice_table(
@@ -118,12 +120,11 @@ def _choice_words(row: Row) -> str:
 
 def _gain(of: SliceTables, measure: str) -> Iterator[Row]:
     for found in of.at(of.gain, measure).filter(pl.col("gammas") > 0).iter_rows(named=True):
-        ends = {"estimate": "", "low": "_low", "high": "_high", "held_out": "_held_out"}
-        row = {name: found[f"gain{end}"] for name, end in ends.items()}
-        verdict = gain_verdict(measure, **row)
+        row = {name: found[f"gain{end}"] for name, end in _GAIN.items()}
+        verdict = gain_verdict(measure, row)
         text = "gamma = 1 was not compared"
         if verdict != UNKNOWN:
-            value, low, high, held = (number(row[name]) for name in ends)
+            value, low, high, held = (number(row[name]) for name in _GAIN)
             steps = f"times fewer steps to {found['target']} of the loss of f = 0"
             units = {"accuracy": "points of test accuracy", "test_loss": "times lower test loss"}
             text = f"{value} {units.get(measure, steps)}{interval(low, high)}"
@@ -134,18 +135,13 @@ def _gain(of: SliceTables, measure: str) -> Iterator[Row]:
         yield row | {"text": f"Gain over gamma = 1, {verdict}: {text}."}
 
 
-def gain_verdict(
-    measure: str,
-    estimate: float | None,
-    low: float | None,
-    high: float | None,
-    held_out: float | None,
-) -> str:
+def gain_verdict(measure: str, row: Row) -> str:
     """Whether a gain over gamma = 1 is there: surely, perhaps, not seen, or unknown without gamma = 1.
 
     Surely: the interval, which allows for choosing gamma, excludes nothing, and seeds that did not choose gain
     too. Perhaps: these gain more than about one error. Without an interval any gain is one perhaps.
     """
+    estimate, low, high, held_out = (row[name] for name in _GAIN)
     nothing = 0.0 if measure == "accuracy" else 1.0
     if estimate is None:
         return UNKNOWN
@@ -160,42 +156,26 @@ def gain_verdict(
 
 def _gamma(of: SliceTables, gamma: float) -> Row:
     eta, alike = of.best_eta(gamma)
-    eta_low, eta_high = around(alike, of.etas(gamma))
-    least, edge, finite = (
-        of.edge(gamma, name)["estimate_log10"] for name in ("eta_min", EDGE, "eta_max_finite")
-    )
+    names = ("eta_min", EDGE, "eta_max_finite")
+    least, edge, finite = (of.edge(gamma, name)["estimate_log10"] for name in names)
     score = of.reached(gamma, of.measure)
     half, target = (of.reached(gamma, "steps", level)["value"] for level in (0.5, None))
     own, window = of.cells.filter(gamma_log10=gamma), less(edge, least)
     trained = own.filter(status="trained")["eta_log10"].to_list()
     # Where the window is not bracketed it is at least this.
     wide = window if window is not None else max(trained, default=0) - min(trained, default=0)
-    lazy = not own.filter(within(of.analysis.lazy)).is_empty()
-    mark = "lazy" if lazy else "safe"
+    mark = "safe" if own.filter(within(of.analysis.lazy)).is_empty() else "lazy"
     mark = "narrow window" if wide < _NARROW else mark
     mark = "out of steps" if half is None or half > of.steps / 2 else mark
-    return {
-        "kind": "gamma",
-        "verdict": mark,
-        "measure": of.measure,
-        "target": of.target if isfinite(of.target) else None,
-        "gamma_log10": gamma,
-        "eta_log10": eta,
-        "eta_low_log10": eta_low,
-        "eta_high_log10": eta_high,
-        "eta_min_log10": least,
-        "eta_max_log10": edge,
-        "window_log10": window,
-        "margin_log10": less(edge, eta),
-        "divergence_log10": less(finite, eta),
-        "half_steps": half,
-        "target_steps": target,
-        **{n: score[key] for n, key in (("estimate", "value"), ("low", "low"), ("high", "high"))},
-        "seconds": own["seconds"].sum(),
-        "seeds": score["seeds"] or own.select("seed", "data_seed").n_unique(),
-        "cells": own.height,
-        "confidence": of.analysis.confidence,
-    }
+    row = {"kind": "gamma", "verdict": mark, "measure": of.measure, "gamma_log10": gamma}
+    row |= with_ends("eta", eta, around(alike, of.etas(gamma)), "_log10")
+    row |= {"eta_min_log10": least, "eta_max_log10": edge, "window_log10": window}
+    row |= {"margin_log10": less(edge, eta), "divergence_log10": less(finite, eta)}
+    row |= {"target": of.target if isfinite(of.target) else None}
+    row |= {"half_steps": half, "target_steps": target, "estimate": score["value"]}
+    row |= {"low": score["low"], "high": score["high"], "confidence": of.analysis.confidence}
+    seeds = score["seeds"] or own.select("seed", "data_seed").n_unique()
+    return row | {"seconds": own["seconds"].sum(), "cells": own.height, "seeds": seeds}
 
 
 def _warnings(of: SliceTables, choice: Row, main: Row | None) -> Iterator[tuple[str, str, str]]:
@@ -206,22 +186,21 @@ def _warnings(of: SliceTables, choice: Row, main: Row | None) -> Iterator[tuple[
             which = "only" if len(points) == 1 else "smallest" if at == points[0] else "largest"
             text = f"{name} = {power(at)} is the {which} one trained; a better one may lie beyond."
             yield f"border of {name}", text, f"Train {name} beyond it."
-    edge, window = of.edge(gamma), choice["window_log10"]
+    edge, window, margin = of.edge(gamma), choice["window_log10"], choice["margin_log10"]
+    safe = less(edge["estimate_log10"], edge["zone_log10"] or 0.0)
+    todo = f"Stay below eta = {power(safe)}, or try yours on several seeds."
     if edge["zone_log10"] and edge["method"] not in ("grid", "interpolated"):
-        at, zone = edge["estimate_log10"], edge["zone_log10"]
-        text = f"Around eta = {power(at)}, over {number(zone, 2)} decades, some runs train and others do not."
-        yield (
-            "mixed edge",
-            text,
-            f"Stay below eta = {power(at - zone)}, or try yours on several seeds.",
+        where = (
+            f"eta = {power(edge['estimate_log10'])}, over {number(edge['zone_log10'], 2)} decades"
         )
+        yield "mixed edge", f"Around {where}, some runs train and others do not.", todo
+    if margin is not None and margin < 0:
+        yield "beyond the edge", "eta lies where half of the runs do not train.", todo
     if window is not None and window < _NARROW:
         text = f"Networks train in {number(window, 2)} decades of eta only."
         yield "narrow window", text, "Take a smaller gamma, or more steps."
     if seeds < ENOUGH:
-        text = (
-            f"{count_of(seeds, 'seed').capitalize()} tell{'s' * (seeds == 1)} little of the error."
-        )
+        text = f"The error is hardly known with {count_of(seeds, 'seed')}."
         yield "few seeds", text, f"Train {ENOUGH} seeds or more."
     if main is not None and main["low"] is not None and main["verdict"] in (PERHAPS, NOT_SEEN):
         text = "The gain over gamma = 1 is not larger than its error."
