@@ -383,6 +383,9 @@ def test_a_study_without_test_scores_is_advised_by_its_steps() -> None:
     assert choice["measure"] == "steps"
     assert choice["gamma_log10"] == 1
     assert "chosen on the test set" not in named(table, "warning")
+    none = scored(cells).with_columns(value=pl.lit(None, pl.Float64))
+    [choice] = advise(cells, scores=none).filter(kind="choice").to_dicts()
+    assert (choice["verdict"], choice["eta_log10"], choice["target"]) == ("unknown", None, None)
     loss = advise(plane(**PLAIN).with_columns(test_accuracy=pl.lit(None, pl.Float64)))
     assert loss.filter(kind="choice")["measure"][0] == "test_loss"
 

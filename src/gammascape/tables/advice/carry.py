@@ -73,7 +73,8 @@ def _along_gamma(of: SliceTables, window: Regime) -> Row:
         if row["low"] is not None:
             agrees = row["low"] - least <= law <= row["high"] + least
         known = MEASURED if row["low"] is not None else PREDICTED
-        text += f", {'as' if agrees else 'not as'} by theory gamma^{number(law)}; "
+        said = "; " if agrees and known is PREDICTED else ", as " if agrees else ", not as "
+        text += f"{said}by theory gamma^{number(law)}; "
         text += f"largest ratio of measured to predicted {number(ratio)}"
         text += "" if agrees else ". Use the measured exponent, and map anew beyond"
         return row | {"verdict": known if agrees else CONTRADICTED, "text": text}
