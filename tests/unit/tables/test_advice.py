@@ -417,6 +417,12 @@ def test_what_comes_next_can_be_pasted_into_the_study() -> None:
     made = grids(few["more seeds"])
     assert {grid.seed for grid in made} == {(2,)}
     assert {grid.gamma.points()[0] for grid in made} == {0, 1}
+    # At gamma = 1 there is one seed of two: the second is asked for there, and a third one everywhere.
+    cells = plane(**(PLAIN | {"seeds": 2}))
+    cells = cells.filter((pl.col("gamma_log10") != 0) | (pl.col("seed") == 0))
+    third = named(advise(cells), "next")["more seeds"]
+    assert third["todo"].count(" seed: [1, 2]") == 3
+    assert third["cells"] == 2 * 3 + 3 + 3
     beyond = named(advise(plane(gammas=(-1.0, 0.0, 1.0))), "next")["further points"]
     [grid] = grids(beyond)
     assert [float(gamma) for gamma in grid.gamma.points()] == [2]

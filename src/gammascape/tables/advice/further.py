@@ -77,7 +77,10 @@ def _row(
     streams = pairs["data_seed"].unique().sort().to_list()
     own, each = pairs["seed"].unique().sort().to_list(), 1 if same else len(streams)
     if seeds:
-        own = [own[-1] + 1 + k for k in range(math.ceil(seeds / each))]
+        # Those that some of these gammas lack, too.
+        last = min(max(of.cells.filter(gamma_log10=gamma)["seed"]) for gamma in points)
+        more = [own[-1] + 1 + k for k in range(math.ceil(seeds / each))]
+        own = [seed for seed in own if seed > last] + more
     lines = [
         f"  - model: {first['model']}\n    dataset: {first['dataset']}\n    loss: {first['loss']}\n"
         f"    gamma: {{log10: {gamma:.6g}}}\n"
@@ -86,7 +89,10 @@ def _row(
         f"    data_seed: {'seed' if same else streams}"
         for gamma, etas in points.items()
     ]
-    cells = sum(map(len, points.values())) * len(own) * each
+    trained = [] if longer > 1 else of.cells.select("gamma_log10", "eta_log10", "seed").iter_rows()
+    known = {(gamma, round(eta, 6), seed) for gamma, eta, seed in trained}
+    asked = {(g, round(eta, 6), seed) for g in points for eta in points[g] for seed in own}
+    cells = len(asked - known) * each
     whole = of.cells.filter(steps_done=of.steps)["seconds"]
     seconds = cells * longer * float(whole.sum() / max(1, whole.len()))
     text = (
