@@ -164,6 +164,23 @@ rule claims:
         "../scripts/tables.py"
 
 
+rule advice:
+    input:
+        unpack(inputs_of("advice")),
+        code=code_of("advice"),
+    output:
+        tables("advice"),
+    log:
+        "results/logs/tables/{study}/advice.log",
+    priority: 1
+    params:
+        given=params_of("advice"),
+    message:
+        "Say which gamma and eta to use in {wildcards.study}"
+    script:
+        "../scripts/tables.py"
+
+
 ruleorder: cells_and_observables > cells
 ruleorder: combine_with_observables > combine
 ruleorder: dynamics_and_phenomena > dynamics

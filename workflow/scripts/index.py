@@ -13,9 +13,9 @@ with run_script(snakemake, "page"):
     sections = []
     for name, study in snakemake.params.studies.items():
         folder = Path("results") / name / "tables"
-        claims, regimes = (
+        claims, regimes, advice = (
             pl.read_parquet(folder / f"{table}.parquet") if table in study["tables"] else None
-            for table in ("claims", "regimes")
+            for table in ("claims", "regimes", "advice")
         )
         sections.append(
             StudySection(
@@ -37,6 +37,7 @@ with run_script(snakemake, "page"):
                 if study["explorer"]
                 else None,
                 study["planned"],
+                advice,
             )
         )
     themes = {

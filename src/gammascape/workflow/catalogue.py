@@ -163,6 +163,10 @@ TABLES: Mapping[str, Entry] = {
         when="trained",
         sentence="Result of the study for each claim of the paper: estimate, interval, prediction, "
         "verdict."),
+    "advice": Entry("advice", "tables.advice.table:advice_table",
+        "cells edges=pooled_edges scaling budget scores performance gain regimes? trends?",
+        "analysis.lazy analysis.confidence", when="trained",
+        sentence="Gamma and eta to use, what that gains, how to carry it, warnings, and what to train next."),
     "observables": Entry("cells", "tables.dynamics.observables:observable_table", "summaries", "labels",
         of_slices=True, when="observables",
         sentence="Measurements during the runs: one row for each cell, step, observable and layer."),

@@ -50,15 +50,16 @@ HEAD = ("slice", "claim", "measured", "predicted", "verdict")
 def claim_rows(claims: pl.DataFrame) -> Iterator[tuple[str, ...]]:
     """Texts of slice, claim, what was measured with its interval, prediction, verdict."""
     for row in claims.iter_rows(named=True):
-        measured = f"{_WORDS.sub(_word, row['quantity'])} {_number(row['estimate'])}"
+        measured = f"{greek(row['quantity'])} {_number(row['estimate'])}"
         if row["low"] is not None:
             measured += f" [{_number(row['low'])}, {_number(row['high'])}]"
         predicted = "" if row["predicted"] is None else _number(row["predicted"])
         yield row["slice"], row["statement"], measured, predicted, _verdict(row)
 
 
-def _word(name: re.Match[str]) -> str:
-    return _NAMES[name[0]]
+def greek(text: str) -> str:
+    """Text with gamma, eta and tau as symbols, and edges in words."""
+    return _WORDS.sub(lambda name: _NAMES[name[0]], text)
 
 
 def _verdict(row: Mapping[str, Any]) -> str:

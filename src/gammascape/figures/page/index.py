@@ -10,11 +10,12 @@ from urllib.parse import quote
 import polars as pl
 
 from gammascape.durations import duration
-from gammascape.figures.page.claims import claims_html
+from gammascape.figures.page.claims import claims_html, greek
 from gammascape.figures.style.tables import count_of, status_counts
 from gammascape.figures.templates import render
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS
+from gammascape.tables.advice.words import by_slice, gamma_cells, head
 from gammascape.tables.factors import LEFT_OUT
 
 _FORMAT_WORDS = {
@@ -51,7 +52,7 @@ class TableEntry:
 
 @dataclass(frozen=True, slots=True)
 class StudySection:
-    """One study on the page, with its tables `cells`, and `claims` and `regimes` if it has them."""
+    """One study on the page, with its tables `cells`, and `claims`, `regimes` and `advice` if it has them."""
 
     name: str
     description: str
@@ -65,6 +66,7 @@ class StudySection:
     explorer: TableEntry | None = None
     planned: int = 0
     """Number of cells that the study asks for; the page says if fewer are there."""
+    advice: pl.DataFrame | None = None
 
     @property
     def distinct(self) -> pl.DataFrame:
@@ -158,6 +160,7 @@ def write_index(
         return quote(f"{relative(file)}{suffix}")
 
     words |= {"link": link, "relative": relative, "claims_html": claims_html}
+    words |= {"by_slice": by_slice, "head": head, "gamma_cells": gamma_cells, "greek": greek}
     about = {"sections": sections, "formats": _FORMAT_WORDS, "themes": themes or {}}
     text = render("index.html.j2", **about, **words)
     with whole(page) as partial:

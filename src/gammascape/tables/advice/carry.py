@@ -1,0 +1,128 @@
+"""How the upper edge of training moves with gamma, steps, batch size and depth, and how far that is known."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from scipy.stats import spearmanr
+
+from gammascape.study import Regime, predicted_slope
+from gammascape.tables.advice.read import EDGE, Row, SliceTables
+from gammascape.tables.advice.words import interval, number, power
+from gammascape.tables.factors import PREFACTOR
+from gammascape.tables.statistics.slopes import fit_mean
+from gammascape.theory.laws import LEAST_MARGIN
+
+MEASURED, PREDICTED, CONTRADICTED, UNKNOWN = "measured", "predicted", "contradicted", "unknown"
+_SHORT = 8
+"""By what a short run is shorter than a long one."""
+_FAR = 10**0.5
+"""Ratio of a measured edge to a law above which a fit without an interval contradicts it."""
+_LEAST = 4
+"""Fewest etas whose order tells something."""
+_UNKNOWN = {
+    "steps": "Not measured: how the edge moves with the number of steps T",
+    "batch_size": "Not measured: the edge stays as the batch size B changes where curvature limits eta, and "
+    "goes as B where the noise of batches does",
+    "depth": "Not measured, and at large gamma the edge does not go as gamma^(2/L) here: map another depth anew",
+}
+_DEPTH = (
+    "At large gamma the edge of depth L goes as gamma^(2/L), by theory; its height is not known"
+)
+
+
+def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
+    """A row for each direction; `verdict` is that of the law, and where it is contradicted `estimate` holds."""
+    rows = [_along_gamma(of, "lazy"), _along_gamma(of, "rich"), _along_steps(of, gamma)]
+    window = pl.col("window") != ("lazy" if gamma < 0 else "rich")
+    for factor in ("batch_size", "depth"):
+        row: Row = {"name": factor, "verdict": UNKNOWN, "text": _UNKNOWN[factor]}
+        if factor == "depth" and rows[1]["verdict"] in (MEASURED, PREDICTED):
+            row |= {"verdict": PREDICTED, "text": _DEPTH}
+        lines = of.trends.filter(factor=factor, edge=EDGE, quantity=PREFACTOR).sort(window)
+        for line in lines.head(1).iter_rows(named=True):
+            row |= {n: line[f"slope{e}"] for n, e in _ENDS.items()} | {"verdict": MEASURED}
+            base = line["against"].removeprefix("log10 ")
+            row["text"] = f"At equal gamma the edge goes as {_law(base, row)}"
+        rows.append(row)
+    yield from ({"kind": "carry"} | row | {"text": f"{row['text']}."} for row in rows)
+
+
+_ENDS = {"estimate": "", "low": "_low", "high": "_high"}
+
+
+def _law(base: str, row: Row) -> str:
+    ends = (None if row[name] is None else round(row[name], 2) + 0.0 for name in _ENDS)
+    value, low, high = map(number, ends)
+    return f"{base}^{value}{interval(low, high)}"
+
+
+def _along_gamma(of: SliceTables, window: Regime) -> Row:
+    where = f"Towards {'smaller' if window == 'lazy' else 'larger'} gamma the edge goes as"
+    depth = of.budget["depth_exponent"].first()
+    law = predicted_slope(EDGE, of.cells["loss"][0], window, depth)  # type: ignore[arg-type]
+    row: Row = {"name": f"gamma, {window}", "predicted": law}
+    for fit in of.scaling.filter(edge=EDGE, window=window).iter_rows(named=True):
+        row |= {name: fit[f"slope{end}"] for name, end in _ENDS.items()}
+        reach = " to ".join(power(fit[name]) for name in ("from_log10", "to_log10"))
+        text = f"{where} {_law('gamma', row)} (gamma = {reach})"
+        if law is None:
+            return row | {"verdict": MEASURED, "text": text}
+        ratio = row["largest_ratio"] = _largest_ratio(of, fit)
+        agrees, least = ratio <= _FAR, fit["margin"] or LEAST_MARGIN
+        if row["low"] is not None:
+            agrees = row["low"] - least <= law <= row["high"] + least
+        known = MEASURED if row["low"] is not None else PREDICTED
+        said = "; " if agrees and known is PREDICTED else ", as " if agrees else ", not as "
+        text += f"{said}by theory gamma^{number(law)}; "
+        text += f"largest ratio of measured to predicted {number(ratio)}"
+        text += "" if agrees else ". Use the measured exponent, and map anew beyond"
+        return row | {"verdict": known if agrees else CONTRADICTED, "text": text}
+    if law is None:
+        return row | {"verdict": UNKNOWN, "text": f"{where} nobody knows: not measured, and no law"}
+    return row | {
+        "verdict": PREDICTED,
+        "text": f"{where} gamma^{number(law)} by theory, not measured",
+    }
+
+
+def _largest_ratio(of: SliceTables, fit: Row) -> float:
+    """How far a single gamma is from the law through all of its window, as a factor."""
+    some = pl.col("gamma_log10").is_between(fit["from_log10"], fit["to_log10"])
+    edges = of.edges.filter(some, edge=EDGE).drop_nulls("estimate_log10")
+    law = fit["prefactor_at_predicted_log10"] + fit["predicted_slope"] * edges["gamma_log10"]
+    return float(10.0 ** np.abs((edges["estimate_log10"] - law).to_numpy()).max(initial=0.0))
+
+
+def _along_steps(of: SliceTables, gamma: float) -> Row:
+    """The edge at T over that at the longest budget up to T/8, in the same runs."""
+    ends = [f"eta_max_{end}_log10" for end in ("low", "high")]
+    edges = of.budget.filter(gamma_log10=gamma).drop_nulls(ends)
+    short = max((b for b in edges["budget"] if _SHORT * b <= of.steps), default=0)
+    both = edges.filter(budget=of.steps)
+    both = edges.filter(budget=short).join(both, on=["seed", "data_seed"], suffix="_long")
+    row: Row = {"name": "steps", "verdict": UNKNOWN, "text": _UNKNOWN["steps"]}
+    if both.height:
+        (low, high), decades = ends, np.log10(of.steps / short)
+        least, most = (
+            (both[f"{a}_long"] - both[b]) / decades for a, b in ((low, high), (high, low))
+        )
+        fit = fit_mean(least.to_numpy(), most.to_numpy(), of.analysis.confidence)
+        assert fit is not None  # all have both ends
+        row |= {"verdict": MEASURED, "estimate": fit.value, "low": fit.low, "high": fit.high}
+        row["text"] = f"From {short} to {of.steps} steps T the edge goes as {_law('T', row)}"
+    return row
+
+
+def rank_correlation(of: SliceTables, gamma: float) -> tuple[int, float] | None:
+    """A budget of at most T/8, and Spearman's correlation of the scores of all etas then and after T steps.
+
+    Runs that have diverged by then are the worst. None for fewer than four etas, and without scores to compare.
+    """
+    budgets = of.scores.filter(measure=of.measure)["budget"].drop_nulls()
+    short = max((budget for budget in budgets if _SHORT * budget <= of.steps), default=0)
+    before, after = of.ranked(gamma, short), of.ranked(gamma)
+    if len(before) < _LEAST:
+        return None
+    found = spearmanr(list(before.values()), [after.get(eta, -np.inf) for eta in before])[0]
+    return (short, float(found)) if np.isfinite(found) else None

@@ -1,0 +1,102 @@
+"""What to train next, as entries of a study's `grids`, with its device time."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from gammascape.durations import count_of, duration
+from gammascape.tables.advice.read import Row, SliceTables, less
+
+ENOUGH = 3
+"""Seeds from which on scatter is known."""
+_LONGER = 4
+"""By what a longer run is longer."""
+_MOST = 5
+"""Gammas that get more seeds, at most."""
+
+
+def next_rows(of: SliceTables, choice: Row, gammas: Sequence[Row], unsure: bool) -> Iterator[Row]:
+    """What would answer what is open, `todo` as YAML; `unsure` if more seeds could tell what gamma gains."""
+    gamma, eta = choice["gamma_log10"], choice["eta_log10"]
+    best = {row["gamma_log10"]: row["eta_log10"] for row in gammas if row["eta_log10"] is not None}
+    if eta is None:
+        return
+    etas, gaps = of.etas(gamma), _step(of.gammas)
+    ends = ((of.gammas[0], -gaps), (of.gammas[-1], gaps))
+    beyond = {end + away: _carried(of, choice, end + away) for end, away in ends if end == gamma}
+    if 0.0 not in of.gammas:
+        near = min(best, key=abs)
+        beyond[0.0] = best[near]
+    points = {g: _beside(of, gamma, at) for g, at in beyond.items()}
+    for end, sign in ((etas[0], -1), (etas[-1], 1)):
+        if end == eta:
+            points.setdefault(gamma, []).extend(end + k * sign * _step(etas) for k in (1, 2))
+    if points:
+        yield _row(of, "further points", points)
+    seeds = max(ENOUGH, 2 * choice["seeds"]) if unsure else ENOUGH
+    if seeds > choice["seeds"]:
+        low, high = choice["gamma_low_log10"], choice["gamma_high_log10"]
+        some = {g for g in best if low is not None and low <= g <= high} | {gamma, 0.0} & {*best}
+        near_first = sorted(some, key=lambda g: (g not in (gamma, 0.0), abs(g - gamma)))[:_MOST]
+        points = {g: _beside(of, g, best[g]) for g in sorted(near_first)}
+        yield _row(of, "more seeds", points, seeds=seeds - choice["seeds"])
+    late = [row["gamma_log10"] for row in gammas if row["verdict"] == "out of steps"]
+    later = [g for g in late if g >= gamma and g in best][:2]
+    if later:
+        points = {g: _beside(of, g, best[g]) for g in {gamma: 0, **dict.fromkeys(later)}}
+        yield _row(of, "more steps", points, longer=_LONGER)
+
+
+def _step(points: Sequence[float]) -> float:
+    """Distance of neighbouring points, the median; half a decade for one."""
+    gaps = sorted(b - a for a, b in pairwise(points))
+    return gaps[len(gaps) // 2] if gaps else 0.5
+
+
+def _beside(of: SliceTables, gamma: float, eta: float) -> list[float]:
+    """An eta and its neighbours in the density of the sampled ones."""
+    return [eta + k * _step(of.etas(gamma)) for k in (-1, 0, 1)]
+
+
+def _carried(of: SliceTables, choice: Row, gamma: float) -> float:
+    """The chosen eta at a gamma beyond the last one: along the edge there, on the grid of etas."""
+    own, step = choice["gamma_log10"], _step(of.etas(choice["gamma_log10"]))
+    near = min((g for g in of.gammas if g != own), key=lambda g: abs(g - own), default=own)
+    rise = less(*(of.edge(g)["estimate_log10"] for g in (own, near)))
+    slope = 1.0 if rise is None or own == near else rise / (own - near)
+    return float(choice["eta_log10"] + step * round(slope * (gamma - own) / step))
+
+
+def _row(
+    of: SliceTables, name: str, points: dict[float, list[float]], *, seeds: int = 0, longer: int = 1
+) -> Row:
+    """These etas at gammas, for all seeds or for so many more, with all steps or more."""
+    first = of.cells.row(0, named=True)
+    pairs = of.cells.select("seed", "data_seed").unique().sort("seed", "data_seed")
+    same = pairs.height > 1 and bool((pairs["seed"] == pairs["data_seed"]).all())
+    streams = pairs["data_seed"].unique().sort().to_list()
+    own, each = pairs["seed"].unique().sort().to_list(), 1 if same else len(streams)
+    if seeds:
+        # Those that some of these gammas lack, too.
+        last = min(max(of.cells.filter(gamma_log10=gamma)["seed"]) for gamma in points)
+        more = [own[-1] + 1 + k for k in range(math.ceil(seeds / each))]
+        own = [seed for seed in own if seed > last] + more
+    lines = [
+        f"  - model: {first['model']}\n    dataset: {first['dataset']}\n    loss: {first['loss']}\n"
+        f"    gamma: {{log10: {gamma:.6g}}}\n"
+        f"    eta: {{log10: [{', '.join(f'{round(eta, 6) + 0.0:g}' for eta in sorted(etas))}]}}\n"
+        f"    batch_size: {first['batch_size']}\n    steps: {of.steps * longer}\n    seed: {own}\n"
+        f"    data_seed: {'seed' if same else streams}"
+        for gamma, etas in points.items()
+    ]
+    trained = [] if longer > 1 else of.cells.select("gamma_log10", "eta_log10", "seed").iter_rows()
+    known = {(gamma, round(eta, 6), seed) for gamma, eta, seed in trained}
+    asked = {(g, round(eta, 6), seed) for g in points for eta in points[g] for seed in own}
+    cells = len(asked - known) * each
+    whole = of.cells.filter(steps_done=of.steps)["seconds"]
+    seconds = cells * longer * float(whole.sum() / max(1, whole.len()))
+    text = (
+        f"{name.capitalize()}: {count_of(cells, 'cell')}, about {duration(seconds)} on the device."
+    )
+    row = {"kind": "next", "name": name, "text": text, "todo": "\n".join(lines)}
+    return row | {"seconds": seconds, "cells": cells}

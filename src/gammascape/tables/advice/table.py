@@ -1,0 +1,214 @@
+"""The table of advice: which gamma and eta to use, what each gamma does, and all that follows from it."""
+
+from collections.abc import Iterator
+from math import isfinite
+
+import polars as pl
+
+from gammascape.durations import count_of
+from gammascape.study import Analysis
+from gammascape.tables.advice.carry import carry_rows, rank_correlation
+from gammascape.tables.advice.further import ENOUGH, next_rows
+from gammascape.tables.advice.read import EDGE, Row, SliceTables, around, less
+from gammascape.tables.advice.words import interval, number, power
+from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends, within
+from gammascape.tables.factors import TREND_SCHEMA
+from gammascape.tables.performance.choice import TIED
+from gammascape.tables.performance.scores import HIGHER_IS_BETTER
+
+ADVICE_SCHEMA = SLICE_COLUMNS | columns(
+    "kind:str name:str verdict:str text:str todo:str measure:str target gamma_log10 gamma_low_log10 "
+    "gamma_high_log10 eta_log10 eta_low_log10 eta_high_log10 eta_min_log10 eta_max_log10 "
+    "window_log10 margin_log10 divergence_log10 half_steps target_steps estimate low high held_out "
+    "predicted largest_ratio seconds seeds:int cells:int confidence"
+)
+
+SURELY, PERHAPS, NOT_SEEN, UNKNOWN = "surely", "perhaps", "not seen", "unknown"
+_NARROW = 0.5
+"""Decades of eta below which a window is narrow: what grids of two points a decade do not see."""
+_ALIKE = 0.5
+"""Rank correlation below which short runs do not say which learning rates are good."""
+_ERROR = 1 / 3
+"""Of the half-width of a gain's interval, which holds for all gammas together: about one standard error."""
+
+_GAIN = {"estimate": "", "low": "_low", "high": "_high", "held_out": "_held_out"}
+
+
+def advice_table(
+    cells: pl.DataFrame,
+    edges: pl.DataFrame,
+    scaling: pl.DataFrame,
+    budget: pl.DataFrame,
+    scores: pl.DataFrame,
+    performance: pl.DataFrame,
+    gain: pl.DataFrame,
+    regimes: pl.DataFrame | None,
+    trends: pl.DataFrame | None,
+    analysis: Analysis,
+) -> pl.DataFrame:
+    """Advice about each trained slice, one row for each statement; arguments are the tables of all slices.
+
+    choice   gamma and eta to use, and the margin to the upper edge of training
+    gain     what the best gamma gains over gamma = 1, in each measure
+    gamma    what each gamma does, and a mark
+    carry    how the upper edge of training moves with gamma, steps, batch size and depth
+    warning  what is wrong with the choice, and what to do
+    next     what to train next, as entries of the study's `grids`
+
+    Gamma is the best by test accuracy after all steps, by test loss where there is none, else by the steps until
+    the lowest loss that half of the gammas reach; gamma = 1 where no gain over it is seen. Its interval holds the
+    gammas that cannot be told from the best, and reaches half of the way to their neighbours, as that of eta does.
+    """
+    rows: list[Row] = []
+    for name in performance["slice"].unique(maintain_order=True):
+        parts = (cells, edges, scaling, budget, scores, performance, gain)
+        own = pl.DataFrame(schema=TREND_SCHEMA)
+        if regimes is not None and trends is not None:
+            groups = regimes.filter(slice=name).select("factor", "group").unique()
+            own = trends.join(groups, on=["factor", "group"], how="semi")
+        of = SliceTables(analysis, own, *(part.filter(slice=name) for part in parts))
+        shared = of.cells.select(*SLICE_COLUMNS).row(0, named=True)
+        rows += [shared | row for row in _advice(of)]
+    return pl.DataFrame(rows, schema=ADVICE_SCHEMA, infer_schema_length=None)
+
+
+def _advice(of: SliceTables) -> Iterator[Row]:
+    trained = of.cells.filter(status="trained")
+    if trained.is_empty():
+        text = f"No network trains within {of.steps} steps at the learning rates of this study."
+        todo = "Map the learning rates (eta: {map: {}}), or take more steps."
+        yield {"kind": "choice", "verdict": UNKNOWN, "text": text, "todo": todo}
+        return
+    # That by which is chosen comes first; nothing is gained over a gamma that is not there.
+    measures = sorted(HIGHER_IS_BETTER, key=lambda measure: measure != of.measure)
+    gains = [row for measure in measures for row in _gain(of, measure)]
+    main = next((row for row in gains if row["measure"] == of.measure), None)
+    gammas, alike = [_gamma(of, gamma) for gamma in of.gammas], list[float]()
+    if main is None or main["gamma_log10"] is None:
+        gamma = trained.sort("relative_loss")["gamma_log10"][0]
+    else:
+        gamma = 0.0 if main["verdict"] == NOT_SEEN else main["gamma_log10"]
+        alike = of.at(of.gain, of.measure)["best_gammas_log10"].to_list()[0] or []
+    at = next(row for row in gammas if row["gamma_log10"] == gamma)
+    low, high = around(alike, of.gammas)
+    choice = at | {"kind": "choice", "verdict": UNKNOWN if main is None else main["verdict"]}
+    choice |= {"gamma_low_log10": low, "gamma_high_log10": high, "text": "", "seconds": None}
+    yield choice | {"text": _choice_words(choice)}
+    yield from gains[: 1 if choice["verdict"] == UNKNOWN else None]
+    yield from gammas
+    yield from carry_rows(of, gamma)
+    for name, text, todo in _warnings(of, choice, main):
+        yield {"kind": "warning", "name": name, "text": text, "todo": todo}
+    unsure = main is not None and main["verdict"] == PERHAPS
+    yield from next_rows(of, choice, gammas, unsure)
+
+
+def _choice_words(row: Row) -> str:
+    words = [
+        f"{name} = {power(row[f'{name}_log10'])}"
+        + interval(*(power(row[f"{name}_{end}_log10"]) for end in ("low", "high")))
+        for name in ("gamma", "eta")
+        if row[f"{name}_log10"] is not None
+    ]
+    margin, edge = row["margin_log10"], power(row["eta_max_log10"])
+    where = "where training ends above it is not known"
+    if margin is not None:
+        side = "below" if margin >= 0 else "beyond"
+        where = f"{number(abs(margin), 2)} decades {side} the edge of training at {edge}"
+    return f"Use {' and '.join(words)}, {where}."
+
+
+def _gain(of: SliceTables, measure: str) -> Iterator[Row]:
+    for found in of.at(of.gain, measure).filter(pl.col("gammas") > 0).iter_rows(named=True):
+        row = {name: found[f"gain{end}"] for name, end in _GAIN.items()}
+        verdict = gain_verdict(measure, row)
+        text = "gamma = 1 was not compared"
+        if verdict != UNKNOWN:
+            value, low, high, held = (number(row[name]) for name in _GAIN)
+            steps = f"times fewer steps to {found['target']} of the loss of f = 0"
+            units = {"accuracy": "points of test accuracy", "test_loss": "times lower test loss"}
+            text = f"{value} {units.get(measure, steps)}{interval(low, high)}"
+            text += f"; {held} in seeds that did not choose it" if held != "-" else ""
+        row |= {"kind": "gain", "name": measure, "measure": measure, "target": found["target"]}
+        row |= {name: found[name] for name in ("seeds", "confidence")}
+        row |= {"gamma_log10": found["best_gamma_log10"], "verdict": verdict}
+        yield row | {"text": f"Gain over gamma = 1, {verdict}: {text}."}
+
+
+def gain_verdict(measure: str, row: Row) -> str:
+    """Whether a gain over gamma = 1 is there: surely, perhaps, not seen, or unknown without gamma = 1.
+
+    Surely: the interval, which allows for choosing gamma, excludes nothing, and seeds that did not choose gain
+    too. Perhaps: these gain more than about one error. Without an interval any gain is one perhaps.
+    """
+    estimate, low, high, held_out = (row[name] for name in _GAIN)
+    nothing = 0.0 if measure == "accuracy" else 1.0
+    if estimate is None:
+        return UNKNOWN
+    seen = estimate if held_out is None else held_out
+    if low is None or high is None:
+        return PERHAPS if min(estimate, seen) > nothing + TIED else NOT_SEEN
+    if low > nothing and seen > nothing:
+        return SURELY
+    least = nothing + _ERROR * (high - estimate)
+    return PERHAPS if held_out is not None and seen > least else NOT_SEEN
+
+
+def _gamma(of: SliceTables, gamma: float) -> Row:
+    eta, alike = of.best_eta(gamma)
+    names = ("eta_min", EDGE, "eta_max_finite")
+    least, edge, finite = (of.edge(gamma, name)["estimate_log10"] for name in names)
+    score = of.reached(gamma, of.measure)
+    half, target = (of.reached(gamma, "steps", level)["value"] for level in (0.5, None))
+    own, window = of.cells.filter(gamma_log10=gamma), less(edge, least)
+    trained = own.filter(status="trained")["eta_log10"].to_list()
+    # Where the window is not bracketed it is at least this.
+    wide = window if window is not None else max(trained, default=0) - min(trained, default=0)
+    mark = "safe" if own.filter(within(of.analysis.lazy)).is_empty() else "lazy"
+    mark = "narrow window" if wide < _NARROW else mark
+    mark = "out of steps" if half is None or half > of.steps / 2 else mark
+    row = {"kind": "gamma", "verdict": mark, "measure": of.measure, "gamma_log10": gamma}
+    row |= with_ends("eta", eta, around(alike, of.etas(gamma)), "_log10")
+    row |= {"eta_min_log10": least, "eta_max_log10": edge, "window_log10": window}
+    row |= {"margin_log10": less(edge, eta), "divergence_log10": less(finite, eta)}
+    row |= {"target": of.target if isfinite(of.target) else None}
+    row |= {"half_steps": half, "target_steps": target, "estimate": score["value"]}
+    row |= {"low": score["low"], "high": score["high"], "confidence": of.analysis.confidence}
+    seeds = score["seeds"] or own.select("seed", "data_seed").n_unique()
+    return row | {"seconds": own["seconds"].sum(), "cells": own.height, "seeds": seeds}
+
+
+def _warnings(of: SliceTables, choice: Row, main: Row | None) -> Iterator[tuple[str, str, str]]:
+    """Name of a warning, what is wrong, and what to do."""
+    gamma, eta, seeds = choice["gamma_log10"], choice["eta_log10"], choice["seeds"]
+    for name, at, points in (("gamma", gamma, of.gammas), ("eta", eta, of.etas(gamma))):
+        if at in (points[0], points[-1]):
+            which = "only" if len(points) == 1 else "smallest" if at == points[0] else "largest"
+            text = f"{name} = {power(at)} is the {which} one trained; a better one may lie beyond."
+            yield f"border of {name}", text, f"Train {name} beyond it."
+    edge, window, margin = of.edge(gamma), choice["window_log10"], choice["margin_log10"]
+    safe = less(edge["estimate_log10"], edge["zone_log10"] or 0.0)
+    todo = f"Stay below eta = {power(safe)}, or try yours on several seeds."
+    if edge["zone_log10"] and edge["method"] not in ("grid", "interpolated"):
+        where = (
+            f"eta = {power(edge['estimate_log10'])}, over {number(edge['zone_log10'], 2)} decades"
+        )
+        yield "mixed edge", f"Around {where}, some runs train and others do not.", todo
+    if margin is not None and margin < 0:
+        yield "beyond the edge", "eta lies where half of the runs do not train.", todo
+    if window is not None and window < _NARROW:
+        text = f"Networks train in {number(window, 2)} decades of eta only."
+        yield "narrow window", text, "Take a smaller gamma, or more steps."
+    if seeds < ENOUGH:
+        text = f"The error is hardly known with {count_of(seeds, 'seed')}."
+        yield "few seeds", text, f"Train {ENOUGH} seeds or more."
+    if main is not None and main["low"] is not None and main["verdict"] in (PERHAPS, NOT_SEEN):
+        text = "The gain over gamma = 1 is not larger than its error."
+        yield "gain below its error", text, "Train more seeds, or stay at gamma = 1."
+    if of.measure != "steps":
+        text = f"gamma and eta have the best {of.measure.replace('_', ' ')} of the test set: it is too good."
+        yield "chosen on the test set", text, "Hold out other samples to choose by."
+    ranks = rank_correlation(of, gamma)
+    if ranks is not None and ranks[1] < _ALIKE:
+        text = f"After {ranks[0]} steps etas rank otherwise than after all (correlation {number(ranks[1], 2)})."
+        yield "short runs rank otherwise", text, "Do not choose eta by short runs."
