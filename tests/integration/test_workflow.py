@@ -100,6 +100,7 @@ def test_adding_a_gamma_trains_only_its_cells_and_redraws_what_depends_on_them(
         "dynamics_and_phenomena": 1,
         "similarity": 1,
         "claims": 1,
+        "advice": 1,
         "draw_slice_and_observables": 1,
         "draw_edges": 1,
         "draw_performance": 1,

@@ -94,7 +94,7 @@ def test_a_study_without_such_slices_has_no_tables_and_figures_for_them(tmp_path
     assert not {"regimes", "trends"} & set(tables_of(plan, "s"))
     study(tmp_path, {"model": "[a, b]", "dataset": "[clean, noisy]"})
     plan = load_plan({"study": str(tmp_path / "s.yaml")})
-    assert tables_of(plan, "s")[-3:] == ["regimes", "trends", "claims"]
+    assert tables_of(plan, "s")[-4:] == ["regimes", "trends", "claims", "advice"]
     stems = [stem.rsplit("/", 1)[1] for stem in figures_of(plan, "s")]
     assert {"depth", "label_noise"} < set(stems)
     assert not {"batch_size", "training_samples"} & set(stems)
