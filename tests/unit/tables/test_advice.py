@@ -375,6 +375,13 @@ def test_short_runs_that_rank_etas_otherwise_are_a_warning() -> None:
     assert "short runs rank otherwise" not in found
 
 
+def test_a_gain_that_one_seed_alone_saw_is_no_reason_to_leave_gamma_1() -> None:
+    for seeds, verdict, gamma in ((1, "perhaps", 0.0), (2, "surely", 1.0)):
+        table = advise(plane(**{**PLAIN, "seeds": seeds}))
+        assert table.filter(kind="gain")["verdict"][0] == verdict
+        assert table.filter(kind="choice")["gamma_log10"][0] == gamma
+
+
 def test_a_study_without_test_scores_is_advised_by_its_steps() -> None:
     cells = plane(**PLAIN).with_columns(test_accuracy=None, test_loss=None)
     cells = cells.cast({"test_accuracy": pl.Float64, "test_loss": pl.Float64})

@@ -56,8 +56,9 @@ def advice_table(
     next     what to train next, as entries of the study's `grids`
 
     Gamma is the best by test accuracy after all steps, by test loss where there is none, else by the steps until
-    the lowest loss that half of the gammas reach; gamma = 1 where no gain over it is seen. Its interval holds the
-    gammas that cannot be told from the best, and reaches half of the way to their neighbours, as that of eta does.
+    the lowest loss that half of the gammas reach; gamma = 1 where no gain over it is seen, or by one seed alone.
+    Its interval holds the gammas that cannot be told from the best, and reaches half of the way to their
+    neighbours, as that of eta does.
     """
     rows: list[Row] = []
     for name in performance["slice"].unique(maintain_order=True):
@@ -87,7 +88,9 @@ def _advice(of: SliceTables) -> Iterator[Row]:
     if main is None or main["gamma_log10"] is None:
         gamma = trained.sort("relative_loss")["gamma_log10"][0]
     else:
-        gamma = 0.0 if main["verdict"] == NOT_SEEN else main["gamma_log10"]
+        # One seed may have found the best of equal gammas.
+        known = main["verdict"] == UNKNOWN or main["seeds"] > 1
+        gamma = main["gamma_log10"] if known and main["verdict"] != NOT_SEEN else 0.0
         alike = of.at(of.gain, of.measure)["best_gammas_log10"].to_list()[0] or []
     at = next(row for row in gammas if row["gamma_log10"] == gamma)
     low, high = around(alike, of.gammas)
