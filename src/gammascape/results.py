@@ -143,7 +143,7 @@ def history(cell: str | Path) -> pl.DataFrame:
     Returns:
         step, tau (eta t / gamma), loss (of the training batch at that step; in long runs a mean up to the next
         row), zero_loss (loss of f = 0 on the same batch), and where they were measured test_loss,
-        test_accuracy, shifted_test_loss and shifted_test_accuracy of the network after `step` updates. The last
+        test_accuracy, the same with shifted_test_ and validation_, of the network after `step` updates. The last
         row describes the network after all steps, which has no training batch.
 
     Raises:
@@ -156,7 +156,7 @@ def history(cell: str | Path) -> pl.DataFrame:
         losses = pl.DataFrame({"step": arrays["step"].astype(np.int64), **curves})
     tests = pl.DataFrame(
         [{"step": item["step"], **tested(item)} for item in summary["evaluations"]],
-        schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if "test_" in k}},
+        schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if k in tested({})}},
         orient="row",
     )
     rate = 10.0 ** (float(summary["cell"]["eta"]) - float(summary["cell"]["gamma"]))

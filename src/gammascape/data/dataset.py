@@ -35,6 +35,8 @@ class Dataset:
     batches: Callable[[int, int, int, int], Batches]
     shifted_inputs: Tensor | None = None
     """Test inputs under a change of distribution, evaluated in addition to the clean ones."""
+    validation: Batches | None = None
+    """Inputs (n, ...) and targets (n, O) held out of the training samples, on which eta and gamma are chosen."""
 
     @property
     def probe_inputs(self) -> Tensor:

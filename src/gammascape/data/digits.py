@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.prepared import read_prepared
 from gammascape.data.shift import shifted
-from gammascape.data.stream import epoch_places, imbalanced, noisy_labels
+from gammascape.data.stream import epoch_places, hold_out, imbalanced, noisy_labels
+from gammascape.numerics import validation_size
 from gammascape.rng import make_key, normal, uniform
 
 _SIDE = 8
@@ -44,8 +45,14 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     train_images, test_images = images[~held_out], images[held_out]
     train_labels, test_labels = labels[~held_out], labels[held_out]
     stays = imbalanced(train_labels, options.get("imbalance", 1.0), _CLASSES)
+    repeated, share = options.get("training_samples"), options.get("validation")
+    validation = None
+    if share is not None:
+        stays, held = hold_out(stays, train_labels, len(stays), share)
+        targets = one_hot(train_labels[held], _CLASSES).to(device)
+        validation = train_images[held.to(device)], targets
+        repeated = repeated and repeated - validation_size(repeated, share)
     train_images, train_labels = train_images[stays.to(device)], train_labels[stays].to(device)
-    repeated = options.get("training_samples")
     noise = options.get("label_noise", 0.0)
 
     def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
@@ -75,6 +82,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         test_targets=one_hot(test_labels, _CLASSES).to(device),
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_images, shift, empty),
+        validation=validation,
     )
 
 

@@ -70,9 +70,11 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
             raise _Wrong(
                 f"returns other {other[0]} each time, so each process would train on different data; {SEED_IT}"
             )
-    draw, size, test_x, test_y = parts
+    draw, size, validation, test_x, test_y = parts
     digest = f"{digests['training samples']} {digests['test samples']}"
     classes = options["classes"]
+    if validation is not None and classes:
+        validation = validation[0], one_hot(validation[1], classes)
     repeated, noise = stream.repeats(options), options["label_noise"]
 
     def batches(data_seed: int, first_step: int, count: int, batch_size: int) -> Batches:
@@ -97,13 +99,14 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         test_inputs=test_x,
         test_targets=one_hot(test_y, classes) if classes else test_y,
         batches=batches,
+        validation=validation,
     )
 
 
 def _parts(
     options: dict[str, Any], code: Code, device: torch.device
-) -> tuple[tuple[Draw, int | None, Tensor, Tensor], dict[str, str]]:
-    """(training samples, samples per pass, test inputs, test targets) of one call of the function, and digests."""
+) -> tuple[tuple[Draw, int | None, Batches | None, Tensor, Tensor], dict[str, str]]:
+    """(training samples, samples per pass, validation, test inputs, test targets) of one call, and digests."""
     factory, arguments = options["factory"], options["arguments"]
     make = code.get(factory)
     with code.active(factory, seed_of("data", factory, arguments)):
@@ -117,31 +120,36 @@ def _parts(
     if len(test_x) < LEAST_TEST:
         raise _Wrong(f"returned {len(test_x)} test samples; at least {LEAST_TEST} are needed")
     found = _arrays(options, made[0], made[1], device) if options["size"] else None
-    draw, size, digest = found or _stream(options, made[0], code, device)
+    draw, size, validation, digest = found or _stream(options, made[0], code, device)
     digests = {"training samples": digest, "test samples": _digest(test_x, test_y)}
-    return (draw, size, test_x, test_y), digests
+    return (draw, size, validation, test_x, test_y), digests
 
 
 def _arrays(
     options: dict[str, Any], inputs: Any, targets: Any, device: torch.device
-) -> tuple[Draw, int, str]:
+) -> tuple[Draw, int, Batches | None, str]:
     x, y = _samples(options, inputs, targets, "training", options["size"], device)
     kept = torch.arange(len(x))
     if options["imbalance"] < 1:
         kept = stream.imbalanced(y.cpu(), options["imbalance"], options["classes"])
     wanted = options["training_samples"]
     size = len(kept) if wanted is None else min(wanted, len(kept))
+    validation = None
+    if share := options.get("validation"):
+        kept, held = stream.hold_out(kept, y.cpu(), size, share)
+        validation = x[held.to(device)], y[held.to(device)]
+        size -= len(held)
 
     def draw(data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         numbers = kept[stream.shuffled(make_key(data_seed), len(kept))[places]].to(device)
         return x[numbers], y[numbers], numbers
 
-    return draw, size, _digest(x, y)
+    return draw, size, validation, _digest(x, y)
 
 
 def _stream(
     options: dict[str, Any], sampler: Any, code: Code, device: torch.device
-) -> tuple[Draw, int | None, str]:
+) -> tuple[Draw, int | None, None, str]:
     if not callable(sampler):
         raise _Wrong(
             f"returned {_shown(sampler)} as the sampler; it must be a function of (seed, first, count)"
@@ -190,7 +198,7 @@ def _stream(
         return x, y, places.to(device)
 
     law = json.dumps({key: options[key] for key in ("factory", "arguments", "sources")})
-    return draw, options["training_samples"], f"law {law} {_digest(*whole)}"
+    return draw, options["training_samples"], None, f"law {law} {_digest(*whole)}"
 
 
 def _samples(

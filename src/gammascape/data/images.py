@@ -92,6 +92,13 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     test_pixels, test_labels = (
         torch.from_numpy(np.concatenate(part)[:TEST_SAMPLES]) for part in zip(*tests, strict=True)
     )
+    held_out = None
+    if options.get("validation"):
+        pixels, labels, _ = samples.rows(samples.held_out)
+        held_out = (
+            standardize(pixels.to(device)),
+            (one_hot(labels, classes) if classes else labels).to(device),
+        )
     test_inputs, test_labels = standardize(test_pixels.to(device)), _whole(test_labels)
     shift = options.get("test_shift")
     black = standardize(torch.zeros(1, *shape, device=device))
@@ -106,6 +113,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         test_targets=(one_hot(test_labels, classes) if classes else test_labels).to(device),
         batches=batches,
         shifted_inputs=None if shift is None else shifted(test_inputs, shift, black),
+        validation=held_out,
     )
 
 
@@ -151,6 +159,12 @@ class _Samples:
         available = total if self._kept is None else len(self._kept)
         wanted = options.get("training_samples")
         self.size = available if wanted is None else min(wanted, available)
+        self.held_out = torch.empty(0, dtype=torch.int64)
+        """Numbers of the samples for validation, (n,)."""
+        if share := options.get("validation"):
+            kept = torch.arange(total) if self._kept is None else self._kept
+            self._kept, self.held_out = stream.hold_out(kept, self._labels, self.size, share)
+            self.size -= len(self.held_out)
         self._device = device
         self._orders: dict[int, Tensor] = {}
         self.images: Tensor | None = None
@@ -163,7 +177,10 @@ class _Samples:
     def take(self, data_seed: int, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels uint8 (n, C, H, W), labels int64 (n,) and sample numbers (n,) at consecutive places (n,)."""
         within = stream.epoch_places(places, self.size, data_seed)
-        ids = self._order(data_seed)[within]
+        return self.rows(self._order(data_seed)[within])
+
+    def rows(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of the samples of these numbers (n,)."""
         if self.images is not None:
             chosen = ids.to(self._device)
             return self.images[chosen], _whole(self._labels[chosen]), chosen

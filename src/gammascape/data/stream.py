@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gammascape.numerics import validation_size
 from gammascape.rng import make_key, permutation, uniform
 
 # Purposes of random numbers; augmentations of images have their own.
-_EPOCH, _NOISY_LABEL = 50, 51
+_EPOCH, _NOISY_LABEL, _VALIDATION = 50, 51, 52
 
 SHUFFLED_WHOLE_BYTES = 2 * 2**30
 """Bytes up to which data are read in one random order. Larger data are read file by file, with the files and the
@@ -84,6 +85,32 @@ def imbalanced(labels: Tensor, ratio: float, classes: int) -> Tensor:
         own = (labels == number).nonzero()[:, 0]
         kept.append(own[: max(1, round(len(own) * ratio ** (number / max(1, classes - 1))))])
     return torch.cat(kept).sort().values
+
+
+def hold_out(kept: Tensor, labels: Tensor, size: int, share: float | None) -> tuple[Tensor, Tensor]:
+    """Split the numbers of samples (n,) into those to train on and those for validation, both ascending.
+
+    Out of `size` samples asked for, the share is held out; each class gives its part. Which samples these are
+    depends on no seed. Targets of a regression are no classes.
+
+    Args:
+        kept: int64 (n,), ascending.
+        labels: classes (m,) or targets (m, O) of all samples.
+        size: number of samples of a pass, those for validation included; at most n.
+        share: None holds nothing out.
+    """
+    order = permutation(make_key(_VALIDATION), len(kept))
+    own = labels[kept[order]]
+    classes = own.new_zeros(len(own)).long() if own.is_floating_point() else own.long()
+    counts = classes.bincount()
+    by_class = classes.argsort(stable=True)
+    rank = torch.empty_like(by_class)
+    rank[by_class] = torch.arange(len(own)) - (counts.cumsum(0) - counts)[classes[by_class]]
+    # The place of each sample within its class, from 0 to 1: the first places have all classes in proportion.
+    place = (rank + 0.5).double() / counts[classes]
+    held = torch.zeros(len(kept), dtype=torch.bool)
+    held[order[place.argsort(stable=True)[: validation_size(size, share)]]] = True
+    return kept[~held], kept[held]
 
 
 class Prefetched:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from gammascape.data.dataset import Batches, Dataset, one_hot, sample_indices
 from gammascape.data.stream import epoch_places, noisy_labels
+from gammascape.numerics import validation_size
 from gammascape.rng import make_key, normal, normal_tensor
 
 _TEST_SIZE = 1024
-_DIRECTIONS, _TRAIN, _TEST = range(3)
+_DIRECTIONS, _TRAIN, _TEST, _VALIDATION = range(4)
 
 
 def hermite_series(coefficients: list[float], u: Tensor) -> Tensor:
@@ -34,6 +35,9 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
     """Make the teacher; it needs no files, so `source` is ignored."""
     inputs, classes = options["inputs"], options["classes"]
     repeated, noise = options.get("training_samples"), options.get("label_noise", 0.0)
+    share = options.get("validation")
+    held = _TEST_SIZE if repeated is None else validation_size(repeated, share)
+    repeated = repeated and repeated - validation_size(repeated, share)
     directions = normal_tensor(make_key(options["teacher_seed"], _DIRECTIONS), (classes, inputs))
     directions = (directions / directions.norm(dim=1, keepdim=True)).to(torch.float32).to(device)
 
@@ -52,9 +56,12 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
             y = one_hot(noisy_labels(y.argmax(-1), index, noise, classes, data_seed), classes)
         return x.view(count, batch_size, inputs), y.view(count, batch_size, classes)
 
-    test_inputs = normal(
-        make_key(options["teacher_seed"], _TEST), torch.arange(_TEST_SIZE, device=device), inputs
-    )
+    def fresh(purpose: int, count: int) -> Batches:
+        index = torch.arange(count, device=device)
+        x = normal(make_key(options["teacher_seed"], purpose), index, inputs)
+        return x, targets_of(x)
+
+    test_inputs, test_targets = fresh(_TEST, _TEST_SIZE)
     return Dataset(
         name="teacher",
         input_shape=(inputs,),
@@ -63,6 +70,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         samples_per_pass=repeated,
         digest="law " + json.dumps(options, sort_keys=True),
         test_inputs=test_inputs,
-        test_targets=targets_of(test_inputs),
+        test_targets=test_targets,
         batches=batches,
+        validation=None if share is None else fresh(_VALIDATION, held),
     )

@@ -45,11 +45,14 @@ CELL_SCHEMA = SLICE_COLUMNS | columns(
     "cell:str dtype:str gamma_log10 gamma eta_log10 eta seed:int data_seed:int status:str "
     "catapulted:bool kept_by_nan_rule:bool initial_loss baseline_loss final_loss relative_loss "
     "peak_loss peak_step:int test_loss test_accuracy shifted_test_loss shifted_test_accuracy "
+    "validation_loss validation_accuracy "
     "active_fraction base_width:int sharpness_init steps_done:int seconds device:str "
     "data_digest:str"
 )
 
 
+_SETS = {"": "test", "shifted_": "shifted_test", "validation_": "validation"}
+"""Prefix of an evaluation on other samples than those trained on -> that of its columns."""
 MEASURED = ("seconds", "device")
 """Columns that say how a cell was computed; what came out is in the others."""
 
@@ -203,8 +206,8 @@ def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -
 def tested(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
     """Loss and accuracy of an evaluation by the names of their columns."""
     return {
-        f"{prefix}test_{name}": evaluation.get(f"{prefix}{name}")
-        for prefix in ("", "shifted_")
+        f"{column}_{name}": evaluation.get(f"{prefix}{name}")
+        for prefix, column in _SETS.items()
         for name in ("loss", "accuracy")
     }
 

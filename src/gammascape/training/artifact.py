@@ -64,7 +64,7 @@ def make_summary(
         "facts": asdict(run.facts),
         "steps_done": run.steps_done,
         "peak_step": run.peak_step,
-        "evaluations": [asdict(evaluation) for evaluation in run.evaluations],
+        "evaluations": [_without_validation(asdict(taken)) for taken in run.evaluations],
         "relative_change": run.relative_change,
         **observed,
         "hidden_layers": list(model.hidden),
@@ -72,6 +72,15 @@ def make_summary(
         "data": {"name": dataset.name, "digest": dataset.digest},
         # State of a user's network besides its weights; built-in networks have none.
         **({} if model.constants is None else {"constants": model.constants}),
+    }
+
+
+def _without_validation(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what was not measured, so that the bytes of artifacts without a validation split stay."""
+    return {
+        name: value
+        for name, value in evaluation.items()
+        if value is not None or not name.startswith("validation_")
     }
 
 

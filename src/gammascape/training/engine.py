@@ -33,7 +33,7 @@ _TEST_CHUNK = 1024
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Test loss and accuracy after `step` updates, also on the shifted test set of a dataset that has one.
+    """Loss and accuracy after `step` updates on the test set, and on others that the dataset has.
 
     Accuracy is None for regression.
     """
@@ -43,6 +43,8 @@ class Evaluation:
     accuracy: float | None
     shifted_loss: float | None = None
     shifted_accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,13 @@ class Training:
         watched = equal_loss.NAME in names
         self._watch = Watch(self._lanes, dataset, self._loss) if watched else None
         self._watched = set(watch_steps(self._steps))
-        dtype, shifted = self._lanes.dtype, dataset.shifted_inputs
-        self._test_x = dataset.test_inputs.to(dtype, copy=True)
-        self._shifted_x = None if shifted is None else shifted.to(dtype, copy=True)
-        self._test_y = dataset.test_targets.to(self._lanes.dtype)
+        dtype, tests = self._lanes.dtype, dataset.test_targets
+        sets = {"": (dataset.test_inputs, tests)}
+        if dataset.shifted_inputs is not None:
+            sets["shifted_"] = dataset.shifted_inputs, tests
+        if dataset.validation is not None:
+            sets["validation_"] = dataset.validation
+        self._sets = {name: (x.to(dtype, copy=True), y.to(dtype)) for name, (x, y) in sets.items()}
         self._measured = set(measurement_steps(self._steps))
         ends = sorted({*self._measured, *range(0, self._steps, BLOCK), self._steps})
         self._ends = [end for end in ends if end > self.step or not states]
@@ -233,23 +238,21 @@ class Training:
         ]
 
     def _evaluate(self, step: int) -> list[Evaluation]:
-        found = [self._score(self._test_x)]
-        if self._shifted_x is not None:
-            found.append(self._score(self._shifted_x))
-        return [
-            Evaluation(step, *(value for score in scores for value in score))
-            for scores in zip(*found, strict=True)
-        ]
+        found: list[dict[str, Any]] = [{} for _ in self._lanes.owners]
+        for prefix, (x, y) in self._sets.items():
+            for lane, (loss, share) in zip(found, self._score(x, y), strict=True):
+                lane |= {f"{prefix}loss": loss, f"{prefix}accuracy": share}
+        return [Evaluation(step, **values) for values in found]
 
-    def _score(self, x: Tensor) -> list[tuple[float, float | None]]:
-        """Loss and accuracy of each lane on test inputs x."""
+    def _score(self, x: Tensor, y: Tensor) -> list[tuple[float, float | None]]:
+        """Loss and accuracy of each lane on inputs x with targets y."""
         lanes = self._lanes
         f = torch.cat([lanes.outputs(chunk) for chunk in torch.split(x, _TEST_CHUNK)], dim=1)
         f = f[: len(lanes.owners)]
-        losses = lane_losses(self._loss, f, self._test_y).tolist()
+        losses = lane_losses(self._loss, f, y).tolist()
         if not self._dataset.classification:
             return [(value, None) for value in losses]
-        return list(zip(losses, accuracy(f, self._test_y).tolist(), strict=True))
+        return list(zip(losses, accuracy(f, y).tolist(), strict=True))
 
     def _finish(self, positions: list[int]) -> list[tuple[int, Run]]:
         owners, whole = self._lanes.owners, self.step == self._steps

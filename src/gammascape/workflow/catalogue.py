@@ -108,7 +108,7 @@ TABLES: Mapping[str, Entry] = {
     "sensitivity": Entry("edges", "tables.edges.sensitivity:sensitivity_table", "cells",
         f"depth_exponent class_prior thresholds {_EDGE_FIT}", of_slices=True,
         sentence="How edges and exponents move when a threshold is halved or doubled."),
-    "budget": Entry("edges", "tables.edges.budget:budget_of_cells", "cells arrays",
+    "budget": Entry("edges", "tables.edges.budget:budget_of_cells", "cells arrays summaries",
         "depth_exponent thresholds confidence", of_slices=True,
         toy=Entry("edges", "tables.toy:toy_budget_table", "cells", "depth_exponent thresholds confidence"),
         sentence="The edges at every shorter budget of steps that the runs contain."),

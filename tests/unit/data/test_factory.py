@@ -71,6 +71,13 @@ def test_options_of_streams_apply(tmp_path: Path) -> None:
     assert len({*numbers(few, first=0, count=50)}) == 5
     rare = load(tmp_path, ARRAYS, classes=4, size=40, imbalance=0.1)
     assert rare.samples_per_pass == 10 + 5 + 2 + 1
+    split = load(tmp_path, ARRAYS, classes=4, size=40, validation=0.1)
+    assert split.samples_per_pass == 36
+    assert split.validation is not None
+    held = [int(value) for value in split.validation[0][:, 0]]
+    assert sorted(n % 4 for n in held) == [0, 1, 2, 3]
+    assert sorted(numbers(split, first=0, count=36) + held) == list(range(40))
+    assert split.validation[1].argmax(1).tolist() == [n % 4 for n in held]
     noisy = load(tmp_path, ARRAYS, classes=4, size=40, label_noise=0.5, repeat=True)
     x, y = noisy.batches(0, 0, 1, 80)
     wrong = y[0].argmax(-1) != x[0, :, 0].long() % 4

@@ -17,6 +17,7 @@ from gammascape.data.teacher import hermite_series
 from gammascape.models import build_model
 from gammascape.rng import make_key, normal, permutation, uniform
 from gammascape.study.keys.datasets import DigitsSpec, MnistSpec, TeacherSpec
+from gammascape.training.artifact import make_summary
 
 from ..formats import pixels, prepare_mnist
 from ..own import run_pack
@@ -122,6 +123,62 @@ def test_few_training_samples_are_the_first_of_the_pass_again_and_again(tmp_path
     seen = pairs(few, 25)
     assert set(seen) == set(pairs(mnist(tmp_path), 30)[:50])
     assert all(seen.count(pair) == 10 for pair in set(seen))
+
+
+@pytest.mark.parametrize("wanted", [None, 200])
+def test_a_validation_split_is_fixed_has_all_classes_and_is_never_trained_on(
+    wanted: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"repeat": True} if wanted is None else {"training_samples": wanted}
+    data = mnist(tmp_path, validation=0.1, **options)
+    size, held = (540, 60) if wanted is None else (180, 20)
+    assert data.samples_per_pass == size
+    assert data.validation is not None
+    rows = [row.numpy().tobytes() for row in data.validation[0]]
+    assert len({*rows}) == held
+    assert labels_of(data.validation[1]).bincount(minlength=10).tolist() == [held // 10] * 10
+    whole = dict(pairs(mnist(tmp_path), 30))
+    for seed in (0, 1):
+        trained = {x for x, _ in pairs(data, size // 20 + 2, data_seed=seed)}
+        assert len(trained) == size
+        assert trained <= whole.keys() - {*rows}
+    assert [whole[row] for row in rows] == labels_of(data.validation[1]).tolist()
+    monkeypatch.setattr(images, "_fits", lambda size, device: False)
+    mapped = mnist(tmp_path, validation=0.1, **options)
+    assert mapped.validation is not None
+    assert torch.equal(mapped.validation[0], data.validation[0])
+    assert pairs(mapped, 5) == pairs(data, 5)
+
+
+def test_a_validation_split_of_an_unbalanced_set_has_its_shares() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 50 + [2] * 10)
+    kept, held = stream.hold_out(torch.arange(160), labels, 160, 0.1)
+    assert torch.cat((kept, held)).sort().values.tolist() == list(range(160))
+    assert labels[held].bincount().tolist() == [10, 5, 1]
+    # Numbers to predict have no classes.
+    kept, held = stream.hold_out(torch.arange(160), torch.rand(160, 2), 160, 0.25)
+    assert len(held) == 40
+    kept, held = stream.hold_out(torch.arange(160), labels, 160, None)
+    assert (len(kept), len(held)) == (160, 0)
+
+
+def test_endless_streams_are_validated_on_samples_of_their_own(digits_file: Path) -> None:
+    still = {"shift": 0.0, "rotation": 0.0, "scale": 0.0, "elastic": 0.0, "noise": 0.0}
+    digits = load_dataset({"kind": "digits", "validation": 0.1, **still}, digits_file, CPU)
+    assert digits.validation is not None
+    held = {row.numpy().round(3).tobytes() for row in digits.validation[0]}
+    x, _ = digits.batches(0, 0, 40, 128)
+    assert len(held) == 144
+    assert not held & {row.numpy().round(3).tobytes() for row in x.flatten(0, 1)}
+    few = teacher(classes=3, validation=0.2, training_samples=40)
+    assert few.samples_per_pass == 32
+    assert few.validation is not None
+    assert few.validation[0].shape == (8, 16)
+    fresh, plain = teacher(validation=0.1), teacher()
+    assert fresh.validation is not None
+    assert not torch.equal(fresh.validation[0], fresh.test_inputs)
+    for one, other in zip(fresh.batches(0, 0, 2, 8), plain.batches(0, 0, 2, 8), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("kind", ["digits", "teacher"])
@@ -284,6 +341,24 @@ def test_a_cell_learns_from_mixed_samples(loss: str, digits_file: Path, record: 
     last = run.evaluations[-1]
     assert last.accuracy is not None
     assert last.accuracy > 0.6
+
+
+def test_a_cell_is_evaluated_on_the_validation_split_too(digits_file: Path, record: Any) -> None:
+    plain = DigitsSpec(kind="digits").model_dump(mode="json")
+    options = plain | {"validation": 0.1, "test_shift": {"kind": "noise", "strength": 0.1}}
+    runs = {}
+    for name, given in (("split", options), ("plain", plain)):
+        dataset = load_dataset(given, digits_file, CPU)
+        model = build_model(record()["model"], dataset.input_shape, 10)
+        cell = record(dataset=given, loss="xent", eta="0", steps=200)
+        (run,) = run_pack([cell], dataset, model)
+        runs[name] = make_summary(cell, run, dataset, model)["evaluations"][-1]
+    split = runs["split"]
+    assert split["validation_accuracy"] > 0.6
+    assert 0 < split["validation_loss"] < 1.5
+    assert split["shifted_accuracy"] > 0.6
+    assert split["validation_loss"] != split["loss"]
+    assert set(split) - set(runs["plain"]) == {"validation_loss", "validation_accuracy"}
 
 
 def test_a_cell_is_evaluated_on_the_shifted_test_set_too(digits_file: Path, record: Any) -> None:

@@ -523,6 +523,7 @@ def scores_table(cells: pl.DataFrame) -> pl.DataFrame:
     group = [*row[:-1], "measure", "target"]
     table = pl.concat(parts, how="diagonal").with_columns(
         cell=pl.lit("c"),
+        validation=None,
         reached=pl.col("value").count().over(group),
         cells=pl.len().over(group),
         test_samples=pl.when(pl.col("measure") == "accuracy").then(1000),

@@ -106,6 +106,18 @@ def test_a_new_option_of_a_model_with_a_default_keeps_old_identities() -> None:
     assert new.path != CELL.path
 
 
+def test_a_validation_split_is_in_no_record_of_cells_without_one() -> None:
+    split = replace(CELL, dataset=DigitsSpec(kind="digits", validation=0.1))
+    assert "validation" not in CELL.record()["dataset"]
+    assert split.record()["dataset"]["validation"] == 0.1
+    assert split.path != CELL.path
+    few = DigitsSpec(kind="digits", training_samples=1000, validation=0.1)
+    assert (few.pass_samples, few.samples) == (900, None)
+    assert DigitsSpec(kind="digits", validation=0.1).pass_samples is None
+    most = MnistSpec(kind="mnist", validation=0.5)
+    assert (most.samples, most.pass_samples) == (55_000, 55_000)
+
+
 def test_a_new_parameter_of_cells_with_a_default_keeps_old_identities() -> None:
     @dataclass(frozen=True)
     class CellWithMomentum(Cell):

@@ -289,6 +289,9 @@ def test_a_dataset_says_what_a_study_must_know_before_its_code_runs(write: Write
             "datasets.digits.label_noise: is about classes",
         ),
         ("shape: [7], classes: 2, imbalance: 0.1", "datasets.digits.imbalance: needs the number"),
+        ("shape: [7], classes: 2, validation: 0.1", "datasets.digits.validation: needs the number"),
+        ("shape: [7], classes: 2, size: 1, validation: 0.1", "leaves nothing to train on"),
+        ("shape: [7], classes: 2, size: 350, validation: 0.1", "digits has 315, each used once"),
         (
             "shape: [7], classes: 2, size: 9, training_samples: 10",
             "more than the 9 of this dataset",

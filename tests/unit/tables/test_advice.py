@@ -390,6 +390,10 @@ def test_a_study_without_test_scores_is_advised_by_its_steps() -> None:
     assert choice["measure"] == "steps"
     assert choice["gamma_log10"] == 1
     assert "chosen on the test set" not in named(table, "warning")
+    split = scored(plane(**PLAIN)).with_columns(validation=0.9 - 0.1 * pl.col("gamma_log10").abs())
+    table = advise(plane(**PLAIN), scores=split)
+    assert table.filter(kind="gain", measure="accuracy")["gamma_log10"][0] == 0
+    assert "chosen on the test set" not in named(table, "warning")
     none = scored(cells).with_columns(value=pl.lit(None, pl.Float64))
     [choice] = advise(cells, scores=none).filter(kind="choice").to_dicts()
     assert (choice["verdict"], choice["eta_log10"], choice["target"]) == ("unknown", None, None)

@@ -181,9 +181,13 @@ class FactoryDatasetSpec(Factory, Own):
                 + (", not both" if self.classes else "; write for example classes: 10")
             )
         self.check_options("a regression has none")
-        for name, given in (("repeat", self.repeat), ("imbalance", self.imbalance != 1)):
+        for name, given in (
+            ("repeat", self.repeat),
+            ("imbalance", self.imbalance != 1),
+            ("validation", self.validation is not None),
+        ):
             if self.size is None and given:
-                text = "(an endless stream has no end to begin anew at, nor classes to thin out)"
+                text = "(an endless stream has no end to begin anew at, nor samples to thin or hold out)"
                 raise mistake(f"needs the number of samples: write size, or remove it {text}", name)
         return self
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from gammascape.numerics import validation_size
 from gammascape.study.reading.fields import Amount, Count, Record, mistake
 
 
@@ -28,6 +29,18 @@ class Samples(Record):
     mixup: Amount = Field(default=0.0, examples=[0.2])
     """Mix each sample and its target with the previous one in the batch, by a share drawn from Beta(mixup, mixup)
     in each step; 0 is off. Label noise and augmentation come first."""
+    # In no record where it is not given: records of before keep their bytes.
+    validation: float | None = Field(
+        default=None, gt=0, lt=1, examples=[0.1], exclude_if=lambda share: share is None
+    )
+    """Share of the training samples, 5000 at most, never trained on: eta and gamma are chosen on them, and scored on
+    the test set; left out: they are chosen on the test set too."""
+
+    @model_validator(mode="after")
+    def _some_left(self) -> Self:
+        if self.validation is not None and (self.training_samples or getattr(self, "size", 0)) == 1:
+            raise mistake("leaves nothing to train on out of one sample; remove it", "validation")
+        return self
 
     @property
     @abstractmethod
@@ -51,15 +64,18 @@ class Samples(Record):
         if size is None or self.training_samples is not None or getattr(self, "repeat", False):
             return None
         # Only the loader knows the number of samples in an unbalanced choice.
-        return size if getattr(self, "imbalance", 1) == 1 else None
+        return self._left(size) if getattr(self, "imbalance", 1) == 1 else None
 
     @property
     def pass_samples(self) -> int | None:
         """Number of different training samples before a stream repeats; None if all are new."""
         size: int | None = getattr(self, "size", None)
         if size is None or self.training_samples is not None:
-            return self.training_samples
-        return kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs)
+            return None if self.training_samples is None else self._left(self.training_samples)
+        return self._left(kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs))
+
+    def _left(self, samples: int) -> int:
+        return samples - validation_size(samples, self.validation)
 
     @property
     def class_shares(self) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from gammascape.study import Analysis, Edge
 from gammascape.tables.performance.performance import to_linear
-from gammascape.tables.performance.scores import HIGHER_IS_BETTER
+from gammascape.tables.performance.scores import HIGHER_IS_BETTER, JUDGED
 
 EDGE: Edge = "eta_max_trained"
 """Edge that a margin is kept from, and that is carried."""
@@ -80,7 +80,8 @@ class SliceTables:
         if budget is not None:
             rows = self.scores.filter(measure=self.measure, budget=budget)
         rows = rows.filter(gamma_log10=gamma).drop_nulls("value")
-        known = rows.with_columns(value=pl.Series(_better(self.measure, rows["value"])))
+        judged = rows.select(JUDGED).to_series()
+        known = rows.with_columns(value=pl.Series(_better(self.measure, judged)))
         means = known.group_by("eta_log10").agg(pl.col("value").mean(), seeds=pl.len())
         most = means.filter(pl.col("seeds") == pl.col("seeds").max()).sort("eta_log10")
         return dict(most.select("eta_log10", "value").iter_rows())

@@ -1,6 +1,6 @@
 """Edges at every shorter budget that a long run contains: its cells judged at T = 10, 20, 50, ... steps."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gammascape.tables.cells import (
     columns,
     judgement,
     open_arrays,
+    read_json,
     with_ends,
 )
 from gammascape.tables.edges.find import LINE, edges_of_lines
@@ -57,7 +58,12 @@ def budget_of_cells(
 ) -> pl.DataFrame:
     """The table of `budget_table` for a slice whose artifacts are in a folder."""
     histories = read_histories(cells, cells_folder)
-    return budget_table(cells, histories, depth_exponent, thresholds, confidence)
+    held_out: list[Mapping[int, float]] = []
+    if cells["validation_loss"].count():
+        for cell in cells["cell"]:
+            taken = read_json(cells_folder / cell / "summary.json")["evaluations"]
+            held_out.append({item["step"]: item.get("validation_loss") for item in taken})
+    return budget_table(cells, histories, depth_exponent, thresholds, confidence, held_out)
 
 
 def budget_table(
@@ -66,6 +72,7 @@ def budget_table(
     depth_exponent: int | None,
     thresholds: Thresholds,
     confidence: float = 0.95,
+    held_out: Sequence[Mapping[int, float]] = (),
 ) -> pl.DataFrame:
     """Edges of one slice at every budget: one row for each budget, gamma and seed.
 
@@ -85,16 +92,21 @@ def budget_table(
         depth_exponent: L of the model, or None.
         thresholds: those of the study.
         confidence: level of the intervals.
+        held_out: step -> validation loss of each of the cells, by which the best eta is chosen; none without.
     """
     frames = [
         pl.DataFrame(
             [
-                {name: row[name] for name in (*LINE, "eta_log10", "cell")} | found
+                {name: row[name] for name in (*LINE, "eta_log10", "cell")}
+                | found
+                | {"validation_loss": validation.get(found["budget"])}
                 for found in judge_at_budgets(row, history, thresholds)
             ],
             infer_schema_length=None,
         )
-        for row, history in zip(cells.iter_rows(named=True), histories, strict=True)
+        for row, history, validation in zip(
+            cells.iter_rows(named=True), histories, held_out or [{}] * cells.height, strict=True
+        )
     ]
     rows = []
     if frames:

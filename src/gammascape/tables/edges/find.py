@@ -45,7 +45,7 @@ def threshold_table(
     eta_no_spike     highest eta of that run up to which no cell of the run catapulted
     eta_max_trained  highest eta of that run
     eta_max_finite   highest eta below the first that diverged, as the paper's code decides
-    eta_best         lowest final loss among cells that trained or stayed untrained
+    eta_best         lowest final loss (`deciding_losses`) among cells that trained or stayed untrained
 
     `lower_log10` and `upper_log10` are the neighbouring sampled etas: eta_max lies between its value and the
     upper neighbour, eta_min between the lower neighbour and its value. `bounded` is False where the
@@ -177,7 +177,7 @@ def _edges_of_line(
 
     edges = _critical(line)
     diverged = [i for i, status in enumerate(statuses) if status == "diverged"]
-    best, run = best_and_run(statuses, losses)
+    best, run = best_and_run(statuses, deciding_losses(line))
     trained = bool(run)
     top_finite = diverged[0] - 1 if diverged else last
     if top_finite >= 0:
@@ -192,6 +192,12 @@ def _edges_of_line(
         if calm >= low:
             edges.append(edge("eta_no_spike", calm, calm < last))
     return edges
+
+
+def deciding_losses(line: pl.DataFrame) -> list[float | None]:
+    """Losses by which the best cell is chosen: on the validation split if there is one, else in training."""
+    held_out = line["validation_loss"]
+    return (held_out if held_out.count() else line["relative_loss"]).to_list()
 
 
 def best_and_run(

@@ -116,7 +116,8 @@ def _bends(
 
 def _best(table: pl.DataFrame, gaps: Collection[Gap]) -> Iterator[tuple[Gap, str]]:
     """Gaps beside the gamma of the best accuracy, or of one as good that has none left."""
-    score = pl.col("test_accuracy")
+    on = "validation" if table["validation_accuracy"].count() else "test"
+    score = pl.col(f"{on}_accuracy")
     seeds = pl.struct("seed", "data_seed").n_unique()
     scored = (
         table.with_columns(seeds=seeds.over("gamma_log10"))
@@ -130,12 +131,12 @@ def _best(table: pl.DataFrame, gaps: Collection[Gap]) -> Iterator[tuple[Gap, str
     if scored.is_empty():
         return
     error = scored.select((pl.col("scatter").mean() / pl.col("seeds").min()).sqrt()).item() or 0.0
-    top = scored["test_accuracy"].max()
+    top = scored[f"{on}_accuracy"].max()
     assert isinstance(top, float)
     alike = scored.filter(score >= top - 2 * math.sqrt(2) * error)["gamma_log10"]
     left = [[gap for gap in gaps if gamma in map(float, gap)] for gamma in alike]
     if all(left):
-        yield from ((gap, "beside the best test accuracy") for gap in left[0])
+        yield from ((gap, f"beside the best {on} accuracy") for gap in left[0])
 
 
 def _first_etas(

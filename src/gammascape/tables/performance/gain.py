@@ -10,7 +10,7 @@ from scipy.special import ndtr, stdtr
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.performance.choice import TIED, choose_elsewhere, shared_error
 from gammascape.tables.performance.performance import from_linear, to_linear
-from gammascape.tables.performance.scores import HIGHER_IS_BETTER
+from gammascape.tables.performance.scores import HIGHER_IS_BETTER, JUDGED
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.intervals import Levels, fit_levels, student
 
@@ -53,6 +53,8 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     `gain_above_one` is the same of the best gamma above 1, which may lose. Of accuracies, `p_differs` is the
     p-value of "it loses at most `margin`", and `power` how often a study like this one would find that it does
     if both were equally good: a lower bound, as other gammas above 1 may be good too.
+
+    With a validation split gammas are chosen by the scores on it, and all values are told on the test set.
 
     `gain_held_out` has no such bias, and no interval: for each seed the other seeds choose gamma and eta together,
     and eta at gamma = 1, and the gain is taken from this one; the mean. `best_gammas_log10` are the gammas that
@@ -99,8 +101,9 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
     gamma = group["gamma_log10"].to_numpy()
     seed = group.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
     value = _better(measure, group["value"].to_numpy())
-    levels = fit_levels(gamma, seed, value)
-    best = _best(levels)
+    judged = _better(measure, group.select(JUDGED).to_series().to_numpy())
+    levels, choice = fit_levels(gamma, seed, value), fit_levels(gamma, seed, judged)
+    best = _best(choice)
     others = max(1, len(levels.gamma) - 1)
     row: dict[str, Any] = {
         "best_gamma_log10": float(levels.gamma[best]),
@@ -109,10 +112,12 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
     half = _compared(levels, (gamma, seed, value), _better_half(levels))
     if half is not None:
         row["interval"] = "seeds"
-        ahead, error = half.to(levels.gamma[best])
+    chosen = _compared(choice, (gamma, seed, judged), _better_half(choice))
+    if chosen is not None:
+        ahead, error = chosen.to(choice.gamma[best])
         # Gammas whose error is not known cannot be told from the best.
-        told = -ahead > half.width(confidence, others) * error
-        row["best_gammas_log10"] = half.levels.gamma[~told].tolist()
+        told = -ahead > chosen.width(confidence, others) * error
+        row["best_gammas_log10"] = chosen.levels.gamma[~told].tolist()
     at_one = np.flatnonzero(levels.gamma == _REFERENCE)
     if not len(at_one):
         return row
@@ -125,8 +130,9 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
         row |= with_ends("gain", row["gain"], _largest(measure, half, confidence, others, possible))
     above = levels.gamma > _REFERENCE
     if above.any():
-        first = levels.gamma[above][levels.mean[above].argmax()]
-        row["gain_above_one"] = as_gain(measure, float(levels.mean[above].max()) - one)
+        at = np.flatnonzero(above)[choice.mean[above].argmax()]
+        first = levels.gamma[at]
+        row["gain_above_one"] = as_gain(measure, float(levels.mean[at]) - one)
         # Of gammas above 1 the best is compared, however bad.
         among = np.union1d(_better_half(levels), [first])
         pooled = _compared(levels, (gamma, seed, value), among)
@@ -201,15 +207,19 @@ def _largest(
 
 def _held_out(measure: str, part: pl.DataFrame) -> float | None:
     """Mean over seeds of the gain of gamma and eta that the other seeds choose; None if they cannot tell."""
-    scores = part.drop("chosen_by").with_columns(
-        pl.Series("value", _better(measure, part["value"].to_numpy()), nan_to_null=True)
+    told, judged = (
+        pl.Series(
+            name, _better(measure, part.select(score).to_series().to_numpy()), nan_to_null=True
+        )
+        for name, score in (("told", "value"), ("value", JUDGED))
     )
+    scores = part.drop("chosen_by").with_columns(told, judged)
     tuned, base = (
         choose_elsewhere(some, ["measure"], ["gamma_log10", "eta_log10"])
         for some in (scores, scores.filter(gamma_log10=_REFERENCE))
     )
     both = tuned.join(base, on=_SEED)
-    gains = both["value"] - both["value_right"]
+    gains = both["told"] - both["told_right"]
     # A seed that misses the target, or chose for itself, leaves the mean unknown.
     if both.is_empty() or gains.null_count() or both["chosen_by"].min() == 0:
         return None

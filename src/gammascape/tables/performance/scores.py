@@ -14,7 +14,7 @@ from gammascape.tables.dynamics.curves import History
 from gammascape.tables.performance.choice import mark_chosen
 
 SCORE_SCHEMA = SLICE_COLUMNS | columns(
-    "gamma_log10 seed:int data_seed:int measure:str budget:int target value eta_log10 cell:str "
+    "gamma_log10 seed:int data_seed:int measure:str budget:int target value validation eta_log10 cell:str "
     "chosen:bool chosen_by:int reached:int cells:int test_samples:int"
 )
 
@@ -22,6 +22,8 @@ TARGETS = (0.85, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 """Training losses, relative to that of f = 0, until which steps are counted."""
 HIGHER_IS_BETTER = {"accuracy": True, "test_loss": False, "steps": False}
 _GROUP = [*SLICE_COLUMNS, "gamma_log10", "seed", "data_seed", "measure", "budget", "target"]
+JUDGED = pl.coalesce("validation", "value")
+"""Score that chooses among etas and gammas; `value` is told of what was chosen."""
 _MOST_SAMPLES = 100_000
 _LEAST = 10
 """Steps of the shortest budget, as in `tables.edges.budget`."""
@@ -37,8 +39,10 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
     `chosen` are those at the eta that the other seeds find best (`tables.performance.choice`): the best of several
     looks better than it is on what it was chosen by. With one seed (`chosen_by` 0) it is the best over eta, and
-    too good. A run that has diverged is seen to have, and is not chosen: it has no row, unless all runs of its
-    gamma and seed have diverged, which then have rows without a value. Each budget has its own learning rate.
+    too good. With a validation split etas are chosen by the score on it, `validation`, also by one seed, whose score
+    on the test set is then not too good. A run that has diverged is seen to have, and is not chosen: it has no row,
+    unless all runs of its gamma and seed have diverged, which then have rows without a value. Each budget has its
+    own learning rate.
     Budgets are the steps after which the test set was evaluated; the rate is constant, so a shorter run is the
     beginning of a longer one. Training losses are smoothed as the final loss of a run is
     (`runs.history.final_window`): steps are counted from the start, the plateau included, until a run of that
@@ -53,7 +57,7 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         folder = cells_folder / cell["cell"]
         shared = {name: cell[name] for name in (*_GROUP[:-3], "eta_log10", "cell")}
         rows += [shared | score for score in _scores(folder, cell["steps_done"])]
-    given = (*_GROUP, "value", "eta_log10", "cell")
+    given = (*_GROUP, "value", "validation", "eta_log10", "cell")
     value = pl.col("value")
     scores = pl.DataFrame(rows, schema={name: SCORE_SCHEMA[name] for name in given}).filter(
         (pl.col("measure") == "steps") | value.is_not_null() | (value.count().over(_GROUP) == 0)
@@ -62,12 +66,12 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         shared["slice"]: test_set_size(group["value"].drop_nulls().to_numpy())
         for shared, group in grouped(scores.filter(measure="accuracy"), ["slice"])
     }
-    accuracy = pl.col("measure") == "accuracy"
+    accuracy, judged = pl.col("measure") == "accuracy", JUDGED
     counted = scores.with_columns(
         reached=value.count().over(_GROUP),
         cells=pl.len().over(_GROUP),
         measured=value,
-        value=pl.when(accuracy).then(value).otherwise(-value.log10()),
+        value=pl.when(accuracy).then(judged).otherwise(-judged.log10()),
     )
     key = [name for name in _GROUP if name not in ("seed", "data_seed")]
     return (
@@ -87,16 +91,23 @@ def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
     summary = read_json(folder / "summary.json")
     steps = summary["cell"]["steps"]
     for measure, name in (("accuracy", "accuracy"), ("test_loss", "loss")):
-        values = {found["step"]: found.get(name) for found in summary["evaluations"]}
-        if set(values.values()) == {None}:
+        values = {found["step"]: found for found in summary["evaluations"]}
+        if all(found.get(name) is None for found in values.values()):
             continue
+        split = f"validation_{name}"
+        names = {"value": name} | (
+            {"validation": split} if split in next(iter(values.values())) else {}
+        )
         for budget in measurement_steps(steps):
-            value = values.get(budget)
-            # A test loss of exactly zero has no logarithm; a network has none.
-            if value is None or not np.isfinite(value) or (measure == "test_loss" and value <= 0):
-                value = None
+            taken = {column: values.get(budget, {}).get(key) for column, key in names.items()}
+            # A loss of exactly zero has no logarithm; a network has none.
+            if any(
+                value is None or not np.isfinite(value) or (measure == "test_loss" and value <= 0)
+                for value in taken.values()
+            ):
+                taken = {"value": None}
             if budget >= min(_LEAST, steps):
-                yield {"measure": measure, "budget": budget, "value": value}
+                yield {"measure": measure, "budget": budget, **taken}
     history = History.of(folder)._asdict()
     for target, steps in zip(TARGETS, steps_until(history, steps_done, TARGETS), strict=True):
         yield {"measure": "steps", "target": target, "value": steps}

@@ -1,5 +1,6 @@
 """Shorter budgets inside long runs, against runs that are as short; and thresholds moved."""
 
+import json
 from itertools import product
 from pathlib import Path
 
@@ -11,7 +12,13 @@ from gammascape.runs.history import final_window, thin
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis
 from gammascape.tables.edges.apex import apex_table
-from gammascape.tables.edges.budget import budget_table, budgets, judge_history, read_histories
+from gammascape.tables.edges.budget import (
+    budget_of_cells,
+    budget_table,
+    budgets,
+    judge_history,
+    read_histories,
+)
 from gammascape.tables.edges.find import threshold_table
 from gammascape.tables.edges.sensitivity import (
     judged,
@@ -237,6 +244,22 @@ def test_windows_that_are_closed_are_not_left_out() -> None:
     # It closes at 10^(1 + 1.7 / 0.5).
     assert row["gamma_max_low_log10"] < 4.4 < row["gamma_max_high_log10"]
     assert row["gamma_max_log10"] == pytest.approx(4.4, abs=0.5)
+
+
+def test_the_best_eta_has_the_lowest_loss_on_the_validation_split(tmp_path: Path) -> None:
+    # Training losses 0.4, 0.2 and 0.4: the middle one is best, unless other samples say otherwise.
+    cells = line("tTt").with_columns(steps=pl.lit(20), steps_done=pl.lit(20))
+    for eta, name in enumerate(cells["cell"]):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "arrays.npz", **history_of(np.full(20, 0.1 - eta / 100), 1.0))
+        taken = [{"step": 10, "validation_loss": 3.0 - eta}, {"step": 20, "validation_loss": eta}]
+        (tmp_path / name / "summary.json").write_text(json.dumps({"evaluations": taken}))
+    split = cells.with_columns(validation_loss=pl.Series([0.0, 1.0, 2.0]))
+    for table, etas, final in ((cells, [1.0, 0.5], 0.5), (split, [1.0, 0.0], 0.0)):
+        found = budget_of_cells(table, tmp_path, None, LIMITS, 0.95)
+        assert found["eta_best_log10"].to_list() == etas
+        best = threshold_table(table, None, LIMITS).filter(edge="eta_best")
+        assert best["eta_log10"].to_list() == [final]
 
 
 def test_no_cells_give_empty_tables_with_columns() -> None:

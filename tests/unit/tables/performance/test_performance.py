@@ -63,7 +63,10 @@ def gain(values: np.ndarray[Any, Any], confidence: float = 0.95, **more: Any) ->
 
 
 def write_cell(
-    folder: Path, losses: list[float], evaluations: list[tuple[int, float, float | None]]
+    folder: Path,
+    losses: list[float],
+    evaluations: list[tuple[int, float, float | None]],
+    validation: float | None = None,
 ) -> None:
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(
@@ -72,6 +75,7 @@ def write_cell(
                 "cell": {"steps": len(losses)},
                 "evaluations": [
                     {"step": step, "loss": loss, "accuracy": accuracy}
+                    | ({"validation_accuracy": validation} if validation is not None else {})
                     for step, loss, accuracy in evaluations
                 ],
             }
@@ -221,6 +225,43 @@ def test_the_other_seed_chooses_eta(tmp_path: Path) -> None:
     (row,) = performance_table(table, 0.95).filter(measure="accuracy").rows(named=True)
     assert row["value"] == pytest.approx(0.65)
     assert (row["chosen_by"], row["seeds"], row["interval"]) == (1, 2, "seeds")
+
+
+def test_a_validation_split_chooses_and_the_test_set_tells(tmp_path: Path) -> None:
+    # On the test set another eta and gamma are better, by chance.
+    both = {
+        (0.0, 0.0): (0.80, 0.7), (0.0, 1.0): (0.84, 0.6),
+        (1.0, 0.0): (0.85, 0.9), (1.0, 1.0): (0.95, 0.8),
+        (2.0, 0.0): (0.99, 0.5),
+    }  # fmt: skip
+    for seeds in (1, 3):
+        cells = []
+        for (gamma, eta), (test, held_out) in both.items():
+            for seed in range(seeds):
+                name = f"{seeds}/{gamma}_{eta}_{seed}"
+                told = [(0, 1.0, 0.1), (10, 1 - test, test + seed / 1000)]
+                write_cell(tmp_path / name, [1.0] * 10, told, held_out + seed / 500)
+                cells.append(
+                    LABELS
+                    | {"gamma_log10": gamma, "eta_log10": eta, "seed": seed, "data_seed": seed}
+                    | {"cell": name, "steps_done": 10}
+                )
+        table = score_table(pl.DataFrame(cells, infer_schema_length=None), tmp_path)
+        accuracies = table.filter(measure="accuracy")
+        assert accuracies["validation"].null_count() == 0
+        assert set(accuracies.filter("chosen")["eta_log10"]) == {0.0}
+        pooled = performance_table(table, 0.95).filter(measure="accuracy")
+        mean = 0.001 * (seeds - 1) / 2
+        assert pooled["value"].to_list() == pytest.approx([0.80 + mean, 0.85 + mean, 0.99 + mean])
+        [row] = gain_table(table, 0.95).filter(measure="accuracy").to_dicts()
+        assert row["best_gamma_log10"] == 1.0
+        assert row["best_value"] == pytest.approx(0.85 + mean)
+        assert (row["gain"], row["gain_above_one"]) == (pytest.approx(5), pytest.approx(5))
+        held = row["gain_held_out"]
+        assert held is None if seeds == 1 else held == pytest.approx(5)
+        # Losses were measured on the test set alone, which chooses by them.
+        losses = table.filter("chosen", measure="test_loss", gamma_log10=1.0)
+        assert set(losses["eta_log10"]) == {1.0}
 
 
 def test_a_run_that_diverged_is_not_chosen(tmp_path: Path) -> None:
