@@ -9,7 +9,7 @@ from itertools import islice, product
 from gammascape.needs import MOST_MEMORY, needs_text, size_text
 from gammascape.study.keys.exact import decimal_text
 from gammascape.study.keys.file import Grid, StudyFile
-from gammascape.study.keys.observables import OF_SINGLE_SAMPLES
+from gammascape.study.keys.observables import OF_CLASSES, OF_SINGLE_SAMPLES
 from gammascape.study.operations import lane_needs
 from gammascape.study.reading.errors import MOST_PROBLEMS, KeyPath, Problem
 from gammascape.study.reading.fields import Record
@@ -36,7 +36,7 @@ def _problems(file: StudyFile) -> Iterator[Problem]:
             return
     yield from _unused(file)
     for index, grid in enumerate(file.grids):
-        for rule in (_misfits, _passes, _idle, _single_samples, _memory, _idle_exponent):
+        for rule in (_misfits, _passes, _idle, _unmeasured, _memory, _idle_exponent):
             yield from rule(file, grid, ("grids", index))
 
 
@@ -126,17 +126,20 @@ def _idle(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
         yield Problem((*path, "observables"), text)
 
 
-def _single_samples(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
-    asked = set(file.observables) | set(grid.observables)
+def _unmeasured(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:
+    """Observables that a model or a dataset does not have."""
     alone = [name for name in grid.model if not getattr(file.models[name], "batched", True)]
-    for name, observable in product(alone, OF_SINGLE_SAMPLES):
-        if observable in asked:
-            text = (
-                f"{observable} needs gradients of single samples, which a model with batched: false "
-                f"does not have; take it out for {name}"
-            )
-            where = path if observable in grid.observables else ()
-            yield Problem((*where, "observables"), text)
+    regressions = [name for name in grid.dataset if not file.datasets[name].classification]
+    single = "gradients of single samples, which a model with batched: false does not have"
+    for names, observables, needed in (
+        (alone, OF_SINGLE_SAMPLES, single),
+        (regressions, OF_CLASSES, "classes, which a regression does not have"),
+    ):
+        for name, observable in product(names, observables):
+            if observable in {*file.observables, *grid.observables}:
+                where = path if observable in grid.observables else ()
+                text = f"{observable} needs {needed}; take it out for {name}"
+                yield Problem((*where, "observables"), text)
 
 
 def _idle_exponent(file: StudyFile, grid: Grid, path: KeyPath) -> Iterator[Problem]:

@@ -135,7 +135,10 @@ class Training:
             self._observations[lane] = list(state.observations)
             self._reached[lane] = list(state.reached)
         names = pack.shared["observables"] or ()
-        self._observer = Observer(names, self._lanes, dataset, self._loss) if names else None
+        self._observer = None
+        if names:
+            seed = pack.shared["data_seed"]
+            self._observer = Observer(names, self._lanes, dataset, self._loss, seed)
         watched = equal_loss.NAME in names
         self._watch = Watch(self._lanes, dataset, self._loss) if watched else None
         self._watched = set(watch_steps(self._steps))

@@ -14,10 +14,13 @@ from gammascape.measure.networks import Networks, flat_size
 from gammascape.measure.spectra import effective_rank, singular_values, weight_matrices
 from gammascape.models import Hidden
 from gammascape.training.lanes import Lanes
-from gammascape.training.losses import lane_losses
+from gammascape.training.losses import accuracy, lane_losses
 
 TANGENT_PROBES = 32
 """Probes for the neural tangent kernel; the other observables use the whole probe set."""
+
+TRAINING_SAMPLES = 1000
+"""Samples for the training accuracy: the first ones of the stream, as they are trained on."""
 
 _CURVATURE = {"sharpness", "gauss_newton_sharpness", "hessian_trace"}
 _FEATURES = {"kernel_alignment", "initial_cka"}
@@ -33,7 +36,9 @@ class Observer:
     as many are measured together as memory allows.
     """
 
-    def __init__(self, names: Sequence[str], lanes: Lanes, dataset: Dataset, loss: str) -> None:
+    def __init__(
+        self, names: Sequence[str], lanes: Lanes, dataset: Dataset, loss: str, data_seed: int = 0
+    ) -> None:
         self._names = set(names)
         self._losses = partial(lane_losses, loss)
         self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
@@ -50,6 +55,10 @@ class Observer:
             with torch.no_grad():
                 lanes.form.numerator(trained, starts, self._kept, self._x, hidden)
             self._initial = {name: self._grams(features) for name, features in hidden.items()}
+        if "training_accuracy" in self._names:
+            count = min(TRAINING_SAMPLES, dataset.samples_per_pass or TRAINING_SAMPLES)
+            first = dataset.batches(data_seed, 0, 1, count)
+            self._trained_x, self._trained_y = (part[0].to(lanes.dtype) for part in first)
         if "ntk_alignment" in self._names:
             # A copy is aligned like a new tensor.
             self._few_targets = kernels.gram(self._y[None, :TANGENT_PROBES].clone())
@@ -71,6 +80,8 @@ class Observer:
         if "effective_rank" in self._names:
             spectra = self._spectra(lanes)
             found["effective_rank"] = {name: effective_rank(spectra[name]) for name in spectra}
+        if "training_accuracy" in self._names:
+            found["training_accuracy"] = accuracy(lanes.outputs(self._trained_x), self._trained_y)
         return [_of_lane(found, k) for k in range(len(lanes.owners))]
 
     def final_arrays(self, lanes: Lanes) -> list[dict[str, Tensor]]:

@@ -308,6 +308,12 @@ def test_options_of_a_dataset_that_do_not_fit_are_named(
     assert fragment in str(caught.value)
 
 
+def test_a_regression_has_no_training_accuracy(write: Write) -> None:
+    text = STUDY.replace("{kind: digits}", "{kind: teacher}") + "observables: [training_accuracy]\n"
+    with pytest.raises(StudyError, match=r"training_accuracy needs classes, .* out for digits"):
+        load_study(write(text))
+
+
 def test_cross_entropy_on_several_real_targets_is_refused(write: Write) -> None:
     text = STUDY.replace("loss: mse", "loss: xent").replace(
         "{kind: digits}", '{factory: "my_data:make_data", shape: [7], targets: 3}'

@@ -14,7 +14,7 @@ from gammascape.data.load import load_dataset
 from gammascape.models import build_model
 from gammascape.runs.history import measurement_steps
 from gammascape.study import Cell
-from gammascape.study.keys.datasets import TeacherSpec
+from gammascape.study.keys.datasets import DigitsSpec, TeacherSpec
 from gammascape.study.keys.models import CnnSpec, MlpSpec, VitSpec
 from gammascape.study.keys.observables import OBSERVABLES
 from gammascape.training.artifact import make_arrays, make_summary
@@ -80,6 +80,21 @@ def test_observables_are_taken_where_test_losses_are(digits: Dataset, record: Re
     assert last["eta_times_sharpness"] == pytest.approx(64 * last["sharpness"])
     # The Gauss-Newton part is all of the sharpness but the curvature of f times the residuals.
     assert last["sharpness"] == pytest.approx(last["gauss_newton_sharpness"], rel=0.5)
+
+
+def test_training_accuracy_is_that_of_the_first_samples_as_they_are_trained_on(
+    digits_file: Path, record: Record
+) -> None:
+    options = DigitsSpec(kind="digits", training_samples=64, label_noise=0.5).model_dump()
+    few = load_dataset(options, digits_file, CPU)
+    cell = record(dataset=options, observables=["training_accuracy"], steps=500, eta="0.5")
+    [run] = run_pack([cell], few)
+    values = [taken["training_accuracy"] for taken in run.observations]
+    assert {round(64 * value, 6) % 1 for value in values} == {0}
+    # It fits the wrong labels too, which the test set does not have.
+    assert values[-1] > 0.95
+    assert run.evaluations[-1].accuracy is not None
+    assert run.evaluations[-1].accuracy < 0.8
 
 
 def cell_of(model: Any, dtype: str, gamma: str, eta: str, seed: int = 0) -> dict[str, Any]:

@@ -15,10 +15,14 @@ Observable = Literal[
     "singular_values",
     "gradient_noise_scale",
     "equal_loss",
+    "training_accuracy",
 ]
 """Names of the observables; config/README.md gives the definition and cost of each."""
 
 OBSERVABLES: tuple[Observable, ...] = get_args(Observable)
+
+OF_CLASSES: tuple[Observable, ...] = ("training_accuracy",)
+"""Observables that a regression does not have."""
 
 OF_SINGLE_SAMPLES: tuple[Observable, ...] = ("ntk_alignment", "gradient_noise_scale")
 """Observables that map the network over samples with `torch.func.vmap`."""

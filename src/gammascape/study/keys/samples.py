@@ -33,8 +33,8 @@ class Samples(Record):
     validation: float | None = Field(
         default=None, gt=0, lt=1, examples=[0.1], exclude_if=lambda share: share is None
     )
-    """Share of the training samples, 5000 at most, never trained on: eta and gamma are chosen on them, and scored on
-    the test set; left out: they are chosen on the test set too."""
+    """Share of the training samples, 5000 at most, never trained on: eta and gamma are chosen on them, and scored
+    on the test set; left out: they are chosen on the test set too."""
 
     @model_validator(mode="after")
     def _some_left(self) -> Self:

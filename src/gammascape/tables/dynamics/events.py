@@ -29,14 +29,18 @@ DYNAMICS_SCHEMA = PATH_SCHEMA | columns(
     "eta_times_sharpness_end alignment_init alignment_end alignment_step alignment_step_low "
     "alignment_step_high alignment_ratio alignment_share silent:bool ntk_alignment_step "
     "ntk_alignment_step_low ntk_alignment_step_high ntk_alignment_ratio ntk_alignment_share "
-    "ntk_silent:bool relative_change plateau_starts:floats plateau_ends:floats "
+    "ntk_silent:bool fit_step fit_step_low fit_step_high fit_test_accuracy generalize_step "
+    "generalize_step_low generalize_step_high delay_log10 relative_change plateau_starts:floats "
+    "plateau_ends:floats "
     "plateau_heights:floats plateau_class_prior:bools drop_steps:floats drop_sizes:floats "
     "drop_class_prior:bools"
 )
 
 LEAST_RISE = 0.05
 """Rise of kernel alignment below which no time of alignment is stated."""
-_HALF, _LEAVES = 0.5, 0.1
+FITTED = 0.99
+"""Training accuracy from which on a network has fitted the data."""
+_HALF, _LEAVES, _GENERALIZED = 0.5, 0.1, 0.95
 
 
 def dynamics_table(
@@ -125,6 +129,7 @@ def events(
         "alignment_end": _at(observed(summary, "kernel_alignment")[1], -1),
         **_alignment(summary, "kernel_alignment", "", leave, fall),
         **_alignment(summary, "ntk_alignment", "ntk_", leave, fall),
+        **_fitting(summary),
         "relative_change": next(iter(summary["relative_change"].values()), None),
         **_lists("plateau", stairs.plateaus, ("start", "end", "height")),
         **_lists("drop", stairs.drops, ("step", "size")),
@@ -158,11 +163,53 @@ def alignment_time(step: Floats, value: Floats) -> tuple[float | None, float | N
     """
     if len(value) < 2 or value[-1] - value[0] < LEAST_RISE:
         return None, None, None
-    middle = (value[0] + value[-1]) / 2
-    k = int(np.flatnonzero(value >= middle)[0])
-    share = (middle - value[k - 1]) / (value[k] - value[k - 1])
+    return rise_time(step, value, (value[0] + value[-1]) / 2)
+
+
+def rise_time(
+    step: Floats, value: Floats, level: float
+) -> tuple[float | None, float | None, float | None]:
+    """When a measured value is first at least `level`, and the measurements between which this is.
+
+    Returns:
+        the step, linear in log step between two measurements, and the steps of these two; None if it never is,
+        or is from the first on.
+    """
+    above = np.flatnonzero(value >= level)
+    if not len(above) or not (k := int(above[0])):
+        return None, None, None
+    share = (level - value[k - 1]) / (value[k] - value[k - 1])
     at = 10 ** ((1 - share) * np.log10(step[k - 1]) + share * np.log10(step[k]))
     return float(at), float(step[k - 1]), float(step[k])
+
+
+def _fitting(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """When the data are fitted, and how much later than the training accuracy the test accuracy rises.
+
+    Both are compared at the same share of their own rise, so that a network that fits all of the training data and
+    few of the test data is not called late. Grokking (Kumar et al., arXiv 2310.06110) is a large delay.
+    """
+    taken = [(one["step"] + 1.0, one["accuracy"]) for one in summary.get("evaluations", ())]
+    known = np.array([pair for pair in taken if pair[1] is not None], float)
+    (step, trained), (at, tested) = observed(summary, "training_accuracy"), known.reshape(-1, 2).T
+    if len(trained) < 2 or len(tested) < 2:
+        return {}
+    fit, learn = rise_time(step, trained, FITTED), _most_of_rise(step, trained)
+    generalize = _most_of_rise(at, tested)
+    late = generalize[0] and learn[0] and float(np.log10(generalize[0] / learn[0]))
+    return {
+        **with_ends("fit_step", fit[0], fit[1:]),
+        "fit_test_accuracy": None if fit[2] is None else float(tested[at == fit[2]][0]),
+        **with_ends("generalize_step", generalize[0], generalize[1:]),
+        "delay_log10": late,
+    }
+
+
+def _most_of_rise(step: Floats, value: Floats) -> tuple[float | None, float | None, float | None]:
+    """When 95 % of the rise from the first to the largest value are made; None if it is below LEAST_RISE."""
+    rise = value.max() - value[0]
+    level = value[0] + _GENERALIZED * rise
+    return rise_time(step, value, level) if rise >= LEAST_RISE else (None, None, None)
 
 
 def _alignment(

@@ -39,10 +39,10 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
     `chosen` are those at the eta that the other seeds find best (`tables.performance.choice`): the best of several
     looks better than it is on what it was chosen by. With one seed (`chosen_by` 0) it is the best over eta, and
-    too good. With a validation split etas are chosen by the score on it, `validation`, also by one seed, whose score
-    on the test set is then not too good. A run that has diverged is seen to have, and is not chosen: it has no row,
-    unless all runs of its gamma and seed have diverged, which then have rows without a value. Each budget has its
-    own learning rate.
+    too good. With a validation split etas are chosen by the score on it, `validation`, also by one seed, whose
+    score on the test set is then not too good. A run that has diverged is seen to have, and is not chosen: it has
+    no row, unless all runs of its gamma and seed have diverged, which then have rows without a value. Each budget
+    has its own learning rate.
     Budgets are the steps after which the test set was evaluated; the rate is constant, so a shorter run is the
     beginning of a longer one. Training losses are smoothed as the final loss of a run is
     (`runs.history.final_window`): steps are counted from the start, the plateau included, until a run of that

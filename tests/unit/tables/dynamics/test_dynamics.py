@@ -350,6 +350,39 @@ def test_an_alignment_that_hardly_rises_has_no_time() -> None:
     assert (at, low, high) == (pytest.approx(11), 1, 11)
 
 
+def test_a_network_generalizes_late_where_its_test_accuracy_rises_late() -> None:
+    history = History(np.arange(1000.0), np.linspace(1, 0.1, 1000), np.ones(1000))
+    facts = {"initial_loss": 1.0, "peak_loss": 1.0, "peak_step": 0}
+
+    def found(trained: list[float], tested: list[float | None]) -> dict[str, Any]:
+        steps = (0, 9, 99, 999)
+        observed = zip(steps, trained, strict=True)
+        summary = {
+            "observables": [{"step": s, "training_accuracy": value} for s, value in observed],
+            "evaluations": [
+                {"step": s, "accuracy": value} for s, value in zip(steps, tested, strict=True)
+            ],
+            "relative_change": {},
+        }
+        return events(facts, history, summary, 0.5)
+
+    # 0.95 of their rise is made at 0.955 and 0.475: in the middle, in log step, of a factor of ten.
+    row = found([0.1, 0.91, 1.0, 1.0], [0.0, 0.0, 0.45, 0.5])
+    assert row["fit_step"] == pytest.approx(10 ** (1 + 8 / 9))
+    assert (row["fit_step_low"], row["fit_step_high"]) == (10, 100)
+    assert row["fit_test_accuracy"] == 0.45
+    assert row["generalize_step"] == pytest.approx(10**2.5)
+    assert row["delay_log10"] == pytest.approx(1.0)
+    # A network that generalizes to few of the test data, but at once, is not late.
+    assert found([0.1, 0.91, 1.0, 1.0], [0.1, 0.21, 0.22, 0.22])["delay_log10"] < 0
+    never = found([0.1, 0.9, 0.95, 0.98], [0.1, 0.9, 0.9, 0.9])
+    assert (never["fit_step"], never["fit_test_accuracy"]) == (None, None)
+    assert never["delay_log10"] is not None
+    chance = found([0.1, 0.9, 0.95, 1.0], [0.1, 0.1, 0.12, 0.1])
+    assert (chance["generalize_step"], chance["delay_log10"]) == (None, None)
+    assert found([0.1, 0.9, 0.95, 1.0], [None] * 4).get("fit_step") is None
+
+
 def test_the_table_reads_the_runs_of_its_paths_alone(tmp_path: Path) -> None:
     cells = pl.concat([line("uTr", g, 0.5, 2 * g / 3) for g in (1.0, 2.0)])
     cells = cells.with_columns(
