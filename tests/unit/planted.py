@@ -34,6 +34,7 @@ def line(statuses: str, gamma: float = 0.0, step: float = 0.5, start: float = 0.
             "catapulted": s in "cr",
             "relative_loss": losses.get(s),
             "validation_loss": None,
+            "validation_accuracy": None,
             "initial_loss": 0.1,
             "baseline_loss": 0.1,
             "test_accuracy": None,

@@ -147,6 +147,23 @@ rule factors:
         "../scripts/tables.py"
 
 
+rule optimum:
+    input:
+        unpack(inputs_of("optimum")),
+        code=code_of("optimum"),
+    output:
+        tables("optimum"),
+    log:
+        "results/logs/tables/{study}/optimum.log",
+    priority: 1
+    params:
+        given=params_of("optimum"),
+    message:
+        "Find the best gamma of each number of samples and width in {wildcards.study}"
+    script:
+        "../scripts/tables.py"
+
+
 rule claims:
     input:
         unpack(inputs_of("claims")),

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from gammascape.study import predicted_slope
-from gammascape.tables.cells import SLICE_COLUMNS, TASK_COLUMNS, columns
+from gammascape.tables.cells import SLICE_COLUMNS, TASK_COLUMNS, columns, with_ends
 from gammascape.tables.statistics.intervals import Interval
 from gammascape.tables.statistics.verdict import (
     Verdict,
@@ -34,9 +34,11 @@ def claim_table(
     gain: pl.DataFrame,
     similarity_summary: pl.DataFrame,
     trends: pl.DataFrame | None,
+    optimum: pl.DataFrame | None,
     confidence: float,
 ) -> pl.DataFrame:
-    """The claims of arXiv 2410.04642 that the slices of a study can speak of, one row for each.
+    """The claims that the slices of a study can speak of, one row for each: of arXiv 2410.04642, and of 2602.00827
+    on finite data.
 
     A predicted exponent agrees with an interval that holds it, within the law's margin, and none of
     `alternatives`, which lie further away than the margin: those of the other regime, or of a network one layer
@@ -50,6 +52,7 @@ def claim_table(
         scaling, dynamics, dynamics_scaling, collapse, gain, similarity_summary: the tables of these names, of all
             slices.
         trends: the table of this name, for a study in which slices differ in one factor.
+        optimum: the table of this name, for a study that uses its samples again and again.
         confidence: level of the intervals of shares; the others are those of the tables.
     """
     rows = [
@@ -60,7 +63,7 @@ def claim_table(
         *_gain(gain),
     ]
     table = pl.DataFrame(rows, schema=CLAIM_SCHEMA).sort("slice", maintain_order=True)
-    several = [*_depths(trends), *_alike(similarity_summary)]
+    several = [*_depths(trends), *_alike(similarity_summary), *_finite(optimum)]
     table = pl.concat([table, pl.DataFrame(several, schema=CLAIM_SCHEMA)])
     adjusted = pl.Series("p_holm", holm(table["p_differs"].fill_null(1.0).to_numpy()), pl.Float64)
     # The claims do not differ one by one where the study as a whole would often say so of none.
@@ -213,6 +216,48 @@ def _depths(trends: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
         yield _value(shared, claim, "slope", "trends", row["values"], 1.0, row["alternatives"])
 
 
+def _finite(optimum: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
+    """Claims of Yeom, Ha and Lee (arXiv 2602.00827), at fitted training data where these are measured."""
+    if optimum is None:
+        return
+    order = {"fitted_accuracy": 0, "accuracy": 1, "test_loss": 2}
+    known = optimum.drop_nulls("low").with_columns(
+        rank=pl.col("measure").replace_strict(order, return_dtype=pl.Int64)
+    )
+    first = known.filter(pl.col("rank") == pl.col("rank").min().over("group", "slice", "quantity"))
+    for row in first.iter_rows(named=True):
+        shared = row | {"slice": row["slice"] or row["group"]}
+        ends, unit = (row["estimate"], row["low"], row["high"]), _UNIT_OF[row["measure"]]
+        if row["quantity"] == "intermediate":
+            claim = (
+                "an intermediate gamma is best",
+                "On data used again and again some γ is better than the smallest and the largest.",
+                f"gain of the best γ between over the better of the two, {unit}",
+            )
+            nothing = 1.0 if row["measure"] == "test_loss" else 0.0
+            verdict = judge_above(row["low"], row["high"], nothing)
+            more = {"p_differs": row["p_differs"]}
+            yield _row(shared, claim, ends, verdict, "optimum", row["points"], **more)
+        elif row["predicted"] is not None:
+            of = row["quantity"].removeprefix("slope_")
+            claim = (
+                f"the best gamma follows the {_OF[of]}",
+                f"On data used again and again the best γ grows as the {_OF[of]} to the power "
+                f"{row['predicted']:g}.",
+                f"exponent of the best gamma by {unit} in the {_OF[of]}",
+            )
+            yield _value(
+                shared | with_ends("slope", ends[0], ends[1:]),
+                claim, "slope", "optimum", row["points"], row["predicted"], row["alternatives"],
+            )  # fmt: skip
+
+
+_OF = {"samples": "number of samples", "width": "width"}
+_UNIT_OF = {
+    "accuracy": "points of accuracy",
+    "fitted_accuracy": "points of accuracy at fitted data",
+    "test_loss": "ratio of losses",
+}
 _ALIKE = {
     "architectures": "networks of different architectures",
     "models": "networks of one architecture in different sizes",

@@ -158,8 +158,11 @@ TABLES: Mapping[str, Entry] = {
         sentence="Exponents, prefactors, best gamma and gain of slices that differ in one factor."),
     "trends": Entry("factors", "tables.factors:trend_table", "regimes", when="factors",
         sentence="Lines fitted to these along the factor."),
+    "optimum": Entry("optimum", "tables.performance.optimum:optimum_table", "scores dynamics", "finite confidence",
+        when="finite",
+        sentence="The gamma that is best on data used again and again, for each number of samples and width."),
     "claims": Entry("claims", "tables.claims:claim_table",
-        "scaling dynamics dynamics_scaling collapse gain similarity_summary trends?", "confidence",
+        "scaling dynamics dynamics_scaling collapse gain similarity_summary trends? optimum?", "confidence",
         when="trained",
         sentence="Result of the study for each claim of the paper: estimate, interval, prediction, "
         "verdict."),
@@ -624,10 +627,11 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
     class_priors          the same for each slice
     points                a toy's cells, one line each: log10 gamma, log10 eta, name
     members               slices compared along each factor
+    finite                slices that use their samples again and again
     planned               number of different cells that a study asks for, those of toys included
     """
     match name:
-        case "analysis" | "members":
+        case "analysis" | "members" | "finite":
             return getattr(plan, name)(study)
         case "confidence":
             return plan.analysis(study)["confidence"]

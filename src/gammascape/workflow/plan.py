@@ -10,6 +10,7 @@ from typing import Any
 
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
 from gammascape.study.factors import Factor, members
+from gammascape.study.finite import finite_slices
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.keys.factories import Factory
 from gammascape.study.keys.files import Files
@@ -145,6 +146,10 @@ class Plan:
     def factors(self, study: str) -> list[Factor]:
         """Factors that are the only difference between some slices."""
         return list(dict.fromkeys(member.factor for member in members(self.studies[study])))
+
+    def finite(self, study: str) -> list[dict[str, Any]]:
+        """Slices that use their samples again and again, by number of samples and width."""
+        return finite_slices(self.studies[study])
 
     def has_equal_gammas(self, study: str) -> bool:
         """Whether two networks with the same gamma, data, loss and budget are trained and can be compared."""

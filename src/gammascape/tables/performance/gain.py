@@ -100,8 +100,8 @@ class _Differences:
 def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any]:
     gamma = group["gamma_log10"].to_numpy()
     seed = group.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
-    value = _better(measure, group["value"].to_numpy())
-    judged = _better(measure, group.select(JUDGED).to_series().to_numpy())
+    value = better(measure, group["value"].to_numpy())
+    judged = better(measure, group.select(JUDGED).to_series().to_numpy())
     levels, choice = fit_levels(gamma, seed, value), fit_levels(gamma, seed, judged)
     best = _best(choice)
     others = max(1, len(levels.gamma) - 1)
@@ -209,7 +209,7 @@ def _held_out(measure: str, part: pl.DataFrame) -> float | None:
     """Mean over seeds of the gain of gamma and eta that the other seeds choose; None if they cannot tell."""
     told, judged = (
         pl.Series(
-            name, _better(measure, part.select(score).to_series().to_numpy()), nan_to_null=True
+            name, better(measure, part.select(score).to_series().to_numpy()), nan_to_null=True
         )
         for name, score in (("told", "value"), ("value", JUDGED))
     )
@@ -230,7 +230,7 @@ def _sign(measure: str) -> float:
     return 1.0 if HIGHER_IS_BETTER[measure] else -1.0
 
 
-def _better(measure: str, value: Floats) -> Floats:
+def better(measure: str, value: Floats) -> Floats:
     """On the scale of `performance.to_linear`, the larger the better."""
     return _sign(measure) * to_linear(measure, value)
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
+from scipy.optimize import brentq, linprog
 from scipy.special import chdtri, log_ndtr, ndtr
 
 Floats = NDArray[np.float64]
@@ -193,6 +193,37 @@ def fit_slope(
     intercept = line.at(0.0).mean()
     posterior = posterior.reaching(*_slopes_without_noise(x, of, low, high), confidence)
     return Fit(slope, intercept, *posterior.interval(confidence), *counts, posterior, line)
+
+
+def fit_plane(x: Floats, lower: Floats, upper: Floats, confidence: float) -> list[Posterior]:
+    """Slopes of a plane through cells, against each of several quantities.
+
+    Points at equal x, as of several seeds, deviate from the plane together, too. Where planes without any noise
+    pass through all cells, the interval of a slope holds the central share of theirs, as that of a line does.
+
+    Args:
+        x: (points, quantities), at more different places with both ends than there are quantities, by two.
+        lower, upper: between what y lies, (points,); -inf or inf without an end.
+        confidence: level of the intervals.
+    """
+    flat = np.column_stack((x - x.mean(0), np.ones(len(x))))
+    places, at = np.unique(x, axis=0, return_inverse=True)
+    design = np.hstack((flat, np.eye(len(places))[at.ravel()]))
+    weights, means, covariances = _solve(design, [0, 0, len(places)], lower, upper)
+    rows, ends = np.vstack((flat, -flat)), np.concatenate((upper, -lower))
+    within = {
+        "A_ub": rows[np.isfinite(ends)],
+        "b_ub": ends[np.isfinite(ends)],
+        "bounds": (None, None),
+    }
+    slopes = []
+    for k in range(x.shape[1]):
+        own = Posterior(weights, means[:, k], np.sqrt(covariances[:, k, k]))
+        aim = np.eye(flat.shape[1])[k]
+        least, most = linprog(aim, **within), linprog(-aim, **within)
+        known = least.status == most.status == 0
+        slopes.append(own.reaching(least.fun, -most.fun, confidence) if known else own)
+    return slopes
 
 
 def fit_mean(lower: ArrayLike, upper: ArrayLike, confidence: float) -> Fit | None:

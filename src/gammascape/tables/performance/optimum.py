@@ -1,0 +1,156 @@
+"""The gamma that is best on finite data, against the number of samples and the width."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import stdtr
+
+from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped
+from gammascape.tables.performance.choice import TIED, shared_error
+from gammascape.tables.performance.gain import as_gain, better
+from gammascape.tables.performance.scores import JUDGED
+from gammascape.tables.statistics.fits import Floats
+from gammascape.tables.statistics.intervals import fit_levels, student
+from gammascape.tables.statistics.slopes import fit_mean, fit_plane
+from gammascape.tables.statistics.verdict import p_differs, power
+
+OPTIMUM_SCHEMA = columns("group:str") | SLICE_COLUMNS | columns(
+    "samples:int width:int measure:str quantity:str estimate low high confidence predicted "
+    "alternatives:floats margin p_differs power points:int censored:int seeds:int reason:str"
+)  # fmt: skip
+
+BEST, INTERMEDIATE, FITTED = "best_gamma_log10", "intermediate", "fitted_accuracy"
+SLOPES = {"samples": 2.0, "width": 1.0}
+"""Exponents of the best gamma by Yeom, Ha and Lee (arXiv 2602.00827): 1/gamma ~ samples^-2 width^-1."""
+MARGIN = 0.5
+"""By how much an exponent may miss theirs, which are of two-layer networks in another parametrization: the unit of
+gamma differs by up to the square root of the width. No dependence at all lies further away."""
+_SEED = ["seed", "data_seed"]
+
+
+def optimum_table(
+    scores: pl.DataFrame,
+    dynamics: pl.DataFrame,
+    finite: Iterable[Mapping[str, Any]],
+    confidence: float,
+) -> pl.DataFrame:
+    """The best gamma of each slice that uses its samples again and again, and its exponents, for each measure.
+
+    best_gamma_log10  mean over seeds of the best gamma, which lies at most half of the way to its sampled
+                      neighbours, or anywhere beyond the last (`statistics.slopes.fit_mean`)
+    intermediate      by how much the best gamma between the smallest and the largest is better than the better of
+                      these two, as `gain` of the table gain; its interval allows for choosing among gammas
+    slope_samples     exponent of the best gamma in the number of samples, all slices of a group together, and
+    slope_width       in the width (`statistics.slopes.fit_plane`)
+
+    Measures are test accuracy or loss after all steps at the eta that other seeds choose, and `fitted_accuracy`:
+    test accuracy when the training data are fitted (`fit_test_accuracy` of the table dynamics), at the best eta.
+
+    Args:
+        scores: the table of `tables.performance.scores.score_table`.
+        dynamics: the table of `tables.dynamics.events.dynamics_table`.
+        finite: group, slice, samples and width of slices (`study.finite.finite_slices`).
+        confidence: level of the intervals.
+    """
+    members = pl.DataFrame(
+        list(finite), schema=columns("group:str slice:str samples:int width:int")
+    )
+    taken = [*SLICE_COLUMNS, *_SEED, "gamma_log10", "measure", "value"]
+    chosen = scores.filter("chosen", pl.col("budget") == pl.col("steps"))
+    chosen = chosen.with_columns(judged=JUDGED).select(*taken, "judged")
+    fitted = dynamics.filter(path="best").with_columns(
+        measure=pl.lit(FITTED), value="fit_test_accuracy", judged="fit_test_accuracy"
+    )
+    rows: list[dict[str, Any]] = []
+    known = pl.concat([chosen, fitted.select(chosen.columns)]).drop_nulls("value")
+    known = members.join(known, on="slice", how="inner", maintain_order="left")
+    for shared, of_group in grouped(known, ["group", "measure"]):
+        scale = "accuracy" if shared["measure"] == FITTED else shared["measure"]
+        points: list[dict[str, Any]] = []
+        for labels, part in grouped(of_group, [*SLICE_COLUMNS, "samples", "width"]):
+            head = shared | labels | {"confidence": confidence}
+            cells = list(_cells(scale, part))
+            points += [labels | {"low": low, "high": high} for low, high in cells]
+            rows += [head | row for row in _of_slice(scale, part, cells, confidence)]
+        head = shared | {"confidence": confidence}
+        rows += [head | row for row in _slopes(points, confidence)]
+    return pl.DataFrame(rows, schema=OPTIMUM_SCHEMA, infer_schema_length=None)
+
+
+def _cells(measure: str, part: pl.DataFrame) -> Iterator[tuple[float, float]]:
+    """Between which log10 gammas the best of each seed lies; infinite beyond the last gamma."""
+    for _, own in grouped(part.sort("gamma_log10"), _SEED):
+        gammas = own["gamma_log10"].to_numpy()
+        if len(gammas) > 1:
+            best = int(better(measure, own["judged"].to_numpy()).argmax())
+            ends = np.concatenate(([-np.inf], (gammas[1:] + gammas[:-1]) / 2, [np.inf]))
+            yield float(ends[best]), float(ends[best + 1])
+
+
+def _of_slice(
+    measure: str, part: pl.DataFrame, cells: Sequence[tuple[float, float]], confidence: float
+) -> Iterator[dict[str, Any]]:
+    seeds = part.select(_SEED).n_unique()
+    lower, upper = np.array(cells).reshape(-1, 2).T
+    fit = fit_mean(lower, upper, confidence)
+    row: dict[str, Any] = {"quantity": BEST, "seeds": seeds, "points": len(cells)}
+    row["censored"] = int((~np.isfinite(cells)).any(1).sum()) if cells else 0
+    if fit is None:
+        row["reason"] = "the best gamma is the smallest or the largest of all seeds"
+    else:
+        row |= {"estimate": fit.value, "low": fit.low, "high": fit.high}
+    yield row
+    of_seed = part.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
+    value = better(measure, part["value"].to_numpy())
+    levels = fit_levels(part["gamma_log10"].to_numpy(), of_seed, value)
+    inner = len(levels.gamma) - 2
+    if inner < 1:
+        return
+    best = 1 + int(levels.mean[1:-1].argmax())
+    ahead = levels.mean[1:-1, None] - levels.mean[[0, -1]]
+    gain = float(ahead[best - 1].min())
+    row = {"quantity": INTERMEDIATE, "estimate": as_gain(measure, gain), "seeds": seeds}
+    row |= {"points": inner + 2}
+    error = np.nan_to_num(levels.error[1:-1][:, [0, -1]], nan=np.inf) * shared_error(seeds)
+    if levels.freedom and error.max() > TIED:
+        # All differences hold together: those of each gamma between to both ends.
+        half = student(levels.freedom, 1 - (1 - confidence) / (2 * inner)) * error
+        ends = [float((ahead + sign * half).min(1).max()) for sign in (-1, 1)]
+        row |= {"low": as_gain(measure, ends[0]), "high": as_gain(measure, ends[1])}
+        row["p_differs"] = _p_below(ahead, error, levels.freedom)
+    yield row
+
+
+def _p_below(ahead: Floats, error: Floats, freedom: int) -> float:
+    """P-value of "some gamma between is as good as both ends": every one has to lose against one of them."""
+    lost = stdtr(freedom, ahead / error).min(1).max()
+    return min(1.0, 2 * ahead.size * float(lost))
+
+
+def _slopes(points: Sequence[Mapping[str, Any]], confidence: float) -> Iterator[dict[str, Any]]:
+    factors = [name for name in SLOPES if len({point[name] for point in points}) > 1]
+    x = np.array([[np.log10(point[name]) for name in factors] for point in points])
+    lower, upper = (np.array([point[end] for point in points]) for end in ("low", "high"))
+    bounded = np.isfinite(lower) & np.isfinite(upper)
+    places = len({*map(tuple, x[bounded])}) if factors else 0
+    counts = {"points": len(points), "censored": int((~bounded).sum())}
+    if places < len(factors) + 2:
+        reason = "the best gamma lies between sampled ones at too few numbers of samples and widths"
+        yield from (counts | {"quantity": f"slope_{n}", "reason": reason} for n in factors)
+        return
+    for name, slope in zip(factors, fit_plane(x, lower, upper, confidence), strict=True):
+        predicted = SLOPES[name]
+        low, high = slope.interval(confidence)
+        yield counts | {
+            "quantity": f"slope_{name}",
+            "estimate": slope.mean(),
+            "low": low,
+            "high": high,
+            "predicted": predicted,
+            "alternatives": [0.0],
+            "margin": MARGIN,
+            "p_differs": p_differs(slope, predicted, MARGIN),
+            "power": power(slope, predicted, [0.0], MARGIN, confidence),
+        }
