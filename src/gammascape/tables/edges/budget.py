@@ -18,7 +18,7 @@ from gammascape.tables.cells import (
     read_json,
     with_ends,
 )
-from gammascape.tables.edges.find import LINE, edges_of_lines
+from gammascape.tables.edges.find import DECIDING, LINE, edges_of_lines
 from gammascape.tables.statistics.fits import Floats
 
 BUDGET_SCHEMA = SLICE_COLUMNS | columns(
@@ -33,6 +33,7 @@ Losses = Mapping[str, NDArray[Any]]
 
 _LEAST = 10
 _JUDGED = ("status", "catapulted", "relative_loss")
+_HELD_OUT = DECIDING[1:]
 _ARRAYS = ("step", "loss", "loss_max", "zero_loss")
 
 
@@ -58,11 +59,11 @@ def budget_of_cells(
 ) -> pl.DataFrame:
     """The table of `budget_table` for a slice whose artifacts are in a folder."""
     histories = read_histories(cells, cells_folder)
-    held_out: list[Mapping[int, float]] = []
+    held_out: list[Mapping[int, Any]] = []
     if cells["validation_loss"].count():
         for cell in cells["cell"]:
             taken = read_json(cells_folder / cell / "summary.json")["evaluations"]
-            held_out.append({item["step"]: item.get("validation_loss") for item in taken})
+            held_out.append({item["step"]: {n: item.get(n) for n in _HELD_OUT} for item in taken})
     return budget_table(cells, histories, depth_exponent, thresholds, confidence, held_out)
 
 
@@ -72,7 +73,7 @@ def budget_table(
     depth_exponent: int | None,
     thresholds: Thresholds,
     confidence: float = 0.95,
-    held_out: Sequence[Mapping[int, float]] = (),
+    held_out: Sequence[Mapping[int, Any]] = (),
 ) -> pl.DataFrame:
     """Edges of one slice at every budget: one row for each budget, gamma and seed.
 
@@ -92,14 +93,14 @@ def budget_table(
         depth_exponent: L of the model, or None.
         thresholds: those of the study.
         confidence: level of the intervals.
-        held_out: step -> validation loss of each of the cells, by which the best eta is chosen; none without.
+        held_out: step -> columns of the validation split (`find.DECIDING`) of each cell; none without one.
     """
     frames = [
         pl.DataFrame(
             [
                 {name: row[name] for name in (*LINE, "eta_log10", "cell")}
                 | found
-                | {"validation_loss": validation.get(found["budget"])}
+                | validation.get(found["budget"], dict.fromkeys(_HELD_OUT))
                 for found in judge_at_budgets(row, history, thresholds)
             ],
             infer_schema_length=None,

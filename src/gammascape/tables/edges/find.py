@@ -45,7 +45,7 @@ def threshold_table(
     eta_no_spike     highest eta of that run up to which no cell of the run catapulted
     eta_max_trained  highest eta of that run
     eta_max_finite   highest eta below the first that diverged, as the paper's code decides
-    eta_best         lowest final loss (`deciding_losses`) among cells that trained or stayed untrained
+    eta_best         lowest final loss (`deciding`) among cells that trained or stayed untrained
 
     `lower_log10` and `upper_log10` are the neighbouring sampled etas: eta_max lies between its value and the
     upper neighbour, eta_min between the lower neighbour and its value. `bounded` is False where the
@@ -177,7 +177,7 @@ def _edges_of_line(
 
     edges = _critical(line)
     diverged = [i for i, status in enumerate(statuses) if status == "diverged"]
-    best, run = best_and_run(statuses, deciding_losses(line))
+    best, run = best_and_run(statuses, deciding(line))
     trained = bool(run)
     top_finite = diverged[0] - 1 if diverged else last
     if top_finite >= 0:
@@ -194,16 +194,27 @@ def _edges_of_line(
     return edges
 
 
-def deciding_losses(line: pl.DataFrame) -> list[float | None]:
-    """Losses by which the best cell is chosen: on the validation split if there is one, else in training."""
-    held_out = line["validation_loss"]
-    return (held_out if held_out.count() else line["relative_loss"]).to_list()
+DECIDING = ("relative_loss", "validation_loss", "validation_accuracy")
+"""Columns of the table of cells by which the best cell is chosen."""
+
+
+def deciding(line: pl.DataFrame) -> list[tuple[float, ...] | None]:
+    """What the best cell of a line has the least of: wrong answers, then loss on the validation split.
+
+    Without a split it is the final training loss; a regression has losses alone. Where data are fitted, the loss
+    of right and sure answers says little, and cross-entropy on other samples grows as networks become sure.
+    """
+    loss, held_out, right = (line[name] for name in DECIDING)
+    if not held_out.count():
+        return [None if value is None else (value,) for value in loss]
+    pairs = zip(held_out, right, strict=True)
+    return [None if value is None else (-(share or 0.0), value) for value, share in pairs]
 
 
 def best_and_run(
-    statuses: Sequence[str], losses: Sequence[float | None]
+    statuses: Sequence[str], losses: Sequence[tuple[float, ...] | None]
 ) -> tuple[int | None, range]:
-    """Lowest loss among cells that trained or stayed untrained, and the run of trained cells around it."""
+    """Least of `deciding` among cells that trained or stayed untrained, and the run of trained cells around it."""
     able = [
         (loss, k)
         for k, (loss, status) in enumerate(zip(losses, statuses, strict=True))

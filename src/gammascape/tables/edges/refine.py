@@ -17,12 +17,12 @@ import polars as pl
 from gammascape.study.keys.axes import LIMIT, Map, MapEdge
 from gammascape.study.keys.exact import decimal_text, grid_points
 from gammascape.study.points import Mapped
-from gammascape.tables.edges.find import best_and_run, crossing, deciding_losses
+from gammascape.tables.edges.find import DECIDING, best_and_run, crossing, deciding
 from gammascape.tables.edges.walk import walk_down
 
 COLUMNS = (
     *("gamma_log10", "eta_log10", "seed", "data_seed"),
-    *("status", "catapulted", "relative_loss", "validation_loss"),
+    *("status", "catapulted", *DECIDING),
 )
 """Columns of the table `cells` on which points depend."""
 
@@ -247,7 +247,7 @@ def _state(gamma: Decimal, edge: MapEdge, points: Sequence[Wanted], none: str) -
 
 def _line(rows: pl.DataFrame, seed: str) -> _Line:
     statuses, losses = rows["status"].to_list(), rows["relative_loss"].to_list()
-    best, run = best_and_run(statuses, deciding_losses(rows))
+    best, run = best_and_run(statuses, deciding(rows))
     etas = [_exact(eta) for eta in rows["eta_log10"]]
     return _Line(etas, statuses, rows["catapulted"].to_list(), losses, best, run, seed)
 

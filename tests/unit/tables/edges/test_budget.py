@@ -252,9 +252,15 @@ def test_the_best_eta_has_the_lowest_loss_on_the_validation_split(tmp_path: Path
     for eta, name in enumerate(cells["cell"]):
         (tmp_path / name).mkdir()
         np.savez(tmp_path / name / "arrays.npz", **history_of(np.full(20, 0.1 - eta / 100), 1.0))
-        taken = [{"step": 10, "validation_loss": 3.0 - eta}, {"step": 20, "validation_loss": eta}]
+        taken = [
+            {"step": 10, "validation_loss": 3.0 - eta, "validation_accuracy": 0.5},
+            {"step": 20, "validation_loss": eta, "validation_accuracy": 0.5 - eta / 10},
+        ]
         (tmp_path / name / "summary.json").write_text(json.dumps({"evaluations": taken}))
     split = cells.with_columns(validation_loss=pl.Series([0.0, 1.0, 2.0]))
+    right = split.with_columns(validation_accuracy=pl.Series([0.3, 0.3, 0.4]))
+    best = threshold_table(right, None, LIMITS).filter(edge="eta_best")
+    assert best["eta_log10"].to_list() == [1.0], "wrong answers come before the loss"
     for table, etas, final in ((cells, [1.0, 0.5], 0.5), (split, [1.0, 0.0], 0.0)):
         found = budget_of_cells(table, tmp_path, None, LIMITS, 0.95)
         assert found["eta_best_log10"].to_list() == etas
