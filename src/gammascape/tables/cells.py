@@ -46,7 +46,7 @@ CELL_SCHEMA = SLICE_COLUMNS | columns(
     "catapulted:bool kept_by_nan_rule:bool initial_loss baseline_loss final_loss relative_loss "
     "peak_loss peak_step:int test_loss test_accuracy shifted_test_loss shifted_test_accuracy "
     "validation_loss validation_accuracy "
-    "active_fraction base_width:int sharpness_init steps_done:int seconds device:str "
+    "active_fraction richness base_width:int sharpness_init steps_done:int seconds device:str "
     "data_digest:str"
 )
 
@@ -198,9 +198,26 @@ def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -
         "eta": 10.0 ** float(record["eta"]),
         "peak_step": summary["peak_step"],
         **tested(summary["evaluations"][-1] if facts.finite else {}),
+        "richness": richness(summary),
         "steps_done": summary["steps_done"],
         "data_digest": summary["data"]["digest"],
     }
+
+
+def richness(summary: Mapping[str, Any]) -> float | None:
+    """How far training has moved a network, from 0 (lazy) to 1 (rich); None without `initial_cka`.
+
+    The mean of two numbers at the end of the run: 1 - CKA of hidden kernels with those at initialization, mean
+    over hidden layers; and r² / (1 + r²), the share of a weight's squared norm that training has put there if it
+    moved at right angles to where it began, r being the largest relative change of a weight. In mu-P that is the
+    readout's, which does not fall with the width as those of hidden layers do.
+    """
+    taken, changes = summary.get("observables"), [*summary.get("relative_change", {}).values()]
+    kernels = [*(taken[-1].get("initial_cka") or {}).values()] if taken else []
+    if not kernels or not changes or None in (*kernels, *changes):
+        return None
+    moved, change = 1 - float(np.clip(kernels, 0, 1).mean()), float(max(changes))
+    return (moved + change**2 / (1 + change**2)) / 2
 
 
 def tested(evaluation: Mapping[str, Any]) -> dict[str, float | None]:

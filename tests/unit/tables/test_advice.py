@@ -237,6 +237,28 @@ def test_each_gamma_has_its_window_steps_score_time_and_mark() -> None:
     assert rows[1.0]["half_steps"] is None
 
 
+def test_richness_says_which_gammas_are_lazy_where_it_was_measured() -> None:
+    gamma = pl.col("gamma_log10")
+    moved = {-2.0: 0.5, -1.0: 0.02, 0.0: 0.06, 1.0: 0.8}
+    cells = plane(gammas=tuple(moved)).with_columns(
+        richness=gamma.replace_strict(moved) + 0.001 * pl.col("seed") * (gamma != 0)
+        + pl.when(gamma == 0).then(0.03 * pl.col("seed")).otherwise(0.0)
+    )  # fmt: skip
+    rows = {row["gamma_log10"]: row for row in advise(cells).filter(kind="gamma").to_dicts()}
+    # The window of lazy gammas does not count, and at gamma = 1 seeds do not tell.
+    assert {gamma: row["verdict"] for gamma, row in rows.items()} == {
+        -2.0: "safe",
+        -1.0: "lazy",
+        0.0: "safe",
+        1.0: "safe",
+    }
+    row = rows[-1.0]
+    # Student's 4.30 times 0.001 / sqrt(3).
+    assert row["richness"] == pytest.approx(0.021)
+    assert row["richness_high"] - row["richness"] == pytest.approx(0.00248, abs=1e-5)
+    assert gamma_cells(rows[1.0])[head(row).index("richness")] == "0.8 [0.8, 0.8]"
+
+
 def laws(cells: pl.DataFrame, **given: pl.DataFrame) -> dict[str, tuple[str, str]]:
     return {
         name: (row["verdict"], row["text"])

@@ -43,7 +43,7 @@ def claims(**rows: list[dict[str, Any]]) -> pl.DataFrame:
             {k: v for k, v in (shared | row).items() if k in schema} for row in rows.get(name, [])
         ]
         tables[name] = pl.DataFrame(known, schema=dict(schema))
-    return claim_table(**tables, confidence=0.95)
+    return claim_table(**tables, optimum=None, confidence=0.95)
 
 
 def edge(edge: str, window: str, predicted: float, low: float, high: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis
+from gammascape.tables.cells import richness
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.edges.exponents import scaling_table
 from gammascape.tables.edges.find import threshold_table
@@ -148,6 +149,23 @@ def test_smoothing_keeps_a_constant_loss() -> None:
     assert np.allclose(relative, 0.5)
     assert at[0] == 1
     assert len(at) < 80
+
+
+def test_richness_goes_from_lazy_to_rich() -> None:
+    def of(kernels: dict[str, float | None], *changes: float) -> float | None:
+        taken = [{"step": 0, "initial_cka": {"a": 1.0}}, {"step": 9, "initial_cka": kernels}]
+        weights = {f"layer{k}": change for k, change in enumerate(changes)}
+        return richness({"observables": taken, "relative_change": weights})
+
+    assert of({"a": 1.0, "b": 1.0}, 0.0, 0.0) == 0
+    # Debiased CKA of unrelated kernels may be negative.
+    assert of({"a": -0.1, "b": 0.0}, 0.1, 1e6) == pytest.approx(1)
+    # A quarter of the kernels, and half of the weight that moved the most.
+    assert of({"a": 0.5, "b": 1.0}, 1.0, 0.2) == pytest.approx(0.375)
+    assert of({"a": None}, 1.0) is None
+    assert of({"a": 0.5}) is None
+    assert richness({"observables": [{"step": 9}], "relative_change": {"a": 1.0}}) is None
+    assert richness({"relative_change": {"a": 1.0}}) is None
 
 
 @pytest.mark.parametrize(

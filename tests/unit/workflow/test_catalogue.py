@@ -218,7 +218,7 @@ def test_what_is_read_of_the_analysis_is_declared() -> None:
         ("figures/edges/portrait.py", {"draw_slice"}),
         ("tables/similarity/cka.py", {"similarity"}),
         ("tables/toy.py", {"cells", "edges", "explorer"}),
-        ("tables/performance/gain.py", {"performance"}),
+        ("tables/performance/gain.py", {"performance", "optimum"}),
     ],
 )
 def test_a_stage_depends_on_the_code_that_its_functions_import(
@@ -326,5 +326,5 @@ def test_empty_tables_give_empty_tables_of_the_same_columns(project: Path) -> No
         assert table.schema == pl.read_parquet_schema(item.outputs[0]), item.stem
         assert table.is_empty(), item.stem
         checked.add(item.stem.split("/")[3])
-    # The study has no measurements, which these are made of.
-    assert set(TABLES) - checked == {"phenomena", "observables"}
+    # The study has no measurements, which these are made of, and uses no samples again.
+    assert set(TABLES) - checked == {"phenomena", "observables", "optimum"}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from math import isfinite
 
+import numpy as np
 import polars as pl
 
 from gammascape.durations import count_of
@@ -15,17 +16,21 @@ from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends, within
 from gammascape.tables.factors import TREND_SCHEMA
 from gammascape.tables.performance.choice import TIED
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
+from gammascape.tables.statistics.intervals import student
 
 ADVICE_SCHEMA = SLICE_COLUMNS | columns(
     "kind:str name:str verdict:str text:str todo:str measure:str target gamma_log10 gamma_low_log10 "
     "gamma_high_log10 eta_log10 eta_low_log10 eta_high_log10 eta_min_log10 eta_max_log10 "
     "window_log10 margin_log10 divergence_log10 half_steps target_steps estimate low high held_out "
-    "predicted largest_ratio seconds seeds:int cells:int confidence"
+    "predicted largest_ratio richness richness_low richness_high seconds seeds:int cells:int confidence"
 )
 
 SURELY, PERHAPS, NOT_SEEN, UNKNOWN = "surely", "perhaps", "not seen", "unknown"
 _NARROW = 0.5
 """Decades of eta below which a window is narrow: what grids of two points a decade do not see."""
+_LAZY = 0.1
+"""Richness below which a network is lazy: hidden kernels with a CKA of 0.9 with those at initialization, say, and
+weights that have moved by a third."""
 _ALIKE = 0.5
 """Rank correlation below which short runs do not say which learning rates are good."""
 _ERROR = 1 / 3
@@ -167,18 +172,37 @@ def _gamma(of: SliceTables, gamma: float) -> Row:
     trained = own.filter(status="trained")["eta_log10"].to_list()
     # Where the window is not bracketed it is at least this.
     wide = window if window is not None else max(trained, default=0) - min(trained, default=0)
-    mark = "safe" if own.filter(within(of.analysis.lazy)).is_empty() else "lazy"
+    rich = _richness(own.filter(eta_log10=eta)["richness"], of.analysis.confidence)
+    lazy = not own.filter(within(of.analysis.lazy)).is_empty()
+    if rich[0] is not None:
+        lazy = (rich[2] or rich[0]) < _LAZY
+    mark = "lazy" if lazy else "safe"
     mark = "narrow window" if wide < _NARROW else mark
     mark = "out of steps" if half is None or half > of.steps / 2 else mark
     row = {"kind": "gamma", "verdict": mark, "measure": of.measure, "gamma_log10": gamma}
     row |= with_ends("eta", eta, around(alike, of.etas(gamma)), "_log10")
     row |= {"eta_min_log10": least, "eta_max_log10": edge, "window_log10": window}
     row |= {"margin_log10": less(edge, eta), "divergence_log10": less(finite, eta)}
+    row |= with_ends("richness", rich[0], rich[1:])
     row |= {"target": of.target if isfinite(of.target) else None}
     row |= {"half_steps": half, "target_steps": target, "estimate": score["value"]}
     row |= {"low": score["low"], "high": score["high"], "confidence": of.analysis.confidence}
     seeds = score["seeds"] or own.select("seed", "data_seed").n_unique()
     return row | {"seconds": own["seconds"].sum(), "cells": own.height, "seeds": seeds}
+
+
+def _richness(
+    values: pl.Series, confidence: float
+) -> tuple[float | None, float | None, float | None]:
+    """Mean over seeds, with Student's interval within 0 to 1; None where it was not measured."""
+    known = values.drop_nulls().to_numpy()
+    if not len(known):
+        return None, None, None
+    mean = float(known.mean())
+    if len(known) < 2:
+        return mean, None, None
+    half = student(len(known) - 1, confidence) * float(known.std(ddof=1) / np.sqrt(len(known)))
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
 def _warnings(of: SliceTables, choice: Row, main: Row | None) -> Iterator[tuple[str, str, str]]:
