@@ -102,8 +102,8 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
     seed = group.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
     value = better(measure, group["value"].to_numpy())
     judged = better(measure, group.select(JUDGED).to_series().to_numpy())
-    levels, choice = fit_levels(gamma, seed, value), fit_levels(gamma, seed, judged)
-    best = _best(choice)
+    levels = fit_levels(gamma, seed, value)
+    choice, best, alike = best_gammas(gamma, seed, judged, confidence)
     others = max(1, len(levels.gamma) - 1)
     row: dict[str, Any] = {
         "best_gamma_log10": float(levels.gamma[best]),
@@ -112,12 +112,7 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
     half = _compared(levels, (gamma, seed, value), _better_half(levels))
     if half is not None:
         row["interval"] = "seeds"
-    chosen = _compared(choice, (gamma, seed, judged), _better_half(choice))
-    if chosen is not None:
-        ahead, error = chosen.to(choice.gamma[best])
-        # Gammas whose error is not known cannot be told from the best.
-        told = -ahead > chosen.width(confidence, others) * error
-        row["best_gammas_log10"] = chosen.levels.gamma[~told].tolist()
+    row["best_gammas_log10"] = alike
     at_one = np.flatnonzero(levels.gamma == _REFERENCE)
     if not len(at_one):
         return row
@@ -139,6 +134,31 @@ def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any
         if pooled is not None:
             row |= _above_one(measure, pooled, confidence, int(above.sum()), possible)
     return row
+
+
+def best_gammas(
+    gamma: Floats, seed: Floats, value: Floats, confidence: float
+) -> tuple[Levels, int, list[float] | None]:
+    """Levels of gammas, position of the best, and the gammas that cannot be told from it; all inputs (points,).
+
+    Args:
+        gamma: log10 gamma.
+        seed: any number that differs between seeds.
+        value: the larger the better.
+        confidence: with which all gammas that are left out are worse.
+
+    Returns:
+        None for the last where seeds tell no scatter.
+    """
+    levels = fit_levels(gamma, seed, value)
+    best = _best(levels)
+    compared = _compared(levels, (gamma, seed, value), _better_half(levels))
+    if compared is None:
+        return levels, best, None
+    ahead, error = compared.to(levels.gamma[best])
+    # Gammas whose error is not known cannot be told from the best.
+    told = -ahead > compared.width(confidence, max(1, len(levels.gamma) - 1)) * error
+    return levels, best, compared.levels.gamma[~told].tolist()
 
 
 def _above_one(

@@ -9,11 +9,11 @@ from scipy.special import stdtr
 
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped
 from gammascape.tables.performance.choice import TIED, shared_error
-from gammascape.tables.performance.gain import as_gain, better
+from gammascape.tables.performance.gain import as_gain, best_gammas, better
 from gammascape.tables.performance.scores import JUDGED
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.intervals import fit_levels, student
-from gammascape.tables.statistics.slopes import fit_mean, fit_plane
+from gammascape.tables.statistics.slopes import fit_plane
 from gammascape.tables.statistics.verdict import p_differs, power
 
 OPTIMUM_SCHEMA = columns("group:str") | SLICE_COLUMNS | columns(
@@ -38,12 +38,13 @@ def optimum_table(
 ) -> pl.DataFrame:
     """The best gamma of each slice that uses its samples again and again, and its exponents, for each measure.
 
-    best_gamma_log10  mean over seeds of the best gamma, which lies at most half of the way to its sampled
-                      neighbours, or anywhere beyond the last (`statistics.slopes.fit_mean`)
+    best_gamma_log10  the best gamma, as in the table gain; its interval holds the gammas that cannot be told from
+                      it, and reaches half of the way to their neighbours
     intermediate      by how much the best gamma between the smallest and the largest is better than the better of
                       these two, as `gain` of the table gain; its interval allows for choosing among gammas
     slope_samples     exponent of the best gamma in the number of samples, all slices of a group together, and
-    slope_width       in the width (`statistics.slopes.fit_plane`)
+    slope_width       in the width (`statistics.slopes.fit_plane`): that of a seed lies at most half of the way to
+                      its sampled neighbours, or anywhere beyond the last
 
     Measures are test accuracy or loss after all steps at the eta that other seeds choose, and `fitted_accuracy`:
     test accuracy when the training data are fitted (`fit_test_accuracy` of the table dynamics), at the best eta.
@@ -85,26 +86,36 @@ def _cells(measure: str, part: pl.DataFrame) -> Iterator[tuple[float, float]]:
         gammas = own["gamma_log10"].to_numpy()
         if len(gammas) > 1:
             best = int(better(measure, own["judged"].to_numpy()).argmax())
-            ends = np.concatenate(([-np.inf], (gammas[1:] + gammas[:-1]) / 2, [np.inf]))
+            ends = _ends(gammas)
             yield float(ends[best]), float(ends[best + 1])
+
+
+def _ends(gammas: Floats) -> Floats:
+    """Middles between gammas, infinite beyond the last: (gammas + 1,)."""
+    return np.concatenate(([-np.inf], (gammas[1:] + gammas[:-1]) / 2, [np.inf]))
 
 
 def _of_slice(
     measure: str, part: pl.DataFrame, cells: Sequence[tuple[float, float]], confidence: float
 ) -> Iterator[dict[str, Any]]:
-    seeds = part.select(_SEED).n_unique()
-    lower, upper = np.array(cells).reshape(-1, 2).T
-    fit = fit_mean(lower, upper, confidence)
-    row: dict[str, Any] = {"quantity": BEST, "seeds": seeds, "points": len(cells)}
-    row["censored"] = int((~np.isfinite(cells)).any(1).sum()) if cells else 0
-    if fit is None:
-        row["reason"] = "the best gamma is the smallest or the largest of all seeds"
-    else:
-        row |= {"estimate": fit.value, "low": fit.low, "high": fit.high}
-    yield row
+    seeds, gamma = part.select(_SEED).n_unique(), part["gamma_log10"].to_numpy()
     of_seed = part.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
+    judged = better(measure, part["judged"].to_numpy())
+    choice, at, alike = best_gammas(gamma, of_seed, judged, confidence)
+    row: dict[str, Any] = {"quantity": BEST, "estimate": float(choice.gamma[at]), "seeds": seeds}
+    row |= {"points": len(cells), "censored": sum(not np.isfinite(ends).all() for ends in cells)}
+    if alike:
+        ends = _ends(choice.gamma)
+        first, last = np.searchsorted(choice.gamma, [min(alike), max(alike)])
+        known = (float(end) if np.isfinite(end) else None for end in (ends[first], ends[last + 1]))
+        row["low"], row["high"] = known
+    if at in (0, len(choice.gamma) - 1):
+        row["reason"] = (
+            "the best gamma is the smallest or the largest, and a better one may lie beyond"
+        )
+    yield row
     value = better(measure, part["value"].to_numpy())
-    levels = fit_levels(part["gamma_log10"].to_numpy(), of_seed, value)
+    levels = fit_levels(gamma, of_seed, value)
     inner = len(levels.gamma) - 2
     if inner < 1:
         return
@@ -117,8 +128,8 @@ def _of_slice(
     if levels.freedom and error.max() > TIED:
         # All differences hold together: those of each gamma between to both ends.
         half = student(levels.freedom, 1 - (1 - confidence) / (2 * inner)) * error
-        ends = [float((ahead + sign * half).min(1).max()) for sign in (-1, 1)]
-        row |= {"low": as_gain(measure, ends[0]), "high": as_gain(measure, ends[1])}
+        low, high = (float((ahead + sign * half).min(1).max()) for sign in (-1, 1))
+        row |= {"low": as_gain(measure, low), "high": as_gain(measure, high)}
         row["p_differs"] = _p_below(ahead, error, levels.freedom)
     yield row
 

@@ -57,7 +57,7 @@ def test_the_best_gamma_and_its_exponents_lie_in_their_intervals() -> None:
         slopes = ((2.0, 1.0), (0.5, 0.0), (0.0, -0.5))[k % 3]
         # Half a step of the grid, wherever the truth lies between its points.
         at = 0.3 + 0.5 * rng.random()
-        table = optimum_table(*_args(planted(rng, slopes, at)), confidence)
+        table = optimum_table(*_args(planted(rng, slopes, at, (0.002, 0.01)[k % 2])), confidence)
         for name, truth in zip(("slope_samples", "slope_width"), slopes, strict=True):
             [row] = rows(table, name)
             held[name] += row["low"] <= truth <= row["high"]
@@ -66,12 +66,14 @@ def test_the_best_gamma_and_its_exponents_lie_in_their_intervals() -> None:
         for row in rows(table, "best_gamma_log10"):
             truth = at + slopes[0] * np.log10(row["samples"] / 1000)
             truth += slopes[1] * np.log10(row["width"] / 64)
-            held["best_gamma_log10"] += row["low"] <= truth <= row["high"]
+            ends = ((row["low"], -np.inf), (row["high"], np.inf))
+            low, high = (beyond if end is None else end for end, beyond in ends)
+            held["best_gamma_log10"] += low <= truth <= high
     # Three standard deviations of the binomial below the stated rate.
     for name, count in held.items():
         asked = tables * (len(PLACES) if name == "best_gamma_log10" else 1)
         assert count >= 0.9 * asked - 3 * np.sqrt(0.09 * asked), (name, count)
-    assert max(misses) < 0.6
+    assert np.median(misses) < 0.2
     assert np.median(widths) < 1.2
 
 
@@ -100,8 +102,9 @@ def test_a_best_gamma_beyond_the_last_is_a_bound_and_none_between_is_best() -> N
     made = planted(np.random.default_rng(2), (0.0, 0.0), at=9.0)
     table = optimum_table(*_args(made), 0.95)
     for row in rows(table, "best_gamma_log10"):
-        assert (row["estimate"], row["censored"]) == (None, 3)
-        assert "smallest or the largest" in row["reason"]
+        assert (row["estimate"], row["high"], row["censored"]) == (3.0, None, 3)
+        assert row["low"] > 2
+        assert "a better one may lie beyond" in row["reason"]
     for row in rows(table, "intermediate"):
         assert row["high"] < 0
         assert row["p_differs"] < 0.001
