@@ -158,13 +158,17 @@ TABLES: Mapping[str, Entry] = {
         sentence="Exponents, prefactors, best gamma and gain of slices that differ in one factor."),
     "trends": Entry("factors", "tables.factors:trend_table", "regimes", when="factors",
         sentence="Lines fitted to these along the factor."),
+    "transfer": Entry("factors", "tables.transfer:transfer_table", "cells scores? regimes", "analysis.confidence",
+        when="factors",
+        sentence="Whether the gamma and eta that are best at the smallest depth, width, batch size or number of "
+        "steps hold at larger ones."),
     "claims": Entry("claims", "tables.claims:claim_table",
         "scaling dynamics dynamics_scaling collapse gain similarity_summary trends?", "confidence",
         when="trained",
         sentence="Result of the study for each claim of the paper: estimate, interval, prediction, "
         "verdict."),
     "advice": Entry("advice", "tables.advice.table:advice_table",
-        "cells edges=pooled_edges scaling budget scores performance gain regimes? trends?",
+        "cells edges=pooled_edges scaling budget scores performance gain regimes? trends? transfer?",
         "analysis.lazy analysis.confidence", when="trained",
         sentence="Gamma and eta to use, what that gains, how to carry it, warnings, and what to train next."),
     "observables": Entry("cells", "tables.dynamics.observables:observable_table", "summaries", "labels",
@@ -177,7 +181,8 @@ _COMBINE = Entry("combine", "polars:concat", "items=itself")
 """Recipe for combining the tables of all slices."""
 
 # fmt: off
-_OF_FACTOR = Entry("draw_factors", "figures.factors:along_factor", "regimes trends performance?", FACTOR,
+_OF_FACTOR = Entry("draw_factors", "figures.factors:along_factor", "regimes trends performance? scores? transfer "
+    "observables?", FACTOR,
     when="factors", label="along {factor}",
     sentence="Changes with a factor between slices that are otherwise equal.")
 FIGURES: Mapping[str, Entry] = {

@@ -1,4 +1,4 @@
-"""How the upper edge of training moves with gamma, steps, batch size and depth, and how far that is known."""
+"""How the upper edge of training moves with gamma, steps, batch size, depth and width, as far as is known."""
 
 from collections.abc import Iterator
 
@@ -24,6 +24,7 @@ _UNKNOWN = {
     "steps": "Not measured: how the edge moves with the number of steps T",
     "batch_size": "Not measured: the edge stays as the batch size B changes where curvature limits eta, and "
     "goes as B where the noise of batches does",
+    "width": "Not measured; where a network is in mu-P and wide, gamma and eta stay as its width changes",
     "depth": "Not measured, and at large gamma the edge does not go as gamma^(2/L) here: map another depth anew",
 }
 _DEPTH = (
@@ -35,7 +36,7 @@ def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
     """A row for each direction; `verdict` is that of the law, and where it is contradicted `estimate` holds."""
     rows = [_along_gamma(of, "lazy"), _along_gamma(of, "rich"), _along_steps(of, gamma)]
     window = pl.col("window") != ("lazy" if gamma < 0 else "rich")
-    for factor in ("batch_size", "depth"):
+    for factor in ("batch_size", "depth", "width"):
         row: Row = {"name": factor, "verdict": UNKNOWN, "text": _UNKNOWN[factor]}
         if factor == "depth" and rows[1]["verdict"] in (MEASURED, PREDICTED):
             row |= {"verdict": PREDICTED, "text": _DEPTH}
@@ -45,14 +46,34 @@ def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
             base = line["against"].removeprefix("log10 ")
             row["text"] = f"At equal gamma the edge goes as {_law(base, row)}"
         rows.append(row)
+    for row in rows:
+        measured = of.transfer.filter(factor=row["name"], measure=of.measure)
+        if not measured.is_empty():
+            known = "" if row["verdict"] == UNKNOWN else f"{row['text']}. "
+            row |= {"verdict": MEASURED, "text": known + _transfer(measured)}
     yield from ({"kind": "carry"} | row | {"text": f"{row['text']}."} for row in rows)
+
+
+def _transfer(found: pl.DataFrame) -> str:
+    """What happens to the best eta and to the score from the smallest value of a factor to its largest."""
+    first, *_, last = found.sort("factor_value").iter_rows(named=True)
+    low, high = number(first["factor_value"]), number(last["factor_value"])
+    unit = "points less accuracy" if last["measure"] == "accuracy" else "times the test loss"
+    lost, *ends = (number(last[name]) for name in ("lost", "lost_low", "lost_high"))
+    costs = "" if lost == "-" else f", at {lost}{interval(*ends)} {unit}"
+    row = {name: last[f"slope{end}"] for name, end in _ENDS.items()}
+    name = first["factor"].replace("_", " ")
+    return (
+        f"From {name} {low} to {high} the best eta goes as {_law(name, row)}; gamma and eta of {low}, used at "
+        f"{high}: {last['verdict']}{costs}"
+    )
 
 
 _ENDS = {"estimate": "", "low": "_low", "high": "_high"}
 
 
 def _law(base: str, row: Row) -> str:
-    ends = (None if row[name] is None else round(row[name], 2) + 0.0 for name in _ENDS)
+    ends = (None if row.get(name) is None else round(row[name], 2) + 0.0 for name in _ENDS)
     value, low, high = map(number, ends)
     return f"{base}^{value}{interval(low, high)}"
 

@@ -98,7 +98,7 @@ class _Differences:
 def _gain(measure: str, group: pl.DataFrame, confidence: float) -> dict[str, Any]:
     gamma = group["gamma_log10"].to_numpy()
     seed = group.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
-    value = _better(measure, group["value"].to_numpy())
+    value = better(measure, group["value"].to_numpy())
     levels = fit_levels(gamma, seed, value)
     best = _best(levels)
     others = max(1, len(levels.gamma) - 1)
@@ -202,7 +202,7 @@ def _largest(
 def _held_out(measure: str, part: pl.DataFrame) -> float | None:
     """Mean over seeds of the gain of gamma and eta that the other seeds choose; None if they cannot tell."""
     scores = part.drop("chosen_by").with_columns(
-        pl.Series("value", _better(measure, part["value"].to_numpy()), nan_to_null=True)
+        pl.Series("value", better(measure, part["value"].to_numpy()), nan_to_null=True)
     )
     tuned, base = (
         choose_elsewhere(some, ["measure"], ["gamma_log10", "eta_log10"])
@@ -220,7 +220,7 @@ def _sign(measure: str) -> float:
     return 1.0 if HIGHER_IS_BETTER[measure] else -1.0
 
 
-def _better(measure: str, value: Floats) -> Floats:
+def better(measure: str, value: Floats) -> Floats:
     """On the scale of `performance.to_linear`, the larger the better."""
     return _sign(measure) * to_linear(measure, value)
 
