@@ -133,6 +133,27 @@ class _Plane:
         return HOLDS if high <= least else LOSES if low > _NOTHING[self.measure] else UNKNOWN
 
 
+def lost_at(
+    of: Mapping[str, Any],
+    cells: pl.DataFrame,
+    scores: pl.DataFrame,
+    gamma: float,
+    eta: float,
+    analysis: Analysis,
+) -> dict[str, Any]:
+    """What a point of another study loses in a slice: `lost`, its interval and `verdict` of `transfer_table`.
+
+    Args:
+        of: slice, steps and measure.
+        cells, scores: tables that have this slice.
+        gamma, eta: log10 of the point.
+        analysis: the study's confidence level.
+    """
+    plane = _Plane(of, cells, scores)
+    point = {"gamma_log10": gamma, "carried_log10": eta, "confidence": analysis.confidence}
+    return _carried(plane, plane.lost(gamma, eta), (), point)
+
+
 def _group(planes: Sequence[_Plane], confidence: float) -> list[dict[str, Any]]:
     first = planes[0]
     gamma = first.row["estimate"]

@@ -169,7 +169,7 @@ TABLES: Mapping[str, Entry] = {
         "verdict."),
     "advice": Entry("advice", "tables.advice.table:advice_table",
         "cells edges=pooled_edges scaling budget scores performance gain regimes? trends? transfer?",
-        "analysis.lazy analysis.confidence", when="trained",
+        "analysis.lazy analysis.confidence analysis.carried", when="trained",
         sentence="Gamma and eta to use, what that gains, how to carry it, warnings, and what to train next."),
     "observables": Entry("cells", "tables.dynamics.observables:observable_table", "summaries", "labels",
         of_slices=True, when="observables",
