@@ -58,6 +58,7 @@ TABLES: dict[str, dict[str, type[BaseModel]]] = {
         "`small_gamma`": schema.SmallGamma,
         "`analysis`": schema.Analysis,
         "`lazy` and `rich`": schema.Span,
+        "An entry of `carried`": schema.Carried,
     },
     "configuration keys": {"The top of `config.yaml`": config.Config, "`data`": config.Data},
 }

@@ -8,7 +8,7 @@ from importlib import import_module
 from gammascape.command import as_command, fix_hashes
 
 COMMANDS = (
-    *("map", "advise", "plan", "cost", "check-model", "why", "audit", "replay", "seal"),
+    *("map", "advise", "scale", "plan", "cost", "check-model", "why", "audit", "replay", "seal"),
     *("table", "figure", "reference", "accept", "prune", "export-crate"),
 )
 """Commands, each a module of `commands`."""

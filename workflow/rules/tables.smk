@@ -135,7 +135,7 @@ rule factors:
         unpack(inputs_of("factors")),
         code=code_of("factors"),
     output:
-        tables("regimes", "trends"),
+        tables("regimes", "trends", "transfer"),
     log:
         "results/logs/tables/{study}/factors.log",
     priority: 1

@@ -33,7 +33,7 @@ from gammascape.workflow.plan import Plan, load_plan
 
 _SUFFIX = ".manifest.json"
 _HASH = re.compile(r"[0-9a-f]{6,12}")
-_STUDIES = "config/studies"
+STUDIES = "config/studies"
 NAMES = (
     "a file or folder of results, a table or figure by its name, a copy of a figure, or a cell by its path or the "
     "first digits of its hash"
@@ -351,7 +351,7 @@ def load_studies(root: Path, given: Sequence[Path], names: Iterable[str]) -> Pla
     values = configuration(root)
     named = values.get("study", [])
     configured = [root / str(path) for path in (named if isinstance(named, list) else [named])]
-    for path in (*configured, *(root / _STUDIES).glob("*.yaml")):
+    for path in (*configured, *(root / STUDIES).glob("*.yaml")):
         if path.stem in set(names) and path.is_file():
             paths.setdefault(path.stem, path)
     if not paths:

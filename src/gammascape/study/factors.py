@@ -1,4 +1,4 @@
-"""Slices of a study that differ in one factor only: depth, batch size, label noise, number of samples."""
+"""Slices of a study that differ in one factor only: depth, width, batch size, steps, label noise or samples."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,11 +7,14 @@ from typing import Any, Literal, get_args
 
 from gammascape.study.study import Slice, Study
 
-Factor = Literal["depth", "batch_size", "label_noise", "training_samples"]
+Factor = Literal["depth", "width", "batch_size", "steps", "label_noise", "training_samples"]
 FACTORS: tuple[Factor, ...] = get_args(Factor)
+SCALES: tuple[Factor, ...] = ("depth", "width", "batch_size", "steps")
+"""Factors along which gamma and eta are carried."""
 
 _OPTIONS: Mapping[Factor, str] = {
     "depth": "model",
+    "width": "model",
     "label_noise": "dataset",
     "training_samples": "dataset",
 }
@@ -62,8 +65,8 @@ def _without(part: Slice, factor: Factor) -> tuple[str, float | None]:
         "dataset": part.dataset_spec.model_dump(mode="json"),
         **{name: getattr(part, name) for name in ("loss", "batch_size", "steps")},
     }
-    if factor == "batch_size":
-        value = rest.pop("batch_size")
+    if factor in ("batch_size", "steps"):
+        value = rest.pop(factor)
     else:
         options = rest[_OPTIONS[factor]]
         known = factor in options
@@ -76,11 +79,13 @@ def _without(part: Slice, factor: Factor) -> tuple[str, float | None]:
 
 def _words(part: Slice, factor: Factor) -> str:
     model, dataset = part.model, part.dataset
-    if factor == "depth":
+    if factor in ("depth", "width"):
         model = part.model_spec.kind
     if factor in ("label_noise", "training_samples"):
         dataset = part.dataset_spec.kind
     words = [model, "on", dataset, part.loss]
     if factor != "batch_size":
         words.append(f"B = {part.batch_size}")
-    return " ".join([*words, f"T = {part.steps}"])
+    if factor != "steps":
+        words.append(f"T = {part.steps}")
+    return " ".join(words)

@@ -1,4 +1,4 @@
-"""Edges, exponents and the best gamma against a factor in which slices differ alone: depth, batch size, ..."""
+"""Edges, exponents and the best gamma against a factor in which slices differ alone: depth, width, ..."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -138,13 +138,13 @@ def _gain_rows(gain: pl.DataFrame) -> Iterable[dict[str, Any]]:
 def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
     """Lines through exponents and prefactors along the factor, for two values or more.
 
-    `against` is what is varied: 2/L for the depth's exponents and log10 L for its prefactors; log10 B; the share
-    of wrong labels; log10 of the number of samples. Values are weighted by their intervals (inverse variances,
-    half of an interval taken for that of a normal), as slices are trained independently: the interval of the slope
-    holds the errors of the single values, and no scatter about the line. Exponents of upper edges at large gamma
-    should have the slope 1 against 2/L, where `alternatives` are the slopes of 3/L, 2/(L+1) and a constant, and 0
-    along other factors; prefactors 0 against log10 B where curvature limits eta, 1 where the noise of batches does
-    (eta / B).
+    `against` is what is varied: 2/L for the depth's exponents and log10 L for its prefactors; log10 N, B or T;
+    the share of wrong labels; log10 of the number of samples. Values are weighted by their intervals (inverse
+    variances, half of an interval taken for that of a normal), as slices are trained independently: the interval
+    of the slope holds the errors of the single values, and no scatter about the line. Exponents of upper edges at
+    large gamma should have the slope 1 against 2/L, where `alternatives` are the slopes of 3/L, 2/(L+1) and a
+    constant, and 0 along other factors; prefactors 0 against log10 B where curvature limits eta, 1 where the
+    noise of batches does (eta / B).
 
     Args:
         regimes: the table of `regime_table`.
@@ -153,7 +153,7 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
     key = ["factor", "group", "quantity", "edge", "window"]
     fitted = regimes.filter(pl.col("quantity").is_in([SLOPE, PREFACTOR])).drop_nulls("low")
     for row, group in grouped(fitted, key):
-        against, x = _abscissa(row["factor"], row["quantity"], group["factor_value"])
+        against, x = abscissa(row["factor"], row["quantity"], group["factor_value"])
         if len(np.unique(x)) < 2:
             continue
         confidence = group["confidence"][0]
@@ -178,11 +178,11 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=TREND_SCHEMA)
 
 
-def _abscissa(factor: str, quantity: str, values: pl.Series) -> tuple[str, Any]:
+def abscissa(factor: str, quantity: str, values: pl.Series) -> tuple[str, Any]:
     x = values.to_numpy()
     if factor == "label_noise":
         return "label_noise", x
     if factor == "depth" and quantity == SLOPE:
         return "2/L", 2 / x
-    names = {"depth": "L", "batch_size": "B", "training_samples": "training_samples"}
-    return f"log10 {names[factor]}", np.log10(x)
+    names = {"depth": "L", "width": "N", "batch_size": "B", "steps": "T"}
+    return f"log10 {names.get(factor, factor)}", np.log10(x)

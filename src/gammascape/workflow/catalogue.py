@@ -161,14 +161,18 @@ TABLES: Mapping[str, Entry] = {
     "optimum": Entry("optimum", "tables.performance.optimum:optimum_table", "scores dynamics", "finite confidence",
         when="finite",
         sentence="The gamma that is best on data used again and again, for each number of samples and width."),
+    "transfer": Entry("factors", "tables.transfer:transfer_table", "cells scores? regimes", "analysis.confidence",
+        when="factors",
+        sentence="Whether the gamma and eta that are best at the smallest depth, width, batch size or number of "
+        "steps hold at larger ones."),
     "claims": Entry("claims", "tables.claims:claim_table",
         "scaling dynamics dynamics_scaling collapse gain similarity_summary trends? optimum?", "confidence",
         when="trained",
         sentence="Result of the study for each claim of the paper: estimate, interval, prediction, "
         "verdict."),
     "advice": Entry("advice", "tables.advice.table:advice_table",
-        "cells edges=pooled_edges scaling budget scores performance gain regimes? trends?",
-        "analysis.lazy analysis.confidence", when="trained",
+        "cells edges=pooled_edges scaling budget scores performance gain regimes? trends? transfer?",
+        "analysis.lazy analysis.confidence analysis.carried", when="trained",
         sentence="Gamma and eta to use, what that gains, how to carry it, warnings, and what to train next."),
     "observables": Entry("cells", "tables.dynamics.observables:observable_table", "summaries", "labels",
         of_slices=True, when="observables",
@@ -180,7 +184,8 @@ _COMBINE = Entry("combine", "polars:concat", "items=itself")
 """Recipe for combining the tables of all slices."""
 
 # fmt: off
-_OF_FACTOR = Entry("draw_factors", "figures.factors:along_factor", "regimes trends performance?", FACTOR,
+_OF_FACTOR = Entry("draw_factors", "figures.factors:along_factor", "regimes trends performance? scores? transfer "
+    "observables?", FACTOR,
     when="factors", label="along {factor}",
     sentence="Changes with a factor between slices that are otherwise equal.")
 FIGURES: Mapping[str, Entry] = {

@@ -24,6 +24,7 @@ from gammascape.tables.edges.pooled import pooled_table
 from gammascape.tables.factors import REGIME_SCHEMA, TREND_SCHEMA
 from gammascape.tables.performance.gain import gain_table
 from gammascape.tables.performance.performance import performance_table
+from gammascape.tables.transfer import TRANSFER_SCHEMA
 
 from ..figures.synthetic import scores_table
 
@@ -109,6 +110,7 @@ def advise(cells: pl.DataFrame, **given: pl.DataFrame) -> pl.DataFrame:
         "gain": gain_table(scores, 0.95),
         "regimes": None,
         "trends": None,
+        "transfer": None,
     }
     with warnings.catch_warnings(action="error"):
         table = advice_table(**(tables | given), analysis=analysis)
@@ -316,18 +318,27 @@ def test_what_other_slices_and_shorter_budgets_measured_is_said() -> None:
         line | {"window": "lazy", "slope": 0.1},
         line | {"group": "h", "slope": 7.0},
     ]
+    carried = {"factor": "width", "group": "g", "factor_value": 64.0, "measure": "accuracy"}
+    carried |= {"slope": -0.1, "slope_low": -0.2, "slope_high": 0.0}
+    lost = {"lost": 0.1, "lost_low": -0.2, "lost_high": 0.4, "verdict": "holds"}
     found = laws(
         cells,
         budget=pl.DataFrame(rows, schema=BUDGET_SCHEMA),
         regimes=pl.DataFrame(
-            [{"factor": "batch_size", "group": "g", "slice": "a"}], schema=REGIME_SCHEMA
+            [{"factor": f, "group": "g", "slice": "a"} for f in ("batch_size", "width")],
+            schema=REGIME_SCHEMA,
         ),
         trends=pl.DataFrame(trends, schema=TREND_SCHEMA),
+        transfer=pl.DataFrame(
+            [carried, carried | {"factor_value": 512.0, **lost}], schema=TRANSFER_SCHEMA
+        ),
     )
     assert found["steps"][0] == "measured"
     # The longest budget up to T/8 is 50.
     assert re.match(r"From 50 to 600 steps T the edge goes as T\^-1 \[", found["steps"][1])
     assert found["batch_size"] == ("measured", "At equal gamma the edge goes as B^0.9 [0.8, 1].")
+    text = "From width 64 to 512 the best eta goes as width^-0.1 [-0.2, 0]; gamma and eta of 64, used at 512: "
+    assert found["width"] == ("measured", f"{text}holds, at 0.1 [-0.2, 0.4] points less accuracy.")
 
 
 PLAIN: dict[str, Any] = {"gammas": (0.0, 1.0, 2.0)}

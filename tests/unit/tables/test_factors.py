@@ -31,6 +31,7 @@ DATASETS = {
 MODELS = {
     "a": "{kind: mlp, depth: 2, width: 8}",
     "b": "{kind: mlp, depth: 3, width: 8}",
+    "broad": "{kind: mlp, depth: 3, width: 32}",
     "wide": "{kind: mlp, depth: 4, width: 16}",
     "net": "{kind: cnn, width: 8}",
 }
@@ -65,10 +66,19 @@ def test_slices_that_differ_in_one_factor_alone_are_compared(tmp_path: Path) -> 
         )
     )
     # wide has another width, and net no depth to vary.
-    assert values(found) == [("depth", 2), ("depth", 3), ("batch_size", 10), ("batch_size", 20)]
+    by_steps = [("steps", 50), ("steps", 100)]
+    of_size = [("batch_size", 10), ("batch_size", 20)]
+    assert values(found) == [("depth", 2), ("depth", 3), *of_size, *by_steps]
     assert found[0].group == "mlp on clean mse B = 10 T = 100"
     assert found[2].group == "net on clean mse T = 50"
     assert found[3].slice == "net-clean-mse-B20-T50"
+    assert found[4].group == "net on clean mse B = 10"
+
+
+def test_networks_of_one_kind_that_differ_in_width_alone_are_compared(tmp_path: Path) -> None:
+    found = members(study(tmp_path, {"model": "[b, broad, net]", "dataset": "clean"}))
+    assert values(found) == [("width", 8), ("width", 32)]
+    assert found[0].group == "mlp on clean mse B = 10 T = 100"
 
 
 def test_options_of_data_are_compared_one_at_a_time(tmp_path: Path) -> None:
@@ -94,7 +104,7 @@ def test_a_study_without_such_slices_has_no_tables_and_figures_for_them(tmp_path
     assert not {"regimes", "trends"} & set(tables_of(plan, "s"))
     study(tmp_path, {"model": "[a, b]", "dataset": "[clean, noisy]"})
     plan = load_plan({"study": str(tmp_path / "s.yaml")})
-    assert tables_of(plan, "s")[-4:] == ["regimes", "trends", "claims", "advice"]
+    assert tables_of(plan, "s")[-5:] == ["regimes", "trends", "transfer", "claims", "advice"]
     stems = [stem.rsplit("/", 1)[1] for stem in figures_of(plan, "s")]
     assert {"depth", "label_noise"} < set(stems)
     assert not {"batch_size", "training_samples"} & set(stems)

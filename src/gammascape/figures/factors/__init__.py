@@ -1,4 +1,4 @@
-"""Exponents against depth, prefactors against batch size, and the best gamma against the data."""
+"""Exponents, prefactors and transfer of the best eta along a factor, and the best gamma against the data."""
 
 from typing import Any
 
@@ -7,10 +7,12 @@ import polars as pl
 from altair.typing import ChartType
 
 from gammascape.figures.factors.axis import MEASURES, name_of
-from gammascape.figures.factors.depth_and_batch import batch_size, depth
+from gammascape.figures.factors.depth_and_batch import depth, prefactors
 from gammascape.figures.factors.noise_and_samples import data
+from gammascape.figures.factors.transfer import transferred
 from gammascape.figures.style import theme
 from gammascape.figures.style.tables import count_of, extent, study_line
+from gammascape.study.factors import SCALES
 from gammascape.tables.factors import LEFT_OUT
 
 __all__ = ["along_factor"]
@@ -19,40 +21,63 @@ _NOTHING = {
     "edges": "No edge is bracketed at two gammas: nothing to compare",
     "data": "No cell has a test loss: nothing to compare",
 }
+_BELOW = (
+    "Last row: test loss against η at the γ that is best at the smallest value, mean over seeds; the best η "
+    "there, dashed that of the smallest value; what its γ and η lose, as a ratio of test losses, with intervals."
+)
 
 
 def along_factor(
-    factor: str, regimes: pl.DataFrame, trends: pl.DataFrame, performance: pl.DataFrame | None
+    factor: str,
+    regimes: pl.DataFrame,
+    trends: pl.DataFrame,
+    performance: pl.DataFrame | None,
+    scores: pl.DataFrame | None,
+    transfer: pl.DataFrame,
+    observables: pl.DataFrame | None,
 ) -> ChartType:
     """Chart of one factor, a row of panels for each group of slices that are otherwise equal.
 
     depth               fitted exponents of the largest learning rates against L, with the laws
-    batch_size          prefactors of the edges, and these over B, against B
+    width, steps        prefactors of the edges
+    batch_size          the same, and these over B, against B
     label_noise         best test accuracy against gamma for each value; best gamma and gain against the value
     training_samples    the same
+
+    Below the first four: test loss against eta at the gamma that is best at the smallest value, the best eta
+    against the factor, what the smallest value's gamma and eta lose, and, of the width, how far features move.
 
     Args:
         factor: one of these.
         regimes: the table `regimes` of the study.
         trends: the table `trends`.
         performance: the table `performance`; None for toys.
+        scores: the table `scores`; None for toys.
+        transfer: the table `transfer`.
+        observables: the table `observables`; None for a study without any.
     """
     rows = regimes.filter(factor=factor)
     left_out = rows.filter(quantity=LEFT_OUT)["slice"].unique(maintain_order=True).to_list()
     rows = rows.filter(pl.col("quantity") != LEFT_OUT)
-    edges = {"depth": depth, "batch_size": batch_size}
     groups = rows["group"].unique(maintain_order=True).to_list()
     panels = []
     for group in groups:
         part = rows.filter(group=group)
-        panel = edges[factor](part) if factor in edges else data(factor, part, performance)
-        if panel is not None:
+        if factor not in SCALES:
+            shown = [data(factor, part, performance)]
+        else:
+            edges = depth(part) if factor == "depth" else prefactors(factor, part)
+            own = transfer.filter(factor=factor, group=group)
+            shown = [edges, transferred(own, scores, observables)]
+        drawn = [panel for panel in shown if panel is not None]
+        if drawn:
+            panel = alt.vconcat(*drawn, spacing=28) if len(drawn) > 1 else drawn[0]
             heading = alt.TitleParams(text=group, anchor="start", fontSize=12)
             panels.append(panel.properties(title=heading) if len(groups) > 1 else panel)
     figure = theme.Figure(factor, _caption(factor))
     if not panels:
-        counts = "0 fits" if factor in edges else "0 cells"
-        return figure.nothing(_NOTHING["edges" if factor in edges else "data"], counts)
+        counts = "0 fits" if factor in SCALES else "0 cells"
+        return figure.nothing(_NOTHING["edges" if factor in SCALES else "data"], counts)
     slices = rows["slice"].n_unique()
     seeds = int(extent(rows["seeds"])[1])
     return figure.finish(
@@ -73,14 +98,13 @@ def along_factor(
 
 
 def _title(factor: str, rows: pl.DataFrame, trends: pl.DataFrame) -> str:
-    if factor in ("depth", "batch_size"):
+    if factor in SCALES:
         quantity = "slope" if factor == "depth" else "prefactor_log10"
         found = trends.filter(quantity=quantity, window="rich", edge="eta_max_trained")
         if found.height != 1:
-            return {
-                "depth": "Exponents of the largest learning rates against depth",
-                "batch_size": "Prefactors of the edges of training against batch size",
-            }[factor]
+            if factor == "depth":
+                return "Exponents of the largest learning rates against depth"
+            return f"Prefactors of the edges of training against {factor.replace('_', ' ')}"
         row = found.row(0, named=True)
         ends = f"({row['slope_low']:.2f} to {row['slope_high']:.2f})".replace("-", "−")
         slope = f"{row['slope']:.2f}".replace("-", "−")
@@ -89,7 +113,8 @@ def _title(factor: str, rows: pl.DataFrame, trends: pl.DataFrame) -> str:
                 f"Exponent of the largest trained η at large γ: slope {slope} {ends} against 2/L, "
                 "by theory 1"
             )
-        return f"Largest trained η at large γ grows as B to the power {slope} {ends}"
+        base = row["against"].removeprefix("log10 ")
+        return f"Largest trained η at large γ grows as {base} to the power {slope} {ends}"
     best = rows.filter(quantity="best_gamma_log10")
     measure = "accuracy" if "accuracy" in best["measure"] else "test_loss"
     parts = [
@@ -114,13 +139,19 @@ def _caption(factor: str) -> str:
     if factor == "depth":
         return (
             "Fitted exponents of the largest learning rates (up) in each window of γ, against "
-            "the depth L (across), with intervals, cut off at the frame; lines are the laws."
+            f"the depth L (across), with intervals, cut off at the frame; lines are the laws. {_BELOW}"
         )
     if factor == "batch_size":
         return (
             "Prefactors of the edges η = c γᵖ at the predicted exponents p (above), and these "
             "divided by the batch size B (below), against B, in each window of γ, with intervals; dashed: the "
-            "largest trained η of the smallest batch, if η were proportional to B (above) or constant (below)."
+            "largest trained η of the smallest batch, if η were proportional to B (above) or constant "
+            f"(below). {_BELOW}"
+        )
+    if factor in SCALES:
+        return (
+            "Prefactors of the edges η = c γᵖ at the predicted exponents p against the "
+            f"{factor}, in each window of γ, with intervals. {_BELOW}"
         )
     what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]
     return (

@@ -27,7 +27,9 @@ class Factor:
 _COUNT = "format(round(pow(10, datum.value)), ',')"
 FACTORS = {
     "depth": Factor("depth L (weight matrices)", False, "datum.label"),
+    "width": Factor("width N", True, _COUNT),
     "batch_size": Factor("batch size B (samples)", True, _COUNT),
+    "steps": Factor("steps T", True, _COUNT),
     "label_noise": Factor("wrong training labels (%)", False, "format(100 * datum.value, '.3~g')"),
     "training_samples": Factor("different training samples", True, _COUNT),
 }

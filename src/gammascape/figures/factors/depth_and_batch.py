@@ -1,4 +1,4 @@
-"""Exponents against depth, and prefactors against batch size."""
+"""Exponents against depth, and prefactors against width, batch size or steps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,7 +68,7 @@ def _law_curves(rows: pl.DataFrame, window: str) -> pl.DataFrame:
     )
 
 
-def batch_size(rows: pl.DataFrame) -> ChartType | None:
+def prefactors(factor: str, rows: pl.DataFrame) -> ChartType | None:
     names = {
         "prefactor_log10": "prefactor of η (dimensionless)",
         "prefactor_per_sample_log10": "prefactor of η / B (1 / sample)",
@@ -77,20 +77,23 @@ def batch_size(rows: pl.DataFrame) -> ChartType | None:
     if fits.is_empty():
         return None
     edges = [edge for edge in _EDGES if edge in fits["edge"]]
-    fits = dodged(fits, "batch_size", "edge", edges)
+    fits = dodged(fits, factor, "edge", edges)
+    names = {name: axis for name, axis in names.items() if name in fits["quantity"]}
     windows = [window for window in _WINDOWS if window in fits["window"]]
     panels = []
     for quantity, axis in names.items():
-        last = quantity == "prefactor_per_sample_log10"
+        last = quantity == list(names)[-1]
         part = fits.filter(quantity=quantity)
         domain = around(part["estimate"], 0.5)
         for window in windows:
-            x = axis_of(rows, "batch_size", title=last)
+            x = axis_of(rows, factor, title=last)
             y = theme.in_decades(alt.Y("estimate:Q"), axis, domain, 6)
             inside = part.filter(window=window)
             layers = _edge_layers(inside, x, y, domain, edges, last and window == windows[-1])
-            guide = _proportional(inside, x, domain, -1.0 if last else 1.0)
-            panels.append(_panel([*guide, *layers], "" if last else _WINDOWS[window], 200))
+            if factor == "batch_size":
+                layers = [*_proportional(inside, x, domain, -1.0 if last else 1.0), *layers]
+            first = quantity == next(iter(names))
+            panels.append(_panel(layers, _WINDOWS[window] if first else "", 200))
     return alt.concat(*panels, columns=len(windows), spacing=20)
 
 

@@ -114,6 +114,23 @@ class Span(Record):
         return after and (self.stop is None or float(gamma_log10) <= float(self.stop))
 
 
+class Carried(Record):
+    """Prediction for one slice from another study, written by `gammascape scale`."""
+
+    slice: str = Field(examples=["mlp3w256-mnist-mse-B64-T300"])
+    """Slice of this study."""
+    source: str = Field(examples=["mnist-small"])
+    """Study that it was carried from."""
+    gamma: Exponent = Field(examples=[0])
+    """log10 of the predicted best gamma."""
+    eta: Exponent = Field(examples=[-0.5])
+    """log10 of the predicted best eta at that gamma."""
+    eta_low: Exponent = Field(examples=[-0.75])
+    """Lower end of its interval."""
+    eta_high: Exponent = Field(examples=[-0.25])
+    """Upper end of its interval."""
+
+
 class Analysis(Record):
     """Criteria for judging cells and fitting edges; changing them retrains nothing."""
 
@@ -131,6 +148,8 @@ class Analysis(Record):
     """Number of resamples behind intervals of crossovers; all others are computed without random numbers."""
     confidence: float = Field(default=0.95, gt=0, lt=1, examples=[0.95])
     """Nominal coverage of each interval."""
+    carried: Annotated[tuple[Carried, ...], Listed] = ()
+    """Predictions that `gammascape advise` compares with what is measured here."""
 
 
 class SmallGamma(Record):

@@ -1,4 +1,4 @@
-"""How the upper edge of training moves with gamma, steps, batch size and depth, and how far that is known."""
+"""How the upper edge of training moves with gamma, steps, batch size, depth and width, as far as is known."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,12 @@ import polars as pl
 from scipy.stats import spearmanr
 
 from gammascape.study import Regime, predicted_slope
+from gammascape.study.keys.file import Carried
 from gammascape.tables.advice.read import EDGE, Row, SliceTables
 from gammascape.tables.advice.words import interval, number, power
 from gammascape.tables.factors import PREFACTOR
 from gammascape.tables.statistics.slopes import fit_mean
+from gammascape.tables.transfer import LEAST_LOST, lost_at
 from gammascape.theory.laws import LEAST_MARGIN
 
 MEASURED, PREDICTED, CONTRADICTED, UNKNOWN = "measured", "predicted", "contradicted", "unknown"
@@ -24,6 +26,7 @@ _UNKNOWN = {
     "steps": "Not measured: how the edge moves with the number of steps T",
     "batch_size": "Not measured: the edge stays as the batch size B changes where curvature limits eta, and "
     "goes as B where the noise of batches does",
+    "width": "Not measured; where a network is in mu-P and wide, gamma and eta stay as its width changes",
     "depth": "Not measured, and at large gamma the edge does not go as gamma^(2/L) here: map another depth anew",
 }
 _DEPTH = (
@@ -35,7 +38,7 @@ def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
     """A row for each direction; `verdict` is that of the law, and where it is contradicted `estimate` holds."""
     rows = [_along_gamma(of, "lazy"), _along_gamma(of, "rich"), _along_steps(of, gamma)]
     window = pl.col("window") != ("lazy" if gamma < 0 else "rich")
-    for factor in ("batch_size", "depth"):
+    for factor in ("batch_size", "depth", "width"):
         row: Row = {"name": factor, "verdict": UNKNOWN, "text": _UNKNOWN[factor]}
         if factor == "depth" and rows[1]["verdict"] in (MEASURED, PREDICTED):
             row |= {"verdict": PREDICTED, "text": _DEPTH}
@@ -45,14 +48,58 @@ def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
             base = line["against"].removeprefix("log10 ")
             row["text"] = f"At equal gamma the edge goes as {_law(base, row)}"
         rows.append(row)
+    for row in rows:
+        measured = of.transfer.filter(factor=row["name"], measure=of.measure)
+        if not measured.is_empty():
+            known = "" if row["verdict"] == UNKNOWN else f"{row['text']}. "
+            found = _transfer(measured)
+            row |= found | {"verdict": MEASURED, "text": known + found["text"]}
+    rows += [
+        _predicted(of, said)
+        for said in of.analysis.carried
+        if said.slice == of.cells["slice"][0] and of.measure in LEAST_LOST
+    ]
     yield from ({"kind": "carry"} | row | {"text": f"{row['text']}."} for row in rows)
+
+
+def _transfer(found: pl.DataFrame) -> Row:
+    """What happens to the best eta and to the score from the smallest value of a factor to its largest."""
+    first, *_, last = found.sort("factor_value").iter_rows(named=True)
+    low, high = number(first["factor_value"]), number(last["factor_value"])
+    row = {name: last[f"slope{end}"] for name, end in _ENDS.items()}
+    name = first["factor"].replace("_", " ")
+    text = f"From {name} {low} to {high} the best eta goes as {_law(name, row)}; gamma and eta of {low}, used at "
+    return row | {"text": f"{text}{high}: {last['verdict']}{_costs(last)}"}
+
+
+def _costs(row: Row) -> str:
+    unit = "points less accuracy" if row["measure"] == "accuracy" else "times the test loss"
+    lost, *ends = (number(row[name]) for name in ("lost", "lost_low", "lost_high"))
+    return "" if lost == "-" else f", at {lost}{interval(*ends)} {unit}"
+
+
+def _predicted(of: SliceTables, said: Carried) -> Row:
+    """Prediction of another study against what this one measures."""
+    gamma, *etas = (float(end) for end in (said.gamma, said.eta, said.eta_low, said.eta_high))
+    shared = {"slice": said.slice, "steps": of.steps, "measure": of.measure}
+    found = shared | lost_at(shared, of.cells, of.scores, gamma, etas[0], of.analysis)
+    best: float | None = next(iter(of.at(of.gain, of.measure)["best_gamma_log10"]), None)
+    eta, there = (None if g is None else of.best_eta(g)[0] for g in (best, gamma))
+    off = "not known" if there is None else f"{there - etas[0]:+.2f} decades from it"
+    value, *ends = map(power, etas)
+    text = f"{said.source} predicts gamma = {power(gamma)} and eta = {value}{interval(*ends)}; the best here are "
+    text += f"gamma = {power(best)} and eta = {power(eta)}; at the predicted gamma the best eta is {off}; "
+    row = {"name": "transfer", "verdict": found["verdict"], "measure": of.measure}
+    row |= {"gamma_log10": best, "eta_log10": eta, "predicted": etas[0]}
+    row |= {name: found[f"lost{end}"] for name, end in _ENDS.items()}
+    return row | {"text": f"{text}as predicted: {found['verdict']}{_costs(found)}"}
 
 
 _ENDS = {"estimate": "", "low": "_low", "high": "_high"}
 
 
 def _law(base: str, row: Row) -> str:
-    ends = (None if row[name] is None else round(row[name], 2) + 0.0 for name in _ENDS)
+    ends = (None if row.get(name) is None else round(row[name], 2) + 0.0 for name in _ENDS)
     value, low, high = map(number, ends)
     return f"{base}^{value}{interval(low, high)}"
 

@@ -6,10 +6,11 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis, Edge
-from gammascape.tables.performance.performance import to_linear
+from gammascape.tables.performance.gain import better
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER, JUDGED
 
 EDGE: Edge = "eta_max_trained"
@@ -19,10 +20,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class SliceTables:
-    """The tables of one slice, `edges` those of all seeds together; `trends` are those of its groups."""
+    """The tables of one slice, `edges` those of all seeds together; `trends` and `transfer` are
+    those of its groups."""
 
     analysis: Analysis
     trends: pl.DataFrame
+    transfer: pl.DataFrame
     cells: pl.DataFrame
     edges: pl.DataFrame
     scaling: pl.DataFrame
@@ -80,8 +83,8 @@ class SliceTables:
         if budget is not None:
             rows = self.scores.filter(measure=self.measure, budget=budget)
         rows = rows.filter(gamma_log10=gamma).drop_nulls("value")
-        judged = rows.select(JUDGED).to_series()
-        known = rows.with_columns(value=pl.Series(_better(self.measure, judged)))
+        judged = rows.select(JUDGED).to_series().to_numpy()
+        known = rows.with_columns(value=pl.Series(better(self.measure, judged)))
         means = known.group_by("eta_log10").agg(pl.col("value").mean(), seeds=pl.len())
         most = means.filter(pl.col("seeds") == pl.col("seeds").max()).sort("eta_log10")
         return dict(most.select("eta_log10", "value").iter_rows())
@@ -93,16 +96,11 @@ class SliceTables:
         ends = [reached[name] for name in ("value", "low", "high")]
         if best is None or None in ends:
             return best, []
-        value, *others = _better(self.measure, pl.Series(ends, dtype=pl.Float64))
+        value, *others = better(self.measure, np.array(ends))
         told = [eta for eta in scores if scores[eta] < scores[best] - (value - min(others))]
         low = max((eta for eta in told if eta < best), default=-float("inf"))
         high = min((eta for eta in told if eta > best), default=float("inf"))
         return best, [eta for eta in scores if low < eta < high]
-
-
-def _better(measure: str, values: pl.Series) -> Any:
-    """On the scale on which seeds are averaged, the higher the better."""
-    return (1 if HIGHER_IS_BETTER[measure] else -1) * to_linear(measure, values.to_numpy())
 
 
 def around(among: Sequence[float], points: Iterable[float]) -> tuple[float | None, float | None]:

@@ -17,6 +17,7 @@ from gammascape.tables.factors import TREND_SCHEMA
 from gammascape.tables.performance.choice import TIED
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
 from gammascape.tables.statistics.intervals import student
+from gammascape.tables.transfer import TRANSFER_SCHEMA
 
 ADVICE_SCHEMA = SLICE_COLUMNS | columns(
     "kind:str name:str verdict:str text:str todo:str measure:str target gamma_log10 gamma_low_log10 "
@@ -49,6 +50,7 @@ def advice_table(
     gain: pl.DataFrame,
     regimes: pl.DataFrame | None,
     trends: pl.DataFrame | None,
+    transfer: pl.DataFrame | None,
     analysis: Analysis,
 ) -> pl.DataFrame:
     """Advice about each trained slice, one row for each statement; arguments are the tables of all slices.
@@ -56,7 +58,7 @@ def advice_table(
     choice   gamma and eta to use, and the margin to the upper edge of training
     gain     what the best gamma gains over gamma = 1, in each measure
     gamma    what each gamma does, and a mark
-    carry    how the upper edge of training moves with gamma, steps, batch size and depth
+    carry    how the upper edge of training moves with gamma, steps, batch size, depth and width
     warning  what is wrong with the choice, and what to do
     next     what to train next, as entries of the study's `grids`
 
@@ -68,11 +70,12 @@ def advice_table(
     rows: list[Row] = []
     for name in performance["slice"].unique(maintain_order=True):
         parts = (cells, edges, scaling, budget, scores, performance, gain)
-        own = pl.DataFrame(schema=TREND_SCHEMA)
-        if regimes is not None and trends is not None:
+        own = [pl.DataFrame(schema=TREND_SCHEMA), pl.DataFrame(schema=TRANSFER_SCHEMA)]
+        if regimes is not None and trends is not None and transfer is not None:
             groups = regimes.filter(slice=name).select("factor", "group").unique()
-            own = trends.join(groups, on=["factor", "group"], how="semi")
-        of = SliceTables(analysis, own, *(part.filter(slice=name) for part in parts))
+            of_groups = (trends, transfer)
+            own = [some.join(groups, on=["factor", "group"], how="semi") for some in of_groups]
+        of = SliceTables(analysis, *own, *(part.filter(slice=name) for part in parts))
         shared = of.cells.select(*SLICE_COLUMNS).row(0, named=True)
         rows += [shared | row for row in _advice(of)]
     return pl.DataFrame(rows, schema=ADVICE_SCHEMA, infer_schema_length=None)

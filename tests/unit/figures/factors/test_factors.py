@@ -7,8 +7,12 @@ import pytest
 from altair.typing import ChartType
 
 from gammascape.figures.factors import along_factor
+from gammascape.figures.style import theme
+from gammascape.tables.dynamics.observables import OBSERVABLE_SCHEMA
 from gammascape.tables.factors import REGIME_SCHEMA, TREND_SCHEMA, trend_table
 from gammascape.tables.performance.performance import PERFORMANCE_SCHEMA
+from gammascape.tables.performance.scores import SCORE_SCHEMA
+from gammascape.tables.transfer import TRANSFER_SCHEMA
 
 from ..specs import axis_titles, data_of, nodes, rows, spec_of, subtitle, words
 
@@ -71,7 +75,71 @@ def reached(table: pl.DataFrame, measure: str = "accuracy") -> pl.DataFrame:
 
 def draw(table: pl.DataFrame, measure: str = "accuracy") -> ChartType:
     factor = str(table["factor"][0])
-    return along_factor(factor, table, trend_table(table), reached(table, measure))
+    return along_factor(
+        factor, table, trend_table(table), reached(table, measure), None, NONE, None
+    )
+
+
+NONE = pl.DataFrame(schema=TRANSFER_SCHEMA)
+
+
+def transferred(table: pl.DataFrame, observables: pl.DataFrame | None = None) -> ChartType:
+    """The figure of the widths of a table `regimes`, whose best eta is 1 and which lose nothing at it."""
+    slices = list(table.unique("slice", maintain_order=True).iter_rows(named=True))
+    some = [{name: row[name] for name in SCORE_SCHEMA if name in row} for row in slices]
+    known = {"gamma_log10": 0.0, "measure": "test_loss", "budget": 100, "data_seed": 0}
+    scores = pl.DataFrame(
+        [
+            row | known | {"seed": seed, "eta_log10": eta, "value": 10.0 ** (eta**2 - 1)}
+            for row in some
+            for seed in (0, 1)
+            for eta in (-1.0, 0.0, 1.0)
+        ],
+        schema=SCORE_SCHEMA,
+    )
+    found = {"gamma_log10": 0.0, "carried_log10": 0.0, "eta_log10": 0.1, "measure": "test_loss"}
+    found |= {"eta_low_log10": -0.2, "eta_high_log10": 0.3, "lost": 1.0, "lost_low": 0.9}
+    transfer = pl.DataFrame(
+        [{n: row[n] for n in TRANSFER_SCHEMA if n in row} | found for row in slices],
+        schema=TRANSFER_SCHEMA,
+    )
+    trends = trend_table(table)
+    return along_factor("width", table, trends, None, scores, transfer, observables)
+
+
+def test_the_width_has_losses_best_etas_and_what_is_lost() -> None:
+    table = regimes("width", (64.0, 256.0))
+    chart = transferred(table)
+    titles = {"test loss", "best η", "loss at carried γ, η over best", theme.ETA, "width N"}
+    assert titles <= set(axis_titles(chart))
+    losses = [row for row in rows(chart) if "series" in row]
+    assert {(row["series"], row["eta_log10"]) for row in losses} == {
+        (width, eta) for width in ("64", "256") for eta in (-1.0, 0.0, 1.0)
+    }
+    assert [row["value"] for row in losses if row["eta_log10"] == 0] == pytest.approx([-1.0] * 2)
+    assert "grows as N to the power " in words(chart)["title"]
+    assert "1 − CKA with start" not in axis_titles(chart)
+    # Without a window of gamma the panels of transfer are left.
+    alone = transferred(table.filter(pl.col("quantity") == "gain"))
+    assert {"best η"} < set(axis_titles(alone))
+    assert not any(str(title).startswith("prefactor") for title in axis_titles(alone))
+
+
+def test_features_that_move_are_shown_at_the_carried_point_of_each_width() -> None:
+    table = regimes("width", (64.0, 256.0))
+    measured = [
+        {name: row[name] for name in OBSERVABLE_SCHEMA if name in row}
+        | {"step": step, "observable": "initial_cka", "layer": "hidden1", "value": 1 - 0.001 * step}
+        | {"gamma_log10": 0.0, "eta_log10": eta, "seed": 0, "data_seed": 0}
+        for row in table.unique("slice").iter_rows(named=True)
+        for step in (10, 100)
+        for eta in (0.0, 1.0)
+    ]
+    chart = transferred(table, pl.DataFrame(measured, schema=OBSERVABLE_SCHEMA))
+    assert "1 − CKA with start" in axis_titles(chart)
+    moved = [row for row in rows(chart) if row.get("series") == "hidden1"]
+    assert [row["value"] for row in moved] == pytest.approx([-1.0] * len(moved))
+    assert len({row["at"] for row in moved}) == 2
 
 
 def test_exponents_stand_at_their_depths_beside_the_laws() -> None:
@@ -150,7 +218,7 @@ def test_intervals_of_accuracy_are_whole_unless_they_would_press_the_values_toge
 ) -> None:
     table = regimes("label_noise", (0.0, 0.2))
     values = reached(table).with_columns(low=pl.lit(low))
-    chart = along_factor("label_noise", table, trend_table(table), values)
+    chart = along_factor("label_noise", table, trend_table(table), values, None, NONE, None)
     lows = [row["low"] for row in rows(chart) if "series" in row]
     assert lows == pytest.approx([shown] * 6)
 
@@ -189,13 +257,15 @@ def test_symbols_of_several_edges_stand_beside_each_other() -> None:
     [
         ("depth", "edge"),
         ("batch_size", "edge"),
+        ("width", "edge"),
+        ("steps", "edge"),
         ("label_noise", "cell"),
         ("training_samples", "cell"),
     ],
 )
 def test_nothing_to_compare_is_drawn_as_an_empty_figure(factor: str, what: str) -> None:
     empty = pl.DataFrame(schema=REGIME_SCHEMA), pl.DataFrame(schema=TREND_SCHEMA)
-    chart = along_factor(factor, *empty, pl.DataFrame(schema=PERFORMANCE_SCHEMA))
+    chart = along_factor(factor, *empty, pl.DataFrame(schema=PERFORMANCE_SCHEMA), None, NONE, None)
     title = words(chart)["title"]
     assert title.startswith(f"No {what} ")
     assert title.endswith(": nothing to compare")

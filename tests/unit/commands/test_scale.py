@@ -1,0 +1,95 @@
+"""`gammascape scale` writes the next study from advice, and advice of that one compares."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from gammascape.cli import main
+from gammascape.study import load_study
+
+from ..project import plan_of, write_results
+
+NEXT = Path("config/studies/tiny-width-4x.yaml")
+
+
+def test_the_next_study_has_the_advised_gamma_and_a_narrow_range_of_eta(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scale", "tiny", "--width", "4x"]) == 0
+    assert f"Wrote {NEXT}" in capsys.readouterr().out
+    study = load_study(NEXT)
+    old = load_study("config/studies/tiny.yaml")
+    assert [part.model_spec.width for part in study.slices] == [64, 64]
+    assert [(part.batch_size, part.steps) for part in study.slices] == [(16, 30)] * 2
+    advice = pl.read_parquet("results/tiny/tables/advice.parquet").filter(kind="choice")
+    for part, before, said in zip(study.slices, old.slices, study.analysis.carried, strict=True):
+        choice = advice.row(by_predicate=pl.col("slice") == before.key, named=True)
+        # In mu-P the width changes neither, and this study has not measured otherwise.
+        assert (said.slice, said.source) == (part.key, "tiny")
+        assert float(said.gamma) == choice["gamma_log10"]
+        assert float(said.eta) == pytest.approx(choice["eta_log10"], abs=0.01)
+        etas = sorted({float(c.eta) for c in part.cells if float(c.gamma) == said.gamma})
+        assert etas[0] <= float(said.eta_low) - 0.25
+        assert etas[-1] >= float(said.eta_high) + 0.25
+        assert len(etas) < 13
+        assert {c.gamma for c in part.cells} <= {c.gamma for c in before.cells}
+    assert "# small has width 16" in NEXT.read_text()
+    text = NEXT.read_text()
+    assert main(["scale", "tiny", "--width", "4x"]) == 2
+    assert f"{NEXT} exists" in capsys.readouterr().err
+    assert NEXT.read_text() == text
+
+
+def test_what_is_not_measured_widens_the_range(project: Path) -> None:
+    assert main(["scale", "config/studies/tiny.yaml", "--steps", "300", "--batch-size", "2x"]) == 0
+    study = load_study("config/studies/tiny-steps-300-batch-size-2x.yaml")
+    assert {(part.batch_size, part.steps) for part in study.slices} == {(32, 300)}
+    for said in study.analysis.carried:
+        # Ten times the steps may need a tenth of eta, twice the batch size may take twice.
+        assert said.eta - said.eta_low >= 1 - 1e-9
+        assert float(said.eta_high - said.eta) >= 0.29
+
+
+def test_advice_of_the_next_study_compares_prediction_and_measurement(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scale", "tiny", "--width", "32"]) == 0
+    Path("config/config.yaml").write_text("study: config/studies/tiny-width-32.yaml\n")
+    write_results(plan_of("tiny-width-32"))
+    table = pl.read_parquet("results/tiny-width-32/tables/advice.parquet")
+    found = table.filter(kind="carry", name="transfer")
+    assert found.height == 2
+    said = load_study("config/studies/tiny-width-32.yaml").analysis.carried
+    assert found["predicted"].to_list() == [float(one.eta) for one in said]
+    assert set(found["verdict"]) == {"unknown"}, "one seed has no interval"
+    assert all("tiny predicts gamma = " in text for text in found["text"])
+    capsys.readouterr()
+    assert main(["advise", "tiny-width-32"]) == 0
+    assert "unknown: tiny predicts gamma = " in capsys.readouterr().out
+    # The record is a parameter like every other.
+    path = Path("config/studies/tiny-width-32.yaml")
+    path.write_text(path.read_text().replace("source: tiny", "source: other"))
+    assert main(["audit", "results/tiny-width-32/tables/advice.parquet"]) != 0
+    assert "carried" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "say what grows"),
+        (["--width", "1.01x"], "is not a whole number"),
+        (["--steps", "many"], "neither a multiple"),
+        (["--width", "0"], "neither a multiple"),
+    ],
+)
+def test_a_mistake_is_one_message_and_no_file(
+    options: list[str], words: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(Path("config/studies").iterdir())
+    with pytest.raises(SystemExit) if "neither" in words else nullcontext() as stopped:
+        assert main(["scale", "tiny", *options]) == 2
+    assert stopped is None or stopped.value.code == 2
+    assert words in capsys.readouterr().err
+    assert sorted(Path("config/studies").iterdir()) == before
