@@ -99,7 +99,8 @@ def _sharpness(points: pl.DataFrame) -> list[str]:
     """How far apart the η around the edges lie, and over how much of η outcomes alternate."""
     eta, low, high = (pl.col(f"{name}_log10") for name in ("eta", "lower", "upper"))
     bracket = pl.when(edge="eta_min").then(eta - low).otherwise(high - eta)
-    known = points.filter("bounded", pl.col("edge") != "eta_best").with_columns(bracket=bracket)
+    known = points.filter("bounded", ~pl.col("edge").is_in(["eta_best", "eta_crit"]))
+    known = known.with_columns(bracket=bracket)
     if known.is_empty():
         return []
     ends = dict.fromkeys(f"{end:.3g}" for end in tables.extent(known["bracket"]))

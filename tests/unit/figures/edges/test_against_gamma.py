@@ -33,13 +33,14 @@ def test_panels_say_how_far_apart_the_etas_around_edges_lie_and_where_outcomes_a
         "η around edges: 0.25 to 0.5 decades apart",
         "outcomes mixed over up to 0.34 decades (largest trained η)",
     ]
-    # Neighbours of the best eta bracket no edge, and a lower edge lies above the eta that does not train.
+    # Neighbours of the best eta bracket no edge, 2 / sharpness lies between none, and a lower edge lies above the eta that does not train.
     odd = sharp.with_columns(
         lower_log10=pl.when(edge == "eta_min").then(eta - 0.125).otherwise(eta - 3),
         upper_log10=pl.when(edge.is_in(["eta_min", "eta_best"])).then(eta + 3).otherwise(eta + 1),
         zone_log10=0.0,
     )
-    (panel,) = spec_of(edges(odd, scaling))["concat"]
+    computed = odd.filter(edge="eta_best").with_columns(edge=pl.lit("eta_crit"), upper_log10=eta)
+    (panel,) = spec_of(edges(pl.concat([odd, computed]), scaling))["concat"]
     assert panel["title"]["subtitle"] == ["η around edges: 0.125 to 1 decade apart"]
     (panel,) = spec_of(edges(sharp.with_columns(bounded=False), scaling))["concat"]
     assert panel["title"]["subtitle"] == []
