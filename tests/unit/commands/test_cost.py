@@ -10,10 +10,8 @@ from gammascape.cli import main
 from gammascape.commands.cost import DIFFERENCE_COST, Rate, costs, headline, report
 from gammascape.study import load_study
 
-from ..study.conftest import STUDY, Loader
+from ..study.conftest import FILES, ROOT, STUDY, Loader
 
-ROOT = Path(__file__).parents[3]
-FILES = sorted((ROOT / "config/studies").glob("*.yaml"))
 LARGE = [path for path in FILES if path.with_stem(f"{path.stem}-small").is_file()]
 
 

@@ -60,6 +60,7 @@ THRESHOLDS_SCHEMA = {
     "lower_log10": pl.Float64,
     "upper_log10": pl.Float64,
     "bounded": pl.Boolean,
+    "zone_log10": pl.Float64,
     "cell": pl.String,
 }
 SCALING_SCHEMA = {
@@ -266,6 +267,7 @@ def thresholds_table(cells: pl.DataFrame, *recipes: Recipe) -> pl.DataFrame:
                     "lower_log10": lower,
                     "upper_log10": upper,
                     "bounded": outside is not None,
+                    "zone_log10": 0.0,
                     "cell": column["cell"][place],
                 }
             )

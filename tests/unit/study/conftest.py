@@ -9,6 +9,14 @@ from gammascape.study import Study, load_study
 
 Loader = Callable[..., Study]
 
+ROOT = Path(__file__).parents[3]
+FILES = [
+    file
+    for file in sorted((ROOT / "config/studies").glob("*.yaml"))
+    if not file.name.endswith(".points.yaml")
+]
+"""Studies of the repository."""
+
 STUDY = """\
 models:
   mlp3: {kind: mlp, depth: 3, width: 64}

@@ -15,7 +15,8 @@ import yaml
 from gammascape.study import load_study
 from gammascape.study.reading.explain import flow
 
-ROOT = Path(__file__).parents[3]
+from .conftest import FILES, ROOT
+
 _manual = runpy.run_path(str(ROOT / "docs/manual.py"))
 MANUAL, SCHEMAS, documents, main = map(_manual.get, ("MANUAL", "SCHEMAS", "documents", "main"))
 FENCE = re.compile(r"^( *)```yaml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -143,7 +144,7 @@ def test_the_schema_accepts_the_minimal_study_and_refuses_an_unknown_key() -> No
 
 def test_every_study_of_the_repository_loads_and_fits_the_schema() -> None:
     validator = jsonschema.Draft202012Validator(schema("study"))
-    for file in sorted((ROOT / "config/studies").glob("*.yaml")):
+    for file in FILES:
         assert load_study(file).cells
         validator.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 

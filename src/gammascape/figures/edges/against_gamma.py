@@ -95,7 +95,31 @@ def _tells(fit: dict[str, Any]) -> bool:
     return judge_value(predicted, others, *ends, fit["margin"]) == "agrees"
 
 
+def _sharpness(points: pl.DataFrame) -> list[str]:
+    """How far apart the η around the edges lie, and over how much of η outcomes alternate."""
+    eta, low, high = (pl.col(f"{name}_log10") for name in ("eta", "lower", "upper"))
+    bracket = pl.when(edge="eta_min").then(eta - low).otherwise(high - eta)
+    known = points.filter("bounded", ~pl.col("edge").is_in(["eta_best", "eta_crit"]))
+    known = known.with_columns(bracket=bracket)
+    if known.is_empty():
+        return []
+    ends = dict.fromkeys(f"{end:.3g}" for end in tables.extent(known["bracket"]))
+    unit = "decade" if list(ends)[-1] == "1" else "decades"
+    lines = [f"η around edges: {' to '.join(ends)} {unit} apart"]
+    mixed = known.filter(pl.col("zone_log10") > 0).sort("zone_log10", "edge")
+    if not mixed.is_empty():
+        edge, zone = mixed.select("edge", "zone_log10").row(-1)
+        lines += [f"outcomes mixed over up to {zone:.2g} decades ({theme.EDGE_WORDS[edge]})"]
+    return lines
+
+
 def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[str]) -> ChartType:
+    title = theme.named(
+        series,
+        subtitle=_sharpness(points),
+        subtitleFontSize=theme.SIZES["note"],
+        subtitleColor=theme.QUIET,
+    )
     points = points.with_columns(
         (pl.col("gamma_log10") + pl.col("edge").replace_strict(_SHIFTS)).alias("x"),
         pl.col("lower_log10").fill_null(pl.col("eta_log10")),
@@ -125,7 +149,7 @@ def _panel(series: str, points: pl.DataFrame, fits: pl.DataFrame, order: list[st
             filled=False, size=34, opacity=1, strokeWidth=1.2, fill="white"
         ),
     ]
-    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=theme.named(series))
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
 
 
 def _fit_layers(fits: pl.DataFrame) -> list[alt.Chart]:

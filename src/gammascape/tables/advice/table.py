@@ -136,9 +136,10 @@ def _gain(of: SliceTables, measure: str) -> Iterator[Row]:
         text = "gamma = 1 was not compared"
         if verdict != UNKNOWN:
             value, low, high, held = (number(row[name]) for name in _GAIN)
-            steps = f"times fewer steps to {found['target']} of the loss of f = 0"
-            units = {"accuracy": "points of test accuracy", "test_loss": "times lower test loss"}
-            text = f"{value} {units.get(measure, steps)}{interval(low, high)}"
+            steps = f"steps to {found['target']} of the loss of f = 0"
+            what = {"accuracy": "", "test_loss": "test loss divided by "}
+            text = what.get(measure, f"{steps} divided by ") + value
+            text += " points of test accuracy" * (measure == "accuracy") + interval(low, high)
             text += f"; {held} in seeds that did not choose it" if held != "-" else ""
         row |= {"kind": "gain", "name": measure, "measure": measure, "target": found["target"]}
         row |= {name: found[name] for name in ("seeds", "confidence")}

@@ -20,6 +20,32 @@ def test_there_is_one_panel_per_slice(everything):
     assert [panel["title"]["text"] for panel in panels] == sorted(r.model for r in ALL)
 
 
+def test_panels_say_how_far_apart_the_etas_around_edges_lie_and_where_outcomes_alternate(mlp3):
+    _, thresholds, scaling = mlp3
+    eta, edge = pl.col("eta_log10"), pl.col("edge")
+    sharp = thresholds.filter("bounded").with_columns(
+        lower_log10=eta - pl.when(edge == "eta_max_finite").then(0.25).otherwise(0.5),
+        upper_log10=eta + pl.when(edge == "eta_max_finite").then(0.25).otherwise(0.5),
+        zone_log10=pl.when(edge == "eta_max_trained").then(0.34).otherwise(0.0),
+    )
+    (panel,) = spec_of(edges(sharp, scaling))["concat"]
+    assert panel["title"]["subtitle"] == [
+        "η around edges: 0.25 to 0.5 decades apart",
+        "outcomes mixed over up to 0.34 decades (largest trained η)",
+    ]
+    # Neighbours of the best eta bracket no edge, 2 / sharpness lies between none, and a lower edge lies above the eta that does not train.
+    odd = sharp.with_columns(
+        lower_log10=pl.when(edge == "eta_min").then(eta - 0.125).otherwise(eta - 3),
+        upper_log10=pl.when(edge.is_in(["eta_min", "eta_best"])).then(eta + 3).otherwise(eta + 1),
+        zone_log10=0.0,
+    )
+    computed = odd.filter(edge="eta_best").with_columns(edge=pl.lit("eta_crit"), upper_log10=eta)
+    (panel,) = spec_of(edges(pl.concat([odd, computed]), scaling))["concat"]
+    assert panel["title"]["subtitle"] == ["η around edges: 0.125 to 1 decade apart"]
+    (panel,) = spec_of(edges(sharp.with_columns(bounded=False), scaling))["concat"]
+    assert panel["title"]["subtitle"] == []
+
+
 def test_slopes_are_printed_with_their_interval_and_the_prediction(mlp3):
     _, thresholds, scaling = mlp3
     row = scaling.filter(pl.col("edge") == "eta_max_trained", pl.col("window") == "rich").row(
