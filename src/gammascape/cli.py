@@ -8,7 +8,19 @@ from importlib import import_module
 from gammascape.command import as_command, fix_hashes
 
 COMMANDS = (
-    *("map", "advise", "scale", "plan", "cost", "check-model", "why", "audit", "replay", "seal"),
+    *(
+        "pilot",
+        "map",
+        "advise",
+        "scale",
+        "plan",
+        "cost",
+        "check-model",
+        "why",
+        "audit",
+        "replay",
+        "seal",
+    ),
     *("table", "figure", "reference", "accept", "prune", "export-crate"),
 )
 """Commands, each a module of `commands`."""
@@ -36,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add(command)
         command.set_defaults(run=module.run)
     # argparse takes no further words after options that follow a first one.
-    end = given.index("--") if given[:1] == ["map"] and "--" in given else len(given)
+    end = given.index("--") if given[:1] in (["map"], ["pilot"]) and "--" in given else len(given)
     chosen = parser.parse_args(given[:end])
     chosen.after = given[end + 1 :]
     return int(chosen.run(chosen))

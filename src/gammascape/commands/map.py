@@ -54,7 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="STUDY", help="path of a study file with a map")
     parser.add_argument(
         "--budget",
-        type=_seconds,
+        type=seconds,
         metavar="TIME",
         help="device time to spend, such as 45s, 20m or 1.5h, on the widest brackets first; the cells of the "
         "first round are always trained",
@@ -348,7 +348,7 @@ def _snakemake_of(options: Sequence[str]) -> Iterator[Snakemake]:
         yield snakemake
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """Seconds of a time with a unit."""
     found = re.fullmatch(r"([0-9]*\.?[0-9]+)([smhd])", text)
     if found is None:

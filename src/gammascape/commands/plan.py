@@ -60,7 +60,7 @@ def run(chosen: argparse.Namespace) -> int:
     plan = open_project(chosen.study)
     about = check_inputs(plan)
     jobs = dry_run([*study_options(chosen.study), *chosen.snakemake])
-    print(text(plan, next_run(plan, jobs, lambda cells: _clock(plan, cells)), about))
+    print(text(plan, next_run(plan, jobs, lambda cells: clock(plan, cells)), about))
     return 0
 
 
@@ -71,7 +71,7 @@ def _data(spec: DatasetSpec, device: "torch.device") -> "Dataset":
     return load(spec, device)
 
 
-def _clock(plan: Plan, cells: Sequence[Cell]) -> float | str:
+def clock(plan: Plan, cells: Sequence[Cell]) -> float | str:
     """Time a few steps of cells alike, on data of their shape."""
     from gammascape.data.prepared import DataError
     from gammascape.training.backend import one_line

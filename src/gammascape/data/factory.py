@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,35 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
         batches=batches,
         validation=validation,
     )
+
+
+def facts(factory: str, arguments: dict[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
+    """What a study has to say of the data of a function: the keys shape, size, and classes or targets.
+
+    Raises:
+        DataError: if it returns neither arrays nor a sampler with test arrays.
+        UserCodeError: if its code fails.
+    """
+    code = load_code(sources)
+    make = code.get(factory)
+    with code.active(factory, seed_of("data", factory, arguments)):
+        made = make(**copy.deepcopy(arguments))
+    with _naming(factory):
+        if not isinstance(made, tuple | list) or len(made) not in (3, 4):
+            raise _Wrong(
+                f"returned {_shown(made)}; it must return (train_inputs, train_targets, test_inputs, "
+                "test_targets), or (sampler, test_inputs, test_targets)"
+            )
+        shown = made[:2] if len(made) == 4 else made[1:]
+        x, y = (
+            _tensor(values, what) for values, what in zip(shown, ("inputs", "targets"), strict=True)
+        )
+    found: dict[str, Any] = {"shape": [*x.shape[1:]]}
+    if y.dim() == 1 and not y.is_floating_point():
+        found["classes"] = 1 + int(y.max())
+    else:
+        found["targets"] = y.shape[1] if y.dim() > 1 else 1
+    return found | ({"size": len(x)} if len(made) == 4 else {})
 
 
 def _parts(

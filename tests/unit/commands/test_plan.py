@@ -269,15 +269,15 @@ def test_steps_are_timed_where_they_would_be_made_on_a_gpu_that_is_free(
     )
     plan = open_project()
     cells = list(plan.cells.values())
-    assert plan_module._clock(plan, cells) == 2.0
+    assert plan_module.clock(plan, cells) == 2.0
     assert asked == [gpu, gpu]
 
     def fail(*_: object) -> float:
         raise RuntimeError("CUDA error: no kernel image\nmore")
 
     monkeypatch.setattr(timing, "seconds_of_cell", fail)
-    assert plan_module._clock(plan, cells) == "RuntimeError: CUDA error: no kernel image"
-    assert plan_module._clock(plan, cells) == "the GPU is in use"
+    assert plan_module.clock(plan, cells) == "RuntimeError: CUDA error: no kernel image"
+    assert plan_module.clock(plan, cells) == "the GPU is in use"
 
 
 def test_steps_are_timed_on_data_from_files(
@@ -294,7 +294,7 @@ def test_steps_are_timed_on_data_from_files(
     Path("config/studies/tiny.yaml").write_text(study)
     plan = open_project()
     cells = plan.studies["tiny"].slices[0].cells
-    assert isinstance(plan_module._clock(plan, cells), float)
+    assert isinstance(plan_module.clock(plan, cells), float)
     assert main(["plan", "config/studies/tiny.yaml"]) == 2
     assert "write --study config/studies/tiny.yaml" in capsys.readouterr().err
 

@@ -176,7 +176,10 @@ def _gamma(of: SliceTables, gamma: float) -> Row:
     trained = own.filter(status="trained")["eta_log10"].to_list()
     # Where the window is not bracketed it is at least this.
     wide = window if window is not None else max(trained, default=0) - min(trained, default=0)
-    rich = _richness(own.filter(eta_log10=eta)["richness"], of.analysis.confidence)
+    rich = _richness(
+        (own.clear() if eta is None else own.filter(eta_log10=eta))["richness"],
+        of.analysis.confidence,
+    )
     lazy = not own.filter(within(of.analysis.lazy)).is_empty()
     if rich[0] is not None:
         lazy = (rich[2] or rich[0]) < _LAZY

@@ -33,7 +33,7 @@ def test_panels_say_how_far_apart_the_etas_around_edges_lie_and_where_outcomes_a
         "η around edges: 0.25 to 0.5 decades apart",
         "outcomes mixed over up to 0.34 decades (largest trained η)",
     ]
-    # Neighbours of the best eta bracket no edge, 2 / sharpness lies between none, and a lower edge lies above the eta that does not train.
+    # Neighbours of the best eta bracket no edge, and 2 / sharpness none. A lower edge lies above its bracket.
     odd = sharp.with_columns(
         lower_log10=pl.when(edge == "eta_min").then(eta - 0.125).otherwise(eta - 3),
         upper_log10=pl.when(edge.is_in(["eta_min", "eta_best"])).then(eta + 3).otherwise(eta + 1),

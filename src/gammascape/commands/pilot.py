@@ -1,0 +1,304 @@
+"""Try few gammas on your model and data within a budget of device time, and say which gamma and eta to use.
+
+Writes a study that can be read, changed and kept: few gammas around 1, learning rates that a map finds, and runs
+as short as the budget asks. Says what it will cost, maps it, and prints the advice. The same command goes on after
+an interruption; with a larger budget it sharpens edges that are left, and then adds seeds.
+"""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+
+from gammascape.command import UserError
+from gammascape.commands import advise, map
+from gammascape.commands.plan import clock
+from gammascape.durations import count_of, duration
+from gammascape.layout import write_if_changed
+from gammascape.manifests.manifest import FILE_NAME, read_manifest
+from gammascape.provenance.estimate import estimate
+from gammascape.provenance.locate import STUDIES
+from gammascape.provenance.project import CELLS, open_project
+from gammascape.study import Study, StudyError
+from gammascape.study.keys.datasets import DatasetSpec
+from gammascape.study.keys.models import ModelSpec
+from gammascape.study.reading.explain import flow
+from gammascape.terminal import say
+from gammascape.usercode.find import FACTORY, SourceError, find_sources
+from gammascape.workflow.plan import Plan
+
+GAMMAS = "[-1, 0, 0.5, 1, 2]"
+"""log10 of gamma: lazier than gamma = 1, and where features are learned."""
+SEEDS, MOST_SEEDS = 2, 5
+MAP = "{finest: 4, beyond: 0, edges: [eta_max_trained, eta_max_finite, eta_best]}"
+OBSERVABLES = "initial_cka", "relative_change"
+ETAS = 14
+"""Learning rates at one gamma that the map of a pilot takes, about."""
+BATCH_SIZE = 64
+STEPS = 100, 2000
+"""Fewest steps, with which little is learned, and most of a short run."""
+UNKNOWN_STEPS = 500
+VALIDATION = 0.1
+SIZES: Mapping[str, Mapping[str, int]] = {
+    "mlp": {"depth": 3, "width": 64},
+    "cnn": {"width": 16},
+    "resnet": {"width": 16},
+    "vit": {"width": 32},
+    "factory": {"width": 64},
+}
+"""Options of each kind of model that need a value."""
+_FILES = {".npz": "arrays", ".csv": "table", ".tsv": "table", ".parquet": "table"}
+_SEED_LINE = re.compile(r"^    seed: \[(0(?:, [0-9]+)*)\]$", re.MULTILINE)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    model = "your module:function, or mlp, cnn, resnet or vit"
+    data = "your module:function, a .npz, .csv or .parquet, a folder of images, or a kind such as mnist"
+    parser.add_argument("--model", metavar="NAME", help=model)
+    parser.add_argument("--data", metavar="NAME", help=data)
+    for what in ("model", "data"):
+        parser.add_argument(
+            f"--{what}-option",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            type=_option,
+            help=f"a key of the {what} in a study, or an argument of your function, such as width=128",
+        )
+    parser.add_argument(
+        "--budget",
+        type=map.seconds,
+        default=600.0,
+        metavar="TIME",
+        help="device time of the whole pilot, such as 90s, 15m or 1h; 10m if left out",
+    )
+    parser.add_argument("--loss", choices=("mse", "xent"), help="xent for classes, if left out")
+    parser.add_argument(
+        "--study", metavar="FILE", help=f"file of the pilot; {STUDIES}/pilot-MODEL-DATA.yaml"
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write the study if it is not there, map it, and print the advice."""
+    path = _path(chosen)
+    if path.is_file():
+        say(f"going on with {path}")
+    else:
+        _write(path, chosen)
+    plan, study = _load(path)
+    spent = _spent(study)
+    if not study.points:
+        say(_cost(plan, study, chosen.budget))
+    while True:
+        left = chosen.budget - spent
+        if left > 0:
+            asked = {"study": str(path), "budget": left, "rounds": None, "after": chosen.after}
+            if status := map.run(argparse.Namespace(**asked)):
+                return status
+        study = _load(path)[1]
+        seeds, spent = len({cell.seed for cell in study.cells}), _spent(study)
+        each = spent / seeds
+        if spent + each > chosen.budget or seeds >= MOST_SEEDS or not _add_seed(path):
+            break
+        say(f"all edges are found; one more seed takes about {duration(each)} of device time")
+    say(f"{duration(spent)} of device time spent, {duration(chosen.budget)} allowed")
+    return advise.run(argparse.Namespace(study=path.stem, json=False))
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text} is not KEY=VALUE, such as width=128")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(f"{value} is no value of YAML") from None
+
+
+def _path(chosen: argparse.Namespace) -> Path:
+    if chosen.study is not None:
+        path = Path(chosen.study)
+        if path.is_file() or (chosen.model and chosen.data):
+            return path
+    if not chosen.model or not chosen.data:
+        raise UserError(
+            "gammascape pilot: say what to train, and on what: --model my_net:make --data my_data:load, or "
+            "--model mlp --data digits"
+        )
+    words = "-".join(
+        re.sub(r"[^a-z0-9]+", "-", Path(name.partition(":")[0]).stem.lower()).strip("-")
+        for name in ("pilot", chosen.model, chosen.data)
+    )
+    return Path(STUDIES, f"{words[:58].rstrip('-')}.yaml")
+
+
+def _load(path: Path) -> tuple[Plan, Study]:
+    plan = open_project([str(path)], begin=True)
+    return plan, plan.studies[path.stem]
+
+
+def _spent(study: Study) -> float:
+    """Device time of the cells that are there, in seconds."""
+    paths = (CELLS / cell.path / FILE_NAME for cell in study.cells)
+    return sum(float(read_manifest(path).cost["seconds"]) for path in paths if path.is_file())
+
+
+def _cost(plan: Plan, study: Study, budget: float) -> str:
+    """What a pilot will cost, in words."""
+    (part,) = study.slices
+    gammas, seeds = (
+        len({getattr(cell, name) for cell in part.cells}) for name in ("gamma", "seed")
+    )
+    cells = gammas * seeds * ETAS
+    seconds = _seconds(plan, study)
+    time = "not known yet" if seconds is None else f"about {duration(cells * seconds)}"
+    return (
+        f"{count_of(gammas, 'gamma')}, {count_of(seeds, 'seed')} and about {ETAS} learning rates found by a map: "
+        f"about {cells:,} cells of {part.steps:,} steps; device time {time}, at most {duration(budget)}"
+    )
+
+
+def _seconds(plan: Plan, study: Study) -> float | None:
+    """Device time of one cell of a study of one slice."""
+    cells = study.cells[:1]
+    found = estimate(cells, (), lambda some: clock(plan, some))
+    return None if found.unknown else found.seconds
+
+
+def _write(path: Path, chosen: argparse.Namespace) -> None:
+    """Write the study of a pilot, with as many steps as the budget has time for."""
+    model = _spec(chosen.model, chosen.model_option, SIZES, ModelSpec)
+    data = _spec(chosen.data, chosen.data_option, {}, DatasetSpec)
+    if data["kind"] == "factory":
+        data = _facts(data["factory"], data.get("arguments", {}), path.parent) | data
+    endless = data["kind"] == "factory" and "size" not in data
+    passes = "repeat" in _keys(DatasetSpec, data["kind"]) and not endless
+    repeats = passes and not {"repeat", "training_samples"} & data.keys()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.stem}-draft.yaml")
+    try:
+        # With squared loss, which all data have, and passes enough for any number of steps.
+        options = {"repeat": True} if repeats else {}
+        draft.write_text(_text(chosen, model, data | options, "mse", UNKNOWN_STEPS))
+        plan, study = _load(draft)
+        (part,) = study.slices
+        loss = chosen.loss or ("xent" if part.dataset_spec.classification else "mse")
+        steps, size = UNKNOWN_STEPS, part.dataset_spec.pass_samples
+        if (seconds := _seconds(plan, study)) is not None:
+            cells = len({cell.gamma for cell in part.cells}) * (SEEDS + 1) * ETAS
+            steps = _round(chosen.budget / (cells * seconds / UNKNOWN_STEPS))
+        if size is not None:
+            data.setdefault("validation", VALIDATION)
+        if size is None or steps * BATCH_SIZE <= size * (1 - VALIDATION):
+            options = {}
+        draft.write_text(_text(chosen, model, data | options, loss, steps))
+        _load(draft)
+        draft.replace(path)
+    except StudyError as error:
+        raise StudyError(str(error).replace(str(draft), str(path))) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    say(f"wrote {path}: read it, change what you like")
+
+
+def _round(steps: float) -> int:
+    """Two digits of a number of steps, within what a short run has."""
+    low, high = STEPS
+    digits: int = 10 ** (len(str(int(min(max(steps, low), high)))) - 2)
+    return max(low, min(high, int(steps) // digits * digits))
+
+
+def _facts(factory: str, arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What a study says of the data of a function: the keys shape, size, and classes or targets."""
+    from gammascape.data.factory import facts
+    from gammascape.data.prepared import DataError
+    from gammascape.usercode.run import provide
+
+    try:
+        sources = find_sources(factory, (folder, Path()))
+        provide(sources.files.values())
+        return facts(factory, dict(arguments), sources.hashes)
+    except (SourceError, DataError) as error:
+        raise UserError(f"--data {factory}: {error}") from None
+
+
+def _text(
+    chosen: argparse.Namespace,
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    loss: str,
+    steps: int,
+) -> str:
+    seeds = [*range(SEEDS)]
+    fits = ["training_accuracy"] if loss == "xent" else []
+    return f"""\
+# Written by gammascape pilot. Change what you like before or after it has run; gammascape pilot --study with this
+# file goes on with it.
+description: Pilot of {chosen.model} on {chosen.data}, for gamma and eta to use.
+datasets:
+  data: {flow(data)}
+models:
+  model: {flow(model)}
+# How far each network is from lazy, and whether it fits its data.
+observables: {flow([*OBSERVABLES, *fits])}
+grids:
+  - model: model
+    dataset: data
+    loss: {loss}
+    gamma: {{log10: {GAMMAS}}}
+    # gammascape map finds the learning rates.
+    eta: {{map: {MAP}}}
+    batch_size: {BATCH_SIZE}
+    steps: {steps}
+    seed: {seeds}
+"""
+
+
+def _add_seed(path: Path) -> bool:
+    """Add a seed to a study that has its seeds as they were written; say whether it could be."""
+    text = path.read_text(encoding="utf-8")
+    found = _SEED_LINE.findall(text)
+    if len(found) != 1:
+        return False
+    more = f"{found[0]}, {1 + int(found[0].split(', ')[-1])}"
+    write_if_changed(path, _SEED_LINE.sub(f"    seed: [{more}]", text))
+    return True
+
+
+def _spec(
+    name: str,
+    options: Sequence[tuple[str, Any]],
+    sizes: Mapping[str, Mapping[str, int]],
+    union: Any,
+) -> dict[str, Any]:
+    """Entry of a model or dataset under `models` or `datasets`."""
+    given = dict(options)
+    if FACTORY.fullmatch(name):
+        spec: dict[str, Any] = {"kind": "factory", "factory": name}
+        known = _keys(union, "factory")
+        arguments = {key: value for key, value in given.items() if key not in known}
+        given = {key: value for key, value in given.items() if key in known}
+        spec |= {"arguments": arguments} if arguments else {}
+    elif Path(name).is_dir():
+        spec = {"kind": "folder", "path": name}
+    elif kind := _FILES.get(Path(name).suffix):
+        spec = {"kind": kind, "path": name}
+    else:
+        spec = {"kind": name}
+    return spec | dict(sizes.get(spec["kind"], {})) | given
+
+
+def _keys(union: Any, kind: str) -> set[str]:
+    """Keys of one kind of model or dataset."""
+    schema = TypeAdapter(union).json_schema()
+    for record in schema["$defs"].values():
+        if kind in (
+            record["properties"].get("kind", {}).get(name) for name in ("const", "default")
+        ):
+            return {*record["properties"]}
+    raise AssertionError(kind)
