@@ -76,12 +76,18 @@ def test_advice_of_the_next_study_compares_prediction_and_measurement(
     assert "carried" in capsys.readouterr().out
 
 
-def test_the_width_of_an_own_module_is_its_key(tmp_path: Path) -> None:
+# The interval of the second holds 0: eta stays, and may be lower.
+@pytest.mark.parametrize(
+    ("high", "etas"), [(-0.5, (-0.75, -1.75, -0.25)), (0.5, (0.25, -1.75, 0.75))]
+)
+def test_the_width_of_an_own_module_is_its_key(
+    high: float, etas: tuple[float, ...], tmp_path: Path
+) -> None:
     for file in (ROOT / "examples/own_model").glob("gated.*"):
         (tmp_path / file.name).write_text(file.read_text())
     eta = {"eta_log10": 0.25, "eta_low_log10": None, "eta_high_log10": None}
     row = eta | {"gamma_log10": 1 / 3}
-    law = {"name": "width", "verdict": "measured", "estimate": -1.0, "low": -2.0, "high": 0.0}
+    law = {"name": "width", "verdict": "measured", "estimate": -1.0, "low": -2.0, "high": high}
     kinds = {"choice": [row], "gamma": [row], "carry": [law]}
     old = load_study(tmp_path / "gated.yaml")
     advice = {part.key: kinds for part in old.slices}
@@ -89,7 +95,7 @@ def test_the_width_of_an_own_module_is_its_key(tmp_path: Path) -> None:
     new = load_study(tmp_path / "next.yaml")
     assert new.slices[0].model_spec.width == 10 * old.slices[0].model_spec.width
     [said] = new.analysis.carried
-    assert [float(end) for end in (said.eta, said.eta_low, said.eta_high)] == [-0.75, -1.75, 0.25]
+    assert (float(said.eta), float(said.eta_low), float(said.eta_high)) == etas
     assert {cell.gamma for cell in new.cells} == {"0.333333"}
     assert {cell.seed for cell in new.cells} == {cell.seed for cell in old.cells}
 
