@@ -179,6 +179,8 @@ def _laws(
         law, what = tuple(row[end] for end in ("estimate", "low", "high")), row["verdict"]
         if None in law:
             law, what = UNMEASURED[name], "not measured"
+        elif law[1] <= UNMEASURED[name][0] <= law[2]:
+            law = (UNMEASURED[name][0], *law[1:])
         ratio = math.log10(new[name] / old[name])
         moved, *ends = (end * ratio for end in law)
         words = f"{name.replace('_', ' ')}^{number(law[0])} ({what})"

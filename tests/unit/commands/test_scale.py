@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from gammascape.cli import main
+from gammascape.commands.scale import _study
 from gammascape.study import load_study
 
-from ..project import plan_of, write_results
+from ..project import ROOT, plan_of, write_results
 
 NEXT = Path("config/studies/tiny-width-4x.yaml")
 
@@ -73,6 +74,30 @@ def test_advice_of_the_next_study_compares_prediction_and_measurement(
     path.write_text(path.read_text().replace("source: tiny", "source: other"))
     assert main(["audit", "results/tiny-width-32/tables/advice.parquet"]) != 0
     assert "carried" in capsys.readouterr().out
+
+
+# The interval of the second holds 0: eta stays, and may be lower.
+@pytest.mark.parametrize(
+    ("high", "etas"), [(-0.5, (-0.75, -1.75, -0.25)), (0.5, (0.25, -1.75, 0.75))]
+)
+def test_the_width_of_an_own_module_is_its_key(
+    high: float, etas: tuple[float, ...], tmp_path: Path
+) -> None:
+    for file in (ROOT / "examples/own_model").glob("gated.*"):
+        (tmp_path / file.name).write_text(file.read_text())
+    eta = {"eta_log10": 0.25, "eta_low_log10": None, "eta_high_log10": None}
+    row = eta | {"gamma_log10": 1 / 3}
+    law = {"name": "width", "verdict": "measured", "estimate": -1.0, "low": -2.0, "high": high}
+    kinds = {"choice": [row], "gamma": [row], "carry": [law]}
+    old = load_study(tmp_path / "gated.yaml")
+    advice = {part.key: kinds for part in old.slices}
+    (tmp_path / "next.yaml").write_text(_study(old.path, "next", advice, {"width": "10x"}))
+    new = load_study(tmp_path / "next.yaml")
+    assert new.slices[0].model_spec.width == 10 * old.slices[0].model_spec.width
+    [said] = new.analysis.carried
+    assert (float(said.eta), float(said.eta_low), float(said.eta_high)) == etas
+    assert {cell.gamma for cell in new.cells} == {"0.333333"}
+    assert {cell.seed for cell in new.cells} == {cell.seed for cell in old.cells}
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,11 @@ _NOTHING = {
     "edges": "No edge is bracketed at two gammas: nothing to compare",
     "data": "No cell has a test loss: nothing to compare",
 }
-_BELOW = (
-    "Last row: test loss against η at the γ that is best at the smallest value, mean over seeds; the best η "
+_CARRIED = (
+    "Test loss against η at the γ that is best at the smallest value, mean over seeds; the best η "
     "there, dashed that of the smallest value; what its γ and η lose, as a ratio of test losses, with intervals."
 )
+_MOVES = "Right: how far each layer's features move there, 1 − CKA with the initialization."
 
 
 def along_factor(
@@ -60,7 +61,7 @@ def along_factor(
     left_out = rows.filter(quantity=LEFT_OUT)["slice"].unique(maintain_order=True).to_list()
     rows = rows.filter(pl.col("quantity") != LEFT_OUT)
     groups = rows["group"].unique(maintain_order=True).to_list()
-    panels = []
+    panels, rowed = [], [False, False]
     for group in groups:
         part = rows.filter(group=group)
         if factor not in SCALES:
@@ -69,12 +70,17 @@ def along_factor(
             edges = depth(part) if factor == "depth" else prefactors(factor, part)
             own = transfer.filter(factor=factor, group=group)
             shown = [edges, transferred(own, scores, observables)]
+            rowed = [old or new is not None for old, new in zip(rowed, shown, strict=True)]
         drawn = [panel for panel in shown if panel is not None]
         if drawn:
             panel = alt.vconcat(*drawn, spacing=28) if len(drawn) > 1 else drawn[0]
             heading = alt.TitleParams(text=group, anchor="start", fontSize=12)
             panels.append(panel.properties(title=heading) if len(groups) > 1 else panel)
-    figure = theme.Figure(factor, _caption(factor))
+    caption = [] if rowed == [False, True] else [_caption(factor)]
+    caption += [_CARRIED] if rowed[1] else []
+    if factor == "width" and observables is not None:
+        caption += [_MOVES] if "initial_cka" in observables["observable"] else []
+    figure = theme.Figure(factor, " ".join(caption))
     if not panels:
         counts = "0 fits" if factor in SCALES else "0 cells"
         return figure.nothing(_NOTHING["edges" if factor in SCALES else "data"], counts)
@@ -82,7 +88,7 @@ def along_factor(
     seeds = int(extent(rows["seeds"])[1])
     return figure.finish(
         alt.vconcat(*panels, spacing=28) if len(panels) > 1 else panels[0],
-        _title(factor, rows, trends.filter(factor=factor)),
+        _title(factor, rows, trends.filter(factor=factor), transfer.filter(factor=factor)),
         [
             f"{count_of(slices, 'slice')}, {count_of(seeds, 'seed')} at most"
             f" · intervals: {100 * rows['confidence'][0]:g} %",
@@ -97,24 +103,24 @@ def along_factor(
     )
 
 
-def _title(factor: str, rows: pl.DataFrame, trends: pl.DataFrame) -> str:
+def _title(factor: str, rows: pl.DataFrame, trends: pl.DataFrame, transfer: pl.DataFrame) -> str:
     if factor in SCALES:
         quantity = "slope" if factor == "depth" else "prefactor_log10"
         found = trends.filter(quantity=quantity, window="rich", edge="eta_max_trained")
-        if found.height != 1:
+        carried = transfer.filter(measure="test_loss").drop_nulls("slope_low")
+        if found.height == 1:
+            row = found.row(0, named=True)
+            base = row["against"].removeprefix("log10 ")
             if factor == "depth":
-                return "Exponents of the largest learning rates against depth"
-            return f"Prefactors of the edges of training against {factor.replace('_', ' ')}"
-        row = found.row(0, named=True)
-        ends = f"({row['slope_low']:.2f} to {row['slope_high']:.2f})".replace("-", "−")
-        slope = f"{row['slope']:.2f}".replace("-", "−")
+                what = "Exponent of the largest trained η at large γ: slope"
+                return f"{what} {_slope(row)} against 2/L, by theory 1"
+            return f"Largest trained η at large γ grows as {base} to the power {_slope(row)}"
+        if carried["group"].n_unique() == 1:
+            slope = _slope(carried.row(0, named=True))
+            return f"Best η goes as the {factor.replace('_', ' ')} to the power {slope}"
         if factor == "depth":
-            return (
-                f"Exponent of the largest trained η at large γ: slope {slope} {ends} against 2/L, "
-                "by theory 1"
-            )
-        base = row["against"].removeprefix("log10 ")
-        return f"Largest trained η at large γ grows as {base} to the power {slope} {ends}"
+            return "Exponents of the largest learning rates against depth"
+        return f"Prefactors of the edges of training against {factor.replace('_', ' ')}"
     best = rows.filter(quantity="best_gamma_log10")
     measure = "accuracy" if "accuracy" in best["measure"] else "test_loss"
     parts = [
@@ -125,6 +131,12 @@ def _title(factor: str, rows: pl.DataFrame, trends: pl.DataFrame) -> str:
     if not parts or rows["group"].n_unique() > 1:
         return f"Test accuracy against γ, and the best γ against {what}"
     return f"Best γ by {MEASURES[measure]}: {', '.join(parts)} {what}"
+
+
+def _slope(row: dict[str, Any]) -> str:
+    """'0.50 (0.40 to 0.60)'."""
+    slope, low, high = (row[f"slope{end}"] + 0.0 for end in ("", "_low", "_high"))
+    return f"{slope:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
 
 
 def _gamma(row: dict[str, Any]) -> str:
@@ -139,19 +151,19 @@ def _caption(factor: str) -> str:
     if factor == "depth":
         return (
             "Fitted exponents of the largest learning rates (up) in each window of γ, against "
-            f"the depth L (across), with intervals, cut off at the frame; lines are the laws. {_BELOW}"
+            "the depth L (across), with intervals, cut off at the frame; lines are the laws."
         )
     if factor == "batch_size":
         return (
             "Prefactors of the edges η = c γᵖ at the predicted exponents p (above), and these "
             "divided by the batch size B (below), against B, in each window of γ, with intervals; dashed: the "
             "largest trained η of the smallest batch, if η were proportional to B (above) or constant "
-            f"(below). {_BELOW}"
+            "(below)."
         )
     if factor in SCALES:
         return (
             "Prefactors of the edges η = c γᵖ at the predicted exponents p against the "
-            f"{factor}, in each window of γ, with intervals. {_BELOW}"
+            f"{factor}, in each window of γ, with intervals."
         )
     what = {"label_noise": "share of wrong labels", "training_samples": "number of samples"}[factor]
     return (

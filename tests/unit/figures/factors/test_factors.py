@@ -99,6 +99,7 @@ def transferred(table: pl.DataFrame, observables: pl.DataFrame | None = None) ->
     )
     found = {"gamma_log10": 0.0, "carried_log10": 0.0, "eta_log10": 0.1, "measure": "test_loss"}
     found |= {"eta_low_log10": -0.2, "eta_high_log10": 0.3, "lost": 1.0, "lost_low": 0.9}
+    found |= {"slope": 0.0, "slope_low": -0.1, "slope_high": 0.1}
     transfer = pl.DataFrame(
         [{n: row[n] for n in TRANSFER_SCHEMA if n in row} | found for row in slices],
         schema=TRANSFER_SCHEMA,
@@ -123,6 +124,9 @@ def test_the_width_has_losses_best_etas_and_what_is_lost() -> None:
     alone = transferred(table.filter(pl.col("quantity") == "gain"))
     assert {"best η"} < set(axis_titles(alone))
     assert not any(str(title).startswith("prefactor") for title in axis_titles(alone))
+    assert words(alone)["title"] == "Best η goes as the width to the power 0.00 (−0.10 to 0.10)"
+    assert words(alone)["caption"].startswith("Test loss against η")
+    assert "Prefactors" in words(chart)["caption"]
 
 
 def test_features_that_move_are_shown_at_the_carried_point_of_each_width() -> None:
@@ -137,6 +141,7 @@ def test_features_that_move_are_shown_at_the_carried_point_of_each_width() -> No
     ]
     chart = transferred(table, pl.DataFrame(measured, schema=OBSERVABLE_SCHEMA))
     assert "1 − CKA with start" in axis_titles(chart)
+    assert "how far each layer's features move" in words(chart)["caption"]
     moved = [row for row in rows(chart) if row.get("series") == "hidden1"]
     assert [row["value"] for row in moved] == pytest.approx([-1.0] * len(moved))
     assert len({row["at"] for row in moved}) == 2
