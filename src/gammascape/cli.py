@@ -9,7 +9,7 @@ from gammascape.command import as_command, fix_hashes
 
 COMMANDS = (
     *("map", "advise", "plan", "cost", "check-model", "why", "audit", "replay", "seal"),
-    *("table", "figure", "reference", "accept", "prune", "export-crate"),
+    *("table", "figure", "explorer", "reference", "accept", "prune", "export-crate"),
 )
 """Commands, each a module of `commands`."""
 
