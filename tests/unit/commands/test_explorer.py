@@ -101,7 +101,8 @@ def test_two_studies_light_up_at_the_same_place(both: Path) -> None:
         first, second = tab.run(titles)
         assert (first.partition(": ")[0], second.partition(": ")[0]) == ("tiny", "other")
         assert first.partition(": ")[2] == second.partition(": ")[2]
-        ends = "explorer.planes().map(p => [...'xy'].map(a => p.view.scale(a).domain()).concat(p.view.signal('low')))"
+        low = "p.view.signal('low')"
+        ends = f"explorer.planes().map(p => [...`xy`].map(a => p.view.scale(a).domain()).concat({low}))"
         domains = tab.run(ends)
         assert domains[0] == domains[1]
         # Chosen in the first alone, the place of it has an outline in both.
