@@ -8,20 +8,8 @@ from importlib import import_module
 from gammascape.command import as_command, fix_hashes
 
 COMMANDS = (
-    *(
-        "pilot",
-        "map",
-        "advise",
-        "scale",
-        "plan",
-        "cost",
-        "check-model",
-        "why",
-        "audit",
-        "replay",
-        "seal",
-    ),
-    *("table", "figure", "reference", "accept", "prune", "export-crate"),
+    *("pilot", "map", "advise", "scale", "plan", "cost", "check-model", "why", "audit", "replay"),
+    *("seal", "table", "figure", "explorer", "reference", "accept", "prune", "export-crate"),
 )
 """Commands, each a module of `commands`."""
 

@@ -26,6 +26,7 @@ from gammascape.durations import count_of, duration
 from gammascape.execution import option
 from gammascape.execution.board import BOARD, Board
 from gammascape.execution.ending import PAGE, UNLOCK, Ending
+from gammascape.execution.so_far import CONFIG, SoFar
 from gammascape.execution.tasks import TRAIN_RULES
 from gammascape.terminal import visible_lines
 
@@ -66,6 +67,7 @@ class LogHandler(LogHandlerBase):
         self.pace: Pace | None = None
         self.started = time.monotonic()
         self.ending: Ending | None = None
+        self.so_far: SoFar | None = None
         self.running: dict[int, tuple[bool, list[str]]] = {}
         """Job -> whether it trains a cell, and its outputs."""
         self.printed = 0.0
@@ -114,6 +116,8 @@ class LogHandler(LogHandlerBase):
             stats = getattr(record, "stats", {})
             cells = sum(int(stats.get(rule, 0)) for rule in TRAIN_RULES)
             self.ending = Ending(int(stats.get("total", 0)), cells)
+            if CONFIG and not self.common_settings.dryrun:
+                self.so_far = SoFar(CONFIG, self._print)
             if cells:
                 self.pace = Pace(cells, time.monotonic())
                 self._print(
@@ -121,6 +125,8 @@ class LogHandler(LogHandlerBase):
                 )
                 if self.console.is_terminal:
                     self.live.start()
+                if self.so_far is not None:
+                    self.so_far.watch()
             return False
         if event == LogEvent.JOB_INFO:
             trains = getattr(record, "rule_name", "") in TRAIN_RULES
@@ -189,6 +195,8 @@ class LogHandler(LogHandlerBase):
     def close(self) -> None:
         """Restore the terminal, and say how the run ended."""
         self.live.stop()
+        if self.ending is not None and self.so_far is not None:
+            self.so_far.stop(self.ending.finished)
         if self.ending is not None and not self.common_settings.dryrun:
             self._print("\n".join(self.ending.lines(time.monotonic() - self.started)))
             self.ending = None

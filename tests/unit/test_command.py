@@ -16,7 +16,7 @@ from gammascape.command import UserError, as_command
 from gammascape.terminal import visible_lines
 
 ROOT = Path(gammascape.__file__).parent
-SERVANTS = {ROOT / "training/serve.py", ROOT / "execution/scripts.py"}
+SERVANTS = {ROOT / p for p in ("training/serve.py", "execution/scripts.py", "provenance/so_far.py")}
 """Those that no person calls: their parents read what they say."""
 COMMANDS = [path for path in ROOT.rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
 

@@ -16,6 +16,7 @@ from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
 from gammascape.execution.runs import show_working
 from gammascape.execution.scripts import SCRIPTS
+from gammascape.execution.so_far import CONFIG, OFF
 from gammascape.execution.tasks import TRAIN_RULE, TRAIN_RULES
 from gammascape.layout import write_if_changed
 from gammascape.manifests.code import REMEMBERED, remember
@@ -87,6 +88,8 @@ if workflow.is_main_process:
     FORCED, MISSING = RESULTS.forced, RESULTS.missing()
     os.environ.pop(AGAIN, None)
     remember()
+    if PLAN.config.so_far and OFF not in os.environ:
+        CONFIG.update(PLAN.config.model_dump(mode="json"))
 
 
 def code_of(stage):

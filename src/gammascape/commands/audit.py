@@ -112,7 +112,7 @@ def audit(
             founds.setdefault(found.root, []).append(found)
     for root, members in founds.items():
         hashes = Hashes(root, trust_mtime=trust_mtime)
-        tops = list(dict.fromkeys(found.manifest for found in members))
+        tops = list(dict.fromkeys(p for found in members for p in (found.manifest, *found.beside)))
         chain = walk(tops, root, hashes, progress, published_folders(root))
         for found in members:
             chain = chain.adding({found.manifest: found.findings})

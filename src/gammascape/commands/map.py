@@ -26,6 +26,7 @@ import polars as pl
 from gammascape.command import UserError, child_environment
 from gammascape.durations import count_of, duration
 from gammascape.execution.runs import is_working
+from gammascape.execution.so_far import OFF, SoFar
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.provenance.dryrun import study_options
 from gammascape.provenance.project import CELLS, RESULTS, open_project
@@ -78,7 +79,8 @@ def run(chosen: argparse.Namespace) -> int:
     if study.left_out:
         say(*str(study_error(f"{points_path(path)}: left out", study.left_out)).splitlines())
     before = {cell.path for cell in study.cells if (CELLS / cell.path / FILE_NAME).is_file()}
-    with _snakemake_of([*study_options([chosen.study]), *chosen.after]) as snakemake:
+    options = [*study_options([chosen.study]), *chosen.after]
+    with _snakemake_of(options) as snakemake, _so_far(plan):
         if begun := _begin(plan, study, snakemake):
             say(f"round 0: {_count(study, begun)} around the predicted edges")
         # Even if nothing begins: snakemake takes no points that the study does not map any more.
@@ -324,13 +326,28 @@ class Snakemake:
         command = [sys.executable, "-m", "snakemake", *options]
         # The lock is held until both processes have ended.
         lock = [self._lock.fileno()]
-        process = subprocess.Popen(command, env=child_environment(**more), pass_fds=lock)
+        process = subprocess.Popen(
+            command, env=child_environment(**{OFF: "1"}, **more), pass_fds=lock
+        )
         try:
             return process.wait()
         except KeyboardInterrupt:
             # It was interrupted too, and writes checkpoints.
             process.wait()
             raise
+
+
+@contextmanager
+def _so_far(plan: Plan) -> Iterator[None]:
+    """Show between and within rounds what is there."""
+    so_far, finished = SoFar(plan.config.model_dump(mode="json"), say), False
+    if plan.config.so_far:
+        so_far.watch()
+    try:
+        yield
+        finished = True
+    finally:
+        so_far.stop(finished)
 
 
 @contextmanager

@@ -29,6 +29,11 @@ class Ending:
     interrupted: bool = False
     failed: bool = False
 
+    @property
+    def finished(self) -> bool:
+        """Whether all jobs have been done."""
+        return self.done >= self.jobs and not (self.reasons or self.interrupted or self.failed)
+
     def finish(self, trains: bool, outputs: Sequence[str]) -> None:
         """Count a job that has made its outputs."""
         self.done += 1

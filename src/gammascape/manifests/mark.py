@@ -93,21 +93,26 @@ def mark_html(page: str, mark: Mapping[str, Any]) -> str:
 
 
 def read_mark(path: Path) -> Mark | None:
-    """Mark in a figure's file; None if it has none, or is too damaged to find it.
+    """Mark in a figure's file, the first of several; None if it has none, or is too damaged to find it.
 
     Raises:
         OSError: if the file cannot be read.
     """
+    return next(iter(read_marks(path)), None)
+
+
+def read_marks(path: Path) -> list[Mark]:
+    """All marks in a file, which are several in an explorer of several studies; as for `read_mark`."""
     find = _FINDERS.get(path.suffix.lower())
     if find is None or path.stat().st_size > _MOST_BYTES:
-        return None
+        return []
     try:
-        content = json.loads(find(path.read_bytes()) or "null")
+        found = [json.loads(text) for text in find(path.read_bytes())]
         names = ("manifest", "claim", "study", "commit", "seal", "redrawn")
-        mark = Mark(**{name: content[name] for name in names if name in content})
+        marks = [Mark(**{name: one[name] for name in names if name in one}) for one in found]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-    return mark if isinstance(mark.manifest, str) and isinstance(mark.claim, str) else None
+        return []
+    return [m for m in marks if isinstance(m.manifest, str) and isinstance(m.claim, str)]
 
 
 def sha256_without_mark(path: Path) -> str:
@@ -134,22 +139,21 @@ def _text(mark: Mapping[str, Any]) -> str:
     return json.dumps(dict(mark), sort_keys=True)
 
 
-def _in_svg(content: bytes) -> str | None:
+def _in_svg(content: bytes) -> list[str]:
     # A single pattern for all of it could take quadratic time on a malicious text.
     for part in content.split(b"<metadata", _MOST_PARTS)[1:]:
         text = part.partition(b">")[2].partition(b"</metadata>")[0].strip()
         if text.startswith(b"{"):
-            return html.unescape(text.decode())
-    return None
+            return [html.unescape(text.decode())]
+    return []
 
 
-def _in_pdf(content: bytes) -> str | None:
-    return content.rpartition(_PDF_MARK)[2].decode("ascii") if _PDF_MARK in content else None
+def _in_pdf(content: bytes) -> list[str]:
+    return [content.rpartition(_PDF_MARK)[2].decode("ascii")] if _PDF_MARK in content else []
 
 
-def _in_html(content: bytes) -> str | None:
-    found = _HTML_MARK.search(content)
-    return html.unescape(found.group(1).decode()) if found else None
+def _in_html(content: bytes) -> list[str]:
+    return [html.unescape(found.decode()) for found in _HTML_MARK.findall(content)]
 
 
 def _is_mark(kind: bytes, data: bytes) -> bool:
@@ -164,14 +168,13 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += length + 12
 
 
-_FINDERS: Mapping[str, Callable[[bytes], str | None]] = {
+_FINDERS: Mapping[str, Callable[[bytes], list[str]]] = {
     ".svg": _in_svg,
-    ".png": lambda png: next(
-        (data.partition(b"\0")[2].decode("ascii") for k, data in _chunks(png) if _is_mark(k, data)),
-        None,
-    ),
+    ".png": lambda png: [
+        data.partition(b"\0")[2].decode("ascii") for k, data in _chunks(png) if _is_mark(k, data)
+    ],
     ".html": _in_html,
     ".pdf": _in_pdf,
-    ".json": lambda content: json.dumps(json.loads(content).get("usermeta", {}).get(_NAME)),
+    ".json": lambda content: [json.dumps(json.loads(content).get("usermeta", {}).get(_NAME))],
 }
-"""Suffix of a figure's file -> function that finds the text of its mark."""
+"""Suffix of a figure's file -> function that finds the texts of its marks."""

@@ -18,7 +18,7 @@ from gammascape.manifests import (
     sha256_of,
 )
 from gammascape.manifests.manifest import FILE_NAME
-from gammascape.manifests.mark import Mark, read_mark
+from gammascape.manifests.mark import Mark, read_marks
 from gammascape.manifests.paths import LINKED, inside_project, is_plain, short
 from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import GENERATED, RESULTS
@@ -40,7 +40,7 @@ NAMES = (
 )
 """Names understood by every command."""
 STUDY = "study that has it, where several have one of this name"
-_APART = ("logs", GENERATED)
+_APART = ("logs", "so-far", GENERATED)
 """Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
 
 
@@ -54,6 +54,8 @@ class Found:
     """Path relative to `root`; the file need not exist."""
     findings: tuple[Finding, ...] = ()
     """Findings about a file that is a copy."""
+    beside: tuple[str, ...] = ()
+    """Manifests of the other studies of an explorer of several."""
 
 
 def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
@@ -80,13 +82,15 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
         raise StudyError(
             f"{name}: {renamed} holds results under another name; rename it {RESULTS}, as manifests say"
         )
-    mark = read_mark(path) if path.is_file() else None
-    if mark is not None:
+    marks = read_marks(path) if path.is_file() else []
+    for mark in marks:
         if not (is_plain(mark.manifest) and mark.manifest.startswith(f"{RESULTS}/")):
             text = f"its mark names {short(mark.manifest)}, which is no place among the results"
             return Finding("unknown origin", text)
-        root = _root_of(mark, path.resolve(), directory)
-        return Found(root, mark.manifest, tuple(_copy_findings(path, mark, root)))
+    if marks:
+        first, *others = (mark.manifest for mark in marks)
+        root = _root_of(marks[0], path.resolve(), directory)
+        return Found(root, first, tuple(_copy_findings(path, marks, root)), tuple(others))
     root, text = (directory or Path.cwd()).resolve(), str(name).rstrip("/")
     if named := _named(text, root):
         return Found(root, named.relative_to(root).as_posix())
@@ -261,24 +265,50 @@ def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
     )
 
 
-def _copy_findings(path: Path, mark: Mark, root: Path) -> Iterator[Finding]:
-    """Compare a copy of a figure with the manifest of the original."""
+def _copy_findings(path: Path, marks: Sequence[Mark], root: Path) -> Iterator[Finding]:
+    """Compare a copy of a figure with the manifest of the original, or of an explorer with all of them."""
     try:
-        manifest = read_manifest(inside_project(root, mark.manifest))
+        found = [read_manifest(inside_project(root, mark.manifest)) for mark in marks]
     except (OSError, ManifestError):
         # The walk will report it.
         return
-    if manifest.claim != mark.claim:
-        text = f"{path.name} was drawn with claim {mark.claim[:12]}, its manifest has been replaced by one with "
-        yield Finding("altered", f"{text}{manifest.claim[:12]}")
-        return
-    suffix = path.suffix.lower()
-    if mark.redrawn:
+    for mark, manifest in zip(marks, found, strict=True):
+        if manifest.claim != mark.claim:
+            text = f"{path.name} was drawn with claim {mark.claim[:12]}, its manifest has been replaced by "
+            yield Finding("altered", f"{text}one with {manifest.claim[:12]}")
+            return
+    suffix, mark, manifest = path.suffix.lower(), marks[0], found[0]
+    if len(marks) > 1:
+        yield from _beside_findings(path, marks, root)
+    elif mark.redrawn:
         yield Finding(
             "not compared", f"{path.name} was drawn again by gammascape figure, for print"
         )
     elif sha256_of(path) not in {f.sha256 for f in manifest.outputs if f.path.endswith(suffix)}:
         yield Finding("altered", f"the copy {path.name} has another sha256 than its manifest says")
+
+
+def _beside_findings(path: Path, marks: Sequence[Mark], root: Path) -> Iterator[Finding]:
+    """Compare an explorer of several studies with what their explorers give."""
+    from gammascape.figures.explorer.page import data_of, explorer_beside
+
+    names = [f"{mark.manifest.removesuffix(_SUFFIX)}.html" for mark in marks]
+    try:
+        again = explorer_beside([inside_project(root, name) for name in names], marks)
+        text = path.read_text(encoding="utf-8")
+        if text == again:
+            return
+        same = data_of(text) == data_of(again)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        yield Finding("not compared", f"{path.name} cannot be made again: {error}")
+        return
+    yield (
+        Finding(
+            "not compared", f"the data in {path.name} are right, the page around them is another"
+        )
+        if same
+        else Finding("altered", f"the data in {path.name} are not those of {' and '.join(names)}")
+    )
 
 
 def all_manifests(root: Path) -> list[str]:

@@ -29,7 +29,7 @@ from gammascape.theory.edges import Loss
 from gammascape.usercode.find import Sources
 
 STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-RESERVED = ("cells", "data", "generated", "index", "logs")
+RESERVED = ("cells", "data", "generated", "index", "logs", "so-far")
 """Names below results that are shared by all studies."""
 
 

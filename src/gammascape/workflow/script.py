@@ -117,7 +117,8 @@ class Stage:
     snakemake: Any
     file: Path
     items: Sequence[Artifact]
-    _tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    """Tables by the paths of their files, which are not read then."""
     _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     """Latest call of a function -> its result, which may be several tables, and the cells that it read."""
 
@@ -138,13 +139,14 @@ class Stage:
         for item in self.items:
             if self.forced or differences(item):
                 with _making(item, self.file, drawn_as) as script:
-                    made, script.cells = self._call(item)
+                    made, script.cells = self.call(item)
                     yield script, made
             else:
                 for path in (*item.outputs, item.manifest):
                     os.utime(path)
 
-    def _call(self, item: Artifact) -> tuple[Any, list[str] | None]:
+    def call(self, item: Artifact) -> tuple[Any, list[str] | None]:
+        """Result of the function of an artifact, and the cells that it read if it chooses them."""
         entry = item.entry
         key = repr((entry.function, item.inputs.keys(), item.params))
         if key not in self._made:
@@ -186,9 +188,9 @@ class Stage:
         return given, folder
 
     def _table(self, path: str, trained: Sequence[str] | None) -> pl.DataFrame:
-        if path not in self._tables:
-            self._tables[path] = pl.read_parquet(path)
-        table = self._tables[path]
+        if path not in self.tables:
+            self.tables[path] = pl.read_parquet(path)
+        table = self.tables[path]
         if trained is None or "cell" not in table.columns:
             return table
         return table.filter(pl.col("cell").is_in(trained))

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from snakemake_interface_logger_plugins.common import LogEvent
 
+import snakemake_logger_plugin_gammascape as plugin
 from snakemake_logger_plugin_gammascape import LogHandler
 
 CELL = "results/cells/mlp/g0_e{}/summary.json"
@@ -118,3 +119,30 @@ def test_a_lock_that_was_left_is_answered_with_what_to_do(
     Path("results").mkdir()
     Path("results/index.html").touch()
     assert told((None, "Nothing to be done (all).", {}))[-1].endswith("Open results/index.html")
+
+
+def test_cells_are_shown_so_far_until_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[object] = []
+
+    class SoFar:
+        def __init__(self, config: object, say: object) -> None:
+            heard.append(config)
+
+        def watch(self) -> None:
+            heard.append("watch")
+
+        def stop(self, finished: bool) -> None:
+            heard.append(finished)
+
+    monkeypatch.setattr(plugin, "SoFar", SoFar)
+    done = job(1, "train", CELL.format(0))
+    for config, events, known in (
+        ({"study": ["a.yaml"]}, [run(1, 0), *done], ["watch", True]),
+        ({"study": ["a.yaml"]}, [run(2, 0), *done, (None, STOP, {}), *END], ["watch", False]),
+        ({"study": ["a.yaml"]}, [run(0, 1), *job(1, "edges")], [True]),
+        ({}, [run(1, 0), *done], None),
+    ):
+        heard.clear()
+        monkeypatch.setattr(plugin, "CONFIG", config)
+        told(*events)
+        assert heard == ([] if known is None else [config, *known])

@@ -322,7 +322,7 @@ def test_empty_tables_give_empty_tables_of_the_same_columns(project: Path) -> No
         if item.kind != "table" or not files:
             continue
         tables = {path: pl.read_parquet(path).clear() for path in files}
-        table, _ = Stage(None, Path(), (), tables)._call(item)
+        table, _ = Stage(None, Path(), (), tables).call(item)
         assert table.schema == pl.read_parquet_schema(item.outputs[0]), item.stem
         assert table.is_empty(), item.stem
         checked.add(item.stem.split("/")[3])

@@ -1,5 +1,6 @@
 """Charts of the explorer without their data, which the page's script fills in and picks by name."""
 
+from functools import cache
 from typing import Any, Literal
 
 import altair as alt
@@ -14,6 +15,7 @@ _AT = {"x": "x:Q", "y": "y:Q"}
 Scale = Literal["log", "linear"]
 
 
+@cache
 def charts() -> dict[str, dict[str, Any]]:
     """Vega-Lite of each chart by name: plane for colours of each kind, curves for scales of x and y, likeness."""
     found = {f"plane {kind}": _plane(kind) for kind in ("log", "linear", "status")}

@@ -1,7 +1,7 @@
-"""Data of the explorer by column: cells of a study, their tiles, their curves, and the edges at every budget."""
+"""Data of the explorer by column: cells of studies, their tiles, their curves, and the edges at every budget."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def explorer_data(
         thresholds: those of the study.
 
     Returns:
-        slices      key, steps, budgets, tiles, edges at each budget, and lines of the predicted exponents
+        slices      key, steps, budgets, tiles, edges at each budget, lines of the predicted exponents, and the
+                    index of the study
         cells       columns, a value for each row of the table of cells; `half` is the number of steps until half
                     the loss of f = 0, `best` whether it is the best eta of its gamma and seed
         judged      status (first two letters), relative loss and peak of each cell at each budget of its slice
@@ -69,7 +70,7 @@ def explorer_data(
         slices.append(
             {name: group[name][0] for name in ("slice", *SLICE_PARTS)}
             | {"budgets": ends, "tiles": _tiles(group), "edges": _edges(mine["budget"], ends)}
-            | {"lines": _lines(mine["scaling"]), "toy": group["data_digest"][0] == DATA}
+            | {"lines": _lines(mine["scaling"]), "toy": group["data_digest"][0] == DATA, "study": 0}
         )
         lives = _lives(group, mine["budget"], cells_folder)
         for row, (history, summary) in zip(group.iter_rows(named=True), lives, strict=True):
@@ -98,10 +99,51 @@ def explorer_data(
         "slices": slices,
         "cells": columns,
         "judged": {name: [one[name] for one in judged] for name in ("status", "relative", "peak")},
-        "measures": list(curves.measures.values()),
-        "grids": [json.loads(grid) for grid in curves.grids],
+        **curves.found,
         "similarity": _similar(tables.get("similarity"), slices),
     }
+
+
+def beside(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Data of several studies as of one; names of slices begin with the study's.
+
+    Args:
+        parts: `explorer_data` of each study, with `studies`, a list of what is said of it.
+
+    Returns:
+        As `explorer_data`, with `studies`, and `beside`: the slice to show beside the first.
+    """
+    found: dict[str, Any] = {
+        "slices": [],
+        "studies": [],
+        "cells": {},
+        "judged": {},
+        "similarity": {},
+    }
+    curves = _Curves(sum(len(part["cells"]["cell"]) for part in parts))
+    first, row = 0, 0
+    for study, part in enumerate(parts):
+        for key in ("cells", "judged", "similarity"):
+            for name, values in part[key].items():
+                moved = [first + s for s in values] if name.startswith("slice") else values
+                found[key].setdefault(name, []).extend(moved)
+        about = part["studies"][0]
+        for one in part["slices"]:
+            rows = [[row + i for i in inside] for inside in one["tiles"]["cells"]]
+            own = {"slice": f"{about['name']}: {one['slice']}", "study": study}
+            found["slices"].append(one | own | {"tiles": one["tiles"] | {"cells": rows}})
+        for measure in part["measures"]:
+            for i, grid in enumerate(measure["grid"]):
+                if grid is not None:
+                    curve = part["grids"][grid], measure["values"][i]
+                    curves.put(row + i, measure["name"], measure["layer"], *curve)
+        found["studies"].append(about)
+        first, row = len(found["slices"]), len(found["cells"]["cell"])
+    mine, others = ([one["slice"] for one in part["slices"]] for part in parts[:2])
+    # The one of the same name, if there is one.
+    other = sorted(others, key=lambda name: name not in mine[:1])[:1]
+    found["beside"] = "".join(f"{found['studies'][1]['name']}: {name}" for name in other)
+    return found | curves.found
 
 
 def rounded(value: Any) -> float | None:
@@ -137,9 +179,15 @@ class _Curves:
         self.measures: dict[tuple[str, str], dict[str, Any]] = {}
         self.grids: dict[str, int] = {}
 
+    @property
+    def found(self) -> dict[str, list[Any]]:
+        """`measures` and `grids`."""
+        grids = [json.loads(grid) for grid in self.grids]
+        return {"measures": list(self.measures.values()), "grids": grids}
+
     def add(self, row: int, history: Losses, summary: Mapping[str, Any]) -> None:
         kept = thinned(history["step"], history["loss"])
-        self._put(row, "training_loss", "", history["step"][kept].tolist(), history["loss"][kept])
+        self.put(row, "training_loss", "", history["step"][kept].tolist(), history["loss"][kept])
         for prefix in ("", "shifted_"):
             for name, measure in _TESTED.items():
                 points = [
@@ -159,11 +207,10 @@ class _Curves:
     def _points(self, row: int, name: str, layer: str, points: Iterable[tuple[int, Any]]) -> None:
         known = [(step, value) for step, value in points if rounded(value) is not None]
         if known:
-            self._put(row, name, layer, *map(list, zip(*known, strict=True)))
+            self.put(row, name, layer, *map(list, zip(*known, strict=True)))
 
-    def _put(
-        self, row: int, name: str, layer: str, steps: list[int], values: Iterable[Any]
-    ) -> None:
+    def put(self, row: int, name: str, layer: str, steps: list[int], values: Iterable[Any]) -> None:
+        """Add the curve of one cell."""
         if (name, layer) not in self.measures:
             empty = {"grid": [None] * self.cells, "values": [None] * self.cells}
             self.measures[name, layer] = {"name": name, "layer": layer} | empty

@@ -1,7 +1,7 @@
-"""One HTML file that works offline: the data of a study, its charts, and the script that joins them."""
+"""One HTML file that works offline: the data of studies, charts, and the script that joins them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,13 @@ import platformdirs
 import polars as pl
 
 from gammascape.figures.explorer.charts import STATUS_COLOURS, charts
-from gammascape.figures.explorer.data import EDGES, explorer_data
+from gammascape.figures.explorer.data import EDGES, beside, explorer_data
 from gammascape.figures.style import theme
 from gammascape.figures.style.offline import javascript
 from gammascape.figures.style.save import VEGA_LITE
 from gammascape.figures.templates import FOLDER, render
 from gammascape.layout import whole
-from gammascape.manifests.mark import mark_html
+from gammascape.manifests.mark import Mark, mark_html
 from gammascape.runs.outcome import Thresholds
 
 _COLOURS = (
@@ -40,6 +40,7 @@ _MEASURES = {
     "effective_rank": "effective rank",
     "initial_cka": "CKA with the start",
 }
+_DATA = '<script type="application/json" id="data">'
 _SIGNS = {"runaway": "▲", "dead": "●", "diverged": "×"}
 
 
@@ -52,6 +53,7 @@ def write_explorer(
     *,
     planned: int = 0,
     mark: Mapping[str, Any] | None = None,
+    at: str = "",
 ) -> None:
     """Write the explorer of a study to `path`.
 
@@ -59,14 +61,43 @@ def write_explorer(
         tables, cells_folder, thresholds: as for `explorer_data`.
         planned: number of cells that the study asks for; the page says if fewer are there.
         mark: reference to its manifest, see `manifests.mark`.
+        at: time at which it was made of a run that goes on.
 
     Raises:
         TableError: if an artifact is damaged.
     """
-    cells = tables["cells"]
-    data = explorer_data(tables, cells_folder, thresholds) | {
-        "study": study,
-        "words": _words(thresholds),
+    about = {"name": study, "there": tables["cells"]["cell"].n_unique(), "planned": planned}
+    about["at"] = at
+    about |= {"words": _words(thresholds), "catapult": thresholds.catapult_above}
+    data = explorer_data(tables, cells_folder, thresholds) | {"studies": [about]}
+    with whole(path) as partial:
+        partial.write_text(_page(data, [mark] if mark else []), encoding="utf-8")
+
+
+def explorer_beside(explorers: Sequence[Path], marks: Sequence[Mark]) -> str:
+    """One explorer of several studies, from the explorer of each and its mark.
+
+    Raises:
+        ValueError: if another version wrote one of them.
+    """
+    data = beside([data_of(path.read_text(encoding="utf-8")) for path in explorers])
+    return _page(data, [mark.as_json() for mark in marks])
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """Data in the text of an explorer.
+
+    Raises:
+        ValueError: if it has none, or those of another version.
+    """
+    data = json.loads(page.partition(_DATA)[2].partition("</script>")[0] or "{}")
+    if "studies" not in data:
+        raise ValueError("another version made one of the explorers")
+    return dict(data)
+
+
+def _page(data: dict[str, Any], marks: Sequence[Mapping[str, Any]]) -> str:
+    constant = {
         "colours": [
             dict(zip(("name", "title", "kind", "reverse"), c, strict=True)) for c in _COLOURS
         ],
@@ -78,20 +109,18 @@ def write_explorer(
         },
         "edges": {name: theme.EDGE_SHAPES[name] for name in EDGES},
         "series": theme.SERIES_COLOURS,
-        "catapult": thresholds.catapult_above,
     }
     page = render(
         "explorer.html.j2",
-        study=study,
-        there=cells["cell"].n_unique(),
-        planned=planned,
-        data=_script_text(data),
+        studies=data["studies"],
+        data=_script_text(data | constant),
         charts=_script_text(charts()),
         vega=javascript(VEGA_LITE, platformdirs.user_cache_path("gammascape")),
         script=(FOLDER / "explorer.js").read_text(encoding="utf-8"),
     )
-    with whole(path) as partial:
-        partial.write_text(mark_html(page, mark) if mark else page, encoding="utf-8")
+    for mark in marks:
+        page = mark_html(page, mark)
+    return page
 
 
 def _script_text(value: Any) -> str:

@@ -14,6 +14,9 @@
   const extent = (values) => values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
   const short = (v) => (v == null ? "" : typeof v === "number" ? String(Number(v.toPrecision(3))) : String(v));
   const named = (i) => cells.cell[i].slice(cells.cell[i].lastIndexOf("-") + 1);
+  // A cell of several slices has several rows.
+  const rowsOf = new Map();
+  for (const i of all) rowsOf.set(named(i), [...(rowsOf.get(named(i)) ?? []), i]);
   const steps = sorted(slices.flatMap((part) => part.budgets));
   const seedOf = (i) => (cells.data_seed[i] ? `${cells.seed[i]}/${cells.data_seed[i]}` : String(cells.seed[i]));
   const seeds = [...new Set(all.map(seedOf))];
@@ -30,7 +33,7 @@
 
   // The view, which the address holds.
   const START = {
-    slice: slices[0]?.slice ?? "", beside: "", colour: "loss", seed: "", T: String(steps.at(-1) ?? 0), time: "t",
+    slice: slices[0]?.slice ?? "", beside: data.beside ?? "", colour: "loss", seed: "", T: String(steps.at(-1) ?? 0), time: "t",
     x: "log", y: "log", edges: "1", guides: "1", command: "why", sort: "",
   };
   const state = { ...START };
@@ -49,18 +52,25 @@
       state[name] = !among || [...among].some((option) => option.value === given) ? given : value;
     }
     if (!steps.includes(Number(state.T))) state.T = START.T;
-    const rows = new Map();
-    for (const i of all) rows.set(named(i), [...(rows.get(named(i)) ?? []), i]);
-    chosen = (found.get("cells") ?? "").split(",").flatMap((id) => rows.get(id) ?? []);
+    chosen = (found.get("cells") ?? "").split(",").flatMap((id) => {
+      const [digits, k] = id.split("."), rows = rowsOf.get(digits) ?? [];
+      return k == null ? rows : rows.slice(k, Number(k) + 1);
+    });
   }
   function keep() {
     const held = new URLSearchParams(Object.entries(state).filter(([name, value]) => value !== START[name]));
-    if (chosen.length) held.set("cells", [...new Set(chosen.map(named))].join(","));
+    const picked = new Set(chosen), ids = chosen.map((i) => {
+      const rows = rowsOf.get(named(i));
+      return rows.every((j) => picked.has(j)) ? named(i) : `${named(i)}.${rows.indexOf(i)}`;
+    });
+    if (chosen.length) held.set("cells", [...new Set(ids)].join(","));
     const text = `#${held}`.replaceAll("%2C", ",");
     if (text !== (location.hash || "#")) location.replace(text);
     written = location.hash;
   }
 
+  // A plane's model, if that tells it from the other.
+  const nameOf = (s) => (shown().some((other) => other !== s && slices[other].model === slices[s].model) ? slices[s].slice : slices[s].model);
   const shown = () => [...new Set([state.slice, state.beside])].map((key) => slices.findIndex((part) => part.slice === key)).filter((s) => s >= 0);
   const colour = () => colours.find((c) => c.name === state.colour);
   const budgetOf = (s, T = Number(state.T)) => slices[s].budgets.filter((end) => end <= T).length - 1;
@@ -183,10 +193,19 @@
   }
   function mark({ s, view }) {
     const t = slices[s].tiles, held = new Set(chosen), rows = [];
-    const outline = (k, stroke, outer, inner) => rows.push({ tile: k, x: t.x[k], x2: t.x2[k], y: t.y[k], y2: t.y2[k], stroke, outer, inner });
-    t.cells.forEach((inside, k) => { if (inside.some((i) => held.has(i))) outline(k, "#ffffff", 4.5, 2); });
-    const here = pointed && at(s, pointed.gamma, pointed.eta);
-    if (here != null && here >= 0) outline(here, "#ff9f1c", 4.5, 2.5);
+    const outline = (k, stroke, inner, from = s) => {
+      const { x, x2, y, y2 } = slices[from].tiles;
+      rows.push({ tile: from === s ? k : null, x: x[k], x2: x2[k], y: y[k], y2: y2[k], stroke, outer: inner + 2.5, inner });
+    };
+    // What is chosen in the other plane alone has a thin outline at the same gamma and eta.
+    const own = new Set(t.cells.flatMap((inside, k) => (inside.some((i) => held.has(i)) ? [k] : [])));
+    const other = new Set(chosen.filter((i) => cells.slice[i] !== s && shown().includes(cells.slice[i])).map((i) => at(s, cells.gamma_log10[i], cells.eta_log10[i])));
+    other.forEach((k) => { if (k >= 0 && !own.has(k)) outline(k, "#ffffff", 1); });
+    own.forEach((k) => outline(k, "#ffffff", 2));
+    const here = pointed ? at(s, pointed.gamma, pointed.eta) : -1;
+    // Where this plane has no tile, the place of the other's is shown.
+    if (here >= 0) outline(here, "#ff9f1c", 2.5);
+    else if (pointed) outline(at(pointed.s, pointed.gamma, pointed.eta), "#ff9f1c", 1, pointed.s);
     return view.data("marked", rows).runAsync();
   }
   const at = (s, gamma, eta) => {
@@ -242,6 +261,7 @@
     }));
   }
 
+  const studyOf = (i) => data.studies[slices[cells.slice[i]].study];
   const toy = (i) => slices[cells.slice[i]].toy;
   const COMMANDS = {
     why: (i) => `gammascape why ${cells.cell[i]}`,
@@ -258,7 +278,7 @@
     ["device time (s)", (i) => cells.seconds[i]], ["command", (i) => (toy(i) ? "computed, not trained" : COMMANDS[state.command](i))],
     ["reason", (i) => {
       const b = endOf(i), peak = b < 0 ? null : judged.peak[i][b] / cells.initial_loss[i];
-      return b < 0 ? "" : data.words[statusAt(i, b).name] + (peak > data.catapult ? `; its loss rose to ${short(peak)} times the first` : "");
+      return b < 0 ? "" : studyOf(i).words[statusAt(i, b).name] + (peak > studyOf(i).catapult ? `; its loss rose to ${short(peak)} times the first` : "");
     }],
   ];
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a ?? "").localeCompare(String(b ?? "")));
@@ -312,7 +332,7 @@
   }
 
   async function paintLikeness() {
-    const power = (s, gamma) => `${slices[s].model} γ=${short(10 ** gamma)}`;
+    const power = (s, gamma) => `${data.studies[1] ? `${data.studies[slices[s].study].name} ` : ""}${slices[s].model} γ=${short(10 ** gamma)}`;
     const has = new Set(similarity.slice_a.map((s, k) => `${s} ${similarity.gamma_a[k]}`).concat(similarity.slice_b.map((s, k) => `${s} ${similarity.gamma_b[k]}`)));
     const keyOf = (i) => `${cells.slice[i]} ${cells.gamma_log10[i]}`;
     const compared = chosen.filter((i) => cells.best[i] && has.has(keyOf(i)));
@@ -382,7 +402,7 @@
         const b = endOf(i), accuracy = measures.find((m) => m.name === "test_accuracy");
         const tested = b >= 0 && accuracy ? measured(accuracy, i, slices[cells.slice[i]].budgets[b]) : null;
         const parts = [b < 0 ? "" : statusAt(i, b).name, `loss ${short(relativeAt(i, b)) || "none"}`, tested == null ? "" : `test accuracy ${short(tested)}`];
-        return `; ${shown().length > 1 ? `${slices[cells.slice[i]].model} ` : ""}seed ${seedOf(i)}: ${parts.filter(Boolean).join(", ")}`;
+        return `; ${shown().length > 1 ? `${nameOf(cells.slice[i])} ` : ""}seed ${seedOf(i)}: ${parts.filter(Boolean).join(", ")}`;
       }).join("");
     refresh(true);
   }
@@ -456,5 +476,5 @@
   restore();
   const begun = performance.now();
   const ready = (slices.length ? refresh() : Promise.resolve()).then(() => performance.now() - begun);
-  window.explorer = { data, state, ready, csv, choose, at: point, idle: () => busy, planes: () => planes, panels: () => panels, chosen: () => chosen, likeness: () => likeness };
+  window.explorer = { data, state, ready, csv, choose, point, idle: () => busy, planes: () => planes, panels: () => panels, chosen: () => chosen, likeness: () => likeness };
 })();

@@ -206,3 +206,22 @@ def test_a_figure_without_metadata_is_called_by_its_file_name(tmp_path):
 )
 def test_times_are_written_as_people_say_them(seconds, text):
     assert duration(seconds) == text
+
+
+def test_each_of_twenty_slices_has_one_line_of_advice_and_folds_the_rest(tmp_path, section):
+    def shown(number: int) -> list[tuple[str, str]]:
+        rows = [
+            {"slice": f"mlp{k}", "kind": kind, "text": f"{kind} at gamma = {k}.", "todo": None}
+            for k in range(number)
+            for kind in ("choice", "gain")
+        ]
+        page = tmp_path / "results" / "index.html"
+        write_index([replace(section, advice=pl.DataFrame(rows))], page)
+        pattern = r"<details class=lead( open)?><summary>(.*?)</summary>.*?gain at γ"
+        return re.findall(pattern, page.read_text(), re.DOTALL)
+
+    found = shown(20)
+    assert len(found) == 20
+    assert all(not opened for opened, _ in found)
+    assert found[19][1] == "<b>mlp19.</b>\nchoice at γ = 19."
+    assert [opened for opened, _ in shown(1)] == [" open"]

@@ -1,0 +1,50 @@
+"""Put the explorers of several studies into one, which shows slices of two studies side by side.
+
+The file works alone, as the explorer of one study does, and carries the marks of all, so that `audit` finds where
+it comes from.
+"""
+
+import argparse
+from pathlib import Path
+
+from gammascape.command import UserError
+from gammascape.layout import whole
+from gammascape.manifests.mark import read_marks
+from gammascape.provenance.locate import output_of
+from gammascape.provenance.project import RESULTS
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "studies",
+        nargs="+",
+        metavar="STUDY",
+        help="names of studies that have been run, or their files",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="file to write: X.html")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write the explorer."""
+    from gammascape.figures.explorer.page import explorer_beside
+
+    ends = (".yaml", ".yml")
+    names = [Path(one).stem if one.endswith(ends) else one for one in chosen.studies]
+    if len({*names}) < 2:
+        raise UserError(
+            f"name two studies or more; that of one is {RESULTS}/{names[0]}/explorer.html"
+        )
+    if chosen.out.suffix.lower() != ".html":
+        raise UserError(f"{chosen.out}: end the name in .html")
+    places = [f"{RESULTS}/{name}/explorer.html" for name in dict.fromkeys(names)]
+    files = [output_of("page", place, "html")[1] for place in places]
+    try:
+        page = explorer_beside(files, [mark for file in files for mark in read_marks(file)])
+    except ValueError as error:
+        raise UserError(f"{error}; run snakemake, which makes it again") from None
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    with whole(chosen.out) as partial:
+        partial.write_text(page, encoding="utf-8")
+    print(f"{chosen.out}: {', '.join(map(str, files))}")
+    return 0
