@@ -25,6 +25,8 @@ from typing import Any, NoReturn
 
 from snakemake.cli import get_argument_parser
 
+from gammascape.manifests.code import PACKAGE, meaning
+
 MODULES = (
     "smart_open",
     "gammascape.commands.check_model",
@@ -137,6 +139,9 @@ if __name__ == "__main__":
         import_module(module)
     # Finds and imports all plugins.
     get_argument_parser()
+    # To read the library's code takes the first process of each project as long.
+    for path in PACKAGE.rglob("*.py"):
+        meaning(path)
     gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
