@@ -9,7 +9,9 @@ starts are forks, too, made before the call begins, which leaves them nothing of
 import gc
 import json
 import os
+import re
 import runpy
+import shlex
 import signal
 import socket
 import subprocess
@@ -25,6 +27,8 @@ from typing import Any, NoReturn
 
 from snakemake.cli import get_argument_parser
 
+from gammascape.manifests.code import PACKAGE, meaning
+
 MODULES = (
     "smart_open",
     "gammascape.commands.check_model",
@@ -36,8 +40,10 @@ MODULES = (
 LONGEST = 600
 """Seconds after which a call is ended."""
 STARTERS = ("gammascape", "snakemake")
-SPARE = 2
+SPARE = 8
 """Forks for what a call starts; what else it starts imports all by itself."""
+SHELL_RULE = re.compile("set -euo pipefail; *(.*) >( .*) 2>&1", re.DOTALL)
+"""What Snakemake makes of a rule that is one command with its log."""
 PR_SET_NAME = 15
 exec_in_fork = subprocess._fork_exec  # type: ignore[attr-defined]
 
@@ -71,7 +77,7 @@ def run(
     sys.modules.pop("sitecustomize", None)
     with suppress(ImportError):
         import_module("sitecustomize")
-    if words[0] not in STARTERS:
+    if words[0] not in STARTERS and not hasattr(sys.modules.get(words[0]), "__path__"):
         sys.modules.pop(words[0], None)
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     sys.exit()
@@ -83,7 +89,7 @@ def close_all_but(*kept: int) -> None:
 
 
 class Forks:
-    """In place of the function by which `subprocess` starts a program: use a fork for `python -m`."""
+    """In place of the function by which `subprocess` starts a program: a fork for `python -m`, also in a rule."""
 
     def __init__(self) -> None:
         self._idle: list[tuple[int, socket.socket]] = []
@@ -98,12 +104,17 @@ class Forks:
         self, words: Sequence[str], programs: Any, close: Any, kept: Sequence[int], *rest: Any
     ) -> int:
         python, *others = (os.fsdecode(word) for word in words if word != "-P")
+        log = None
+        if others[:1] == ["-c"] and (rule := SHELL_RULE.fullmatch(others[1])):
+            python, *others, log = shlex.split(rule[1] + rule[2])
         if not self._idle or python != sys.executable or others[:1] != ["-m"]:
             started: int = exec_in_fork(words, programs, close, kept, *rest)
             return started
         folder, env, stdin, _, _, stdout, _, stderr, _, failure, _, session, *_ = rest
         files = {0: stdin, 1: stdout, 2: stderr} | {file: file for file in kept}
         files = {number: file for number, file in files.items() if file not in (-1, failure)}
+        if log is not None:
+            files[1] = files[2] = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         pairs = (os.fsdecode(pair).split("=", 1) for pair in env or ())
         asked = {
             "words": others[1:],
@@ -114,6 +125,8 @@ class Forks:
         message = json.dumps([asked, session, [*files]]).encode()
         socket.send_fds(connection, [message], [*files.values()])
         connection.close()
+        if log is not None:
+            os.close(files[1])
         return number
 
 
@@ -137,6 +150,9 @@ if __name__ == "__main__":
         import_module(module)
     # Finds and imports all plugins.
     get_argument_parser()
+    # To read the library's code takes the first process of each project as long.
+    for path in PACKAGE.rglob("*.py"):
+        meaning(path)
     gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)

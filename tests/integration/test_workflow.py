@@ -189,7 +189,7 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(project: Path) -> None:
     running = Started(project, "snakemake", "--cores", "1", "--until", "train")
     deadline = time.monotonic() + 300
     while not set(summaries(project)) - known and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.01)
     # The whole group, as a terminal or a machine that goes down would end it.
     running.kill()
     running.wait(10)

@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from gammascape.data.prepare import digits, mnist
 from gammascape.provenance.remake import run_rule
 from gammascape.study import Cell, Study, load_study
+from gammascape.training.pack import SHARED_KEYS
 from gammascape.training.worker import Task, Worker
 from gammascape.workflow.catalogue import artifacts
 from gammascape.workflow.plan import load_plan
@@ -74,19 +76,26 @@ def train(root: Path, cells: Sequence[Cell], device_model: str | None = None) ->
         worker = Worker("cpu", 60.0)
         if device_model is not None:
             worker.backend = replace(worker.backend, device_model=device_model)
+        data = {path.parent.name: path for path in Path("results/data").glob("*/manifest.json")}
         tasks = [
             Task(
                 cell.identity,
                 cell.record(),
-                Path(f"results/data/{cell.dataset.kind}/manifest.json"),
+                data.get(cell.dataset.kind),
                 Path("results/cells") / cell.path,
                 Path("results/logs/cells") / f"{cell.path}.log",
             )
             for cell in cells
         ]
         events: list[dict[str, Any]] = []
-        for first in range(0, len(tasks), 64):
-            worker.run(tasks[first : first + 64], events.append)
+
+        def shared(task: Task) -> str:
+            return repr([task.record.get(key) for key in SHARED_KEYS])
+
+        for _, members in groupby(sorted(tasks, key=shared), shared):
+            pack = [*members]
+            for first in range(0, len(pack), 32):
+                worker.run(pack[first : first + 32], events.append)
         assert not [event for event in events if event["event"] == "failed"], events
         shutil.rmtree("results/.scratch", ignore_errors=True)
 

@@ -177,7 +177,11 @@ def test_packs_shrink_as_networks_grow() -> None:
 
 @pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
 @pytest.mark.filterwarnings("default")
-def test_the_compiled_step_is_the_eager_one_up_to_rounding_for_any_number_of_lanes() -> None:
+def test_the_compiled_step_is_the_eager_one_up_to_rounding_for_any_number_of_lanes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Else processes are started, each of which imports PyTorch.
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     model = build_model(OPTIONS["cnn"], SHAPE, 10)
     compiled = train(model, [0, 1, 2, 3], backend="compile")
     torch.testing.assert_close(compiled[0], train(model, [0, 1, 2, 3])[0], rtol=1e-4, atol=1e-6)

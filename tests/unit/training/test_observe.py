@@ -145,7 +145,7 @@ def test_a_cell_measures_the_same_bits_in_any_pack(model: MlpSpec, dtype: str) -
     "model",
     [
         CnnSpec(kind="cnn", width=4, padding=1),
-        VitSpec(kind="vit", width=8, heads=2, blocks=1),
+        VitSpec(kind="vit", width=8, heads=2, blocks=1, patch=4),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float32-difference"])
