@@ -57,8 +57,9 @@ def gamma_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         *(number(row[name], 2) for name in ("margin_log10", "divergence_log10")),
         *(number(row[name]) for name in ("half_steps", "target_steps")),
         number(score[0]) + interval(*map(number, score[1:])),
-        number(row["richness"], 2)
-        + interval(*(number(row[f"richness_{end}"], 2) for end in ("low", "high"))),
+        # Studies beside this one may have tables of before.
+        number(row.get("richness"), 2)
+        + interval(*(number(row.get(f"richness_{end}"), 2) for end in ("low", "high"))),
         duration(row["seconds"]),
         row["verdict"],
     )

@@ -43,8 +43,7 @@ def optimum_table(
     intermediate      by how much the best gamma between the smallest and the largest is better than the better of
                       these two, as `gain` of the table gain; its interval allows for choosing among gammas
     slope_samples     exponent of the best gamma in the number of samples, all slices of a group together, and
-    slope_width       in the width (`statistics.slopes.fit_plane`): that of a seed lies at most half of the way to
-                      its sampled neighbours, or anywhere beyond the last
+    slope_width       in the width: of planes through these intervals (`statistics.slopes.fit_plane`)
 
     Measures are test accuracy or loss after all steps at the eta that other seeds choose, and `fitted_accuracy`:
     test accuracy when the training data are fitted (`fit_test_accuracy` of the table dynamics), at the best eta.
@@ -72,22 +71,12 @@ def optimum_table(
         points: list[dict[str, Any]] = []
         for labels, part in grouped(of_group, [*SLICE_COLUMNS, "samples", "width"]):
             head = shared | labels | {"confidence": confidence}
-            cells = list(_cells(scale, part))
-            points += [labels | {"low": low, "high": high} for low, high in cells]
-            rows += [head | row for row in _of_slice(scale, part, cells, confidence)]
+            found = list(_of_slice(scale, part, confidence))
+            points += [labels | found[0]]
+            rows += [head | row for row in found]
         head = shared | {"confidence": confidence}
         rows += [head | row for row in _slopes(points, confidence)]
     return pl.DataFrame(rows, schema=OPTIMUM_SCHEMA, infer_schema_length=None)
-
-
-def _cells(measure: str, part: pl.DataFrame) -> Iterator[tuple[float, float]]:
-    """Between which log10 gammas the best of each seed lies; infinite beyond the last gamma."""
-    for _, own in grouped(part.sort("gamma_log10"), _SEED):
-        gammas = own["gamma_log10"].to_numpy()
-        if len(gammas) > 1:
-            best = int(better(measure, own["judged"].to_numpy()).argmax())
-            ends = _ends(gammas)
-            yield float(ends[best]), float(ends[best + 1])
 
 
 def _ends(gammas: Floats) -> Floats:
@@ -95,20 +84,19 @@ def _ends(gammas: Floats) -> Floats:
     return np.concatenate(([-np.inf], (gammas[1:] + gammas[:-1]) / 2, [np.inf]))
 
 
-def _of_slice(
-    measure: str, part: pl.DataFrame, cells: Sequence[tuple[float, float]], confidence: float
-) -> Iterator[dict[str, Any]]:
+def _of_slice(measure: str, part: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any]]:
     seeds, gamma = part.select(_SEED).n_unique(), part["gamma_log10"].to_numpy()
     of_seed = part.select(pl.struct(_SEED).rank("dense")).to_series().to_numpy()
     judged = better(measure, part["judged"].to_numpy())
     choice, at, alike = best_gammas(gamma, of_seed, judged, confidence)
     row: dict[str, Any] = {"quantity": BEST, "estimate": float(choice.gamma[at]), "seeds": seeds}
-    row |= {"points": len(cells), "censored": sum(not np.isfinite(ends).all() for ends in cells)}
+    row |= {"points": len(choice.gamma), "low": None, "high": None}
     if alike:
         ends = _ends(choice.gamma)
         first, last = np.searchsorted(choice.gamma, [min(alike), max(alike)])
         known = (float(end) if np.isfinite(end) else None for end in (ends[first], ends[last + 1]))
         row["low"], row["high"] = known
+        row["censored"] = (row["low"] is None) + (row["high"] is None)
     if at in (0, len(choice.gamma) - 1):
         row["reason"] = (
             "the best gamma is the smallest or the largest, and a better one may lie beyond"
@@ -142,13 +130,16 @@ def _p_below(ahead: Floats, error: Floats, freedom: int) -> float:
 
 def _slopes(points: Sequence[Mapping[str, Any]], confidence: float) -> Iterator[dict[str, Any]]:
     factors = [name for name in SLOPES if len({point[name] for point in points}) > 1]
+    points = [point for point in points if (point["low"], point["high"]) != (None, None)]
     x = np.array([[np.log10(point[name]) for name in factors] for point in points])
-    lower, upper = (np.array([point[end] for point in points]) for end in ("low", "high"))
+    lower, upper = (
+        np.array([beyond if point[end] is None else point[end] for point in points])
+        for end, beyond in (("low", -np.inf), ("high", np.inf))
+    )
     bounded = np.isfinite(lower) & np.isfinite(upper)
-    places = len({*map(tuple, x[bounded])}) if factors else 0
     counts = {"points": len(points), "censored": int((~bounded).sum())}
-    if places < len(factors) + 2:
-        reason = "the best gamma lies between sampled ones at too few numbers of samples and widths"
+    if bounded.sum() < len(factors) + 2:
+        reason = "the best gamma has an interval at too few numbers of samples and widths"
         yield from (counts | {"quantity": f"slope_{n}", "reason": reason} for n in factors)
         return
     for name, slope in zip(factors, fit_plane(x, lower, upper, confidence), strict=True):

@@ -198,18 +198,16 @@ def fit_slope(
 def fit_plane(x: Floats, lower: Floats, upper: Floats, confidence: float) -> list[Posterior]:
     """Slopes of a plane through cells, against each of several quantities.
 
-    Points at equal x, as of several seeds, deviate from the plane together, too. Where planes without any noise
-    pass through all cells, the interval of a slope holds the central share of theirs, as that of a line does.
+    Where planes without any noise pass through all cells, the interval of a slope holds the central share of
+    theirs, as that of a line does.
 
     Args:
-        x: (points, quantities), at more different places with both ends than there are quantities, by two.
+        x: (points, quantities); at least two points more than quantities have both ends.
         lower, upper: between what y lies, (points,); -inf or inf without an end.
         confidence: level of the intervals.
     """
     flat = np.column_stack((x - x.mean(0), np.ones(len(x))))
-    places, at = np.unique(x, axis=0, return_inverse=True)
-    design = np.hstack((flat, np.eye(len(places))[at.ravel()]))
-    weights, means, covariances = _solve(design, [0, 0, len(places)], lower, upper)
+    weights, means, covariances = _solve(flat, [0, 0, 0], lower, upper)
     rows, ends = np.vstack((flat, -flat)), np.concatenate((upper, -lower))
     within = {
         "A_ub": rows[np.isfinite(ends)],

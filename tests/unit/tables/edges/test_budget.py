@@ -101,6 +101,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, Path]:
                     "sharpness_init": None,
                     "baseline_loss": zero,
                     "test_accuracy": None,
+                    "validation_loss": None,
+                    "validation_accuracy": None,
                     "data_digest": "d",
                     "steps_done": done,
                 }
