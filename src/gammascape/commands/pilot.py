@@ -39,7 +39,7 @@ OBSERVABLES = "initial_cka", "relative_change"
 ETAS = 14
 """Learning rates at one gamma that the map of a pilot takes, about."""
 BATCH_SIZE = 64
-STEPS = 100, 2000
+STEPS = 300, 2000
 """Fewest steps, with which little is learned, and most of a short run."""
 UNKNOWN_STEPS = 500
 VALIDATION = 0.1
