@@ -142,9 +142,9 @@ def history(cell: str | Path) -> pl.DataFrame:
 
     Returns:
         step, tau (eta t / gamma), loss (of the training batch at that step; in long runs a mean up to the next
-        row), zero_loss (loss of f = 0 on the same batch), and where they were measured test_loss,
-        test_accuracy, the same with shifted_test_ and validation_, of the network after `step` updates. The last
-        row describes the network after all steps, which has no training batch.
+        row), zero_loss (loss of f = 0 on the same batch), and where they were measured test_loss and
+        test_accuracy, and the same for a shifted test set and a validation split, of the network after `step`
+        updates. The last row describes the network after all steps, which has no training batch.
 
     Raises:
         FileNotFoundError: if the folder does not hold a finished cell.
