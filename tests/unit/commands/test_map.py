@@ -62,8 +62,9 @@ class Workflow:
             return 0
         if "--unlock" in options:
             return 0
-        plan = plan_of()
-        for cell in plan.studies["tiny"].cells:
+        plan = plan_of(Path(options[-1].split('"')[1]).stem)
+        (study,) = plan.studies.values()
+        for cell in study.cells:
             folder = Path("results/cells") / cell.path
             if not folder.is_dir():
                 if self.dies_after is not None:
@@ -72,7 +73,7 @@ class Workflow:
                         raise Killed
                 write_synthetic_cell(folder, cell)
         for item in everything(plan).values():
-            if item.stem.startswith("results/tiny/tables/cells/"):
+            if item.stem.startswith(f"results/{study.name}/tables/cells/"):
                 run_rule(item)
         return self.status
 

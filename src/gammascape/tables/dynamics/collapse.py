@@ -134,13 +134,15 @@ def _distances(part: pl.DataFrame, runs: Mapping[str, tuple[Floats, Floats]]) ->
     gammas = [gamma for gamma, *_ in chosen]
     shifts = np.array([[shift] for _, shift, *_ in chosen])
     before, after = _mean_distance(passed, gammas), _mean_distance(passed + shifts, gammas)
+    if not before:  # curves that lie on each other already
+        return {}
     ratio = after / before
     left_out = [
-        _mean_distance((passed + shifts)[keep], rest) / _mean_distance(passed[keep], rest)
+        _mean_distance((passed + shifts)[keep], rest) / apart
         for gamma in sorted(set(gammas))
         for keep in [np.array([other != gamma for other in gammas])]
         for rest in [[other for other in gammas if other != gamma]]
-        if len(set(rest)) > 1
+        if len(set(rest)) > 1 and (apart := _mean_distance(passed[keep], rest))
     ]
     error = None
     if left_out:

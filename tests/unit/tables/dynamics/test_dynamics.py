@@ -141,6 +141,16 @@ def falls(table: pl.DataFrame) -> dict[str, tuple[Floats, Floats]]:
     }
 
 
+def test_curves_that_lie_on_each_other_have_no_ratio_of_distances() -> None:
+    table, runs = toy_runs(3)
+    same = dict.fromkeys(runs, runs["c0"])
+    [row] = collapse_of(table, same, ANALYSIS).to_dicts()
+    assert row["distance_step_log10"] is None
+    # Nor do the others tell an error if one curve alone lies apart.
+    [row] = collapse_of(table, same | {"c1": runs["c1"]}, ANALYSIS).to_dicts()
+    assert row["distance_step_log10"] > 0
+
+
 @pytest.mark.parametrize("depth", [2, 3, 4, 6])
 def test_the_exact_toy_never_differs_from_its_laws(depth: int) -> None:
     for stop in (1.75, 2.5, 4.0):

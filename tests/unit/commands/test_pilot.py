@@ -1,0 +1,201 @@
+"""`gammascape pilot` writes a study, maps it within a budget, and says what to use."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gammascape.cli import main
+from gammascape.commands import map as map_command
+from gammascape.commands import pilot
+from gammascape.provenance.remake import run_rule
+from gammascape.study import Study, load_study
+from gammascape.workflow.catalogue import everything
+
+from ..project import make_project, plan_of
+from .test_map import STUDY, Workflow
+
+PILOT = Path("config/studies/pilot-my-net-my-data.yaml")
+NET = """\
+import torch
+def make(input_shape, outputs, width, bias=True):
+    return torch.nn.Sequential(torch.nn.Linear(*input_shape, width, bias=bias), torch.nn.Linear(width, outputs))
+"""
+DATA = """\
+import numpy
+def load(labels=3):
+    x = numpy.random.default_rng(0).normal(size=(400, 5))
+    y = (numpy.arange(400) % labels) if labels else x[:, :2]
+    return x[:300], y[:300], x[300:], y[300:]
+def endless():
+    def draw(seed, first, count):
+        x = numpy.stack([numpy.random.default_rng((seed, n)).normal(size=4) for n in range(first, first + count)])
+        return x, x[:, 0]
+    x, y = draw(7, 0, 50)
+    return draw, x, y
+def odd():
+    return 1
+"""
+OWN = ("--model", "my_net:make", "--data", "my_data:load")
+SECONDS = 0.25
+"""Device time of a cell of the stand-in."""
+
+
+class Whole(Workflow):
+    """Stand-in for snakemake that makes tables too, at the end of a map."""
+
+    def __call__(self, calling, options, more) -> int:
+        status = super().__call__(calling, options, more)
+        if not options[0].startswith("results") and "--unlock" not in options:
+            plan = plan_of(Path(options[-1].split('"')[1]).stem)
+            for item in everything(plan).values():
+                if item.kind == "table":
+                    run_rule(item)
+        return status
+
+
+@pytest.fixture
+def speed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Seconds of a cell as they would be timed."""
+    known = {"seconds": SECONDS}
+    monkeypatch.setattr(pilot, "_seconds", lambda plan, study: known["seconds"])
+    return known
+
+
+@pytest.fixture
+def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: dict[str, float]) -> Workflow:
+    monkeypatch.chdir(make_project(tmp_path / "project", STUDY))
+    Path("config/studies/my_net.py").write_text(NET)
+    Path("config/studies/my_data.py").write_text(DATA)
+    stand_in = Whole()
+    monkeypatch.setattr(
+        map_command.Snakemake, "_call", lambda self, options, more: stand_in(self, options, more)
+    )
+    return stand_in
+
+
+def study_of(path: Path = PILOT) -> Study:
+    return load_study(path, begin=True)
+
+
+def spent(path: Path = PILOT) -> float:
+    cells = {cell.path for cell in load_study(path).cells}
+    return SECONDS * sum(Path("results/cells", cell, "manifest.json").is_file() for cell in cells)
+
+
+def test_a_pilot_says_its_cost_goes_on_and_adds_seeds_as_the_budget_grows(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pilot", *OWN, "--budget", "20s"]) == 0
+    out = capsys.readouterr().out
+    assert f"wrote {PILOT}" in out
+    assert "5 gammas, 2 seeds and about 14 learning rates found by a map: about 140 cells" in out
+    assert "at most 20 s" in out
+    assert out.index("about 140 cells") < out.index("round 0: ") < out.index("\nmap: ")
+    assert "Use gamma = " in out
+    written, first = PILOT.read_text(), spent()
+    assert len({cell.seed for cell in study_of().cells}) == 2
+    # A map ends within its budget, but for its first round; the same command trains nothing more.
+    assert main(["pilot", *OWN, "--budget", "20s"]) == 0
+    assert f"going on with {PILOT}" in capsys.readouterr().out
+    assert spent() == first
+    assert PILOT.read_text() == written
+    assert main(["pilot", "--study", str(PILOT), "--budget", "10m"]) == 0
+    assert "one more seed takes about" in capsys.readouterr().out
+    assert first < spent() <= 600
+    assert len({cell.seed for cell in load_study(PILOT).cells}) == pilot.MOST_SEEDS
+
+
+def test_the_study_has_what_the_functions_return(
+    workflow: Workflow, speed: dict[str, float]
+) -> None:
+    speed["seconds"] = 1.0
+    options = ["--model-option", "width=32", "--model-option", "bias=false"]
+    assert main(["pilot", *OWN, *options, "--budget", "15s"]) == 0
+    study = study_of()
+    (part,) = study.slices
+    data, model = part.dataset_spec, part.model_spec
+    assert (data.shape, data.classes, data.size) == ((5,), 3, 300)
+    assert (model.width, model.arguments) == (32, {"bias": False})
+    # Few samples are used again and again, and gamma and eta are chosen on some that are held out.
+    assert (data.validation, data.repeat, part.loss) == (0.1, True, "xent")
+    assert part.steps == pilot.STEPS[0]
+    assert "training_accuracy" in part.cells[0].observables
+    assert {cell.gamma for cell in part.cells} == {"-1", "0", "0.5", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "loss", "has"),
+    [
+        ("my_data:load", ["--data-option", "labels=0"], "mse", {"targets": 2, "size": 300}),
+        ("my_data:endless", [], "mse", {"targets": 1, "size": None, "validation": None}),
+        ("digits", [], "xent", {"validation": None, "outputs": 10}),
+        ("blobs.npz", ["--data-option", "imbalance=0.5"], "xent", {"outputs": 2, "imbalance": 0.5}),
+        ("teacher", ["--data-option", "inputs=3"], "mse", {"inputs": 3}),
+    ],
+)
+def test_any_data_can_be_piloted(
+    workflow: Workflow, data: str, options: list[str], loss: str, has: dict[str, object]
+) -> None:
+    inputs = np.random.default_rng(0).normal(size=(200, 3))
+    halves = {"x": inputs[:150], "x_test": inputs[150:]}
+    np.savez(
+        "blobs.npz", **halves, **{f"y{k[1:]}": np.arange(len(v)) % 2 for k, v in halves.items()}
+    )
+    file = Path("config/studies/mine.yaml")
+    words = ["--model", "mlp", "--data", data, *options, "--study", str(file), "--budget", "5s"]
+    # The stand-in prepares no data of files.
+    pilot._write(file, pilot_arguments(words[:-2]))
+    assert data.endswith(".npz") or main(["pilot", *words]) == 0
+    (part,) = study_of(file).slices
+    assert part.loss == loss
+    assert {name: getattr(part.dataset_spec, name) for name in has} == has
+    assert ("training_accuracy" in part.cells[0].observables) == (loss == "xent")
+
+
+def test_steps_follow_the_budget(workflow: Workflow, speed: dict[str, float]) -> None:
+    # 500 steps of 5 gammas, 3 seeds and 14 learning rates would take 210 s.
+    speed["seconds"] = 1.0
+    for budget, steps in ((60, 300), (210, 500), (300, 710), (100_000, 2000)):
+        file = Path(f"config/studies/b{budget}.yaml")
+        words = [*OWN, "--study", str(file), "--budget", f"{budget}s"]
+        pilot._write(file, pilot_arguments(words))
+        assert study_of(file).slices[0].steps == steps
+
+
+def pilot_arguments(words: list[str]):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    pilot.add(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "say what to train, and on what: --model my_net:make --data my_data:load"),
+        (["--model", "mlp"], "say what to train"),
+        (["--model", "mlpp", "--data", "digits"], "mlpp"),
+        (["--model", "my_net:made", "--data", "digits"], "made"),
+        (["--model", "mlp", "--data", "my_data:odd"], "it must return (train_inputs"),
+        (["--model", "mlp", "--data", "no_data:load"], "no_data"),
+        (["--model", "mlp", "--data", "digits", "--model-option", "wdith=3"], "wdith"),
+    ],
+)
+def test_mistakes_end_in_one_message_and_leave_nothing(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    before = {*Path("config/studies").iterdir()}
+    assert main(["pilot", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "draft" not in error
+    assert {*Path("config/studies").iterdir()} == before
+
+
+def test_seeds_that_a_person_wrote_are_kept(workflow: Workflow) -> None:
+    pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
+    PILOT.write_text(PILOT.read_text().replace("seed: [0, 1]", "seed: 3"))
+    assert main(["pilot", "--study", str(PILOT), "--budget", "10m"]) == 0
+    assert {cell.seed for cell in load_study(PILOT).cells} == {3}
