@@ -186,7 +186,9 @@ def test_it_may_work_in_another_folder(tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_with_what_is_missing(project: Path) -> None:
     write_study(project, etas="[0, 0.5, 1, 1.5, 2, 2.5]")
     known = set(summaries(project))
-    running = Started(project, "snakemake", "--cores", "1", "--until", "train")
+    # One cell after another, so that some are missing.
+    local = ("--executor", "local", "--cores", "1")
+    running = Started(project, "snakemake", *local, "--until", "train")
     deadline = time.monotonic() + 300
     while not set(summaries(project)) - known and time.monotonic() < deadline:
         time.sleep(0.01)

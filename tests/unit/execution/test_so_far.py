@@ -50,7 +50,8 @@ class Run:
                 # The process answers before the next second.
                 stdout = self.started[-1].stdout
                 assert stdout is not None
-                select.select([stdout], [], [], 60)
+                if not stdout.closed:  # as it is once the process has gone
+                    select.select([stdout], [], [], 60)
         return found
 
 
