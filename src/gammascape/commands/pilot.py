@@ -256,6 +256,7 @@ grids:
     batch_size: {BATCH_SIZE}
     steps: {steps}
     seed: {seeds}
+    data_seed: seed
 """
 
 

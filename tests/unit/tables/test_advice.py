@@ -395,6 +395,14 @@ def test_each_warning_has_a_plane_of_its_own(name: str) -> None:
     assert set(found) - {name} == set(plain)
 
 
+def test_a_choice_that_is_out_of_steps_is_a_warning() -> None:
+    cells = plane(**PLAIN)
+    for steps, more in ((0.4, set()), (0.9, {"out of steps"})):
+        late = pl.when(measure="steps").then(steps * STEPS).otherwise("value")
+        found = named(advise(cells, scores=scored(cells).with_columns(value=late)), "warning")
+        assert set(found) == {"chosen on the test set"} | more
+
+
 def test_short_runs_that_rank_etas_otherwise_are_a_warning() -> None:
     cells = plane(**PLAIN)
     found = named(advise(cells, scores=short_runs(cells)), "warning")

@@ -126,7 +126,9 @@ def _along_gamma(of: SliceTables, window: Regime) -> Row:
         text += "" if agrees else ". Use the measured exponent, and map anew beyond"
         return row | {"verdict": known if agrees else CONTRADICTED, "text": text}
     if law is None:
-        return row | {"verdict": UNKNOWN, "text": f"{where} nobody knows: not measured, and no law"}
+        side = where.removesuffix(" the edge goes as").lower()
+        text = f"How the edge moves {side} is not measured, and no law is known"
+        return row | {"verdict": UNKNOWN, "text": text}
     return row | {
         "verdict": PREDICTED,
         "text": f"{where} gamma^{number(law)} by theory, not measured",

@@ -27,6 +27,8 @@ ADVICE_SCHEMA = SLICE_COLUMNS | columns(
 )
 
 SURELY, PERHAPS, NOT_SEEN, UNKNOWN = "surely", "perhaps", "not seen", "unknown"
+LATE = "out of steps"
+"""Mark of a gamma at which half of the loss takes more than half of the steps."""
 _NARROW = 0.5
 """Decades of eta below which a window is narrow: what grids of two points a decade do not see."""
 _LAZY = 0.1
@@ -108,7 +110,7 @@ def _advice(of: SliceTables) -> Iterator[Row]:
     yield from gains[: 1 if choice["verdict"] == UNKNOWN else None]
     yield from gammas
     yield from carry_rows(of, gamma)
-    for name, text, todo in _warnings(of, choice, main):
+    for name, text, todo in _warnings(of, choice, main, at["verdict"] == LATE):
         yield {"kind": "warning", "name": name, "text": text, "todo": todo}
     unsure = main is not None and main["verdict"] == PERHAPS
     yield from next_rows(of, choice, gammas, unsure)
@@ -185,7 +187,7 @@ def _gamma(of: SliceTables, gamma: float) -> Row:
         lazy = (rich[2] or rich[0]) < _LAZY
     mark = "lazy" if lazy else "safe"
     mark = "narrow window" if wide < _NARROW else mark
-    mark = "out of steps" if half is None or half > of.steps / 2 else mark
+    mark = LATE if half is None or half > of.steps / 2 else mark
     row = {"kind": "gamma", "verdict": mark, "measure": of.measure, "gamma_log10": gamma}
     row |= with_ends("eta", eta, around(alike, of.etas(gamma)), "_log10")
     row |= {"eta_min_log10": least, "eta_max_log10": edge, "window_log10": window}
@@ -212,7 +214,9 @@ def _richness(
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
-def _warnings(of: SliceTables, choice: Row, main: Row | None) -> Iterator[tuple[str, str, str]]:
+def _warnings(
+    of: SliceTables, choice: Row, main: Row | None, late: bool
+) -> Iterator[tuple[str, str, str]]:
     """Name of a warning, what is wrong, and what to do."""
     gamma, eta, seeds = choice["gamma_log10"], choice["eta_log10"], choice["seeds"]
     for name, at, points in (("gamma", gamma, of.gammas), ("eta", eta, of.etas(gamma))):
@@ -233,6 +237,9 @@ def _warnings(of: SliceTables, choice: Row, main: Row | None) -> Iterator[tuple[
     if window is not None and window < _NARROW:
         text = f"Networks train in {number(window, 2)} decades of eta only."
         yield "narrow window", text, "Take a smaller gamma, or more steps."
+    if late:
+        text = "Half of the loss takes more than half of the steps: what is best here is best for short runs."
+        yield LATE, text, "Take more steps before you rely on it."
     if seeds < ENOUGH:
         text = f"The error is hardly known with {count_of(seeds, 'seed')}."
         yield "few seeds", text, f"Train {ENOUGH} seeds or more."
