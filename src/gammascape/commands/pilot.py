@@ -102,10 +102,11 @@ def run(chosen: argparse.Namespace) -> int:
                 return status
         study = _load(path)[1]
         seeds, spent = len({cell.seed for cell in study.cells}), _spent(study)
-        each = spent / seeds
-        if spent + each > chosen.budget or seeds >= MOST_SEEDS or not _add_seed(path):
+        more = min(int((chosen.budget - spent) * seeds / spent), MOST_SEEDS - seeds) if spent else 0
+        if more < 1 or not _add_seeds(path, more):
             break
-        say(f"all edges are found; one more seed takes about {duration(each)} of device time")
+        time = duration(more * spent / seeds)
+        say(f"the edges are found; {count_of(more, 'more seed')} take about {time} of device time")
     say(f"{duration(spent)} of device time spent, {duration(chosen.budget)} allowed")
     return advise.run(argparse.Namespace(study=path.stem, json=False))
 
@@ -260,14 +261,14 @@ grids:
 """
 
 
-def _add_seed(path: Path) -> bool:
-    """Add a seed to a study that has its seeds as they were written; say whether it could be."""
+def _add_seeds(path: Path, more: int) -> bool:
+    """Add seeds to a study that has its seeds as they were written; say whether it could be."""
     text = path.read_text(encoding="utf-8")
     found = _SEED_LINE.findall(text)
     if len(found) != 1:
         return False
-    more = f"{found[0]}, {1 + int(found[0].split(', ')[-1])}"
-    write_if_changed(path, _SEED_LINE.sub(f"    seed: [{more}]", text))
+    seeds = [*range(1 + int(found[0].split(", ")[-1]) + more)]
+    write_if_changed(path, _SEED_LINE.sub(f"    seed: {seeds}", text))
     return True
 
 
