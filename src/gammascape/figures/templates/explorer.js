@@ -51,11 +51,12 @@
       const given = found.get(name) ?? value, among = byId(name)?.options;
       state[name] = !among || [...among].some((option) => option.value === given) ? given : value;
     }
+    for (const name of TICKED) if (state[name] !== "0") state[name] = "1";
     if (!steps.includes(Number(state.T))) state.T = START.T;
-    chosen = (found.get("cells") ?? "").split(",").flatMap((id) => {
+    chosen = [...new Set((found.get("cells") ?? "").split(",").flatMap((id) => {
       const [digits, k] = id.split("."), rows = rowsOf.get(digits) ?? [];
       return k == null ? rows : rows.slice(k, Number(k) + 1);
-    });
+    }))];
   }
   function keep() {
     const held = new URLSearchParams(Object.entries(state).filter(([name, value]) => value !== START[name]));

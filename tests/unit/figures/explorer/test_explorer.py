@@ -178,8 +178,15 @@ def test_the_address_restores_the_view_in_another_browser(page: Browser, project
         other.open(project / "results/tiny/explorer.html", address)
         assert other.run(look) == before
         # What no page wrote is left aside.
-        other.open(project / "results/tiny/explorer.html", "#slice=<b>&T=7&cells=none&colour=")
+        damaged = "#slice=<b>&T=7&cells=none&colour=&edges=yes&guides="
+        other.open(project / "results/tiny/explorer.html", damaged)
         assert chosen(other) == []
+        assert other.run("location.hash") == ""
+        # A network that is named twice is chosen once.
+        ids = "explorer.data.cells.cell[0].split('-').at(-1)"
+        name = other.run(ids)
+        other.open(project / "results/tiny/explorer.html", f"#cells={name},{name}.0,{name}.-1")
+        assert len(chosen(other)) == len(set(chosen(other))) == 1
         assert other.said == []
 
 
