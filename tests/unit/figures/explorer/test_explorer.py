@@ -256,6 +256,10 @@ def test_likeness_is_that_of_the_table(page: Browser, project: Path) -> None:
     assert {round(row["cka"], 3) for row in rows} <= {round(v, 3) for v in table["cka"]}
     assert rows
     assert "are not among them" not in page.run("document.getElementById('unlike').textContent")
+    # Two slices of one model are told apart.
+    page.run("explorer.data.slices.forEach((part) => { part.model = 'same'; })")
+    page.run("explorer.choose(explorer.chosen())")
+    assert len(page.run("explorer.likeness().data('likeness')")) == len(rows)
 
 
 @needs_chromium
