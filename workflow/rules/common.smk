@@ -88,7 +88,7 @@ if workflow.is_main_process:
     FORCED, MISSING = RESULTS.forced, RESULTS.missing()
     os.environ.pop(AGAIN, None)
     remember()
-    if PLAN.config.so_far and OFF not in os.environ:
+    if OFF not in os.environ:
         CONFIG.update(PLAN.config.model_dump(mode="json"))
 
 

@@ -341,8 +341,7 @@ class Snakemake:
 def _so_far(plan: Plan) -> Iterator[None]:
     """Show between and within rounds what is there."""
     so_far, finished = SoFar(plan.config.model_dump(mode="json"), say), False
-    if plan.config.so_far:
-        so_far.watch()
+    so_far.watch()
     try:
         yield
         finished = True

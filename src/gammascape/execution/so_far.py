@@ -18,7 +18,7 @@ FOLDER = Path("results/so-far")
 OFF = "GAMMASCAPE_SO_FAR_OFF"
 """Environment variable set for a snakemake that another process does this for."""
 CONFIG: dict[str, Any] = {}
-"""Configuration of the run of this process; empty if nothing is to be made."""
+"""Configuration of the run of this process; empty if another process does this for it."""
 _LOG = Path("results/logs/so-far.log")
 _SHARE = 0.02
 """Largest share of the time that may be spent on it."""
@@ -54,13 +54,14 @@ class SoFar:
         self._guard = threading.Lock()
 
     def watch(self) -> None:
-        """Call `poll` every second, in a thread, until `stop` is called."""
+        """Call `poll` every second, in a thread, until `stop` is called; not if `so_far` is off."""
 
         def work() -> None:
             while not self._ended.wait(1.0):
                 self.poll()
 
-        threading.Thread(target=work, daemon=True).start()
+        if self._config.get("so_far", True):
+            threading.Thread(target=work, daemon=True).start()
 
     def poll(self) -> None:
         """Take an answer of the process, or ask it if that is paid for."""

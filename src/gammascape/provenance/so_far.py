@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -78,6 +79,15 @@ def write_so_far(plan: Plan, name: str) -> int:
     return tables["cells"]["cell"].n_unique()
 
 
+@contextmanager
+def _logged(name: str = "studies") -> Iterator[None]:
+    """Log an error, which hides no other study."""
+    try:
+        yield
+    except Exception as error:
+        print(f"{name} not shown so far: {error!r}", file=sys.stderr, flush=True)
+
+
 def _serve(config: Mapping[str, Any]) -> None:
     asked: SimpleQueue[str] = SimpleQueue()
 
@@ -93,13 +103,12 @@ def _serve(config: Mapping[str, Any]) -> None:
     while True:
         asked.get()
         begun, there = time.process_time(), {}
-        try:
+        with _logged():
             plan = load_plan(config)
             for name, study in plan.studies.items():
-                if cells := write_so_far(plan, name):
-                    there[name] = cells, len(study.by_path)
-        except Exception as error:
-            print(f"not shown so far: {error!r}", file=sys.stderr, flush=True)
+                with _logged(name):
+                    if cells := write_so_far(plan, name):
+                        there[name] = cells, len(study.by_path)
         now = time.process_time()
         print(json.dumps({"seconds": now - last, "again": now - begun, "cells": there}), flush=True)
         last = now

@@ -138,6 +138,7 @@ def test_mistakes_are_explained(both: Path, capsys: pytest.CaptureFixture[str]) 
     }.items():
         assert main(["explorer", *words]) == 2
         assert said in capsys.readouterr().err
-    page = FILES[0].read_text()
-    with pytest.raises(ValueError, match="another version"):
-        data_of(page.replace('"studies"', '"study"'))
+    old = Path("old.html")
+    old.write_text(FILES[1].read_text().replace('"studies"', '"study"'))
+    with pytest.raises(ValueError, match=r"^old\.html: made by another version"):
+        explorer_beside([FILES[0], old], [])

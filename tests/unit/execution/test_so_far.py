@@ -4,6 +4,7 @@ import json
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,17 @@ def test_a_process_that_cannot_start_is_a_line_in_a_log(tmp_path: Path) -> None:
     run.so_far.poll()
     assert "no memory" in Path("results/logs/so-far.log").read_text()
     run.so_far.stop(finished=False)
+
+
+def test_a_run_without_it_removes_what_one_with_it_left(tmp_path: Path) -> None:
+    run = Run(tmp_path, ANSWER)
+    (FOLDER / "tiny").mkdir(parents=True)
+    run.so_far._config = {**CONFIG, "so_far": False}
+    before = threading.active_count()
+    run.so_far.watch()
+    assert threading.active_count() == before
+    run.so_far.stop(finished=True)
+    assert not FOLDER.exists()
 
 
 def test_the_end_of_a_run_removes_what_was_made(tmp_path: Path) -> None:

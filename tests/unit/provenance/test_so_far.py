@@ -14,7 +14,7 @@ from gammascape.execution.so_far import FOLDER
 from gammascape.figures.explorer.page import data_of
 from gammascape.provenance.so_far import TABLES, write_so_far
 
-from ..project import make_project, plan_of, write_results, write_synthetic_cell
+from ..project import STUDY, make_project, plan_of, write_results, write_synthetic_cell
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def test_audits_leave_it_aside(half: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_process_answers_and_ends_with_its_input(half: Path) -> None:
-    config = json.dumps({"study": ["config/studies/tiny.yaml"]})
+    other = STUDY.replace("steps: 30", "steps: 40")
+    Path("config/studies/other.yaml").write_text(other)
+    config = json.dumps({"study": ["config/studies/tiny.yaml", "config/studies/other.yaml"]})
     words = [sys.executable, "-m", "gammascape.provenance.so_far", config]
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -73,10 +75,12 @@ def test_the_process_answers_and_ends_with_its_input(half: Path) -> None:
         answer = json.loads(process.stdout.readline())
         assert answer["cells"] == {"tiny": [3, 8]}
         assert answer["seconds"] > answer["again"] > 0
-        # A damaged cell is no end of it.
+        # A damaged cell is no end of it, and hides no other study.
         next(Path("results/cells").glob("*/*/summary.json")).write_text("{")
         shutil.rmtree(FOLDER)
+        path, cell = next(iter(plan_of("other").cells.items()))
+        write_synthetic_cell(Path("results/cells") / path, cell)
         print(file=process.stdin, flush=True)
-        assert json.loads(process.stdout.readline())["cells"] == {}
+        assert json.loads(process.stdout.readline())["cells"] == {"other": [1, 8]}
         process.stdin.close()
         assert process.wait(60) == 0

@@ -140,10 +140,10 @@ def _likeness() -> ChartType:
     """A matrix of layers of networks; a pair that the table lacks has no tile."""
     base = alt.Chart(alt.NamedData("likeness")).encode(
         x=alt.X("b:N", sort=alt.EncodingSortField("nth_b", op="min")).axis(
-            title=None, labelAngle=-40, labelLimit=170
+            title=None, labelAngle=-40, labelLimit=400
         ),
         y=alt.Y("a:N", sort=alt.EncodingSortField("nth_a", op="min")).axis(
-            title=None, labelLimit=170
+            title=None, labelLimit=400
         ),
     )
     colour = alt.Color("cka:Q").scale(scheme="viridis", domain=[0, 1], clamp=True)

@@ -80,7 +80,7 @@ def explorer_beside(explorers: Sequence[Path], marks: Sequence[Mark]) -> str:
     Raises:
         ValueError: if another version wrote one of them.
     """
-    data = beside([data_of(path.read_text(encoding="utf-8")) for path in explorers])
+    data = beside([_data_in(path) for path in explorers])
     return _page(data, [mark.as_json() for mark in marks])
 
 
@@ -92,8 +92,15 @@ def data_of(page: str) -> dict[str, Any]:
     """
     data = json.loads(page.partition(_DATA)[2].partition("</script>")[0] or "{}")
     if "studies" not in data:
-        raise ValueError("another version made one of the explorers")
+        raise ValueError("made by another version")
     return dict(data)
+
+
+def _data_in(path: Path) -> dict[str, Any]:
+    try:
+        return data_of(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _page(data: dict[str, Any], marks: Sequence[Mapping[str, Any]]) -> str:

@@ -51,11 +51,12 @@
       const given = found.get(name) ?? value, among = byId(name)?.options;
       state[name] = !among || [...among].some((option) => option.value === given) ? given : value;
     }
+    for (const name of TICKED) if (state[name] !== "0") state[name] = "1";
     if (!steps.includes(Number(state.T))) state.T = START.T;
-    chosen = (found.get("cells") ?? "").split(",").flatMap((id) => {
+    chosen = [...new Set((found.get("cells") ?? "").split(",").flatMap((id) => {
       const [digits, k] = id.split("."), rows = rowsOf.get(digits) ?? [];
       return k == null ? rows : rows.slice(k, Number(k) + 1);
-    });
+    }))];
   }
   function keep() {
     const held = new URLSearchParams(Object.entries(state).filter(([name, value]) => value !== START[name]));
@@ -69,8 +70,8 @@
     written = location.hash;
   }
 
-  // A plane's model, if that tells it from the other.
-  const nameOf = (s) => (shown().some((other) => other !== s && slices[other].model === slices[s].model) ? slices[s].slice : slices[s].model);
+  // A slice's model, if that tells it from the others.
+  const nameOf = (s, among = shown()) => (among.some((other) => other !== s && slices[other].model === slices[s].model) ? slices[s].slice : slices[s].model);
   const shown = () => [...new Set([state.slice, state.beside])].map((key) => slices.findIndex((part) => part.slice === key)).filter((s) => s >= 0);
   const colour = () => colours.find((c) => c.name === state.colour);
   const budgetOf = (s, T = Number(state.T)) => slices[s].budgets.filter((end) => end <= T).length - 1;
@@ -332,11 +333,12 @@
   }
 
   async function paintLikeness() {
-    const power = (s, gamma) => `${data.studies[1] ? `${data.studies[slices[s].study].name} ` : ""}${slices[s].model} γ=${short(10 ** gamma)}`;
     const has = new Set(similarity.slice_a.map((s, k) => `${s} ${similarity.gamma_a[k]}`).concat(similarity.slice_b.map((s, k) => `${s} ${similarity.gamma_b[k]}`)));
     const keyOf = (i) => `${cells.slice[i]} ${cells.gamma_log10[i]}`;
     const compared = chosen.filter((i) => cells.best[i] && has.has(keyOf(i)));
     const nodes = [...new Set(compared.map(keyOf))].slice(0, MOST_ALIKE), without = chosen.length - compared.length;
+    const among = [...new Set(nodes.map((node) => Number(node.split(" ")[0])))];
+    const power = (s, gamma) => `${nameOf(s, among)} γ=${short(10 ** gamma)}`;
     const rows = new Map(), pairs = new Set();
     similarity.cka.forEach((cka, k) => {
       const ends = ["a", "b"].map((end) => ({

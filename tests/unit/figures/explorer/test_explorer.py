@@ -178,8 +178,15 @@ def test_the_address_restores_the_view_in_another_browser(page: Browser, project
         other.open(project / "results/tiny/explorer.html", address)
         assert other.run(look) == before
         # What no page wrote is left aside.
-        other.open(project / "results/tiny/explorer.html", "#slice=<b>&T=7&cells=none&colour=")
+        damaged = "#slice=<b>&T=7&cells=none&colour=&edges=yes&guides="
+        other.open(project / "results/tiny/explorer.html", damaged)
         assert chosen(other) == []
+        assert other.run("location.hash") == ""
+        # A network that is named twice is chosen once.
+        ids = "explorer.data.cells.cell[0].split('-').at(-1)"
+        name = other.run(ids)
+        other.open(project / "results/tiny/explorer.html", f"#cells={name},{name}.0,{name}.-1")
+        assert len(chosen(other)) == len(set(chosen(other))) == 1
         assert other.said == []
 
 
@@ -249,6 +256,10 @@ def test_likeness_is_that_of_the_table(page: Browser, project: Path) -> None:
     assert {round(row["cka"], 3) for row in rows} <= {round(v, 3) for v in table["cka"]}
     assert rows
     assert "are not among them" not in page.run("document.getElementById('unlike').textContent")
+    # Two slices of one model are told apart.
+    page.run("explorer.data.slices.forEach((part) => { part.model = 'same'; })")
+    page.run("explorer.choose(explorer.chosen())")
+    assert len(page.run("explorer.likeness().data('likeness')")) == len(rows)
 
 
 @needs_chromium
