@@ -38,6 +38,8 @@ MAP = "{finest: 4, beyond: 0, edges: [eta_max_trained, eta_max_finite, eta_best]
 OBSERVABLES = "initial_cka", "relative_change"
 ETAS = 14
 """Learning rates at one gamma that the map of a pilot takes, about."""
+FIRST_ETAS = 2
+"""Learning rates at one gamma that its first round takes, which is trained whatever the budget."""
 BATCH_SIZE = 64
 STEPS = 300, 2000
 """Fewest steps, with which little is learned, and most of a short run."""
@@ -87,6 +89,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Write the study if it is not there, map it, and print the advice."""
     path = _path(chosen)
     if path.is_file():
+        _check_same(path, chosen)
         say(f"going on with {path}")
     else:
         _write(path, chosen)
@@ -143,6 +146,29 @@ def _load(path: Path) -> tuple[Plan, Study]:
     return plan, plan.studies[path.stem]
 
 
+def _check_same(path: Path, chosen: argparse.Namespace) -> None:
+    """Refuse to go on with a study of something else than what is asked for; what a person changed may stay."""
+    (part, *_) = _load(path)[1].slices
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    models, data = written["models"][part.model], written["datasets"][part.dataset]
+    for what, known, union in (("model", models, ModelSpec), ("data", data, DatasetSpec)):
+        name, options = getattr(chosen, what), getattr(chosen, f"{what}_option")
+        wanted = _spec(name, options, {}, union) if name else {}
+        wanted |= wanted.pop("arguments", {}) if name else dict(options)
+        # What a study may leave out.
+        has = known.get("arguments", {}) | {"kind": "factory"} | known
+        for key, value in wanted.items():
+            if has.get(key) != value:
+                raise UserError(
+                    f"gammascape pilot: {path} is there, and its {what} has {key} = {has.get(key)}, not {value}; "
+                    f"go on with it as it is by --study {path} alone, or name another file by --study"
+                )
+    if chosen.loss not in (None, part.loss):
+        raise UserError(
+            f"gammascape pilot: {path} is there, with loss {part.loss}; name another file by --study"
+        )
+
+
 def _spent(study: Study) -> float:
     """Device time of the cells that are there, in seconds."""
     paths = (CELLS / cell.path / FILE_NAME for cell in study.cells)
@@ -151,21 +177,25 @@ def _spent(study: Study) -> float:
 
 def _cost(plan: Plan, study: Study, budget: float) -> str:
     """What a pilot will cost, in words."""
-    (part,) = study.slices
+    part = study.slices[0]
     gammas, seeds = (
         len({getattr(cell, name) for cell in part.cells}) for name in ("gamma", "seed")
     )
-    cells = gammas * seeds * ETAS
-    seconds = _seconds(plan, study)
+    first = FIRST_ETAS * gammas * seeds * len(study.slices)
+    cells = first * ETAS // FIRST_ETAS
+    seconds, most = _seconds(plan, study), f"at most {duration(budget)}"
     time = "not known yet" if seconds is None else f"about {duration(cells * seconds)}"
+    if seconds is not None and first * seconds > budget:
+        alone = duration(first * seconds)
+        most = f"its first round alone about {alone}, more than the budget of {duration(budget)}"
     return (
         f"{count_of(gammas, 'gamma')}, {count_of(seeds, 'seed')} and about {ETAS} learning rates found by a map: "
-        f"about {cells:,} cells of {part.steps:,} steps; device time {time}, at most {duration(budget)}"
+        f"about {cells:,} cells of {part.steps:,} steps; device time {time}, {most}"
     )
 
 
 def _seconds(plan: Plan, study: Study) -> float | None:
-    """Device time of one cell of a study of one slice."""
+    """Device time of one cell of a study."""
     cells = study.cells[:1]
     found = estimate(cells, (), lambda some: clock(plan, some))
     return None if found.unknown else found.seconds
@@ -181,7 +211,7 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
     passes = "repeat" in _keys(DatasetSpec, data["kind"]) and not endless
     repeats = passes and not {"repeat", "training_samples"} & data.keys()
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.stem}-draft.yaml")
+    draft = path.with_name(f"{path.stem[:58]}-draft.yaml")
     try:
         # With squared loss, which all data have, and passes enough for any number of steps.
         options = {"repeat": True} if repeats else {}
@@ -201,7 +231,11 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
         _load(draft)
         draft.replace(path)
     except StudyError as error:
-        raise StudyError(str(error).replace(str(draft), str(path))) from None
+        # Of a file that is not there.
+        said = str(error).replace(str(draft), str(path)).replace(draft.stem, path.stem)
+        raise StudyError(
+            f"{said}\nIts keys are given by --model, --model-option KEY=VALUE, --data and --data-option"
+        ) from None
     finally:
         draft.unlink(missing_ok=True)
     say(f"wrote {path}: read it, change what you like")
@@ -296,11 +330,11 @@ def _spec(
 
 
 def _keys(union: Any, kind: str) -> set[str]:
-    """Keys of one kind of model or dataset."""
+    """Keys of one kind of model or dataset; none of one that is not known."""
     schema = TypeAdapter(union).json_schema()
     for record in schema["$defs"].values():
         if kind in (
             record["properties"].get("kind", {}).get(name) for name in ("const", "default")
         ):
             return {*record["properties"]}
-    raise AssertionError(kind)
+    return set()

@@ -12,6 +12,7 @@ from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.factors import BEST_GAMMA, abscissa
 from gammascape.tables.performance.choice import choose_elsewhere, chosen_interval
 from gammascape.tables.performance.gain import MARGIN, as_gain, better
+from gammascape.tables.performance.scores import JUDGED
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.slopes import fit_mean, fit_slope
 
@@ -71,15 +72,16 @@ def transfer_table(
 
 
 class _Plane:
-    """Scores of a slice, the higher the better; runs that have diverged have none."""
+    """Scores of a slice, the higher the better: `value` chooses, `told` is told; diverged runs have none."""
 
     def __init__(self, row: Mapping[str, Any], cells: pl.DataFrame, scores: pl.DataFrame) -> None:
         self.row, self.measure = row, row["measure"]
         self.cells = cells.filter(slice=row["slice"])
         part = scores.filter(slice=row["slice"], measure=self.measure, budget=row["steps"])
         part = part.drop("chosen_by").drop_nulls("value")
+        given = {"told": part["value"], "value": part.select(JUDGED).to_series()}
         self.scores = part.with_columns(
-            value=pl.Series(better(self.measure, part["value"].to_numpy()))
+            **{name: better(self.measure, score.to_numpy()) for name, score in given.items()}
         )
 
     def best_eta(self, gamma: float) -> float | None:
@@ -111,12 +113,12 @@ class _Plane:
         there = self.scores.filter(gamma_log10=gamma).sort("eta_log10")
         lost = []
         for seed, value in zip(
-            chosen.select(_SEED).iter_rows(named=True), chosen["value"], strict=True
+            chosen.select(_SEED).iter_rows(named=True), chosen["told"], strict=True
         ):
             own = there.filter(**seed)
             if own.is_empty() or not own["eta_log10"][0] <= eta <= own["eta_log10"][-1]:
                 return None
-            lost.append(value - np.interp(eta, own["eta_log10"], own["value"]))
+            lost.append(value - np.interp(eta, own["eta_log10"], own["told"]))
         return np.array(lost) if lost else None
 
     def verdict(self, lost: Mapping[str, float | None], gamma: float, eta: float) -> str:
@@ -207,8 +209,9 @@ def _carried(
     lost: dict[str, Any] = dict.fromkeys(("lost", "lost_low", "lost_high"))
     if own is not None:
         mean = float(own.mean())
-        # Seeds that all find the carried point best lose nothing, without scatter.
-        ends = chosen_interval(own, row["confidence"], seen) or (mean, mean) * (len(own) > 1)
+        # Seeds that all find the carried point best lose nothing, without scatter; others that tie tell none.
+        nothing = (mean, mean) * (len(own) > 1 and not own.any())
+        ends = chosen_interval(own, row["confidence"], seen) or nothing
         found = [as_gain(plane.measure, value) for value in (mean, *ends)]
         lost |= dict(zip(lost, found, strict=False))
     return lost | {"verdict": plane.verdict(lost, row["gamma_log10"], row["carried_log10"])}

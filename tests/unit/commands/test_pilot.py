@@ -146,6 +146,7 @@ def test_any_data_can_be_piloted(
     words = ["--model", "mlp", "--data", data, *options, "--study", str(file), "--budget", "5s"]
     # The stand-in prepares no data of files.
     pilot._write(file, pilot_arguments(words[:-2]))
+    pilot._check_same(file, pilot_arguments(words))
     assert data.endswith(".npz") or main(["pilot", *words]) == 0
     (part,) = study_of(file).slices
     assert part.loss == loss
@@ -177,6 +178,8 @@ def pilot_arguments(words: list[str]):
         ([], "say what to train, and on what: --model my_net:make --data my_data:load"),
         (["--model", "mlp"], "say what to train"),
         (["--model", "mlpp", "--data", "digits"], "mlpp"),
+        (["--model", "mlp", "--data", "mnistt"], 'unknown kind "mnistt"'),
+        (["--model", "mlp", "--data", "my.csv"], "keys are given by --model, --model-option KEY"),
         (["--model", "my_net:made", "--data", "digits"], "made"),
         (["--model", "mlp", "--data", "my_data:odd"], "it must return (train_inputs"),
         (["--model", "mlp", "--data", "no_data:load"], "no_data"),
@@ -192,6 +195,47 @@ def test_mistakes_end_in_one_message_and_leave_nothing(
     assert message in error
     assert "draft" not in error
     assert {*Path("config/studies").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--model", "my_net:other", "--data", "my_data:load"],
+            "factory = my_net:make, not my_net:oth",
+        ),
+        (
+            ["--model", "my_net:make", "--data", "my_data:endless"],
+            "factory = my_data:load, not my_dat",
+        ),
+        ([*OWN, "--model-option", "width=32"], "width = 64, not 32"),
+        ([*OWN, "--data-option", "labels=2"], "labels = None, not 2"),
+        ([*OWN, "--loss", "mse"], "with loss xent"),
+    ],
+)
+def test_a_study_of_something_else_is_not_gone_on_with(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
+    # What a person has changed may stay.
+    PILOT.write_text(PILOT.read_text().replace("batch_size: 64", "batch_size: 32"))
+    pilot._check_same(PILOT, pilot_arguments([*OWN, "--model-option", "width=64"]))
+    assert main(["pilot", *words, "--budget", "20s"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "name another file by --study" in error
+
+
+def test_a_first_round_that_takes_longer_than_the_budget_is_said_to(workflow: Workflow) -> None:
+    pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
+    # Two etas at five gammas for two seeds.
+    assert pilot._cost(*pilot._load(PILOT), budget=1).endswith(
+        "its first round alone about 5 s, more than the budget of 1 s"
+    )
+    text = PILOT.read_text()
+    grid = text[text.index("  - model") :].replace("batch_size: 64", "batch_size: 32")
+    PILOT.write_text(text + grid)
+    assert "about 280 cells" in pilot._cost(*pilot._load(PILOT), budget=60)
 
 
 def test_seeds_that_a_person_wrote_are_kept(workflow: Workflow) -> None:

@@ -22,6 +22,7 @@ from gammascape.tables.edges.exponents import scaling_table
 from gammascape.tables.edges.find import threshold_table
 from gammascape.tables.edges.pooled import pooled_table
 from gammascape.tables.factors import REGIME_SCHEMA, TREND_SCHEMA
+from gammascape.tables.performance.choice import mark_chosen
 from gammascape.tables.performance.gain import gain_table
 from gammascape.tables.performance.performance import performance_table
 from gammascape.tables.transfer import TRANSFER_SCHEMA
@@ -202,6 +203,37 @@ GAIN = ("estimate", "low", "high", "held_out")
 )
 def test_what_is_gained_in_words(measure: str, gain: tuple[Any, ...], verdict: str) -> None:
     assert gain_verdict(measure, dict(zip(GAIN, gain, strict=True))) == verdict
+
+
+def test_the_interval_of_eta_allows_for_a_noisy_validation_split() -> None:
+    cells = plane(gammas=(0.0, 1.0), seeds=2)
+    edges = threshold_table(cells, 3)
+    given = {"edges": pooled_table(cells, edges, 0.95)}
+    given["scaling"] = scaling_table(edges, Analysis())
+    held = 0
+    for rng in range(12):
+        scores = scored(plane(gammas=(0.0, 1.0), seeds=2, noise=0.002, rng=rng))
+        scores = scores.filter(measure="accuracy")
+        random = np.random.default_rng(rng)
+        split = scores["value"] + 0.02 * pl.Series(random.normal(size=scores.height))
+        judged = scores.drop("chosen", "chosen_by").with_columns(value=split, validation=split)
+        scores = mark_chosen(judged, ["gamma_log10"], ["eta_log10"]).with_columns(
+            value=scores["value"]
+        )
+        [choice] = advise(cells, scores=scores, **given).filter(kind="choice").to_dicts()
+        best = upper(choice["gamma_log10"]) - 1.25
+        held += choice["eta_low_log10"] <= best <= choice["eta_high_log10"]
+        assert choice["gamma_low_log10"] <= choice["gamma_log10"] <= choice["gamma_high_log10"]
+    # If they held it in 95 % of planes, it would be fewer than 10 of 12 once in 50 times.
+    assert held >= 10
+
+
+def test_of_etas_that_tie_the_middle_is_advised() -> None:
+    cells = plane().with_columns(test_accuracy=pl.when(status="trained").then(1.0))
+    table = advise(cells)
+    for row in table.filter(kind="gamma").to_dicts():
+        assert abs(row["eta_log10"] - (upper(row["gamma_log10"]) - 1.25)) <= 0.5
+    assert "border of eta" not in named(table, "warning")
 
 
 def test_each_gamma_has_its_window_steps_score_time_and_mark() -> None:

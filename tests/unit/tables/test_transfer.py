@@ -112,6 +112,20 @@ def test_between_two_sampled_etas_the_loss_is_on_a_line_through_logarithms() -> 
     assert table["carried_log10"].to_list() == [0.0] * 4
     between = (0.5 * 0.35**2 + 0.5 * 0.15**2) / 2
     assert table["lost"][-1] == pytest.approx(10 ** (between - 0.5 * 0.15**2))
+    # Three seeds that lose the same do not tell how sure that is.
+    assert (table["lost_low"][-1], table["verdict"][-1]) == (None, "unknown")
+
+
+def test_a_validation_split_chooses_what_is_carried_and_the_test_set_tells_what_is_lost() -> None:
+    cells, regimes = planes(0.0)
+    scores = scores_table(cells)
+    # By the split gamma = 1 is best, and eta = 10^0.75 in the smallest network.
+    off = (pl.col("eta_log10") - 0.75 * (pl.col("slice") == "w64")).abs()
+    split = scores.with_columns(validation=0.1 + off + pl.col("gamma_log10").abs())
+    table = transfer_table(cells, split, regimes, Analysis())
+    assert table["carried_log10"].to_list() == [0.75] * 4
+    # The split of the others chooses 1, and the test set knows that 10^0.1 is best.
+    assert table["lost"][-1] == pytest.approx(10 ** (0.5 * (0.65**2 - 0.1**2)), rel=0.05)
 
 
 def test_toys_and_a_single_slice_have_no_rows() -> None:

@@ -6,10 +6,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis, Edge
+from gammascape.tables.performance.choice import TIED, chosen_interval
 from gammascape.tables.performance.gain import better
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER, JUDGED
 
@@ -89,15 +89,36 @@ class SliceTables:
         most = means.filter(pl.col("seeds") == pl.col("seeds").max()).sort("eta_log10")
         return dict(most.select("eta_log10", "value").iter_rows())
 
+    @cached_property
+    def _scatter(self) -> dict[float, float]:
+        """Half-width, by log10 gamma, of the interval of the scores that choose; as in the table performance.
+
+        With a validation split these scatter by its samples too, which the scores on the test set do not know of.
+        """
+        chosen = self.at(self.scores, self.measure).filter("chosen")
+        chosen = chosen.filter(pl.col("value").is_not_null().all().over("gamma_log10"))
+        found = {
+            gamma: better(self.measure, part.select(JUDGED).to_series().to_numpy())
+            for (gamma,), part in chosen.group_by("gamma_log10")
+        }
+        alike, level = list(found.values()), self.analysis.confidence
+        ends = {gamma: chosen_interval(own, level, alike) for gamma, own in found.items()}
+        return {gamma: (own[1] - own[0]) / 2 for gamma, own in ends.items() if own is not None}
+
     def best_eta(self, gamma: float) -> tuple[float | None, list[float]]:
-        """The best log10 eta, and those around it that cannot be told from it; none without an interval."""
-        scores, reached = self.ranked(gamma), self.reached(gamma, self.measure)
-        best = max(scores, key=lambda eta: scores[eta], default=None)
-        ends = [reached[name] for name in ("value", "low", "high")]
-        if best is None or None in ends:
+        """The best log10 eta, of equal ones the middle, and those around it that cannot be told from it.
+
+        There are none of these without an interval.
+        """
+        scores = self.ranked(gamma)
+        # Of equally good ones, which test sets have, the middle is furthest from where training fails.
+        most = max(scores.values(), default=0.0) - TIED
+        equal = sorted(eta for eta, score in scores.items() if score >= most)
+        best = equal[(len(equal) - 1) // 2] if equal else None
+        scatter = self._scatter.get(gamma)
+        if best is None or scatter is None:
             return best, []
-        value, *others = better(self.measure, np.array(ends))
-        told = [eta for eta in scores if scores[eta] < scores[best] - (value - min(others))]
+        told = [eta for eta in scores if scores[eta] < scores[best] - scatter]
         low = max((eta for eta in told if eta < best), default=-float("inf"))
         high = min((eta for eta in told if eta > best), default=float("inf"))
         return best, [eta for eta in scores if low < eta < high]

@@ -103,7 +103,7 @@ def _advice(of: SliceTables) -> Iterator[Row]:
         gamma = main["gamma_log10"] if known and main["verdict"] != NOT_SEEN else 0.0
         alike = of.at(of.gain, of.measure)["best_gammas_log10"].to_list()[0] or []
     at = next(row for row in gammas if row["gamma_log10"] == gamma)
-    low, high = around(alike, of.gammas)
+    low, high = around([*alike, gamma] if alike else [], of.gammas)
     choice = at | {"kind": "choice", "verdict": UNKNOWN if main is None else main["verdict"]}
     choice |= {"gamma_low_log10": low, "gamma_high_log10": high, "text": "", "seconds": None}
     yield choice | {"text": _choice_words(choice)}

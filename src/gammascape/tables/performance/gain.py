@@ -156,9 +156,13 @@ def best_gammas(
     if compared is None:
         return levels, best, None
     ahead, error = compared.to(levels.gamma[best])
-    # Gammas whose error is not known cannot be told from the best.
-    told = -ahead > compared.width(confidence, max(1, len(levels.gamma) - 1)) * error
-    return levels, best, compared.levels.gamma[~told].tolist()
+    # The worse half is not worse by being so: it gets the largest error of the others. Gammas whose error is not
+    # known cannot be told from the best.
+    behind, errors = levels.mean[best] - levels.mean, np.full(len(levels.gamma), error.max())
+    at = np.isin(levels.gamma, compared.levels.gamma)
+    behind[at], errors[at] = -ahead, error
+    told = behind > compared.width(confidence, max(1, len(levels.gamma) - 1)) * errors
+    return levels, best, levels.gamma[~told].tolist()
 
 
 def _above_one(

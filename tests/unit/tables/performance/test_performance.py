@@ -475,6 +475,20 @@ def test_intervals_of_the_gain_hold_the_true_gain(seeds: int, apart: float) -> N
     assert kept >= tables * 0.9 - 3 * np.sqrt(tables * 0.09)
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_the_best_of_almost_equal_gammas_is_among_those_that_cannot_be_told_apart(
+    seeds: int,
+) -> None:
+    rng = np.random.default_rng(seeds)
+    # By a hundredth of the scatter.
+    true = np.array([0.5001, 0.5, 0.5, 0.5, 0.5, 0.5])
+    tables, kept = 60, 0
+    for _ in range(tables):
+        row = gain(true[:, None] + rng.normal(0, 0.01, (6, seeds)), 0.95)
+        kept += -1.0 in row["best_gammas_log10"]
+    assert kept >= tables * 0.95 - 3 * np.sqrt(tables * 0.95 * 0.05)
+
+
 def test_a_gain_far_above_the_scatter_is_found_with_its_gamma() -> None:
     rng = np.random.default_rng(3)
     true = np.array([0.6, 0.7, 0.72, 0.8, 0.7])
