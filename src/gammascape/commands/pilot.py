@@ -98,11 +98,11 @@ def run(chosen: argparse.Namespace) -> int:
     if not study.points:
         say(_cost(plan, study, chosen.budget))
     while True:
-        left = chosen.budget - spent
-        if left > 0:
-            asked = {"study": str(path), "budget": left, "rounds": None, "after": chosen.after}
-            if status := map.run(argparse.Namespace(**asked)):
-                return status
+        # With no time left, too: tables may be missing that an interrupted pilot has trained cells for.
+        left = max(0.0, chosen.budget - spent)
+        asked = {"study": str(path), "budget": left, "rounds": None, "after": chosen.after}
+        if status := map.run(argparse.Namespace(**asked)):
+            return status
         study = _load(path)[1]
         seeds, spent = len({cell.seed for cell in study.cells}), _spent(study)
         more = min(int((chosen.budget - spent) * seeds / spent), MOST_SEEDS - seeds) if spent else 0

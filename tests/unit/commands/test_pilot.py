@@ -100,6 +100,12 @@ def test_a_pilot_says_its_cost_goes_on_and_adds_seeds_as_the_budget_grows(
     assert f"going on with {PILOT}" in capsys.readouterr().out
     assert spent() == first
     assert PILOT.read_text() == written
+    # Not even after an interruption before the tables.
+    advice = Path("results", PILOT.stem, "tables/advice.parquet")
+    advice.unlink()
+    assert main(["pilot", *OWN, "--budget", "1s"]) == 0
+    assert advice.is_file()
+    assert spent() == first
     assert main(["pilot", "--study", str(PILOT), "--budget", "10m"]) == 0
     assert "3 more seeds take about" in capsys.readouterr().out
     assert first < spent() <= 600
