@@ -271,6 +271,12 @@ def test_each_gamma_has_its_window_steps_score_time_and_mark() -> None:
     assert rows[1.0]["half_steps"] is None
 
 
+def test_a_window_that_is_not_bracketed_is_not_said_to_be_narrow() -> None:
+    one = plane(gammas=(0.0,), etas=lambda gamma: [upper(gamma) - 1.25])
+    mark = advise(one).filter(kind="gamma")["verdict"].to_list()
+    assert mark == ["unknown"]
+
+
 def test_richness_says_which_gammas_are_lazy_where_it_was_measured() -> None:
     gamma = pl.col("gamma_log10")
     moved = {-2.0: 0.5, -1.0: 0.02, 0.0: 0.06, 1.0: 0.8}
@@ -320,6 +326,13 @@ def test_a_law_is_said_to_be_measured_predicted_contradicted_or_unknown() -> Non
     # Two lazy gammas have no interval, and miss the law by decades.
     assert "[" not in found["gamma, lazy"][1]
     assert found["depth"][0] == "unknown"
+    assert "does not go as gamma^(2/L) here" in found["depth"][1]
+    # A user's network has no depth: nothing contradicts a law that is not known.
+    no_law = pl.DataFrame([{"slice": "a", "gamma_log10": 99.0}], schema=BUDGET_SCHEMA)
+    assert laws(plane(gammas=(0.0, 0.5)), budget=no_law)["depth"] == (
+        "unknown",
+        "Not measured: map another depth anew.",
+    )
 
 
 def test_what_other_slices_and_shorter_budgets_measured_is_said() -> None:

@@ -27,8 +27,9 @@ _UNKNOWN = {
     "batch_size": "Not measured: the edge stays as the batch size B changes where curvature limits eta, and "
     "goes as B where the noise of batches does",
     "width": "Not measured; where a network is in mu-P and wide, gamma and eta stay as its width changes",
-    "depth": "Not measured, and at large gamma the edge does not go as gamma^(2/L) here: map another depth anew",
+    "depth": "Not measured: map another depth anew",
 }
+_NO_DEPTH = "Not measured, and at large gamma the edge does not go as gamma^(2/L) here: map another depth anew"
 _DEPTH = (
     "At large gamma the edge of depth L goes as gamma^(2/L), by theory; its height is not known"
 )
@@ -42,6 +43,8 @@ def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
         row: Row = {"name": factor, "verdict": UNKNOWN, "text": _UNKNOWN[factor]}
         if factor == "depth" and rows[1]["verdict"] in (MEASURED, PREDICTED):
             row |= {"verdict": PREDICTED, "text": _DEPTH}
+        elif factor == "depth" and rows[1]["verdict"] == CONTRADICTED:
+            row["text"] = _NO_DEPTH
         lines = of.trends.filter(factor=factor, edge=EDGE, quantity=PREFACTOR).sort(window)
         for line in lines.head(1).iter_rows(named=True):
             row |= {n: line[f"slope{e}"] for n, e in _ENDS.items()} | {"verdict": MEASURED}

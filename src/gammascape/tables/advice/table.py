@@ -186,7 +186,8 @@ def _gamma(of: SliceTables, gamma: float) -> Row:
     if rich[0] is not None:
         lazy = (rich[2] or rich[0]) < _LAZY
     mark = "lazy" if lazy else "safe"
-    mark = "narrow window" if wide < _NARROW else mark
+    if wide < _NARROW:
+        mark = UNKNOWN if window is None else "narrow window"
     mark = LATE if half is None or half > of.steps / 2 else mark
     row = {"kind": "gamma", "verdict": mark, "measure": of.measure, "gamma_log10": gamma}
     row |= with_ends("eta", eta, around(alike, of.etas(gamma)), "_log10")
