@@ -26,7 +26,8 @@ _UNKNOWN = {
     "steps": "Not measured: how the edge moves with the number of steps T",
     "batch_size": "Not measured: the edge stays as the batch size B changes where curvature limits eta, and "
     "goes as B where the noise of batches does",
-    "width": "Not measured; where a network is in mu-P and wide, gamma and eta stay as its width changes",
+    "width": "Not measured; where a network is in mu-P and wide, gamma and eta stay as its width changes; "
+    "gammascape check-model tells whether it is in mu-P",
     "depth": "Not measured: map another depth anew",
 }
 _NO_DEPTH = "Not measured, and at large gamma the edge does not go as gamma^(2/L) here: map another depth anew"
