@@ -46,6 +46,12 @@ class Killed(BaseException):
     """The end of the process."""
 
 
+def name_of(options: Sequence[str]) -> str:
+    """Name of the study of a call of snakemake."""
+    (study,) = (word for word in options if word.startswith("study="))
+    return Path(study.split('"')[1]).stem
+
+
 class Workflow:
     """Stand-in for snakemake: trains cells without training, and dies where it is told to."""
 
@@ -62,7 +68,7 @@ class Workflow:
             return 0
         if "--unlock" in options:
             return 0
-        plan = plan_of(Path(options[-1].split('"')[1]).stem)
+        plan = plan_of(name_of(options))
         (study,) = plan.studies.values()
         for cell in study.cells:
             folder = Path("results/cells") / cell.path

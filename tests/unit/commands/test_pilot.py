@@ -13,7 +13,7 @@ from gammascape.study import Study, load_study
 from gammascape.workflow.catalogue import everything
 
 from ..project import make_project, plan_of
-from .test_map import STUDY, Workflow
+from .test_map import STUDY, Workflow, name_of
 
 PILOT = Path("config/studies/pilot-my-net-my-data.yaml")
 NET = """\
@@ -47,7 +47,7 @@ class Whole(Workflow):
     def __call__(self, calling, options, more) -> int:
         status = super().__call__(calling, options, more)
         if not options[0].startswith("results") and "--unlock" not in options:
-            plan = plan_of(Path(options[-1].split('"')[1]).stem)
+            plan = plan_of(name_of(options))
             for item in everything(plan).values():
                 if item.kind == "table":
                     run_rule(item)
