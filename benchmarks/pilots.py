@@ -9,19 +9,15 @@ edges at this gamma; and the gain that each of them sees over gamma = 1.
 """
 
 import argparse
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
-from projects import ROOT, machine, make_project, snakemake
+from projects import ROOT, machine, make_project, run, snakemake
 
 CASES = {
     f"{model}-{data}": (network, data, options)
@@ -66,19 +62,8 @@ def main() -> None:
 def case(project: Path, model: str, data: str, options: tuple[str, ...], budget: str) -> list[str]:
     """Cells of one row of the table."""
     file = Path("config/studies/pilot.yaml")
-    begun = time.perf_counter()
     words = ["--model", model, "--data", data, *options, "--budget", budget, "--study", str(file)]
-    done = subprocess.run(
-        [sys.executable, "-m", "gammascape", "pilot", *words],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    wall = time.perf_counter() - begun
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
+    wall = run(project, "gammascape", "pilot", *words)
     advice = pl.read_parquet(project / "results/pilot/tables/advice.parquet")
     choice = advice.row(by_predicate=pl.col("kind") == "choice", named=True)
     gamma, eta = choice["gamma_log10"], choice["eta_log10"]

@@ -25,14 +25,19 @@ def make_project(folder: Path, study: str, tree: Path = ROOT) -> Path:
 
 
 def snakemake(project: Path, *options: str) -> float:
-    """Run Snakemake; returns its wall time in seconds.
+    """Run Snakemake; returns its wall time in seconds."""
+    return run(project, "snakemake", *options)
+
+
+def run(project: Path, module: str, *options: str) -> float:
+    """Run a module of Python in a project; returns its wall time in seconds.
 
     Raises:
         SystemExit: with the end of its output, if it fails.
     """
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *options],
+        [sys.executable, "-m", module, *options],
         cwd=project,
         capture_output=True,
         text=True,
