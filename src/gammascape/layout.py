@@ -4,10 +4,14 @@ import os
 import shutil
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from glob import escape
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -43,6 +47,33 @@ def write_if_changed(path: Path, content: str | bytes) -> None:
     if not path.is_file() or path.read_bytes() != content:
         with whole(path) as partial:
             partial.write_bytes(content)
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """What the file system says of a file, other after each change of it.
+
+    Raises:
+        OSError: if there is none.
+    """
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def remembered(function: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Let a process remember what a function says of a file, until the file changes."""
+    known: dict[Path, tuple[tuple[int, ...], T]] = {}
+
+    @wraps(function)
+    def of(path: Path) -> T:
+        try:
+            state = state_of(path)
+        except OSError:
+            return function(path)
+        if path not in known or known[path][0] != state:
+            known[path] = state, function(path)
+        return known[path][1]
+
+    return of
 
 
 def _is_running(process: str) -> bool:

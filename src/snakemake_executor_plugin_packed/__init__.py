@@ -22,6 +22,7 @@ from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 from gammascape.execution import option
 from gammascape.execution.board import BOARD
 from gammascape.execution.devices import find_devices
+from gammascape.execution.inputs import remember_checksums
 from gammascape.execution.interrupt import interrupt_once, terminate_beside
 from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import group
@@ -62,6 +63,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         self._stopped = False
         self._waiting = False
         sweep()
+        remember_checksums()
         interrupt_once(lambda: self._pool.kill() if self._pool else None)
         # Workers, not Snakemake's cores, limit concurrent training: without cores to wait for, all ready cells
         # come at once.

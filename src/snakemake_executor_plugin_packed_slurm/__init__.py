@@ -32,6 +32,7 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
 from gammascape.execution import option
 from gammascape.execution.board import BOARD
+from gammascape.execution.inputs import remember_checksums
 from gammascape.execution.interrupt import interrupt_once, terminate_beside
 from gammascape.execution.leftovers import SCRATCH, begin, status_of, sweep
 from gammascape.execution.packing import cut, group
@@ -125,6 +126,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def __post_init__(self) -> None:
         super().__post_init__()
         sweep()
+        remember_checksums()
         interrupt_once(lambda: None)
         self._local = LocalExecutor(self.workflow, self.logger)
         self._local.pool.shutdown()

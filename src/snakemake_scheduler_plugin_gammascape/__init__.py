@@ -9,9 +9,14 @@ from typing import Any
 
 from snakemake_interface_scheduler_plugins.base import SchedulerBase
 
+from gammascape.execution.inputs import leave_out_sizes
+
 
 class Scheduler(SchedulerBase):  # type: ignore[misc]
     """Scheduler that takes jobs one after another as long as they fit."""
+
+    def __post_init__(self) -> None:
+        leave_out_sizes()
 
     def select_jobs(
         self,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from gammascape.command import UserError
-from gammascape.layout import whole
+from gammascape.layout import remembered, whole
 from gammascape.manifests.paths import read_object, short
 from gammascape.terminal import visible
 
@@ -270,6 +270,11 @@ def source_of(path: Path) -> Source:
     manifest = path if path.name == FILE_NAME else manifest_path(path)
     if not manifest.is_file():
         return Source(path.as_posix(), path.stat().st_size, sha256_of(path))
+    return _source_with(manifest)
+
+
+@remembered
+def _source_with(manifest: Path) -> Source:
     found = read_manifest(manifest)
     return Source(manifest.as_posix(), seal=found.seal, content=found.content)
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gammascape.layout import remembered
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest, sha256_of
+from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.mark import sha256_without_mark
 from gammascape.manifests.paths import inside, inside_project
 from gammascape.tables.cells import MEASURED, TableError, read_table
@@ -63,12 +65,13 @@ class SealTree:
                 digest = _digest([source.path, source.sha256])
             else:
                 path = inside_project(self.root, source.path)
-                digest = self._of_artifact(read_manifest(path), path.parent)
+                known = None if self.checked or path.name != FILE_NAME else _of_folder(path)
+                digest = known or self._of_artifact(read_manifest(path), path.parent)
             self.nodes[source.path] = digest
         return self.nodes[source.path]
 
     def _of_artifact(self, manifest: Manifest, folder: Path) -> str:
-        about = [manifest.kind, manifest.name, manifest.rule, dict(manifest.record)]
+        about = _about(manifest)
         if manifest.kind in ("cell", "data"):
             if self.checked:
                 _check(manifest, folder)
@@ -76,6 +79,19 @@ class SealTree:
         of = _of_table if manifest.kind == "table" else sha256_without_mark
         files = [(file.path, of(inside(folder, file.path))) for file in manifest.outputs]
         return _digest([*about, files, sorted(map(self._node, manifest.inputs))])
+
+
+def _about(manifest: Manifest) -> list[Any]:
+    return [manifest.kind, manifest.name, manifest.rule, dict(manifest.record)]
+
+
+@remembered
+def _of_folder(path: Path) -> str | None:
+    """Digest of a cell or of data, by its manifest; None for another artifact."""
+    manifest = read_manifest(path)
+    if manifest.kind not in ("cell", "data"):
+        return None
+    return _digest([*_about(manifest), manifest.content])
 
 
 def page_of(study: str) -> Path:

@@ -1,0 +1,45 @@
+"""Fewer looks at the inputs of jobs, of which a stage of a large study has thousands.
+
+Snakemake asks for the size of all inputs of all ready jobs whenever a job ends, and for the checksum of every
+input of a job again for each of its outputs.
+"""
+
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from snakemake.io import _IOFile
+
+from gammascape.layout import state_of
+
+
+def remember_checksums() -> None:
+    """Let Snakemake compute the checksum of a file again only after the file has changed."""
+    compute = _IOFile.checksum
+    if hasattr(compute, "__wrapped__"):
+        return
+    known: dict[object, str | None] = {}
+
+    @wraps(compute)
+    async def checksum(self: Any, *args: Any, **kwargs: Any) -> str | None:
+        try:
+            state = state_of(Path(self.file))
+        except OSError:
+            return await compute(self, *args, **kwargs)  # type: ignore[no-any-return]
+        key = str(self.file), state, args, tuple(sorted(kwargs.items()))
+        if key not in known:
+            known[key] = await compute(self, *args, **kwargs)
+        return known[key]
+
+    _IOFile.checksum = checksum
+
+
+def leave_out_sizes() -> None:
+    """Let Snakemake hand no sizes of inputs to its scheduler."""
+    # Its module imports all plugins.
+    from snakemake.scheduling.job_scheduler import JobScheduler
+
+    async def nothing(self: Any, jobs: Any) -> None:
+        pass
+
+    JobScheduler.update_input_sizes = nothing
