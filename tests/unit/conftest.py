@@ -6,15 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import pytest
 import torch
-from altair.utils import schemapi
 from hypothesis import settings
 
 from gammascape.data.dataset import Dataset
 from gammascape.data.load import load_dataset
 from gammascape.data.prepare import PREPARERS
+from gammascape.figures.style.lean import build_lean
 from gammascape.study import Cell
 from gammascape.study.keys.datasets import DigitsSpec
 from gammascape.study.keys.models import MlpSpec
@@ -26,27 +25,7 @@ from .tree import make_results
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# A chart is validated as a whole; its parts would be when they are made, too.
-schemapi.disable_debug_mode()
-# Most of Altair's own work on a chart is hashing the schemas of all classes for each encoding, and copying each of
-# the dozens of options that an object was not given. Here there is neither; charts are the same.
-_CONVERTER = schemapi._FromDict(alt.VegaLiteSchema._default_wrapper_classes())
-schemapi._FromDict = lambda classes: _CONVERTER
-_copied = schemapi._deep_copy
-
-
-def _copy_given(value: Any, by_ref: set[str]) -> Any:
-    if not isinstance(value, alt.SchemaBase) or hasattr(value, "__deepcopy__"):
-        return _copied(value, by_ref)
-    given = {
-        key: of if key in by_ref else _copy_given(of, by_ref)
-        for key, of in value._kwds.items()
-        if of is not alt.Undefined
-    }
-    return type(value)(*(_copy_given(of, by_ref) for of in value._args), **given)
-
-
-schemapi._deep_copy = _copy_given
+build_lean()
 
 
 @pytest.fixture(scope="session")
