@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .study.conftest import FILES, ROOT
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_study_that_leaves_its_reference_is_named(
 
 
 def test_every_small_study_is_run(nightly: ModuleType) -> None:
-    files = {path.name for path in (ROOT / "config/studies").iterdir() if "-small" in path.name}
+    files = {path.name for path in FILES if "-small" in path.name}
     assert {Path(study).name for study in nightly.small_studies()} == files
     assert len(files) >= 10
 

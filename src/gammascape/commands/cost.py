@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import cycle, islice
 from typing import Any
 
 from gammascape.durations import aligned
 from gammascape.needs import size_text
-from gammascape.study.cell import Dtype
+from gammascape.study.cell import Cell, Dtype
 from gammascape.study.operations import lane_needs, operations
 from gammascape.study.reading.errors import StudyError
 from gammascape.study.study import Slice, Study, load_study
@@ -64,6 +66,25 @@ class Cost:
     """Time of all cells."""
 
 
+def expected(study: Study) -> Study:
+    """The study with as many cells as its maps will have about, where they have no points yet."""
+    return replace(
+        study, slices=tuple(replace(part, cells=_expected(study, part)) for part in study.slices)
+    )
+
+
+def _expected(study: Study, part: Slice) -> tuple[Cell, ...]:
+    maps, known = study.maps.get(part.key, {}), study.points.get(part.key, {})
+    lines = dict[tuple[Decimal, int, int], list[Cell]]()
+    for cell in part.cells:
+        lines.setdefault((Decimal(cell.gamma), cell.seed, cell.data_seed), []).append(cell)
+    cells = list[Cell]()
+    for (gamma, *_), line in lines.items():
+        begins = gamma in maps and gamma not in known
+        cells += islice(cycle(line), maps[gamma].map.expected(len(line)) if begins else len(line))
+    return tuple(cells)
+
+
 def slice_cost(part: Slice, rate: Rate) -> Cost:
     """Cost of the cells of a slice, each trained to its last step; a toy costs nothing."""
     data = part.dataset_spec
@@ -101,7 +122,17 @@ def headline(study: Study, rate: Rate) -> str:
     known = [cost.seconds for cost in costs(study, rate) if cost.seconds is not None]
     more = ", without the slices of unknown cost" if len(known) < len(study.slices) else ""
     hours = f"{_hours(sum(known), 'about ')} GPU hours at {rate.float32 / 1e12:g} TFLOP/s{more}"
-    return f"{len(study.cells):,} cells, {hours if known else 'GPU hours not known'}"
+    about = "about " if begins(study) else ""
+    return f"{about}{len(study.cells):,} cells, {hours if known else 'GPU hours not known'}"
+
+
+def begins(study: Study) -> bool:
+    """Whether a map of the study has no points yet, so that its cells can only be estimated."""
+    return any(
+        mapped.needed and gamma not in study.points.get(key, {})
+        for key, gammas in study.maps.items()
+        for gamma, mapped in gammas.items()
+    )
 
 
 def report(study: Study, rate: Rate) -> str:
@@ -117,6 +148,7 @@ def assumption(rate: Rate) -> str:
         f"{rate.float64 / 1e12:g} TFLOP/s in float64 (--tflops, --tflops64),\n"
         f"sustained by packs of many cells; difference: float32, {DIFFERENCE_COST:g} times the time. The\n"
         "rates are assumed for an H100, not measured; packs of convolutions may be well below.\n"
+        "Cells of a map are estimated until gammascape map has found its points.\n"
         "Memory: of one network at least; weights of a network of your own are not counted.\n"
         "Every cell is counted to its last step; tests, data and f~(w_0) are not counted."
     )
@@ -141,7 +173,7 @@ def run(chosen: argparse.Namespace) -> int:
     failed = 0
     for file in chosen.files:
         try:
-            print(report(load_study(file), rate), end="\n\n")
+            print(report(expected(load_study(file, begin=True)), rate), end="\n\n")
         except StudyError as error:
             failed += 1
             complain(error)

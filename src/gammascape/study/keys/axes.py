@@ -298,6 +298,19 @@ class Map(_Nested):
             points.update(grid_points(low - half, high + half, density))
         return tuple(sorted(points))
 
+    def expected(self, begun: int) -> int:
+        """Number of points to expect at one gamma, `begun` of them in the first round.
+
+        An edge takes a point for each doubling of the density, the best eta one on each side; training is taken to
+        span two decades of eta.
+        """
+        if self.protocol == "walk-down":
+            return begun + 4 * self.finest
+        edges = (len(self.densities) - 1) * len({*self.edges} - {"eta_best"})
+        beside = sum(self.inside < density < self.finest for density in self.densities)
+        best = 2 * beside if "eta_best" in self.edges else 0
+        return begun + edges + best + 2 * (self.inside - self.coarsest + self.beyond * self.coarsest)
+
 
 Log10 = Annotated[
     Annotated[tuple[Exponent, ...], OneOrMore(), Tag("<points>")]
