@@ -1,8 +1,8 @@
 """Write the next study, larger in width, steps or batch size, with gamma and eta carried from one that was run.
 
 The new file lies beside the old one, and can be read and changed. It has the advised gamma, its neighbours and
-gamma = 1, and a narrow range of eta around the carried prediction at each. After it has run, gammascape advise of
-it compares prediction and measurement.
+gamma = 1, and at each a map of eta that begins around the carried prediction. After gammascape map has run it,
+gammascape advise of it compares prediction and measurement.
 """
 
 import argparse
@@ -26,9 +26,10 @@ from gammascape.terminal import say
 
 FACTORS = ("width", "steps", "batch_size")
 DENSITY = 4
-"""Points of eta per decade."""
+"""Points per decade of the etas that maps begin with."""
 BESIDE = 0.5
-"""Decades of eta beyond the interval of the prediction."""
+"""Decades from the prediction to the outer ones of these, at least."""
+EDGES = "[eta_max_trained, eta_best]"
 UNMEASURED = {"width": (0.0, 0.0, 0.0), "steps": (0.0, -1.0, 0.0), "batch_size": (0.0, 0.0, 1.0)}
 """Exponent of the best eta, and its range, where a study has not measured it: a network in mu-P keeps eta as its
 width grows; the smallest eta that trains goes as 1 / steps, and the largest stays; the noise of batches moves eta
@@ -63,13 +64,11 @@ def run(chosen: argparse.Namespace) -> int:
     except FileExistsError:
         raise StudyError(f"{new} exists: remove it first, or run it as it is") from None
     try:
-        load_study(new)
+        load_study(new, begin=True)
     except StudyError:
         new.unlink()
         raise
-    say(
-        f"Wrote {new}. Read it, run snakemake --config study={new}, then gammascape advise {new.stem}."
-    )
+    say(f"Wrote {new}. Read it, run gammascape map {new}, then gammascape advise {new.stem}.")
     return 0
 
 
@@ -119,8 +118,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
                 f"{' and '.join(laws)} {eta}{interval(low, high)} here.\n"
                 f"  - model: {model}\n    dataset: {part.dataset}\n    loss: {part.loss}\n"
                 f"    gamma: {{log10: {_text(gamma)}}}\n"
-                f"    eta: {{log10: {{from: {_text(ends[1] - BESIDE)}, to: {_text(ends[2] + BESIDE)}, "
-                f"per_decade: {DENSITY}}}}}\n"
+                f"    eta: {{map: {{begin: [{_begin(*ends)}], edges: {EDGES}, beyond: 0}}}}\n"
                 f"    batch_size: {new['batch_size']}\n    steps: {new['steps']}\n{_rest(part)}"
             )
             if gamma == choice:
@@ -195,6 +193,13 @@ def _prediction(
     own = (row["eta_log10"] if row[n] is None else row[n] for n in ETA)
     moved = map(sum, zip(*laws.values(), strict=True)) if laws else (0.0, 0.0, 0.0)
     return tuple(round(a + b, 2) for a, b in zip(own, moved, strict=True))
+
+
+def _begin(eta: float, low: float, high: float) -> str:
+    """log10 etas that a map begins with: the prediction, and on either side what it cannot exclude."""
+    low, high = min(low, eta - BESIDE), max(high, eta + BESIDE)
+    ks = math.floor(low * DENSITY), round(eta * DENSITY), math.ceil(high * DENSITY)
+    return ", ".join(_text(k / DENSITY) for k in ks)
 
 
 def _rest(part: Slice) -> str:
