@@ -339,6 +339,11 @@ def test_a_law_is_said_to_be_measured_predicted_contradicted_or_unknown() -> Non
         "unknown",
         "Not measured: map another depth anew.",
     )
+    # Through two gammas a line goes whatever they are.
+    for gammas, verdict in (((1.0, 2.0), "from two gammas"), ((1.0, 2.0, 3.0), "measured")):
+        found = laws(plane(gammas=gammas), budget=no_law)
+        assert found["gamma, rich"][0] == verdict
+        assert ("[" in found["gamma, rich"][1]) == (verdict == "measured")
 
 
 def test_what_other_slices_and_shorter_budgets_measured_is_said() -> None:
@@ -465,6 +470,42 @@ def test_short_runs_that_rank_etas_otherwise_are_a_warning() -> None:
     early = same.filter(measure="accuracy").with_columns(budget=pl.lit(50, pl.Int64))
     found = named(advise(cells, scores=pl.concat([same, early])), "warning")
     assert "short runs rank otherwise" not in found
+
+
+@pytest.mark.parametrize(
+    ("eta", "edge", "words"),
+    [
+        ((-0.9, -1.3, -0.5), None, "the best eta goes as width^-0.9 [-1.3, -0.5]"),
+        (None, (0.5, 0.3, 0.7), "the edge of training at large gamma goes as width^0.5 [0.3, 0.7]"),
+        ((0.4, 0.1, 0.7), (0.5, 0.3, 0.7), "[0.1, 0.7] and the edge of"),
+        # Finite widths move it a little, and scatter may.
+        ((0.2, 0.1, 0.3), None, ""),
+        ((-0.9, -1.9, 0.1), (0.5, None, None), ""),
+    ],
+)
+def test_networks_whose_eta_moves_with_the_width_are_a_warning(
+    eta: tuple[float, ...] | None, edge: tuple[float | None, ...] | None, words: str
+) -> None:
+    shared = {"factor": "width", "group": "g"}
+    names = ("slope", "slope_low", "slope_high")
+    line = {"quantity": "prefactor_log10", "edge": "eta_max_trained", "window": "rich"}
+    line |= {"against": "log10 N"}
+    lost = {"lost": 0.1, "verdict": "unknown", "measure": "accuracy"}
+    moved = [dict(zip(names, eta, strict=True)) for eta in (eta,) if eta]
+    edges = [dict(zip(names, edge, strict=True)) for edge in (edge,) if edge]
+    given = {
+        "regimes": pl.DataFrame([shared | {"slice": "a"}], schema=REGIME_SCHEMA),
+        "trends": pl.DataFrame([shared | line | own for own in edges], schema=TREND_SCHEMA),
+        "transfer": pl.DataFrame(
+            [shared | lost | own | {"factor_value": n} for own in moved for n in (64.0, 256.0)],
+            schema=TRANSFER_SCHEMA,
+        ),
+    }
+    found = named(advise(plane(**PLAIN), **given), "warning")
+    assert set(found) - {"chosen on the test set"} == ({"width scaling"} if words else set())
+    if words:
+        assert words in found["width scaling"]["text"]
+        assert "gammascape check-model" in found["width scaling"]["todo"]
 
 
 def test_a_gain_that_one_seed_alone_saw_is_no_reason_to_leave_gamma_1() -> None:
