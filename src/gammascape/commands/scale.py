@@ -90,6 +90,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
     study, raw = load_study(old), read_yaml(old).data
     assert isinstance(raw, dict)
     models, datasets, grids, carried = ({} for _ in range(4))
+    changes = False
     # Of slices that become the same one the widest counts.
     for part in sorted(study.slices, key=lambda part: _sizes(part)["width"] or 0):
         kinds = advice.get(part.key)
@@ -99,6 +100,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
         if "width" in asked and sizes["width"] is None:
             raise StudyError(f"{part.model} has no width")
         new = {n: _grown(n, asked[n], v) if n in asked else v for n, v in sizes.items()}
+        changes |= new != sizes
         model, spec, was = part.model, dict(raw["models"][part.model]), ""
         if "width" in asked:
             was = f"  # {model} has width {sizes['width']}"
@@ -129,6 +131,10 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
         grids[key] = "\n".join(entries)
     if not grids:
         raise StudyError(f"{old.stem}: advice has no learning rate to carry")
+    if not changes:
+        raise StudyError(
+            f"{old.stem} has these sizes itself: say by how much it grows, as --width 4x"
+        )
     grown = ", ".join(f"{n.replace('_', ' ')} {size}" for n, size in asked.items())
     analysis = {k: v for k, v in (raw.get("analysis") or {}).items() if k != "carried"}
     lines = [
@@ -183,7 +189,7 @@ def _laws(
         moved, *ends = (end * ratio for end in law)
         words = f"{name.replace('_', ' ')}^{number(law[0])} ({what})"
         found[words] = (moved, min(ends), max(ends))
-    return found
+    return found or {"no change": (0.0, 0.0, 0.0)}
 
 
 def _prediction(
@@ -191,7 +197,7 @@ def _prediction(
 ) -> tuple[float, ...]:
     """log10 eta at a row's gamma, and the ends of its interval."""
     own = (row["eta_log10"] if row[n] is None else row[n] for n in ETA)
-    moved = map(sum, zip(*laws.values(), strict=True)) if laws else (0.0, 0.0, 0.0)
+    moved = map(sum, zip(*laws.values(), strict=True))
     return tuple(round(a + b, 2) for a, b in zip(own, moved, strict=True))
 
 

@@ -118,6 +118,7 @@ def test_the_width_of_an_own_module_is_its_key(
     [
         ([], "say what grows"),
         (["--width", "1.01x"], "is not a whole number"),
+        (["--width", "1x"], "tiny has these sizes itself"),
         (["--steps", "many"], "neither a multiple"),
         (["--width", "0"], "neither a multiple"),
     ],
