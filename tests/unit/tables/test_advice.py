@@ -5,6 +5,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -94,15 +95,23 @@ def scored(cells: pl.DataFrame) -> pl.DataFrame:
     return scores_table(cells).with_columns(value=value)
 
 
+FIXED = {"edges", "scaling"}
+"""Tables that scores do not change."""
+
+
 def advise(cells: pl.DataFrame, **given: pl.DataFrame) -> pl.DataFrame:
     """Advice from cells, and from tables that take the place of those that follow from them."""
     analysis = Analysis()
-    thresholds = threshold_table(cells, 3)
-    scores = given.get("scores", scored(cells))
+    if not given.keys() >= FIXED:
+        thresholds = threshold_table(cells, 3)
+        followed = {
+            "edges": pooled_table(cells, thresholds, 0.95),
+            "scaling": scaling_table(thresholds, analysis),
+        }
+        given = followed | given
+    scores = given.pop("scores") if "scores" in given else scored(cells)
     tables = {
         "cells": cells,
-        "edges": pooled_table(cells, thresholds, 0.95),
-        "scaling": scaling_table(thresholds, analysis),
         "budget": pl.DataFrame(
             [{"slice": "a", "depth_exponent": 3, "gamma_log10": 99.0}], schema=BUDGET_SCHEMA
         ),
@@ -121,10 +130,6 @@ def advise(cells: pl.DataFrame, **given: pl.DataFrame) -> pl.DataFrame:
 
 def named(table: pl.DataFrame, kind: str) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in table.filter(kind=kind).iter_rows(named=True)}
-
-
-FIXED = ("edges", "scaling")
-"""Tables that scores do not change."""
 
 
 @pytest.fixture(scope="module")
@@ -398,6 +403,13 @@ def test_what_other_slices_and_shorter_budgets_measured_is_said() -> None:
 
 
 PLAIN: dict[str, Any] = {"gammas": (0.0, 1.0, 2.0)}
+
+
+@cache
+def plain_advice() -> pl.DataFrame:
+    return advise(plane(**PLAIN))
+
+
 MIXED = pl.when((pl.col("gamma_log10") == 1) & (pl.col("eta_log10") == 1.0)).then(
     pl.lit("untrained")
 )
@@ -441,7 +453,7 @@ WARNED: dict[str, tuple[dict[str, Any], Callable[[pl.DataFrame], pl.DataFrame]]]
 
 @pytest.mark.parametrize("name", WARNED)
 def test_each_warning_has_a_plane_of_its_own(name: str) -> None:
-    plain = named(advise(plane(**PLAIN)), "warning")
+    plain = named(plain_advice(), "warning")
     assert set(plain) == {"chosen on the test set"}
     how, change = WARNED[name]
     found = named(advise(change(plane(**(PLAIN | how)))), "warning")
@@ -555,7 +567,7 @@ def grids(row: dict[str, Any]) -> list[Any]:
 
 
 def test_what_comes_next_can_be_pasted_into_the_study() -> None:
-    assert named(advise(plane(**PLAIN)), "next") == {}
+    assert named(plain_advice(), "next") == {}
     few = named(advise(plane(**(PLAIN | {"seeds": 2}))), "next")
     assert set(few) == {"more seeds"}
     made = grids(few["more seeds"])
