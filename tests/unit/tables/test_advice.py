@@ -642,6 +642,7 @@ def test_what_is_advised_in_words_follows_from_planes_of_every_shape(shape: str)
     assert choice["verdict"] == verdicts.get(shape, choice["verdict"])
     if shape in ("nothing trains", "all diverges"):
         assert choice["text"].startswith("No network trains within 600 steps")
+        assert ("The lowest loss is " in choice["todo"]) == (shape == "nothing trains")
         assert table.height == 1
         return
     if shape in ("one seed", "ties", "ties and a gain", "one cell"):

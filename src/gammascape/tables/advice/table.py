@@ -87,7 +87,10 @@ def _advice(of: SliceTables) -> Iterator[Row]:
     trained = of.cells.filter(status="trained")
     if trained.is_empty():
         text = f"No network trains within {of.steps} steps at the learning rates of this study."
+        least = of.cells["relative_loss"].min()
         todo = "Map the learning rates (eta: {map: {}}), or take more steps."
+        if isinstance(least, float) and least < 1:
+            todo += f" The lowest loss is {number(least, 2)} of that of f = 0; analysis: trained_below decides."
         yield {"kind": "choice", "verdict": UNKNOWN, "text": text, "todo": todo}
         return
     # That by which is chosen comes first; nothing is gained over a gamma that is not there.
