@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from gammascape.study import Analysis, Slice, load_study, predicted_slope
+from gammascape.tables.advice.read import SliceTables, around
 from gammascape.tables.edges.level import edge_levels
 from gammascape.tables.performance.choice import choose_elsewhere, chosen_interval, mark_chosen
 from gammascape.tables.performance.gain import gain_table
-from gammascape.tables.performance.scores import SCORE_SCHEMA
+from gammascape.tables.performance.scores import JUDGED, SCORE_SCHEMA
 from gammascape.tables.statistics.slopes import Posterior, fit_mean, fit_slope
 from gammascape.tables.statistics.verdict import (
     holm,
@@ -236,6 +237,39 @@ def pooled_row(seeds: int, growth: float) -> Row:
     return Row("accuracy", model, f"S = {seeds}", trial)
 
 
+def eta_row(etas: int, gammas: int, seeds: int, network: float, split: float) -> Row:
+    """The best eta of some within two decades around it, whose accuracy falls by 2 points at one decade.
+
+    Scatter of networks, and of the validation split that chooses, in points; 0 for none, and a choice on the
+    test set.
+    """
+    grid = np.linspace(-2, 2, etas)
+    at = [(gamma, eta, seed) for gamma in range(gammas) for eta in grid for seed in range(seeds)]
+    gamma, eta, seed = (np.array(values) for values in zip(*at, strict=True))
+    cells = pl.DataFrame({"gamma_log10": gamma.astype(float), "eta_log10": eta, "seed": seed})
+    cells = cells.with_columns(data_seed=0, steps=1, status=pl.lit("trained"))
+    labels = {"measure": pl.lit("accuracy"), "budget": pl.lit(1)}
+
+    def trial(rng: np.random.Generator) -> Trial:
+        best = rng.uniform(-1, 1)
+        told = 0.9 - 0.02 * (eta - best) ** 2 + rng.normal(0, network / 100, len(eta))
+        judged = pl.Series(told + rng.normal(0, split / 100, len(eta))) if split else None
+        scores = cells.with_columns(**labels, value=told, validation=pl.lit(judged, pl.Float64))
+        marked = mark_chosen(
+            scores.with_columns(value=JUDGED, told="value"), ["gamma_log10"], ["eta_log10"]
+        ).with_columns(value="told")
+        empty = pl.DataFrame()
+        of = SliceTables(
+            *(Analysis(), empty, empty, cells, empty, empty, empty),
+            *(marked, marked.select("measure", "budget", "value"), empty),
+        )
+        low, high = around(of.best_eta(0.0)[1], grid)
+        return None if low is None or high is None else (low, high), best
+
+    model = f"networks {network:g} points, " + (f"split {split:g}" if split else "no split")
+    return Row("best eta", model, f"{etas} etas, G = {gammas}, S = {seeds}", trial)
+
+
 def share_row(seeds: int, runs: int, share: float, correlation: float) -> Row:
     """The share of runs of which those of one seed are correlated."""
 
@@ -293,6 +327,9 @@ def rows() -> Iterator[Row]:
     for growth in (1.0, 4.0, 20.0):
         for seeds in (2, 3, 5):
             yield pooled_row(seeds, growth)
+    for etas, gammas, seeds in ((9, 2, 2), (17, 5, 2), (17, 5, 5), (33, 5, 3)):
+        for network, split in ((0.2, 2.0), (5.0, 0.0)):
+            yield eta_row(etas, gammas, seeds, network, split)
     for seeds, share in ((3, 0.5), (3, 0.8), (5, 0.8), (10, 0.8)):
         yield share_row(seeds, 4, share, 0.5)
     yield share_row(3, 4, 0.5, 0.95)

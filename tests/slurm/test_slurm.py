@@ -84,6 +84,11 @@ def running_jobs(env: dict[str, str]) -> list[str]:
     return ask(env, "squeue", "--noheader", "--states=RUNNING", "--format=%i").split()
 
 
+def active_jobs(env: dict[str, str]) -> list[str]:
+    """Jobs that wait, run or are being ended."""
+    return ask(env, "squeue", "--noheader", "--format=%i").split()
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -112,6 +117,8 @@ def slow(
     faults = {"FAULT_SLOW": str(request.param), "FAULT_WHILE": str(project / "slow")}
     env = {**cluster, "PYTHONPATH": FAULTY_PATH, **faults}
     (project / "slow").touch()
+    # SLURM learns of the end of a job after Snakemake does: those of the last test are not among ours.
+    wait_until(lambda: not active_jobs(cluster))
     process = snakemake(project, env, *OPTIONS)
     try:
         wait_until(lambda: len(list(project.glob("results/.scratch/checkpoints/[!.]*"))) == CELLS)
@@ -119,7 +126,7 @@ def slow(
     finally:
         process.kill()
         process.wait(10)
-        for job in running_jobs(cluster):
+        for job in active_jobs(cluster):
             ask(cluster, "scancel", job)
 
 
@@ -130,6 +137,8 @@ def test_each_pack_is_one_slurm_job_with_the_resources_of_one_cell(
     process = snakemake(project, cluster, *OPTIONS, "--packed-slurm-cells", "3")
     assert process.wait(120) == 0, (project / "output").read_text()
     assert artifacts(project) == artifacts(undisturbed)
+    # Snakemake ends with the cells, which may be before SLURM has seen the ends of their jobs.
+    wait_until(lambda: not active_jobs(cluster))
     listed = ask(cluster, "squeue", "--noheader", "--states=all", "--format=%i %m %C %l %T")
     jobs = [line.split() for line in listed.splitlines()]
     new = [job[1:] for job in jobs if job[0] not in before]
@@ -215,7 +224,7 @@ def test_two_projects_that_share_results_train_each_cell_once(
     (other / "results").symlink_to(project / "results")
     second = snakemake(other, cluster, *OPTIONS)
     # On a node of one core the second waits in the queue, else for the locks of the cells.
-    wait_until(lambda: len(ask(cluster, "squeue", "--noheader", "--format=%i").split()) == 2)
+    wait_until(lambda: len(active_jobs(cluster)) == 2)
     (project / "slow").unlink()
     assert slow.wait(120) == 0, (project / "output").read_text()
     assert second.wait(120) == 0, (other / "output").read_text()

@@ -8,11 +8,12 @@ before it trains. Exit status: 0 all layers are right; 1 one is wrong; 2 the stu
 import argparse
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gammascape.durations import aligned, count_of
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     import torch
 
     from gammascape.data.dataset import Batches, Dataset
+    from gammascape.models import Model
     from gammascape.training.coordinates import Coordinates
 
-STEPS, BATCH, SEEDS = 3, 32, 5
+STEPS, BATCH, SEEDS, ETA = 3, 32, 5, 0.1
 TELLING = 64
 """Least width for a reliable verdict; at smaller widths a right layer may seem to grow or to vanish."""
 WRONG = 1
@@ -43,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="widths, separated by commas; by default 1, 2, 4 and 8 times the model's width and, if a layer is "
         f"wrong at these, larger ones from {TELLING} on",
     )
-    parser.add_argument("--eta", type=float, default=0.1, help="learning rate (0.1)")
+    parser.add_argument("--eta", type=float, default=ETA, help=f"learning rate ({ETA})")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"number of seeds ({SEEDS})")
 
 
@@ -143,11 +145,7 @@ def _check(
     eta: float,
     seeds: Sequence[int],
 ) -> int:
-    from gammascape.models import build_model
-    from gammascape.training.coordinates import check_coordinates
-
-    options = part.model_spec.as_trained().model_dump(mode="json")
-    model = build_model(options, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
+    model, build = _builder(part, dataset)
     print(f"{part.model}: a network of width {model.base_width}, inputs as of {part.dataset}")
     if part.model_spec.kind == "factory":
         how = "batched over networks" if model.batched else "one network at a time"
@@ -155,20 +153,9 @@ def _check(
     for layer, role in model.roles.items():
         say(f"  {layer}: {role}")
     say("  hidden layers on the probe set: " + ", ".join(model.hidden))
-    scales = [1, -(-TELLING // model.base_width)] if model.base_width < TELLING else [1]
-    tried = (
-        [widths] if widths else [[model.base_width * s * n for n in (1, 2, 4, 8)] for s in scales]
-    )
-
-    def build(width: int) -> Any:
-        wide = {**options, "width": width}
-        return build_model(wide, dataset.input_shape, dataset.outputs, dataset.probe_inputs)
-
-    for used in tried:
-        found = check_coordinates(build, batches, part.loss, used, seeds, eta)
-        wrong = [one for one in found if one.verdict != "right"]
-        if not wrong:
-            break
+    tried = [widths] if widths else _widths_of(model)
+    used, found = _measured(build, batches, part.loss, tried, seeds, eta)
+    wrong = [one for one in found if one.verdict != "right"]
     print(
         f"\nCoordinate check: {STEPS} steps of SGD at eta = {eta:g}, gamma = 1, batch size {BATCH}, "
         f"loss {part.loss}, mean over {count_of(len(seeds), 'seed')}."
@@ -208,6 +195,83 @@ def _check(
             f"look wrong by chance; leave out --seeds and --widths, for {SEEDS} seeds and wider networks."
         )
     return WRONG
+
+
+def _builder(part: Slice, dataset: "Dataset") -> tuple["Model", Callable[[int], "Model"]]:
+    """Model of a slice, and what builds it at a width."""
+    from gammascape.models import build_model
+
+    options = part.model_spec.as_trained().model_dump(mode="json")
+
+    def build(**changed: int) -> "Model":
+        about = dataset.input_shape, dataset.outputs, dataset.probe_inputs
+        return build_model(options | changed, *about)
+
+    return build(), lambda width: build(width=width)
+
+
+def _widths_of(model: "Model") -> list[list[int]]:
+    """Widths to try, and larger ones if a layer is wrong at these."""
+    scales = [1, -(-TELLING // model.base_width)] if model.base_width < TELLING else [1]
+    return [[model.base_width * s * n for n in (1, 2, 4, 8)] for s in scales]
+
+
+def _measured(
+    build: Callable[[int], "Model"],
+    batches: "Batches",
+    loss: str,
+    tried: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    eta: float,
+) -> tuple[Sequence[int], list["Coordinates"]]:
+    """The first widths at which all layers are right, or the last ones, and what is measured there."""
+    from gammascape.training.coordinates import check_coordinates
+
+    for used in tried:
+        found = check_coordinates(build, batches, loss, used, seeds, eta)
+        if all(one.verdict == "right" for one in found):
+            break
+    return used, found
+
+
+def doubts(study: Study, seconds: float) -> Iterator[str]:
+    """What looks wrong in the data of a study's first slice, and in the width scaling of its own model.
+
+    No larger network is measured after `seconds`. A check that lacks widths then, or fails, is the command's.
+    """
+    from gammascape.data.prepared import DataError
+    from gammascape.usercode.run import UserCodeError, provide
+
+    for sources in study.sources:
+        provide(sources.files.values())
+    part = study.slices[0]
+    dataset, end = _load(study, part), time.monotonic() + seconds
+    for line in _about(part.dataset_spec, dataset):
+        if line.startswith("warning: "):
+            yield f"{part.dataset}: {line}"
+    if part.model_spec.kind != "factory":
+        return
+    with _naming(f"{study.path}: models.{part.model}"):
+        model, build = _builder(part, dataset)
+
+    def timed(width: int) -> "Model":
+        if time.monotonic() > end:
+            raise TimeoutError
+        return build(width)
+
+    command = f"gammascape check-model {study.path} {part.model}"
+    try:
+        batches = dataset.batches(0, 0, STEPS, BATCH)
+        found = _measured(timed, batches, part.loss, _widths_of(model), range(SEEDS), ETA)[1]
+    except (DataError, UserCodeError, RuntimeError, TimeoutError):
+        yield f"not checked whether {part.model} is in mu-P: {command}"
+        return
+    wrong = [f"{one.layer} {one.verdict}" for one in found if one.verdict != "right"]
+    if wrong and math.isfinite(found[-1].changes[0]):
+        yield (
+            f"warning: {part.model} is not in mu-P, so gamma and eta do not hold at other widths ({wrong[0]}); "
+            f"what to do: {command}"
+        )
 
 
 def _advice(found: Sequence["Coordinates"]) -> str:

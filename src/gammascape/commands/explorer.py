@@ -37,6 +37,11 @@ def run(chosen: argparse.Namespace) -> int:
         )
     if chosen.out.suffix.lower() != ".html":
         raise UserError(f"{chosen.out}: end the name in .html")
+    # One of several studies has several marks; that of one is a result.
+    if chosen.out.exists() and (chosen.out.is_dir() or len(read_marks(chosen.out)) < 2):
+        raise UserError(
+            f"{chosen.out} exists and is no explorer of several studies: name another file, or remove it first"
+        )
     places = [f"{RESULTS}/{name}/explorer.html" for name in dict.fromkeys(names)]
     files = [output_of("page", place, "html")[1] for place in places]
     try:

@@ -1,9 +1,9 @@
 """Find edges of training: choose learning rates, train them, and choose again.
 
-Begin at each gamma around 2 over the curvature of the networks before training, and go on in rounds until every
-edge that the maps of the study ask for is bracketed, or known not to be there. The points are in a file beside the
-study, which snakemake reads; after an interruption the same command goes on. At the end all tables and figures are
-made. Options of snakemake come last, after --.
+Begin at each gamma where the study says, or around 2 over the curvature of the networks before training, and go
+on in rounds until every edge that the maps of the study ask for is bracketed, or known not to be there. The points
+are in a file beside the study, which snakemake reads; after an interruption the same command goes on. At the end
+all tables and figures are made. Options of snakemake come last, after --.
 """
 
 import argparse
@@ -45,6 +45,8 @@ from gammascape.workflow.catalogue import THRESHOLDS
 from gammascape.workflow.plan import BEGINNING, Plan
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_GIVEN = "start, given by begin"
+"""Reason of the first etas of a map that says where it begins."""
 _LOCK = Path(".snakemake/gammascape-map")
 Added = dict[str, list[Wanted]]
 """Points by slice."""
@@ -82,25 +84,16 @@ def run(chosen: argparse.Namespace) -> int:
     options = [*study_options([chosen.study]), *chosen.after]
     with _snakemake_of(options) as snakemake, _so_far(plan):
         if begun := _begin(plan, study, snakemake):
-            say(f"round 0: {_count(study, begun)} around the predicted edges")
+            given = {one.why for several in begun.values() for one in several} == {_GIVEN}
+            where = "where the study says" if given else "around the predicted edges"
+            say(f"round 0: {_count(study, begun)} {where}")
         # Even if nothing begins: snakemake takes no points that the study does not map any more.
         _write(study, begun, 0)
         for left in itertools.count(math.inf if chosen.rounds is None else chosen.rounds, -1):
             plan, study = _load(path)
             mapped = [part for part in study.slices if part.key in study.maps]
             snakemake([_table(study, part) for part in mapped if not part.is_toy])
-            cells = {part.key: _cells(plan, study, part) for part in mapped}
-            level = float(plan.analysis(study.name)["trained_below"])
-            wanted: Added = {}
-            states: list[MapState] = []
-            for key, table in cells.items():
-                points = study.points[key]
-                found, known = refine(table, study.maps[key], _begun(points), level)
-                new = [one for one in found if one.eta not in points[one.gamma]]
-                new = new or further_gammas(table, study.maps[key], level)
-                wanted |= {key: new} if new else {}
-                states += known
-            table = pl.concat(cells.values())
+            wanted, states, table = look(plan, study)
             spent = float(table.filter(~pl.col("cell").is_in(list(before)))["seconds"].sum())
             line = f"{_progress(states)}; {duration(spent)} of device time"
             if chosen.budget is not None:
@@ -122,6 +115,22 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def look(plan: Plan, study: Study) -> tuple[Added, list[MapState], pl.DataFrame]:
+    """What the maps of a study want beyond its cells, the state of each edge, and the table of cells."""
+    level = float(plan.analysis(study.name)["trained_below"])
+    tables = {p.key: _cells(plan, study, p) for p in study.slices if p.key in study.maps}
+    wanted: Added = {}
+    states: list[MapState] = []
+    for key, table in tables.items():
+        points = study.points[key]
+        found, known = refine(table, study.maps[key], _begun(points), level)
+        new = [one for one in found if one.eta not in points[one.gamma]]
+        new = new or further_gammas(table, study.maps[key], level)
+        wanted |= {key: new} if new else {}
+        states += known
+    return wanted, states, pl.concat(tables.values())
+
+
 def _load(path: Path) -> tuple[Plan, Study]:
     plan = open_project([str(path)], begin=True)
     return plan, plan.studies[path.stem]
@@ -135,13 +144,16 @@ def _begin(plan: Plan, study: Study, snakemake: "Snakemake") -> Added:
         new = needed - study.points.get(part.key, {}).keys()
         if not new:
             continue
-        critical = _critical(plan, study, part, new, snakemake)
+        maps = study.maps[part.key]
+        measured = {gamma for gamma in new if maps[gamma].map.begin is None}
+        critical = _critical(plan, study, part, measured, snakemake) if measured else {}
         for gamma in sorted(new):
-            etas = [Fraction(str(round(x, 6))) for x in critical[gamma] if math.isfinite(x)]
+            etas = [Fraction(str(round(x, 6))) for x in critical.get(gamma, ()) if math.isfinite(x)]
             ends = (min(etas), max(etas)) if etas else None
             texts = dict.fromkeys(f"10^{float(x):.2f}" for x in ends or ())
             why = f"start, critical eta {' to '.join(texts) or 'unknown'}"
-            spec = study.maps[part.key][gamma].map
+            why = why if gamma in measured else _GIVEN
+            spec = maps[gamma].map
             begun.setdefault(part.key, []).extend(
                 Wanted(gamma, eta, why, math.inf)
                 for eta in spec.start(gamma, part.loss, part.depth_exponent, ends)

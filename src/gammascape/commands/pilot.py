@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from gammascape.command import UserError
 from gammascape.commands import advise, map
+from gammascape.commands.check_model import doubts
 from gammascape.commands.plan import clock
 from gammascape.durations import count_of, duration
 from gammascape.layout import write_if_changed
@@ -45,6 +46,8 @@ STEPS = 300, 2000
 """Fewest steps, with which little is learned, and most of a short run."""
 UNKNOWN_STEPS = 500
 VALIDATION = 0.1
+CHECK_SECONDS = 3.0
+"""After which no wider network is checked for mu-P; one takes up to four times as long as those before it."""
 SIZES: Mapping[str, Mapping[str, int]] = {
     "mlp": {"depth": 3, "width": 64},
     "cnn": {"width": 16},
@@ -96,7 +99,7 @@ def run(chosen: argparse.Namespace) -> int:
     plan, study = _load(path)
     spent = _spent(study)
     if not study.points:
-        say(_cost(plan, study, chosen.budget))
+        say(*doubts(study, CHECK_SECONDS), _cost(plan, study, chosen.budget))
     while True:
         # With no time left, too: tables may be missing that an interrupted pilot has trained cells for.
         left = max(0.0, chosen.budget - spent)
@@ -111,7 +114,14 @@ def run(chosen: argparse.Namespace) -> int:
         time = duration(more * spent / seeds)
         say(f"the edges are found; {count_of(more, 'more seed')} take about {time} of device time")
     say(f"{duration(spent)} of device time spent, {duration(chosen.budget)} allowed")
-    return advise.run(argparse.Namespace(study=path.stem, json=False))
+    status = advise.run(argparse.Namespace(study=path.stem, json=False))
+    states = map.look(*_load(path))[1]
+    if still := sum(state.state == "open" for state in states):
+        say(
+            f"{still} of {count_of(len(states), 'edge')} are not bracketed yet, so windows and margins are rough: "
+            "the same command with a larger --budget goes on"
+        )
+    return status
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -184,21 +194,26 @@ def _cost(plan: Plan, study: Study, budget: float) -> str:
     first = FIRST_ETAS * gammas * seeds * len(study.slices)
     cells = first * ETAS // FIRST_ETAS
     seconds, most = _seconds(plan, study), f"at most {duration(budget)}"
-    time = "not known yet" if seconds is None else f"about {duration(cells * seconds)}"
-    if seconds is not None and first * seconds > budget:
-        alone = duration(first * seconds)
-        most = f"its first round alone about {alone}, more than the budget of {duration(budget)}"
+    if isinstance(seconds, str):
+        time = f"not known yet ({seconds})"
+        most += ", but its first round is trained whatever it takes"
+    else:
+        time = f"about {duration(cells * seconds)}"
+        if first * seconds > budget:
+            least = duration(first * seconds)
+            most = (
+                f"at least {least} for its first round, more than the budget of {duration(budget)}"
+            )
     return (
         f"{count_of(gammas, 'gamma')}, {count_of(seeds, 'seed')} and about {ETAS} learning rates found by a map: "
         f"about {cells:,} cells of {part.steps:,} steps; device time {time}, {most}"
     )
 
 
-def _seconds(plan: Plan, study: Study) -> float | None:
-    """Device time of one cell of a study."""
-    cells = study.cells[:1]
-    found = estimate(cells, (), lambda some: clock(plan, some))
-    return None if found.unknown else found.seconds
+def _seconds(plan: Plan, study: Study) -> float | str:
+    """Device time of one cell of a study, or why it is not known."""
+    found = estimate(study.cells[:1], (), lambda some: clock(plan, some))
+    return "; ".join(found.problems) if found.unknown else found.seconds
 
 
 def _write(path: Path, chosen: argparse.Namespace) -> None:
@@ -220,10 +235,10 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
         (part,) = study.slices
         loss = chosen.loss or ("xent" if part.dataset_spec.classification else "mse")
         steps, size = UNKNOWN_STEPS, part.dataset_spec.pass_samples
-        if (seconds := _seconds(plan, study)) is not None:
+        if not isinstance(seconds := _seconds(plan, study), str):
             cells = len({cell.gamma for cell in part.cells}) * (SEEDS + 1) * ETAS
             steps = _round(chosen.budget / (cells * seconds / UNKNOWN_STEPS))
-        if size is not None:
+        if not endless:
             data.setdefault("validation", VALIDATION)
         if size is None or steps * BATCH_SIZE <= size * (1 - VALIDATION):
             options = {}

@@ -1,8 +1,8 @@
 """Write the next study, larger in width, steps or batch size, with gamma and eta carried from one that was run.
 
 The new file lies beside the old one, and can be read and changed. It has the advised gamma, its neighbours and
-gamma = 1, and a narrow range of eta around the carried prediction at each. After it has run, gammascape advise of
-it compares prediction and measurement.
+gamma = 1, and at each a map of eta that begins around the carried prediction. After gammascape map has run it,
+gammascape advise of it compares prediction and measurement.
 """
 
 import argparse
@@ -26,9 +26,10 @@ from gammascape.terminal import say
 
 FACTORS = ("width", "steps", "batch_size")
 DENSITY = 4
-"""Points of eta per decade."""
+"""Points per decade of the etas that maps begin with."""
 BESIDE = 0.5
-"""Decades of eta beyond the interval of the prediction."""
+"""Decades from the prediction to the outer ones of these, at least."""
+EDGES = "[eta_max_trained, eta_best]"
 UNMEASURED = {"width": (0.0, 0.0, 0.0), "steps": (0.0, -1.0, 0.0), "batch_size": (0.0, 0.0, 1.0)}
 """Exponent of the best eta, and its range, where a study has not measured it: a network in mu-P keeps eta as its
 width grows; the smallest eta that trains goes as 1 / steps, and the largest stays; the noise of batches moves eta
@@ -63,13 +64,11 @@ def run(chosen: argparse.Namespace) -> int:
     except FileExistsError:
         raise StudyError(f"{new} exists: remove it first, or run it as it is") from None
     try:
-        load_study(new)
+        load_study(new, begin=True)
     except StudyError:
         new.unlink()
         raise
-    say(
-        f"Wrote {new}. Read it, run snakemake --config study={new}, then gammascape advise {new.stem}."
-    )
+    say(f"Wrote {new}. Read it, run gammascape map {new}, then gammascape advise {new.stem}.")
     return 0
 
 
@@ -91,6 +90,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
     study, raw = load_study(old), read_yaml(old).data
     assert isinstance(raw, dict)
     models, datasets, grids, carried = ({} for _ in range(4))
+    changes = False
     # Of slices that become the same one the widest counts.
     for part in sorted(study.slices, key=lambda part: _sizes(part)["width"] or 0):
         kinds = advice.get(part.key)
@@ -100,6 +100,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
         if "width" in asked and sizes["width"] is None:
             raise StudyError(f"{part.model} has no width")
         new = {n: _grown(n, asked[n], v) if n in asked else v for n, v in sizes.items()}
+        changes |= new != sizes
         model, spec, was = part.model, dict(raw["models"][part.model]), ""
         if "width" in asked:
             was = f"  # {model} has width {sizes['width']}"
@@ -119,8 +120,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
                 f"{' and '.join(laws)} {eta}{interval(low, high)} here.\n"
                 f"  - model: {model}\n    dataset: {part.dataset}\n    loss: {part.loss}\n"
                 f"    gamma: {{log10: {_text(gamma)}}}\n"
-                f"    eta: {{log10: {{from: {_text(ends[1] - BESIDE)}, to: {_text(ends[2] + BESIDE)}, "
-                f"per_decade: {DENSITY}}}}}\n"
+                f"    eta: {{map: {{begin: [{_begin(*ends)}], edges: {EDGES}, beyond: 0}}}}\n"
                 f"    batch_size: {new['batch_size']}\n    steps: {new['steps']}\n{_rest(part)}"
             )
             if gamma == choice:
@@ -131,6 +131,10 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
         grids[key] = "\n".join(entries)
     if not grids:
         raise StudyError(f"{old.stem}: advice has no learning rate to carry")
+    if not changes:
+        raise StudyError(
+            f"{old.stem} has these sizes itself: say by how much it grows, as --width 4x"
+        )
     grown = ", ".join(f"{n.replace('_', ' ')} {size}" for n, size in asked.items())
     analysis = {k: v for k, v in (raw.get("analysis") or {}).items() if k != "carried"}
     lines = [
@@ -185,7 +189,7 @@ def _laws(
         moved, *ends = (end * ratio for end in law)
         words = f"{name.replace('_', ' ')}^{number(law[0])} ({what})"
         found[words] = (moved, min(ends), max(ends))
-    return found
+    return found or {"no change": (0.0, 0.0, 0.0)}
 
 
 def _prediction(
@@ -193,8 +197,15 @@ def _prediction(
 ) -> tuple[float, ...]:
     """log10 eta at a row's gamma, and the ends of its interval."""
     own = (row["eta_log10"] if row[n] is None else row[n] for n in ETA)
-    moved = map(sum, zip(*laws.values(), strict=True)) if laws else (0.0, 0.0, 0.0)
+    moved = map(sum, zip(*laws.values(), strict=True))
     return tuple(round(a + b, 2) for a, b in zip(own, moved, strict=True))
+
+
+def _begin(eta: float, low: float, high: float) -> str:
+    """log10 etas that a map begins with: the prediction, and on either side what it cannot exclude."""
+    low, high = min(low, eta - BESIDE), max(high, eta + BESIDE)
+    ks = math.floor(low * DENSITY), round(eta * DENSITY), math.ceil(high * DENSITY)
+    return ", ".join(_text(k / DENSITY) for k in ks)
 
 
 def _rest(part: Slice) -> str:

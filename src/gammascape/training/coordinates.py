@@ -95,11 +95,11 @@ def check_coordinates(
         The layers in the order of the forward pass, the output last.
     """
     units: list[dict[str, int]] = [{} for _ in widths]
+    roles = build(widths[0]).roles
     measured = [
         _measure(build(width), batches, loss, seeds, eta, found)
         for width, found in zip(widths, units, strict=True)
     ]
-    roles = build(widths[0]).roles
     names = list(measured[0])
 
     def may_fade(layer: str) -> bool:

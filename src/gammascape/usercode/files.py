@@ -243,8 +243,17 @@ def describe(
             not classes and (np.abs(y.mean(0)) > 3 * y.std(0)).any()
         ),
         f"no training sample has class {_named(absent)}": absent,
+        "what is to be predicted takes two values alone, and is trained as numbers; for classes give integers "
+        "from 0, such as (y > 0).astype(int)": not classes and _two_values(y),
     }
     return lines + [f"warning: {text}" for text, found in warnings.items() if found]
+
+
+def _two_values(y: "Array") -> bool:
+    """Whether each column is 0 or 1, or -1 or 1, and has both."""
+    ends = y.min(0), y.max(0)
+    on = ((y == ends[0]) | (y == ends[1])).all()
+    return bool(on and (ends[1] == 1).all() and ((ends[0] == 0) | (ends[0] == -1)).all())
 
 
 def _range(values: "Array") -> str:

@@ -37,6 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def both(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An explorer of both."""
     monkeypatch.chdir(folder)
+    # A test may have left one with a mark taken out, which is not replaced.
+    Path("sent/both.html").unlink(missing_ok=True)
     assert main(["explorer", "tiny", "config/studies/other.yaml", "--out", "sent/both.html"]) == 0
     return Path("sent/both.html")
 
@@ -128,6 +130,24 @@ def test_two_studies_light_up_at_the_same_place(both: Path) -> None:
         tab.open(both, state)
         assert tab.run("JSON.stringify([explorer.state, explorer.chosen()])") == shown
         assert tab.said == []
+
+
+def test_only_an_explorer_of_several_studies_is_replaced(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = both.read_text()
+    both.write_text(same.replace("No network is chosen", "Choose a network"))
+    words = ["explorer", "tiny", "other", "--out"]
+    assert main([*words, str(both)]) == 0
+    assert both.read_text() == same
+    notes, folder = Path("notes.html"), Path("folder.html")
+    notes.write_text("<p>mine</p>")
+    folder.mkdir()
+    for path in (notes, folder, FILES[0]):
+        before = path.read_bytes() if path.is_file() else None
+        assert main([*words, str(path)]) == 2
+        assert f"{path} exists and is no explorer of several studies" in capsys.readouterr().err
+        assert before is None or path.read_bytes() == before
 
 
 def test_mistakes_are_explained(both: Path, capsys: pytest.CaptureFixture[str]) -> None:

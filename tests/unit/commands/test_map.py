@@ -153,6 +153,33 @@ def test_rounds_go_on_until_every_edge_is_bracketed(
     assert workflow.calls[-1] == ["--config", f'study=["{PATH}"]']
 
 
+def test_a_map_begins_where_the_study_says_and_measures_nothing(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, measured = command._critical, list[set[Decimal]]()
+    monkeypatch.setattr(
+        command, "_critical", lambda *given: measured.append(given[3]) or measure(*given)
+    )
+    begin = "[-1.5, -1.25], edges: eta_max_trained, beyond: 0"
+    Path(PATH).write_text(STUDY.replace("finest: 4", f"finest: 4, begin: {begin}"))
+    out = said(capsys)
+    assert out.startswith("round 0: 8 new cells where the study says\n")
+    assert "map: 4 of 4 edges bracketed" in out
+    # Far from the edges, which are found all the same, and the first points are no others.
+    (gammas,) = read_points(Path(PATH))[0].values()
+    for gamma, etas in gammas.items():
+        first = {eta for eta, point in etas.items() if point.why == "start, given by begin"}
+        assert first == {eta for eta, point in etas.items() if point.round == 0}
+        assert first == {Decimal("-1.5"), Decimal("-1.25")}
+        assert {gamma, gamma + Decimal("0.25")} <= {*etas}
+    assert measured == []
+    # A gamma without it is measured, and it alone.
+    grid = STUDY[STUDY.index("  - model") :].replace("[0, 1]}", "2}")
+    Path(PATH).write_text(Path(PATH).read_text() + grid)
+    assert "at 1 new gamma around the predicted edges" in said(capsys)
+    assert measured == [{Decimal(2)}]
+
+
 def test_a_finished_map_asks_for_nothing_more(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:

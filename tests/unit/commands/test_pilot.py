@@ -1,5 +1,7 @@
 """`gammascape pilot` writes a study, maps it within a budget, and says what to use."""
 
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from gammascape.cli import main
 from gammascape.commands import map as map_command
 from gammascape.commands import pilot
+from gammascape.commands.check_model import doubts
 from gammascape.provenance.remake import run_rule
 from gammascape.study import Study, load_study
 from gammascape.workflow.catalogue import everything
@@ -135,9 +138,9 @@ def test_the_study_has_what_the_functions_return(
     [
         ("my_data:load", ["--data-option", "labels=0"], "mse", {"targets": 2, "size": 300}),
         ("my_data:endless", [], "mse", {"targets": 1, "size": None, "validation": None}),
-        ("digits", [], "xent", {"validation": None, "outputs": 10}),
+        ("digits", [], "xent", {"validation": 0.1, "outputs": 10}),
         ("blobs.npz", ["--data-option", "imbalance=0.5"], "xent", {"outputs": 2, "imbalance": 0.5}),
-        ("teacher", ["--data-option", "inputs=3"], "mse", {"inputs": 3}),
+        ("teacher", ["--data-option", "inputs=3"], "mse", {"inputs": 3, "validation": 0.1}),
     ],
 )
 def test_any_data_can_be_piloted(
@@ -232,11 +235,22 @@ def test_a_study_of_something_else_is_not_gone_on_with(
     assert "name another file by --study" in error
 
 
+def test_a_time_that_is_not_known_is_said_to_be_and_why(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
+    monkeypatch.setattr(pilot, "_seconds", lambda plan, study: "the GPU is in use")
+    assert pilot._cost(*pilot._load(PILOT), budget=20).endswith(
+        "device time not known yet (the GPU is in use), at most 20 s, but its first round is trained whatever it "
+        "takes"
+    )
+
+
 def test_a_first_round_that_takes_longer_than_the_budget_is_said_to(workflow: Workflow) -> None:
     pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
     # Two etas at five gammas for two seeds.
     assert pilot._cost(*pilot._load(PILOT), budget=1).endswith(
-        "its first round alone about 5 s, more than the budget of 1 s"
+        "at least 5 s for its first round, more than the budget of 1 s"
     )
     text = PILOT.read_text()
     grid = text[text.index("  - model") :].replace("batch_size: 64", "batch_size: 32")
@@ -244,8 +258,54 @@ def test_a_first_round_that_takes_longer_than_the_budget_is_said_to(workflow: Wo
     assert "about 280 cells" in pilot._cost(*pilot._load(PILOT), budget=60)
 
 
-def test_seeds_that_a_person_wrote_are_kept(workflow: Workflow) -> None:
+WRONG = """
+class Times(torch.nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+    def forward(self, x):
+        return self.factor * x
+def wrong(input_shape, outputs, width):
+    net = make(input_shape, outputs, width)
+    return torch.nn.Sequential(net[0], Times(width**0.5), net[1])
+"""
+SIGNS = """
+def signs():
+    x = numpy.random.default_rng(0).normal(size=(400, 5))
+    y = numpy.where(x[:, 0] > 0, 1.0, -1.0)
+    return x[:300], y[:300], x[300:], y[300:]
+"""
+
+
+def test_data_and_width_scaling_are_doubted_before_training(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("config/studies/my_data.py").write_text(DATA + SIGNS)
+    Path("config/studies/my_net.py").write_text(NET + WRONG)
+    words = ["--study", str(PILOT), "--budget", "20s"]
+    for model, data, said in (
+        ("my_net:make", "my_data:load", []),
+        ("my_net:make", "my_data:signs", ["for classes give integers from 0"]),
+        ("my_net:wrong", "my_data:load", ["model is not in mu-P, so gamma and eta do not hold"]),
+    ):
+        pilot._write(PILOT, pilot_arguments(["--model", model, "--data", data, *words]))
+        found = list(doubts(pilot._load(PILOT)[1], seconds=math.inf))
+        assert len(found) == len(said), found
+        for text, words_of in zip(found, said, strict=True):
+            assert "warning: " in text
+            assert words_of in text
+    # Wider networks are not built once time is up.
+    (text,) = doubts(pilot._load(PILOT)[1], seconds=-1)
+    assert text == f"not checked whether model is in mu-P: gammascape check-model {PILOT} model"
+
+
+def test_open_edges_are_said_and_seeds_that_a_person_wrote_are_kept(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
     pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
     PILOT.write_text(PILOT.read_text().replace("seed: [0, 1]", "seed: 3"))
-    assert main(["pilot", "--study", str(PILOT), "--budget", "10m"]) == 0
+    said = r"\n\d+ of 15 edges are not bracketed yet, .* larger --budget goes on\n$"
+    for budget, still in (("1s", True), ("10m", False)):
+        assert main(["pilot", "--study", str(PILOT), "--budget", budget]) == 0
+        assert bool(re.search(said, capsys.readouterr().out)) == still
     assert {cell.seed for cell in load_study(PILOT).cells} == {3}

@@ -1,6 +1,7 @@
 """`gammascape scale` writes the next study from advice, and advice of that one compares."""
 
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -9,18 +10,19 @@ import pytest
 from gammascape.cli import main
 from gammascape.commands.scale import _study
 from gammascape.study import load_study
+from gammascape.study.points import Point, write_points
 
 from ..project import ROOT, plan_of, write_results
 
 NEXT = Path("config/studies/tiny-width-4x.yaml")
 
 
-def test_the_next_study_has_the_advised_gamma_and_a_narrow_range_of_eta(
+def test_the_next_study_has_the_advised_gamma_and_a_narrow_map_of_eta(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["scale", "tiny", "--width", "4x"]) == 0
-    assert f"Wrote {NEXT}" in capsys.readouterr().out
-    study = load_study(NEXT)
+    assert f"Wrote {NEXT}. Read it, run gammascape map {NEXT}, then" in capsys.readouterr().out
+    study = load_study(NEXT, begin=True)
     old = load_study("config/studies/tiny.yaml")
     assert [part.model_spec.width for part in study.slices] == [64, 64]
     assert [(part.batch_size, part.steps) for part in study.slices] == [(16, 30)] * 2
@@ -32,9 +34,13 @@ def test_the_next_study_has_the_advised_gamma_and_a_narrow_range_of_eta(
         assert float(said.gamma) == choice["gamma_log10"]
         assert float(said.eta) == pytest.approx(choice["eta_log10"], abs=0.01)
         etas = sorted({float(c.eta) for c in part.cells if float(c.gamma) == said.gamma})
-        assert etas[0] <= float(said.eta_low) - 0.25
-        assert etas[-1] >= float(said.eta_high) + 0.25
-        assert len(etas) < 13
+        # The prediction, on a grid of a quarter, and what it cannot exclude.
+        low, middle, high = etas
+        assert abs(middle - float(said.eta)) <= 0.125
+        assert low <= min(said.eta_low, said.eta - Decimal("0.5"))
+        assert high >= max(said.eta_high, said.eta + Decimal("0.5"))
+        mapped = study.maps[part.key][said.gamma].map
+        assert (mapped.edges, mapped.beyond) == (("eta_max_trained", "eta_best"), 0)
         assert {c.gamma for c in part.cells} <= {c.gamma for c in before.cells}
     assert "# small has width 16" in NEXT.read_text()
     text = NEXT.read_text()
@@ -45,7 +51,7 @@ def test_the_next_study_has_the_advised_gamma_and_a_narrow_range_of_eta(
 
 def test_what_is_not_measured_widens_the_range(project: Path) -> None:
     assert main(["scale", "config/studies/tiny.yaml", "--steps", "300", "--batch-size", "2x"]) == 0
-    study = load_study("config/studies/tiny-steps-300-batch-size-2x.yaml")
+    study = load_study("config/studies/tiny-steps-300-batch-size-2x.yaml", begin=True)
     assert {(part.batch_size, part.steps) for part in study.slices} == {(32, 300)}
     for said in study.analysis.carried:
         # Ten times the steps may need a tenth of eta, twice the batch size may take twice.
@@ -58,11 +64,18 @@ def test_advice_of_the_next_study_compares_prediction_and_measurement(
 ) -> None:
     assert main(["scale", "tiny", "--width", "32"]) == 0
     Path("config/config.yaml").write_text("study: config/studies/tiny-width-32.yaml\n")
+    begun = load_study("config/studies/tiny-width-32.yaml", begin=True)
+    points: dict[str, dict[Decimal, dict[Decimal, Point]]] = {}
+    for part in begun.slices:
+        for cell in part.cells:
+            etas = points.setdefault(part.key, {}).setdefault(Decimal(cell.gamma), {})
+            etas[Decimal(cell.eta)] = Point(0, "start, given by begin")
+    write_points(begun.path, points, {})
     write_results(plan_of("tiny-width-32"))
     table = pl.read_parquet("results/tiny-width-32/tables/advice.parquet")
     found = table.filter(kind="carry", name="transfer")
     assert found.height == 2
-    said = load_study("config/studies/tiny-width-32.yaml").analysis.carried
+    said = begun.analysis.carried
     assert found["predicted"].to_list() == [float(one.eta) for one in said]
     assert set(found["verdict"]) == {"unknown"}, "one seed has no interval"
     assert all("tiny predicts gamma = " in text for text in found["text"])
@@ -92,7 +105,7 @@ def test_the_width_of_an_own_module_is_its_key(
     old = load_study(tmp_path / "gated.yaml")
     advice = {part.key: kinds for part in old.slices}
     (tmp_path / "next.yaml").write_text(_study(old.path, "next", advice, {"width": "10x"}))
-    new = load_study(tmp_path / "next.yaml")
+    new = load_study(tmp_path / "next.yaml", begin=True)
     assert new.slices[0].model_spec.width == 10 * old.slices[0].model_spec.width
     [said] = new.analysis.carried
     assert (float(said.eta), float(said.eta_low), float(said.eta_high)) == etas
@@ -105,6 +118,7 @@ def test_the_width_of_an_own_module_is_its_key(
     [
         ([], "say what grows"),
         (["--width", "1.01x"], "is not a whole number"),
+        (["--width", "1x"], "tiny has these sizes itself"),
         (["--steps", "many"], "neither a multiple"),
         (["--width", "0"], "neither a multiple"),
     ],

@@ -72,11 +72,10 @@ def said(chart: ChartType) -> str:
     return text
 
 
-@pytest.mark.parametrize("change", CHANGES)
+# No edge depends on accuracies, which tie.
+@pytest.mark.parametrize("change", [name for name in CHANGES if name != "ties"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_is_said_of_edges_and_performance_follows_from_the_table(
-    shape: str, change: str
-) -> None:
+def test_what_is_said_of_edges_follows_from_the_table(shape: str, change: str) -> None:
     recipes = SHAPES[shape]
     cells = CHANGES[change](cells_table(*recipes))
     thresholds = thresholds_table(cells, *recipes)
@@ -97,6 +96,12 @@ def test_what_is_said_of_edges_and_performance_follows_from_the_table(
     inside = law.filter(pl.col("predicted_slope").is_between("slope_low", "slope_high")).height
     if law.height > 1:
         assert f"{inside} of {law.height} fitted intervals" in text
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_said_of_performance_follows_from_the_table(shape: str, change: str) -> None:
+    cells = CHANGES[change](cells_table(*SHAPES[shape]))
     scores, pooled, gain = performance_tables(cells)
     text = said(chart := performance(scores, pooled, gain))
     caption = words(chart)["caption"]

@@ -288,6 +288,9 @@ def test_two_grids_map_a_slice_alike(study: Path) -> None:
         ("{finest: x}", "map.finest"),
         ("{edges: [eta_max]}", "eta_max"),
         ("{edges: []}", "map.edges"),
+        ("{begin: [0.25, 0.3]}", "map.begin: 0.3 is no point .* 8 per decade .* write 0.25"),
+        ("{begin: {from: 0, to: 1, per_decade: 3}}", "map.begin: 0.333333 is no point .* 0.375"),
+        ("{begin: []}", "map.begin.*: is an empty list"),
     ],
 )
 def test_options_that_do_not_nest_are_answered(study: Path, options: str, said: str) -> None:
@@ -315,3 +318,5 @@ def test_the_first_points_surround_the_predicted_edges() -> None:
     walk = Map(protocol="walk-down", finest=1)
     assert walk.start(Decimal(-4), "xent", 3, (critical, critical)) == (-4, -3)
     assert Map().start(Decimal(-4), "mse", 3, (Fraction(50), Fraction(50))) == (30,)
+    given = Map.model_validate({"finest": 4, "begin": [0.5, -0.25]})
+    assert given.start(Decimal(3), "mse", 3) == (Decimal("-0.25"), Decimal("0.5"))

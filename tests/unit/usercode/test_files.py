@@ -402,6 +402,11 @@ def test_numbers_that_look_wrong_are_warned_of() -> None:
     far[0] = 1e3
     assert "sd from the mean" in words(far, Y[np.arange(2000) % 100])
     assert "nearly constant" in words(good, X[:, :1] * 0.01 + 9, ())
+    signs = np.where(X[:, :2] > 0, 1.0, -1.0)
+    for y in (signs[:, :1], (signs[:, :1] + 1) / 2, signs):
+        assert "for classes give integers from 0" in words(good, y, ())
+    for y in (signs[:, :1] * 2, X[:, :1], np.minimum(signs[:, :1], 0)):
+        assert "for classes give" not in words(good, y, ())
     # Data of a function have no key for it.
     assert "standardize:" not in words(X) + words(far, Y[np.arange(2000) % 100])
     np.savez("data.npz", x=X, y=Y)

@@ -132,6 +132,14 @@ class Range(Record):
         return grid_points(self.start, self.stop, self.per_decade)
 
 
+Log10 = Annotated[
+    Annotated[tuple[Exponent, ...], OneOrMore(), Tag("<points>")]
+    | Annotated[Range, Tag("<range>")],
+    Discriminator(lambda value: "<range>" if isinstance(value, dict | Range) else "<points>"),
+]
+"""log10 values: a number, a list of numbers, or a range."""
+
+
 class Window(Record):
     """Points of the absolute grid around the predicted edges of training at each gamma."""
 
@@ -258,9 +266,17 @@ class Map(_Nested):
     """Decades beyond the first points within which an edge is searched for."""
     protocol: Literal["edges", "walk-down"] = Field(default="edges", examples=["edges"])
     """`walk-down`: at `finest` from above down to the first eta without NaN, and three decades more."""
+    begin: Log10 | None = Field(default=None, examples=[[-0.5, 0, 0.5]])
+    """log10 of the etas of the first round: a number, a list of numbers, or a range, on the grid of `finest`; left
+    out: around the curvature of the networks before training, which is measured."""
 
     @model_validator(mode="after")
     def _nests(self) -> Self:
+        for eta in () if self.begin is None else _points(self.begin):
+            if not grid_points(eta, eta, self.finest):
+                near = decimal_text(Decimal(str(round(round(eta * self.finest) / self.finest, 6))))
+                text = f"{decimal_text(eta)} is no point of the grid with {self.finest} per decade (finest); "
+                raise mistake(f"{text}write {near}", "begin")
         if self.protocol == "walk-down":
             return self
         self._check_nests("finest", self.finest, 64)
@@ -278,8 +294,11 @@ class Map(_Nested):
 
         `critical` is the smallest and largest log10 of 2 / (N sharpness) among the seeds, before training. It
         follows gamma as the predicted lower edge does, so the predicted upper edge is as far above it as theory
-        puts it above the lower one. Without it all constants are taken to be 1.
+        puts it above the lower one. Without it all constants are taken to be 1. With `begin` all of this is
+        left aside.
         """
+        if self.begin is not None:
+            return tuple(sorted(_points(self.begin)))
         lower, upper = _predicted(gamma, loss, depth_exponent)
         least, most = critical or (lower, lower)
         top = most + upper - lower
@@ -310,14 +329,6 @@ class Map(_Nested):
         beside = sum(self.inside < density < self.finest for density in self.densities)
         best = 2 * beside if "eta_best" in self.edges else 0
         return begun + edges + best + 2 * (self.inside - self.coarsest + self.beyond * self.coarsest)
-
-
-Log10 = Annotated[
-    Annotated[tuple[Exponent, ...], OneOrMore(), Tag("<points>")]
-    | Annotated[Range, Tag("<range>")],
-    Discriminator(lambda value: "<range>" if isinstance(value, dict | Range) else "<points>"),
-]
-"""log10 values: a number, a list of numbers, or a range."""
 
 
 def _plain_number(value: object) -> float | None:

@@ -16,10 +16,15 @@ from gammascape.tables.transfer import LEAST_LOST, lost_at
 from gammascape.theory.laws import LEAST_MARGIN
 
 MEASURED, PREDICTED, CONTRADICTED, UNKNOWN = "measured", "predicted", "contradicted", "unknown"
+TWO = "from two gammas"
+"""A slope that has no interval, and no law to hold it against."""
 _SHORT = 8
 """By what a short run is shorter than a long one."""
 _FAR = 10**0.5
 """Ratio of a measured edge to a law above which a fit without an interval contradicts it."""
+_MOVES = 0.25
+"""Power of the width beyond which eta moves as in no network in mu-P: half of what the smallest wrong multiplier
+does, as in the coordinate check."""
 _LEAST = 4
 """Fewest etas whose order tells something."""
 _UNKNOWN = {
@@ -99,6 +104,20 @@ def _predicted(of: SliceTables, said: Carried) -> Row:
     return row | {"text": f"{text}as predicted: {found['verdict']}{_costs(found)}"}
 
 
+def moves_with_width(of: SliceTables) -> Iterator[str]:
+    """What moves with the width though it stays in mu-P, in words: powers whose intervals exclude 0."""
+    found = {
+        "the best eta": of.transfer.filter(factor="width", measure=of.measure).head(1),
+        "the edge of training": of.trends.filter(factor="width", edge=EDGE, quantity=PREFACTOR),
+    }
+    for what, rows in found.items():
+        for line in rows.drop_nulls("slope_low").iter_rows(named=True):
+            row = {name: line[f"slope{end}"] for name, end in _ENDS.items()}
+            if abs(row["estimate"]) > _MOVES and not row["low"] <= 0 <= row["high"]:
+                at = {"lazy": " at small gamma", "rich": " at large gamma"}
+                yield f"{what}{at.get(line.get('window') or '', '')} goes as {_law('width', row)}"
+
+
 _ENDS = {"estimate": "", "low": "_low", "high": "_high"}
 
 
@@ -118,7 +137,7 @@ def _along_gamma(of: SliceTables, window: Regime) -> Row:
         reach = " to ".join(power(fit[name]) for name in ("from_log10", "to_log10"))
         text = f"{where} {_law('gamma', row)} (gamma = {reach})"
         if law is None:
-            return row | {"verdict": MEASURED, "text": text}
+            return row | {"verdict": TWO if row["low"] is None else MEASURED, "text": text}
         ratio = row["largest_ratio"] = _largest_ratio(of, fit)
         agrees, least = ratio <= _FAR, fit["margin"] or LEAST_MARGIN
         if row["low"] is not None:

@@ -6,16 +6,19 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis, Edge
-from gammascape.tables.performance.choice import TIED, chosen_interval
+from gammascape.tables.performance.choice import TIED, told_apart
 from gammascape.tables.performance.gain import better
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER, JUDGED
+from gammascape.tables.statistics.fits import Floats
 
 EDGE: Edge = "eta_max_trained"
 """Edge that a margin is kept from, and that is carried."""
 Row = dict[str, Any]
+_POINT, _SEED = ("gamma_log10", "eta_log10"), ("seed", "data_seed")
 
 
 @dataclass(frozen=True)
@@ -90,38 +93,34 @@ class SliceTables:
         return dict(most.select("eta_log10", "value").iter_rows())
 
     @cached_property
-    def _scatter(self) -> dict[float, float]:
-        """Half-width, by log10 gamma, of the interval of the scores that choose; as in the table performance.
-
-        With a validation split these scatter by its samples too, which the scores on the test set do not know of.
-        """
-        chosen = self.at(self.scores, self.measure).filter("chosen")
-        chosen = chosen.filter(pl.col("value").is_not_null().all().over("gamma_log10"))
-        found = {
-            gamma: better(self.measure, part.select(JUDGED).to_series().to_numpy())
-            for (gamma,), part in chosen.group_by("gamma_log10")
-        }
-        alike, level = list(found.values()), self.analysis.confidence
-        ends = {gamma: chosen_interval(own, level, alike) for gamma, own in found.items()}
-        return {gamma: (own[1] - own[0]) / 2 for gamma, own in ends.items() if own is not None}
+    def _grids(self) -> dict[float, Floats]:
+        """Scores that choose, the higher the better, by log10 gamma: (etas at which all seeds train, seeds)."""
+        trained = self.cells.filter(status="trained").select(*_POINT, *_SEED)
+        scores = self.at(self.scores, self.measure).join(trained, on=[*_POINT, *_SEED], how="semi")
+        judged = better(self.measure, scores.select(JUDGED).to_series().to_numpy())
+        known = scores.select(*_POINT, *_SEED, value=judged).sort(*_POINT, *_SEED)
+        found = {}
+        for (gamma,), part in known.group_by("gamma_log10", maintain_order=True):
+            seeds = part.select(*_SEED).n_unique()
+            whole = part.filter(pl.col("value").is_finite().sum().over("eta_log10") == seeds)
+            found[gamma] = whole["value"].to_numpy().reshape(-1, seeds)
+        return found
 
     def best_eta(self, gamma: float) -> tuple[float | None, list[float]]:
-        """The best log10 eta, of equal ones the middle, and those around it that cannot be told from it.
+        """The best log10 eta, of equal ones the middle, and those that may as well be the best.
 
-        There are none of these without an interval.
+        There are none of these where nothing is known of errors. With a validation split, errors are those of
+        the scores on it.
         """
         scores = self.ranked(gamma)
         # Of equally good ones, which test sets have, the middle is furthest from where training fails.
-        most = max(scores.values(), default=0.0) - TIED
-        equal = sorted(eta for eta, score in scores.items() if score >= most)
-        best = equal[(len(equal) - 1) // 2] if equal else None
-        scatter = self._scatter.get(gamma)
-        if best is None or scatter is None:
-            return best, []
-        told = [eta for eta in scores if scores[eta] < scores[best] - scatter]
-        low = max((eta for eta in told if eta < best), default=-float("inf"))
-        high = min((eta for eta in told if eta > best), default=float("inf"))
-        return best, [eta for eta in scores if low < eta < high]
+        most = max(scores.values(), default=0.0)
+        equal = sorted(eta for eta, score in scores.items() if score >= most - TIED)
+        best, grids = equal[(len(equal) - 1) // 2] if equal else None, self._grids
+        own = grids.get(gamma, np.zeros((0, 1)))
+        least = told_apart(own, [*grids.values()], self.analysis.confidence)
+        alike = [] if least is None else [e for e, score in scores.items() if score >= most - least]
+        return best, alike
 
 
 def around(among: Sequence[float], points: Iterable[float]) -> tuple[float | None, float | None]:

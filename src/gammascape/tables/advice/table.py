@@ -8,7 +8,7 @@ import polars as pl
 
 from gammascape.durations import count_of
 from gammascape.study import Analysis
-from gammascape.tables.advice.carry import carry_rows, rank_correlation
+from gammascape.tables.advice.carry import carry_rows, moves_with_width, rank_correlation
 from gammascape.tables.advice.further import ENOUGH, next_rows
 from gammascape.tables.advice.read import EDGE, Row, SliceTables, around, less
 from gammascape.tables.advice.words import interval, number, power
@@ -87,7 +87,10 @@ def _advice(of: SliceTables) -> Iterator[Row]:
     trained = of.cells.filter(status="trained")
     if trained.is_empty():
         text = f"No network trains within {of.steps} steps at the learning rates of this study."
+        least = of.cells["relative_loss"].min()
         todo = "Map the learning rates (eta: {map: {}}), or take more steps."
+        if isinstance(least, float) and least < 1:
+            todo += f" The lowest loss is {number(least, 2)} of that of f = 0; analysis: trained_below decides."
         yield {"kind": "choice", "verdict": UNKNOWN, "text": text, "todo": todo}
         return
     # That by which is chosen comes first; nothing is gained over a gamma that is not there.
@@ -254,6 +257,11 @@ def _warnings(
             text,
             "Hold out other samples to choose by: validation: 0.1 for the dataset.",
         )
+    if moves := list(moves_with_width(of)):
+        text = f"In mu-P nothing moves with the width, and here {' and '.join(moves)}."
+        model = of.cells["model"][0]
+        todo = f"See which layer is scaled wrongly: gammascape check-model, with this study and {model}."
+        yield "width scaling", text, todo
     ranks = rank_correlation(of, gamma)
     if ranks is not None and ranks[1] < _ALIKE:
         text = f"After {ranks[0]} steps etas rank otherwise than after all (correlation {number(ranks[1], 2)})."

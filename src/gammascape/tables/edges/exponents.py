@@ -154,8 +154,8 @@ def _prefactor(part: Window, confidence: float) -> dict[str, Any]:
         return {}
     gamma, of = part.rows["gamma_log10"].to_numpy(), seeds_of(part.rows)
     cells = np.column_stack(cells_of(part.rows)) - part.predicted * gamma[:, None]
-    units = []
-    for seed in np.unique(of):
+    units, seeds = [], np.unique(of)
+    for seed in seeds if len(seeds) > 1 else ():
         own = cells[of == seed]
         mean = fit_mean(own[:, 0], own[:, 1], confidence)
         if mean is not None:

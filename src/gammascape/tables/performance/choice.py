@@ -95,3 +95,35 @@ def chosen_interval(
         return None
     half = stdtrit(freedom, (1 + confidence) / 2) * error
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def told_apart(own: Floats, alike: Sequence[Floats], confidence: float) -> float | None:
+    """By how much the best of several means of scores must exceed another that is surely not the best in truth.
+
+    Options between two that it does not exceed by so much may be the best too: the truly best one lies between
+    them in 95 % of simulated tables or more at a confidence of 95 %, for 9 to 33 options whose scores fall off as
+    a parabola, if nothing else tells them apart (benchmarks/coverage.py). Offsets of seeds are no error, as all
+    options have them. The variance is that pooled over `alike`, or the own if it is larger.
+
+    Args:
+        own: scores (options, seeds) of those options that scatter alike.
+        alike: the same of these and of other choices.
+
+    Returns:
+        None where nothing is known of errors: one seed, one option, or ties.
+    """
+    squares, freedoms = zip(*(_residuals(scores) for scores in (own, *alike)), strict=True)
+    freedom = sum(freedoms[1:])
+    if freedom < 1:
+        return None
+    variance = max(sum(squares[1:]) / freedom, squares[0] / max(1, freedoms[0]))
+    error = np.sqrt(2 * variance / own.shape[1])
+    return None if error < TIED else float(error * stdtrit(freedom, (1 + confidence) / 2))
+
+
+def _residuals(scores: Floats) -> tuple[float, int]:
+    """Squares that means of options and of seeds leave of scores (options, seeds), and degrees of freedom."""
+    if not scores.size:
+        return 0.0, 0
+    means = scores.mean(0) + scores.mean(1, keepdims=True) - scores.mean()
+    return float(np.square(scores - means).sum()), (len(scores) - 1) * (scores.shape[1] - 1)

@@ -1,5 +1,6 @@
 """Gain of the best gamma over gamma = 1, with intervals that allow for choosing it among several."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
         confidence: level of the intervals.
     """
     rows = []
+    held_out = {tuple(at.values()): _held_out(at["measure"], both) for at, both in _tuned(scores)}
     for at, part in grouped(scores, _AT):
         chosen = part.filter("chosen")
         seeds = chosen.select(_SEED).n_unique()
@@ -75,7 +77,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
         row |= {"confidence": confidence, "seeds": seeds if gammas else 0}
         if gammas:
             row |= _gain(at["measure"], compared, confidence)
-            row["gain_held_out"] = _held_out(at["measure"], part)
+            row["gain_held_out"] = held_out.get(tuple(at.values()))
         rows.append(at | row)
     return pl.DataFrame(rows, schema=GAIN_SCHEMA, infer_schema_length=None).sort(_AT)
 
@@ -229,23 +231,31 @@ def _largest(
     return as_gain(measure, low), as_gain(measure, high)
 
 
-def _held_out(measure: str, part: pl.DataFrame) -> float | None:
-    """Mean over seeds of the gain of gamma and eta that the other seeds choose; None if they cannot tell."""
-    told, judged = (
-        pl.Series(
-            name, better(measure, part.select(score).to_series().to_numpy()), nan_to_null=True
-        )
-        for name, score in (("told", "value"), ("value", JUDGED))
-    )
-    scores = part.drop("chosen_by").with_columns(told, judged)
+def _tuned(scores: pl.DataFrame) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
+    """For each row of the table the scores, one for each seed, of the gamma and eta that the other seeds choose.
+
+    `told` and `told_right` are those at the best gamma and at gamma = 1, on the scale of `better`.
+    """
+    measures = scores["measure"].to_numpy()
+    linear = []
+    for name, score in (("told", "value"), ("value", JUDGED)):
+        value = scores.select(score).to_series().to_numpy().copy()
+        for measure in set(measures):
+            value[measures == measure] = better(measure, value[measures == measure])
+        linear.append(pl.Series(name, value, nan_to_null=True))
+    scores = scores.drop("chosen_by").with_columns(*linear)
     tuned, base = (
-        choose_elsewhere(some, ["measure"], ["gamma_log10", "eta_log10"])
+        choose_elsewhere(some, _AT, ["gamma_log10", "eta_log10"])
         for some in (scores, scores.filter(gamma_log10=_REFERENCE))
     )
-    both = tuned.join(base, on=_SEED)
+    return grouped(tuned.join(base, on=[*_AT, *_SEED], nulls_equal=True), _AT)
+
+
+def _held_out(measure: str, both: pl.DataFrame) -> float | None:
+    """Mean over seeds of the gain of gamma and eta that the other seeds choose; None if they cannot tell."""
     gains = both["told"] - both["told_right"]
     # A seed that misses the target, or chose for itself, leaves the mean unknown.
-    if both.is_empty() or gains.null_count() or both["chosen_by"].min() == 0:
+    if gains.null_count() or both["chosen_by"].min() == 0:
         return None
     return as_gain(measure, float(gains.to_numpy().mean()))
 

@@ -338,12 +338,10 @@ def _propagate(
     width = np.where(bounded, upper - lower, np.inf)
     precision = np.where(bounded, 1 / (variance + width**2 / 12), 0.0)
     pull = precision * middle
-    squares = "np,bn,nq->bpq"
-    # To find in which order to sum takes longer than to sum.
-    order, _ = np.einsum_path(squares, design, precision, design, optimize=True)
+    squares = (design[:, :, None] * design[:, None]).reshape(len(design), -1)
     for _ in range(rounds):
         # In units of the priors, as the scatters may differ by many orders of magnitude.
-        told = np.einsum(squares, design, precision, design, optimize=order)
+        told = (precision @ squares).reshape(len(noise), *2 * design.shape[1:])
         told = told * scales[:, None] * scales[:, :, None] + np.eye(design.shape[1])
         covariance = np.linalg.inv(told) * scales[:, None] * scales[:, :, None]
         means = ((pull @ design)[:, None] @ covariance)[:, 0]

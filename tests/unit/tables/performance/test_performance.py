@@ -1,6 +1,7 @@
 """The best over eta, its means over seeds, and gains over gamma = 1, on tables whose answers are known."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def scores(
         for seed, value in enumerate(line)
     ]
     return pl.DataFrame(rows, schema=SCORE_SCHEMA)
+
+
+def gains(tables: Iterable[pl.DataFrame], confidence: float) -> list[dict[str, Any]]:
+    """Rows of `gain` of many tables, which are slices of one."""
+    named = [table.with_columns(slice=pl.lit(f"{k:03}")) for k, table in enumerate(tables)]
+    return gain_table(pl.concat(named), confidence).to_dicts()
 
 
 def gain(values: np.ndarray[Any, Any], confidence: float = 0.95, **more: Any) -> dict[str, Any]:
@@ -367,19 +374,25 @@ def test_gammas_that_share_no_seed_are_not_compared() -> None:
 
 
 def equal_etas(
-    rng: np.random.Generator, etas: dict[float, int], seeds: int, measure: str
+    rng: np.random.Generator, etas: dict[float, int], seeds: int, measure: str, tables: int
 ) -> pl.DataFrame:
-    """The table `scores` of networks that are equally good at all gammas and etas, as the seeds choose."""
+    """The table `scores` of networks that are equally good at all gammas and etas, as the seeds choose.
+
+    Slices are so many independent studies.
+    """
     at = [(gamma, 0.1 * k) for gamma, count in etas.items() for k in range(count)]
-    noise = rng.normal(0, 0.01, (len(at), seeds)) + rng.normal(0, 0.05, seeds)
-    value = 0.7 + noise if measure == "accuracy" else 10**noise
+    noise = [
+        rng.normal(0, 0.01, (len(at), seeds)) + rng.normal(0, 0.05, seeds) for _ in range(tables)
+    ]
+    value = 0.7 + np.array(noise) if measure == "accuracy" else 10 ** np.array(noise)
     table = pl.DataFrame(
         {
             **{name: pl.repeat(None, value.size, eager=True) for name in SCORE_SCHEMA},
+            "slice": np.repeat([f"{k:03}" for k in range(tables)], len(at) * seeds),
             "measure": measure,
-            "gamma_log10": np.repeat([gamma for gamma, _ in at], seeds),
-            "eta_log10": np.repeat([eta for _, eta in at], seeds),
-            "seed": np.tile(np.arange(seeds), len(at)),
+            "gamma_log10": np.tile(np.repeat([gamma for gamma, _ in at], seeds), tables),
+            "eta_log10": np.tile(np.repeat([eta for _, eta in at], seeds), tables),
+            "seed": np.tile(np.arange(seeds), len(at) * tables),
             "data_seed": 0,
             "value": value.ravel(),
         },
@@ -387,8 +400,8 @@ def equal_etas(
     )
     linear = pl.col("value") if measure == "accuracy" else -pl.col("value").log10()
     given = table.drop("chosen", "chosen_by").with_columns(value=linear, measured="value")
-    marked = mark_chosen(given, ["gamma_log10"], ["eta_log10"]).with_columns(value="measured")
-    return marked.select(*SCORE_SCHEMA)
+    marked = mark_chosen(given, ["slice", "gamma_log10"], ["eta_log10"])
+    return marked.with_columns(value="measured").select(*SCORE_SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -410,9 +423,9 @@ def test_the_gain_among_equal_gammas_and_etas_is_not_told_from_nothing(
     confidence, tables, false, below, biased, held_out = 0.9, 100, 0, 0, [], []
     none = 0.0 if measure == "accuracy" else 1.0
     scale = (lambda x: x) if measure == "accuracy" else np.log10
-    for _ in range(tables):
-        table = equal_etas(rng, etas, seeds, measure)
-        (row,) = gain_table(table, confidence).rows(named=True)
+    rows = gain_table(equal_etas(rng, etas, seeds, measure, tables), confidence).to_dicts()
+    assert len(rows) == tables
+    for row in rows:
         assert row["gain_low"] >= none
         false += row["gain_low"] > none
         below += not row["gain_above_one_low"] <= none <= row["gain_above_one_high"]
@@ -430,10 +443,13 @@ def test_a_gamma_above_one_that_loses_two_points_is_not_as_good(
 ) -> None:
     rng = np.random.default_rng(int(lost))
     tables, found, powers = 100, [], []
-    for _ in range(tables):
-        # Three of four gammas above 1 lose more.
-        truth = 0.9 - np.array([0.03, 0, lost / 100, 0.03, 0.04, 0.05])
-        row = gain(truth[:, None] + rng.normal(0, 0.001, (6, 5)) + rng.normal(0, 0.05, 5))
+    # Three of four gammas above 1 lose more.
+    truth = 0.9 - np.array([0.03, 0, lost / 100, 0.03, 0.04, 0.05])
+    planted = (
+        scores(truth[:, None] + rng.normal(0, 0.001, (6, 5)) + rng.normal(0, 0.05, 5))
+        for _ in range(tables)
+    )
+    for row in gains(planted, 0.95):
         ends = row["gain_above_one_low"], row["gain_above_one_high"]
         found.append(judge_above(*ends, -row["margin"]))
         assert (row["p_differs"] <= 0.05) == (found[-1] == "differs")
@@ -445,14 +461,15 @@ def test_a_gamma_above_one_that_loses_two_points_is_not_as_good(
 
 def test_a_gamma_that_some_seed_does_not_reach_is_worse_than_all_that_do() -> None:
     rng = np.random.default_rng(5)
-    tables, best = 200, []
-    for _ in range(tables):
+    tables = []
+    for _ in range(200):
         # log10 gamma = 1 needs 1.4 times the steps, and is not seen to need more than 100.
         steps = 90 * np.array([[1.0], [1.4]]) * 10 ** rng.normal(0, 0.1, (2, 3))
         values = np.vstack((np.full(3, np.nan), np.where(steps > 100, np.nan, steps)))
-        rows = gain_table(scores(values, "steps"), 0.95).rows(named=True)
-        best += [row["best_gamma_log10"] for row in rows]
-        assert all(row["gammas_without"] >= 1 for row in rows)
+        tables.append(scores(values, "steps"))
+    rows = gains(tables, 0.95)
+    assert all(row["gammas_without"] >= 1 for row in rows)
+    best = [row["best_gamma_log10"] for row in rows]
     assert len(best) > 20
     assert np.mean(np.equal(best, 1.0)) < 0.2
 
@@ -466,9 +483,11 @@ def test_intervals_of_the_gain_hold_the_true_gain(seeds: int, apart: float) -> N
     spread = 0.01 * apart ** np.linspace(-1, 1, 7)[rng.permutation(7)]
     spread[-1] = 0.3
     tables, held, kept = 100, 0, 0
-    for _ in range(tables):
-        noise = rng.normal(0, 1, (7, seeds)) * spread[:, None] + rng.normal(0, 0.05, seeds)
-        row = gain(0.5 + true[:, None] + noise, 0.9)
+    noise = (
+        rng.normal(0, 1, (7, seeds)) * spread[:, None] + rng.normal(0, 0.05, seeds)
+        for _ in range(tables)
+    )
+    for row in gains((scores(0.5 + true[:, None] + one) for one in noise), 0.9):
         held += row["gain_low"] <= 3.0 <= row["gain_high"]
         kept += bool({2.0, 3.0} & set(row["best_gammas_log10"]))
     assert held >= tables * 0.9 - 3 * np.sqrt(tables * 0.09)
@@ -483,8 +502,8 @@ def test_the_best_of_almost_equal_gammas_is_among_those_that_cannot_be_told_apar
     # By a hundredth of the scatter.
     true = np.array([0.5001, 0.5, 0.5, 0.5, 0.5, 0.5])
     tables, kept = 60, 0
-    for _ in range(tables):
-        row = gain(true[:, None] + rng.normal(0, 0.01, (6, seeds)), 0.95)
+    noise = (rng.normal(0, 0.01, (6, seeds)) for _ in range(tables))
+    for row in gains((scores(true[:, None] + one) for one in noise), 0.95):
         kept += -1.0 in row["best_gammas_log10"]
     assert kept >= tables * 0.95 - 3 * np.sqrt(tables * 0.95 * 0.05)
 
