@@ -328,7 +328,9 @@ class Map(_Nested):
         edges = (len(self.densities) - 1) * len({*self.edges} - {"eta_best"})
         beside = sum(self.inside < density < self.finest for density in self.densities)
         best = 2 * beside if "eta_best" in self.edges else 0
-        return begun + edges + best + 2 * (self.inside - self.coarsest + self.beyond * self.coarsest)
+        return (
+            begun + edges + best + 2 * (self.inside - self.coarsest + self.beyond * self.coarsest)
+        )
 
 
 def _plain_number(value: object) -> float | None:
