@@ -90,6 +90,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
     study, raw = load_study(old), read_yaml(old).data
     assert isinstance(raw, dict)
     models, datasets, grids, carried = ({} for _ in range(4))
+    specs: dict[str, Any] = {}
     changes = False
     # Of slices that become the same one the widest counts.
     for part in sorted(study.slices, key=lambda part: _sizes(part)["width"] or 0):
@@ -106,6 +107,8 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
             was = f"  # {model} has width {sizes['width']}"
             model = f"{re.sub(r'w[0-9]+$', '', model)}w{new['width']}"
             spec["width"] = new["width"]
+            if specs.setdefault(model, spec) != spec:  # another network, whose name ends alike
+                model = f"{part.model}w{new['width']}"
         models[model] = f"  {model}: {_flow(spec)}{was}"
         datasets[part.dataset] = f"  {part.dataset}: {_flow(raw['datasets'][part.dataset])}"
         key = f"{model}-{part.dataset}-{part.loss}-B{new['batch_size']}-T{new['steps']}"

@@ -113,6 +113,26 @@ def test_the_width_of_an_own_module_is_its_key(
     assert {cell.seed for cell in new.cells} == {cell.seed for cell in old.cells}
 
 
+def test_networks_whose_names_end_alike_stay_apart(tmp_path: Path) -> None:
+    old = tmp_path / "old.yaml"
+    old.write_text(
+        "description: x\ndatasets: {digits: {kind: digits}}\nmodels:\n"
+        "  net: {kind: mlp, depth: 3, width: 64}\n  netw64: {kind: mlp, depth: 4, width: 64}\n"
+        "grids:\n  - {model: [net, netw64], dataset: digits, loss: mse, batch_size: 16, steps: 30,\n"
+        "     gamma: {log10: 0}, eta: {log10: [0, 1]}}\n"
+    )
+    row = dict.fromkeys(("eta_low_log10", "eta_high_log10")) | {"gamma_log10": 0, "eta_log10": 0}
+    law = {"name": "width", "verdict": "unknown"} | dict.fromkeys(("estimate", "low", "high"))
+    kinds = {"choice": [row], "gamma": [row], "carry": [law]}
+    advice = {part.key: kinds for part in load_study(old).slices}
+    (tmp_path / "next.yaml").write_text(_study(old, "next", advice, {"width": "4x"}))
+    new = load_study(tmp_path / "next.yaml", begin=True)
+    assert {(part.model, part.model_spec.depth) for part in new.slices} == {
+        ("netw256", 3),
+        ("netw64w256", 4),
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
