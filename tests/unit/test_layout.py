@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from gammascape.layout import whole
+from gammascape.layout import remembered, whole
 
 KILLED = """
 import os, signal, sys
@@ -83,3 +84,30 @@ def test_a_file_that_another_process_is_writing_is_left_to_it(tmp_path: Path) ->
     with whole(path) as partial:
         partial.write_text("again")
     assert other.read_text() == "being written"
+
+
+def test_what_is_remembered_of_a_file_ends_with_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    read: list[Path] = []
+
+    @remembered
+    def content(path: Path) -> str:
+        read.append(path)
+        return path.read_text()
+
+    path.write_text("one")
+    assert [content(path), content(path)] == ["one"] * 2
+    assert len(read) == 1
+    # Of the same size, as a forger would, with the time put back.
+    before = path.stat()
+    time.sleep(0.02)  # longer than a tick of the file system's clock
+    path.write_text("two")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert content(path) == "two"
+    with whole(path) as partial:
+        partial.write_text("six")
+        os.utime(partial, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert content(path) == "six"
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        content(path)
