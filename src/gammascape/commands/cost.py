@@ -148,7 +148,8 @@ def assumption(rate: Rate) -> str:
         f"{rate.float64 / 1e12:g} TFLOP/s in float64 (--tflops, --tflops64),\n"
         f"sustained by packs of many cells; difference: float32, {DIFFERENCE_COST:g} times the time. The\n"
         "rates are assumed for an H100, not measured; packs of convolutions may be well below.\n"
-        "Cells of a map are estimated until gammascape map has found its points.\n"
+        "Cells of a map are estimated until gammascape map has found its points; gammas that it may add are not\n"
+        "counted before.\n"
         "Memory: of one network at least; weights of a network of your own are not counted.\n"
         "Every cell is counted to its last step; tests, data and f~(w_0) are not counted."
     )

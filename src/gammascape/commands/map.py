@@ -282,7 +282,8 @@ def _progress(states: Sequence[MapState]) -> str:
     text = f"{counts['found']:,} of {count_of(len(states), 'edge')} bracketed"
     text += f", {counts['none']:,} not there" if counts["none"] else ""
     if gaps:
-        wide = f"{widest:g} of a decade" if math.isfinite(widest) else "open to one side"
+        unit = "decades" if widest > 1 else "of a decade"
+        wide = f"{widest:g} {unit}" if math.isfinite(widest) else "open to one side"
         text += f", the widest bracket {wide}"
     return text
 
