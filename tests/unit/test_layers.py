@@ -36,7 +36,7 @@ PLUGINS = {
     "snakemake_executor_plugin_packed": {"execution"},
     "snakemake_executor_plugin_packed_slurm": {"execution", "layout", "runs", "training"},
     "snakemake_logger_plugin_gammascape": {"durations", "execution", "runs", "terminal"},
-    "snakemake_scheduler_plugin_gammascape": set(),
+    "snakemake_scheduler_plugin_gammascape": {"execution"},
 }
 """What plugins use of the library."""
 ROOT = Path(gammascape.__file__).parent

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 from altair.utils import schemapi
 
-_copied = schemapi._deep_copy
+_copied: Any = getattr(schemapi, "_deep_copy", None)
 
 
 def _copy_given(value: Any, by_ref: set[str]) -> Any:
@@ -24,7 +24,9 @@ def _copy_given(value: Any, by_ref: set[str]) -> Any:
 
 
 def build_lean() -> None:
-    """Let Altair do without this in this process."""
+    """Let Altair do without this in this process; a version that is made otherwise stays as it is."""
+    if _copied is None or not hasattr(schemapi, "_FromDict"):
+        return
     schemapi.disable_debug_mode()
     converter = schemapi._FromDict(alt.VegaLiteSchema._default_wrapper_classes())
     schemapi._FromDict = lambda classes: converter  # type: ignore[assignment, misc]
