@@ -45,6 +45,8 @@ BATCH_SIZE = 64
 STEPS = 300, 2000
 """Fewest steps, with which little is learned, and most of a short run."""
 UNKNOWN_STEPS = 500
+LEARNED = 0.9
+"""Part of the loss of one that knows nothing below which a network of a short run has learned."""
 VALIDATION = 0.1
 CHECK_SECONDS = 3.0
 """After which no wider network is checked for mu-P; one takes up to four times as long as those before it."""
@@ -230,7 +232,7 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
     try:
         # With squared loss, which all data have, and passes enough for any number of steps.
         options = {"repeat": True} if repeats else {}
-        draft.write_text(_text(chosen, model, data | options, "mse", UNKNOWN_STEPS))
+        draft.write_text(_text(chosen, model, data | options, "mse", UNKNOWN_STEPS, LEARNED))
         plan, study = _load(draft)
         (part,) = study.slices
         loss = chosen.loss or ("xent" if part.dataset_spec.classification else "mse")
@@ -242,8 +244,11 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
             data.setdefault("validation", VALIDATION)
         if size is None or steps * BATCH_SIZE <= size * (1 - VALIDATION):
             options = {}
-        draft.write_text(_text(chosen, model, data | options, loss, steps))
-        _load(draft)
+        draft.write_text(_text(chosen, model, data | options, loss, steps, LEARNED))
+        (part,) = _load(draft)[1].slices
+        # Always answering with class frequencies is not learning.
+        level = round(LEARNED * (part.class_prior or 1), 3)
+        draft.write_text(_text(chosen, model, data | options, loss, steps, level))
         draft.replace(path)
     except StudyError as error:
         # Of a file that is not there.
@@ -283,6 +288,7 @@ def _text(
     data: Mapping[str, Any],
     loss: str,
     steps: int,
+    level: float,
 ) -> str:
     seeds = [*range(SEEDS)]
     fits = ["training_accuracy"] if loss == "xent" else []
@@ -296,6 +302,9 @@ models:
   model: {flow(model)}
 # How far each network is from lazy, and whether it fits its data.
 observables: {flow([*OBSERVABLES, *fits])}
+analysis:
+  # Part of the loss of f = 0 below which a network counts as trained; in short runs most of it is left.
+  trained_below: {level}
 grids:
   - model: model
     dataset: data
