@@ -1,7 +1,8 @@
 """Say which gamma and eta to use, what that gains over gamma = 1, how to carry it, and what to train next.
 
 Reads the table advice of a study that has been run. For each slice: what to use, what tuning gamma gains, each
-gamma, the way to other gammas, steps, batch sizes and depths, warnings, and entries of grids for the study.
+gamma, the way to other gammas, steps, batch sizes and depths, warnings, entries of grids for the study, and the
+next width.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import argparse
 from gammascape.commands import add_shared
 from gammascape.durations import aligned
 from gammascape.provenance.locate import output_of
-from gammascape.tables.advice.words import by_slice, gamma_cells, head
+from gammascape.tables.advice.words import by_slice, gamma_cells, head, where
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say, say_json, visible_lines
 
@@ -38,6 +39,6 @@ def run(chosen: argparse.Namespace) -> int:
         for row in kinds["warning"]:
             say(f"  warning: {row['text']} {row['todo']}")
         for row in kinds["next"]:
-            say(f"  next: {row['text']} Put under grids of the study:")
+            say(f"  next: {row['text']} {where(row)}")
             print(visible_lines(row["todo"]))
     return 0

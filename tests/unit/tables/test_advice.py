@@ -557,6 +557,9 @@ grids:
 
 def grids(row: dict[str, Any]) -> list[Any]:
     """The entries of `grids`, which a study file takes, and whose cells and device time are those of the row."""
+    if row["name"] == "next width":
+        assert row["todo"] == "gammascape scale STUDY --width 2x"
+        return []
     read = yaml.safe_load(HEAD + row["todo"])
     study = StudyFile.model_validate(read)
     counted = [len(list(g.points("mse", 3))) * len(g.seeds) * g.steps[0] for g in study.grids]
@@ -567,9 +570,13 @@ def grids(row: dict[str, Any]) -> list[Any]:
 
 
 def test_what_comes_next_can_be_pasted_into_the_study() -> None:
-    assert named(plain_advice(), "next") == {}
+    [wider] = named(plain_advice(), "next").values()
+    assert wider["name"] == "next width"
+    # Three gammas and seeds, each with three points at first, three for the edge and four around the best eta.
+    assert wider["cells"] == 3 * 3 * 10
+    assert wider["seconds"] == pytest.approx(4 * wider["cells"] * 2.0)
     few = named(advise(plane(**(PLAIN | {"seeds": 2}))), "next")
-    assert set(few) == {"more seeds"}
+    assert set(few) == {"more seeds", "next width"}
     made = grids(few["more seeds"])
     assert {grid.seed for grid in made} == {(2,)}
     assert {grid.gamma.points()[0] for grid in made} == {0, 1}

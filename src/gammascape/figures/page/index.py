@@ -15,7 +15,7 @@ from gammascape.figures.style.tables import count_of, status_counts
 from gammascape.figures.templates import render
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS
-from gammascape.tables.advice.words import by_slice, gamma_cells, head
+from gammascape.tables.advice.words import by_slice, gamma_cells, head, where
 from gammascape.tables.factors import LEFT_OUT
 
 _FORMAT_WORDS = {
@@ -160,7 +160,13 @@ def write_index(
         return quote(f"{relative(file)}{suffix}")
 
     words |= {"link": link, "relative": relative, "claims_html": claims_html}
-    words |= {"by_slice": by_slice, "head": head, "gamma_cells": gamma_cells, "greek": greek}
+    words |= {
+        "by_slice": by_slice,
+        "head": head,
+        "gamma_cells": gamma_cells,
+        "where": where,
+        "greek": greek,
+    }
     about = {"sections": sections, "formats": _FORMAT_WORDS, "themes": themes or {}}
     text = render("index.html.j2", **about, **words)
     with whole(page) as partial:

@@ -1,10 +1,11 @@
-"""What to train next, as entries of a study's `grids`, with its device time."""
+"""What to train next, as entries of a study's `grids` or as a command, with its device time."""
 
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from gammascape.durations import count_of, duration
+from gammascape.study.keys.axes import Map
 from gammascape.tables.advice.read import Row, SliceTables, less
 
 ENOUGH = 3
@@ -13,10 +14,14 @@ _LONGER = 4
 """By what a longer run is longer."""
 _MOST = 5
 """Gammas that get more seeds, at most."""
+_WIDER = 2
+"""By what the next network is wider."""
+_CARRIED = 4
+"""Gammas that gammascape scale takes over, at most."""
 
 
 def next_rows(of: SliceTables, choice: Row, gammas: Sequence[Row], unsure: bool) -> Iterator[Row]:
-    """What would answer what is open, `todo` as YAML; `unsure` if more seeds could tell what gamma gains."""
+    """What would answer what is open, as YAML, and the next width; `unsure` if seeds could tell the gain."""
     gamma, eta = choice["gamma_log10"], choice["eta_log10"]
     best = {row["gamma_log10"]: row["eta_log10"] for row in gammas if row["eta_log10"] is not None}
     if eta is None:
@@ -45,6 +50,27 @@ def next_rows(of: SliceTables, choice: Row, gammas: Sequence[Row], unsure: bool)
     if later:
         points = {g: _beside(of, g, best[g]) for g in {gamma: 0, **dict.fromkeys(later)}}
         yield _row(of, "more steps", points, longer=_LONGER)
+    yield _next_width(of, len(best))
+
+
+def _next_width(of: SliceTables, gammas: int) -> Row:
+    """The next network of the way up, with narrow maps of eta; a step costs at most as the square of the width."""
+    runs = of.cells.select("seed", "data_seed").n_unique()
+    narrow = Map(edges=("eta_max_trained", "eta_best"), beyond=0)
+    cells = min(gammas, _CARRIED) * runs * narrow.expected(begun=3)
+    seconds = cells * _WIDER**2 * _seconds_of_one(of)
+    text = (
+        f"Next width, if gammascape check-model finds the network in mu-P: about {count_of(cells, 'cell')}, "
+        f"at most {duration(seconds)} on the device."
+    )
+    row = {"kind": "next", "name": "next width", "text": text, "cells": cells, "seconds": seconds}
+    return row | {"todo": f"gammascape scale STUDY --width {_WIDER}x"}
+
+
+def _seconds_of_one(of: SliceTables) -> float:
+    """Mean device time of a cell that took all steps."""
+    whole = of.cells.filter(steps_done=of.steps)["seconds"]
+    return float(whole.sum() / max(1, whole.len()))
 
 
 def _step(points: Sequence[float]) -> float:
@@ -93,8 +119,7 @@ def _row(
     known = {(gamma, round(eta, 6), seed) for gamma, eta, seed in trained}
     asked = {(g, round(eta, 6), seed) for g in points for eta in points[g] for seed in own}
     cells = len(asked - known) * each
-    whole = of.cells.filter(steps_done=of.steps)["seconds"]
-    seconds = cells * longer * float(whole.sum() / max(1, whole.len()))
+    seconds = cells * longer * _seconds_of_one(of)
     text = (
         f"{name.capitalize()}: {count_of(cells, 'cell')}, about {duration(seconds)} on the device."
     )

@@ -62,7 +62,7 @@ def advice_table(
     gamma    what each gamma does, and a mark
     carry    how the upper edge of training moves with gamma, steps, batch size, depth and width
     warning  what is wrong with the choice, and what to do
-    next     what to train next, as entries of the study's `grids`
+    next     what to train next, as entries of the study's `grids`, and the next width
 
     Gamma is the best by test accuracy after all steps, by test loss where there is none, else by the steps until
     the lowest loss that half of the gammas reach; gamma = 1 where no gain over it is seen, or by one seed alone.

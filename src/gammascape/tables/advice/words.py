@@ -35,6 +35,11 @@ def by_slice(advice: pl.DataFrame) -> dict[str, dict[str, list[dict[str, Any]]]]
     return found
 
 
+def where(row: Mapping[str, Any]) -> str:
+    """What is done with `todo` of what comes next."""
+    return "Run:" if row["name"] == "next width" else "Put under grids of the study:"
+
+
 def head(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Head of the table of gammas, from one of them."""
     return (
