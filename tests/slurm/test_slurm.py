@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -144,6 +145,26 @@ def test_each_pack_is_one_slurm_job_with_the_resources_of_one_cell(
     new = [job[1:] for job in jobs if job[0] not in before]
     assert new == [["500M", "1", "5:00", "COMPLETED"]] * 2
     assert not list(project.glob("results/.scratch/packs/*"))
+
+
+def test_each_round_of_a_map_is_trained_in_slurm(tmp_path: Path, cluster: dict[str, str]) -> None:
+    one = STUDY.replace("[0, 1, 2]", "[0]").replace("steps: 1000", "steps: 100")
+    study = one.replace(
+        "{log10: [0, 1]}", "{map: {finest: 2, beyond: 0, edges: [eta_max_trained]}}"
+    )
+    project = empty_project(tmp_path / "project", study)
+    wait_until(lambda: not active_jobs(cluster))
+    count = ("squeue", "--noheader", "--states=COMPLETED", "--format=%i")
+    before = set(ask(cluster, *count).split())
+    said = [Path(os.devnull), project / "output"]
+    options = [option for option in OPTIONS if option not in ("--until", "train")]
+    command = ("gammascape", "map", "config/studies/tiny.yaml", "--", *options)
+    assert Started(project, *command, env=cluster, said=said).wait(240) == 0, said[1].read_text()
+    wait_until(lambda: not active_jobs(cluster))
+    points = (project / "config/studies/tiny.points.yaml").read_text()
+    rounds = {*re.findall(r": (round \d+),", points)}
+    assert len(rounds) > 1
+    assert len(set(ask(cluster, *count).split()) - before) == len(rounds)
 
 
 @pytest.mark.parametrize("slow", [0.3], indirect=True)
