@@ -1,22 +1,24 @@
 """Fewer looks at the inputs of jobs, of which a stage of a large study has thousands.
 
 Snakemake asks for the size of all inputs of all ready jobs whenever a job ends, and for the checksum of every
-input of a job again for each of its outputs.
+input of a job again for each of its outputs. A version of it that is made otherwise stays as it is.
 """
 
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from snakemake.io import _IOFile
+from snakemake import io
 
 from gammascape.layout import state_of
 
 
 def remember_checksums() -> None:
     """Let Snakemake compute the checksum of a file again only after the file has changed."""
-    compute = _IOFile.checksum
-    if hasattr(compute, "__wrapped__"):
+    files: Any = getattr(io, "_IOFile", None)
+    compute: Any = getattr(files, "checksum", None)
+    if compute is None or hasattr(compute, "__wrapped__"):
         return
     known: dict[object, str | None] = {}
 
@@ -31,15 +33,17 @@ def remember_checksums() -> None:
             known[key] = await compute(self, *args, **kwargs)
         return known[key]
 
-    _IOFile.checksum = checksum
+    files.checksum = checksum
 
 
 def leave_out_sizes() -> None:
     """Let Snakemake hand no sizes of inputs to its scheduler."""
-    # Its module imports all plugins.
-    from snakemake.scheduling.job_scheduler import JobScheduler
 
     async def nothing(self: Any, jobs: Any) -> None:
         pass
 
-    JobScheduler.update_input_sizes = nothing
+    with suppress(ImportError):
+        # Its module imports all plugins.
+        from snakemake.scheduling.job_scheduler import JobScheduler
+
+        JobScheduler.update_input_sizes = nothing

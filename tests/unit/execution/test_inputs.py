@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snakemake import io
 from snakemake.io import _IOFile
 from snakemake.scheduling.job_scheduler import JobScheduler
 
@@ -54,3 +56,10 @@ def test_sizes_of_inputs_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
     leave_out_sizes()
     # Any look at the scheduler or the jobs would fail.
     assert asyncio.run(JobScheduler.update_input_sizes(None, None)) is None
+
+
+def test_a_snakemake_that_is_made_otherwise_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(io, "_IOFile")
+    monkeypatch.setitem(sys.modules, "snakemake.scheduling.job_scheduler", None)
+    remember_checksums()
+    leave_out_sizes()
