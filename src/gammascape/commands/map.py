@@ -11,6 +11,7 @@ import fcntl
 import itertools
 import math
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -342,12 +343,24 @@ class Snakemake:
         process = subprocess.Popen(
             command, env=child_environment(**{OFF: "1"}, **more), pass_fds=lock
         )
+        ended = False
+
+        def end(*_: object) -> None:
+            nonlocal ended
+            ended = True
+            process.terminate()
+
+        # Ctrl-C goes to both processes, a kill of this one has to be passed on.
+        before = signal.signal(signal.SIGTERM, end)
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # It was interrupted too, and writes checkpoints.
-            process.wait()
+            process.wait()  # it writes checkpoints
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if ended:
+                raise KeyboardInterrupt
 
 
 @contextmanager

@@ -1,12 +1,16 @@
 """Rounds of a map, with a stand-in for snakemake that writes cells of known edges."""
 
 import math
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 import pytest
 
@@ -406,6 +410,29 @@ def test_the_folder_is_unlocked_after_a_kill_and_guarded_meanwhile(
     with command._snakemake_of([]):
         assert main(["map", PATH]) == 2
         assert "gammascape map is at work in this folder" in capsys.readouterr().err
+
+
+def test_a_map_that_is_asked_to_end_ends_its_snakemake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Sleeping(subprocess.Popen[bytes]):
+        """A snakemake that goes on for long, whose caller is asked to end."""
+
+        def __init__(self, _: object, **given: Any) -> None:
+            super().__init__(["sleep", "60"], **given)
+            started.append(self)
+            Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(subprocess, "Popen", Sleeping)
+    with (tmp_path / "lock").open("a+") as lock, pytest.raises(KeyboardInterrupt):
+        command.Snakemake([], lock)(["a"])
+    [process] = started
+    assert process.returncode == -signal.SIGTERM
+    assert (tmp_path / "lock").read_text() == ""
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_snakemake_that_a_person_started_after_the_kill_is_left_alone(
