@@ -43,6 +43,8 @@ class Agreement(NamedTuple):
     cells: int
     """Cells of the map within the etas of the full grid."""
     rounds: int
+    table: pl.DataFrame
+    """Its cells."""
     edges: int
     """Edges that the full grid brackets."""
     near: int
@@ -147,7 +149,23 @@ def agreement(
     )
     within = pl.col("eta_log10").is_between("low", "high")
     count = cells.join(span, on="gamma_log10").filter(within).height
-    return Agreement(count, rounds, both.height, both.filter(near).height, states)
+    return Agreement(count, rounds, cells, both.height, both.filter(near).height, states)
+
+
+def beside_exact(table: pl.DataFrame, exact: pl.DataFrame) -> str:
+    """How many edges of each seed are near those without noise, and how many intervals hold these."""
+    own, sharp = (
+        threshold_table(part, None).filter(
+            pl.col("edge").is_in(EDGES), pl.col("seed").is_not_null()
+        )
+        for part in (table, exact)
+    )
+    sharp = sharp.filter("bounded").select("gamma_log10", "edge", exact="estimate_log10")
+    both = own.join(sharp.drop_nulls(), on=["gamma_log10", "edge"])
+    near = (pl.col("estimate_log10") - pl.col("exact")).abs() <= NEAR
+    held = pl.col("exact").is_between("estimate_low_log10", "estimate_high_log10")
+    counts = both.select(near.sum(), held.sum().alias("held")).row(0)
+    return f"{counts[0]} of {both.height} near the exact edge, {counts[1]} intervals hold it"
 
 
 def toy_begun(
@@ -195,6 +213,10 @@ def main() -> None:
                     for decades in (3.5, 6)
                 )
                 print(f"toy L={depth} {loss:4} {blur:11}  {found}  {shares}", flush=True)
+                if blur == "noise":
+                    exact = toy_full(toy_fates(depth, loss, 300), depth, loss)
+                    for name, table in (("full grid", full), ("map", found.table)):
+                        print(f"  {name}: {beside_exact(table, exact)}", flush=True)
                 spread = GammaMap(finest=4)
                 coarse = toy_begun(spec, depth, loss, spread.points(1))
                 cells, _, _ = mapped(fates, spec, coarse, [(s, 0) for s in seeds], spread)
