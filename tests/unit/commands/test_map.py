@@ -476,7 +476,7 @@ def test_points_are_exported_with_their_study_and_an_edit_is_named_by_the_audit(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said(capsys)
-    write_results(plan_of())
+    write_results(plan_of(), figures=False)
     assert main(["export-crate", "crate"]) == 0
     assert Path("crate", POINTS).read_bytes() == POINTS.read_bytes()
     capsys.readouterr()

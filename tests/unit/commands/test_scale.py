@@ -71,7 +71,7 @@ def test_advice_of_the_next_study_compares_prediction_and_measurement(
             etas = points.setdefault(part.key, {}).setdefault(Decimal(cell.gamma), {})
             etas[Decimal(cell.eta)] = Point(0, "start, given by begin")
     write_points(begun.path, points, {})
-    write_results(plan_of("tiny-width-32"))
+    write_results(plan_of("tiny-width-32"), figures=False)
     table = pl.read_parquet("results/tiny-width-32/tables/advice.parquet")
     found = table.filter(kind="carry", name="transfer")
     assert found.height == 2
