@@ -1,6 +1,7 @@
 """`gammascape pilot` writes a study, maps it within a budget, and says what to use."""
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -42,17 +43,27 @@ def odd():
 OWN = ("--model", "my_net:make", "--data", "my_data:load")
 SECONDS = 0.25
 """Device time of a cell of the stand-in."""
+READ = (
+    *("cells", "thresholds", "pooled_edges", "scaling", "budget", "scores"),
+    *("performance", "gain", "advice"),
+)
+"""Advice and the tables that it is made from."""
 
 
 class Whole(Workflow):
-    """Stand-in for snakemake that makes tables too, at the end of a map."""
+    """Stand-in for snakemake that also makes advice at the end of a map, if it is missing or older than a cell."""
+
+    advised = 0
+    """Cells of which there is advice."""
 
     def __call__(self, calling, options, more) -> int:
         status = super().__call__(calling, options, more)
         if not options[0].startswith("results") and "--unlock" not in options:
             plan = plan_of(name_of(options))
+            before, self.advised = self.advised, len([*Path("results/cells").glob("*/*")])
             for item in everything(plan).values():
-                if item.kind == "table":
+                new = self.advised > before or not all(map(os.path.isfile, item.outputs))
+                if item.kind == "table" and item.stem.split("/")[3] in READ and new:
                     run_rule(item)
         return status
 
