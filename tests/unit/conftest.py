@@ -60,7 +60,7 @@ def record() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_results(tmp_path_factory.mktemp("made"))
+    return made_once(tmp_path_factory, "made", make_results)
 
 
 @pytest.fixture
