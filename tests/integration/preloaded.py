@@ -28,11 +28,14 @@ from typing import Any, NoReturn
 from snakemake.cli import get_argument_parser
 
 from gammascape.manifests.code import PACKAGE, meaning
+from gammascape.workflow.catalogue import FIGURES, TABLES
 
 MODULES = (
     "smart_open",
     "gammascape.commands.check_model",
+    "gammascape.figures.style.save",
     "gammascape.provenance.current",
+    "gammascape.provenance.so_far",
     "gammascape.training.worker",
     "gammascape.workflow.script",
     "gammascape.workflow.trial",
@@ -146,7 +149,11 @@ def wait_for_a_call(connection: socket.socket) -> NoReturn:
 
 
 if __name__ == "__main__":
-    for module in MODULES:
+    of_entries = (
+        f"gammascape.{one.function.partition(':')[0]}"
+        for one in (*TABLES.values(), *FIGURES.values())
+    )
+    for module in (*MODULES, *of_entries):
         import_module(module)
     # Finds and imports all plugins.
     get_argument_parser()
