@@ -19,7 +19,7 @@ grids:
     dataset: digits
     loss: mse
     gamma: {log10: 0}
-    eta: {map: {finest: 2, edges: [eta_min, eta_max_finite]}}
+    eta: {map: {finest: 1, edges: [eta_min, eta_max_finite]}}
     batch_size: 16
     steps: 40
     seed: [0, 1]
