@@ -33,11 +33,11 @@ grids:
     gamma: {log10: 0}
     eta: {log10: [-1, 0]}
     batch_size: 20
-    steps: 30
+    steps: 15
 """
-TOY = "chunks: 3, size: 300"
+TOY = "chunks: 3, size: 100"
 DIFFUSION = f"{{kind: diffusion, {TOY}, features: 8, steps: 3, batch_size: 4, sampling_steps: 2}}"
-DEFORM = "{kind: deform, chunks: 2, size: 300}"
+DEFORM = "{kind: deform, chunks: 2, size: 150}"
 MADE = {"train_generator", "sample_chunk", "prepare_generated", "train"}
 TARGETS = ("--until", "train", "quality")
 
@@ -97,7 +97,7 @@ def test_a_study_of_mnist1m_makes_its_digits_and_shows_how_good_they_are(
         "manifest.json",
         *(f"chunk_{k}.npz" for k in range(3)),
     ]
-    assert sum(shard["samples"] for shard in content["train"]) == 900
+    assert sum(shard["samples"] for shard in content["train"]) == 300
     digests = {
         json.loads(path.read_text())["data"]["digest"]
         for path in project.glob("results/cells/*/*/summary.json")
@@ -112,7 +112,7 @@ def test_a_study_of_mnist1m_makes_its_digits_and_shows_how_good_they_are(
         for kind in FORMATS:
             assert Path(f"{figure}.{kind}").stat().st_size > 0
         measures = json.loads(Path(folder, "measures.json").read_text())
-    assert measures["samples"] == 900
+    assert measures["samples"] == 300
 
 
 def test_only_the_chunk_that_was_killed_is_made_again(
@@ -135,11 +135,11 @@ def test_chunks_are_balanced_and_told_apart_by_their_number(
     images = []
     for path in sorted(project.glob("results/generated/*/chunk_*.npz")):
         with np.load(path) as chunk:
-            assert np.bincount(chunk["labels"]).tolist() == [30] * 10
+            assert np.bincount(chunk["labels"]).tolist() == [10] * 10
             images.append(chunk["images"])
     assert not np.array_equal(images[0], images[1])
     (log,) = project.glob("results/logs/generated/*/chunk_2.log")
-    assert "300 of 300 images" in log.read_text()
+    assert "100 of 100 images" in log.read_text()
 
 
 def test_chunks_may_be_deleted_and_other_options_make_other_digits(

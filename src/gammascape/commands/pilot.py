@@ -8,6 +8,7 @@ an interruption; with a larger budget it sharpens edges that are left, and then 
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,7 @@ def _spec(
     return spec | dict(sizes.get(spec["kind"], {})) | given
 
 
+@cache
 def _keys(union: Any, kind: str) -> set[str]:
     """Keys of one kind of model or dataset; none of one that is not known."""
     schema = TypeAdapter(union).json_schema()
