@@ -5,30 +5,26 @@ that an object was not given, validating every part of a chart, which is validat
 collecting there the errors of all alternatives of which another one fits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import altair as alt
 from altair.utils import schemapi
+from jsonschema import Draft7Validator, ValidationError, validators
 
 _copied: Any = getattr(schemapi, "_deep_copy", None)
 _errors: Any = getattr(schemapi, "_get_errors_from_spec", None)
+_OF_ERRORS = (
+    "_get_errors_from_spec",
+    "_prepare_references_in_schema",
+    "_get_referencing_registry",
+)
 _CHANNELS = tuple(
     kind
     for of in (alt.X, alt.XValue, alt.XDatum)
     for kind in of.__mro__
     if "Channel" in kind.__name__
 )
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    **{"array": list, "boolean": bool, "integer": int, "null": type(None)},
-    **{"number": (int, float), "object": dict, "string": str},
-}
-_KNOWN = {
-    *("$ref", "$schema", "definitions", "description", "type", "const", "enum", "anyOf"),
-    *("properties", "required", "additionalProperties", "minProperties"),
-    *("items", "minItems", "maxItems", "minimum", "maximum"),
-}
-"""Keywords of JSON Schema that `_fits` understands."""
 
 
 def _copy_given(value: Any, by_ref: set[str]) -> Any:
@@ -45,50 +41,29 @@ def _copy_given(value: Any, by_ref: set[str]) -> Any:
     return type(value)(*(_copy_given(of, by_ref) for of in value._args), **given)
 
 
-def _fits(value: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
-    """Whether a value surely fits a schema: of draft 7, without keywords that are not known here."""
-    if "$ref" in schema:
-        name = schema["$ref"].removeprefix("#/definitions/")
-        return name in definitions and _fits(value, definitions[name], definitions)
-    if not schema.keys() <= _KNOWN:
-        return False
-    if "type" in schema:
-        kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-        if isinstance(value, bool):
-            kinds = [kind for kind in kinds if kind == "boolean"]
-        if not any(isinstance(value, _TYPES[kind]) for kind in kinds):
-            return False
-    allowed = [schema["const"]] if "const" in schema else schema.get("enum", [value])
-    if not any(value is one or (type(value), value) == (type(one), one) for one in allowed):
-        return False
-    if "anyOf" in schema and not any(_fits(value, one, definitions) for one in schema["anyOf"]):
-        return False
-    if isinstance(value, dict):
-        own, others = schema.get("properties", {}), schema.get("additionalProperties", True)
-        if len(value) < schema.get("minProperties", 0):
-            return False
-        if any(key not in value for key in schema.get("required", ())):
-            return False
-        if others is False and not value.keys() <= own.keys():
-            return False
-        parts = ((item, own.get(key, others)) for key, item in value.items())
-        return all(part is True or _fits(item, part, definitions) for item, part in parts)
-    if isinstance(value, list):
-        of = schema.get("items", {})
-        size = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
-        return size and isinstance(of, dict) and all(_fits(item, of, definitions) for item in value)
-    if isinstance(value, int | float):
-        return not (value < schema.get("minimum", value) or value > schema.get("maximum", value))
-    return True
+def _any_of(
+    validator: Any, alternatives: Iterable[Any], value: Any, schema: Any
+) -> Iterator[ValidationError]:
+    if not any(validator.evolve(schema=one).is_valid(value) for one in alternatives):
+        yield ValidationError("fits no alternative")
+
+
+_Quick: Any = validators.extend(  # type: ignore[no-untyped-call]
+    Draft7Validator, {"anyOf": _any_of}
+)
+"""Validator that does not collect the errors of alternatives of which another one fits."""
 
 
 def _errors_if_any(
     spec: Any, schema: dict[str, Any], rootschema: dict[str, Any] | None = None
 ) -> Any:
-    """Altair's errors, which are looked for only where there may be some."""
-    if _fits(spec, schema, (rootschema or schema).get("definitions", {})):
-        return []
-    return _errors(spec, schema, rootschema)
+    """Altair's errors, which are looked for only where there are some."""
+    quick = _Quick(
+        schemapi._prepare_references_in_schema(schema),
+        registry=schemapi._get_referencing_registry(rootschema or schema),
+        format_checker=Draft7Validator.FORMAT_CHECKER,
+    )
+    return [] if quick.is_valid(spec) else _errors(spec, schema, rootschema)
 
 
 def build_lean() -> None:
@@ -99,5 +74,5 @@ def build_lean() -> None:
     converter = schemapi._FromDict(alt.VegaLiteSchema._default_wrapper_classes())
     schemapi._FromDict = lambda classes: converter  # type: ignore[assignment, misc]
     schemapi._deep_copy = _copy_given  # type: ignore[assignment]
-    if _errors is not None:
+    if all(hasattr(schemapi, name) for name in _OF_ERRORS):
         schemapi._get_errors_from_spec = _errors_if_any
