@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ PLUGINS = {
 ROOT = Path(gammascape.__file__).parent
 
 
+@cache
 def imported(package: str) -> set[str]:
     """Modules that a package or module imports."""
     path = ROOT / package
