@@ -62,8 +62,8 @@ def test_every_kept_table_can_be_read_and_agrees_with_itself() -> None:
         assert (ROOT / f"config/studies/{study}.yaml").is_file()
         for spec in TABLES:
             kept = read_reference(study, spec.name, ROOT / REFERENCE)
-            # A study of three gammas has no exponents.
-            assert spec is SCALING or not kept.is_empty()
+            # A study of few gammas has no exponents, and may judge no claim.
+            assert spec.name != "performance" or not kept.is_empty()
             assert compare(kept.drop("tolerance", strict=False), kept, spec) == []
 
 
