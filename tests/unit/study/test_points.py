@@ -286,6 +286,8 @@ def test_two_grids_map_a_slice_alike(study: Path) -> None:
         ("{inside: 16}", "map.inside: 16 per decade .* write 1 or 2 or 4 or 8"),
         ("{coarsest: 3}", "map.finest: 8 per decade"),
         ("{finest: x}", "map.finest"),
+        ("{finest: 0}", "1 problem\n.*map.finest: must be at least 1, got 0"),
+        ("{protocol: walk-down, finest: 100}", "map.finest: must be at most 64, got 100"),
         ("{edges: [eta_max]}", "eta_max"),
         ("{edges: []}", "map.edges"),
         ("{begin: [0.25, 0.3]}", "map.begin: 0.3 is no point .* 8 per decade .* write 0.25"),

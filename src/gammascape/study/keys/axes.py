@@ -19,7 +19,7 @@ from gammascape.study.keys.exact import (
     has_too_many_decimals,
 )
 from gammascape.study.reading.errors import BOOLEANS
-from gammascape.study.reading.fields import Count, OneOrMore, Record, mistake
+from gammascape.study.reading.fields import OneOrMore, Record, mistake
 from gammascape.theory.edges import Loss, predicted_edges
 
 LIMIT = 30
@@ -186,6 +186,10 @@ def _predicted(
     return predicted_edges(Fraction(gamma), loss, rich)
 
 
+Density = Annotated[int, Field(ge=1, le=64)]
+"""Points per decade of a map."""
+
+
 class _Nested(Record):
     """Grids of which each has the points of the one before."""
 
@@ -222,10 +226,10 @@ class GammaMap(_Nested):
         default=Decimal(4), alias="to", examples=[4], json_schema_extra={"default": 4}
     )
     """Largest log10 value, included."""
-    finest: Count = Field(default=4, le=64, examples=[4])
+    finest: Density = Field(default=4, examples=[4])
     """Points of gamma per decade where edges bend, the window closes or accuracy is best; a power of two times
     `coarsest`."""
-    coarsest: Count = Field(default=1, le=64, examples=[1])
+    coarsest: Density = Field(default=1, examples=[1])
     """Points per decade to begin with."""
 
     @model_validator(mode="after")
@@ -245,13 +249,12 @@ MapEdge = Literal["eta_min", "eta_max_trained", "eta_no_spike", "eta_max_finite"
 class Map(_Nested):
     """Points of the absolute grid that `gammascape map` chooses, round by round, where cells change."""
 
-    finest: Count = Field(default=8, le=64, examples=[8])
+    finest: Density = Field(default=8, examples=[8])
     """Points of eta per decade at the edges; a power of two times `coarsest`."""
-    coarsest: Count = Field(default=1, le=64, examples=[1])
+    coarsest: Density = Field(default=1, examples=[1])
     """Points per decade of the first round, and outside of the edges as far as `beyond`."""
-    inside: Count = Field(
+    inside: Density = Field(
         default_factory=lambda known: max(known["coarsest"], min(2, known["finest"])),
-        le=64,
         examples=[2],
         json_schema_extra={"default": 2},
     )

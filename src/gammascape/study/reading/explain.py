@@ -63,6 +63,8 @@ def explain(error: ValidationError, source: Source, root: Model) -> list[Problem
         kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
         if kind == "too_short" and value:
             continue  # pydantic counts only the entries without mistakes
+        if kind == "default_factory_not_called":
+            continue  # of a default that follows from another value, which has a mistake
         path = path_in(source.data, detail["loc"], missing=kind == "missing")
         if kind == OWN_ERROR:
             path += tuple(context["below"])
