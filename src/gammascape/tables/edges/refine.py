@@ -176,7 +176,8 @@ class _Line:
         up = lost or self.best == self.top or self.statuses[-1] != "diverged"
         gaps = () if self.best is None else self._gaps(self.best - 1, self.best)
         what = ", beside the lowest loss while none trains"
-        return _Need(gaps, (-1,) * down + (1,) * up, "no cell trains", what)
+        within = " within the reach of the map" if down or up else ""
+        return _Need(gaps, (-1,) * down + (1,) * up, f"no cell trains{within}", what)
 
     def _gaps(self, *gaps: int) -> list[int]:
         return sorted({k for k in gaps if 0 <= k < self.top})

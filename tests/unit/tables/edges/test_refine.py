@@ -87,7 +87,12 @@ def test_where_nothing_trains_the_lowest_loss_is_searched_before_the_window_is_s
         line("uux", step=0.125), edges=["eta_min", "eta_max_trained"], beyond=0, reach=0
     )
     assert not points
-    assert {(state.state, state.why) for state in states} == {("none", "no cell trains")}
+    within = "no cell trains within the reach of the map"
+    assert {(state.state, state.why) for state in states} == {("none", within)}
+    inner = line("uux", step=0.125).with_columns(relative_loss=pl.Series([0.95, 0.9, None]))
+    points, (state,) = decided(inner, edges=["eta_min"], beyond=0)
+    assert not points
+    assert (state.state, state.why) == ("none", "no cell trains")
 
 
 def test_a_spike_in_all_that_trains_leaves_no_calm_edge() -> None:
