@@ -332,7 +332,9 @@ class Snakemake:
         except KeyboardInterrupt:
             self._lock.truncate(0)
             raise
-        self._lock.truncate(0)
+        # One that is killed leaves the folder locked, and the next call of this command frees it.
+        if status >= 0:
+            self._lock.truncate(0)
         if status:
             raise UserError("gammascape map: snakemake failed, see above; call this again to go on")
 

@@ -113,6 +113,22 @@ def test_a_failure_of_snakemake_ends_it(
     said(capsys)
 
 
+def test_after_a_kill_of_snakemake_the_folder_is_freed(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.status = -signal.SIGKILL
+    assert main(["map", PATH]) == 2
+    assert "call this again to go on" in capsys.readouterr().err
+    assert not any("--unlock" in call for call in workflow.calls)
+    workflow.status = 0
+    killed = len(workflow.calls)
+    said(capsys)
+    assert "--unlock" in workflow.calls[killed]
+    done = len(workflow.calls)
+    said(capsys)
+    assert not any("--unlock" in call for call in workflow.calls[done:])
+
+
 def cells(choose: Callable[[Cell], bool] = lambda cell: True) -> set[float]:
     return {float(cell.eta) for cell in load_study(PATH).cells if choose(cell)}
 
