@@ -69,7 +69,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Run rounds, and make all tables and figures; return the exit status of snakemake."""
     path = Path(chosen.study)
-    if any(re.match("-C|--config(=|$)|(-n|--dry-?run)$", word) for word in chosen.after):
+    if any(
+        re.match("-C|--config(=|$)|(-[Fkp]*n[Fkp]*|--dry-?run)$", word) for word in chosen.after
+    ):
         raise UserError(
             "--config after -- would replace the study, write its values into config/config.yaml; and "
             "--dry-run makes no tables to decide from"
@@ -244,7 +246,14 @@ def _table(study: Study, part: Slice) -> str:
 def _cells(plan: Plan, study: Study, part: Slice) -> pl.DataFrame:
     """The table `cells` of a slice; that of a toy is computed here, without snakemake."""
     if not part.is_toy:
-        return read_table(Path(_table(study, part)))
+        path = Path(_table(study, part))
+        table = read_table(path) if path.is_file() else None
+        if table is None or {*table["cell"]} != {cell.path for cell in part.cells}:
+            raise UserError(
+                f"gammascape map: snakemake has ended and not made {path} of all cells; "
+                "take options after -- that keep it from that, such as --until or --directory, away"
+            )
+        return table
     analysis = plan.analysis(study.name)
     thresholds = Thresholds(**{name: analysis[name] for name in THRESHOLDS})
     points = [(cell.gamma, cell.eta, cell.path) for cell in part.cells]

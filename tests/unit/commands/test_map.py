@@ -292,13 +292,30 @@ def test_a_network_that_is_changed_under_its_name_begins_again(
     assert "left out" not in said(capsys)
 
 
-@pytest.mark.parametrize("words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1"), ("-n",)])
+@pytest.mark.parametrize(
+    "words", [("--config", "x=1"), ("--config=x=1",), ("-C", "x=1"), ("-n",), ("-np",)]
+)
 def test_options_of_snakemake_that_end_a_map_are_answered(
     workflow: Workflow, capsys: pytest.CaptureFixture[str], words: Sequence[str]
 ) -> None:
     assert main(["map", PATH, "--", *words]) == 2
     assert "--config after -- would replace the study" in capsys.readouterr().err
     assert not workflow.calls
+
+
+def test_options_that_keep_snakemake_from_its_work_are_answered(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(capsys)
+    monkeypatch.setattr(command.Snakemake, "_call", lambda *given: 0)
+    study = Path(PATH)
+    study.write_text(study.read_text().replace("seed: [0, 1]", "seed: [0, 1, 2]"))
+    assert main(["map", PATH, "--", "--until", "train"]) == 2
+    assert "parquet of all cells; take options after --" in capsys.readouterr().err
+    for path in Path("results/tiny/tables/cells").iterdir():
+        path.unlink()
+    assert main(["map", PATH, "--", "--until", "train"]) == 2
+    assert "parquet of all cells; take options after --" in capsys.readouterr().err
 
 
 def test_a_study_without_a_map_is_answered(
