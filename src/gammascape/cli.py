@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.set_defaults(run=module.run)
     # argparse takes no further words after options that follow a first one.
     end = given.index("--") if given[:1] in (["map"], ["pilot"]) and "--" in given else len(given)
-    chosen = parser.parse_args(given[:end])
+    chosen, unknown = parser.parse_known_args(given[:end])
+    if unknown:
+        hint = "; options of snakemake come last, after --" if given[:1] == ["map"] else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     chosen.after = given[end + 1 :]
     return int(chosen.run(chosen))

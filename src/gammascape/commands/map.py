@@ -63,7 +63,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="device time to spend, such as 45s, 20m or 1.5h, on the widest brackets first; the cells of the "
         "first round are always trained",
     )
-    parser.add_argument("--rounds", type=int, metavar="N", help="number of rounds at most")
+    parser.add_argument("--rounds", type=_rounds, metavar="N", help="number of rounds at most")
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"needs a number of rounds, 0 or more, got {text}")
+    return int(text)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -99,8 +105,8 @@ def run(chosen: argparse.Namespace) -> int:
             wanted, states, table = look(plan, study)
             spent = float(table.filter(~pl.col("cell").is_in(list(before)))["seconds"].sum())
             line = f"{_progress(states)}; {duration(spent)} of device time"
+            rates = dict(table.group_by("slice").agg(pl.col("seconds").mean()).iter_rows())
             if chosen.budget is not None:
-                rates = dict(table.group_by("slice").agg(pl.col("seconds").mean()).iter_rows())
                 wanted = _affordable(study, wanted, rates, chosen.budget - spent)
                 line += f" of {duration(chosen.budget)}"
             if not wanted or left <= 0:
@@ -112,7 +118,8 @@ def run(chosen: argparse.Namespace) -> int:
                 for etas in gammas.values()
                 for point in etas.values()
             )
-            say(f"round {number}: {_count(study, wanted)}; {line}")
+            time_left = duration(_seconds_left(study, wanted, rates))
+            say(f"round {number}: {_count(study, wanted)}; {line}, about {time_left} left")
             _write(study, wanted, number)
         snakemake()
     return 0
@@ -277,6 +284,18 @@ def _affordable(study: Study, wanted: Added, rates: Mapping[str, float], seconds
     return chosen
 
 
+def _seconds_left(study: Study, wanted: Added, rates: Mapping[str, float]) -> float:
+    """Device time that a map may still take, by the points to expect at each gamma that goes on."""
+    seconds = 0.0
+    for key, several in wanted.items():
+        for gamma, new in Counter(one.gamma for one in several).items():
+            mapped, points = study.maps[key][gamma], study.points[key].get(gamma, {})
+            begun = sum(point.round == 0 for point in points.values())
+            more = max(new, mapped.map.expected(begun) - len(points))
+            seconds += (rates[key] or 0.0) * more * len(mapped.seeds)
+    return seconds
+
+
 def _count(study: Study, added: Added) -> str:
     maps = study.maps
     places = [(key, one.gamma) for key, several in added.items() for one in several]
@@ -351,22 +370,26 @@ class Snakemake:
         command = [sys.executable, "-m", "snakemake", *options]
         # The lock is held until both processes have ended.
         lock = [self._lock.fileno()]
-        process = subprocess.Popen(
-            command, env=child_environment(**{OFF: "1"}, **more), pass_fds=lock
-        )
-        ended = False
+        process, ended = None, False
 
         def end(*_: object) -> None:
             nonlocal ended
             ended = True
-            process.terminate()
+            if process is not None:
+                process.terminate()
 
         # Ctrl-C goes to both processes, a kill of this one has to be passed on.
         before = signal.signal(signal.SIGTERM, end)
         try:
+            process = subprocess.Popen(
+                command, env=child_environment(**{OFF: "1"}, **more), pass_fds=lock
+            )
+            if ended:
+                process.terminate()
             return process.wait()
         except KeyboardInterrupt:
-            process.wait()  # it writes checkpoints
+            if process is not None:
+                process.wait()  # it writes checkpoints
             raise
         finally:
             signal.signal(signal.SIGTERM, before)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from gammascape.layout import write_if_changed
 from gammascape.study.keys.axes import LIMIT, GammaMap, Map
 from gammascape.study.keys.exact import decimal_text, grid_points, is_decimal_text
-from gammascape.study.reading.errors import Problem, study_error
+from gammascape.study.reading.errors import MOST_PROBLEMS, Problem, StudyError, study_error
 from gammascape.study.reading.explain import explain
 from gammascape.study.reading.fields import Record, mistake
 from gammascape.study.reading.yaml_reader import read_yaml
@@ -26,6 +26,7 @@ NEW_GAMMA = "new gamma"
 _LINE = re.compile(
     r'((?:  )*)(?:"([^"\\]+)"|([a-z][^":# ]*)):(?: (?:"([^"\\]*)"|(round [^":#]*[^":# ])|(1)))?'
 )
+_PLAIN = re.compile(r"[-+]?[0-9]{1,6}(\.[0-9]{0,30})?")
 _MOST_BYTES = 200_000_000
 _BEGIN = "\nslices:\n"
 
@@ -63,7 +64,11 @@ Points = Mapping[str, Mapping[Decimal, Mapping[Decimal, Point]]]
 def _exact(values: Mapping[str, object]) -> Mapping[Decimal, object]:
     for text in values:
         if not is_decimal_text(text) or abs(Decimal(text)) > LIMIT:
-            raise mistake(f"is not the exact text of a log10 value, at most {LIMIT}", text)
+            near = (
+                text if _PLAIN.fullmatch(text) is None else decimal_text(Decimal(text).normalize())
+            )
+            write = f'; write "{near}"' if is_decimal_text(near) and near != text else ""
+            raise mistake(f"is not the exact text of a log10 value, at most {LIMIT}{write}", text)
     return {Decimal(text): value for text, value in values.items()}
 
 
@@ -113,11 +118,16 @@ def read_points(study: Path) -> tuple[Points, bool, Mapping[str, str]]:
 def _read(path: Path) -> _PointsFile:
     with suppress(OSError, ValueError):  # also errors of pydantic: YAML knows the lines
         return _PointsFile.model_validate(_as_written(path))
-    source = read_yaml(path)
+    undo = "undo what was edited in it, or remove it and run gammascape map, which trains no cell again"
+    try:
+        source = read_yaml(path)
+    except StudyError as error:
+        raise StudyError(f"{error}\n  {undo}") from None
     try:
         return _PointsFile.model_validate(source.data)
     except ValidationError as error:
-        raise study_error(source.name, explain(error, source, _PointsFile)) from None
+        problems = explain(error, source, _PointsFile)[: MOST_PROBLEMS - 1]
+        raise study_error(source.name, [*problems, Problem((), undo)]) from None
 
 
 def _as_written(path: Path) -> dict[str, Any]:

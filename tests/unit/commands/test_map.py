@@ -156,7 +156,7 @@ def test_rounds_go_on_until_every_edge_is_bracketed(
     assert lines[0].startswith("round 0: ")
     assert lines[0].endswith(" new cells around the predicted edges")
     assert "of 20 edges bracketed" in lines[1]
-    assert "of device time" in lines[1]
+    assert re.search(r"of device time, about [0-9.]+ s left$", lines[1])
     assert any(line.startswith("map: ") for line in lines)
     # Cells are finite up to eta = gamma, and have no spikes.
     for gamma in (0, 1):
@@ -252,6 +252,24 @@ def test_rounds_can_be_counted(workflow: Workflow, capsys: pytest.CaptureFixture
     assert "round 1: " in text
     assert "round 2: " not in text
     assert workflow.calls[-1] == ["--config", f'study=["{PATH}"]']
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--rounds", "-3"], "needs a number of rounds, 0 or more, got -3"),
+        (
+            ["--cores", "2"],
+            "unrecognized arguments: --cores 2; options of snakemake come last, after --",
+        ),
+    ],
+)
+def test_options_that_a_map_does_not_have_are_answered(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["map", PATH, *words])
+    assert hint in capsys.readouterr().err
 
 
 def test_a_gamma_that_is_added_later_begins_then(

@@ -1,5 +1,6 @@
 """Points of maps: the file beside a study, and what a study makes of it."""
 
+import re
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from gammascape.study import points as points_module
 from gammascape.study.asked import asks
 from gammascape.study.keys.axes import Map
 from gammascape.study.points import Point, Points, points_path, read_points, write_points
+from gammascape.workflow.plan import load_plan
 
 STUDY = """\
 models:
@@ -322,3 +324,39 @@ def test_the_first_points_surround_the_predicted_edges() -> None:
     assert Map().start(Decimal(-4), "mse", 3, (Fraction(50), Fraction(50))) == (30,)
     given = Map.model_validate({"finest": 4, "begin": [0.5, -0.25]})
     assert given.start(Decimal(3), "mse", 3) == (Decimal("-0.25"), Decimal("0.5"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"0.25"', '"0.250"', 'write "0.25"'),
+        ('"0.25"', '"+0.25"', 'write "0.25"'),
+        ('"0.25"', "0.25", "remove it and run gammascape map"),
+        ("digest:", "digits:", "remove it and run gammascape map"),
+        (None, "", "remove it and run gammascape map"),
+    ],
+)
+def test_an_edit_that_is_not_understood_is_answered_by_what_to_do(
+    study: Path, old: str | None, new: str, said: str
+) -> None:
+    path = points_path(study)
+    path.write_text("" if old is None else path.read_text().replace(old, new, 1))
+    with pytest.raises(StudyError, match=re.escape(said)):
+        load_study(study)
+
+
+def test_a_map_of_gamma_begins_with_two(study: Path) -> None:
+    one = "gamma: {map: {from: -0.5, to: 0.5}}"
+    study.write_text(STUDY.replace("gamma: {log10: [-1, 0]}", one))
+    with pytest.raises(StudyError, match="begins with one gamma"):
+        load_study(study)
+
+
+def test_a_folder_can_be_unlocked_before_a_map_has_points(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points_path(study).unlink()
+    with pytest.raises(StudyError, match="run gammascape map"):
+        load_plan({"study": str(study)})
+    monkeypatch.setattr("sys.argv", ["snakemake", "--unlock"])
+    assert set(load_plan({"study": str(study)}).studies) == {"mine"}

@@ -236,6 +236,11 @@ class GammaMap(_Nested):
     def _fits(self) -> Self:
         _check_range(self.start, self.stop, "coarsest", self.coarsest)
         self._check_nests("finest", self.finest, 64)
+        if len(self.points(self.coarsest)) < 2:
+            raise mistake(
+                "begins with one gamma, beside which none can be added; move from and to further apart, or raise "
+                "coarsest"
+            )
         return self
 
     def points(self, density: int) -> tuple[Decimal, ...]:
