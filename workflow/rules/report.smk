@@ -13,6 +13,8 @@ rule explorer:
         manifest="results/{study}/explorer.manifest.json",
     log:
         "results/logs/{study}/explorer.log",
+    # No other page or figure takes as long.
+    priority: 1
     params:
         planned=lambda wildcards: params_of("explorer")(wildcards)["planned"],
         thresholds=lambda wildcards: params_of("explorer")(wildcards)["thresholds"],

@@ -20,7 +20,13 @@ def measurement_steps(steps: int) -> list[int]:
 
 def final_window(steps: int) -> int:
     """Number of last training steps over which the final loss is averaged."""
-    return min(steps, max(_FINAL_LEAST, round(FINAL_SHARE * steps)))
+    return int(final_windows(np.array(steps)))
+
+
+def final_windows(steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`final_window` of runs of several numbers of steps, any shape."""
+    share: NDArray[np.int64] = np.rint(FINAL_SHARE * steps).astype(np.int64)
+    return np.minimum(steps, np.maximum(share, _FINAL_LEAST))
 
 
 def thin(losses: Floats) -> dict[str, Floats | NDArray[np.int64]]:

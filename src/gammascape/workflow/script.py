@@ -54,6 +54,8 @@ class Script:
     inputs: Sequence[Path]
     cells: Sequence[str] | None = None
     """Paths of the cells that were read, if not all of the rule's."""
+    seals: SealTree = field(default_factory=SealTree)
+    """Digests that are known of what it was made from."""
     drawn_as: Manifest | None = None
     """Manifest whose claim and commit the marks repeat, for a figure drawn for comparison with an existing one."""
 
@@ -71,7 +73,7 @@ class Script:
             claim=described.claim,
             study=self.manifest.record["wildcards"].get("study"),
             commit=described.code["commit"],
-            seal=SealTree().over(self.manifest.inputs),
+            seal=self.seals.over(self.manifest.inputs),
         ).as_json()
 
 
@@ -121,6 +123,7 @@ class Stage:
     """Tables by the paths of their files, which are not read then."""
     _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     """Latest call of a function -> its result, which may be several tables, and the cells that it read."""
+    _seals: SealTree = field(default_factory=SealTree)
 
     @property
     def forced(self) -> bool:
@@ -139,6 +142,8 @@ class Stage:
         for item in self.items:
             if self.forced or differences(item):
                 with _making(item, self.file, drawn_as) as script:
+                    # Figures of a stage stand on the same cells and tables, which it does not change.
+                    script.seals = self._seals
                     made, script.cells = self.call(item)
                     yield script, made
             else:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.runs.history import final_window, measurement_steps
+from gammascape.runs.history import final_windows, measurement_steps
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, read_json
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.performance.choice import mark_chosen
@@ -130,7 +130,7 @@ def steps_until(
     starts = history["step"]
     stops = np.append(starts[1:], steps_done)
     widths = stops - starts
-    windows = np.array([final_window(int(stop)) for stop in stops])
+    windows = final_windows(stops)
     # A window with a loss of its length times that of f = 0 has a mean above that of f = 0. Higher ones are cut
     # off there: in the sums, a spike of 10^20 would take the digits of all losses after it.
     highest = windows.max() * float(np.nanmax(history["zero_loss"]))

@@ -158,12 +158,13 @@ class _Pairs:
             sizes = np.bincount(pairs, minlength=len(self.models))
             weights = 1 / sizes[pairs] / np.count_nonzero(sizes)
             within = None if self.within is None else self.within[:, chosen] @ weights
+            beside = against(value, self.shuffled[:, chosen] @ weights)
+            beside |= against(value, within, "class_shuffled")
             rows.append(
                 {
                     "gamma_log10": float(gamma),
                     **with_ends("value", value, interval),
-                    **against(value, self.shuffled[:, chosen] @ weights),
-                    **against(value, within, "class_shuffled"),
+                    **{name: float(found) for name, found in beside.items()},
                     "model_pairs": int(np.count_nonzero(sizes)),
                     "networks": len(set(self.place[chosen, 2:].ravel().tolist())),
                 }

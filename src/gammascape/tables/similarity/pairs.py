@@ -67,6 +67,8 @@ class Block:
         groups = self._groups()
         places = list(groups.values())
         means = self._means(places)
+        beside = against(means.values, means.shuffled)
+        beside |= against(means.values, means.within, "class_shuffled")
         for (a, group_a), (b, group_b) in product(enumerate(groups), repeat=2):
             one, other = self.members[places[a][0]], self.members[places[b][0]]
             if wanted is not None and not wanted(*one, *other):
@@ -81,10 +83,8 @@ class Block:
             }
             if pairs:
                 ends = self._interval(self.alike.values, places[a], places[b], analysis)
-                value, within = means.values[a, b], means.within
-                row |= with_ends(name, value, ends)
-                row |= against(value, means.shuffled[:, a, b])
-                row |= against(value, None if within is None else within[:, a, b], "class_shuffled")
+                row |= with_ends(name, means.values[a, b], ends)
+                row |= {column: float(found[a, b]) for column, found in beside.items()}
             if pairs and self.r2 is not None:
                 part = _without_itself(self.r2, places[a], places[b])
                 ends = self._interval(self.r2, places[a], places[b], analysis)
