@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcard tests/unit/tables/test_*.py) \
 	$(filter-out %/test_train.py %/test_examples.py %/test_benchmarks.py,$(wildcard tests/unit/test_*.py))
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
@@ -15,7 +16,7 @@ run: .venv/ready
 
 # The inner loop: form, types, and the unit tests that need neither PyTorch's steps nor Snakemake's.
 check: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile $(QUICK)
+	$(ONE_THREAD) $(BIN)/pytest -n auto --dist loadfile $(QUICK)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -31,7 +32,7 @@ lint: .venv/ready
 test: .venv/ready
 	$(MAKE) --jobs 2 --output-sync=target lint docs
 	$(BIN)/python -m compileall -q src
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		tests/slurm tests/integration tests/unit
 
 # The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.

@@ -2,9 +2,10 @@
 
     python benchmarks/map.py [results/STUDY/tables/cells/SLICE.parquet ...]
 
-The toy is computed for both losses and several depths: exactly, with noise of the edges, and with fates that
-alternate there. A table of cells of a fine grid is played back: a map takes the cells that it asks for from the
-table; beyond its etas the outermost ones, which are not counted. Nothing is trained.
+The toy is computed for both losses and several depths: exactly, with noise of the edges of several sizes, and with
+fates that alternate there. Mixed edges are those at which outcomes alternate on the full grid. A table of cells of
+a fine grid is played back: a map takes the cells that it asks for from the table; beyond its etas the outermost
+ones, which are not counted. Nothing is trained.
 """
 
 import argparse
@@ -35,6 +36,8 @@ EDGES = ("eta_min", "eta_max_trained", "eta_no_spike", "eta_max_finite")
 GAMMAS = [Decimal(k) / 2 for k in range(-8, 9)]
 NEAR = 0.125 + 1e-6
 """One step of the full grid."""
+BLURS = (("none", 0.0), ("noise", 0.05), ("noise", 0.1), ("noise", 0.2), ("alternating", 0.0))
+"""Kinds of fates, and the noise of edges in decades."""
 
 
 class Agreement(NamedTuple):
@@ -49,22 +52,32 @@ class Agreement(NamedTuple):
     """Edges that the full grid brackets."""
     near: int
     """Those that the map has within an eighth of a decade, by their cells or by their estimates."""
+    alike: int
+    """Those whose interval on the map and on the full grid overlap."""
+    mixed: int
+    """Those at which outcomes alternate on the full grid."""
     states: list[MapState]
 
     def __str__(self) -> str:
-        return f"{self.cells:6,} cells  {self.rounds} rounds  {self.near:4} of {self.edges:4} edges"
+        edges = f"{self.near:4} of {self.edges:4} edges, {self.alike:4} alike, {self.mixed:4} mixed"
+        return f"{self.cells:6,} cells  {self.rounds} rounds  {edges}"
 
 
 def toy_fates(
-    depth: int, loss: Loss, steps: int, seeds: Sequence[int] = (0,), blur: str = "none"
+    depth: int,
+    loss: Loss,
+    steps: int,
+    seeds: Sequence[int] = (0,),
+    blur: str = "none",
+    noise: float = 0.2,
 ) -> Fates:
-    """Fates of the toy; with `blur`, each cell is that of another eta, 0.1 decades away on average."""
+    """Fates of the toy; with `blur`, each cell is that of an eta 0.1 or at most `noise` decades away."""
 
     def shift(seed: int, gamma: Decimal, eta: Decimal) -> float:
         if blur == "alternating":
             return 0.1 if round(eta * 8) % 2 else -0.1
         draw = zlib.crc32(f"{seed} {gamma:f} {eta:f}".encode()) / 2**32
-        return (draw - 0.5) * 0.4 if blur == "noise" else 0.0
+        return (draw - 0.5) * 2 * noise if blur == "noise" else 0.0
 
     labels = {"slice": "toy", "model": "toy", "dataset": "one", "loss": loss}
     labels |= {"batch_size": 1, "steps": steps, "passes": None}
@@ -149,7 +162,12 @@ def agreement(
     )
     within = pl.col("eta_log10").is_between("low", "high")
     count = cells.join(span, on="gamma_log10").filter(within).height
-    return Agreement(count, rounds, cells, both.height, both.filter(near).height, states)
+    overlap = (pl.col("estimate_low_log10") <= pl.col("estimate_high_log10_own")) & (
+        pl.col("estimate_low_log10_own") <= pl.col("estimate_high_log10")
+    )
+    kinds = (near, overlap, pl.col("method") == "level")
+    close, alike, mixed = (both.filter(part).height for part in kinds)
+    return Agreement(count, rounds, cells, both.height, close, alike, mixed, states)
 
 
 def beside_exact(table: pl.DataFrame, exact: pl.DataFrame) -> str:
@@ -201,18 +219,18 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", type=Path)
     chosen = parser.parse_args()
     spec = Map()
-    for blur in ("none", "noise", "alternating"):
+    for blur, noise in BLURS:
         for loss in ("mse", "xent"):
             for depth in range(2, 7):
                 seeds = (0,) if blur == "none" else (0, 1)
-                fates = toy_fates(depth, loss, 300, seeds, blur)
+                fates = toy_fates(depth, loss, 300, seeds, blur, noise)
                 full = toy_full(fates, depth, loss)
                 found = agreement(fates, full, spec, toy_begun(spec, depth, loss))
                 shares = "  ".join(
                     f"{found.cells / len(seeds) / window_cells(loss, decades):4.0%} of {decades:g} decades"
                     for decades in (3.5, 6)
                 )
-                print(f"toy L={depth} {loss:4} {blur:11}  {found}  {shares}", flush=True)
+                print(f"toy L={depth} {loss:4} {blur:11} {noise:4}  {found}  {shares}", flush=True)
                 if blur == "noise":
                     exact = toy_full(toy_fates(depth, loss, 300), depth, loss)
                     for name, table in (("full grid", full), ("map", found.table)):

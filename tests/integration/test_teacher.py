@@ -27,14 +27,14 @@ def needed(key: str, gammas: Gammas) -> Gammas:
     Those are the ends of its brackets, an eighth apart, under cross-entropy those of seed 0; all where a shorter
     budget is read; and all about the largest finite eta, as around it cells diverge or not by turns.
     """
-    mse = "-mse-" in key
+    mse, budgets = "-mse-" in key, not key.startswith("mlp4")
 
     def chosen(gamma: Decimal, etas: Mapping[Decimal, Point]) -> Mapping[Decimal, Point]:
         asked = {eta: point for eta, point in etas.items() if mse or "seed 1" not in point.why}
         return {
             eta: point
             for eta, point in etas.items()
-            if (mse and gamma > 0)
+            if (mse and budgets and gamma > 0)
             or (not mse and gamma < 0 and re.search("dead|diverged", point.why))
             or (eta in asked and any(0 < abs(eta - other) <= Decimal("0.125") for other in asked))
         }

@@ -153,37 +153,43 @@ def test_each_round_of_a_map_is_trained_in_slurm(tmp_path: Path, cluster: dict[s
         "{log10: [0, 1]}", "{map: {finest: 2, beyond: 0, edges: [eta_max_trained]}}"
     )
     project = empty_project(tmp_path / "project", study)
+    points = project / "config/studies/tiny.points.yaml"
     wait_until(lambda: not active_jobs(cluster))
-    count = ("squeue", "--noheader", "--states=COMPLETED", "--format=%i")
-    before = set(ask(cluster, *count).split())
+    listed = ("squeue", "--noheader", "--states=all", "--format=%i")
+    before = set(ask(cluster, *listed).split())
     said = [Path(os.devnull), project / "output"]
     options = [option for option in OPTIONS if option not in ("--until", "train")]
     command = ("gammascape", "map", "config/studies/tiny.yaml", "--", *options)
-    assert Started(project, *command, env=cluster, said=said).wait(240) == 0, said[1].read_text()
+    process = Started(project, *command, env=cluster, said=said)
+
+    def rounds() -> int:
+        return len({*re.findall(r": (round \d+),", points.read_text())}) if points.is_file() else 0
+
+    try:
+        # A third round begins with what the second one trained.
+        wait_until(lambda: rounds() > 2 or process.poll() is not None, 240)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert rounds() > 2, said[1].read_text()
     wait_until(lambda: not active_jobs(cluster))
-    points = (project / "config/studies/tiny.points.yaml").read_text()
-    rounds = {*re.findall(r": (round \d+),", points)}
-    assert len(rounds) > 1
-    assert len(set(ask(cluster, *count).split()) - before) == len(rounds)
+    assert len(set(ask(cluster, *listed).split()) - before) in (rounds() - 1, rounds())
 
 
 @pytest.mark.parametrize("slow", [0.3], indirect=True)
-@pytest.mark.parametrize("how", [["scancel"], ["scontrol", "requeue"]])
-def test_cells_of_a_cancelled_or_requeued_pack_go_on(
-    slow: Started,
-    project: Path,
-    cluster: dict[str, str],
-    undisturbed: Path,
-    how: list[str],
+def test_cells_of_a_requeued_and_then_cancelled_pack_go_on(
+    slow: Started, project: Path, cluster: dict[str, str], undisturbed: Path
 ) -> None:
     [job] = running_jobs(cluster)
-    ask(cluster, *how, job)
-    waiting = ("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
-    wait_until(lambda: ask(cluster, *waiting).strip() in ("PENDING", "CANCELLED"))
+    ask(cluster, "scontrol", "requeue", job)
+    state = ("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
+    wait_until(lambda: ask(cluster, *state).strip() == "PENDING")
+    # SLURM lets a requeued job wait for two minutes.
+    ask(cluster, "scontrol", "update", f"JobId={job}", "StartTime=now")
+    wait_until(lambda: running_jobs(cluster) == [job])
+    ask(cluster, "scancel", job)
+    wait_until(lambda: ask(cluster, *state).strip() == "CANCELLED")
     (project / "slow").unlink()
-    if how[-1] == "requeue":
-        # SLURM lets a requeued job wait for two minutes.
-        ask(cluster, "scontrol", "update", f"JobId={job}", "StartTime=now")
     assert slow.wait(240) == 0, (project / "output").read_text()
     assert artifacts(project) == artifacts(undisturbed)
     assert all(step > 0 for step in resumed(project))
@@ -269,5 +275,3 @@ def test_cells_that_kill_their_job_are_found_and_only_they_fail(
         log for log in project.glob("results/logs/cells/*/*.log") if "FAILED" in log.read_text()
     ]
     assert sorted(log.name.partition("_")[0] for log in failed) == ["g2", "g2"]
-    assert snakemake(project, cluster, *OPTIONS).wait(120) == 0
-    assert artifacts(project) == artifacts(undisturbed)
