@@ -186,6 +186,17 @@ def test_a_plane_without_gain_says_so(many: Callable[..., list[pl.DataFrame]]) -
     assert verdicts["not seen"] >= 8
 
 
+def test_what_rounding_leaves_of_equal_accuracies_is_no_gain() -> None:
+    cells = plane()
+    ends = {"gain": -4.44e-14, "gain_low": 0.0, "gain_high": 3.71, "gain_held_out": 3.7e-15}
+    gain = gain_table(scored(cells), 0.95).with_columns(**{k: pl.lit(v) for k, v in ends.items()})
+    text = named(advise(cells, gain=gain), "gain")["accuracy"]["text"]
+    assert text == (
+        "Gain over gamma = 1, not seen: 0 points of test accuracy [0, 3.71]; "
+        "0 in seeds that did not choose it."
+    )
+
+
 GAIN = ("estimate", "low", "high", "held_out")
 
 

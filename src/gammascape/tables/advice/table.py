@@ -140,7 +140,9 @@ def _gain(of: SliceTables, measure: str) -> Iterator[Row]:
         verdict = gain_verdict(measure, row)
         text = "gamma = 1 was not compared"
         if verdict != UNKNOWN:
-            value, low, high, held = (number(row[name]) for name in _GAIN)
+            # What rounding leaves of equal accuracies is no gain.
+            taken = [None if row[name] is None else round(row[name], 9) + 0.0 for name in _GAIN]
+            value, low, high, held = map(number, taken)
             steps = f"steps to {found['target']} of the loss of f = 0"
             what = {"accuracy": "", "test_loss": "test loss divided by "}
             text = what.get(measure, f"{steps} divided by ") + value
