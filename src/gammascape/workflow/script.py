@@ -123,6 +123,8 @@ class Stage:
     """Tables by the paths of their files, which are not read then."""
     _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     """Latest call of a function -> its result, which may be several tables, and the cells that it read."""
+    _kept: dict[Any, Any] = field(default_factory=dict)
+    """What functions keep of the cells for others of the stage, as `cells_folder.kept`."""
     _seals: SealTree = field(default_factory=SealTree)
 
     @property
@@ -172,7 +174,7 @@ class Stage:
         }
         if FACTOR in item.wildcards:
             given[FACTOR] = item.wildcards[FACTOR]
-        folder = _CellsFolder()
+        folder = _CellsFolder(self._kept)
         sources = {source for _, source, _ in item.entry.words}
         if "arrays" in sources:
             given["cells_folder"] = folder
@@ -204,8 +206,9 @@ class Stage:
 class _CellsFolder:
     """Folder of all cells, which records the cells that are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: dict[Any, Any]) -> None:
         self.read: list[str] = []
+        self.kept = kept
 
     def __truediv__(self, cell: str) -> Path:
         self.read.append(cell)

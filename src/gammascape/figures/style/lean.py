@@ -5,20 +5,20 @@ that an object was not given, validating every part of a chart, which is validat
 collecting there the errors of all alternatives of which another one fits.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from contextlib import suppress
+from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import altair as alt
 from altair.utils import schemapi
-from jsonschema import Draft7Validator, ValidationError, validators
+from jsonschema_rs import Draft7Validator, Registry
 
 _copied: Any = getattr(schemapi, "_deep_copy", None)
 _errors: Any = getattr(schemapi, "_get_errors_from_spec", None)
-_OF_ERRORS = (
-    "_get_errors_from_spec",
-    "_prepare_references_in_schema",
-    "_get_referencing_registry",
-)
+_SCHEMA = alt.VegaLiteSchema._rootschema
+_BASE = "urn:vega-lite"
 _CHANNELS = tuple(
     kind
     for of in (alt.X, alt.XValue, alt.XDatum)
@@ -41,29 +41,39 @@ def _copy_given(value: Any, by_ref: set[str]) -> Any:
     return type(value)(*(_copy_given(of, by_ref) for of in value._args), **given)
 
 
-def _any_of(
-    validator: Any, alternatives: Iterable[Any], value: Any, schema: Any
-) -> Iterator[ValidationError]:
-    if not any(validator.evolve(schema=one).is_valid(value) for one in alternatives):
-        yield ValidationError("fits no alternative")
+def _absolute(schema: Any, base: str) -> Any:
+    """A schema whose references are of a standard form, which names of Vega-Lite as `Dict<string>` are not."""
+    if isinstance(schema, list):
+        return [_absolute(item, base) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: base + quote(item, safe="#/")
+        if key == "$ref" and isinstance(item, str)
+        else _absolute(item, base)
+        for key, item in schema.items()
+    }
 
 
-_Quick: Any = validators.extend(  # type: ignore[no-untyped-call]
-    Draft7Validator, {"anyOf": _any_of}
-)
-"""Validator that does not collect the errors of alternatives of which another one fits."""
+@cache
+def _vega_lite() -> Registry:
+    return Registry([(_BASE, _absolute(_SCHEMA, ""))])
+
+
+@cache
+def _validator(schema: str) -> Draft7Validator:
+    return Draft7Validator(_absolute(json.loads(schema), _BASE), registry=_vega_lite())
 
 
 def _errors_if_any(
     spec: Any, schema: dict[str, Any], rootschema: dict[str, Any] | None = None
 ) -> Any:
-    """Altair's errors, which are looked for only where there are some."""
-    quick = _Quick(
-        schemapi._prepare_references_in_schema(schema),
-        registry=schemapi._get_referencing_registry(rootschema or schema),
-        format_checker=Draft7Validator.FORMAT_CHECKER,
-    )
-    return [] if quick.is_valid(spec) else _errors(spec, schema, rootschema)
+    """Altair's errors, which are looked for only where a quick validator finds one, or cannot tell."""
+    if rootschema is _SCHEMA:
+        with suppress(ValueError):
+            if _validator(json.dumps(schema)).is_valid(spec):
+                return []
+    return _errors(spec, schema, rootschema)
 
 
 def build_lean() -> None:
@@ -74,5 +84,5 @@ def build_lean() -> None:
     converter = schemapi._FromDict(alt.VegaLiteSchema._default_wrapper_classes())
     schemapi._FromDict = lambda classes: converter  # type: ignore[assignment, misc]
     schemapi._deep_copy = _copy_given  # type: ignore[assignment]
-    if all(hasattr(schemapi, name) for name in _OF_ERRORS):
+    if _errors is not None:
         schemapi._get_errors_from_spec = _errors_if_any

@@ -76,16 +76,13 @@ def conditions(folders: Iterable[Path]) -> list[Condition]:
     return [AT_STEPS, *(Condition("loss", level) for level in sorted(levels, reverse=True))]
 
 
-def read_network(
-    folder: Path, row: Mapping[str, Any], condition: Condition, grams: bool = True
-) -> Network | None:
+def read_network(folder: Path, row: Mapping[str, Any], condition: Condition) -> Network | None:
     """A cell under a condition; None where it has not reached the level or was not finite.
 
     Args:
         folder: the cell's artifact.
         row: of the thresholds table, for the study's name of the model, gamma and seeds.
         condition: when the network is taken.
-        grams: whether to read Gram matrices beside outputs.
     """
     summary = read_json(folder / "summary.json")
     prefix, relative_loss = "", None
@@ -100,7 +97,7 @@ def read_network(
             return None
         outputs = _centred(arrays[f"{prefix}probe_outputs"], summary["cell"]["loss"])
         layers = tuple(summary["hidden_layers"])
-        triangles = {name: arrays[f"{prefix}gram.{name}"] for name in layers if grams}
+        triangles = {name: arrays[f"{prefix}gram.{name}"] for name in layers}
     vectors = {
         layer: pair_vector(unpack_triangle(triangle))
         for layer, triangle in triangles.items()

@@ -1,7 +1,7 @@
 """Networks or layers of networks, each compared with each: similarity, its interval, its shuffled baseline."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -92,14 +92,14 @@ class Block:
             yield row
 
     def at_equal_gamma(self) -> list[EqualGamma]:
-        """Similarity of the networks of each gamma, mean over pairs of layers."""
+        """Similarity of the networks of each gamma, mean over pairs of layers, which nothing needs any more."""
         by_gamma: dict[float, dict[Hashable, list[int]]] = {}
         for place, (network, _) in enumerate(self.members):
             by_gamma.setdefault(network.gamma, {}).setdefault(network.line, []).append(place)
         points = []
         for gamma, lines in sorted(by_gamma.items()):
             places = list(lines.values())
-            networks = tuple(self.members[of_line[0]][0] for of_line in places)
+            networks = tuple(replace(self.members[of[0]][0], grams={}) for of in places)
             points.append(EqualGamma(gamma, networks, self._means(places)))
         return points
 

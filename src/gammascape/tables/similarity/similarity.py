@@ -1,15 +1,21 @@
 """Similarity of the representations (CKA) and of the functions of networks, for all pairs."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import TASK_COLUMNS, columns, grouped
 from gammascape.tables.edges.find import best_cells
-from gammascape.tables.similarity.along_gamma import SUMMARY_SCHEMA, TREND_SCHEMA, trends
+from gammascape.tables.similarity.along_gamma import (
+    SUMMARY_SCHEMA,
+    TREND_SCHEMA,
+    EqualGamma,
+    trends,
+)
 from gammascape.tables.similarity.networks import Network, conditions, read_network
 from gammascape.tables.similarity.pairs import Block
 
@@ -55,16 +61,8 @@ def similarity_table(
         cells_folder: folder of all artifacts.
         analysis: the study's confidence level.
     """
-    rows: list[dict[str, Any]] = []
-    for networks, shared in _of_equal_data(thresholds, cells_folder, analysis):
-        blocks = [_last_layers(networks)]
-        for model in sorted({network.model for network in networks}):
-            of_model = [network for network in networks if network.model == model]
-            for layer in of_model[0].layers[:-1]:
-                blocks.append(Block.of([(network, layer) for network in of_model]))
-        found = [block.rows("cka", analysis) for block in blocks]
-        found += [block.rows("cka", analysis, _between_models) for block in _all_layers(networks)]
-        rows += [shared | row for part in found for row in part]
+    compared = _compared(thresholds, cells_folder, analysis)
+    rows = [part.shared | row for each in compared for part in each for row in part.layers]
     return pl.DataFrame(rows, schema=SIMILARITY_SCHEMA)
 
 
@@ -77,10 +75,8 @@ def function_table(
     sees the size of outputs, which the correlation does not, and is below 0 for a prediction worse than none.
     The arguments are those of `similarity_table`.
     """
-    rows: list[dict[str, Any]] = []
-    for networks, shared in _of_equal_data(thresholds, cells_folder, analysis, grams=False):
-        found = Block.of_functions(networks).rows("correlation", analysis)
-        rows += [shared | row for row in found]
+    compared = _compared(thresholds, cells_folder, analysis)
+    rows = [part.shared | row for each in compared for part in each for row in part.functions]
     return pl.DataFrame(rows, schema=FUNCTION_SCHEMA)
 
 
@@ -94,46 +90,84 @@ def trend_tables(
     """
     levels: list[dict[str, Any]] = []
     slopes: list[dict[str, Any]] = []
-    for parts, shared in _alike_but_for_model(thresholds, cells_folder, analysis):
-        blocks: dict[tuple[str, str | None], list[Block]] = {
-            ("cka", "last"): [_last_layers(networks) for networks in parts],
-            ("cka", "all"): [block for networks in parts for block in _all_layers(networks)],
-            ("correlation", None): [Block.of_functions(networks) for networks in parts],
-        }
-        for (measure, layers), several in blocks.items():
-            points = [point for block in several for point in block.at_equal_gamma()]
+    for parts in _compared(thresholds, cells_folder, analysis):
+        for measure, layers in parts[0].points:
+            points = [point for part in parts for point in part.points[measure, layers]]
             found = trends(points, analysis)
-            labels = shared | {"measure": measure, "layers": layers}
+            labels = parts[0].shared | {"measure": measure, "layers": layers}
             levels += [labels | row for row in found.levels]
             slopes += [labels | row for row in found.slopes]
     return pl.DataFrame(levels, schema=TREND_SCHEMA), pl.DataFrame(slopes, schema=SUMMARY_SCHEMA)
 
 
-def _alike_but_for_model(
-    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
-) -> Iterator[tuple[list[list[Network]], dict[str, Any]]]:
-    """Networks that are compared, in a list for each version of the data, and the columns that they share."""
+@dataclass(frozen=True)
+class _Compared:
+    """What the tables hold of networks that were trained on one version of the data, under one condition."""
+
+    shared: dict[str, Any]
+    """Columns that all rows share."""
+    layers: list[dict[str, Any]]
+    functions: list[dict[str, Any]]
+    points: dict[tuple[str, str | None], list[EqualGamma]]
+    """Measure and layers -> networks of each gamma, without their layers."""
+
+    @classmethod
+    def of(cls, networks: Sequence[Network], shared: dict[str, Any], analysis: Analysis) -> Self:
+        """Compare networks, a layer or an output with each other one."""
+        last, between = _last_layers(networks), [*_all_layers(networks)]
+        functions = Block.of_functions(networks)
+        blocks = [last]
+        for model in sorted({network.model for network in networks}):
+            of_model = [network for network in networks if network.model == model]
+            for layer in of_model[0].layers[:-1]:
+                blocks.append(Block.of([(network, layer) for network in of_model]))
+        rows = [row for block in blocks for row in block.rows("cka", analysis)]
+        rows += [row for b in between for row in b.rows("cka", analysis, _between_models)]
+        points: dict[tuple[str, str | None], list[EqualGamma]] = {
+            ("cka", "last"): last.at_equal_gamma(),
+            ("cka", "all"): [point for block in between for point in block.at_equal_gamma()],
+            ("correlation", None): functions.at_equal_gamma(),
+        }
+        return cls(shared, rows, [*functions.rows("correlation", analysis)], points)
+
+
+def _compared(
+    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis
+) -> list[list[_Compared]]:
+    """Networks that are alike but for the model, gamma and seed, a list for each task and condition.
+
+    The tables of one stage are made of the same comparisons, which its folder of cells keeps.
+    """
+    tasks = []
     for head, group in grouped(best_cells(thresholds), TASK_COLUMNS):
-        cells = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
-        folders = [cells_folder / row["cell"] for row in cells]
-        for condition in conditions(folders):
-            parts: dict[str, list[Network]] = {}
-            for folder, row in zip(folders, cells, strict=True):
-                network = read_network(folder, row, condition, grams)
-                if network is not None:
-                    parts.setdefault(network.data, []).append(network)
-            if parts:
-                networks = list(parts.values())
-                sizes = {"probes": networks[0][0].probes, "confidence": analysis.confidence}
-                yield networks, head | condition._asdict() | sizes
+        rows = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
+        tasks.append((head, [(cells_folder / row["cell"], row) for row in rows]))
+    kept = getattr(cells_folder, "kept", {})
+    key = "compared", analysis.confidence
+    if key not in kept:
+        kept[key] = [
+            parts for head, cells in tasks for parts in _by_condition(head, cells, analysis)
+        ]
+    found: list[list[_Compared]] = kept[key]
+    return found
 
 
-def _of_equal_data(
-    thresholds: pl.DataFrame, cells_folder: Path, analysis: Analysis, grams: bool = True
-) -> Iterator[tuple[list[Network], dict[str, Any]]]:
-    for parts, shared in _alike_but_for_model(thresholds, cells_folder, analysis, grams):
-        for networks in parts:
-            yield networks, shared | {"probes": networks[0].probes}
+def _by_condition(
+    head: dict[str, Any], cells: Sequence[tuple[Path, dict[str, Any]]], analysis: Analysis
+) -> Iterator[list[_Compared]]:
+    """The networks of a task under each condition that some reach, those of each version of the data apart."""
+    for condition in conditions(folder for folder, _ in cells):
+        parts: dict[str, list[Network]] = {}
+        for folder, row in cells:
+            network = read_network(folder, row, condition)
+            if network is not None:
+                parts.setdefault(network.data, []).append(network)
+        shared = head | condition._asdict() | {"confidence": analysis.confidence}
+        if parts:
+            yield [
+                _Compared.of(networks, shared | {"probes": networks[0].probes}, analysis)
+                for networks in parts.values()
+            ]
 
 
 def _last_layers(networks: Sequence[Network]) -> Block:

@@ -6,6 +6,7 @@ seed, takes all its pairs away, so the spread of what is left knows of that; pai
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -108,6 +109,12 @@ def jackknife(value: float, strata: Sequence[Floats], confidence: float) -> Inte
     return Interval(value - half, value + half, freedom)
 
 
+@cache
+def _without_each(size: int) -> list[list[int]]:
+    """All of `range(size)` but one, for each one."""
+    return [[other for other in range(size) if other != one] for one in range(size)]
+
+
 def seed_interval(
     values: Floats,
     seeds_a: Sequence[Hashable],
@@ -125,16 +132,18 @@ def seed_interval(
             initialization at all gammas. Needs three seeds.
         confidence: of the interval.
     """
-    mean = float(np.nanmean(values))
     if not same:
         if min(values.shape) < 2:
             return Interval()
-        rows = np.array([np.delete(values, k, 0).mean() for k in range(len(values))])
-        columns = np.array([np.delete(values, k, 1).mean() for k in range(values.shape[1])])
-        return jackknife(mean, [rows, columns], confidence)
+        strata = [
+            np.array([values.take(others, axis).mean() for others in _without_each(size)])
+            for axis, size in enumerate(values.shape)
+        ]
+        return jackknife(float(np.nanmean(values)), strata, confidence)
     seeds = sorted({*seeds_a, *seeds_b}, key=repr)
     if len(seeds) < 3:
         return Interval()
+    mean = float(np.nanmean(values))
     left = []
     for seed in seeds:
         rest = values[[s != seed for s in seeds_a]][:, [s != seed for s in seeds_b]]

@@ -23,7 +23,7 @@ from gammascape.tables.similarity.baseline import (
     compare_pairs,
 )
 from gammascape.tables.similarity.cka import pair_vector
-from gammascape.tables.similarity.networks import Network, common_classes
+from gammascape.tables.similarity.networks import Network, common_classes, read_network
 from gammascape.tables.similarity.similarity import (
     FUNCTION_SCHEMA,
     SIMILARITY_SCHEMA,
@@ -535,6 +535,50 @@ def test_a_number_added_to_all_outputs_is_seen_under_mse_alone(tmp_path: Path) -
         correlation = table.filter(model_a="a", model_b="b")["correlation"][0]
         # Outputs are kept in float32.
         assert (correlation == pytest.approx(1.0, abs=1e-5)) == (loss == "xent")
+
+
+class KeepingFolder:
+    """Stands in for the folder of cells of a stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.kept: dict[Any, Any] = {}
+
+    def __truediv__(self, cell: str) -> Path:
+        return self.folder / cell
+
+
+def test_tables_of_a_stage_read_each_network_once_for_each_confidence(
+    study: tuple[pl.DataFrame, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(folder: Path, *given: Any) -> Network | None:
+        read.append(folder)
+        return read_network(folder, *given)
+
+    monkeypatch.setattr("gammascape.tables.similarity.similarity.read_network", reading)
+    thresholds, folder = study
+    keeping: Any = KeepingFolder(folder)
+    found = [
+        table
+        for make in (similarity_table, function_table, trend_tables)
+        for table in as_tables(make(thresholds, keeping, Analysis()))
+    ]
+    once = len(read)
+    alone = [
+        table
+        for make in (similarity_table, function_table, trend_tables)
+        for table in as_tables(make(*study, Analysis()))
+    ]
+    assert len(read) == 4 * once
+    assert [one.equals(other) for one, other in zip(found, alone, strict=True)] == [True] * 4
+    wide = similarity_table(thresholds, keeping, Analysis(confidence=0.99))
+    assert wide["confidence"].unique().to_list() == [0.99]
+
+
+def as_tables(made: Any) -> tuple[pl.DataFrame, ...]:
+    return made if isinstance(made, tuple) else (made,)
 
 
 def test_the_summary_says_that_planted_similarity_grows(study: tuple[pl.DataFrame, Path]) -> None:
