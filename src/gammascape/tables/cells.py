@@ -101,6 +101,29 @@ def read_json(path: Path) -> dict[str, Any]:
         raise damaged(path, error) from error
 
 
+class _Arrays(Mapping[str, NDArray[Any]]):
+    """What `numpy.load` gives, of an archive that is open already."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._members = [name.removesuffix(".npy") for name in archive.namelist()]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._members:
+            raise KeyError(name)
+        with self._archive.open(f"{name}.npy") as file:
+            try:
+                return np.lib.format.read_array(file, allow_pickle=False)
+            except ValueError as error:
+                raise zipfile.BadZipFile(str(error)) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
 @contextmanager
 def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     """The arrays of one cell, each read when it is asked for.
@@ -114,8 +137,7 @@ def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         with zipfile.ZipFile(inside(folder, path.name)) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise zipfile.BadZipFile("not written by gammascape")
-        with np.load(path, allow_pickle=False) as arrays:
-            yield arrays
+            yield _Arrays(archive)
     except (OutsideError, EOFError, zipfile.BadZipFile) as error:
         raise damaged(path, error) from error
 

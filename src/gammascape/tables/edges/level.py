@@ -84,12 +84,19 @@ def edge_levels(
         found[side] = [_bracket(sign * eta, trained) for eta, trained in known]
     mixed = [side for side, edges in found.items() if any(edge.mixed for edge in edges)]
     begun = {side: edges for side, edges in found.items() if side not in mixed}
+    ahead = {
+        side: [
+            _ahead(_MIRRORED[side] * eta, bracket)
+            for (eta, _), bracket in zip(known, found[side], strict=True)
+        ]
+        for side in mixed
+    }
     for _ in range(_ROUNDS if mixed else 0):
         for side in mixed:
             sign, others = _MIRRORED[side], begun.get("lower" if side == "upper" else "upper")
             likelihoods = [
                 _likelihood(
-                    sign * eta, trained, found[side][k], None if others is None else others[k]
+                    sign * eta, trained, *ahead[side][k], None if others is None else others[k]
                 )
                 for k, (eta, trained) in enumerate(known)
             ]
@@ -129,24 +136,27 @@ def _bracket(x: Floats, good: NDArray[np.bool_]) -> EdgeLevel:
     return EdgeLevel((last + first) / 2, last, first, 0.0, first <= last)
 
 
+def _ahead(x: Floats, bracket: EdgeLevel) -> tuple[Floats, Floats]:
+    """Places of an upper edge, (centres,), and the chance that cells lie below one, (centres, blurs, cells)."""
+    ends = np.array([bracket.low, bracket.high])
+    ends = ends[np.isfinite(ends)]
+    centres = np.linspace(ends.min() - _REACH, ends.max() + _REACH, _CENTRES)
+    return centres, _chance((centres[:, None, None] - x) / _BLURS[:, None])
+
+
 def _likelihood(
-    x: Floats, good: NDArray[np.bool_], bracket: EdgeLevel, other: EdgeLevel | None
+    x: Floats, good: NDArray[np.bool_], centres: Floats, chance: Floats, other: EdgeLevel | None
 ) -> tuple[Floats, Floats]:
     """Places of an upper edge, (centres,), and their log-likelihood with each blur, (centres, blurs).
 
     Until the lower edge, `other`, is known, cells below the middle of those that trained say nothing.
     """
-    passed = np.ones_like(x)
     if other is None:
         used = x >= _middle(x, good)
-        x, good, passed = x[used], good[used], passed[used]
+        good, chance = good[used], chance.compress(used, -1)
     elif np.isfinite(other.at):
         # Mirrored: what is an upper edge of -x is a lower one of x.
-        passed = _chance((x + other.at) / max(other.zone / ZONE, float(_BLURS[0])))
-    ends = np.array([bracket.low, bracket.high])
-    ends = ends[np.isfinite(ends)]
-    centres = np.linspace(ends.min() - _REACH, ends.max() + _REACH, _CENTRES)
-    chance = passed * _chance((centres[:, None, None] - x) / _BLURS[:, None])
+        chance = chance * _chance((x + other.at) / max(other.zone / ZONE, float(_BLURS[0])))
     return centres, np.log(np.where(good, chance, 1 - chance)).sum(-1)
 
 
