@@ -1,4 +1,4 @@
-.PHONY: run check lint test docs nightly format lock
+.PHONY: run check lint test pytest docs nightly format lock
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -26,20 +26,23 @@ lint: .venv/ready
 	$(BIN)/mypy docs/manual.py
 	$(BIN)/python docs/manual.py --check
 
-# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, those
-# of SLURM before all, as they mostly wait: so there is one process more than there are cores. Each of hundreds of
-# processes would compile the library where the environment lets none of them keep what it compiled.
+# Hundreds of processes would compile the library where the environment lets none of them keep what it compiled.
 test: .venv/ready
-	$(MAKE) --jobs 2 --output-sync=target lint docs
 	$(BIN)/python -m compileall -q src
-	$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	$(MAKE) --jobs 3 --output-sync=target pytest lint docs
+
+# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, those
+# of SLURM before all, as they mostly wait: so there is one process more than there are cores. The + shows the tests
+# as they run.
+pytest: .venv/ready
+	+$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		tests/slurm tests/integration tests/unit
 
 # The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.
 docs: .venv/ready
 	$(BIN)/sphinx-build --quiet --fresh-env --write-all --fail-on-warning --nitpicky docs docs/_build/html
 
-# All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/.
+# All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/, and long tests.
 nightly: .venv/ready
 	$(BIN)/python tests/nightly.py
 

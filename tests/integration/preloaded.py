@@ -1,9 +1,10 @@
 """A process that has imported Snakemake, PyTorch and the library, which takes longer than most calls.
 
-Each line of its standard input is a call as JSON, for which it forks and answers with the number of the process:
-`words` of `python -m`, the `folder` and the environment `env` in which, and files for what is `said`. Or it is the
-number of a process, and the answer is its exit status, null while it runs. Processes of the library that a call
-starts are forks, too, made before the call begins, which leaves them nothing of its state.
+All processes of the tests share it, through a socket whose path it is given. Each line there is a call as JSON,
+for which it forks and answers with the number of the process: `words` of `python -m`, the `folder` and the
+environment `env` in which, and files for what is `said`. Or it is the number of a process, and the answer is its
+exit status, null while it runs. Processes of the library that a call starts are forks, too, made before the call
+begins, which leaves them nothing of its state.
 """
 
 import gc
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import runpy
+import select
 import shlex
 import signal
 import socket
@@ -23,7 +25,7 @@ from fcntl import F_DUPFD, fcntl
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from snakemake.cli import get_argument_parser
 
@@ -148,7 +150,39 @@ def wait_for_a_call(connection: socket.socket) -> NoReturn:
     sys.exit()
 
 
+def serve(listener: socket.socket) -> None:
+    """Answer all who connect, until the last one of them has left."""
+    clients: dict[socket.socket, TextIO] = {}
+    while True:
+        for readable in select.select([listener, *clients], [], [])[0]:
+            if readable is listener:
+                client, _ = listener.accept()
+                clients[client] = client.makefile("rw")
+            elif line := clients[readable].readline():
+                print(answer(json.loads(line), [listener, *clients]), file=clients[readable])
+                clients[readable].flush()
+            else:
+                clients.pop(readable).close()
+                readable.close()
+                if not clients:
+                    return
+
+
+def answer(asked: Any, ours: Sequence[socket.socket]) -> str | int:
+    if isinstance(asked, int):
+        ended, status = os.waitpid(asked, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else "null"
+    if not (child := os.fork()):
+        for one in ours:
+            # A call closes it, and may open another file of its number.
+            one.detach()
+        call(**asked)
+    os.setpgid(child, child)
+    return child
+
+
 if __name__ == "__main__":
+    place = Path(sys.argv.pop())
     of_entries = (
         f"gammascape.{one.function.partition(':')[0]}"
         for one in (*TABLES.values(), *FIGURES.values())
@@ -161,13 +195,11 @@ if __name__ == "__main__":
     for path in PACKAGE.rglob("*.py"):
         meaning(path)
     gc.freeze()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if isinstance(asked, int):
-            ended, status = os.waitpid(asked, os.WNOHANG)
-            print(os.waitstatus_to_exitcode(status) if ended else "null", flush=True)
-        else:
-            if not (child := os.fork()):
-                call(**asked)
-            os.setpgid(child, child)
-            print(child, flush=True)
+    gc.set_threshold(100_000, 20, 20)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place))
+    listener.listen()
+    print("listening", flush=True)
+    serve(listener)
+    for left in (place, place.with_suffix(".lock")):
+        left.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
 """Small projects on which the tests run Snakemake for real."""
 
-import atexit
+import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 900
@@ -108,23 +109,37 @@ class Started:
 def ask(request: object) -> Any:
     """The answer of the process that forks."""
     process = preloaded()
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps(request) + "\n")
-    process.stdin.flush()
-    return json.loads(process.stdout.readline())
+    process.write(json.dumps(request) + "\n")
+    process.flush()
+    return json.loads(process.readline())
 
 
 @cache
-def preloaded() -> subprocess.Popen[str]:
-    """The process that forks for each call, and ends with this one."""
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("preloaded.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        # As Snakemake asks of what it starts.
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-    )
-    atexit.register(process.communicate)
-    return process
+def preloaded() -> TextIO:
+    """A connection to the process that forks for each call, begun by the first who asks in a run of the tests."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    place = Path(tempfile.gettempdir(), f"gammascape-{run}")
+    client = socket.socket(socket.AF_UNIX)
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        try:
+            client.connect(str(place))
+        except (FileNotFoundError, ConnectionRefusedError):
+            place.unlink(missing_ok=True)
+            process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("preloaded.py")), str(place)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                # As Snakemake asks of what it starts.
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+                # It outlives the one who began it.
+                start_new_session=True,
+            )
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"listening\n"
+            _BEGUN.append(process)
+            client.connect(str(place))
+    return client.makefile("rw")
+
+
+_BEGUN: list[subprocess.Popen[bytes]] = []
