@@ -8,3 +8,8 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+
+
+def pytest_unconfigure() -> None:
+    # Libraries look at their end for what they have leaked.
+    gc.unfreeze()
