@@ -1,6 +1,6 @@
 """What theory predicts, found again by training: config/studies/teacher.yaml on a law that is known exactly.
 
-Depth 4 takes as long as the others together, and is trained by `make nightly` alone, which sets GAMMASCAPE_NIGHTLY.
+Depth 4 takes as long as the others together and is trained by `make nightly` alone, which sets GAMMASCAPE_NIGHTLY.
 """
 
 import os
