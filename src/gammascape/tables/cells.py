@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -106,16 +107,18 @@ class _Arrays(Mapping[str, NDArray[Any]]):
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        self._members = [name.removesuffix(".npy") for name in archive.namelist()]
+        names = archive.namelist()
+        self._members = [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._members:
             raise KeyError(name)
-        with self._archive.open(f"{name}.npy") as file:
-            try:
+        try:
+            with self._archive.open(f"{name}.npy") as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
-            except ValueError as error:
-                raise zipfile.BadZipFile(str(error)) from error
+        except (ValueError, TypeError, MemoryError, RuntimeError, TokenError) as error:
+            # Of a header that is no Python, a size beyond memory, or a member said to be encrypted.
+            raise zipfile.BadZipFile(str(error)) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)

@@ -438,3 +438,23 @@ def test_prune_moves_no_folder_that_a_link_leads_to(
     assert main(["prune", "--yes"]) == 0
     assert "every artifact is asked for" in capsys.readouterr().out
     assert (home / "photos").is_dir()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (2,3,}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000000,)}",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
+    ],
+)
+def test_an_array_whose_header_is_forged_is_damaged(tmp_path: Path, header: str) -> None:
+    text = header.encode() + b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(tmp_path / "arrays.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+        archive.writestr("b", b"no array")
+    with open_arrays(tmp_path) as arrays:
+        assert [*arrays] == ["a"]
+    with pytest.raises(TableError, match="damaged"), open_arrays(tmp_path) as arrays:
+        arrays["a"]
