@@ -42,7 +42,7 @@ pytest: .venv/ready
 docs: .venv/ready
 	$(BIN)/sphinx-build --quiet --fresh-env --write-all --fail-on-warning --nitpicky docs docs/_build/html
 
-# All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/, and long tests.
+# All small studies on real data, from the folder that GAMMASCAPE_DATA names or fetched into data/.
 nightly: .venv/ready
 	$(BIN)/python tests/nightly.py
 

@@ -1,10 +1,10 @@
-"""Run every small study of config/studies on real data, and tests that take too long for each change.
+"""Run every small study of config/studies on real data, as `make nightly` does.
 
     python tests/nightly.py [STUDY ...]
 
 GAMMASCAPE_DATA names the folder with `mnist` and `cifar10`; without it data/ is used, and what is not there is
 fetched. A study that has a reference (docs/reference) is compared with it. A study that fails or leaves its
-reference does not stop the others; the exit status is 1 if one did. Long tests are run unless studies are named.
+reference does not stop the others; the exit status is 1 if one did.
 """
 
 import os
@@ -66,15 +66,7 @@ def snakemake(options: Sequence[str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def long_tests() -> int:
-    """Exit status of the tests of theory at all depths."""
-    command = [sys.executable, "-m", "pytest", "tests/integration/test_teacher.py"]
-    environment = {**os.environ, "GAMMASCAPE_NIGHTLY": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-
-
 if __name__ == "__main__":
     os.chdir(ROOT)
     chosen = sys.argv[1:] or small_studies()
-    failed = run_all(chosen, data_config(os.environ.get("GAMMASCAPE_DATA")), snakemake)
-    sys.exit(bool(failed) or (0 if sys.argv[1:] else long_tests()))
+    sys.exit(bool(run_all(chosen, data_config(os.environ.get("GAMMASCAPE_DATA")), snakemake)))
