@@ -1,5 +1,6 @@
 """One row for each cell of a slice: parameters, status, losses."""
 
+import errno
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -102,6 +103,21 @@ def read_json(path: Path) -> dict[str, Any]:
         raise damaged(path, error) from error
 
 
+@contextmanager
+def _damage_said() -> Iterator[None]:
+    """Say what `zipfile` and `numpy` find in a damaged archive in one kind of error."""
+    try:
+        yield
+    except (ValueError, TypeError, MemoryError, RuntimeError, TokenError) as error:
+        # A header that is no Python, a size beyond memory, a name that is no text, encryption.
+        raise zipfile.BadZipFile(str(error)) from error
+    except OSError as error:
+        # A place before the beginning of the file.
+        if error.errno != errno.EINVAL:
+            raise
+        raise zipfile.BadZipFile(str(error)) from error
+
+
 class _Arrays(Mapping[str, NDArray[Any]]):
     """What `numpy.load` gives, of an archive that is open already."""
 
@@ -113,12 +129,11 @@ class _Arrays(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._members:
             raise KeyError(name)
-        try:
-            with self._archive.open(f"{name}.npy") as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
-        except (ValueError, TypeError, MemoryError, RuntimeError, TokenError) as error:
-            # Of a header that is no Python, a size beyond memory, or a member said to be encrypted.
-            raise zipfile.BadZipFile(str(error)) from error
+        with _damage_said(), self._archive.open(f"{name}.npy") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -137,7 +152,10 @@ def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     """
     path = folder / "arrays.npz"
     try:
-        with zipfile.ZipFile(inside(folder, path.name)) as archive:
+        file = inside(folder, path.name)
+        with _damage_said():
+            archive = zipfile.ZipFile(file)
+        with archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise zipfile.BadZipFile("not written by gammascape")
             yield _Arrays(archive)

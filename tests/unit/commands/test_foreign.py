@@ -458,3 +458,21 @@ def test_an_array_whose_header_is_forged_is_damaged(tmp_path: Path, header: str)
         assert [*arrays] == ["a"]
     with pytest.raises(TableError, match="damaged"), open_arrays(tmp_path) as arrays:
         arrays["a"]
+
+
+def test_an_archive_with_flipped_bytes_is_read_or_damaged(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "arrays.npz", loss=np.arange(5.0), step=np.arange(5))
+    whole = (tmp_path / "arrays.npz").read_bytes()
+    refused = 0
+    for _ in range(1000):
+        raw = bytearray(whole)
+        for place in rng.integers(len(raw), size=2):
+            raw[place] ^= 1 << rng.integers(8)
+        (tmp_path / "arrays.npz").write_bytes(raw)
+        try:
+            with open_arrays(tmp_path) as arrays:
+                assert all(name in arrays and arrays[name] is not None for name in arrays)
+        except TableError:
+            refused += 1
+    assert refused > 500
