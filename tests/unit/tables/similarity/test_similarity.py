@@ -537,6 +537,18 @@ def test_a_number_added_to_all_outputs_is_seen_under_mse_alone(tmp_path: Path) -
         assert (correlation == pytest.approx(1.0, abs=1e-5)) == (loss == "xent")
 
 
+def test_an_interval_over_seeds_is_that_of_leaving_out_each_of_either_side() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 5))
+    left = [
+        np.array([np.delete(values, k, axis).mean() for k in range(size)])
+        for axis, size in enumerate(values.shape)
+    ]
+    wanted = jackknife(float(values.mean()), left, CONFIDENCE)
+    found = seed_interval(values, range(3), range(5), False, CONFIDENCE)
+    # Sums of fifteen numbers in another order.
+    assert found == pytest.approx(wanted, rel=1e-12)
+
+
 class KeepingFolder:
     """Stands in for the folder of cells of a stage."""
 
