@@ -92,7 +92,7 @@ class Block:
             yield row
 
     def at_equal_gamma(self) -> list[EqualGamma]:
-        """Similarity of the networks of each gamma, mean over pairs of layers, whose Gram matrices are left out."""
+        """Similarity of the networks of each gamma, mean over pairs of layers, without Gram matrices."""
         by_gamma: dict[float, dict[Hashable, list[int]]] = {}
         for place, (network, _) in enumerate(self.members):
             by_gamma.setdefault(network.gamma, {}).setdefault(network.line, []).append(place)
