@@ -1,8 +1,6 @@
 """`python -m gammascape` is the command `gammascape`."""
 
-import sys
-
-from gammascape.cli import main
+from gammascape.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -3,6 +3,7 @@
 import sys
 
 from gammascape.cli import main
+from gammascape.command import leave
 
 if __name__ == "__main__":
-    sys.exit(main(["check-model", *sys.argv[1:]]))
+    leave(main(["check-model", *sys.argv[1:]]))

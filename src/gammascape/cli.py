@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
-from gammascape.command import as_command, fix_hashes
+from gammascape.command import as_command, fix_hashes, leave
 
 COMMANDS = (
     *("pilot", "map", "advise", "scale", "plan", "cost", "check-model", "why", "audit", "replay"),
@@ -43,3 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     chosen.after = given[end + 1 :]
     return int(chosen.run(chosen))
+
+
+def command() -> NoReturn:
+    """Run the console script."""
+    leave(main())

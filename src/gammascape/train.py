@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gammascape.command import as_command, fix_hashes
+from gammascape.command import as_command, fix_hashes, leave
 
 if TYPE_CHECKING:
     from gammascape.study import Cell
@@ -92,4 +92,4 @@ if __name__ == "__main__":
     # Until the signal handlers are installed, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     fix_hashes()
-    sys.exit(main())
+    leave(main())

@@ -90,6 +90,25 @@ def test_texts_have_the_same_hash_in_every_process() -> None:
     assert said.pop().endswith(" kept\n")
 
 
+LEAVING = """\
+import atexit
+from gammascape.command import leave
+class Late:
+    def __del__(self):
+        print("unloaded")
+kept = Late()
+atexit.register(print, "at exit")
+print("said", end=" ")
+leave(7)
+"""
+
+
+def test_a_process_that_leaves_says_all_runs_what_was_registered_and_unloads_nothing() -> None:
+    started = [sys.executable, "-c", LEAVING]
+    done = subprocess.run(started, stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (7, "said at exit\n")
+
+
 BUSY = """\
 import sys, time
 from gammascape.command import as_command

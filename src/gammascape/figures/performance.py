@@ -164,7 +164,7 @@ def _against_gamma(
     chart: ChartType = alt.layer(
         *theme.intervals(base.encode(x="beside:Q"), 1.2, opacity=0.45),
         base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
-        symbols.mark_point(filled=True, size=38, opacity=0.9),
+        symbols.mark_point(filled=True, size=38, opacity=1, fillOpacity=0.9),
     ).properties(width=WIDTH, height=HEIGHT)
     return chart
 

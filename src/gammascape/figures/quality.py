@@ -77,7 +77,7 @@ def _by_class(accuracy: Mapping[str, Any]) -> alt.Chart:
     lowest = min((row["value"] for row in rows), default=0.0)
     chart: alt.Chart = (
         alt.Chart(frame)
-        .mark_point(filled=True, size=60, opacity=0.9)
+        .mark_point(filled=True, size=60, opacity=1, fillOpacity=0.9)
         .encode(
             x=alt.X("digit:O", title="class", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("value:Q", title="read as labelled (%)").scale(

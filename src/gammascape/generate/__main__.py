@@ -5,7 +5,6 @@ Chunk k of size n holds the samples k n .. (k + 1) n - 1: uint8 `images` (n, 1, 
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gammascape.command import as_command
+from gammascape.command import as_command, leave
 from gammascape.generate import GenerateError
 from gammascape.generate.deform import deform
 from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_model
@@ -273,4 +272,4 @@ def _read_chunk(path: Path) -> tuple[Tensor, Tensor]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

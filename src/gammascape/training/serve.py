@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from gammascape.command import fix_hashes
+from gammascape.command import fix_hashes, leave
 from gammascape.runs.journal import read_journal
 from gammascape.training.backend import one_line
 from gammascape.training.pack import graph_places, sizes
@@ -159,4 +159,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     fix_hashes()
-    sys.exit(main())
+    leave(main())

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from gammascape.command import as_command
+from gammascape.command import as_command, leave
 from gammascape.data.prepare import PREPARERS, mnist1m
 from gammascape.data.prepare.download import DOWNLOADS, download
 from gammascape.data.prepared import DataError
@@ -52,4 +51,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

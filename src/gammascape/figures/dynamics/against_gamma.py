@@ -171,11 +171,12 @@ def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
     if panel.guides is not None:
         diagonal = panel.guides["series"].unique().to_list() == [""]
         base = alt.Chart(panel.guides).encode(x=x, y=y, detail="series:N")
-        dashed = base.mark_line(strokeDash=[5, 3], strokeWidth=1.2, clip=True, color=theme.QUIET)
+        clip = theme.outside(panel.guides, x=xs, y=ys)
+        dashed = base.mark_line(strokeDash=[5, 3], strokeWidth=1.2, clip=clip, color=theme.QUIET)
         layers.append(dashed if diagonal else dashed.encode(color=colour))
     layers.append(
         alt.Chart(panel.points.drop("slice", "seed", "data_seed"))
-        .mark_point(filled=True, size=48, opacity=0.9)
+        .mark_point(filled=True, size=48, opacity=1, fillOpacity=0.9)
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=["series:N", "cell:N"])
     )
     return alt.layer(*layers).properties(

@@ -150,10 +150,12 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> ChartType:
         highest = max(highest, min(most, 10.0))
         gammas = shown["gamma_log10"].unique().sort().to_list()
     y = alt.Y("relative_loss:Q", title="relative training loss (dimensionless)")
-    y = theme.log_scaled(y, max(lowest, 1e-12) * 0.9, 1.1 * highest)
+    low, high = max(lowest, 1e-12) * 0.9, 1.1 * highest
+    y = theme.log_scaled(y, low, high)
     rows, colour = shown.select(*_RUN, field, "relative_loss"), theme.gamma_colour(gammas, 200)
-    lines = alt.Chart(rows).mark_line(strokeWidth=1.6, opacity=0.9, clip=True)
+    looks: dict[str, Any] = {"strokeWidth": 1.6, "strokeOpacity": 0.9}
+    lines = alt.Chart(rows).mark_line(**looks, clip=theme.outside(rows, relative_loss=(low, high)))
     lines = lines.encode(x=x, y=y, color=colour, detail=[f"{name}:Q" for name in _RUN])
-    heads = theme.leaving(rows, _RUN, "relative_loss", 1.1 * highest)
+    heads = theme.leaving(rows, _RUN, "relative_loss", high)
     chart: ChartType = alt.layer(lines, *(head.encode(x=x, color=colour) for head in heads))
     return chart.properties(width=WIDTH, height=HEIGHT)

@@ -87,7 +87,8 @@ def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> lis
         y = alt.Y("relative_loss:Q", title="relative loss (dimensionless)")
         y, x = theme.log_scaled(y, low, high), theme.steps_x(longest, labels=False)
         rows = _thin(loss).select("gamma_log10", "step", "relative_loss")
-        lines = alt.Chart(rows).mark_line(strokeWidth=1.6, clip=True)
+        clip = theme.outside(rows, step=(1, longest), relative_loss=(low, high))
+        lines = alt.Chart(rows).mark_line(strokeWidth=1.6, clip=clip)
         heads = theme.leaving(rows, ["gamma_log10"], "relative_loss", high)
         layers = [lines.encode(x=x, y=y, color=colour, detail="gamma_log10:N")]
         layers += [head.encode(x=x, color=colour) for head in heads]
@@ -105,7 +106,7 @@ def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     y = theme.log_scaled(alt.Y("value:Q", title="Nηλ (dimensionless)"), low, high)
     lines = (
         alt.Chart(sharp.select("gamma_log10", "step", "value"))
-        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=16), clip=True)
+        .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=16))
         .encode(x=x, y=y, color=colour, detail="gamma_log10:N")
     )
     limit = theme.stable_limit(STABLE_BELOW, baseline="bottom", dy=-2)

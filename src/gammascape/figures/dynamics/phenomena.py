@@ -136,7 +136,7 @@ def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartT
     y = y.axis(theme.log10_axis("relative loss (dimensionless)", domain, 5))
     chart: alt.Chart = (
         alt.Chart(loss.select("name", "step", "value"))
-        .mark_line(strokeWidth=1.6, clip=True)
+        .mark_line(strokeWidth=1.6)
         .encode(x=x, y=y, color=colour)
         .properties(
             width=WIDTH,
@@ -164,7 +164,7 @@ def _sharpness(below: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
 def _alignment(below: pl.DataFrame, marks: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     low, high = tables.extent(below["value"])
     y = alt.Y("value:Q", title="alignment (dimensionless)").scale(
-        domain=[min(0.0, low), min(1.0, 1.1 * high)], nice=False
+        domain=[min(0.0, low), max(high, min(1.0, 1.1 * high))], nice=False
     )
     layers: list[Any] = []
     fallen = marks.drop_nulls("fall_step").select("name", pl.col("fall_step").alias("step"))
@@ -177,7 +177,7 @@ def _alignment(below: pl.DataFrame, marks: pl.DataFrame, x: alt.X, colour: alt.C
 
 def _lines(rows: pl.DataFrame, x: alt.X, y: alt.Y, colour: alt.Color) -> alt.Chart:
     chart = alt.Chart(rows.select("name", "step", "value"))
-    lines = chart.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18), clip=True)
+    lines = chart.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=18))
     return cast(alt.Chart, lines.encode(x=x, y=y, color=colour))
 
 

@@ -142,7 +142,9 @@ def _law_layers(laws: pl.DataFrame, names: list[str]) -> list[alt.Chart]:
     legend = None
     if not lazy:
         legend = alt.Legend(title="slope of the law", orient="bottom", symbolType="square")
-    chart = alt.Chart(laws).mark_tick(thickness=2.5, size=ROW_HEIGHT - 6, opacity=0.9)
+    chart = alt.Chart(laws).mark_tick(
+        thickness=2.5, size=ROW_HEIGHT - 6, opacity=1, fillOpacity=0.9
+    )
     return [
         chart.encode(
             x="slope:Q",

@@ -197,7 +197,7 @@ def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Ch
     base = alt.Chart(mean).encode(**_AT)
     detail = alt.Detail("measured:N")
     lines = [
-        base.mark_line(color=theme.HALO, strokeWidth=3, opacity=0.8).encode(detail=detail),
+        base.mark_line(color=theme.HALO, strokeWidth=3, strokeOpacity=0.8).encode(detail=detail),
         base.mark_line(color="black", strokeWidth=1).encode(detail=detail),
     ]
     points = base.mark_point(size=42, strokeWidth=1.2, opacity=1).encode(
@@ -224,7 +224,7 @@ def _exact_layers(cells: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Cha
         line = pl.DataFrame({"gamma_log10": at, "eta_log10": np.log10(eta)})
         line = line.filter(pl.col("eta_log10").is_between(*tables.extent(cells["eta_log10"])))
         base = alt.Chart(line).encode(**_AT)
-        layers.append(base.mark_line(color=theme.HALO, strokeWidth=4, opacity=0.8))
+        layers.append(base.mark_line(color=theme.HALO, strokeWidth=4, strokeOpacity=0.8))
         layers.append(base.mark_line(color=theme.INK, strokeWidth=1.6, strokeDash=[1.5, 3]))
     return layers
 
@@ -238,7 +238,7 @@ def _theory_layers(lines: pl.DataFrame) -> list[alt.Chart]:
         points = pl.DataFrame({"gamma_log10": ends, "eta_log10": etas})
         base = alt.Chart(points).encode(**_AT)
         colour = theme.EDGE_COLOURS[line["edge"]]
-        layers.append(base.mark_line(color=theme.HALO, strokeWidth=5, opacity=0.85))
+        layers.append(base.mark_line(color=theme.HALO, strokeWidth=5, strokeOpacity=0.85))
         layers.append(base.mark_line(color=colour, strokeWidth=3, strokeDash=[8, 4]))
     return layers
 

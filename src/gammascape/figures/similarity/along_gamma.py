@@ -190,7 +190,7 @@ def _chance(table: pl.DataFrame, xs: list[float], ys: list[float]) -> tuple[Any,
             "floor": ys[0],
         }
     )
-    shaded = alt.Chart(band).mark_area(color="#bdbdbd", opacity=0.6)
+    shaded = alt.Chart(band).mark_area(color="#bdbdbd", fillOpacity=0.6)
     note = alt.Chart(band[-1:]).mark_text(
         text="shuffled inputs, 95 %",
         align="right",

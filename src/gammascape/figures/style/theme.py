@@ -354,12 +354,21 @@ def intervals(
     """Bars of the rows of `cut`, with an arrowhead where one goes on; `options` are of the encoding."""
     bars = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
     ends = {axis: "low:Q", f"{axis}2": "high:Q"}
-    layers = [bars.mark_rule(strokeWidth=width, opacity=opacity).encode(**ends, **options)]
+    layers = [bars.mark_rule(strokeWidth=width, strokeOpacity=opacity).encode(**ends, **options)]
     for end, head in zip(("below", "above"), _HEADS[axis], strict=True):
         if cast(pl.DataFrame, base.data)[end].null_count() < base.data.height:
             arrows = _arrowheads(base.transform_filter(f"isValid(datum.{end})"), head)
             layers.append(arrows.encode(**{axis: f"{end}:Q"}, **options))
     return layers
+
+
+def outside(rows: pl.DataFrame, **axes: Sequence[float]) -> bool:
+    """Whether a value of a column of `rows` lies beyond its axis, given as (low, high), so that marks must be cut.
+
+    A clipped line is a picture of its own in a PNG: thirty take a second.
+    """
+    inside = (pl.col(name).is_between(low, high) for name, (low, high) in axes.items())
+    return not rows.select(pl.all_horizontal(*inside).all()).item()
 
 
 def leaving(rows: pl.DataFrame, line: Sequence[str], y: str, top: float) -> list[alt.Chart]:

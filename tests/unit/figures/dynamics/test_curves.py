@@ -38,6 +38,8 @@ def test_a_loss_that_climbs_out_of_the_frame_has_an_arrowhead_which_is_said(figu
     assert [row["seed"] for row in data] == [0, 1]
     assert "arrowheads" in subtitle(chart)
     assert "arrowheads" not in subtitle(figure(CURVES))
+    clipped = [spec_of(each)["layer"][0]["mark"]["clip"] for each in (chart, figure(CURVES))]
+    assert clipped == [True, False]
 
 
 def test_step_zero_has_no_place_on_a_log_axis():
