@@ -1,12 +1,16 @@
 .PHONY: run check lint test pytest docs nightly format lock
 .DELETE_ON_ERROR:
 
+# Else hundreds of processes would each compile all that they import.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcard tests/unit/tables/test_*.py) \
 	$(filter-out %/test_train.py %/test_examples.py %/test_benchmarks.py,$(wildcard tests/unit/test_*.py))
+IMPORTED := altair, polars, scipy.stats, snakemake.cli
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 
 # First what will be made, and about how long it takes.
@@ -26,9 +30,7 @@ lint: .venv/ready
 	$(BIN)/mypy docs/manual.py
 	$(BIN)/python docs/manual.py --check
 
-# Hundreds of processes would compile the library where the environment lets none of them keep what it compiled.
 test: .venv/ready
-	$(BIN)/python -m compileall -q src
 	$(MAKE) --jobs 3 --output-sync=target pytest lint docs
 
 # Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, those
@@ -55,11 +57,12 @@ lock: .venv/ready
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header \
 		--no-annotate --upgrade --output-file requirements.lock
 
-# Everything comes from the lock, byte-compiled once: torch's modules are read by every cell's process.
+# Everything comes from the lock. What every process imports is byte-compiled here, the rest when it is first used.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -c 'import torch' & $(BIN)/python -c 'import $(IMPORTED)' && wait
 	touch $@

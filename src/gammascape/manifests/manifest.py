@@ -168,7 +168,7 @@ class Manifest:
     @property
     def seal(self) -> str:
         """sha256 of the manifest without `accepted`."""
-        return _digest(self._without("accepted"))
+        return digest(self._without("accepted"))
 
     @property
     def content(self) -> str:
@@ -177,9 +177,14 @@ class Manifest:
         return content_of({"kind": self.kind, "record": self.record, "outputs": outputs})
 
     @property
+    def about(self) -> list[Any]:
+        """What the artifact is, whatever its content."""
+        return [self.kind, self.name, self.rule, dict(self.record)]
+
+    @property
     def claim(self) -> str:
         """sha256 of all entries that are known before the outputs are written."""
-        return _digest(self._without("accepted", "outputs", "finished", "cost"))
+        return digest(self._without("accepted", "outputs", "finished", "cost"))
 
     def as_json(self) -> dict[str, Any]:
         """Plain builtins, with the name of the schema."""
@@ -224,7 +229,7 @@ class Manifest:
 def content_of(manifest: Mapping[str, Any]) -> str:
     """`Manifest.content` of a manifest in its JSON form."""
     outputs = [(file["path"], file["sha256"]) for file in manifest["outputs"]]
-    return _digest({"kind": manifest["kind"], "record": manifest["record"], "outputs": outputs})
+    return digest({"kind": manifest["kind"], "record": manifest["record"], "outputs": outputs})
 
 
 def manifest_path(output: Path) -> Path:
@@ -273,10 +278,28 @@ def source_of(path: Path) -> Source:
     return _source_with(manifest)
 
 
-@remembered
 def _source_with(manifest: Path) -> Source:
-    found = read_manifest(manifest)
+    found = digests_of(manifest)
     return Source(manifest.as_posix(), seal=found.seal, content=found.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What is asked of the manifest of each cell again and again."""
+
+    kind: str
+    seal: str
+    content: str
+    described: str
+    """sha256 of what the artifact is and of `content`."""
+
+
+@remembered
+def digests_of(path: Path) -> Digests:
+    """Digests of a manifest, which is read again only after it has changed. Raises as `read_manifest`."""
+    found = read_manifest(path)
+    content = found.content
+    return Digests(found.kind, found.seal, content, digest([*found.about, content]))
 
 
 def sha256_of(path: Path) -> str:
@@ -291,14 +314,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def digest(content: Any) -> str:
+    """sha256 of something in JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _misfit(value: Any, shape: Any) -> str | None:
     """First value that does not have its form, by key: `.cost.lanes is null`; None if all fit."""
-    # Check patterns first: most values in a manifest are digests of modules.
     if isinstance(shape, re.Pattern):
         fits = isinstance(value, str) and shape.fullmatch(value) is not None
     elif isinstance(shape, tuple):
@@ -316,7 +339,12 @@ def _misfit(value: Any, shape: Any) -> str | None:
             form = shape.get(key, others)
             if form is None and key not in shape and ... not in shape:
                 return f".{short(key)} is an unknown key"
-            if form is not object and (problem := _misfit(item, form)):
+            # Most values are digests of modules: their patterns are checked here, without a call for each.
+            if form is object or (
+                type(form) is re.Pattern and type(item) is str and form.fullmatch(item)
+            ):
+                continue
+            if problem := _misfit(item, form):
                 return f".{short(key)}{problem}"
         return None
     elif isinstance(shape, list) and isinstance(value, list):

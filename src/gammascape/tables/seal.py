@@ -5,21 +5,18 @@ cost of cells do not count, nor does the order of files. Pages are not covered: 
 """
 
 import base64
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from gammascape.layout import remembered
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest, sha256_of
-from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.manifest import FILE_NAME, digest, digests_of
 from gammascape.manifests.mark import sha256_without_mark
 from gammascape.manifests.paths import inside, inside_project
 from gammascape.tables.cells import MEASURED, TableError, read_table
 
 _LENGTH, _GROUP = 24, 6
+_FOLDERS = ("cell", "data")
 
 
 @dataclass
@@ -42,10 +39,10 @@ class SealTree:
             OSError: if a file cannot be read.
         """
         try:
-            digest = _digest(sorted({self._node(source) for source in inputs}))
+            whole = digest(sorted({self._node(source) for source in inputs}))
         except RecursionError:
             raise ManifestError("manifests name each other as what they are made from") from None
-        text = base64.b32encode(bytes.fromhex(digest)).decode().lower()
+        text = base64.b32encode(bytes.fromhex(whole)).decode().lower()
         return "-".join(text[k : k + _GROUP] for k in range(0, _LENGTH, _GROUP))
 
     def of_study(self, study: str) -> str:
@@ -62,36 +59,28 @@ class SealTree:
     def _node(self, source: Source) -> str:
         if source.path not in self.nodes:
             if source.seal is None:
-                digest = _digest([source.path, source.sha256])
+                node = digest([source.path, source.sha256])
             else:
-                path = inside_project(self.root, source.path)
-                known = None if self.checked or path.name != FILE_NAME else _of_folder(path)
-                digest = known or self._of_artifact(read_manifest(path), path.parent)
-            self.nodes[source.path] = digest
+                node = self._of_path(inside_project(self.root, source.path))
+            self.nodes[source.path] = node
         return self.nodes[source.path]
 
+    def _of_path(self, path: Path) -> str:
+        if path.name == FILE_NAME and not self.checked:
+            known = digests_of(path)
+            if known.kind in _FOLDERS:
+                return known.described
+        return self._of_artifact(read_manifest(path), path.parent)
+
     def _of_artifact(self, manifest: Manifest, folder: Path) -> str:
-        about = _about(manifest)
-        if manifest.kind in ("cell", "data"):
+        about = manifest.about
+        if manifest.kind in _FOLDERS:
             if self.checked:
                 _check(manifest, folder)
-            return _digest([*about, manifest.content])
+            return digest([*about, manifest.content])
         of = _of_table if manifest.kind == "table" else sha256_without_mark
         files = [(file.path, of(inside(folder, file.path))) for file in manifest.outputs]
-        return _digest([*about, files, sorted(map(self._node, manifest.inputs))])
-
-
-def _about(manifest: Manifest) -> list[Any]:
-    return [manifest.kind, manifest.name, manifest.rule, dict(manifest.record)]
-
-
-@remembered
-def _of_folder(path: Path) -> str | None:
-    """Digest of a cell or of data, by its manifest; None for another artifact."""
-    manifest = read_manifest(path)
-    if manifest.kind not in ("cell", "data"):
-        return None
-    return _digest([*_about(manifest), manifest.content])
+        return digest([*about, files, sorted(map(self._node, manifest.inputs))])
 
 
 def page_of(study: str) -> Path:
@@ -115,9 +104,4 @@ def _check(manifest: Manifest, folder: Path) -> None:
 def _of_table(path: Path) -> str:
     frame = read_table(path)
     columns = [name for name in frame.columns if name not in MEASURED]
-    return _digest([[name, str(frame[name].dtype), frame[name].to_list()] for name in columns])
-
-
-def _digest(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest([[name, str(frame[name].dtype), frame[name].to_list()] for name in columns])
