@@ -1,6 +1,7 @@
 """Data of the explorer by column: cells of studies, their tiles, their curves, and the edges at every budget."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,9 +149,11 @@ def beside(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def rounded(value: Any) -> float | None:
     """A number that the plots show as the exact one; None if it is not finite."""
-    if value is None or not np.isfinite(value):
-        return None
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{DIGITS}g}") if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def thinned(step: NDArray[Any], loss: Floats) -> NDArray[np.int64]:
@@ -187,7 +190,8 @@ class _Curves:
 
     def add(self, row: int, history: Losses, summary: Mapping[str, Any]) -> None:
         kept = thinned(history["step"], history["loss"])
-        self.put(row, "training_loss", "", history["step"][kept].tolist(), history["loss"][kept])
+        steps, losses = (history[name][kept].tolist() for name in ("step", "loss"))
+        self.put(row, "training_loss", "", steps, losses)
         for prefix in ("", "shifted_"):
             for name, measure in _TESTED.items():
                 points = [
@@ -205,7 +209,7 @@ class _Curves:
             self._points(row, name, layer, points)
 
     def _points(self, row: int, name: str, layer: str, points: Iterable[tuple[int, Any]]) -> None:
-        known = [(step, value) for step, value in points if rounded(value) is not None]
+        known = [(step, value) for step, value in points if _is_number(value)]
         if known:
             self.put(row, name, layer, *map(list, zip(*known, strict=True)))
 

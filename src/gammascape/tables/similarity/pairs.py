@@ -69,6 +69,7 @@ class Block:
         means = self._means(places)
         beside = against(means.values, means.shuffled)
         beside |= against(means.values, means.within, "class_shuffled")
+        known: dict[tuple[int, int], Interval] = {}
         for (a, group_a), (b, group_b) in product(enumerate(groups), repeat=2):
             one, other = self.members[places[a][0]], self.members[places[b][0]]
             if wanted is not None and not wanted(*one, *other):
@@ -82,7 +83,11 @@ class Block:
                 name: None,
             }
             if pairs:
-                ends = self._interval(self.alike.values, places[a], places[b], analysis)
+                # Alike in both orders.
+                ends = known.get((b, a)) or self._interval(
+                    self.alike.values, places[a], places[b], analysis
+                )
+                known[a, b] = ends
                 row |= with_ends(name, means.values[a, b], ends)
                 row |= {column: float(found[a, b]) for column, found in beside.items()}
             if pairs and self.r2 is not None:
