@@ -27,7 +27,6 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/mypy
-	$(BIN)/mypy docs/manual.py
 	$(BIN)/python docs/manual.py --check
 
 test: .venv/ready

@@ -23,6 +23,7 @@ from ..project import change_code
 from .test_prune import WITHOUT_DEEP
 
 CELLS_TABLE = "results/tiny/tables/cells/small-digits-mse-B16-T30"
+FIGURE = "results/tiny/figures/loss_curves/small-digits-mse-B16-T30"
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,9 @@ def finished(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("light") / "project"
     shutil.copytree(finished, folder, copy_function=shutil.copy2)
     for path in (folder / "results").glob("tiny/figures/*"):
-        if path.is_dir() and path.name != "portrait":
+        if path.is_dir() and path.name != "loss_curves":
             shutil.rmtree(path)
-        elif path.is_file() and not path.name.startswith("edges."):
+        elif path.is_file():
             path.unlink()
     for pattern in ("index.*", "tiny/provenance.*"):
         for path in (folder / "results").glob(pattern):
@@ -113,17 +114,15 @@ def test_a_table_is_the_same_after_any_file_operation_has_failed(
 def test_a_figure_is_the_same_after_any_file_operation_has_failed(
     finished: Path, tmp_path: Path, kind: str
 ) -> None:
-    run = runner(finished, "results/tiny/figures/edges")
+    run = runner(finished, FIGURE)
     wanted = content(undisturbed(tmp_path, finished, run))
-    for trial in trials(tmp_path, copier(finished), kind, step=17):
+    for trial in trials(tmp_path, copier(finished), kind, step=7):
         disturb(trial, run)
         # The mark of a figure holds the claim of its manifest, and so the time.
         assert content(trial.folder).keys() == wanted.keys(), trial.done[-1]
-        assert (
-            read_manifest(trial.folder / "results/tiny/figures/edges.manifest.json").content != ""
-        )
-        for name in ("edges.json", "edges.png"):
-            assert (trial.folder / "results/tiny/figures" / name).stat().st_size > 1000
+        assert read_manifest(trial.folder / f"{FIGURE}.manifest.json").content
+        for form in ("json", "png"):
+            assert (trial.folder / f"{FIGURE}.{form}").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", KILL])
