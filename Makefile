@@ -63,5 +63,5 @@ lock: .venv/ready
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip sync --quiet --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/python -c 'import torch' & $(BIN)/python -c 'import $(IMPORTED)' && wait
+	$(BIN)/python -c 'import torch' & $(BIN)/python -c 'import $(IMPORTED)' && wait $$!
 	touch $@

@@ -1,6 +1,6 @@
 """End commands cleanly: a user's mistake is one message, and neither it nor Ctrl-C prints a traceback."""
 
-import atexit
+import ctypes
 import os
 import signal
 import sys
@@ -43,11 +43,12 @@ def fix_hashes() -> None:
 
 def leave(status: int) -> NoReturn:
     """End as `sys.exit` does, but without unloading libraries: PyTorch's take a second."""
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):
-            stream.flush()
-    os._exit(status)
+    # What the C library calls last is called first; only that of GNU has `on_exit`.
+    with suppress(AttributeError):
+        library = ctypes.CDLL(None)
+        library.on_exit(library._exit, None)
+        library.fflush(None)
+    sys.exit(status)
 
 
 def as_command(main: Callable[P, int]) -> Callable[P, int]:

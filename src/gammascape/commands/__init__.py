@@ -7,13 +7,23 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gammascape.study.keys.config import CONFIG_FILE
+from gammascape.study.keys.config import CONFIG_FILE, STUDIES
+
+STUDY_FILE = f"a study: its file, or its name in {STUDIES}"
+
+
+def study_file(text: str) -> str:
+    """File of a study, given by its path or its name."""
+    named = Path(STUDIES, f"{text}.yaml")
+    return str(named) if not Path(text).exists() and named.is_file() else text
+
 
 _SHARED: dict[str, dict[str, Any]] = {
     "--study": {
         "nargs": "+",
-        "metavar": "FILE",
-        "help": f"study files to consider instead of the ones in {CONFIG_FILE}",
+        "type": study_file,
+        "metavar": "STUDY",
+        "help": f"studies, by name or file, to consider instead of the ones in {CONFIG_FILE}",
     },
     "--directory": {
         "type": Path,

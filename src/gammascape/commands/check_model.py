@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gammascape.commands import STUDY_FILE, study_file
 from gammascape.durations import aligned, count_of
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
 from gammascape.study.keys.factories import Factory
@@ -36,7 +37,7 @@ WRONG = 1
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("study", help="path of a study file")
+    parser.add_argument("study", type=study_file, help=STUDY_FILE)
     parser.add_argument("model", nargs="?", help="name of one of its models")
     parser.add_argument("--dataset", help="name of a dataset; by default the model's first one")
     parser.add_argument(

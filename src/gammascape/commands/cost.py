@@ -7,6 +7,8 @@ from decimal import Decimal
 from itertools import cycle, islice
 from typing import Any
 
+from gammascape.command import USER_MISTAKE
+from gammascape.commands import STUDY_FILE, study_file
 from gammascape.durations import aligned
 from gammascape.needs import size_text
 from gammascape.study.cell import Cell, Dtype
@@ -157,7 +159,7 @@ def assumption(rate: Rate) -> str:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="study files")
+    parser.add_argument("files", nargs="+", type=study_file, metavar="STUDY", help=STUDY_FILE)
     for name, default in (("--tflops", Rate.float32), ("--tflops64", Rate.float64)):
         bits = "64" if name.endswith("64") else "32"
         parser.add_argument(
@@ -169,7 +171,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Print the cost of each study; return exit status 1 if one cannot be read."""
+    """Print the cost of each study; return the exit status."""
     rate = Rate(chosen.tflops * 1e12, chosen.tflops64 * 1e12)
     failed = 0
     for file in chosen.files:
@@ -180,7 +182,7 @@ def run(chosen: argparse.Namespace) -> int:
             complain(error)
     if failed < len(chosen.files):
         print(assumption(rate))
-    return min(failed, 1)
+    return USER_MISTAKE if failed else 0
 
 
 def _positive(text: str) -> float:

@@ -25,6 +25,7 @@ from typing import TextIO
 import polars as pl
 
 from gammascape.command import UserError, child_environment
+from gammascape.commands import STUDY_FILE, study_file
 from gammascape.durations import count_of, duration
 from gammascape.execution.runs import is_working
 from gammascape.execution.so_far import OFF, SoFar
@@ -55,7 +56,7 @@ Added = dict[str, list[Wanted]]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("study", metavar="STUDY", help="path of a study file with a map")
+    parser.add_argument("study", type=study_file, metavar="STUDY", help=f"{STUDY_FILE}, with a map")
     parser.add_argument(
         "--budget",
         type=seconds,

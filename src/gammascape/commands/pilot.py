@@ -23,9 +23,9 @@ from gammascape.durations import count_of, duration
 from gammascape.layout import write_if_changed
 from gammascape.manifests.manifest import FILE_NAME, read_manifest
 from gammascape.provenance.estimate import estimate
-from gammascape.provenance.locate import STUDIES
 from gammascape.provenance.project import CELLS, open_project
 from gammascape.study import Study, StudyError
+from gammascape.study.keys.config import STUDIES
 from gammascape.study.keys.datasets import DatasetSpec
 from gammascape.study.keys.models import ModelSpec
 from gammascape.study.reading.explain import flow

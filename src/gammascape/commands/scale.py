@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from gammascape.provenance.locate import STUDIES, output_of
+from gammascape.provenance.locate import output_of
 from gammascape.study import Slice, StudyError, load_study
+from gammascape.study.keys.config import STUDIES
 from gammascape.study.keys.exact import DECIMALS, decimal_text
 from gammascape.study.reading.yaml_reader import read_yaml
 from gammascape.tables.advice.words import by_slice, interval, number, power

@@ -18,6 +18,5 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the seal."""
-    name = Path(chosen.study).stem if chosen.study.endswith((".yaml", ".yml")) else chosen.study
-    print(seal_of(name, (chosen.directory or Path.cwd()).resolve()))
+    print(seal_of(Path(chosen.study).stem, (chosen.directory or Path.cwd()).resolve()))
     return 0

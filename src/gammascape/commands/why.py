@@ -22,10 +22,10 @@ from gammascape.provenance.project import (
 )
 from gammascape.study import Cell, Study
 from gammascape.study.asked import Ask, asks
+from gammascape.study.keys.config import STUDIES
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
 
-_OTHER_STUDIES = Path("config/studies")
 _DEEPEST = 20
 """Limit on the depth of a chain; the workflow's chains have six levels."""
 
@@ -58,7 +58,7 @@ def why(path: Path, manifest: Manifest, plan: Plan) -> Iterator[str]:
     if found:
         yield from _ask_words(found, lines=manifest.kind == "cell")
     elif manifest.kind != "data":
-        yield f"asked for by no study in {_OTHER_STUDIES} or named by the configuration"
+        yield f"asked for by no study in {STUDIES} or named by the configuration"
     yield "made"
     yield from (f"  {line}" for line in _made_words(manifest))
     sources = list(_sources(path, depth=0, seen=set()))
@@ -97,7 +97,7 @@ def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
     """Grids that ask for an artifact, in the studies considered or else in others in config/studies."""
     considered = list(plan.studies.values())
     return [ask for study in considered for ask in _asks(manifest, study)] or [
-        ask for study in other_studies(plan, [_OTHER_STUDIES]) for ask in _asks(manifest, study)
+        ask for study in other_studies(plan, [Path(STUDIES)]) for ask in _asks(manifest, study)
     ]
 
 

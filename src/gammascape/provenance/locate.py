@@ -25,7 +25,7 @@ from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
 from gammascape.study import StudyError
-from gammascape.study.keys.config import Data
+from gammascape.study.keys.config import STUDIES, Data
 from gammascape.study.keys.files import KINDS
 from gammascape.study.reading.yaml_reader import read_yaml
 from gammascape.usercode.files import PATHS
@@ -33,7 +33,6 @@ from gammascape.workflow.plan import Plan, load_plan
 
 _SUFFIX = ".manifest.json"
 _HASH = re.compile(r"[0-9a-f]{6,12}")
-STUDIES = "config/studies"
 NAMES = (
     "a file or folder of results, a table or figure by its name, a copy of a figure, or a cell by its path or the "
     "first digits of its hash"
@@ -120,8 +119,10 @@ def find_here(name: str | Path) -> Path:
     found = find(name)
     if found.root != Path.cwd().resolve():
         raise StudyError(f"{name}: its results are in {found.root}; call the command there")
-    if found.findings:
-        raise StudyError(f"{name}: {found.findings[0].text}")
+    for finding in found.findings:
+        # What was drawn again for print has its mark alone.
+        if finding.severity == "error":
+            raise StudyError(f"{name}: {finding.text}")
     return Path(found.manifest)
 
 
@@ -136,13 +137,18 @@ def output_of(
     Raises:
         StudyError: if there is no such artifact, or several, or the file is not the one of its manifest.
     """
-    root = Path.cwd()
+    root, of = Path.cwd(), Path(study).stem if study else "*"
     made = _made(name, root, kind, study)
-    near = "" if made or Path(name).exists() else _near(name, root, kind, study)
-    if near or (study and made is None and not Path(name).exists()):
-        of = Path(study).stem if study else "*"
-        raise StudyError(f"{name}: {RESULTS}/{of} has no {kind} of this name{near}")
-    path = made.relative_to(root) if made else find_here(name)
+    try:
+        path = made.relative_to(root) if made else find_here(name)
+        apart = bool(study) and path.parts[1:2] != (of,)
+    except StudyError:
+        if Path(name).exists() or not (study or _near(name, root, kind, study)):
+            raise
+        apart = True
+    if apart:
+        near = _near(name, root, kind, study)
+        raise StudyError(f"{name}: {RESULTS}/{of} has no {kind} of this name{near}") from None
     manifest = read_manifest(path)
     recorded = {file.path: file.sha256 for file in manifest.outputs}
     file = Path(f"{manifest.name}.{suffix}")
@@ -198,7 +204,8 @@ def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Pat
         Path(study).stem if study else "*",
         [f"{kind}s"] if kind else ["tables", "figures", "."],
     )
-    return sorted(path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}"))
+    found = (path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}"))
+    return sorted(path for path in found if path.relative_to(root / RESULTS).parts[0] not in _APART)
 
 
 def _near(name: str, root: Path, kind: str = "", study: str | None = None) -> str:

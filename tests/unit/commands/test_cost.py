@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_one_message_and_the_others_are_described(
 ) -> None:
     (tmp_path / "good.yaml").write_text(STUDY)
     (tmp_path / "bad.yaml").write_text(STUDY.replace("batch_size", "batchsize"))
-    assert main(["cost", str(tmp_path / "bad.yaml"), str(tmp_path / "good.yaml")]) == 1
+    assert main(["cost", str(tmp_path / "bad.yaml"), str(tmp_path / "good.yaml")]) == 2
     out, err = capsys.readouterr()
     assert "did you mean batch_size?" in err
     assert "good.yaml: 4 cells" in out

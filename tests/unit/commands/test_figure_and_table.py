@@ -35,6 +35,8 @@ def test_a_figure_is_drawn_in_a_width_with_its_mark(
         audited = capsys.readouterr().out
         assert f"not compared: e.{kind} was drawn again" in audited
         assert "tables/thresholds  table  verified" in audited
+        assert main(["why", f"paper/e.{kind}"]) == 0
+        assert "results/tiny/figures/edges" in capsys.readouterr().out
     svg = Path("paper/e.svg").read_text()
     assert 'width="237.6pt"' in svg
     title = json.loads(FIGURE.with_suffix(".json").read_text())["title"]["text"][0]
@@ -110,8 +112,30 @@ def test_a_table_is_printed_and_read_as_csv(
         for column in lists:
             values = [None if cell is None else json.loads(cell) for cell in read[column]]
             assert values == table[column].to_list()
-    assert main(["table", "tiny/tables/gain"]) == 0
-    assert "results/tiny/tables/gain.parquet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["table", "figure"])
+def test_every_table_and_figure_has_each_of_its_names(
+    project: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    # Logs lie in folders of the same names.
+    Path(f"results/logs/{kind}s/tiny").mkdir(parents=True)
+    suffix, more = {"table": ("parquet", []), "figure": ("json", ["--out", "drawn.svg"])}[kind]
+    found = sorted(Path(f"results/tiny/{kind}s").rglob(f"*[!t].{suffix}"))
+    # One of each folder: names that begin as others do are among those of none.
+    for file in {path.parent.name.replace(f"{kind}s", path.name): path for path in found}.values():
+        stem = file.with_suffix("")
+        below = stem.relative_to("results/tiny")
+        for name in (file, stem, f"tiny/{below}", below, below.relative_to(f"{kind}s")):
+            for study in ([], ["--study", "tiny"]):
+                # To draw takes a while: one name is enough.
+                if kind == "table" or name == f"tiny/{below}":
+                    assert main([kind, str(name), *more, *study]) == 0, capsys.readouterr().err
+                    assert str(stem) in capsys.readouterr().out
+    assert main([kind, str(stem), *more, "--study", "other"]) == 2
+    assert f"results/other has no {kind} of this name" in capsys.readouterr().err
+    assert main([kind, "tiny", *more]) == 2
+    assert "did you mean" not in capsys.readouterr().err
 
 
 def test_a_name_of_several_studies_needs_the_study(

@@ -143,7 +143,29 @@ def test_a_damaged_table_and_text_that_is_not_utf8_are_messages(
     assert main(["why", str(cell)]) == 2
     assert capsys.readouterr().err == f"{cell}: not a manifest (it is not UTF-8 text)\n"
     Path("bad.yaml").write_bytes(b"description: \xff\n")
-    assert main(["cost", "bad.yaml"]) == 1
+    assert main(["cost", "bad.yaml"]) == 2
     assert (
         capsys.readouterr().err == "bad.yaml: is not UTF-8 text; save it with the encoding UTF-8\n"
     )
+
+
+@pytest.mark.parametrize("study", ["tiny", "config/studies/tiny.yaml"])
+def test_a_study_is_its_name_or_its_file_for_every_command(
+    project: Path, capsys: pytest.CaptureFixture[str], study: str
+) -> None:
+    for words in (
+        *(["cost", study], ["seal", study], ["advise", study], ["check-model", study, "none"]),
+        *(["table", "gain", "--study", study], ["why", "edges", "--study", study]),
+        *(
+            ["audit", "edges", "--study", study],
+            ["accept", "edges", "--reason", "x", "--study", study],
+        ),
+    ):
+        status = main(words)
+        said = capsys.readouterr()
+        # No model has this name; all else of a finished study is answered.
+        wanted = (2, "none") if words[0] == "check-model" else (0, "")
+        assert status == wanted[0], said.err
+        assert wanted[1] in said.err
+    assert main(["map", study]) == 2
+    assert "no grid has a map" in capsys.readouterr().err

@@ -110,9 +110,7 @@ def _panel(moved: pl.DataFrame, table: pl.DataFrame, name: str, reach: float) ->
     x = x.axis(title="shift of log₁₀ η (decades)", tickCount=5)
     changes = list(_COLOURS)
     zero = alt.Chart(pl.DataFrame({"x": [0.0]})).mark_rule(color=theme.INK, strokeWidth=1)
-    symbols = alt.Chart(part.sort(pl.all())).mark_point(
-        filled=True, size=52, opacity=1, fillOpacity=0.75
-    )
+    symbols = alt.Chart(part.sort(pl.all())).mark_point(filled=True, size=52, opacity=0.75)
     # Slices may differ in what doubled means.
     label = ", ".join(
         " to ".join(dict.fromkeys(f"{end:.4g}" for end in (some[0], some[-1])))
