@@ -35,9 +35,10 @@ test: .venv/ready
 # Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, those
 # of SLURM before all, as they mostly wait: so there is one process more than there are cores. The + shows the tests
 # as they run.
+FIRST := tests/unit/training/ tests/unit/commands/
 pytest: .venv/ready
-	+$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-		tests/slurm tests/integration tests/unit
+	+$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/slurm tests/integration $(FIRST) \
+		$(filter-out $(FIRST) %__pycache__/,$(sort $(wildcard tests/unit/*/ tests/unit/test_*.py)))
 
 # The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.
 docs: .venv/ready

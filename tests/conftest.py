@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import atexit
 import gc
 
 # What is imported while tests are collected is not garbage.
@@ -12,8 +13,5 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    # Libraries look at their end for what they have leaked.
-    gc.unfreeze()
+    # Libraries look at their end for what they have leaked; pytest, before, only for garbage of tests.
+    atexit.register(gc.unfreeze)

@@ -15,7 +15,7 @@ STUDY_FILE = f"a study: its file, or its name in {STUDIES}"
 def study_file(text: str) -> str:
     """File of a study, given by its path or its name."""
     named = Path(STUDIES, f"{text}.yaml")
-    return str(named) if not Path(text).exists() and named.is_file() else text
+    return str(named) if not Path(text).is_file() and named.is_file() else text
 
 
 _SHARED: dict[str, dict[str, Any]] = {

@@ -69,7 +69,6 @@ def run(chosen: argparse.Namespace) -> int:
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
     results: dict[str, list[Remade]] = {"made": [], "cells": []}
     tell = (lambda *lines: None) if chosen.json else say
-    tell(*(finding.text for finding in found.findings if finding.severity != "error"))
     with _scratch(chosen.scratch, found.root) as folder:
         studies = [Path(path) for path in chosen.study or ()]
         for part, rows in (
@@ -97,8 +96,8 @@ def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) 
     """
     stem, record = found.manifest.removesuffix(".manifest.json"), _record(found)
     for finding in found.findings:
-        if finding.severity == "error":
-            yield Remade(stem, False, False, finding.text)
+        agrees = False if finding.severity == "error" else None
+        yield Remade(stem, agrees, False, finding.text)
     if "wildcards" not in record:
         return
     names = [str(record["wildcards"].get("study")), *record["params"].get("studies", {})]

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,9 +121,15 @@ def find_here(name: str | Path) -> Path:
     if found.root != Path.cwd().resolve():
         raise StudyError(f"{name}: its results are in {found.root}; call the command there")
     for finding in found.findings:
-        # What was drawn again for print has its mark alone.
-        if finding.severity == "error":
-            raise StudyError(f"{name}: {finding.text}")
+        # Anybody can write a mark: of what cannot be compared with its manifest, nothing more is known.
+        told = (
+            ""
+            if finding.severity == "error"
+            else "; name the figure of which it says to be a copy: "
+        )
+        raise StudyError(
+            f"{name}: {finding.text}{told}{told and found.manifest.removesuffix(_SUFFIX)}"
+        )
     return Path(found.manifest)
 
 
@@ -184,7 +191,8 @@ def _named(name: str, root: Path) -> Path | None:
 def _made(name: str, root: Path, kind: str = "", study: str | None = None) -> Path | None:
     """Manifest of a table or figure of one study by its name alone, such as edges or figures/edges."""
     plain = name.removeprefix(f"{kind}s/")
-    for pattern in (plain, f"{plain}/*") if is_plain(plain) else ():
+    exact = glob.escape(plain)
+    for pattern in (exact, f"{exact}/*") if is_plain(plain) else ():
         if more := _outputs(f"{pattern}{_SUFFIX}", root, kind, study):
             names = [str(one.relative_to(root / RESULTS)).removesuffix(_SUFFIX) for one in more]
             if len(more) == 1:
@@ -201,7 +209,8 @@ def _made(name: str, root: Path, kind: str = "", study: str | None = None) -> Pa
 def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Path]:
     """Files of tables and figures, of one kind and of one study if these are given."""
     of, kinds = (
-        Path(study).stem if study else "*",
+        # The folder itself has no stem.
+        glob.escape(Path(study).stem or ".") if study else "*",
         [f"{kind}s"] if kind else ["tables", "figures", "."],
     )
     found = (path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}"))

@@ -35,8 +35,9 @@ def test_a_figure_is_drawn_in_a_width_with_its_mark(
         audited = capsys.readouterr().out
         assert f"not compared: e.{kind} was drawn again" in audited
         assert "tables/thresholds  table  verified" in audited
-        assert main(["why", f"paper/e.{kind}"]) == 0
-        assert "results/tiny/figures/edges" in capsys.readouterr().out
+        for verb in (["why"], ["accept", "--reason", "x"]):
+            assert main([*verb, f"paper/e.{kind}"]) == 2
+            assert f"copy: {FIGURE}\n" in capsys.readouterr().err
     svg = Path("paper/e.svg").read_text()
     assert 'width="237.6pt"' in svg
     title = json.loads(FIGURE.with_suffix(".json").read_text())["title"]["text"][0]
@@ -134,6 +135,10 @@ def test_every_table_and_figure_has_each_of_its_names(
                     assert str(stem) in capsys.readouterr().out
     assert main([kind, str(stem), *more, "--study", "other"]) == 2
     assert f"results/other has no {kind} of this name" in capsys.readouterr().err
+    for name in ("**x", "*"):
+        assert main([kind, name, *more]) == 2
+    assert main([kind, "gain", *more, "--study", "."]) == 2
+    capsys.readouterr()
     assert main([kind, "tiny", *more]) == 2
     assert "did you mean" not in capsys.readouterr().err
 

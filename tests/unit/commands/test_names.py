@@ -153,6 +153,8 @@ def test_a_damaged_table_and_text_that_is_not_utf8_are_messages(
 def test_a_study_is_its_name_or_its_file_for_every_command(
     project: Path, capsys: pytest.CaptureFixture[str], study: str
 ) -> None:
+    # Not the study.
+    Path("tiny").mkdir()
     for words in (
         *(["cost", study], ["seal", study], ["advise", study], ["check-model", study, "none"]),
         *(["table", "gain", "--study", study], ["why", "edges", "--study", study]),

@@ -190,16 +190,16 @@ def test_a_figure_edited_together_with_its_manifest(
     assert made[FIGURE]["text"] == f"edges.{kind} differs"
 
 
-def test_a_figure_drawn_again_for_print_is_no_difference(
+def test_a_figure_drawn_again_for_print_cannot_be_compared_and_does_not_differ(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     drawn = tmp_path / "figure-2.pdf"
     monkeypatch.chdir(root)
     assert main(["figure", FIGURE, "--out", str(drawn)]) == 0
-    assert main(["replay", str(drawn), "--cells", "1"]) == 0
+    assert main(["replay", str(drawn), "--cells", "1"]) == 1
     said = capsys.readouterr().out
     assert "figure-2.pdf was drawn again by gammascape figure, for print" in said
-    assert said.endswith("everything agrees\n")
+    assert said.endswith("1 tables and figures cannot be compared\n")
 
 
 def test_what_cannot_be_read_differs_and_keeps_nothing_from_being_made_again(
