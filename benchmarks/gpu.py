@@ -45,7 +45,7 @@ from gammascape.numerics import NUMERICS_VERSION
 from gammascape.training.backend import Graph, is_out_of_memory, one_line
 from gammascape.training.checkpoint import Checkpoints
 from gammascape.training.device import float64_slowdown, set_up_backend
-from gammascape.training.engine import State, Training
+from gammascape.training.engine import Run, State, Training
 from gammascape.training.pack import make_pack
 from gammascape.training.worker import Task, Worker
 
@@ -59,6 +59,13 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Networks for the parts that look at numbers."""
 
+OBSERVABLES = (
+    *("sharpness", "gauss_newton_sharpness", "hessian_trace", "kernel_alignment", "ntk_alignment"),
+    *("initial_cka", "relative_change", "effective_rank", "singular_values"),
+    *("gradient_noise_scale", "equal_loss", "training_accuracy"),
+)
+"""All names, as a study gives them; that module needs more than torch."""
+
 FORMS = {"float32": "0", "float64": "-3", "float32-difference": "-3"}
 """dtype of a cell -> log10 gamma at which it is tried; by subtraction float32 has no digits left at 10^-3."""
 
@@ -66,6 +73,10 @@ TOLERANCES = {"float32": 2e-3, "float64": 1e-9, "float32-difference": 2e-3}
 """Largest relative difference of a loss from the CPU's float64 within 50 steps. Rounding is 6e-8 (1e-16) for each
 operation; sums of some thousand terms and 50 steps that each carry the error on make 1e-5 (1e-14) of it, and the
 edge of stability, to which training at a useful eta comes, some hundred times as much."""
+
+_DRAWN, _MEASURED = 1e-6, 1e-5
+"""Tolerances of what is drawn, to a few last digits of float32, and of what is measured on it in float64, of which
+a part is stored as float32."""
 
 RATES: dict[str, tuple[dict[str, Any], tuple[int, ...], int]] = {
     "MLP 784-128, B = 64": ({"kind": "mlp", "depth": 3, "width": 128}, (784,), 64),
@@ -106,6 +117,9 @@ class Session:
 
     def __init__(self, device: str, minutes: float, *, toy: bool) -> None:
         self.device, self.backend = set_up_backend(device)
+        if self.device.type == "cuda":
+            # For what results are held against; one thread is set for steps on the CPU.
+            torch.set_num_threads(os.cpu_count() or 1)
         self.toy = toy
         self.right = True
         self.left_out: list[str] = []
@@ -168,27 +182,32 @@ def row(values: Sequence[object]) -> None:
     print(f"| {' | '.join(map(str, values))} |", flush=True)
 
 
+TEACHER: dict[str, Any] = {
+    "kind": "teacher",
+    "inputs": math.prod(IMAGE),
+    "classes": OUTPUTS,
+    "polynomial": [0.0, 1.0],
+    "teacher_seed": 0,
+}
+
+
 def dataset_of(kind: str, device: torch.device) -> Dataset:
-    """A stream of a known law, its inputs in the shape that the model reads."""
-    options = {
-        "kind": "teacher",
-        "inputs": math.prod(IMAGE),
-        "classes": OUTPUTS,
-        "polynomial": [0.0, 1.0],
-        "teacher_seed": 0,
-    }
-    found = load_dataset(options, None, device)
-    if kind == "mlp":
-        return found
+    """A stream of a known law, its inputs in the shape that the model reads.
+
+    It is drawn on the CPU, since logarithms and cosines are rounded otherwise on a GPU.
+    """
+    found = load_dataset(TEACHER, None, torch.device("cpu"))
+    shape = found.input_shape if kind == "mlp" else IMAGE
 
     def batches(seed: int, first: int, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = found.batches(seed, first, count, size)
-        return x.unflatten(2, IMAGE), y
+        return x.unflatten(2, shape).to(device), y.to(device)
 
     return dataclasses.replace(
         found,
-        input_shape=IMAGE,
-        test_inputs=found.test_inputs.unflatten(1, IMAGE),
+        input_shape=shape,
+        test_inputs=found.test_inputs.unflatten(1, shape).to(device),
+        test_targets=found.test_targets.to(device),
         batches=batches,
     )
 
@@ -197,8 +216,7 @@ def record_of(kind: str, dtype: str = "float32", **changes: Any) -> dict[str, An
     """The record of a cell."""
     return {
         "model": SMALL[kind],
-        "dataset": {"kind": "teacher", "inputs": math.prod(IMAGE), "classes": OUTPUTS}
-        | {"polynomial": [0.0, 1.0], "teacher_seed": 0},
+        "dataset": TEACHER,
         "loss": "mse",
         "batch_size": 32,
         "steps": 50,
@@ -218,14 +236,22 @@ def losses(
     states: Sequence[State] | None = None,
 ) -> np.ndarray:
     """(lanes, steps) of a pack that is trained to its end."""
-    kind = records[0]["model"]["kind"]
-    dataset = dataset_of(kind, device)
+    return np.stack([run.losses for run in runs(records, device, states)])
+
+
+def runs(
+    records: Sequence[dict[str, Any]],
+    device: torch.device,
+    states: Sequence[State] | None = None,
+) -> list[Run]:
+    """Runs of a pack that is trained to its end."""
+    dataset = dataset_of(records[0]["model"]["kind"], device)
     model = build_model(records[0]["model"], dataset.input_shape, dataset.outputs)
     training = Training(make_pack(records), dataset, model, device, states)
-    found = {}
+    found: dict[int, Run] = {}
     while training.alive:
         found |= dict(training.advance())
-    return np.stack([found[lane].losses for lane in range(len(records))])
+    return [found[lane] for lane in range(len(records))]
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -284,6 +310,63 @@ def right(session: Session) -> None:
         found = apart(losses(records, session.device), exact[key])
         holds = found <= TOLERANCES[dtype]
         row([kind, dtype, loss, f"{found:.1e}", f"{TOLERANCES[dtype]:.0e}", session.judge(holds)])
+
+
+def measured(session: Session) -> None:
+    """What is drawn, and what is measured during and after a run, against the CPU."""
+    table(["of", "quantities", "largest relative difference", "tolerance", "right"])
+    at = session.device, torch.device("cpu")
+    # Bits are the same everywhere; logarithms and cosines are rounded in the last digits.
+    drawn = [load_dataset(TEACHER, None, device).batches(0, 0, 50, 32) for device in at]
+    both = [{"inputs": x.cpu().numpy(), "targets": y.cpu().numpy()} for x, y in drawn]
+    compared(session, "batches", *both, _DRAWN)
+    names = OBSERVABLES[-2:] if session.toy else OBSERVABLES
+    for kind in ["mlp"] if session.toy else SMALL:
+        # At this eta an MLP comes to a level of its loss at which equal_loss measures it.
+        changes = {"gamma": "0", "eta": "1" if kind == "mlp" else "0", "steps": 20}
+        records = [
+            record_of(kind, "float64", seed=seed, observables=list(names), **changes)
+            for seed in range(2)
+        ]
+        both = [numbers(runs(records, device)) for device in at]
+        compared(session, kind, *both, _MEASURED)
+
+
+def compared(
+    session: Session,
+    of: str,
+    here: dict[str, np.ndarray],
+    there: dict[str, np.ndarray],
+    tolerance: float,
+) -> None:
+    """Print the largest difference of all quantities, each in terms of its largest number, and which it is."""
+    found = {
+        name: float(np.max(np.abs(here[name] - exact)) / max(np.max(np.abs(exact)), 1e-300))
+        for name, exact in there.items()
+    }
+    worst = max(found, key=found.__getitem__)
+    holds = here.keys() == there.keys() and found[worst] <= tolerance
+    words = f"{found[worst]:.1e} ({worst})"
+    row([of, len(found), words, f"{tolerance:.0e}", session.judge(holds)])
+
+
+def numbers(found: Sequence[Run]) -> dict[str, np.ndarray]:
+    """All numbers of runs but their times, by the name of the field or of the observable."""
+    flat: dict[str, list[float]] = {}
+
+    def take(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, part in value.items():
+                take(key if name in ("observations", "facts", "evaluations") else name, part)
+        elif isinstance(value, list | tuple):
+            for part in value:
+                take(name, part)
+        elif value is not None and name not in ("seconds", "step"):
+            flat.setdefault(name, []).extend(np.asarray(value, float).ravel().tolist())
+
+    for run in found:
+        take("facts", dataclasses.asdict(run))
+    return {name: np.array(values) for name, values in flat.items()}
 
 
 def packs(session: Session) -> None:
@@ -437,7 +520,7 @@ def rates(session: Session) -> None:
         if session.device.type == "cuda":
             torch.cuda.empty_cache()
     if found := comparisons():
-        print("\nForms of convolutions, of which the faster is used:\n")
+        print("\nForms of convolutions, forward and backward, of which the faster is used:\n")
         table(["inputs by filters of a lane", "grouped, ms", "unfolded, ms"])
         for shape, times in found:
             row([shape, *(words_of(times, form) for form in ("grouped", "unfolded"))])
@@ -535,7 +618,8 @@ def beside(session: Session) -> None:
     if not session.toy:
         begun = time.perf_counter()
         command = [sys.executable, "-m", "gammascape.training.serve", "--serve"]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+        source = str(Path(__file__).parents[1] / "src")
+        environment = {**os.environ, "PYTHONPATH": source, "PYTHONHASHSEED": "0"}
         worker = subprocess.run(
             [*command, "--device", session.device.type],
             input="",
@@ -554,6 +638,7 @@ def beside(session: Session) -> None:
 PARTS = {
     "about": about,
     "right": right,
+    "measured": measured,
     "packs": packs,
     "rates": rates,
     "beside": beside,
@@ -562,7 +647,7 @@ PARTS = {
 }
 
 
-SHARES = {"about": 0.2, "right": 0.35, "packs": 0.3, "rates": 0.8, "beside": 0.5}
+SHARES = {"about": 0.2, "right": 0.35, "measured": 0.3, "packs": 0.3, "rates": 0.8, "beside": 0.5}
 """Most of the time left that a part may take, so that a slow one leaves some to those that follow."""
 
 

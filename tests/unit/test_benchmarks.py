@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from gammascape.study.keys.observables import OBSERVABLES
 from gammascape.training import device
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -29,6 +30,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     monkeypatch.setattr(device, "_SLOW_SIZE", 256)
     return importlib.import_module("gpu")
+
+
+def test_all_observables_are_measured_on_a_gpu(gpu: Any) -> None:
+    assert gpu.OBSERVABLES == OBSERVABLES
 
 
 def toy(gpu: Any, *parts: str) -> int:

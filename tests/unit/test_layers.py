@@ -12,7 +12,7 @@ import gammascape
 from gammascape.workflow.catalogue import FIGURES, TABLES
 
 ORDER = [
-    "numerics durations terminal needs rng layout theory runs",
+    "numerics durations terminal needs rng capture layout theory runs",
     "command",
     "manifests",
     "usercode",

@@ -3,7 +3,6 @@
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from gammascape.models import layers
 from gammascape.models.model import Model, weight_and_bias
@@ -24,7 +23,7 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
         h = run.read(x)
         for name in ("conv1", "conv2"):
             h = run.relu(run.conv(name, h, padding=padding))
-            h = run.linearly(lambda maps: F.avg_pool2d(maps, 2), h)
+            h = run.linearly(layers.halve, h)
             run.see(name, h)
         h = run.linearly(lambda maps: layers.channels_to_lanes(maps, run.lanes), h)
         h = run.relu(run.linear("linear", h))

@@ -1,7 +1,8 @@
 """Convolution with separate filters for each lane: grouped, or unfolded into one matrix product for each lane.
 
-On a CPU it is always grouped. cuDNN is slow on many small groups for some shapes, above all backward, so on a
-GPU both forms are timed once for each shape of a lane, and the faster one is used for any number of lanes.
+On a CPU it is always grouped. cuDNN calls kernels for each of many groups, so on a GPU both forms are timed once
+for each shape of a lane, and the faster one is used for any number of lanes. They are timed in a CUDA graph, where
+steps run: elsewhere launches would take most of the time of small kernels.
 """
 
 import contextlib
@@ -9,17 +10,20 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gammascape.capture import record
 from gammascape.models.model import Model
 
 _TRIALS = 3
-_TIMED_LANES = 8
-"""Most lanes in the packs that are timed."""
+_TIMED_LANES = 32
+"""Lanes in the packs that are timed: cuDNN calls a kernel for each."""
+_TIMED_BYTES = 2**30
+"""Bytes of their unfolded inputs, for which fewer lanes are timed."""
 _MOST_COLUMN_BYTES = 2**28
 """Bytes of a lane's unfolded inputs beyond which it is not unfolded: they are k^2 times its feature maps."""
 
@@ -68,25 +72,26 @@ def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padd
     backward = torch.is_grad_enabled() and (h.requires_grad or weight.requires_grad)
     inputs, filters = (len(h), weight.shape[2], *h.shape[2:]), tuple(weight.shape[1:])
     lane = LaneShape(h.device, h.dtype, inputs, filters, stride, padding, backward)
-    return form_of(lane, len(weight))(h, weight, bias, stride, padding)
+    return form_of(lane)(h, weight, bias, stride, padding)
 
 
-def form_of(lane: LaneShape, lanes: int) -> Callable[..., Tensor]:
+def form_of(lane: LaneShape) -> Callable[..., Tensor]:
     """Form for lanes of this shape, chosen when the first pack of them is computed."""
     if lane not in _times:
         # Nothing can be timed during capture; a step is computed outside the graph before it is captured.
         if torch.cuda.is_current_stream_capturing():
             return grouped
         small = lane.column_bytes <= _MOST_COLUMN_BYTES
-        _times[lane] = _compare(lane, min(_TIMED_LANES, lanes)) if small else {grouped: math.nan}
+        _times[lane] = _compare(lane) if small else {grouped: math.nan}
     return _fastest(_times[lane])
 
 
 def comparisons() -> list[tuple[str, dict[str, float]]]:
-    """Shapes, inputs by filters of one lane, and the seconds of each form by its name, in this process."""
+    """Shapes in steps, inputs by filters of one lane, and seconds of each form by its name, in this process."""
     return [
-        (f"{lane.words}{', backward' * lane.backward}", {f.__name__: s for f, s in times.items()})
+        (lane.words, {form.__name__: seconds for form, seconds in times.items()})
         for lane, times in _times.items()
+        if lane.backward
     ]
 
 
@@ -124,18 +129,19 @@ def _fastest(times: dict[Callable[..., Tensor], float]) -> Callable[..., Tensor]
     return min(times, key=times.__getitem__)
 
 
-def _compare(lane: LaneShape, lanes: int) -> dict[Callable[..., Tensor], float]:
+def _compare(lane: LaneShape) -> dict[Callable[..., Tensor], float]:
     """Seconds of each form that can be computed; raises the error of the last if there is none."""
     batch, channels, *sides = lane.inputs
-    options: Any = {"dtype": lane.dtype, "device": lane.device, "requires_grad": lane.backward}
-    x = torch.randn(batch, lanes * channels, *sides, **options)
-    w = torch.randn(lanes, *lane.filters, **options)
+    lanes = max(2, min(_TIMED_LANES, _TIMED_BYTES // lane.column_bytes))
+    x = torch.ones(batch, lanes * channels, *sides, dtype=lane.dtype, device=lane.device)
+    w = torch.ones(lanes, *lane.filters, dtype=lane.dtype, device=lane.device)
 
-    def run(form: Callable[..., Tensor]) -> None:
+    def run(form: Callable[..., Tensor]) -> object:
+        # Made on the stream of the capture, which those of another would end.
+        leaves = [value.detach().requires_grad_(lane.backward) for value in (x, w)]
         with torch.enable_grad() if lane.backward else contextlib.nullcontext():
-            y = form(x, w, None, lane.stride, lane.padding)
-            if lane.backward:
-                torch.autograd.grad(y, (x, w), torch.ones_like(y))
+            y = form(*leaves, None, lane.stride, lane.padding)
+            return torch.autograd.grad(y, leaves, torch.ones_like(y)) if lane.backward else y
 
     times: dict[Callable[..., Tensor], float] = {}
     for form in (grouped, unfolded):
@@ -150,14 +156,14 @@ def _compare(lane: LaneShape, lanes: int) -> dict[Callable[..., Tensor], float]:
     return times
 
 
-def _time(run: Callable[[], None]) -> float:
-    """Seconds of the fastest of a few runs after the first."""
+def _time(run: Callable[[], object]) -> float:
+    """Seconds of the fastest of a few runs."""
+    replay, _ = record(run)
     best = math.inf
-    for trial in range(_TRIALS + 1):
+    for _ in range(_TRIALS):
         torch.cuda.synchronize()
         begun = time.perf_counter()
-        run()
+        replay()
         torch.cuda.synchronize()
-        if trial:
-            best = min(best, time.perf_counter() - begun)
+        best = min(best, time.perf_counter() - begun)
     return best

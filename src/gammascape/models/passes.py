@@ -15,9 +15,6 @@ from torch.nn import functional as F
 from gammascape.models import changes, layers
 from gammascape.models.model import Difference, Hidden, Model, Parameters, Reference, multiplier
 
-_ATTENDED = 2**15
-"""Most samples of all lanes in one call of attention: CUDA has no grid of 2^16 or more."""
-
 
 class Outputs:
     """Pass that computes f~ and, on request, the hidden layers."""
@@ -64,14 +61,13 @@ class Outputs:
 
     def attention(self, qkv: Tensor, tokens: int, heads: int) -> Any:
         """(K, B * tokens, 3 N) -> (K, B * tokens, N); logits are divided by the head size."""
+        if qkv.device.type == "cuda":
+            # torch's kernels are not deterministic there, and fill tiles of 64 tokens by 32 numbers.
+            return attend_by_products(qkv, tokens, heads)
         split = qkv.view(self.lanes * self.batch, tokens, 3, heads, -1)
-        parts = (split,) if len(split) <= _ATTENDED else torch.split(split, _ATTENDED)
-        mixed = [
-            F.scaled_dot_product_attention(q, k, v, scale=1.0 / q.shape[-1])
-            for q, k, v in (part.permute(2, 0, 3, 1, 4) for part in parts)
-        ]
-        whole = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-        return whole.transpose(1, 2).reshape(self.lanes, self.batch * tokens, -1)
+        q, k, v = split.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0 / q.shape[-1])
+        return mixed.transpose(1, 2).reshape(self.lanes, self.batch * tokens, -1)
 
     def position(self, h: Tensor, tokens: int) -> Tensor:
         """Tokens (K, B * tokens, N) with their position embedding added."""
@@ -245,6 +241,12 @@ def described(network: Callable[[Any, Tensor], Any], **sizes: Any) -> Model:
 def _grouped(h: Tensor, groups: int) -> Tensor:
     """(B, channels, H, W) -> (B, groups, numbers normalized together)."""
     return h.reshape(len(h), groups, -1)
+
+
+def attend_by_products(qkv: Tensor, tokens: int, heads: int) -> Tensor:
+    """`Outputs.attention` by matrix products and softmax."""
+    q, k, v = _split_heads(qkv, tokens, heads)
+    return _join_heads(torch.softmax(q @ k.mT / q.shape[-1], -1) @ v)
 
 
 def _split_heads(h: Tensor, tokens: int, heads: int) -> tuple[Tensor, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
+from gammascape.capture import record
 from gammascape.models import Model, Parameters
 from gammascape.models.centred import CentredForm
 from gammascape.training.exact import exact
@@ -141,12 +142,6 @@ def _functional(scaled: Scaled) -> Callable[[Parameters, StepInputs], tuple[Para
     return gradient
 
 
-@cache
-def _side_stream() -> torch.cuda.Stream:
-    """Stream on which steps are tried before capture: one, as the allocator keeps the memory of each apart."""
-    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
-
-
 class Graph:
     """A step captured as a CUDA graph: one launch in place of dozens.
 
@@ -154,6 +149,8 @@ class Graph:
     place, and a pack with other weights is captured again. If a step cannot be captured in two tries, a warning is
     issued and steps are computed eagerly from then on.
     """
+
+    record = staticmethod(record)
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -219,25 +216,3 @@ class Graph:
                         value.copy_(old)
         warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=3)
         self.release()
-
-    @staticmethod
-    def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """Capture `run`; return a function that replays it, and the tensor that then holds its result.
-
-        Raises:
-            RuntimeError: if `run` does something that a graph cannot capture.
-        """
-        side = _side_stream()
-        side.wait_stream(torch.cuda.current_stream())
-        try:
-            with torch.cuda.stream(side):
-                for _ in range(3):
-                    run()
-        finally:
-            # The weights that were moved on it are restored next.
-            torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # In the default mode, a call of any other thread, such as one that fetches batches, may end the capture.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            result = run()
-        return graph.replay, result

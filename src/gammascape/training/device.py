@@ -70,8 +70,7 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
     keep_freed_memory()
     torch.set_flush_denormal(True)
     if device == "cuda":
-        # The CPU kernels used here are deterministic already, and this call imports the compiler, which takes as
-        # long as torch itself and would double the start-up time of every cell.
+        # The CPU kernels used here are deterministic already.
         be_deterministic()
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -108,7 +107,8 @@ def be_deterministic() -> None:
     """Ask for deterministic kernels; call it before the first product on a GPU, or cuBLAS ignores the setting."""
     # cuBLAS is deterministic only with a workspace of fixed size, which it reads once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # torch.use_deterministic_algorithms would import the compiler, which takes as long as torch itself.
+    torch.set_deterministic_debug_mode("warn")
     # Otherwise torch first fills each new tensor with NaN, an extra pass over the memory of every activation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

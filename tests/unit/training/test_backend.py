@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gammascape.models import Model, build_model, initial_parameters
+from gammascape.models import Model, build_model, initial_parameters, layers, passes
 from gammascape.models.centred import difference_form, subtraction
+from gammascape.models.convolution import unfolded
 from gammascape.training import backend as step_module
 from gammascape.training.backend import (
     COMPILE_FROM_STEPS,
@@ -94,6 +95,26 @@ def test_the_step_by_hand_is_that_of_autograd(loss: str, depth: int) -> None:
     for name, value in by_hand[1].items():
         torch.testing.assert_close(value, expected[1][name], rtol=1e-12, atol=1e-13)
         assert not torch.equal(value, start[name])
+
+
+@pytest.mark.parametrize("difference", [False, True])
+@pytest.mark.parametrize("kind", ["cnn", "resnet", "vit"])
+def test_what_only_a_gpu_computes_trains_the_same_networks(
+    kind: str, difference: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_model(OPTIONS[kind], SHAPE, 10)
+    options: Any = {"dtype": torch.float64, "difference": difference, "batch": 8}
+    expected = train(model, [0, 1, 2], **options)
+    monkeypatch.setattr(layers, "halve", layers.halve_by_sums)
+    monkeypatch.setattr(layers, "lanes_conv", unfolded)
+    monkeypatch.setattr(
+        passes.Outputs, "attention", lambda _, *given: passes.attend_by_products(*given)
+    )
+    found = train(model, [0, 1, 2], **options)
+    # Four steps of sums in another order, in float64.
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-10, atol=0)
+    for name, value in found[1].items():
+        torch.testing.assert_close(value, expected[1][name], rtol=1e-10, atol=1e-12)
 
 
 @pytest.fixture(params=["medium", "highest"])

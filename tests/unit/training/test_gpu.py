@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gammascape import capture
 from gammascape.data.dataset import Dataset
-from gammascape.models import Model, build_model, convolution, initial_parameters, passes
+from gammascape.models import Model, build_model, convolution, initial_parameters, layers, passes
 from gammascape.models.centred import CentredForm, difference_form, subtraction
 from gammascape.models.convolution import LaneShape, grouped, unfolded
-from gammascape.training import backend, capacity, engine, serve
+from gammascape.training import capacity, engine, serve
 from gammascape.training import device as device_module
 from gammascape.training.backend import Graph, is_out_of_memory
 from gammascape.training.capacity import fitting_lanes
@@ -185,12 +186,14 @@ def test_trial_packs_have_the_seeds_of_the_cells_and_are_gone_before_free_memory
 
 def test_deterministic_kernels_have_their_workspace_and_no_pass_of_nan() -> None:
     code = """
-import os, torch
+import os, sys, torch
 from gammascape.training.device import be_deterministic
 be_deterministic()
 assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
 assert torch.are_deterministic_algorithms_enabled()
 assert not torch.utils.deterministic.fill_uninitialized_memory
+# Importing the compiler takes as long as importing torch.
+assert "torch._inductor" not in sys.modules
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -385,7 +388,7 @@ def with_fake_streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: nullcontext())
     # With an empty cache of its own; that of the module holds no stream of a test.
-    monkeypatch.setattr(backend, "_side_stream", cache(backend._side_stream.__wrapped__))
+    monkeypatch.setattr(capture, "_side_stream", cache(capture._side_stream.__wrapped__))
     return waits
 
 
@@ -470,6 +473,35 @@ def test_both_forms_of_a_convolution_are_the_same_function(
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("sides", [(8, 6), (7, 6), (8, 5)])
+def test_pooling_on_a_gpu_is_that_of_torch(sides: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(0))
+    found = []
+    for pool in (layers.halve_by_sums, layers.halve):
+        leaf = maps.clone().requires_grad_()
+        y = pool(leaf)
+        found += [[y, *torch.autograd.grad((y**2).sum(), leaf)]]
+    # Sums of four float32 numbers in another order; odd rows and columns at the border are left out.
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_attention_on_a_gpu_is_that_of_torch() -> None:
+    lanes, batch, tokens, heads, width = 2, 3, 5, 2, 8
+    generator = torch.Generator().manual_seed(0)
+    qkv = torch.randn(
+        lanes, batch * tokens, 3 * width, generator=generator, dtype=torch.float64
+    ).requires_grad_()
+    outputs = passes.Outputs({"w": torch.zeros(lanes)}, torch.zeros(batch), None)
+    found = []
+    for attend in (outputs.attention, passes.attend_by_products):
+        y = attend(qkv, tokens, heads)
+        found += [[y, *torch.autograd.grad((y**2).sum(), qkv)]]
+    # Sums of a few products in another order, in float64.
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(("device", "lengths"), [("cpu", [17, 13]), ("cuda", [16, 14])])
 def test_the_job_of_a_pack_trains_it_in_parts_that_fill_its_device(
     device: str, lengths: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -519,6 +551,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float | Exception]:
     for name in found:
         monkeypatch.setattr(convolution, name, form(name))
     monkeypatch.setattr(convolution, "_times", {})
+    monkeypatch.setattr(convolution, "record", lambda run: (run, run()))
     monkeypatch.setattr(convolution.time, "perf_counter", lambda: clock[0])
     for name in ("synchronize", "empty_cache", "is_current_stream_capturing"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
@@ -543,10 +576,10 @@ def test_the_faster_form_is_chosen_once_for_any_number_of_lanes(
     timed: dict[str, float | Exception], outcomes: tuple[float | Exception, ...], chosen: str
 ) -> None:
     timed.update(zip(("grouped", "unfolded"), outcomes, strict=True))
-    form = convolution.form_of(SHAPE, 8)
+    form = convolution.form_of(SHAPE)
     assert form is getattr(convolution, chosen)
     timed.update(zip(("unfolded", "grouped"), outcomes, strict=True))
-    assert convolution.form_of(SHAPE, 512) is form
+    assert convolution.form_of(SHAPE) is form
     other = MODEL.parameters[0], SimpleNamespace(shape=(4, 3, 3, 3))
     shapes = convolution.unfolded_shapes(cast(Model, SimpleNamespace(parameters=other)))
     assert shapes == (["2x3x8x7 by 4x3x3x3"] if chosen == "unfolded" else [])
@@ -560,19 +593,20 @@ def test_an_error_of_both_forms_is_raised(
 ) -> None:
     timed.update(grouped=error, unfolded=error)
     with pytest.raises(type(error), match=r"memory|INTERNAL"):
-        convolution.form_of(SHAPE, 8)
+        convolution.form_of(SHAPE)
     assert convolution._times == {}
 
 
 def test_the_times_of_both_forms_are_told(timed: dict[str, float | Exception]) -> None:
-    convolution.form_of(SHAPE, 8)
+    convolution.form_of(SHAPE)
     large = SHAPE._replace(
         inputs=(convolution._MOST_COLUMN_BYTES, *SHAPE.inputs[1:]), backward=False
     )
-    convolution.form_of(large, 8)
-    (shape, times), (other, alone) = convolution.comparisons()
-    assert (shape, times) == ("2x3x8x7 by 4x3x3x3, backward", {"grouped": 2.0, "unfolded": 1.0})
-    assert "backward" not in other
+    convolution.form_of(large)
+    convolution.form_of(large._replace(backward=True))
+    # Those of forward passes alone are not told.
+    (shape, times), (_, alone) = convolution.comparisons()
+    assert (shape, times) == ("2x3x8x7 by 4x3x3x3", {"grouped": 2.0, "unfolded": 1.0})
     assert list(alone) == ["grouped"]
 
 
@@ -580,14 +614,28 @@ def test_the_first_convolutions_of_the_paper_come_into_question(
     timed: dict[str, float | Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def small(*_: int, requires_grad: bool, **__: object) -> Tensor:
-        return torch.zeros((), requires_grad=requires_grad)
+    def small(*_: int, **__: object) -> Tensor:
+        return torch.zeros(())
 
-    monkeypatch.setattr(torch, "randn", small)
+    monkeypatch.setattr(torch, "ones", small)
     # The first stage of paper-cifar5m-resnet: width 64, batches of 64 images of 32 by 32.
     stage = SHAPE._replace(inputs=(64, 64, 32, 32), filters=(64, 64, 3, 3), stride=1)
     assert stage.column_bytes == 64 * 1024 * 64 * 9 * 4
-    assert convolution.form_of(stage, 8) is convolution.unfolded
+    assert convolution.form_of(stage) is convolution.unfolded
+
+
+def test_forms_are_timed_on_as_many_lanes_as_their_memory_allows(
+    timed: dict[str, float | Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, ...]] = []
+    ones = torch.ones
+    monkeypatch.setattr(torch, "ones", lambda *s, **_: made.append(s) or ones(1))
+    convolution.form_of(SHAPE)
+    assert made == [(2, 32 * 3, 8, 7), (32, 4, 3, 3, 3)]
+    large = SHAPE._replace(inputs=(2**12, 64, 8, 7), filters=(4, 64, 3, 3))
+    convolution.form_of(large)
+    assert made[3] == (2**30 // large.column_bytes, 4, 64, 3, 3)
+    assert made[3][0] == 7
 
 
 def test_what_would_take_much_memory_is_not_unfolded(timed: dict[str, float | Exception]) -> None:
@@ -596,37 +644,17 @@ def test_what_would_take_much_memory_is_not_unfolded(timed: dict[str, float | Ex
     columns = F.unfold(image, 3, padding=SHAPE.padding, stride=SHAPE.stride)
     assert SHAPE.column_bytes == 2 * 4 * columns.numel()
     large = SHAPE._replace(inputs=(convolution._MOST_COLUMN_BYTES, *SHAPE.inputs[1:]))
-    assert convolution.form_of(large, 8) is convolution.grouped
-    assert convolution.form_of(SHAPE, 8) is convolution.unfolded
-
-
-def test_many_samples_are_attended_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"kind": "vit", "width": 8, "blocks": 1, "heads": 2, "patch": 2, "mlp_ratio": 2}
-    vit = build_model(options, (1, 4, 4), 3)
-    weights = initial_parameters(vit, [0, 1, 2], torch.float64, CPU)
-    x = torch.randn(5, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    together = vit.forward(weights, x, None)
-    shapes = set()
-    attend = F.scaled_dot_product_attention
-
-    def watched(q: Tensor, *others: Tensor, **options: Any) -> Tensor:
-        shapes.add(len(q))
-        return attend(q, *others, **options)
-
-    monkeypatch.setattr(passes, "_ATTENDED", 4)
-    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
-    # The same sums for each sample, in float64.
-    torch.testing.assert_close(vit.forward(weights, x, None), together, rtol=1e-12, atol=1e-12)
-    assert shapes == {4, 3}
+    assert convolution.form_of(large) is convolution.grouped
+    assert convolution.form_of(SHAPE) is convolution.unfolded
 
 
 def test_nothing_is_timed_while_a_step_is_captured(
     timed: dict[str, float | Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    assert convolution.form_of(SHAPE, 8) is convolution.grouped
+    assert convolution.form_of(SHAPE) is convolution.grouped
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    assert convolution.form_of(SHAPE, 8) is convolution.unfolded
+    assert convolution.form_of(SHAPE) is convolution.unfolded
 
 
 @pytest.fixture
