@@ -35,8 +35,8 @@ DIFFERENCE_COST = 1.5
 class Rate:
     """FLOP/s that a device sustains while training packs.
 
-    The defaults assume about 30 % of the peaks of an H100 (SXM, NVIDIA's data sheet: 67 TFLOP/s in float32
-    without TF32, 34 in float64 without tensor cores).
+    The defaults lie within what networks of the paper's studies reach on an H200, 16 to 30 TFLOP/s in float32
+    (benchmarks/RESULTS.md); float64 is half as fast on GPUs made for it, without their tensor cores.
     """
 
     float32: float = 20e12
@@ -149,7 +149,7 @@ def assumption(rate: Rate) -> str:
         f"Hours: FLOP/cell at {rate.float32 / 1e12:g} TFLOP/s in float32 and "
         f"{rate.float64 / 1e12:g} TFLOP/s in float64 (--tflops, --tflops64),\n"
         f"sustained by packs of many cells; difference: float32, {DIFFERENCE_COST:g} times the time. The\n"
-        "rates are assumed for an H100, not measured; packs of convolutions may be well below.\n"
+        "paper's networks reach 16 to 30 in float32 on an H200, small CNNs and ViTs 1 to 3.\n"
         "Cells of a map are estimated until gammascape map has found its points; gammas that it may add are not\n"
         "counted before.\n"
         "Memory: of one network at least; weights of a network of your own are not counted.\n"

@@ -638,6 +638,24 @@ def test_forms_are_timed_on_as_many_lanes_as_their_memory_allows(
     assert made[3][0] == 7
 
 
+def test_forms_are_compared_while_a_network_is_mapped_over_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(convolution, "_times", {})
+    monkeypatch.setattr(convolution, "record", lambda run: (run, run()))
+    for name in ("synchronize", "is_current_stream_capturing"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+
+    def of_sample(x: Tensor) -> Tensor:
+        convolution.form_of(SHAPE)
+        return (x**2).sum()
+
+    found = torch.func.vmap(torch.func.grad(of_sample))(torch.ones(2, 3))
+    assert torch.equal(found, torch.full((2, 3), 2.0))
+    [(_, times)] = convolution.comparisons()
+    assert times.keys() == {"grouped", "unfolded"}
+
+
 def test_what_would_take_much_memory_is_not_unfolded(timed: dict[str, float | Exception]) -> None:
     _, channels, height, breadth = SHAPE.inputs
     image = torch.zeros(1, channels, height, breadth)
