@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import vl_convert
 from altair.typing import ChartType
 
 from gammascape.figures.style.offline import offline_html
+from gammascape.figures.style.theme import FONT
 from gammascape.figures.templates import FOLDER
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS, mark_html, mark_pdf, mark_png, mark_svg
@@ -38,6 +40,9 @@ _POINTS, _PRINT = 72, 300
 _SVG_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
 _FONT_SIZE = re.compile(r'font-size="([0-9.]+)px"')
 VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+_TEXT = re.compile(r">[^<>]+<")
+_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ·⁄", "0123456789−L./")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ]+([·⁄][⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ]+)*")
 # Vega numbers clip paths and gradients by counters that run on from figure to figure.
 _NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
 
@@ -71,7 +76,8 @@ def save(
     page = page.replace(_DRAWN, "show(spec, opts)", 1)
     # Vega lays out the figure once; the PNG has the bytes that `vegalite_to_png` gives.
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
-    svg, png = _renumbered(drawn), vl_convert.svg_to_png(drawn, ppi=PIXELS_PER_INCH)
+    svg = _renumbered(drawn)
+    png = vl_convert.svg_to_png(with_fonts_of_this_machine(drawn), ppi=PIXELS_PER_INCH)
     if usermeta:
         page, svg, png = (
             mark_html(page, usermeta),
@@ -108,13 +114,39 @@ def draw(
     scale = 1.0 if inches is None else inches * _POINTS / pixels[0]
     least = min((float(text) for text in _FONT_SIZE.findall(svg)), default=0.0) * scale
     if kind == "png":
-        return mark_png(vl_convert.svg_to_png(svg, ppi=_PRINT * scale), mark), least
+        drawable = with_fonts_of_this_machine(svg)
+        return mark_png(vl_convert.svg_to_png(drawable, ppi=_PRINT * scale), mark), least
     width, height = (f"{number * scale:.6g}" for number in pixels)
     unit = "pt" if kind == "svg" else ""
     sized = _SVG_SIZE.sub(f'width="{width}{unit}" height="{height}{unit}"', svg, count=1)
     if kind == "svg":
         return mark_svg(sized, mark).encode(), least
-    return mark_pdf(vl_convert.svg_to_pdf(sized), mark), least
+    return mark_pdf(vl_convert.svg_to_pdf(with_fonts_of_this_machine(sized)), mark), least
+
+
+def with_fonts_of_this_machine(svg: str) -> str:
+    """The same SVG, in which raised characters are smaller plain ones if no font here has them.
+
+    Servers often lack DejaVu Sans; most other fonts have ¹, ² and ³ alone, and would show boxes.
+    """
+    return _TEXT.sub(lambda text: _RAISED.sub(_lowered, text.group()), svg) if _lacks() else svg
+
+
+@cache
+def _lacks() -> bool:
+    return look_alike("⁰", "⁻")
+
+
+def look_alike(one: str, other: str) -> bool:
+    """Whether two characters look alike in a picture, as those do that no font of this machine has."""
+    begin = f'<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="16" font-family="{FONT}">'
+    pictures = {vl_convert.svg_to_png(f"{begin}{text}</text></svg>") for text in (one, other)}
+    return len(pictures) == 1
+
+
+def _lowered(raised: re.Match[str]) -> str:
+    plain = raised.group().translate(_PLAIN)
+    return f'<tspan baseline-shift="super" font-size="70%">{plain}</tspan>'
 
 
 def _drawable(value: Any) -> Any:

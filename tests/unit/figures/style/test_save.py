@@ -6,6 +6,7 @@ from importlib.metadata import version
 from xml.etree import ElementTree
 
 import altair as alt
+import polars as pl
 import pytest
 import vl_convert
 from PIL import Image
@@ -14,6 +15,7 @@ from gammascape.figures.dynamics.curves import collapse
 from gammascape.figures.edges.against_gamma import edges
 from gammascape.figures.edges.portrait import portrait
 from gammascape.figures.similarity.map import similarity
+from gammascape.figures.style import save as save_module
 from gammascape.figures.style import theme
 from gammascape.figures.style.offline import javascript
 from gammascape.figures.style.save import VEGA_LITE, save
@@ -209,3 +211,31 @@ def test_the_page_says_how_to_audit_it(marked):
     assert 'name="viewport"' in page
     assert "@media screen and (prefers-color-scheme: dark)" in page
     assert page.index("vega-chart") < page.index("<footer") < page.rindex("</body>")
+
+
+def test_characters_that_no_font_has_look_alike():
+    # Of private use, which fonts leave empty.
+    assert save_module.look_alike("\ue000", "\ue001")
+    assert not save_module.look_alike("1", "2")
+
+
+def test_raised_characters_need_no_font_that_has_them(monkeypatch):
+    svg = '<svg aria-label="10⁻²"><text x="1">10⁻²·⁰² γ²⁄ᴸ, 5.1·10⁴</text><text>plain</text></svg>'
+    monkeypatch.setattr(save_module, "_lacks", lambda: False)
+    assert save_module.with_fonts_of_this_machine(svg) == svg
+    monkeypatch.setattr(save_module, "_lacks", lambda: True)
+    up = '<tspan baseline-shift="super" font-size="70%">'
+    assert save_module.with_fonts_of_this_machine(svg) == (
+        f'<svg aria-label="10⁻²"><text x="1">10{up}−2.02</tspan> γ{up}2/L</tspan>, 5.1·10{up}4</tspan>'
+        "</text><text>plain</text></svg>"
+    )
+
+
+def test_a_figure_is_drawn_without_such_fonts(tmp_path, monkeypatch):
+    figure = alt.Chart(pl.DataFrame({"x": [1]})).mark_point().properties(title="γ⁻²")
+    monkeypatch.setattr(save_module, "_lacks", lambda: False)
+    usual = save(figure, tmp_path / "usual")
+    monkeypatch.setattr(save_module, "_lacks", lambda: True)
+    without = save(figure, tmp_path / "without")
+    assert usual["svg"].read_bytes() == without["svg"].read_bytes()
+    assert usual["png"].read_bytes() != without["png"].read_bytes()
