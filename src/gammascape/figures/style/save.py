@@ -41,8 +41,8 @@ _SVG_SIZE = re.compile(r'width="([0-9.]+)" height="([0-9.]+)"')
 _FONT_SIZE = re.compile(r'font-size="([0-9.]+)px"')
 VEGA_LITE = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
 _TEXT = re.compile(r">[^<>]+<")
-_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ·⁄", "0123456789−L./")
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ]+([·⁄][⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ]+)*")
+_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ·⁄₀₁₂₃₄₅₆₇₈₉∝", "0123456789−L./0123456789~")
+_SHIFTED = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ]+(?:[·⁄][⁰¹²³⁴⁵⁶⁷⁸⁹⁻ᴸ]+)*)|([₀-₉]+)|∝")
 # Vega numbers clip paths and gradients by counters that run on from figure to figure.
 _NUMBERED_ID = re.compile(r"\b(clip|gradient_)(\d+)\b(?=[\")])")
 
@@ -125,11 +125,11 @@ def draw(
 
 
 def with_fonts_of_this_machine(svg: str) -> str:
-    """The same SVG, in which raised characters are smaller plain ones if no font here has them.
+    """The same SVG, in which raised and lowered characters are smaller plain ones if no font here has them.
 
     Servers often lack DejaVu Sans; most other fonts have ¹, ² and ³ alone, and would show boxes.
     """
-    return _TEXT.sub(lambda text: _RAISED.sub(_lowered, text.group()), svg) if _lacks() else svg
+    return _TEXT.sub(lambda text: _SHIFTED.sub(_plain, text.group()), svg) if _lacks() else svg
 
 
 @cache
@@ -144,9 +144,12 @@ def look_alike(one: str, other: str) -> bool:
     return len(pictures) == 1
 
 
-def _lowered(raised: re.Match[str]) -> str:
-    plain = raised.group().translate(_PLAIN)
-    return f'<tspan baseline-shift="super" font-size="70%">{plain}</tspan>'
+def _plain(shifted: re.Match[str]) -> str:
+    plain = shifted.group().translate(_PLAIN)
+    if shifted.lastindex is None:
+        return plain
+    shift = "super" if shifted.lastindex == 1 else "sub"
+    return f'<tspan baseline-shift="{shift}" font-size="70%">{plain}</tspan>'
 
 
 def _drawable(value: Any) -> Any:

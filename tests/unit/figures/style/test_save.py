@@ -220,14 +220,14 @@ def test_characters_that_no_font_has_look_alike():
 
 
 def test_raised_characters_need_no_font_that_has_them(monkeypatch):
-    svg = '<svg aria-label="10⁻²"><text x="1">10⁻²·⁰² γ²⁄ᴸ, 5.1·10⁴</text><text>plain</text></svg>'
+    svg = '<svg aria-label="10⁻²"><text x="1">10⁻²·⁰² γ²⁄ᴸ, 5.1·10⁴</text><text>log₁₀ ∝ 1</text></svg>'
     monkeypatch.setattr(save_module, "_lacks", lambda: False)
     assert save_module.with_fonts_of_this_machine(svg) == svg
     monkeypatch.setattr(save_module, "_lacks", lambda: True)
     up = '<tspan baseline-shift="super" font-size="70%">'
     assert save_module.with_fonts_of_this_machine(svg) == (
         f'<svg aria-label="10⁻²"><text x="1">10{up}−2.02</tspan> γ{up}2/L</tspan>, 5.1·10{up}4</tspan>'
-        "</text><text>plain</text></svg>"
+        f"</text><text>log{up.replace('super', 'sub')}10</tspan> ~ 1</text></svg>"
     )
 
 
