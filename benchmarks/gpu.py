@@ -61,6 +61,15 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Networks for the parts that look at numbers."""
 
+TEACHER: dict[str, Any] = {
+    "kind": "teacher",
+    "inputs": math.prod(IMAGE),
+    "classes": OUTPUTS,
+    "polynomial": [0.0, 1.0],
+    "teacher_seed": 0,
+}
+"""Data for them."""
+
 _OWN = find_sources("gated:make_net", [Path(__file__).parents[1] / "examples" / "own_model"])
 provide(_OWN.files.values())
 SMALL["own"] = {
@@ -74,6 +83,7 @@ SMALL["own"] = {
     "batched": True,
     "contract": 2,
 }
+"""A network of a user's, with the options that the record of a cell has."""
 
 OBSERVABLES = (
     *("sharpness", "gauss_newton_sharpness", "hessian_trace", "kernel_alignment", "ntk_alignment"),
@@ -196,15 +206,6 @@ def table(columns: Sequence[str]) -> None:
 def row(values: Sequence[object]) -> None:
     """Print a row of a Markdown table."""
     print(f"| {' | '.join(map(str, values))} |", flush=True)
-
-
-TEACHER: dict[str, Any] = {
-    "kind": "teacher",
-    "inputs": math.prod(IMAGE),
-    "classes": OUTPUTS,
-    "polynomial": [0.0, 1.0],
-    "teacher_seed": 0,
-}
 
 
 def dataset_of(kind: str, device: torch.device) -> Dataset:
@@ -358,10 +359,10 @@ def compared(
     tolerance: float,
 ) -> None:
     """Print the largest difference of all quantities, each in terms of its largest number, and which it is."""
-    found = {
-        name: float(np.max(np.abs(here[name] - exact)) / max(np.max(np.abs(exact)), 1e-300))
-        for name, exact in there.items()
-    }
+    found = {}
+    for name, exact in there.items():
+        difference = np.max(np.abs(here[name] - exact)) / max(np.max(np.abs(exact)), 1e-300)
+        found[name] = float(np.nan_to_num(difference, nan=np.inf))
     worst = max(found, key=found.__getitem__)
     holds = here.keys() == there.keys() and found[worst] <= tolerance
     words = f"{found[worst]:.1e} ({worst})"
