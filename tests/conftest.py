@@ -1,15 +1,33 @@
 """What all tests share."""
 
 import atexit
+import fcntl
 import gc
+from collections.abc import Generator
+from contextlib import suppress
+
+import pytest
 
 # What is imported while tests are collected is not garbage.
 gc.disable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    if not isinstance(collector, pytest.Module):
+        return (yield)
+    # Processes collect files in one order: the first rewrites the assertions of each, and the others read that.
+    with collector.path.open() as file:
+        # NFS knows no such lock of a file that is only read.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return (yield)
+
+
 def pytest_collection_finish() -> None:
-    # What is imported by now stays; to look there for what can be freed takes a tenth of the time of all tests.
-    gc.collect()
+    # What was made by now stays; to look there for what can be freed takes a tenth of the time of all tests.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     gc.enable()
