@@ -4,7 +4,6 @@ import errno
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -285,5 +284,5 @@ def point_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def judgement(facts: Facts, thresholds: Thresholds) -> dict[str, Any]:
     """Columns of CELL_SCHEMA that follow from the facts of a run: status, flags and losses."""
-    found = asdict(facts) | asdict(judge(facts, thresholds))
+    found = vars(facts) | vars(judge(facts, thresholds))
     return {name: found[name] for name in CELL_SCHEMA if name in found}

@@ -24,6 +24,7 @@ truth.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -269,6 +270,17 @@ def _solve(
             (levels and slopes of seeds, deviations of gammas).
         lower, upper: (points,).
     """
+    return _solved(design.shape[1], design.tobytes(), (*sizes,), lower.tobytes(), upper.tobytes())
+
+
+@lru_cache(maxsize=256)
+def _solved(
+    coefficients: int, of_design: bytes, sizes: tuple[int, ...], below: bytes, above: bytes
+) -> tuple[Floats, Floats, Floats]:
+    """`_solve`: several tables, and rounds of a map, ask for the same fits."""
+    design: Floats = np.frombuffer(of_design).reshape(-1, coefficients)
+    lower: Floats = np.frombuffer(below)
+    upper: Floats = np.frombuffer(above)
     bounded = np.isfinite(lower) & np.isfinite(upper)
     flat = design.shape[1] - sum(sizes)
     middle = (lower + upper)[bounded] / 2
@@ -342,8 +354,11 @@ def _propagate(
     for _ in range(rounds):
         # In units of the priors, as the scatters may differ by many orders of magnitude.
         told = (precision @ squares).reshape(len(noise), *2 * design.shape[1:])
-        told = told * scales[:, None] * scales[:, :, None] + np.eye(design.shape[1])
-        covariance = np.linalg.inv(told) * scales[:, None] * scales[:, :, None]
+        told *= scales[:, None]
+        told *= scales[:, :, None]
+        told += np.eye(design.shape[1])
+        covariance = np.linalg.inv(told) * scales[:, None]
+        covariance *= scales[:, :, None]
         means = ((pull @ design)[:, None] @ covariance)[:, 0]
         centre = means @ design.T
         spread = np.einsum("bnp,np->bn", design @ covariance, design)

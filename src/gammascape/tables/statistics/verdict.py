@@ -1,6 +1,7 @@
 """Verdicts that can go both ways, of many claims at once, and what a design could have decided."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -125,11 +126,20 @@ def p_share_above(successes: ArrayLike, runs: ArrayLike, bound: float) -> float:
 
 def _below(k: Floats, n: Floats) -> Floats:
     """The posterior's probability of shares below 0, 1 / _SHARES, ..., 1."""
+    return _below_of(tuple(k), tuple(n))
+
+
+@lru_cache(maxsize=16)
+def _below_of(successes: tuple[float, ...], runs: tuple[float, ...]) -> Floats:
+    """`_below`: an interval and a p-value ask for the same."""
+    k, n = np.array(successes), np.array(runs)
     share = (np.arange(_SHARES) + 0.5) / _SHARES
     correlation = ((np.arange(_CORRELATIONS) + 0.5) / _CORRELATIONS)[:, None, None]
     a = (share[:, None] * (1 - correlation)) / correlation
     b = ((1 - share[:, None]) * (1 - correlation)) / correlation
-    together = betaln(k + a, n - k + b) - betaln(a, b)
+    # Many seeds have the same outcome.
+    some, of = np.unique((k, n), axis=1, return_inverse=True)
+    together = (betaln(some[0] + a, some[1] - some[0] + b) - betaln(a, b)).take(of.ravel(), -1)
     log_likelihood = together.sum(-1)
     peak = log_likelihood.max()
     weights = (1 - _ONE) * np.exp(log_likelihood - peak).mean(0)
