@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import betaincinv, ndtr
 
 from gammascape.tables.statistics.slopes import Posterior
 from gammascape.tables.statistics.verdict import (
@@ -89,6 +89,12 @@ def test_shares_of_runs_that_go_together_by_seed(
         assert ends is not None
         held += ends[0] <= share <= ends[1]
     assert held >= tables * 0.95 - 3 * np.sqrt(tables * 0.95 * 0.05)
+
+
+def test_one_run_of_each_seed_has_the_posterior_of_a_flat_prior() -> None:
+    # To the step of the shares.
+    expected = pytest.approx(betaincinv(4, 2, [0.025, 0.975]), abs=1 / 400)
+    assert share_interval([1, 0, 1, 1], [1] * 4, 0.95) == expected
 
 
 def test_runs_that_agree_within_seeds_are_hardly_more_than_one_each() -> None:
