@@ -32,13 +32,11 @@ lint: .venv/ready
 test: .venv/ready
 	$(MAKE) --jobs 3 --output-sync=target pytest lint docs
 
-# Tests of one file run in one process, which shares what its fixtures made; files with long tests come first, those
-# of SLURM before all, as they mostly wait: so there is one process more than there are cores. The + shows the tests
-# as they run.
-FIRST := tests/unit/training/ tests/unit/commands/
+# Tests of one file run in one process, which shares what its fixtures made. Those of SLURM mostly wait: so there is
+# one process more than there are cores. To name no folder below tests spares the process that only hands out tests
+# to import what they share. The + shows the tests as they run.
 pytest: .venv/ready
-	+$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/slurm tests/integration $(FIRST) \
-		$(filter-out $(FIRST) %__pycache__/,$(sort $(wildcard tests/unit/*/ tests/unit/test_*.py)))
+	+$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests
 
 # The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.
 docs: .venv/ready

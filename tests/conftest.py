@@ -5,8 +5,12 @@ import fcntl
 import gc
 from collections.abc import Generator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+
+FIRST = ("slurm", "integration", "unit/training", "unit/commands")
+"""Folders of long tests; those of SLURM before all, as they mostly wait."""
 
 # What is imported while tests are collected is not garbage.
 gc.disable()
@@ -24,6 +28,15 @@ def pytest_make_collect_report(
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         return (yield)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folders = [Path(__file__).parent / name for name in FIRST]
+
+    def rank(item: pytest.Item) -> list[bool]:
+        return [not item.path.is_relative_to(folder) for folder in folders]
+
+    items.sort(key=rank)
 
 
 def pytest_collection_finish() -> None:
