@@ -24,8 +24,9 @@ STEPS = 1000
 def needed(key: str, gammas: Gammas) -> Gammas:
     """Points of the maps without which an edge that is read would not be found.
 
-    Those are the ends of its brackets, an eighth apart, under cross-entropy those of seed 0; all where a shorter
-    budget is read; and all about the largest finite eta, as around it cells diverge or not by turns.
+    Those are the ends of its brackets, an eighth apart, under cross-entropy those of seed 0, and not of the lower
+    edge at small gamma, which no test reads; all where a shorter budget is read; and all about the largest finite
+    eta, as around it cells diverge or not by turns.
     """
     mse, budgets = "-mse-" in key, not key.startswith("mlp4")
 
@@ -34,9 +35,15 @@ def needed(key: str, gammas: Gammas) -> Gammas:
         return {
             eta: point
             for eta, point in etas.items()
-            if (mse and budgets and gamma > 0)
-            or (not mse and gamma < 0 and re.search("dead|diverged", point.why))
-            or (eta in asked and any(0 < abs(eta - other) <= Decimal("0.125") for other in asked))
+            if (mse or gamma > 0 or not re.search(r"untrained and \S+ trained|below", point.why))
+            and (
+                (mse and budgets and gamma > 0)
+                or (not mse and gamma < 0 and re.search("dead|diverged", point.why))
+                or (
+                    eta in asked
+                    and any(0 < abs(eta - other) <= Decimal("0.125") for other in asked)
+                )
+            )
         }
 
     return {gamma: chosen(gamma, etas) for gamma, etas in gammas.items()}
