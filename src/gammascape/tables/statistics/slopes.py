@@ -25,6 +25,7 @@ truth.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -316,11 +317,12 @@ def _solved(
         scales.append(np.repeat(np.maximum(scale, _NONE * noise)[:, None], size, 1))
     away = lower - origin, upper - origin
     # A few rounds tell which nodes have less than e^-8 of the best one's weight.
-    evidence, _, _ = _propagate(design, np.hstack(scales), noise, *away, _FIRST)
-    likely = evidence + log_prior > (evidence + log_prior).max() - _UNLIKELY
+    first = _propagate(design, np.hstack(scales), noise, *away, _FIRST)
+    likely = first.evidence + log_prior > (first.evidence + log_prior).max() - _UNLIKELY
     log_prior = log_prior[likely]
-    evidence, means, covariances = _propagate(
-        design, np.hstack(scales)[likely], noise[likely], *away, _ROUNDS
+    sites = first.precision[likely], first.pull[likely]
+    evidence, means, covariances, _, _ = _propagate(
+        design, np.hstack(scales)[likely], noise[likely], *away, _ROUNDS - _FIRST, sites
     )
     weights = np.exp(evidence + log_prior - (evidence + log_prior).max())
     weights /= weights.sum()
@@ -329,9 +331,27 @@ def _solved(
     return weights, means, covariances[:, :flat, :flat]
 
 
+class _Propagated(NamedTuple):
+    evidence: Floats
+    """Log evidence (nodes,)."""
+    means: Floats
+    """(nodes, coefficients)"""
+    covariances: Floats
+    """(nodes, coefficients, coefficients)"""
+    precision: Floats
+    """What each point's cell says, as a normal (nodes, points), from which to go on; `pull` times its mean."""
+    pull: Floats
+
+
 def _propagate(
-    design: Floats, scales: Floats, noise: Floats, lower: Floats, upper: Floats, rounds: int
-) -> tuple[Floats, Floats, Floats]:
+    design: Floats,
+    scales: Floats,
+    noise: Floats,
+    lower: Floats,
+    upper: Floats,
+    rounds: int,
+    begin: tuple[Floats, Floats] | None = None,
+) -> _Propagated:
     """Expectation propagation at each node.
 
     Args:
@@ -339,17 +359,17 @@ def _propagate(
         scales: (nodes, coefficients) standard deviations of the coefficients' priors.
         noise: (nodes,)
         lower, upper: (points,)
-
-    Returns:
-        Log evidence (nodes,), means (nodes, coefficients) and covariances of the coefficients.
+        begin: precision and pull of earlier rounds.
     """
     bounded = np.isfinite(lower) & np.isfinite(upper)
     variance = noise[:, None] ** 2
-    # Start: the middle of a cell with the variance of a uniform draw; a cell without an end says nothing yet.
-    middle = np.where(bounded, np.where(bounded, lower, 0) + np.where(bounded, upper, 0), 0) / 2
-    width = np.where(bounded, upper - lower, np.inf)
-    precision = np.where(bounded, 1 / (variance + width**2 / 12), 0.0)
-    pull = precision * middle
+    if begin is None:
+        # The middle of a cell with the variance of a uniform draw; a cell without an end says nothing yet.
+        middle = np.where(bounded, np.where(bounded, lower, 0) + np.where(bounded, upper, 0), 0) / 2
+        width = np.where(bounded, upper - lower, np.inf)
+        precision = np.where(bounded, 1 / (variance + width**2 / 12), 0.0)
+        begin = precision, precision * middle
+    precision, pull = begin
     squares = (design[:, :, None] * design[:, None]).reshape(len(design), -1)
     for _ in range(rounds):
         # In units of the priors, as the scatters may differ by many orders of magnitude.
@@ -382,7 +402,7 @@ def _propagate(
         - np.linalg.slogdet(told)[1] / 2
         + ((pull @ design) * means).sum(1) / 2
     )
-    return evidence, means, covariance
+    return _Propagated(evidence, means, covariance, precision, pull)
 
 
 def _cell(
