@@ -75,8 +75,9 @@ def test_expectation_propagation_has_the_moments_of_the_integral(step: float) ->
     upper[-1] = np.inf
     design = np.column_stack((GAMMA - GAMMA.mean(), np.ones(4)))
     noise = np.array([0.03, 0.1, 0.3])
-    evidence, means, covariances = _propagate(
-        design, np.full((3, 2), 30.0), noise, lower, upper, 60
+    few = _propagate(design, np.full((3, 2), 30.0), noise, lower, upper, 3)
+    evidence, means, covariances, _, _ = _propagate(
+        design, np.full((3, 2), 30.0), noise, lower, upper, 57, (few.precision, few.pull)
     )
     slope, level = (grid.ravel() for grid in np.meshgrid(*[np.linspace(-2, 4, 700)] * 2))
     line = slope[:, None] * design[:, 0] + level[:, None]
