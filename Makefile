@@ -7,6 +7,9 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+# Files of tests are in memory if it has room for 8 GB and they may be run there: on disks they take longer to make.
+IN_MEMORY := $(if $(TMPDIR),,$(shell test "$$(df --output=avail /dev/shm 2> /dev/null | tail -1)" -gt 8000000 \
+	2> /dev/null && ! grep -q '^[^ ]* /dev/shm .*noexec' /proc/mounts && echo TMPDIR=/dev/shm))
 ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcard tests/unit/tables/test_*.py) \
 	$(filter-out %/test_train.py %/test_examples.py %/test_benchmarks.py,$(wildcard tests/unit/test_*.py))
@@ -36,7 +39,7 @@ test: .venv/ready
 # one process more than there are cores. To name no folder below tests spares the process that only hands out tests
 # to import what they share. The + shows the tests as they run.
 pytest: .venv/ready
-	+$(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests
+	+$(IN_MEMORY) $(ONE_THREAD) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests
 
 # The site, in docs/_build/html/index.html, built whole: a warning or a dead link inside is an error.
 docs: .venv/ready

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from ctypes import CDLL
@@ -45,11 +46,9 @@ MODULES = (
 LONGEST = 600
 """Seconds after which a call is ended."""
 STARTERS = ("gammascape", "snakemake")
-SPARE = 8
-"""Forks for what a call starts; what else it starts imports all by itself."""
 SHELL_RULE = re.compile("set -euo pipefail; *(.*) >( .*) 2>&1", re.DOTALL)
 """What Snakemake makes of a rule that is one command with its log."""
-PR_SET_NAME = 15
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
 exec_in_fork = subprocess._fork_exec  # type: ignore[attr-defined]
 
 
@@ -94,16 +93,19 @@ def close_all_but(*kept: int) -> None:
 
 
 class Forks:
-    """In place of the function by which `subprocess` starts a program: a fork for `python -m`, also in a rule."""
+    """In place of the function by which `subprocess` starts a program: a fork for `python -m`, also in a rule.
+
+    One fork that was made before the call began waits for what the call starts. Before it runs that it leaves
+    another one waiting in its place, by a child that ends at once: the kernel gives the orphan to the caller.
+    """
 
     def __init__(self) -> None:
-        self._idle: list[tuple[int, socket.socket]] = []
-        for _ in range(SPARE):
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            if not (number := os.fork()):
-                wait_for_a_call(theirs)
-            theirs.close()
-            self._idle.append((number, ours))
+        CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._turn = threading.Lock()
+        self._waiting, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if not os.fork():
+            wait_for_a_call(theirs)
+        theirs.close()
 
     def __call__(
         self, words: Sequence[str], programs: Any, close: Any, kept: Sequence[int], *rest: Any
@@ -112,7 +114,7 @@ class Forks:
         log = None
         if others[:1] == ["-c"] and (rule := SHELL_RULE.fullmatch(others[1])):
             python, *others, log = shlex.split(rule[1] + rule[2])
-        if not self._idle or python != sys.executable or others[:1] != ["-m"]:
+        if python != sys.executable or others[:1] != ["-m"]:
             started: int = exec_in_fork(words, programs, close, kept, *rest)
             return started
         folder, env, stdin, _, _, stdout, _, stderr, _, failure, _, session, *_ = rest
@@ -126,10 +128,10 @@ class Forks:
             "folder": os.fsdecode(folder or Path.cwd()),
             "env": dict(os.environ if env is None else pairs),
         }
-        number, connection = self._idle.pop()
         message = json.dumps([asked, session, [*files]]).encode()
-        socket.send_fds(connection, [message], [*files.values()])
-        connection.close()
+        with self._turn:
+            socket.send_fds(self._waiting, [message], [*files.values()])
+            number = int(self._waiting.recv(32))
         if log is not None:
             os.close(files[1])
         return number
@@ -139,15 +141,25 @@ def wait_for_a_call(connection: socket.socket) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.alarm(0)
     close_all_but(connection.fileno())
-    message, files, *_ = socket.recv_fds(connection, 2**20, 64)
-    if not message:
-        os._exit(0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    asked, session, numbers = json.loads(message)
-    if session:
-        os.setsid()
-    run(**asked, files=dict(zip(numbers, files, strict=True)))
-    sys.exit()
+    while True:
+        message, files, *_ = socket.recv_fds(connection, 2**20, 64)
+        if not message:
+            os._exit(0)
+        if not (between := os.fork()):
+            if os.fork():
+                os._exit(0)
+            for file in files:
+                os.close(file)
+            continue
+        os.waitpid(between, 0)
+        connection.send(str(os.getpid()).encode())
+        connection.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked, session, numbers = json.loads(message)
+        if session:
+            os.setsid()
+        run(**asked, files=dict(zip(numbers, files, strict=True)))
+        sys.exit()
 
 
 def serve(listener: socket.socket) -> None:

@@ -55,6 +55,22 @@ def test_what_is_computed_wrong_is_said_and_ends_with_an_error(
     assert "**NO**" in capsys.readouterr().out
 
 
+def test_products_of_fewer_digits_than_float32_are_wrong(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    product = torch.bmm
+
+    def of_few_digits(*values: torch.Tensor) -> torch.Tensor:
+        # TF32 has the digits of float16.
+        short = (v.half().float() if v.dtype == torch.float32 else v for v in values)
+        return product(*short)
+
+    monkeypatch.setattr(gpu.torch, "bmm", of_few_digits)
+    assert toy(gpu, "right") == 1
+    [row] = [line for line in capsys.readouterr().out.splitlines() if "**NO**" in line]
+    assert row.startswith("| matrix product | float32 |")
+
+
 def test_no_part_begins_or_goes_on_when_time_is_over(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
@@ -140,11 +156,11 @@ def test_each_size_of_a_pack_shows_its_own_difference(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     def losses(records: list[Any], *_: object) -> np.ndarray:
-        return np.full((len(records), 3), 1.0 + {2: 1e-3, 5: 1e-5}.get(len(records), 0.0))
+        return np.full((len(records), 3), 1.0 + {2: 5e-5, 5: 1e-5}.get(len(records), 0.0))
 
     monkeypatch.setattr(gpu, "losses", losses)
     assert toy(gpu, "packs") == 0
-    assert "| mlp | 1.0e-03 | 1.0e-05 | same bits | yes |" in capsys.readouterr().out
+    assert "| mlp | 5.0e-05 | 1.0e-05 | same bits | yes |" in capsys.readouterr().out
 
 
 def test_a_run_goes_on_from_checkpoints(

@@ -36,7 +36,8 @@ class Rate:
     """FLOP/s that a device sustains while training packs.
 
     The defaults lie within what networks of the paper's studies reach on an H200, 16 to 30 TFLOP/s in float32
-    (benchmarks/RESULTS.md); float64 is half as fast on GPUs made for it, without their tensor cores.
+    (benchmarks/RESULTS.md). float64 is taken to be half as fast: it is as fast on an H200, and far slower on GPUs
+    made for graphics.
     """
 
     float32: float = 20e12

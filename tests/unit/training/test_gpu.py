@@ -638,22 +638,34 @@ def test_forms_are_timed_on_as_many_lanes_as_their_memory_allows(
     assert made[3][0] == 7
 
 
-def test_forms_are_compared_while_a_network_is_mapped_over_samples(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_single_sample_as_torch_maps_over_is_not_unfolded(
+    timed: dict[str, float | Exception],
 ) -> None:
-    monkeypatch.setattr(convolution, "_times", {})
-    monkeypatch.setattr(convolution, "record", lambda run: (run, run()))
-    for name in ("synchronize", "is_current_stream_capturing"):
-        monkeypatch.setattr(torch.cuda, name, lambda: None)
-
     def of_sample(x: Tensor) -> Tensor:
-        convolution.form_of(SHAPE)
+        assert convolution.form_of(SHAPE._replace(inputs=(1, 3, 8, 7))) is convolution.grouped
         return (x**2).sum()
 
     found = torch.func.vmap(torch.func.grad(of_sample))(torch.ones(2, 3))
     assert torch.equal(found, torch.full((2, 3), 2.0))
-    [(_, times)] = convolution.comparisons()
-    assert times.keys() == {"grouped", "unfolded"}
+    assert convolution.form_of(SHAPE) is convolution.unfolded
+
+
+def test_forms_that_do_not_fit_are_timed_with_two_lanes(
+    timed: dict[str, float | Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    unfolded = convolution.unfolded
+
+    def large(x: Tensor, w: Tensor, *others: object) -> Tensor:
+        made.append(len(w))
+        if len(w) > 2:
+            raise OOM
+        return unfolded(x, w, *others)
+
+    large.__name__ = "unfolded"
+    monkeypatch.setattr(convolution, "unfolded", large)
+    assert convolution.form_of(SHAPE) is large
+    assert {32, 2} == set(made)
 
 
 def test_what_would_take_much_memory_is_not_unfolded(timed: dict[str, float | Exception]) -> None:

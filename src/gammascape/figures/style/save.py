@@ -134,7 +134,8 @@ def with_fonts_of_this_machine(svg: str) -> str:
 
 @cache
 def _lacks() -> bool:
-    return look_alike("⁰", "⁻")
+    # The second is of private use, which fonts leave empty.
+    return any(look_alike(text, "\ue000") for text in "⁰⁴⁶⁻ᴸ₀₂∝")
 
 
 def look_alike(one: str, other: str) -> bool:

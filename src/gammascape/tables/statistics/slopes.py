@@ -271,7 +271,8 @@ def _solve(
             (levels and slopes of seeds, deviations of gammas).
         lower, upper: (points,).
     """
-    return _solved(design.shape[1], design.tobytes(), (*sizes,), lower.tobytes(), upper.tobytes())
+    ends = (np.asarray(end, dtype=float).tobytes() for end in (lower, upper))
+    return _solved(design.shape[1], design.tobytes(), (*sizes,), *ends)
 
 
 @lru_cache(maxsize=256)
