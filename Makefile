@@ -7,8 +7,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
-# Files of tests are in memory if it has room for 8 GB and they may be run there: on disks they take longer to make.
-IN_MEMORY := $(if $(TMPDIR),,$(shell test "$$(df --output=avail /dev/shm 2> /dev/null | tail -1)" -gt 8000000 \
+# Files of tests are in memory if it has room for 10 GB and they may be run there: on disks they take longer to make.
+IN_MEMORY := $(if $(TMPDIR),,$(shell test "$$(df --output=avail /dev/shm 2> /dev/null | tail -1)" -gt 10000000 \
 	2> /dev/null && ! grep -q '^[^ ]* /dev/shm .*noexec' /proc/mounts && echo TMPDIR=/dev/shm))
 ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 QUICK := tests/unit/study tests/unit/theory tests/unit/tables/dynamics $(wildcard tests/unit/tables/test_*.py) \
