@@ -8,7 +8,7 @@ from gammascape.study import StudyError
 from gammascape.workflow.catalogue import everything, figures_of, tables_of
 from gammascape.workflow.plan import Plan, load_plan
 
-from .conftest import STUDY
+from ..study.conftest import STUDY
 
 TOY = """\
 datasets:
