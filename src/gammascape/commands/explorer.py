@@ -10,7 +10,7 @@ from pathlib import Path
 from gammascape.command import UserError
 from gammascape.layout import whole
 from gammascape.manifests.mark import read_marks
-from gammascape.provenance.locate import output_of
+from gammascape.provenance.locate import output_of, study_name
 from gammascape.provenance.project import RESULTS
 
 
@@ -29,8 +29,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Write the explorer."""
     from gammascape.figures.explorer.page import explorer_beside
 
-    ends = (".yaml", ".yml")
-    names = [Path(one).stem if one.endswith(ends) else one for one in chosen.studies]
+    names = [study_name(one) for one in chosen.studies]
     if len({*names}) < 2:
         raise UserError(
             f"name two studies or more; that of one is {RESULTS}/{names[0]}/explorer.html"

@@ -16,7 +16,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from gammascape.command import UserError
-from gammascape.commands import advise, map
+from gammascape.commands import advise, map, study_file
 from gammascape.commands.check_model import doubts
 from gammascape.commands.plan import clock
 from gammascape.durations import count_of, duration
@@ -87,7 +87,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loss", choices=("mse", "xent"), help="xent for classes, if left out")
     parser.add_argument(
-        "--study", metavar="FILE", help=f"file of the pilot; {STUDIES}/pilot-MODEL-DATA.yaml"
+        "--study",
+        type=study_file,
+        metavar="STUDY",
+        help=f"the pilot's study, by name or file; {STUDIES}/pilot-MODEL-DATA.yaml",
     )
 
 

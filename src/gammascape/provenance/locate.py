@@ -133,6 +133,11 @@ def find_here(name: str | Path) -> Path:
     return Path(found.manifest)
 
 
+def study_name(text: str) -> str:
+    """Name of a study, given by its path or its name."""
+    return Path(text).stem if text.endswith((".yaml", ".yml")) else text
+
+
 def output_of(
     kind: Kind, name: str, suffix: str, study: str | None = None
 ) -> tuple[Manifest, Path]:
@@ -144,7 +149,7 @@ def output_of(
     Raises:
         StudyError: if there is no such artifact, or several, or the file is not the one of its manifest.
     """
-    root, of = Path.cwd(), Path(study).stem if study else "*"
+    root, of = Path.cwd(), study_name(study) if study else "*"
     made = _made(name, root, kind, study)
     try:
         path = made.relative_to(root) if made else find_here(name)

@@ -171,3 +171,15 @@ def test_a_study_is_its_name_or_its_file_for_every_command(
         assert wanted[1] in said.err
     assert main(["map", study]) == 2
     assert "no grid has a map" in capsys.readouterr().err
+
+
+def test_a_study_is_sealed_by_its_name_or_file_and_by_no_other_path(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished)
+    seals = []
+    for name in ("tiny", "config/studies/tiny.yaml"):
+        assert main(["seal", name]) == 0
+        seals.append(capsys.readouterr().out)
+    assert seals[0] == seals[1]
+    assert main(["seal", "results/tiny/tiny.png"]) == 2

@@ -120,7 +120,7 @@ def test_a_pilot_says_its_cost_goes_on_and_adds_seeds_as_the_budget_grows(
     assert main(["pilot", *OWN, "--budget", "1s"]) == 0
     assert advice.is_file()
     assert spent() == first
-    assert main(["pilot", "--study", str(PILOT), "--budget", "10m"]) == 0
+    assert main(["pilot", "--study", PILOT.stem, "--budget", "10m"]) == 0
     assert "3 more seeds take about" in capsys.readouterr().out
     assert first < spent() <= 600
     assert len({cell.seed for cell in load_study(PILOT).cells}) == pilot.MOST_SEEDS
