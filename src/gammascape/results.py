@@ -13,6 +13,8 @@ from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
 from gammascape.manifests import ManifestError, read_manifest
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.whole import SUMMARY
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Analysis, DatasetSpec, ModelSpec
 from gammascape.tables.cells import (
@@ -22,7 +24,7 @@ from gammascape.tables.cells import (
     damaged,
     measured,
     open_arrays,
-    read_json,
+    read_summary,
     tested,
 )
 
@@ -150,7 +152,7 @@ def history(cell: str | Path) -> pl.DataFrame:
         FileNotFoundError: if the folder does not hold a finished cell.
     """
     folder = Path(cell)
-    summary = read_json(folder / "summary.json")
+    summary = read_summary(folder)
     with open_arrays(folder) as arrays:
         curves = {name: arrays[name] for name in ("loss", "zero_loss")}
         losses = pl.DataFrame({"step": arrays["step"].astype(np.int64), **curves})
@@ -170,13 +172,13 @@ def _frame(rows: Sequence[dict[str, Any]], schema: pl.Schema) -> pl.DataFrame:
     except (ArithmeticError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         if len(rows) > 1:
             return pl.concat(_frame([row], schema) for row in rows)
-        raise damaged(Path(rows[0]["path"]) / "summary.json", error) from error
+        raise damaged(Path(rows[0]["path"]) / SUMMARY, error) from error
 
 
 def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, Any]:
     try:
-        summary = read_json(folder / "summary.json")
-        manifest = read_manifest(folder / "manifest.json")
+        summary = read_summary(folder)
+        manifest = read_manifest(folder / FILE_NAME)
         if manifest.kind != "cell":
             raise ManifestError(f"{folder / 'manifest.json'}: the manifest of a {manifest.kind}")
         record = summary["cell"]
@@ -200,7 +202,7 @@ def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, A
     except ManifestError as error:
         raise TableError(str(error)) from error
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
-        raise damaged(folder / "summary.json", error) from error
+        raise damaged(folder / SUMMARY, error) from error
 
 
 def _options(part: str, union: Any) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.paths import inside_project
-from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import RESULTS, reached
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
@@ -26,7 +25,7 @@ from gammascape.study.keys.factories import Factory
 from gammascape.tables.cells import TableError
 from gammascape.terminal import say, say_json, visible
 from gammascape.usercode.find import folder_of
-from gammascape.workflow.catalogue import everything
+from gammascape.workflow.catalogue import CELLS, everything
 from gammascape.workflow.plan import SOURCES
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Any
 
 from gammascape.manifests.manifest import FILE_NAME, ManifestError, file_of, read_manifest
 
-FILES = ("arrays.npz", "summary.json", FILE_NAME)
+ARRAYS, SUMMARY = "arrays.npz", "summary.json"
+FILES = (ARRAYS, SUMMARY, FILE_NAME)
 """Files of a cell's artifact, manifest last."""
 
 
@@ -19,6 +20,6 @@ def status_of_whole(folder: Path, record: Mapping[str, Any]) -> str | None:
             return None
         if any(file_of(folder / file.path, folder) != file for file in manifest.outputs):
             return None
-        return str(json.loads((folder / "summary.json").read_bytes())["status"])
+        return str(json.loads((folder / SUMMARY).read_bytes())["status"])
     except (ManifestError, OSError, ValueError, KeyError, TypeError):
         return None

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.manifests import Manifest
-from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.changes import differences
 from gammascape.provenance.compare import BACKEND
 from gammascape.provenance.findings import Finding, FindingKind
 from gammascape.study.points import points_path
-from gammascape.workflow.catalogue import Artifact, index_page, outputs_of, place_of
+from gammascape.workflow.catalogue import CELLS, Artifact, index_page, outputs_of, place_of
 from gammascape.workflow.catalogue import everything as catalogue_of
 from gammascape.workflow.plan import Plan
 

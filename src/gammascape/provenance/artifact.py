@@ -16,6 +16,7 @@ from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.mark import read_mark
 from gammascape.manifests.paths import OutsideError, inside, read_object, short
 from gammascape.manifests.scripts import has_other_script
+from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
@@ -23,11 +24,8 @@ from gammascape.runs.history import FULL_HISTORY, final_window
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Cell, StudyError
 from gammascape.tables.cells import TableError, open_arrays, read_table
-from gammascape.workflow.catalogue import modules_behind
+from gammascape.workflow.catalogue import CELLS, modules_behind
 
-CELLS = "results/cells"
-_SUMMARY = "summary.json"
-_ARRAYS = "arrays.npz"
 _MARKED = {".json", ".html", ".svg", ".png"}
 _FOLDER_KINDS = ("cell", "data")
 """Kinds of artifact that are folders."""
@@ -103,7 +101,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
 def _cell_findings(
     place: str, manifest: Manifest, folder: Path, *, with_arrays: bool
 ) -> Iterator[Finding]:
-    for name in sorted({_SUMMARY, _ARRAYS} - {file.path for file in manifest.outputs}):
+    for name in sorted({SUMMARY, ARRAYS} - {file.path for file in manifest.outputs}):
         yield Finding("altered", f"its manifest does not name {name}")
     record = manifest.record
     try:
@@ -114,17 +112,17 @@ def _cell_findings(
         problem = str(error).splitlines()[-1].strip()
         yield Finding("altered", f"its record is not a cell's ({problem})")
     try:
-        summary = read_object(folder / _SUMMARY)
+        summary = read_object(folder / SUMMARY)
         if summary.get("cell") != record:
-            yield Finding("altered", f"the cell in {_SUMMARY} is not the record of its manifest")
+            yield Finding("altered", f"the cell in {SUMMARY} is not the record of its manifest")
         for name in contradictions(summary, folder) if with_arrays else ():
-            yield Finding("altered", f"{name} in {_SUMMARY} does not follow from {_ARRAYS}")
+            yield Finding("altered", f"{name} in {SUMMARY} does not follow from {ARRAYS}")
     except OSError:
         # Reported above, as it is one of the outputs.
         pass
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, TableError) as error:
         yield Finding(
-            "altered", f"{_SUMMARY} is not the summary of a cell ({error.__cause__ or error})"
+            "altered", f"{SUMMARY} is not the summary of a cell ({error.__cause__ or error})"
         )
     if record.get("numerics") != NUMERICS_VERSION:
         text = f"numerics {record.get('numerics')}, this code computes numerics {NUMERICS_VERSION}"

@@ -21,7 +21,6 @@ from gammascape.manifests import (
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.mark import Mark, read_marks
 from gammascape.manifests.paths import LINKED, inside_project, is_plain, short
-from gammascape.provenance.artifact import CELLS
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
@@ -30,6 +29,7 @@ from gammascape.study.keys.config import STUDIES, Data
 from gammascape.study.keys.files import KINDS
 from gammascape.study.reading.yaml_reader import read_yaml
 from gammascape.usercode.files import PATHS
+from gammascape.workflow.catalogue import CELLS
 from gammascape.workflow.plan import Plan, load_plan
 
 _SUFFIX = ".manifest.json"

@@ -7,15 +7,17 @@ from typing import Any
 
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import other_code
+from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.paths import inside_project
 from gammascape.study import Study, StudyError, load_study
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.reading.yaml_reader import read_yaml
+from gammascape.workflow import catalogue
 from gammascape.workflow.catalogue import modules_behind
 from gammascape.workflow.plan import Plan, load_plan
 
 RESULTS = Path("results")
-CELLS = RESULTS / "cells"
+CELLS = Path(catalogue.CELLS)
 
 
 def configuration(root: Path = Path()) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def of_plan(manifest: Manifest, plan: Plan) -> bool:
 def cells_on_disk() -> dict[str, Manifest]:
     """Finished cells by path below results/cells; cells with a damaged manifest are left to the audit."""
     found = {}
-    for path in sorted(CELLS.glob("*/*/manifest.json")):
+    for path in sorted(CELLS.glob(f"*/*/{FILE_NAME}")):
         with suppress(OSError, ManifestError):
             manifest = read_manifest(inside_project(Path(), path.as_posix()))
             if manifest.kind == "cell":

@@ -13,7 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gammascape.command import UserError
+from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.paths import OutsideError, inside, read_object, short
+from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis, Regime, Span
 from gammascape.terminal import visible
@@ -89,6 +91,11 @@ class TableError(UserError):
     """Cells cannot be put into one table; the message says which and what to do."""
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Summary of the cell in a folder; raises what `read_json` does."""
+    return read_json(folder / SUMMARY)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object.
 
@@ -149,7 +156,7 @@ def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         TableError: if the file is damaged, leads out of its folder, or unpacks to more than it holds.
         FileNotFoundError: if there is none.
     """
-    path = folder / "arrays.npz"
+    path = folder / ARRAYS
     try:
         file = inside(folder, path.name)
         with _damage_said():
@@ -214,7 +221,7 @@ def cell_table(
 
 
 def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
-    summary, manifest = read_json(folder / "summary.json"), read_json(folder / "manifest.json")
+    summary, manifest = read_summary(folder), read_json(folder / FILE_NAME)
     observables = summary.get("observables") or ()
     sharpness = (taken.get("sharpness") for taken in observables if taken.get("step") == 0)
     record = summary["cell"]

@@ -20,14 +20,14 @@ from gammascape import manifests
 from gammascape.data.dataset import Dataset
 from gammascape.layout import whole
 from gammascape.manifests.code import CELL_MODULES
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.models import Model
 from gammascape.runs.history import thin
 from gammascape.runs.outcome import Thresholds, judge
 from gammascape.training import equal_loss
 from gammascape.training.device import Backend
 from gammascape.training.engine import Run
-
-SUMMARY, ARRAYS, MANIFEST = "summary.json", "arrays.npz", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,13 @@ def write_cell(
         attempts=tuple(origin.attempts),
         cost={"seconds": round(origin.seconds, 4), "lanes": origin.lanes, **captures},
     )
-    manifests.write_manifest(folder / MANIFEST, manifest)
+    manifests.write_manifest(folder / FILE_NAME, manifest)
 
 
 def remove_cell(folder: Path) -> None:
     """Remove the files of an incomplete artifact, which would take up space on a full disk."""
     with suppress(OSError):
-        for name in (MANIFEST, SUMMARY, ARRAYS):
+        for name in (FILE_NAME, SUMMARY, ARRAYS):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 

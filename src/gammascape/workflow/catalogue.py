@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from gammascape.layout import write_if_changed
 from gammascape.manifests import Kind, Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import MODULES, closure, fingerprint
+from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.mark import FORMATS
+from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.study.factors import FACTORS
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ Job = tuple[str, frozenset[tuple[str, str]]]
 """Job, by stage and wildcards."""
 
 CELLS = "results/cells"
-CELL_FILES = {"summaries": "summary.json", "arrays": "arrays.npz", "manifests": "manifest.json"}
+CELL_FILES = {"summaries": SUMMARY, "arrays": ARRAYS, "manifests": FILE_NAME}
 """Inputs that consist of one file for each cell of the slice or study."""
 FACTOR = "factor"
 """Parameter of a function that is a wildcard of the figure, not a parameter of its rule."""
@@ -560,7 +562,7 @@ class _Study:
                 generator = measured.name.partition("-")[2]
                 inputs: Inputs = {"measures": f"{measured}/measures.json"}
                 yield Artifact(_QUALITY, "figure", stem, {"generator": generator}, inputs, {})
-        page, manifests = _PAGES["explorer"], _files_of(plan.trained(name), "manifest.json")
+        page, manifests = _PAGES["explorer"], _files_of(plan.trained(name), FILE_NAME)
         names = [source for _, source, _ in page.words if source in self.tables]
         read: Inputs = {table: f"{folder}tables/{table}.parquet" for table in names}
         shown = {word: _value(plan, name, "", word) for word in page.params.split()}

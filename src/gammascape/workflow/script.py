@@ -31,9 +31,10 @@ from gammascape.study import Analysis
 from gammascape.tables.cells import TableError
 from gammascape.tables.seal import SealTree
 from gammascape.terminal import visible_lines
+from gammascape.workflow import catalogue
 from gammascape.workflow.catalogue import CELL_FILES, FACTOR, Artifact, artifacts_of_job, place_of
 
-CELLS = Path("results/cells")
+CELLS = Path(catalogue.CELLS)
 _FINGERPRINTS = Path("results/.fingerprints")
 _MANIFEST = ".manifest.json"
 AGAIN = "GAMMASCAPE_AGAIN"

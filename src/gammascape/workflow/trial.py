@@ -11,9 +11,11 @@ from pathlib import Path
 from gammascape.command import USER_MISTAKE, child_environment
 from gammascape.layout import write_if_changed
 from gammascape.manifests.code import fingerprint
+from gammascape.manifests.whole import SUMMARY
 from gammascape.study import Slice, Study, StudyError
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.keys.factories import Factory
+from gammascape.workflow.catalogue import CELLS
 from gammascape.workflow.plan import Plan
 
 TRIED = Path(".snakemake/tried.json")
@@ -90,7 +92,7 @@ def _lacking(plan: Plan) -> Iterator[str]:
 def _is_due(part: Slice) -> bool:
     """Whether cells of a slice are still to be trained."""
     return not part.is_toy and any(
-        not Path(f"results/cells/{cell.path}/summary.json").is_file() for cell in part.cells
+        not Path(CELLS, cell.path, SUMMARY).is_file() for cell in part.cells
     )
 
 

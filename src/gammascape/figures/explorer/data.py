@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gammascape.figures.style.plane import theory_lines, with_sides
 from gammascape.figures.style.tables import SLICE_PARTS
 from gammascape.runs.outcome import Thresholds
-from gammascape.tables.cells import read_json
+from gammascape.tables.cells import read_summary
 from gammascape.tables.edges.budget import Losses, budgets, judge_at_budgets, read_histories
 from gammascape.tables.performance.scores import steps_until
 from gammascape.tables.statistics.fits import Floats
@@ -232,7 +232,7 @@ def _lives(
             yield history, {"evaluations": ()}
         return
     for cell, history in zip(group["cell"], read_histories(group, cells_folder), strict=True):
-        yield history, read_json(cells_folder / cell / "summary.json")
+        yield history, read_summary(cells_folder / cell)
 
 
 def _tiles(group: pl.DataFrame) -> dict[str, list[Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import columns, read_json, with_ends
+from gammascape.tables.cells import columns, read_summary, with_ends
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.paths import PATH_SCHEMA, path_table
 from gammascape.tables.dynamics.plateaus import (
@@ -64,7 +64,7 @@ def dynamics_table(
     seen: dict[str, dict[str, Any]] = {}
     for row in facts.join(paths, on="cell", how="semi").iter_rows(named=True):
         folder = cells_folder / row["cell"]
-        summary = read_json(folder / "summary.json")
+        summary = read_summary(folder)
         prior = class_priors[row["slice"]]
         seen[row["cell"]] = events(row, History.of(folder), summary, analysis.trained_below, prior)
     rows = []

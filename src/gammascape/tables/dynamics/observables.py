@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.tables.cells import SLICE_COLUMNS, columns, point_of, read_json
+from gammascape.tables.cells import SLICE_COLUMNS, columns, point_of, read_summary
 
 OBSERVABLE_SCHEMA = SLICE_COLUMNS | columns(
     "cell:str gamma_log10 eta_log10 seed:int data_seed:int step:int observable:str layer:str value"
@@ -32,7 +32,7 @@ def observable_table(folders: Iterable[Path], labels: Mapping[str, Any]) -> pl.D
 
 
 def _rows_of(folder: Path) -> Iterator[dict[str, Any]]:
-    summary = read_json(folder / "summary.json")
+    summary = read_summary(folder)
     fixed = point_of(folder, summary["cell"])
     for taken in summary.get("observables", ()):
         for name, found in taken.items():

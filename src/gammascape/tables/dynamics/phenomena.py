@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from gammascape.tables.cells import SLICE_COLUMNS, columns, read_json
+from gammascape.tables.cells import SLICE_COLUMNS, columns, read_summary
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.dynamics.events import observed
 
@@ -53,7 +53,7 @@ def phenomena_table(dynamics: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
 
 def _points(folder: Path, observable: str) -> Iterator[dict[str, Any]]:
-    measured = observed(read_json(folder / "summary.json"), observable)
+    measured = observed(read_summary(folder), observable)
     loss = History.of(folder).smooth()
     for name, (steps, values) in (("relative_loss", loss), (observable, measured)):
         for step, value in zip(steps, values, strict=True):

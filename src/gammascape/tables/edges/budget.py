@@ -15,7 +15,7 @@ from gammascape.tables.cells import (
     columns,
     judgement,
     open_arrays,
-    read_json,
+    read_summary,
     with_ends,
 )
 from gammascape.tables.edges.find import DECIDING, LINE, edges_of_lines
@@ -62,7 +62,7 @@ def budget_of_cells(
     held_out: list[Mapping[int, Any]] = []
     if cells["validation_loss"].count():
         for cell in cells["cell"]:
-            taken = read_json(cells_folder / cell / "summary.json")["evaluations"]
+            taken = read_summary(cells_folder / cell)["evaluations"]
             held_out.append({item["step"]: {n: item.get(n) for n in _HELD_OUT} for item in taken})
     return budget_table(cells, histories, depth_exponent, thresholds, confidence, held_out)
 

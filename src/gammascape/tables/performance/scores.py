@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gammascape.runs.history import final_windows, measurement_steps
-from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, read_json
+from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, read_summary
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.performance.choice import mark_chosen
 
@@ -88,7 +88,7 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
 
 def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
-    summary = read_json(folder / "summary.json")
+    summary = read_summary(folder)
     steps = summary["cell"]["steps"]
     for measure, name in (("accuracy", "accuracy"), ("test_loss", "loss")):
         values = {found["step"]: found for found in summary["evaluations"]}

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.tables.cells import open_arrays, read_json
+from gammascape.tables.cells import open_arrays, read_summary
 from gammascape.tables.similarity.cka import pair_vector, unpack_triangle
 from gammascape.tables.statistics.fits import Floats
 
@@ -69,9 +69,7 @@ def common_classes(networks: Sequence[Network]) -> tuple[int, ...] | None:
 def conditions(folders: Iterable[Path]) -> list[Condition]:
     """Equal steps, and equal loss at each level that one of the cells has reached, the largest first."""
     levels = {
-        item["level"]
-        for folder in folders
-        for item in read_json(folder / "summary.json").get("equal_loss", ())
+        item["level"] for folder in folders for item in read_summary(folder).get("equal_loss", ())
     }
     return [AT_STEPS, *(Condition("loss", level) for level in sorted(levels, reverse=True))]
 
@@ -84,7 +82,7 @@ def read_network(folder: Path, row: Mapping[str, Any], condition: Condition) -> 
         row: of the thresholds table, for the study's name of the model, gamma and seeds.
         condition: when the network is taken.
     """
-    summary = read_json(folder / "summary.json")
+    summary = read_summary(folder)
     prefix, relative_loss = "", None
     if condition.at == "loss":
         reached = {item["level"]: item for item in summary.get("equal_loss", ())}
