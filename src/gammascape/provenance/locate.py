@@ -215,7 +215,7 @@ def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Pat
     """Files of tables and figures, of one kind and of one study if these are given."""
     of, kinds = (
         # The folder itself has no stem.
-        glob.escape(Path(study).stem or ".") if study else "*",
+        glob.escape(Path(study_name(study)).name or ".") if study else "*",
         [f"{kind}s"] if kind else ["tables", "figures", "."],
     )
     found = (path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}"))
