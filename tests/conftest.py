@@ -5,6 +5,7 @@ import fcntl
 import gc
 from collections.abc import Generator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,11 @@ def pytest_make_collect_report(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folders = [Path(__file__).parent / name for name in FIRST]
 
-    def rank(item: pytest.Item) -> list[bool]:
-        return [not item.path.is_relative_to(folder) for folder in folders]
+    @cache
+    def rank(path: Path) -> list[bool]:
+        return [not path.is_relative_to(folder) for folder in folders]
 
-    items.sort(key=rank)
+    items.sort(key=lambda item: rank(item.path))
 
 
 def pytest_collection_finish() -> None:

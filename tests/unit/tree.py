@@ -94,8 +94,8 @@ def train(root: Path, cells: Sequence[Cell], device_model: str | None = None) ->
 
         for _, members in groupby(sorted(tasks, key=shared), shared):
             pack = [*members]
-            for first in range(0, len(pack), 32):
-                worker.run(pack[first : first + 32], events.append)
+            for first in range(0, len(pack), 64):
+                worker.run(pack[first : first + 64], events.append)
         assert not [event for event in events if event["event"] == "failed"], events
         shutil.rmtree("results/.scratch", ignore_errors=True)
 

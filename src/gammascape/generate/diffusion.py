@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gammascape.generate import GenerateError
+from gammascape.generate.adam import Adam
 from gammascape.generate.numbers import Purpose, cycled
 from gammascape.generate.unet import NO_CLASS, Predictor, UNet
 from gammascape.layout import whole
@@ -92,7 +93,7 @@ def train_ddpm(
         "data": _digest(images, labels),
     }
     network, averaged = (_initial(features, seed).to(device) for _ in range(2))
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    optimizer = Adam(network.parameters())
     losses = torch.zeros(steps, device=device)
     done = 0
     if checkpoint is not None and checkpoint.is_file():
@@ -111,15 +112,11 @@ def train_ddpm(
         allow_tf32=torch.backends.cudnn.allow_tf32,
     ):
         for step in range(done, steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * (1 - step / steps)
             numbers = torch.arange(step * batch_size, (step + 1) * batch_size)
             chosen = cycled(numbers, len(images), seed, Purpose.BATCH).to(device)
             x = images[chosen][:, None].to(torch.float32) / 255
             loss = _loss(network, x, labels[chosen], numbers.to(device), drop, seed, precision)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            optimizer.step(loss, learning_rate * (1 - step / steps))
             share = 1 - min(_EMA, (1 + step) / (10 + step))
             for mean, now in zip(averaged.parameters(), network.parameters(), strict=True):
                 mean.data.lerp_(now.data, share)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gammascape.generate.adam import Adam
 from gammascape.generate.numbers import CLASSES, Purpose, cycled
 from gammascape.rng import make_key, permutation
 
@@ -50,17 +51,13 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(make_key(seed, Purpose.WEIGHTS))
         network = _Network().to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
+    optimizer = Adam(network.parameters())
     images, labels = images.to(device), labels.to(device, torch.int64)
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = _LEARNING_RATE * (1 - step / steps)
         numbers = torch.arange(step * _BATCH, (step + 1) * _BATCH)
         chosen = cycled(numbers, len(images), seed, Purpose.BATCH).to(device)
         loss = F.cross_entropy(network(images[chosen]), labels[chosen])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        optimizer.step(loss, _LEARNING_RATE * (1 - step / steps))
     return network.eval()
 
 

@@ -1,0 +1,51 @@
+"""Adam, without importing the compiler."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+
+class Adam:
+    """`torch.optim.Adam` with its defaults (Kingma & Ba, ICLR 2015), its state, and its bits.
+
+    A `torch.optim.Optimizer` imports `torch._dynamo` when it is made, which takes as long as importing torch.
+    """
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        self._weights = [*weights]
+        self._state = [
+            {"step": torch.zeros(())}
+            | {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+            for weight in self._weights
+        ]
+
+    def step(self, loss: Tensor, learning_rate: float) -> None:
+        """Change the weights along the gradient of `loss`, a tensor without dimensions that depends on all."""
+        gradients = [*torch.autograd.grad(loss, self._weights)]
+        means, squares, steps = (
+            [state[name] for state in self._state] for name in ("exp_avg", "exp_avg_sq", "step")
+        )
+        with torch.no_grad():
+            adam(
+                *(self._weights, gradients, means, squares, [], steps),
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=learning_rate,
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes: means and numbers of steps by the position of their weight."""
+        return {"state": dict(enumerate(self._state))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`, of this class or of `torch.optim.Adam`. Raises KeyError for other weights."""
+        known = [state["state"][k] for k in range(len(self._weights))]
+        # A checkpoint is read to the device of the weights; what is counted stays on the host.
+        self._state = [{**values, "step": values["step"].cpu()} for values in known]
