@@ -203,8 +203,6 @@ def test_the_compiled_step_is_the_eager_one_up_to_rounding_for_any_number_of_lan
 ) -> None:
     # Else processes are started, each of which imports PyTorch.
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
-    # Else a program is compiled and run first, which tells whether vectors work.
-    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", True)
     model = build_model(OPTIONS["cnn"], SHAPE, 10)
     compiled = train(model, [0, 1, 2, 3], backend="compile")
     torch.testing.assert_close(compiled[0], train(model, [0, 1, 2, 3])[0], rtol=1e-4, atol=1e-6)
