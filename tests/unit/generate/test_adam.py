@@ -40,6 +40,12 @@ def test_it_is_what_its_authors_define() -> None:
     found = np.concatenate([weight.detach().numpy() for weight in trained])
     # Six steps in float64, in another order of operations.
     np.testing.assert_allclose(found, theta, rtol=1e-12)
+    # By the names that `torch.optim.Adam` has for them, which older checkpoints hold.
+    state = optimizer.state_dict()["state"]
+    for name, expected in (("exp_avg", mean), ("exp_avg_sq", square)):
+        kept = np.concatenate([state[k][name].numpy() for k in range(2)])
+        np.testing.assert_allclose(kept, expected, rtol=1e-12)
+    assert [state[k]["step"] for k in range(2)] == [STEPS, STEPS]
 
 
 def test_it_goes_on_from_its_state() -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from gammascape.generate import diffusion
 from gammascape.generate.__main__ import main
+from gammascape.generate.adam import Adam
 from gammascape.generate.deform import deform
 from gammascape.generate.diffusion import sample, train_ddpm
-from gammascape.generate.quality import nearest_distances
+from gammascape.generate.quality import nearest_distances, predictions, train_classifier
 from gammascape.study.keys.generators import DeformSpec
 
 from ..formats import pixels, prepare_mnist
@@ -66,6 +68,27 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path) -> 
     assert torch.equal(losses, found)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_learning_rate_falls_linearly_to_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = []
+
+    class Recorded(Adam):
+        def step(self, loss: torch.Tensor, learning_rate: float) -> None:
+            rates.append(learning_rate)
+
+    monkeypatch.setattr(diffusion, "Adam", Recorded)
+    ddpm(4)
+    assert rates == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
+
+
+def test_a_classifier_learns_what_tells_classes_apart() -> None:
+    labels = torch.arange(1280) % 10
+    images = torch.zeros((1280, 28, 28), dtype=torch.uint8)
+    # Each class has a bright line of its own.
+    images[torch.arange(1280), 2 * labels + 4] = 255
+    classifier = train_classifier(images, labels, CPU, 2, 0)
+    assert (predictions(classifier, images, CPU) == labels).float().mean() > 0.9
 
 
 def test_a_sample_depends_on_its_number_and_label() -> None:
