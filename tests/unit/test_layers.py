@@ -85,6 +85,10 @@ def test_imports_go_one_way(line: str) -> None:
     assert {part: used(part) - before - {part} for part in line.split()} == {
         part: set() for part in line.split()
     }
+    # Plugins stand above all of it.
+    assert not PLUGINS.keys() & {
+        name.split(".")[0] for part in line.split() for name in imported(part)
+    }
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
