@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from gammascape.command import UserError
-from gammascape.commands import add_shared
+from gammascape.commands import add_shared, study_file
 from gammascape.commands.cost import slice_needs
 from gammascape.durations import count_of, duration
 from gammascape.execution.devices import find_devices
@@ -55,7 +55,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the plan."""
-    if chosen.snakemake and (name := chosen.snakemake[0]).endswith((".yaml", ".yml")):
+    name = chosen.snakemake[0] if chosen.snakemake else ""
+    if study_file(name).endswith((".yaml", ".yml")):
         raise UserError(f"{name}: write --study {name}; names without it are passed to snakemake")
     plan = open_project(chosen.study)
     about = check_inputs(plan)

@@ -298,8 +298,9 @@ def test_steps_are_timed_on_data_from_files(
     plan = open_project()
     cells = plan.studies["tiny"].slices[0].cells
     assert isinstance(plan_module.clock(plan, cells), float)
-    assert main(["plan", "config/studies/tiny.yaml"]) == 2
-    assert "write --study config/studies/tiny.yaml" in capsys.readouterr().err
+    for name in ("config/studies/tiny.yaml", "tiny"):
+        assert main(["plan", name]) == 2
+        assert f"write --study {name};" in capsys.readouterr().err
 
 
 def test_seconds_that_are_lost_among_those_of_processes_are_not_told_in_numbers() -> None:
