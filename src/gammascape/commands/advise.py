@@ -9,8 +9,8 @@ import argparse
 
 from gammascape.commands import add_shared
 from gammascape.durations import aligned
-from gammascape.provenance.locate import output_of
-from gammascape.tables.advice.words import by_slice, gamma_cells, head, where
+from gammascape.provenance.locate import output_of, study_name
+from gammascape.tables.advice.words import by_slice, gamma_cells, head, what, where
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say, say_json, visible_lines
 
@@ -40,5 +40,5 @@ def run(chosen: argparse.Namespace) -> int:
             say(f"  warning: {row['text']} {row['todo']}")
         for row in kinds["next"]:
             say(f"  next: {row['text']} {where(row)}")
-            print(visible_lines(row["todo"]))
+            print(visible_lines(what(row, study_name(chosen.study))))
     return 0

@@ -29,7 +29,10 @@ def test_the_command_and_the_page_say_what_is_in_the_table(
             continue
         assert row["text"] in said
         assert row["text"] in shown
-        assert (row["todo"] or "") in said
+        assert (row["todo"] or "").replace("scale STUDY", "scale tiny") in said
+    for text in (said, shown):
+        assert "gammascape scale tiny --width 2x" in text
+        assert "STUDY" not in text
     assert main(["advise", "tiny", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     rows = [row for kinds in found.values() for rows in kinds.values() for row in rows]

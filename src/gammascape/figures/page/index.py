@@ -15,7 +15,7 @@ from gammascape.figures.style.tables import count_of, status_counts
 from gammascape.figures.templates import render
 from gammascape.layout import whole
 from gammascape.manifests.mark import FORMATS
-from gammascape.tables.advice.words import by_slice, gamma_cells, head, where
+from gammascape.tables.advice.words import by_slice, gamma_cells, head, what, where
 from gammascape.tables.factors import LEFT_OUT
 
 _FORMAT_WORDS = {
@@ -164,6 +164,7 @@ def write_index(
         "by_slice": by_slice,
         "head": head,
         "gamma_cells": gamma_cells,
+        "what": what,
         "where": where,
         "greek": greek,
     }

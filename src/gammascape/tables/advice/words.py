@@ -40,6 +40,11 @@ def where(row: Mapping[str, Any]) -> str:
     return "Run:" if row["name"] == "next width" else "Put under grids of the study:"
 
 
+def what(row: Mapping[str, Any], study: str) -> str:
+    """`todo` of what comes next in a study; tables do not know its name."""
+    return str(row["todo"]).replace("gammascape scale STUDY", f"gammascape scale {study}")
+
+
 def head(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Head of the table of gammas, from one of them."""
     return (
