@@ -57,7 +57,9 @@ def imported(package: str) -> set[str]:
                 continue
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: name the whole path of what is imported"
+                assert node.module is not None
                 names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 

@@ -7,14 +7,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gammascape.study.keys.config import CONFIG_FILE, STUDIES
+from gammascape.study.keys.config import CONFIG_FILE
+from gammascape.study.reading.yaml_reader import STUDIES
 
 STUDY_FILE = f"a study: its file, or its name in {STUDIES}"
 
 
 def study_file(text: str) -> str:
     """File of a study, given by its path or its name."""
-    named = Path(STUDIES, f"{text}.yaml")
+    named = STUDIES / f"{text}.yaml"
     return str(named) if not Path(text).is_file() and named.is_file() else text
 
 

@@ -25,10 +25,10 @@ from gammascape.manifests.manifest import FILE_NAME, read_manifest
 from gammascape.provenance.estimate import estimate
 from gammascape.provenance.project import CELLS, open_project
 from gammascape.study import Study, StudyError
-from gammascape.study.keys.config import STUDIES
 from gammascape.study.keys.datasets import DatasetSpec
 from gammascape.study.keys.models import ModelSpec
 from gammascape.study.reading.explain import flow
+from gammascape.study.reading.yaml_reader import STUDIES
 from gammascape.terminal import say
 from gammascape.usercode.find import FACTORY, SourceError, find_sources
 from gammascape.workflow.plan import Plan
@@ -154,7 +154,7 @@ def _path(chosen: argparse.Namespace) -> Path:
         re.sub(r"[^a-z0-9]+", "-", Path(name.partition(":")[0]).stem.lower()).strip("-")
         for name in ("pilot", chosen.model, chosen.data)
     )
-    return Path(STUDIES, f"{words[:58].rstrip('-')}.yaml")
+    return STUDIES / f"{words[:58].rstrip('-')}.yaml"
 
 
 def _load(path: Path) -> tuple[Plan, Study]:

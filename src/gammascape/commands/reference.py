@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gammascape.command import UserError
 from gammascape.figures.page.claims import claims_markdown
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say
@@ -208,6 +209,8 @@ def run(chosen: argparse.Namespace) -> int:
         for study in chosen.study:
             write_reference(study)
         return 0
+    if not REFERENCE.is_dir():
+        raise UserError(f"{REFERENCE}: no such folder; call this in a clone of gammascape")
     if chosen.part == "page":
         text = PAGE.read_text()
         current = page_text(text)

@@ -18,9 +18,8 @@ import yaml
 
 from gammascape.provenance.locate import output_of
 from gammascape.study import Slice, StudyError, load_study
-from gammascape.study.keys.config import STUDIES
 from gammascape.study.keys.exact import DECIMALS, decimal_text
-from gammascape.study.reading.yaml_reader import read_yaml
+from gammascape.study.reading.yaml_reader import STUDIES, read_yaml
 from gammascape.tables.advice.words import by_slice, interval, number, power
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say
@@ -54,7 +53,7 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError("say what grows: --width, --steps or --batch-size, as 4x or as a number")
     old = Path(chosen.study)
     if not old.is_file():
-        old = Path(STUDIES, f"{old.stem}.yaml")
+        old = STUDIES / f"{old.stem}.yaml"
     advice = by_slice(read_table(output_of("table", "advice", "parquet", old.stem)[1]))
     name = "-".join([old.stem, *(f"{n.replace('_', '-')}-{s}" for n, s in asked.items())])
     new = old.with_name(f"{name.replace('.', '-')}.yaml")

@@ -22,7 +22,7 @@ from gammascape.provenance.project import (
 )
 from gammascape.study import Cell, Study
 from gammascape.study.asked import Ask, asks
-from gammascape.study.keys.config import STUDIES
+from gammascape.study.reading.yaml_reader import STUDIES
 from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
 
@@ -97,7 +97,7 @@ def asked_by(manifest: Manifest, plan: Plan) -> list[Ask]:
     """Grids that ask for an artifact, in the studies considered or else in others in config/studies."""
     considered = list(plan.studies.values())
     return [ask for study in considered for ask in _asks(manifest, study)] or [
-        ask for study in other_studies(plan, [Path(STUDIES)]) for ask in _asks(manifest, study)
+        ask for study in other_studies(plan, [STUDIES]) for ask in _asks(manifest, study)
     ]
 
 

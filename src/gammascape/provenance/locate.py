@@ -25,9 +25,9 @@ from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
 from gammascape.study import StudyError
-from gammascape.study.keys.config import STUDIES, Data
+from gammascape.study.keys.config import Data
 from gammascape.study.keys.files import KINDS
-from gammascape.study.reading.yaml_reader import read_yaml
+from gammascape.study.reading.yaml_reader import STUDIES, read_yaml
 from gammascape.usercode.files import PATHS
 from gammascape.workflow.catalogue import CELLS
 from gammascape.workflow.plan import Plan, load_plan

@@ -176,8 +176,7 @@ def _cause(results: Results, job: Job) -> str:
         return f"parameters changed: {', '.join(kinds['params'])}"
     if "code" in kinds:
         names = {name for words in kinds["code"] for name in words.split(", ")}
-        made = "tables" if items[0].kind == "table" else "figures"
-        return f"code of {made} changed: {', '.join(sorted(names))}"
+        return f"code of {items[0].kind}s changed: {', '.join(sorted(names))}"
     rest = (
         ("inputs" in kinds and "follows" not in causes, ", ".join(kinds["inputs"])),
         ("params" in causes, "parameters changed: see `snakemake -n`"),

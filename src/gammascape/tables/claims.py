@@ -269,7 +269,7 @@ _WHAT = {"cka": "Representations (last hidden layers)", "correlation": "Function
 
 
 def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Whether networks of equal gamma become more alike as gamma grows."""
+    """Whether networks of equal gamma become more similar as gamma grows."""
     known = summary.filter(pl.col("slope_low").is_not_null(), pl.col("gammas") > 2)
     # Functions have no layers.
     known = known.filter(pl.col("layers").is_null() | (pl.col("layers") == "last"))
@@ -289,7 +289,7 @@ def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
             {name: row[name] for name in TASK_COLUMNS} | {"slice": f"all models on {place}"} | row,
             (
                 f"{row['measure']} of {row['compared']} at equal {row['at']}",
-                f"{_WHAT[row['measure']]} of {_ALIKE[row['compared']]} grow more alike with γ, at equal {at}.",
+                f"{_WHAT[row['measure']]} of {_ALIKE[row['compared']]} become more similar with γ, at equal {at}.",
                 f"change of {row['measure']} per decade of gamma",
             ),
             "slope",

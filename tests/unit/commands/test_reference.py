@@ -34,6 +34,15 @@ def scaling(
     return pl.DataFrame([row | values])
 
 
+@pytest.mark.parametrize("part", ["check", "page"])
+def test_a_folder_without_reference_is_one_message(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["reference", part]) == 2
+    assert "docs/reference: no such folder; call this in a clone" in capsys.readouterr().err
+
+
 def test_numbers_may_move_within_half_of_their_interval() -> None:
     kept = small(scaling(), SCALING)
     assert kept["prefactor_log10"].item() == 0.12346

@@ -72,6 +72,11 @@ def test_a_missing_file_names_the_nearest_one(here: Path) -> None:
         assert "did you mean config/studies/mine.yml?" in message_of(Path(name))
     Path("config/studies/mine.yml").unlink()
     assert "no folder nowhere" in message_of(Path("nowhere/mine.yaml"))
+    for name in ("mine.yaml", "mine.points.yaml"):
+        Path("config/studies", name).write_text(GOOD)
+    nothing = "no such file, and no study of this name in config/studies"
+    assert f"mime: {nothing}; did you mean mine?" in message_of(Path("mime"))
+    assert message_of(Path("zzz")).endswith(nothing)
 
 
 def test_a_folder_is_not_a_study(here: Path) -> None:

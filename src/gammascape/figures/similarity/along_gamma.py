@@ -237,11 +237,11 @@ def _title(summary: pl.DataFrame) -> str:
     if first["verdict"] == "undecided":
         sure = "" if first["slope_low"] is not None else ", without an interval,"
         return (
-            f"Whether {subject[0].lower()}{subject[1:]} grow more alike with γ{where} stays undecided: per "
+            f"Whether {subject[0].lower()}{subject[1:]} become more similar with γ{where} stays undecided: per "
             f"decade of γ {_SHORT[measure]} changes{sure} by {numbers}"
         )
     more = "more" if first["verdict"] == "grows" else "less"
-    return f"{subject} grow {more} alike with γ{where}: per decade {_SHORT[measure]} changes by {numbers}"
+    return f"{subject} become {more} similar with γ{where}: per decade {_SHORT[measure]} changes by {numbers}"
 
 
 def _change(row: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from gammascape.study.reading.fields import Listed, OneOrMore, Record, mistake
 from gammascape.study.reading.yaml_reader import Source, check_size, read_yaml
 
 CONFIG_FILE = "config/config.yaml"
-STUDIES = "config/studies"
 
 
 def _flag(value: object) -> object:

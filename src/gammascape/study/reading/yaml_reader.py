@@ -13,6 +13,7 @@ import yaml
 
 from gammascape.study.reading.errors import BOOLEANS, KeyPath, Problem, StudyError, study_error
 
+STUDIES = Path("config/studies")
 MOST_BYTES = 2_000_000
 MOST_VALUES = 250_000
 """Limit on the values in a file; values repeated by an alias count each time."""
@@ -141,11 +142,16 @@ def _read_text(path: Path) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    places = dict.fromkeys((path.parent, Path("config/studies")))
+    places = dict.fromkeys((path.parent, STUDIES))
     files = [file for place in places for file in sorted(place.glob("[!.]*.y*ml"))]
     names = [file.name for file in files if file.parent == path.parent]
     # The same name by another suffix or in another place, before what is only spelled alike.
     same = [file for file in files if file.stem == path.stem]
+    if path.name == str(path) and not path.suffix and not same:
+        studies = [file.stem for file in files if file.parent == STUDIES and "." not in file.stem]
+        near = difflib.get_close_matches(path.name, studies, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f", and no study of this name in {STUDIES}{hint}"
     alike = difflib.get_close_matches(path.name, names, n=1)
     if same or alike:
         return f"; did you mean {same[0] if same else path.parent / alike[0]}?"

@@ -89,7 +89,7 @@ def test_the_caption_speaks_of_the_panels_that_are_drawn(chart):
 
 def test_the_title_says_how_sure_it_is_that_similarity_grows(chart):
     title = words(chart)["title"]
-    assert "Different architectures grow more alike with γ" in title
+    assert "Different architectures become more similar with γ" in title
     # The wider of the two intervals, at the lowest level that most networks have reached.
     assert "+0.05 (95 % interval +0.01 to +0.09) at equal loss (0.5 of f = 0)" in title
     assert "at equal steps" in title
@@ -98,7 +98,7 @@ def test_the_title_says_how_sure_it_is_that_similarity_grows(chart):
 @pytest.mark.parametrize(
     ("slope", "half", "text"),
     [
-        (-0.1, 0.02, "grow less alike"),
+        (-0.1, 0.02, "become less similar"),
         (0.01, 0.02, "stays undecided"),
         (0.05, None, "without an interval"),
     ],
