@@ -214,3 +214,17 @@ def test_every_finding_has_a_meaning_and_a_severity() -> None:
     text = (Path(__file__).parents[3] / "docs/reference/commands.md").read_text()
     rows = re.findall(r"^\| ([a-z ]+) \| (error|warning|note) \| \w.+ \|$", text, re.MULTILINE)
     assert rows == list(SEVERITIES.items())
+
+
+def test_a_study_that_changed_since_is_no_alteration_of_what_it_made(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Path("config/studies/tiny.yaml")
+    study.write_text(f"{study.read_text()}  confidence: 0.9\n")
+    (table,) = Path("results/tiny/tables/scaling").glob("*.parquet")
+    for asked, compared in ((str(table), True), ("--all", False)):
+        assert main(["audit", asked]) == 0
+        said = capsys.readouterr().out
+        assert "another value of confidence" in said
+        assert "altered" not in said
+        assert ("its study has changed since it was made" in said) is compared
