@@ -57,7 +57,7 @@ def edge_log10(
 
     Args:
         inside_log10: log10 of etas that train; the edge is sought within `reach` decades of them.
-        level: a run is trained when its last loss is at most this share of that of f = 0.
+        level: a run is trained when its last loss is at most this share of the loss of f = 0.
     """
     gamma = np.asarray(gamma, float)
     inside = np.asarray(inside_log10, float)
@@ -75,7 +75,7 @@ def edge_log10(
 def escape_tau(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     """tau of leaving the plateau at gamma >> 1: 1 / (L (L - 2)) for L > 2, log(gamma) / 4 for L = 2.
 
-    While f << 1 the force is that of f = 0: 1 for `mse`, and P1 - 1/2 for `xent`, which slows it down.
+    While f << 1 the force is the one at f = 0: 1 for `mse`, and P1 - 1/2 for `xent`, which slows it down.
     """
     gamma = np.asarray(gamma, float)
     fixed = np.log(gamma) / 4 if depth == 2 else np.full_like(gamma, 1 / (depth * (depth - 2)))

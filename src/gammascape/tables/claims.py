@@ -282,7 +282,7 @@ def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
         # Of the levels of loss that the most gammas reach, the lowest; models before seeds.
         order = part.sort("gammas", "level", "resampled", descending=[True, False, False])
         row = order.row(0, named=True)
-        at = "steps" if row["at"] == "steps" else f"loss ({row['level']:g} of that of f = 0)"
+        at = "steps" if row["at"] == "steps" else f"loss ({row['level']:g} of the loss of f = 0)"
         place = f"{row['dataset']}-{row['loss']}-B{row['batch_size']}-T{row['steps']}"
         verdicts: dict[str, Verdict] = {"grows": "agrees", "falls": "differs"}
         yield _row(

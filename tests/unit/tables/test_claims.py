@@ -222,7 +222,7 @@ def test_likeness_is_told_at_equal_steps_and_at_the_lowest_loss_that_all_reach()
         "correlation of architectures at equal steps": "differs",
     }
     assert (
-        "at equal loss (0.5 of that of f = 0)"
+        "at equal loss (0.5 of the loss of f = 0)"
         in found["cka of architectures at equal loss"]["statement"]
     )
 

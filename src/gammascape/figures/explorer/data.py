@@ -45,7 +45,7 @@ def explorer_data(
     Args:
         tables: cells, thresholds, scaling and budget of a study, and similarity if it has representations.
         cells_folder: folder of all artifacts.
-        thresholds: those of the study.
+        thresholds: of the study.
 
     Returns:
         slices      key, steps, budgets, tiles, edges at each budget, lines of the predicted exponents, and the

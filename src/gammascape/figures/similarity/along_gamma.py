@@ -71,8 +71,8 @@ def _caption(trend: pl.DataFrame) -> str:
     )
     if "loss" in trend["at"]:
         text += (
-            "Left: at the end of the runs; right: when the loss first falls to a share of that of f = 0, so that "
-            "a network that has learned less does not look less alike for that reason. "
+            "Left: at the end of the runs; right: when the loss first falls to a share of the loss of f = 0, so "
+            "that a network that has learned less does not look less alike for that reason. "
         )
     else:
         text += "All at the end of the runs. "

@@ -90,7 +90,8 @@ def _advice(of: SliceTables) -> Iterator[Row]:
         least = of.cells["relative_loss"].min()
         todo = "Map the learning rates (eta: {map: {}}), or take more steps."
         if isinstance(least, float) and least < 1:
-            todo += f" The lowest loss is {number(least, 2)} of that of f = 0; analysis: trained_below decides."
+            todo += f" The lowest loss is {number(least, 2)} of the loss of f = 0;"
+            todo += " analysis: trained_below decides."
         yield {"kind": "choice", "verdict": UNKNOWN, "text": text, "todo": todo}
         return
     # That by which is chosen comes first; nothing is gained over a gamma that is not there.

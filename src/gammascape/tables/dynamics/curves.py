@@ -44,7 +44,7 @@ class History(NamedTuple):
 
 
 def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
-    """Smoothed training loss over that of f = 0, for the best eta of each gamma and seed of one slice.
+    """Smoothed training loss over the loss of f = 0, for the best eta of each gamma and seed of one slice.
 
     Args:
         thresholds: the table of `tables.edges.find.threshold_table`.

@@ -55,7 +55,7 @@ def dynamics_table(
     Args:
         cells: the table of `tables.cells.cell_table`, of all slices that were trained.
         thresholds: their table of `tables.edges.find.threshold_table`.
-        class_priors: slice -> that of `study.Slice`.
+        class_priors: slice -> `class_prior` of `study.Slice`.
         analysis: the study's windows of gamma and thresholds.
         cells_folder: folder of all artifacts.
     """
@@ -93,7 +93,7 @@ def events(
         history: its losses.
         summary: `summary.json` of the cell.
         trained_below: relative loss at which the study calls a cell trained.
-        prior: relative loss of the best constant output, None if that of f = 0 is no higher.
+        prior: relative loss of the best constant output, None if the loss of f = 0 is no higher.
     """
     step, relative = history.smooth()
     stairs = find_stairs(step, relative, prior)

@@ -38,7 +38,7 @@ def shown(dynamics: pl.DataFrame) -> pl.DataFrame:
 
 
 def phenomena_table(dynamics: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
-    """The curves of `shown`: smoothed loss relative to that of f = 0, and the observable, against steps from 1.
+    """The curves of `shown`: smoothed loss over the loss of f = 0, and the observable, against steps from 1.
 
     Args:
         dynamics: the table of `tables.dynamics.events.dynamics_table`.

@@ -60,8 +60,8 @@ def find_stairs(step: Floats, relative: Floats, prior: float | None = None) -> S
 
     Args:
         step: (n,) mean step of logarithmic bins, counted from 1, rising.
-        relative: (n,) mean loss over that of f = 0.
-        prior: relative loss of the best constant output, None if that of f = 0 is no higher.
+        relative: (n,) mean loss over the loss of f = 0.
+        prior: relative loss of the best constant output, None if the loss of f = 0 is no higher.
     """
     x = np.log10(step)
     y = median_filter(np.log10(np.maximum(relative, _SMALLEST)), _MEDIAN_OF, mode="nearest")

@@ -78,7 +78,7 @@ def budget_table(
     """Edges of one slice at every budget: one row for each budget, gamma and seed.
 
     A cell is judged at T as a run of T steps would be, from the mean loss of its last steps before T (as many
-    as the final window of such a run) and that of f = 0. That a network is dead is known of its last step
+    as the final window of such a run) and the loss of f = 0. That a network is dead is known of its last step
     alone, and is said at that budget only. The learning rate is constant, so a shorter run is a part of
     the longer one.
 
@@ -91,7 +91,7 @@ def budget_table(
         cells: the table of `tables.cells.cell_table`.
         histories: step (first of each bin), loss, loss_max and zero_loss of each of the cells.
         depth_exponent: L of the model, or None.
-        thresholds: those of the study.
+        thresholds: of the study.
         confidence: level of the intervals.
         held_out: step -> columns of the validation split (`find.DECIDING`) of each cell; none without one.
     """
@@ -131,7 +131,7 @@ def judge_history(
         history: step (first of each bin), loss, loss_max and zero_loss of bins, (n,) each.
         steps_done: number of steps in the history; a run that diverged may have stopped early.
         ends: budgets T.
-        thresholds: those of the study.
+        thresholds: of the study.
     """
     starts = history["step"]
     stops = np.append(starts[1:], steps_done)

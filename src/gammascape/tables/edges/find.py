@@ -59,7 +59,7 @@ def threshold_table(
     level         outcomes of the line are mixed: posterior mean and interval
     blurred       outcomes of other lines on the same side of gamma = 1 are: the same, with their blur
     grid          no outcomes are mixed: middle of the two etas that bracket the edge, which are the ends
-    interpolated  the same, and the loss on both sides is known and below that of f = 0: where it crosses
+    interpolated  the same, and the loss on both sides is known and below the loss of f = 0: where it crosses
                   `trained_below`, log(-log(relative loss)) being linear in log eta as long as the loss falls
                   exponentially with eta T. Beside a plateau, or a jump, it does not: the ends are those of the
                   grid

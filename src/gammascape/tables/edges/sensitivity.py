@@ -36,8 +36,8 @@ def sensitivity_table(
     Args:
         cells: the table of `tables.cells.cell_table`.
         depth_exponent: L of the model, or None.
-        class_prior: that of `study.Slice`.
-        thresholds: those of the study.
+        class_prior: as in `study.Slice`.
+        thresholds: of the study.
         analysis: the study's windows and confidence level.
     """
     level = analysis.confidence

@@ -19,7 +19,7 @@ SCORE_SCHEMA = SLICE_COLUMNS | columns(
 )
 
 TARGETS = (0.85, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
-"""Training losses, relative to that of f = 0, until which steps are counted."""
+"""Training losses, relative to the loss of f = 0, until which steps are counted."""
 HIGHER_IS_BETTER = {"accuracy": True, "test_loss": False, "steps": False}
 _GROUP = [*SLICE_COLUMNS, "gamma_log10", "seed", "data_seed", "measure", "budget", "target"]
 JUDGED = pl.coalesce("validation", "value")
@@ -35,7 +35,7 @@ def score_table(cells: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
     accuracy    test accuracy after `budget` steps, a share
     test_loss   test loss after `budget` steps
-    steps       steps until the training loss, relative to that of f = 0, is at most `target`
+    steps       steps until the training loss, relative to the loss of f = 0, is at most `target`
 
     `chosen` are those at the eta that the other seeds find best (`tables.performance.choice`): the best of several
     looks better than it is on what it was chosen by. With one seed (`chosen_by` 0) it is the best over eta, and
@@ -131,7 +131,7 @@ def steps_until(
     stops = np.append(starts[1:], steps_done)
     widths = stops - starts
     windows = final_windows(stops)
-    # A window with a loss of its length times that of f = 0 has a mean above that of f = 0. Higher ones are cut
+    # A window with a loss of its length times the loss of f = 0 has a mean above it. Higher ones are cut
     # off there: in the sums, a spike of 10^20 would take the digits of all losses after it.
     highest = windows.max() * float(np.nanmax(history["zero_loss"]))
     losses = np.where(np.isfinite(history["loss"]), np.minimum(history["loss"], highest), np.nan)

@@ -36,7 +36,7 @@ class Network:
     seed: tuple[int, int]
     """seed and data_seed."""
     relative_loss: float | None
-    """Probe loss over that of f = 0; not measured at the end of a run."""
+    """Probe loss over the loss of f = 0; not measured at the end of a run."""
     layers: tuple[str, ...]
     """Hidden layers, the first to the last."""
     grams: Mapping[str, Floats]

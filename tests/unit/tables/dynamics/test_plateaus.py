@@ -19,7 +19,7 @@ def stairs(noise: float = 0.0, seed: int = 0) -> tuple[Floats, Floats]:
     """A smoothed history with plateaus at LEVELS until ENDS, with relative noise on all but the first."""
     t = np.arange(1, STEPS + 1.0)
     loss = np.array(LEVELS)[np.searchsorted(ENDS, t)]
-    # The first plateau is that of f = 0, whose loss is the one that it is divided by.
+    # The first plateau is at f = 0, whose loss is the one that it is divided by.
     scatter = np.where(loss < 1, noise, 0.0) * np.random.default_rng(seed).standard_normal(STEPS)
     return History(t - 1, loss * (1 + scatter), np.ones(STEPS)).smooth()
 
