@@ -13,7 +13,7 @@ from polars.io.plugins import register_io_source
 from pydantic.fields import FieldInfo
 
 from gammascape.manifests import ManifestError, read_manifest
-from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.whole import SUMMARY
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Analysis, DatasetSpec, ModelSpec
@@ -87,7 +87,7 @@ def load(
     def read(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
     ) -> Iterator[pl.DataFrame]:
-        found = chosen or sorted(path.parent for path in cells.glob("*/*/manifest.json"))
+        found = chosen or sorted(path.parent for path in cells.glob(f"*/*/{FILE_NAME}"))
         for start in range(0, len(found), size or _BATCH):
             batch = found[start : start + (size or _BATCH)]
             frame = _frame([_row(folder, judged, schema) for folder in batch], schema)
@@ -125,7 +125,7 @@ def _instead(thresholds: object, others: Mapping[str, object]) -> str:
 
 def _of_study(results: Path, study: str) -> tuple[list[Path], Thresholds]:
     """Folders of the cells of a study's tables, and the thresholds by which they are judged there."""
-    tables = sorted((results / study / "tables/cells").glob("*.manifest.json"))
+    tables = sorted((results / study / "tables/cells").glob(f"*{SUFFIX}"))
     manifests = [read_manifest(table) for table in tables]
     if not manifests:
         there = sorted(path.parent.name for path in results.glob("*/tables"))
@@ -180,7 +180,7 @@ def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, A
         summary = read_summary(folder)
         manifest = read_manifest(folder / FILE_NAME)
         if manifest.kind != "cell":
-            raise ManifestError(f"{folder / 'manifest.json'}: the manifest of a {manifest.kind}")
+            raise ManifestError(f"{folder / FILE_NAME}: the manifest of a {manifest.kind}")
         record = summary["cell"]
         row: dict[str, Any] = {
             **{name: record.get(name) for name in _PARAMETERS},

@@ -301,7 +301,7 @@ def test_the_plan_agrees_with_a_dry_run_and_says_why(project: Path) -> None:
                 totals[rule] = totals.get(rule, 0) + int(count)
     assert totals == before
     assert "2 new: log10 gamma 2" in plan
-    assert "2 cells on disk were removed from study tiny" in plan
+    assert "removed from study tiny: 2 cells, still on disk" in plan
     assert "parameters changed: analysis.bootstrap 2000 -> 500" in plan
     # Asking has changed nothing about what is done.
     assert planned(project) == {**before, "train": 2, "all": 1}

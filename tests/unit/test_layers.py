@@ -117,3 +117,16 @@ def test_tables_and_figures_do_not_load_torch() -> None:
     modules = {f"gammascape.{entry.function.partition(':')[0]}" for entry in entries}
     code = f"import sys, {', '.join(sorted(modules))}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", ".manifest.json", "summary.json", "arrays.npz", "results/cells"]
+)
+def test_names_of_files_are_written_once(name: str) -> None:
+    texts = [
+        node.value
+        for file in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [text for text in texts if text.strip("/") == name] == [name]

@@ -22,6 +22,7 @@ from gammascape.layout import write_if_changed
 from gammascape.manifests.code import REMEMBERED, remember
 from gammascape.manifests.machine import HIDE_HOST
 from gammascape.manifests.mark import FORMATS
+from gammascape.manifests.paths import CELLS
 from gammascape.provenance.current import Results
 from gammascape.study import StudyError
 from gammascape.study.factors import FACTORS
@@ -100,7 +101,7 @@ def code_of(stage):
         if workflow.is_main_process and AGAIN not in os.environ:
             # What a person forces, its script makes again although it is current.
             named = [
-                str(file) for file in dag.forcefiles if "results/cells" not in str(file)
+                str(file) for file in dag.forcefiles if str(CELLS) not in str(file)
             ]
             os.environ[AGAIN] = " ".join(
                 [*(rule.name for rule in dag.forcerules), *named]

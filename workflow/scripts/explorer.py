@@ -5,8 +5,9 @@ from pathlib import Path
 import polars as pl
 
 from gammascape.figures.explorer.page import write_explorer
+from gammascape.manifests.paths import CELLS
 from gammascape.runs.outcome import Thresholds
-from gammascape.workflow.script import CELLS, run_script
+from gammascape.workflow.script import run_script
 
 with run_script(snakemake, "page") as script:
     tables = (Path(path) for path in script.inputs if Path(path).suffix == ".parquet")

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from gammascape.commands import add_shared
 from gammascape.manifests import fingerprint, read_manifest, utc_now, write_manifest
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.paths import CELLS
 from gammascape.provenance.current import BY_CODE, SCRIPTS, Results
 from gammascape.provenance.locate import NAMES, find_here
 from gammascape.provenance.project import (
-    CELLS,
     cells_on_disk,
     code_changes,
     manifests_of_tables_and_figures,
@@ -46,7 +47,7 @@ def run(chosen: argparse.Namespace) -> int:
         raise StudyError("accept: --reason is empty; say why the results are the same")
     plan = open_project(chosen.study)
     if chosen.all:
-        cells = [CELLS / path / "manifest.json" for path in cells_on_disk() if path in plan.cells]
+        cells = [CELLS / path / FILE_NAME for path in cells_on_disk() if path in plan.cells]
         others = [
             path for path, manifest in manifests_of_tables_and_figures() if of_plan(manifest, plan)
         ]
@@ -111,10 +112,10 @@ def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
         if more:
             made_again[path] = "; ".join(f"{kind}: {words}" for kind, words in kinds.items())
         elif below:
-            name = below[0].removesuffix(".manifest.json")
+            name = below[0].removesuffix(SUFFIX)
             made_again[path] = f"made from {name}, which would be made again"
     return {path: words for path, words in made_again.items() if path in wanted}
 
 
 def _lines(refused: dict[str, str]) -> list[str]:
-    return [f"  {path.removesuffix('.manifest.json')}: {why}" for path, why in refused.items()]
+    return [f"  {path.removesuffix(SUFFIX)}: {why}" for path, why in refused.items()]

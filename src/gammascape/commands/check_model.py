@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gammascape.commands import STUDY_FILE, study_file
 from gammascape.durations import aligned, count_of
+from gammascape.manifests.manifest import FILE_NAME
 from gammascape.study import DatasetSpec, Slice, Study, StudyError, TeacherSpec, load_study
 from gammascape.study.keys.factories import Factory
 from gammascape.study.keys.files import Files
@@ -330,12 +331,12 @@ def load(spec: DatasetSpec, device: "torch.device | None" = None) -> "Dataset":
     from gammascape.data.prepare import PREPARERS
 
     options, device = spec.model_dump(mode="json"), device or torch.device("cpu")
-    manifest = Path(f"results/data/{getattr(spec, 'prepared', spec.kind)}/manifest.json")
+    manifest = Path(f"results/data/{getattr(spec, 'prepared', spec.kind)}/{FILE_NAME}")
     if spec.kind == "digits" or isinstance(spec, Files):
         more = {"options": spec.options} if isinstance(spec, Files) else {}
         with tempfile.TemporaryDirectory() as folder:
             PREPARERS[spec.kind](None, Path(folder) / spec.kind, **more)
-            return load_dataset(options, Path(folder) / spec.kind / "manifest.json", device)
+            return load_dataset(options, Path(folder) / spec.kind / FILE_NAME, device)
     if spec.kind in ("factory", "teacher") or manifest.is_file():
         return load_dataset(options, manifest, device)
     inputs = math.prod(spec.input_shape)

@@ -30,8 +30,9 @@ from gammascape.durations import count_of, duration
 from gammascape.execution.runs import is_working
 from gammascape.execution.so_far import OFF, SoFar
 from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.paths import CELLS
 from gammascape.provenance.dryrun import study_options
-from gammascape.provenance.project import CELLS, RESULTS, open_project
+from gammascape.provenance.project import RESULTS, open_project
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Slice, Study, StudyError
 from gammascape.study.keys.exact import decimal_text
@@ -83,7 +84,7 @@ def run(chosen: argparse.Namespace) -> int:
             "--config after -- would replace the study, write its values into config/config.yaml; and "
             "--dry-run makes no tables to decide from"
         )
-    plan, study = _load(path)
+    plan, study = load(path)
     if not study.maps:
         raise StudyError(f"{path}: no grid has a map; write eta: {{map: {{}}}} in one")
     if study.edited:
@@ -100,7 +101,7 @@ def run(chosen: argparse.Namespace) -> int:
         # Even if nothing begins: snakemake takes no points that the study does not map any more.
         _write(study, begun, 0)
         for left in itertools.count(math.inf if chosen.rounds is None else chosen.rounds, -1):
-            plan, study = _load(path)
+            plan, study = load(path)
             mapped = [part for part in study.slices if part.key in study.maps]
             snakemake([_table(study, part) for part in mapped if not part.is_toy])
             wanted, states, table = look(plan, study)
@@ -142,7 +143,8 @@ def look(plan: Plan, study: Study) -> tuple[Added, list[MapState], pl.DataFrame]
     return wanted, states, pl.concat(tables.values())
 
 
-def _load(path: Path) -> tuple[Plan, Study]:
+def load(path: Path) -> tuple[Plan, Study]:
+    """Plan of a study whose map may have no points yet, and the study."""
     plan = open_project([str(path)], begin=True)
     return plan, plan.studies[path.stem]
 

@@ -22,8 +22,8 @@ from gammascape.commands.plan import clock
 from gammascape.durations import count_of, duration
 from gammascape.layout import write_if_changed
 from gammascape.manifests.manifest import FILE_NAME, read_manifest
+from gammascape.manifests.paths import CELLS
 from gammascape.provenance.estimate import estimate
-from gammascape.provenance.project import CELLS, open_project
 from gammascape.study import Study, StudyError
 from gammascape.study.keys.datasets import DatasetSpec
 from gammascape.study.keys.models import ModelSpec
@@ -102,7 +102,7 @@ def run(chosen: argparse.Namespace) -> int:
         say(f"going on with {path}")
     else:
         _write(path, chosen)
-    plan, study = _load(path)
+    plan, study = map.load(path)
     spent = _spent(study)
     if not study.points:
         say(*doubts(study, CHECK_SECONDS), _cost(plan, study, chosen.budget))
@@ -112,7 +112,7 @@ def run(chosen: argparse.Namespace) -> int:
         asked = {"study": str(path), "budget": left, "rounds": None, "after": chosen.after}
         if status := map.run(argparse.Namespace(**asked)):
             return status
-        study = _load(path)[1]
+        study = map.load(path)[1]
         seeds, spent = len({cell.seed for cell in study.cells}), _spent(study)
         more = min(int((chosen.budget - spent) * seeds / spent), MOST_SEEDS - seeds) if spent else 0
         if more < 1 or not _add_seeds(path, more):
@@ -121,7 +121,7 @@ def run(chosen: argparse.Namespace) -> int:
         say(f"the edges are found; {count_of(more, 'more seed')} take about {time} of device time")
     say(f"{duration(spent)} of device time spent, {duration(chosen.budget)} allowed")
     status = advise.run(argparse.Namespace(study=path.stem, json=False))
-    states = map.look(*_load(path))[1]
+    states = map.look(*map.load(path))[1]
     if still := sum(state.state == "open" for state in states):
         say(
             f"{still} of {count_of(len(states), 'edge')} are not bracketed yet, so windows and margins are rough: "
@@ -157,14 +157,9 @@ def _path(chosen: argparse.Namespace) -> Path:
     return STUDIES / f"{words[:58].rstrip('-')}.yaml"
 
 
-def _load(path: Path) -> tuple[Plan, Study]:
-    plan = open_project([str(path)], begin=True)
-    return plan, plan.studies[path.stem]
-
-
 def _check_same(path: Path, chosen: argparse.Namespace) -> None:
     """Refuse to go on with a study of something else than what is asked for; what a person changed may stay."""
-    (part, *_) = _load(path)[1].slices
+    (part, *_) = map.load(path)[1].slices
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     models, data = written["models"][part.model], written["datasets"][part.dataset]
     for what, known, union in (("model", models, ModelSpec), ("data", data, DatasetSpec)):
@@ -237,7 +232,7 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
         # With squared loss, which all data have, and passes enough for any number of steps.
         options = {"repeat": True} if repeats else {}
         draft.write_text(_text(chosen, model, data | options, "mse", UNKNOWN_STEPS, LEARNED))
-        plan, study = _load(draft)
+        plan, study = map.load(draft)
         (part,) = study.slices
         loss = chosen.loss or ("xent" if part.dataset_spec.classification else "mse")
         steps, size = UNKNOWN_STEPS, part.dataset_spec.pass_samples
@@ -249,7 +244,7 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
         if size is None or steps * BATCH_SIZE <= size * (1 - VALIDATION):
             options = {}
         draft.write_text(_text(chosen, model, data | options, loss, steps, LEARNED))
-        (part,) = _load(draft)[1].slices
+        (part,) = map.load(draft)[1].slices
         # Always answering with class frequencies is not learning.
         level = round(LEARNED * (part.class_prior or 1), 3)
         draft.write_text(_text(chosen, model, data | options, loss, steps, level))

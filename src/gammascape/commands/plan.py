@@ -16,11 +16,12 @@ from gammascape.commands import add_shared, study_file
 from gammascape.commands.cost import slice_needs
 from gammascape.durations import count_of, duration
 from gammascape.execution.devices import find_devices
+from gammascape.manifests.paths import CELLS
 from gammascape.needs import needs_text
 from gammascape.provenance.dryrun import dry_run, study_options
 from gammascape.provenance.estimate import Estimate
 from gammascape.provenance.next_run import NextRun, next_run
-from gammascape.provenance.project import CELLS, open_project
+from gammascape.provenance.project import open_project
 from gammascape.study import Cell, DatasetSpec
 from gammascape.terminal import visible
 from gammascape.workflow.plan import Plan
@@ -194,18 +195,18 @@ def _time(time: Estimate, others: int) -> Iterator[str]:
 
 def _information(coming: NextRun) -> Iterator[str]:
     for study, count in coming.removed.items():
-        yield f"{count:,} cells on disk were removed from study {study}; they stay (gammascape prune)"
+        yield f"removed from study {study}: {count_of(count, 'cell')}, still on disk (gammascape prune)"
     if coming.gone_tables:
-        count = len(coming.gone_tables)
-        yield f"{count:,} tables and figures on disk are of slices that were removed; they stay"
+        gone = count_of(len(coming.gone_tables), "artifact")
+        yield f"of slices that were removed: {gone}, still on disk"
     for (family, function), count in coming.unseen.items():
         yield (
-            f"information: {count:,} cells were trained on what {function} made; files that it reads are "
-            f"not looked at. If they have changed, remove these cells: rm -r {CELLS}/{family}"
+            f"information: {count_of(count, 'cell')} trained on what {function} made; files that it reads are "
+            f"not looked at. If they have changed, remove this folder: rm -r {CELLS}/{family}"
         )
     for modules, count in coming.other_code.items():
         yield (
-            f"information: {count:,} cells were trained by other code ({modules} differ), of the same "
-            "NUMERICS_VERSION; they are not trained again. If the change moves numbers, raise "
+            f"information: {count_of(count, 'cell')} trained by other code ({modules} differ), of the same "
+            "NUMERICS_VERSION, and not trained again. If the change moves numbers, raise "
             "NUMERICS_VERSION in src/gammascape/numerics.py; if not, gammascape accept says so"
         )

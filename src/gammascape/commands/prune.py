@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gammascape.commands import add_shared
-from gammascape.manifests.paths import OutsideError, inside, short
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.paths import CELLS, OutsideError, inside, short
 from gammascape.needs import size_text
 from gammascape.provenance.project import (
-    CELLS,
     RESULTS,
     manifests_of_tables_and_figures,
     of_plan,
@@ -98,11 +98,11 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
             continue
         if not of_plan(manifest, plan) or (inner and first not in plan.studies):
             files, outside = [], []
-            name = path.as_posix().removesuffix(".manifest.json")
+            name = path.as_posix().removesuffix(SUFFIX)
             for file in manifest.outputs:
                 try:
                     # Other files next to it may be asked for.
-                    if not file.path.startswith(path.name.removesuffix("manifest.json")):
+                    if not file.path.startswith(path.name.removesuffix(FILE_NAME)):
                         raise OutsideError(f"{short(file.path)} is no file of {name}")
                     files.append(inside(path.parent, file.path))
                 except OutsideError as error:

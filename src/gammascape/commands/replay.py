@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
-from gammascape.manifests.paths import inside_project
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.paths import CELLS, inside_project
+from gammascape.manifests.whole import ARRAYS
 from gammascape.provenance.chain import RESULTS, reached
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
@@ -25,7 +27,7 @@ from gammascape.study.keys.factories import Factory
 from gammascape.tables.cells import TableError
 from gammascape.terminal import say, say_json, visible
 from gammascape.usercode.find import folder_of
-from gammascape.workflow.catalogue import CELLS, everything
+from gammascape.workflow.catalogue import everything
 from gammascape.workflow.plan import SOURCES
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def run(chosen: argparse.Namespace) -> int:
     if not behind and "wildcards" not in _record(found):
         raise StudyError(f"{chosen.artifact}: no cells are behind it")
     for path in behind:
-        if not (arrays := (found.root / path).with_name("arrays.npz")).is_file():
+        if not (arrays := (found.root / path).with_name(ARRAYS)).is_file():
             refuse_left_out(found.root, arrays, "a replay compares with")
     chosen_cells = sample(behind, chosen.cells, chosen.seed)
     results: dict[str, list[Remade]] = {"made": [], "cells": []}
@@ -93,7 +95,7 @@ def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) 
 
     An artifact that belongs to no study cannot be made; a copy must match its manifest.
     """
-    stem, record = found.manifest.removesuffix(".manifest.json"), _record(found)
+    stem, record = found.manifest.removesuffix(SUFFIX), _record(found)
     for finding in found.findings:
         agrees = False if finding.severity == "error" else None
         yield Remade(stem, agrees, False, finding.text)
@@ -125,9 +127,12 @@ def _counted(rows: Sequence[Remade]) -> str:
 
 def _conclusion(results: Mapping[str, Sequence[Remade]]) -> str:
     bad = [
-        f"{sum(wrong):,} {words}{verdict}"
-        for part, words in (("made", "tables and figures "), ("cells", "cells "))
-        for verdict, value in (("DIFFER", False), ("cannot be compared", None))
+        f"{sum(wrong):,} {words[sum(wrong) > 1]} {verdict[sum(wrong) > 1]}"
+        for part, words in (
+            ("made", ("table or figure", "tables and figures")),
+            ("cells", ("cell", "cells")),
+        )
+        for verdict, value in ((("DIFFERS", "DIFFER"), False), (("cannot be compared",) * 2, None))
         if any(wrong := [row.agrees is value for row in results[part]])
     ]
     return "; ".join(bad) or "everything agrees"
@@ -170,7 +175,7 @@ def replay(
     """
     workers: dict[str, Worker] = {}
     for path in cells:
-        name = path.removesuffix("/manifest.json")
+        name = path.removesuffix(f"/{FILE_NAME}")
         output = scratch / name
         try:
             manifest = read_manifest(inside_project(root, path))
@@ -182,7 +187,7 @@ def replay(
             yield Remade(name, None, False, f"not trained: {text}")
             continue
         try:
-            again, twin = read_manifest(output / "manifest.json"), None
+            again, twin = read_manifest(output / FILE_NAME), None
             if not must_be_exact(manifest, again) and not same_files(root / name, output):
                 twin = output.with_name(f"{output.name}-twin")
                 _train(worker, disturbed(cell, manifest, again), manifest, root, twin)

@@ -12,10 +12,9 @@ from gammascape.commands import add_shared
 from gammascape.durations import count_of, duration
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.manifest import FILE_NAME
-from gammascape.manifests.paths import inside_project, short
+from gammascape.manifests.paths import CELLS, inside_project, short
 from gammascape.provenance.locate import NAMES, find_here, is_cell_of
 from gammascape.provenance.project import (
-    CELLS,
     manifests_of_tables_and_figures,
     open_project,
     other_studies,
@@ -109,7 +108,7 @@ def _of_cell(study: Study, cell: Cell) -> Iterator[Ask]:
 
 def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
     if manifest.kind == "cell":
-        cell = study.by_path.get(manifest.name.removeprefix(f"{CELLS.as_posix()}/"))
+        cell = study.by_path.get(manifest.name.removeprefix(f"{CELLS}/"))
         yield from () if cell is None else _of_cell(study, cell)
     elif manifest.kind != "data":
         wildcards = manifest.wildcards

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gammascape.command import UserError
 from gammascape.manifests import ManifestError, read_manifest, sha256_of
+from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.paths import inside
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 DTYPES = "uint8", "uint8"
 """Types of images and labels, unless they are a user's own."""
@@ -78,7 +78,7 @@ def read_prepared(manifest: Path | None, name: str) -> Prepared:
     """
     # A generated set has its own folder name.
     folder_name = manifest.parent.name if manifest and manifest.parent.name else name
-    make = f"snakemake results/data/{folder_name}/{MANIFEST}"
+    make = f"snakemake results/data/{folder_name}/{FILE_NAME}"
     if manifest is None or not manifest.is_file():
         raise DataError(f"{manifest or name}: no prepared {name} data; make it with `{make}`")
     folder = manifest.parent

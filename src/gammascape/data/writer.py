@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape import manifests
-from gammascape.data.prepared import DTYPES, FORMAT, MANIFEST, Bytes, DataError, Split
+from gammascape.data.prepared import DTYPES, FORMAT, Bytes, DataError, Split
 from gammascape.layout import whole
 from gammascape.manifests.code import DATA_MODULES
+from gammascape.manifests.manifest import FILE_NAME
 
 SHARD_BYTES = 128 * 2**20
 """Bytes of images in one file: enough for one read from a network disk, and small compared with memory."""
@@ -180,6 +181,6 @@ class Writer:
             outputs=tuple(outputs),
             finished=manifests.utc_now(),
         )
-        manifests.write_manifest(self._partial / MANIFEST, manifest)
+        manifests.write_manifest(self._partial / FILE_NAME, manifest)
         # Remove an older preparation first: a folder can replace only an empty one.
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.execution.tasks import Task
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.paths import CELLS
 from gammascape.manifests.whole import FILES, status_of_whole
 from gammascape.study import Cell
 
@@ -40,7 +42,7 @@ def unmark(cells: Mapping[str, Cell], marks: Path = _MARKS) -> None:
                 output = Path(urlsafe_b64decode("".join(parts)).decode())
                 marked.setdefault(output.parent.as_posix(), []).append(path)
     for cell, paths in marked.items():
-        wanted = cells.get(cell.removeprefix("results/cells/"))
+        wanted = cells.get(cell.removeprefix(f"{CELLS}/"))
         if wanted and status_of_whole(Path(cell), wanted.record()) is not None:
             for path in paths:
                 path.unlink(missing_ok=True)
@@ -93,7 +95,7 @@ def sweep(results: Path = SCRATCH.parent) -> None:
         left = list(checkpoints.iterdir())
         if not left:
             return
-        manifests = (results / "cells").glob("*/*/manifest.json")
+        manifests = (results / CELLS.name).glob(f"*/*/{FILE_NAME}")
         done = {path.parent.name.rpartition("-")[2] for path in manifests}
         for path in left:
             if path.name.removeprefix(".").partition("-")[0] in done:

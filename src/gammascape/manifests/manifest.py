@@ -26,7 +26,8 @@ Kind = Literal["cell", "data", "table", "figure", "page"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FILE_NAME = "manifest.json"
-"""Manifest in the folder of a cell or of prepared data; other artifacts have one for each stem."""
+"""Manifest in the folder of a cell or of prepared data; other artifacts have one for each stem, with SUFFIX."""
+SUFFIX = ".manifest.json"
 
 
 class ManifestError(UserError):
@@ -235,7 +236,7 @@ def content_of(manifest: Mapping[str, Any]) -> str:
 def manifest_path(output: Path) -> Path:
     """Path of the manifest of an output: one for the folder of a cell or of data, otherwise one for its stem."""
     shared = output.with_name(FILE_NAME)
-    return shared if shared.is_file() else output.with_suffix(".manifest.json")
+    return shared if shared.is_file() else output.with_suffix(SUFFIX)
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gammascape.manifests.manifest import SUFFIX
 from gammascape.terminal import visible
 
 FORMATS = ("json", "html", "svg", "png")
@@ -86,7 +87,7 @@ def mark_html(page: str, mark: Mapping[str, Any]) -> str:
         commit=html.escape(f", commit {commit[:_COMMIT_DIGITS]}") if commit else "",
         manifest=html.escape(manifest),
         seal=html.escape(f", seal {seal}") if seal else "",
-        page=html.escape(manifest.removesuffix(".manifest.json") + ".html"),
+        page=html.escape(manifest.removesuffix(SUFFIX) + ".html"),
     )
     body, end, rest = page.rpartition("</body>")
     return f"{body.rstrip(' ')}{footer}  {end}{rest}"

@@ -11,7 +11,9 @@ from typing import Any
 
 from gammascape.terminal import visible
 
-LINKED = ("results/cells", "results/data", "results/generated", "results")
+CELLS = Path("results/cells")
+"""Folder of the cells of a project."""
+LINKED = (str(CELLS), "results/data", "results/generated", "results")
 """Folders of a project that may be links to another disk."""
 
 MOST_BYTES = 2**27

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.manifests import Manifest
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.paths import CELLS
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.changes import differences
 from gammascape.provenance.compare import BACKEND
 from gammascape.provenance.findings import Finding, FindingKind
 from gammascape.study.points import points_path
-from gammascape.workflow.catalogue import CELLS, Artifact, index_page, outputs_of, place_of
+from gammascape.workflow.catalogue import Artifact, index_page, outputs_of, place_of
 from gammascape.workflow.catalogue import everything as catalogue_of
 from gammascape.workflow.plan import Plan
 
 _DEVICE_KEYS = (*BACKEND, "python", "cuda", "steps")
-_MANIFEST = "/manifest.json"
 _COMPOSED = ("table", "figure", "page")
 _NAMED = 3
 """Number of inputs named in a finding."""
@@ -105,7 +106,7 @@ def _mixture(texts: Mapping[str, str]) -> str:
 
 
 def _short(path: str) -> str:
-    return path.removeprefix(f"{CELLS}/").removesuffix(_MANIFEST)
+    return path.removeprefix(f"{CELLS}/").removesuffix(f"/{FILE_NAME}")
 
 
 def _against_rules(

@@ -12,9 +12,9 @@ import numpy as np
 
 from gammascape.manifests import Manifest
 from gammascape.manifests.code import other_code
-from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import read_mark
-from gammascape.manifests.paths import OutsideError, inside, read_object, short
+from gammascape.manifests.paths import CELLS, OutsideError, inside, read_object, short
 from gammascape.manifests.scripts import has_other_script
 from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.numerics import NUMERICS_VERSION
@@ -24,7 +24,7 @@ from gammascape.runs.history import FULL_HISTORY, final_window
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Cell, StudyError
 from gammascape.tables.cells import TableError, open_arrays, read_table
-from gammascape.workflow.catalogue import CELLS, modules_behind
+from gammascape.workflow.catalogue import modules_behind
 
 _MARKED = {".json", ".html", ".svg", ".png"}
 _FOLDER_KINDS = ("cell", "data")
@@ -67,7 +67,7 @@ def check_file(
 
 
 def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iterator[Finding]:
-    ending = f"/{FILE_NAME}" if manifest.kind in _FOLDER_KINDS else ".manifest.json"
+    ending = f"/{FILE_NAME}" if manifest.kind in _FOLDER_KINDS else SUFFIX
     place = path.removesuffix(ending)
     if manifest.name != place:
         yield Finding("misplaced", f"its manifest belongs to {manifest.name}")

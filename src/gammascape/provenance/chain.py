@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.paths import OutsideError, inside_project
 from gammascape.provenance.artifact import artifact_findings, check_file
 from gammascape.provenance.findings import Finding, FindingKind, Severity, worst
@@ -64,7 +65,7 @@ class Link:
     @property
     def name(self) -> str:
         """Name of the artifact in a report."""
-        return self.path.removesuffix("/manifest.json").removesuffix(".manifest.json")
+        return self.path.removesuffix(f"/{FILE_NAME}").removesuffix(SUFFIX)
 
 
 @dataclass(frozen=True)

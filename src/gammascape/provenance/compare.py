@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gammascape.manifests import Manifest
 from gammascape.manifests.paths import inside, read_object
-from gammascape.manifests.whole import FILES
+from gammascape.manifests.whole import ARRAYS, FILES, SUMMARY
 from gammascape.study import Cell
 from gammascape.tables.cells import open_arrays
 
@@ -87,7 +87,7 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
     if twin is None:
         return Comparison(False, False, _first_difference(made, again))
     tally = _Tally()
-    contents = [read_object(f / "summary.json") | _arrays(f) for f in (made, again, twin)]
+    contents = [read_object(f / SUMMARY) | _arrays(f) for f in (made, again, twin)]
     for content in contents:
         # The twin has another eta, and the audit compares the record with the manifest.
         del content["cell"]
@@ -220,8 +220,8 @@ def _first_difference(made: Path, again: Path) -> str:
     if len(different):
         k, step = int(different[0]), arrays[0]["step"]
         return f"the loss of step {int(step[k]):,} is {a[k]:.9g}, trained again {b[k]:.9g}"
-    summaries = [read_object(f / "summary.json") for f in (made, again)]
-    for file, (first, second) in (("arrays.npz", arrays), ("summary.json", summaries)):
+    summaries = [read_object(f / SUMMARY) for f in (made, again)]
+    for file, (first, second) in ((ARRAYS, arrays), (SUMMARY, summaries)):
         if names := [n for n in sorted({*first, *second}) if _bits(first, n) != _bits(second, n)]:
             return f"{file} differs in {', '.join(names)}"
     return "the files differ only in form"

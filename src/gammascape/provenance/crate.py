@@ -18,8 +18,9 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from gammascape.manifests import Manifest, read_manifest, sha256_of
-from gammascape.manifests.paths import inside, inside_project, is_plain, short
-from gammascape.provenance.project import CELLS, RESULTS
+from gammascape.manifests.manifest import SUFFIX
+from gammascape.manifests.paths import CELLS, inside, inside_project, is_plain, short
+from gammascape.provenance.project import RESULTS
 from gammascape.provenance.seal import seal_of
 from gammascape.study import Study, StudyError
 from gammascape.study.keys.config import CONFIG_FILE
@@ -191,7 +192,7 @@ def build_crate(
     )
     builder = _Builder(study, project, with_cells, hides_host, crate)
     workflow = _workflow(builder)
-    paths = sorted((RESULTS / study.name).glob("**/*.manifest.json"))
+    paths = sorted((RESULTS / study.name).glob(f"**/*{SUFFIX}"))
     made = {path: read_manifest(path) for path in paths}
     for path in _in_order(made):
         _add_artifact(builder, path, made[path])
@@ -249,7 +250,7 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
             raise StudyError(f"{path}: {short(source.path)} is not in the project; {_AUDIT}")
         if CELLS in below.parents:
             cells.append(below)
-        elif below.name.endswith(".manifest.json"):
+        elif below.name.endswith(SUFFIX):
             builder.file(below)
             # The first file of a table or figure stands for it.
             made = read_manifest(builder.project / below)
@@ -258,7 +259,7 @@ def _add_artifact(builder: _Builder, path: Path, manifest: Manifest) -> None:
             sources.append(builder.file(below, source.sha256))
     if cells:
         sources.append(_collection(builder, manifest, cells))
-    name = path.relative_to(RESULTS).as_posix().removesuffix(".manifest.json")
+    name = path.relative_to(RESULTS).as_posix().removesuffix(SUFFIX)
     builder.action(name, manifest.rule, [manifest], sources, results)
 
 

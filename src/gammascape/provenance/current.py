@@ -17,7 +17,9 @@ from typing import Any
 
 from gammascape.manifests import sha256_of
 from gammascape.manifests.code import meaning, other_code
-from gammascape.manifests.manifest import content_of
+from gammascape.manifests.manifest import SUFFIX, content_of
+from gammascape.manifests.paths import CELLS
+from gammascape.manifests.whole import FILES
 from gammascape.provenance.changes import differences
 from gammascape.workflow.catalogue import Artifact, everything, fingerprint_file, jobs_of
 from gammascape.workflow.plan import Plan
@@ -26,8 +28,6 @@ BY_CODE = {"code", "script"}
 """Kinds of differences that a person may declare to have no effect."""
 SCRIPTS = Path("workflow/scripts")
 """Scripts of the rules, where Snakemake runs in the folder of the workflow."""
-_CELLS = "results/cells/"
-_CELL_FILES = ("summary.json", "arrays.npz", "manifest.json")
 _HASHED_BYTES = 1_000_000
 """Bytes up to which a file without a manifest is hashed; for larger files only the size is compared."""
 _SECOND = 1_000_000_000
@@ -74,7 +74,7 @@ class Results:
         """Missing files of the studies, except for inputs of others that are missing too."""
         files = {path: [*item.outputs, path] for path, item in self.catalogue.items()}
         for cell in self.plan.cells if self.plan else ():
-            names = [f"{_CELLS}{cell}/{name}" for name in _CELL_FILES]
+            names = [f"{CELLS}/{cell}/{name}" for name in FILES]
             files[names[-1]] = names
         lacking = {
             path: [n for n in names if self._time(n) is None] for path, names in files.items()
@@ -174,7 +174,7 @@ class Results:
     def _changed_inputs(self, item: Artifact, sources: Sequence[Mapping[str, Any]]) -> str:
         asked, had = set(item.sources), {source["path"] for source in sources}
         if item.entry.chooses:
-            asked = {path for path in asked if path in had or not path.startswith(_CELLS)}
+            asked = {path for path in asked if path in had or not path.startswith(f"{CELLS}/")}
         if had != asked:
             new, old = len(asked - had), len(had - asked)
             words = ((f"{new} added", new), (f"{old} removed", old))
@@ -186,7 +186,7 @@ class Results:
             else:
                 same = self._time(path) is None or _is(Path(path), source)
             if not same:
-                return f"{path.removesuffix('.manifest.json')} has another content"
+                return f"{path.removesuffix(SUFFIX)} has another content"
         return ""
 
     def _content(self, path: str) -> str | None:

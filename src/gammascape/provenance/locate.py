@@ -18,9 +18,9 @@ from gammascape.manifests import (
     read_manifest,
     sha256_of,
 )
-from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import Mark, read_marks
-from gammascape.manifests.paths import LINKED, inside_project, is_plain, short
+from gammascape.manifests.paths import CELLS, LINKED, inside_project, is_plain, short
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
@@ -29,10 +29,8 @@ from gammascape.study.keys.config import Data
 from gammascape.study.keys.files import KINDS
 from gammascape.study.reading.yaml_reader import STUDIES, read_yaml
 from gammascape.usercode.files import PATHS
-from gammascape.workflow.catalogue import CELLS
 from gammascape.workflow.plan import Plan, load_plan
 
-_SUFFIX = ".manifest.json"
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 NAMES = (
     "a file or folder of results, a table or figure by its name, a copy of a figure, or a cell by its path or the "
@@ -128,7 +126,7 @@ def find_here(name: str | Path) -> Path:
             else "; name the figure of which it says to be a copy: "
         )
         raise StudyError(
-            f"{name}: {finding.text}{told}{told and found.manifest.removesuffix(_SUFFIX)}"
+            f"{name}: {finding.text}{told}{told and found.manifest.removesuffix(SUFFIX)}"
         )
     return Path(found.manifest)
 
@@ -198,8 +196,8 @@ def _made(name: str, root: Path, kind: str = "", study: str | None = None) -> Pa
     plain = name.removeprefix(f"{kind}s/")
     exact = glob.escape(plain)
     for pattern in (exact, f"{exact}/*") if is_plain(plain) else ():
-        if more := _outputs(f"{pattern}{_SUFFIX}", root, kind, study):
-            names = [str(one.relative_to(root / RESULTS)).removesuffix(_SUFFIX) for one in more]
+        if more := _outputs(f"{pattern}{SUFFIX}", root, kind, study):
+            names = [str(one.relative_to(root / RESULTS)).removesuffix(SUFFIX) for one in more]
             if len(more) == 1:
                 return more[0]
             studies = list(dict.fromkeys(one.partition("/")[0] for one in names))
@@ -234,7 +232,7 @@ def _beside(path: Path) -> Path | None:
     if _is_manifest(path.name):
         return path if path.exists() else None
     if not path.is_file():
-        for manifest in (path / FILE_NAME, path.with_name(f"{path.name}{_SUFFIX}")):
+        for manifest in (path / FILE_NAME, path.with_name(f"{path.name}{SUFFIX}")):
             if manifest.is_file():
                 return manifest
         if path.is_dir():
@@ -266,7 +264,7 @@ def _renamed(path: Path) -> Path | None:
 
 
 def _is_results(folder: Path) -> bool:
-    return (folder / Path(CELLS).name).is_dir() and (folder / "index.html").is_file()
+    return (folder / CELLS.name).is_dir() and (folder / "index.html").is_file()
 
 
 def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
@@ -281,7 +279,7 @@ def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
         # The walk will report that the manifest is missing.
         return here
     raise StudyError(
-        f"{path.name}: a copy of a file of {short(mark.manifest.removesuffix(_SUFFIX))}, and no folder above it "
+        f"{path.name}: a copy of a file of {short(mark.manifest.removesuffix(SUFFIX))}, and no folder above it "
         "or above this one holds these results; give --directory, the folder that does"
     )
 
@@ -313,7 +311,7 @@ def _beside_findings(path: Path, marks: Sequence[Mark], root: Path) -> Iterator[
     """Compare an explorer of several studies with what their explorers give."""
     from gammascape.figures.explorer.page import data_of, explorer_beside
 
-    names = [f"{mark.manifest.removesuffix(_SUFFIX)}.html" for mark in marks]
+    names = [f"{mark.manifest.removesuffix(SUFFIX)}.html" for mark in marks]
     try:
         again = explorer_beside([inside_project(root, name) for name in names], marks)
         text = path.read_text(encoding="utf-8")
@@ -343,7 +341,7 @@ def strays(root: Path, named: set[Path]) -> list[str]:
 
 
 def _is_manifest(path: str) -> bool:
-    return path.rpartition("/")[2] == FILE_NAME or path.endswith(_SUFFIX)
+    return path.rpartition("/")[2] == FILE_NAME or path.endswith(SUFFIX)
 
 
 def _files(root: Path) -> Iterator[str]:

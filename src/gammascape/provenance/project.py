@@ -7,17 +7,15 @@ from typing import Any
 
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import other_code
-from gammascape.manifests.manifest import FILE_NAME
-from gammascape.manifests.paths import inside_project
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.paths import CELLS, inside_project
 from gammascape.study import Study, StudyError, load_study
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.reading.yaml_reader import read_yaml
-from gammascape.workflow import catalogue
 from gammascape.workflow.catalogue import modules_behind
 from gammascape.workflow.plan import Plan, load_plan
 
 RESULTS = Path("results")
-CELLS = Path(catalogue.CELLS)
 
 
 def configuration(root: Path = Path()) -> dict[str, Any]:
@@ -75,7 +73,7 @@ def cells_on_disk() -> dict[str, Manifest]:
 
 def manifests_of_tables_and_figures(folder: str = "**") -> Iterator[tuple[Path, Manifest]]:
     """Manifests of tables, figures and pages of all studies on disk, or of one folder below results, by path."""
-    for path in sorted(RESULTS.glob(f"{folder}/*.manifest.json")):
+    for path in sorted(RESULTS.glob(f"{folder}/*{SUFFIX}")):
         if path.relative_to(RESULTS).parts[0] not in ("cells", "data", ".trash"):
             with suppress(ManifestError):
                 manifest = read_manifest(path)

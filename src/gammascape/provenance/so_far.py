@@ -23,8 +23,9 @@ from gammascape.figures.explorer.charts import charts
 from gammascape.figures.explorer.page import write_explorer
 from gammascape.layout import whole
 from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.paths import CELLS
 from gammascape.runs.outcome import Thresholds
-from gammascape.workflow.catalogue import CELL_FILES, CELLS, THRESHOLDS, Inputs, artifacts
+from gammascape.workflow.catalogue import CELL_FILES, THRESHOLDS, Inputs, artifacts
 from gammascape.workflow.plan import Plan, load_plan
 from gammascape.workflow.script import Stage
 
@@ -69,7 +70,7 @@ def write_so_far(plan: Plan, name: str) -> int:
     write_explorer(
         name,
         tables,
-        Path(CELLS),
+        CELLS,
         Thresholds(**{key: analysis[key] for key in THRESHOLDS}),
         page,
         planned=len(plan.studies[name].by_path),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gammascape.command import UserError
 from gammascape.manifests.manifest import FILE_NAME
-from gammascape.manifests.paths import OutsideError, inside, read_object, short
+from gammascape.manifests.paths import CELLS, OutsideError, inside, read_object, short
 from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import Analysis, Regime, Span
@@ -72,6 +72,11 @@ def grouped(
 def with_ends(name: str, value: Any, ends: Sequence[Any], unit: str = "") -> dict[str, Any]:
     """Columns of a value and of the ends of its interval: name, name_low and name_high, before a unit."""
     return {f"{name}{unit}": value, f"{name}_low{unit}": ends[0], f"{name}_high{unit}": ends[1]}
+
+
+def less(a: float | None, b: float | None) -> float | None:
+    """Difference; None where one is not known."""
+    return None if a is None or b is None else a - b
 
 
 def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
@@ -214,8 +219,8 @@ def cell_table(
                     for digest, cell, count in cells.sort("len").iter_rows()
                 )
                 + ". Remove those that you no longer want; for the first this is "
-                + f"grep -rlF --include=summary.json {(cells.sort('len')['digest'][0] or 'none')[:12]} "
-                + "results/cells | xargs -n 1 dirname | xargs rm -r"
+                + f"grep -rlF --include={SUMMARY} {(cells.sort('len')['digest'][0] or 'none')[:12]} "
+                + f"{CELLS} | xargs -n 1 dirname | xargs rm -r"
             )
     return table.sort("gamma_log10", "eta_log10", "seed", "data_seed")
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from gammascape.layout import write_if_changed
 from gammascape.manifests import Kind, Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import MODULES, closure, fingerprint
-from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import FORMATS
+from gammascape.manifests.paths import CELLS
 from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.study.factors import FACTORS
 
@@ -31,7 +32,6 @@ Inputs = Mapping[str, str | list[str]]
 Job = tuple[str, frozenset[tuple[str, str]]]
 """Job, by stage and wildcards."""
 
-CELLS = "results/cells"
 CELL_FILES = {"summaries": SUMMARY, "arrays": ARRAYS, "manifests": FILE_NAME}
 """Inputs that consist of one file for each cell of the slice or study."""
 FACTOR = "factor"
@@ -289,7 +289,7 @@ class Artifact:
     @property
     def manifest(self) -> str:
         """Path of its manifest."""
-        return f"{self.stem}.manifest.json"
+        return f"{self.stem}{SUFFIX}"
 
     @property
     def outputs(self) -> list[str]:
@@ -344,9 +344,7 @@ def artifacts_of_job(
     output: Iterable[str], given: Inputs, params: Mapping[str, Any]
 ) -> list[Artifact]:
     """Tables or figures made by a job, from its outputs, inputs and parameters alone."""
-    stems = [
-        path.removesuffix(".manifest.json") for path in output if path.endswith(".manifest.json")
-    ]
+    stems = [path.removesuffix(SUFFIX) for path in output if path.endswith(SUFFIX)]
     paths = {f"{stem}.parquet" for stem in stems}
     items = []
     for stem in stems:
@@ -481,7 +479,7 @@ def other_studies(names: Iterable[str], root: Path) -> dict[str, Any]:
             inputs = [source.path for source in read_manifest(path).inputs]
         except ManifestError:
             continue
-        stems = [path.removesuffix(".manifest.json") for path in inputs]
+        stems = [path.removesuffix(SUFFIX) for path in inputs]
         # Another version may have made what this one does not know.
         stems = [stem for stem in stems if place_of(stem) is not None]
         figures = [stem for stem in stems if stem.startswith(f"{folder}/figures/")]
@@ -695,7 +693,7 @@ def _files_of(cells: "Iterable[Cell]", name: str) -> list[str]:
 
 def _source(path: str) -> str:
     if path.startswith(f"{CELLS}/"):
-        return f"{path.rpartition('/')[0]}/manifest.json"
+        return f"{path.rpartition('/')[0]}/{FILE_NAME}"
     if path.endswith("/measures.json"):
         return path
-    return f"{path.rpartition('.')[0]}.manifest.json"
+    return f"{path.rpartition('.')[0]}{SUFFIX}"

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gammascape.manifests.manifest import FILE_NAME
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
 from gammascape.study.factors import Factor, members
 from gammascape.study.finite import finite_slices
@@ -61,7 +62,7 @@ class Plan:
         # Images and own data come from files; other samples are drawn from a distribution.
         files: list[str] = []
         if isinstance(dataset, Images | Files):
-            files.append(f"results/data/{dataset.prepared}/manifest.json")
+            files.append(f"results/data/{dataset.prepared}/{FILE_NAME}")
         for spec in (model, dataset):
             if isinstance(spec, Factory):
                 folder = f"{SOURCES}/{folder_of(spec.sources)}"

@@ -25,18 +25,17 @@ from gammascape.manifests import (
     write_manifest,
 )
 from gammascape.manifests.code import meaning
+from gammascape.manifests.manifest import SUFFIX
 from gammascape.manifests.mark import Mark
+from gammascape.manifests.paths import CELLS
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Analysis
 from gammascape.tables.cells import TableError
 from gammascape.tables.seal import SealTree
 from gammascape.terminal import visible_lines
-from gammascape.workflow import catalogue
 from gammascape.workflow.catalogue import CELL_FILES, FACTOR, Artifact, artifacts_of_job, place_of
 
-CELLS = Path(catalogue.CELLS)
 _FINGERPRINTS = Path("results/.fingerprints")
-_MANIFEST = ".manifest.json"
 AGAIN = "GAMMASCAPE_AGAIN"
 """Environment variable of forced rules and files, separated by spaces, which are made again even if current."""
 _PACKAGES: Mapping[Kind, tuple[str, ...]] = {
@@ -63,7 +62,7 @@ class Script:
     @property
     def path(self) -> Path:
         """Path of the manifest."""
-        return Path(f"{self.manifest.name}.manifest.json")
+        return Path(f"{self.manifest.name}{SUFFIX}")
 
     @property
     def mark(self) -> dict[str, str | None]:
@@ -87,7 +86,7 @@ def run_script(snakemake: Any, kind: Kind) -> Iterator[Script]:
     """
     # Another workflow may rename the rule; Snakemake runs a copy of the script and sets this name to the original.
     file = Path(sys._getframe(2).f_globals["__file__"])
-    name = str(snakemake.output.manifest).removesuffix(_MANIFEST)
+    name = str(snakemake.output.manifest).removesuffix(SUFFIX)
     entry = place_of(name)
     assert entry is not None
     item = Artifact(

@@ -11,11 +11,12 @@ from pathlib import Path
 from gammascape.command import USER_MISTAKE, child_environment
 from gammascape.layout import write_if_changed
 from gammascape.manifests.code import fingerprint
+from gammascape.manifests.manifest import FILE_NAME
+from gammascape.manifests.paths import CELLS
 from gammascape.manifests.whole import SUMMARY
 from gammascape.study import Slice, Study, StudyError
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.keys.factories import Factory
-from gammascape.workflow.catalogue import CELLS
 from gammascape.workflow.plan import Plan
 
 TRIED = Path(".snakemake/tried.json")
@@ -76,7 +77,7 @@ def _lacking(plan: Plan) -> Iterator[str]:
     kinds = {part.dataset_spec.kind.replace("mnist1m", "mnist"): None for part in parts}
     for kind in kinds:
         folder = plan.config.data.source(kind)
-        if folder is None or Path(f"results/data/{kind}/manifest.json").is_file():
+        if folder is None or Path(f"results/data/{kind}/{FILE_NAME}").is_file():
             continue
         from gammascape.data.prepare.download import DOWNLOADS, missing
         from gammascape.data.prepare.sources import occupied

@@ -260,7 +260,7 @@ def test_a_time_that_is_not_known_is_said_to_be_and_why(
 ) -> None:
     pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
     monkeypatch.setattr(pilot, "_seconds", lambda plan, study: "the GPU is in use")
-    assert pilot._cost(*pilot._load(PILOT), budget=20).endswith(
+    assert pilot._cost(*map_command.load(PILOT), budget=20).endswith(
         "device time not known yet (the GPU is in use), at most 20 s, but its first round is trained whatever it "
         "takes"
     )
@@ -269,13 +269,13 @@ def test_a_time_that_is_not_known_is_said_to_be_and_why(
 def test_a_first_round_that_takes_longer_than_the_budget_is_said_to(workflow: Workflow) -> None:
     pilot._write(PILOT, pilot_arguments([*OWN, "--budget", "20s"]))
     # Two etas at five gammas for two seeds.
-    assert pilot._cost(*pilot._load(PILOT), budget=1).endswith(
+    assert pilot._cost(*map_command.load(PILOT), budget=1).endswith(
         "at least 5 s for its first round, more than the budget of 1 s"
     )
     text = PILOT.read_text()
     grid = text[text.index("  - model") :].replace("batch_size: 64", "batch_size: 32")
     PILOT.write_text(text + grid)
-    assert "about 280 cells" in pilot._cost(*pilot._load(PILOT), budget=60)
+    assert "about 280 cells" in pilot._cost(*map_command.load(PILOT), budget=60)
 
 
 WRONG = """
@@ -309,13 +309,13 @@ def test_data_and_width_scaling_are_doubted_before_training(
         ("my_net:wrong", "my_data:load", ["model is not in mu-P, so gamma and eta do not hold"]),
     ):
         pilot._write(PILOT, pilot_arguments(["--model", model, "--data", data, *words]))
-        found = list(doubts(pilot._load(PILOT)[1], seconds=math.inf))
+        found = list(doubts(map_command.load(PILOT)[1], seconds=math.inf))
         assert len(found) == len(said), found
         for text, words_of in zip(found, said, strict=True):
             assert "warning: " in text
             assert words_of in text
     # Wider networks are not built once time is up.
-    (text,) = doubts(pilot._load(PILOT)[1], seconds=-1)
+    (text,) = doubts(map_command.load(PILOT)[1], seconds=-1)
     assert text == f"not checked whether model is in mu-P: gammascape check-model {PILOT} model"
 
 

@@ -113,7 +113,7 @@ def test_removed_cells_stay_and_are_counted(project: Path) -> None:
     edit("eta: {log10: [-1, 0, 1]}", "eta: {log10: [-1, 0]}")
     found = coming()
     assert (found.training, found.removed) == (0, {"tiny": 2})
-    assert "2 cells on disk were removed from study tiny" in text(open_project(), found)
+    assert "removed from study tiny: 2 cells, still on disk" in text(open_project(), found)
 
 
 def test_removed_slices_leave_tables_and_figures_that_are_counted(project: Path) -> None:

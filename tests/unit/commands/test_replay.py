@@ -199,7 +199,7 @@ def test_a_figure_drawn_again_for_print_cannot_be_compared_and_does_not_differ(
     assert main(["replay", str(drawn), "--cells", "1"]) == 1
     said = capsys.readouterr().out
     assert "figure-2.pdf was drawn again by gammascape figure, for print" in said
-    assert said.endswith("1 tables and figures cannot be compared\n")
+    assert said.endswith("1 table or figure cannot be compared\n")
 
 
 def test_what_cannot_be_read_differs_and_keeps_nothing_from_being_made_again(

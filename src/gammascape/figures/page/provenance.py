@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gammascape.durations import duration
+from gammascape.durations import count_of, duration
 from gammascape.figures.templates import render
 from gammascape.layout import whole
 from gammascape.manifests import Manifest, manifest_path, read_manifest
@@ -84,7 +84,7 @@ def declarations(manifests: Iterable[Manifest], until: str | None = None) -> lis
         for entry in manifest.accepted
         if until is None or entry["at"] <= until
     )
-    return [f"{text} ({count:,} artifacts)" for text, count in sorted(entries.items())]
+    return [f"{text} ({count_of(count, 'artifact')})" for text, count in sorted(entries.items())]
 
 
 def _manifests(inputs: Iterable[Path]) -> list[Manifest]:

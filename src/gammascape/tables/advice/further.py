@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from gammascape.durations import count_of, duration
 from gammascape.study.keys.axes import Map
-from gammascape.tables.advice.read import Row, SliceTables, less
+from gammascape.tables.advice.read import Row, SliceTables
+from gammascape.tables.cells import less
 
 ENOUGH = 3
 """Seeds from which on scatter is known."""

@@ -130,8 +130,3 @@ def around(among: Sequence[float], points: Iterable[float]) -> tuple[float | Non
     middles = [(a + b) / 2 for a, b in pairwise(sorted(points))]
     low = max((m for m in middles if m < min(among)), default=min(among))
     return low, min((m for m in middles if m > max(among)), default=max(among))
-
-
-def less(a: float | None, b: float | None) -> float | None:
-    """Difference; None where one is not known."""
-    return None if a is None or b is None else a - b

@@ -10,9 +10,9 @@ from gammascape.durations import count_of
 from gammascape.study import Analysis
 from gammascape.tables.advice.carry import carry_rows, moves_with_width, rank_correlation
 from gammascape.tables.advice.further import ENOUGH, next_rows
-from gammascape.tables.advice.read import EDGE, Row, SliceTables, around, less
+from gammascape.tables.advice.read import EDGE, Row, SliceTables, around
 from gammascape.tables.advice.words import interval, number, power
-from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, less, with_ends, within
 from gammascape.tables.factors import TREND_SCHEMA
 from gammascape.tables.performance.choice import TIED
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER

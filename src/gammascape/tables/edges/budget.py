@@ -14,6 +14,7 @@ from gammascape.tables.cells import (
     SLICE_COLUMNS,
     columns,
     judgement,
+    less,
     open_arrays,
     read_summary,
     with_ends,
@@ -192,19 +193,15 @@ def _row(line: pl.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
         ends = (edges.get(edge, {}).get(f"estimate{end}_log10") for end in ("", "_low", "_high"))
         row |= with_ends(name, next(ends), list(ends), "_log10")
     low, high = (
-        _difference(row[f"eta_max_{a}_log10"], row[f"eta_min_{b}_log10"])
+        less(row[f"eta_max_{a}_log10"], row[f"eta_min_{b}_log10"])
         for a, b in (("low", "high"), ("high", "low"))
     )
     if spanned and not row["trained"]:
         high = float(np.diff(line["eta_log10"]).max())
-    at = _difference(row["eta_max_log10"], row["eta_min_log10"])
+    at = less(row["eta_max_log10"], row["eta_min_log10"])
     row |= with_ends("window", at, (low, high), "_log10")
     best = edges.get("eta_best")
     if best is not None:
         row["eta_best_log10"] = best["eta_log10"]
         row["best_relative_loss"] = line.filter(pl.col("cell") == best["cell"])["relative_loss"][0]
     return row
-
-
-def _difference(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b

@@ -7,7 +7,7 @@ import polars as pl
 
 from gammascape.study import Analysis
 from gammascape.tables.cells import SLICE_COLUMNS, columns
-from gammascape.tables.edges.exponents import shared_of, windows
+from gammascape.tables.edges.exponents import fitted_windows, shared_of
 from gammascape.tables.statistics.slopes import Fit
 from gammascape.theory.edges import law_slopes
 
@@ -31,7 +31,7 @@ def exponent_model_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.Dat
         analysis: the study's windows, `trained_below` and confidence level.
     """
     rows: list[dict[str, Any]] = []
-    for part in windows(thresholds, analysis):
+    for part in fitted_windows(thresholds, analysis):
         shared = shared_of(part.rows)
         depth = shared["depth_exponent"]
         if part.window != "rich" or part.edge not in COMPARED or depth is None:

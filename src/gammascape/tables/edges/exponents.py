@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import EDGES, Analysis, Edge, Regime, predicted_slope
-from gammascape.tables.cells import SLICE_COLUMNS, columns, with_ends, within
-from gammascape.tables.cells import windows as windows_of
+from gammascape.tables.cells import SLICE_COLUMNS, columns, windows, with_ends, within
 from gammascape.tables.edges.find import cells_of
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.slopes import Fit, fit_mean, fit_slope
@@ -57,7 +56,7 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
         analysis: the study's windows, `trained_below` and confidence level.
     """
     rows: list[dict[str, Any]] = []
-    for part in windows(thresholds, analysis):
+    for part in fitted_windows(thresholds, analysis):
         known, fit = part.known, part.fit
         gamma = known["gamma_log10"].to_numpy()
         rows.append(
@@ -85,13 +84,13 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCALING_SCHEMA, infer_schema_length=None)
 
 
-def windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Window]:
+def fitted_windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Window]:
     """The edges of one slice that can be fitted: bracketed at two or more gammas of a window."""
     some = thresholds.filter(
         pl.any_horizontal(pl.col("estimate_low_log10", "estimate_high_log10").is_not_null())
     )
     for edge in EDGES:
-        for window, span in windows_of(analysis):
+        for window, span in windows(analysis):
             rows = some.filter(within(span), edge=edge)
             if rows.is_empty():
                 continue

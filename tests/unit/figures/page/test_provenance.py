@@ -53,7 +53,7 @@ def test_each_value_stands_with_the_number_of_its_artifacts() -> None:
     assert Row("commit", "c" * 40, 2) in rows
     assert Row("commit", f"{'c' * 40} with uncommitted changes", 1) in rows
     assert Row("torch", "2.15.0", 3) in rows
-    assert declarations([CELL, LATER]) == ["2026: a <name> (1 artifacts)"]
+    assert declarations([CELL, LATER]) == ["2026: a <name> (1 artifact)"]
 
 
 def test_the_page_is_escaped_and_reads_the_manifests_of_its_inputs(tmp_path: Path) -> None:

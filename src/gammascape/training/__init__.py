@@ -1,0 +1,1 @@
+"""Training of packs of cells: engine, checkpoints, artifacts, and the worker that serves them."""
