@@ -488,7 +488,7 @@ def other_studies(names: Iterable[str], root: Path) -> dict[str, Any]:
         files += [f"{folder}/provenance.html", *(f"{stem}.parquet" for stem in tables)]
         if all((root / file).is_file() for file in files):
             about = shown.get(name, {})
-            explorer = [root / folder / f"explorer.{end}" for end in ("html", "manifest.json")]
+            explorer = [root / folder / f"explorer{end}" for end in (".html", SUFFIX)]
             found[name] = {
                 "description": str(about.get("description", "")),
                 "figures": figures,
