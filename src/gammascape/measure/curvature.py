@@ -10,6 +10,7 @@ from gammascape.measure.networks import (
     Networks,
     flat_size,
     flatten,
+    plain_products,
     twice_differentiable,
     unflatten,
 )
@@ -117,8 +118,9 @@ def largest_eigenvalue(product: Product, start: Tensor, steps: int) -> Tensor:
         vector = product(basis[:, step])
         for turn in range(2):
             # Products with a row are ten times faster than with a column.
-            shares = torch.bmm(vector[:, None, :], known.transpose(1, 2))
-            vector = vector - torch.bmm(shares, known)[:, 0]
+            with plain_products():
+                shares = torch.bmm(vector[:, None, :], known.transpose(1, 2))
+                vector = vector - torch.bmm(shares, known)[:, 0]
             if turn == 0:
                 alpha = shares[:, 0, step].double()
         beta = vector.double().norm(dim=1)

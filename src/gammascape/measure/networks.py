@@ -15,6 +15,8 @@ from gammascape.models.model import Reference
 Losses = Callable[[Tensor, Tensor], Tensor]
 """(f (K, P, O), targets (P, O)) -> loss of each lane, a mean over the samples, (K,)."""
 
+SMALL = 4096
+"""Multiplications up to which torch leaves a batched product to MKL (`mkldnn_gemm_min_size` in its Matmul.cpp)."""
 _ROW = 16
 """Flat vectors are padded with zeros to a multiple of this, so that each lane begins at a multiple of 64 bytes."""
 
@@ -68,6 +70,21 @@ def twice_differentiable() -> Iterator[None]:
     """Compute attention by torch's plain operators: its fast kernels cannot be differentiated twice."""
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         yield
+
+
+@contextmanager
+def plain_products() -> Iterator[None]:
+    """Multiply float32 matrices on the CPU by MKL, also in a process that set the precision "medium".
+
+    There torch multiplies batches by oneDNN if they take more than SMALL multiplications in all, and by MKL else,
+    so that rounding would depend on the number of lanes.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def flat_size(size: int) -> int:

@@ -7,16 +7,21 @@ its neighbours.
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from gammascape.measure.networks import SMALL, plain_products
 from gammascape.models import Hidden, Model, Parameters
 from gammascape.models.centred import CentredForm
 from gammascape.models.model import Reference
 from gammascape.training.sgd import lane_of
+
+_LEAST = 2
+"""Smallest number of lanes of a form with a hand-written gradient."""
 
 
 @cache
@@ -25,7 +30,8 @@ def exact(form: CentredForm) -> CentredForm:
 
     def reference(initial: Parameters, x: Tensor) -> Reference:
         if _together_is_exact(form.model, x):
-            return form.reference(initial, x)
+            with products_of(form.model, x):
+                return form.reference(initial, x)
         # A single seed is joined too: that makes it contiguous, and the rounding of products depends on layout.
         kept = [form.reference(lane_of(initial, k), x) for k in range(_count(initial))]
         return tuple(torch.cat(several) for several in zip(*kept, strict=True))
@@ -35,7 +41,8 @@ def exact(form: CentredForm) -> CentredForm:
     ) -> Tensor:
         lanes = _count(trained)
         if lanes <= most(x):
-            return form.numerator(trained, starts, kept, x, hidden)
+            with products_of(form.model, x):
+                return form.numerator(trained, starts, kept, x, hidden)
         outputs: list[Tensor] = []
         layers: list[Hidden] = []
         for k in range(lanes):
@@ -53,19 +60,47 @@ def exact(form: CentredForm) -> CentredForm:
     def most(x: Tensor) -> float:
         return math.inf if _together_is_exact(form.model, x) else 1
 
-    # A batched product of a single small matrix (batch size times both sides up to 4096) rounds differently from
-    # a product of several; a lane alone is therefore computed together with a copy of itself.
-    least = 1 if form.descend is None else 2
-    return replace(form, reference=reference, numerator=numerator, least=least, most=most)
+    if form.descend is None:
+        return replace(form, reference=reference, numerator=numerator, most=most)
+
+    def descend(
+        trained: Parameters, starts: Parameters, x: Tensor, hidden: Hidden, signal: Tensor
+    ) -> None:
+        with products_of(form.model, x):
+            hand_written(trained, starts, x, hidden, signal)
+
+    hand_written = form.descend
+    # A batched product of a single small matrix rounds differently from a product of several; a lane alone is
+    # therefore computed together with a copy of itself.
+    found = replace(form, reference=reference, numerator=numerator, descend=descend)
+    return replace(found, least=_LEAST, most=most)
+
+
+def products_of(model: Model, x: Tensor) -> AbstractContextManager[None]:
+    """Context for products of all lanes with inputs x (B, ...), whose routine must not depend on their number."""
+    return plain_products() if _are_small(model, x) else nullcontext()
+
+
+def _are_small(model: Model, x: Tensor) -> bool:
+    """Return whether a product of `_LEAST` lanes is too small for oneDNN, so that MKL is to compute any number."""
+    if model.descend is None or x.device.type != "cpu" or x.dtype != torch.float32:
+        return False
+    return _LEAST * len(x) * _smallest_matrix(model) <= SMALL
+
+
+@cache
+def _smallest_matrix(model: Model) -> int:
+    return min(math.prod(p.shape) for p in model.parameters if len(p.shape) > 1)
 
 
 def _together_is_exact(model: Model, x: Tensor) -> bool:
-    """Whether one batched computation on inputs x (B, ...) gives each lane the bits that it would get alone."""
+    """Return whether one batched computation on inputs x (B, ...) gives each lane the bits it would get alone."""
     if x.device.type != "cpu":
         return True
     if model.descend is None:
         return False
-    return not _multiplies_with_mkl(x.dtype) or _aligned(model, len(x), x.element_size())
+    mkl = _are_small(model, x) or _multiplies_with_mkl(x.dtype)
+    return not mkl or _aligned(model, len(x), x.element_size())
 
 
 def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
@@ -77,7 +112,7 @@ def _multiplies_with_mkl(dtype: torch.dtype) -> bool:
 
 @cache
 def _aligned(model: Model, batch_size: int, itemsize: int) -> bool:
-    """Whether every lane's matrices in a pack begin at a multiple of 64 bytes: MKL's rounding depends on it."""
+    """Return whether all lanes' matrices begin at a multiple of 64 bytes, which MKL's rounding depends on."""
     shapes = [parameter.shape for parameter in model.parameters if len(parameter.shape) > 1]
     numbers = [n for shape in shapes for n in (math.prod(shape), batch_size * shape[0])]
     return all(n * itemsize % 64 == 0 for n in numbers)

@@ -13,6 +13,7 @@ from gammascape.measure.curvature import LANCZOS_STEPS, Curvature
 from gammascape.measure.networks import Networks, flat_size
 from gammascape.measure.spectra import effective_rank, singular_values, weight_matrices
 from gammascape.models import Hidden
+from gammascape.training.exact import products_of
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import accuracy, lane_losses
 
@@ -98,15 +99,16 @@ class Observer:
         bytes_of_lane = (LANCZOS_STEPS + 1) * flat_size(size) * self._x.element_size()
         together = int(min(max(form.least, _BYTES // bytes_of_lane), form.most(self._x)))
         for networks, rates, count in self._groups(lanes, together, form.least):
-            curvature = Curvature(networks)
-            found = {}
-            if "sharpness" in self._names:
-                found["sharpness"] = curvature.largest(curvature.hessian)
-                found["eta_times_sharpness"] = rates.double() * found["sharpness"]
-            if "gauss_newton_sharpness" in self._names:
-                found["gauss_newton_sharpness"] = curvature.largest(curvature.gauss_newton)
-            if "hessian_trace" in self._names:
-                found["hessian_trace"] = curvature.trace()
+            with products_of(form.model, self._x):
+                curvature = Curvature(networks)
+                found = {}
+                if "sharpness" in self._names:
+                    found["sharpness"] = curvature.largest(curvature.hessian)
+                    found["eta_times_sharpness"] = rates.double() * found["sharpness"]
+                if "gauss_newton_sharpness" in self._names:
+                    found["gauss_newton_sharpness"] = curvature.largest(curvature.gauss_newton)
+                if "hessian_trace" in self._names:
+                    found["hessian_trace"] = curvature.trace()
             for name, value in found.items():
                 parts.setdefault(name, []).append(value[:count])
         return {name: torch.cat(several) for name, several in parts.items()}
