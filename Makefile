@@ -35,7 +35,7 @@ lint: .venv/ready
 test: .venv/ready
 	$(MAKE) --jobs 3 --output-sync=target pytest lint docs
 
-# Tests of one file run in one process, which shares what its fixtures made. Those of SLURM mostly wait: so there is
+# Tests of one file run in one process, which shares what its fixtures made. SLURM's mostly wait: so there is
 # one process more than there are cores. To name no folder below tests spares the process that only hands out tests
 # to import what they share. The + shows the tests as they run.
 pytest: .venv/ready

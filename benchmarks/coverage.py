@@ -5,7 +5,7 @@
 Each row is a model and a design. Covers: share of intervals that hold the truth, of nominal 95 %; its own error is
 1.5 % for 200 tables. none: no interval is given. G gammas, S seeds, steps of eta in decades. Every row has
 its own random numbers. On one core the whole takes about a quarter of an hour, --quick (20 tables) two minutes.
-docs/explanation/intervals.md has the table, beside that of the intervals that were there before.
+docs/explanation/intervals.md has the table, beside the intervals that were there before.
 """
 
 import argparse
@@ -271,7 +271,7 @@ def eta_row(etas: int, gammas: int, seeds: int, network: float, split: float) ->
 
 
 def share_row(seeds: int, runs: int, share: float, correlation: float) -> Row:
-    """The share of runs of which those of one seed are correlated."""
+    """The share of runs that are correlated within a seed."""
 
     def trial(rng: np.random.Generator) -> Trial:
         ratio = (1 - correlation) / correlation
@@ -423,7 +423,7 @@ def verdict_lines(
 
 
 STUDIES = ("depth-small",)
-"""Studies with fixed etas; those of a map are where edges are."""
+"""Studies with fixed etas; a map's are where edges are."""
 UPPER, LOWER = (1.5, 2.0), (-0.6, -0.1)
 """log10 of the prefactors of the edges, as in the studies of this repository."""
 

@@ -572,7 +572,7 @@ def rates(session: Session) -> None:
 
 
 def words_of(times: dict[str, float], form: str) -> str:
-    """Milliseconds of a form; NaN is that of a form that is used without a comparison."""
+    """Milliseconds of a form; NaN for a form that is used without a comparison."""
     alone = any(map(math.isnan, times.values()))
     if form not in times:
         return "too large" if alone else "failed"

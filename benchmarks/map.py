@@ -1,4 +1,4 @@
-"""Edges of a map against those of the full grid at 8 points per decade, and the cells that each needs.
+"""Edges of a map against the edges of the full grid at 8 points per decade, and the cells that each needs.
 
     python benchmarks/map.py [results/STUDY/tables/cells/SLICE.parquet ...]
 
@@ -71,7 +71,7 @@ def toy_fates(
     blur: str = "none",
     noise: float = 0.2,
 ) -> Fates:
-    """Fates of the toy; with `blur`, each cell is that of an eta 0.1 or at most `noise` decades away."""
+    """Fates of the toy; with `blur`, each cell has the fate of an eta 0.1 or at most `noise` decades away."""
 
     def shift(seed: int, gamma: Decimal, eta: Decimal) -> float:
         if blur == "alternating":
@@ -120,7 +120,7 @@ def mapped(
     seeds: Sequence[tuple[int, int]],
     spread: GammaMap | None = None,
 ) -> tuple[pl.DataFrame, int, list[MapState]]:
-    """Cells of a map, the number of its rounds, and what it found; those of further gammas join `begun`."""
+    """Cells of a map, the number of its rounds, and what it found; cells of further gammas join `begun`."""
     gammas = {*begun, *(spread.points(spread.finest) if spread else ())}
     maps = {gamma: Mapped(spec, tuple(seeds), spread) for gamma in gammas}
     points = [(gamma, eta) for gamma, etas in begun.items() for eta in etas]

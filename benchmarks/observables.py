@@ -2,7 +2,7 @@
 
     python benchmarks/observables.py [--models mlp3 vit] [--lanes 8] [--steps 100] [--json observables.json]
 
-The models and digits of the default study, batch size 32, float32, one pack. A step is that of the engine, with
+The models and digits of the default study, batch size 32, float32, one pack. A step is the engine's, with
 its data and the evaluation of f~(w_0). Both are CPU time of one thread for each lane, so other processes on the
 machine matter little. The last column is the share that the measurements add to a run of 1000 steps: at 0, 1, 2,
 5, 10, ... steps, 24 in each decade for `equal_loss`, one for `singular_values`.

@@ -3,7 +3,7 @@
     python benchmarks/plan.py [--gammas 50] [--etas 40]
 
 The results are written by the workflow's own writers and scripts, without training; then Snakemake is asked once
-to take them for its own (--touch). Times are of whole processes, Python's start included, except those of load and
+to take them for its own (--touch). Times are of whole processes, Python's start included, except for load and
 history: by the clock, and of the processor, which tells more where other processes run.
 """
 

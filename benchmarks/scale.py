@@ -3,8 +3,8 @@
     python benchmarks/scale.py [--points 100]
     python benchmarks/scale.py --planning [--tree OTHER_CHECKOUT ...]
 
-The cells are so small that what is timed is everything else. Planning is compared with that of a bare Snakefile
-of the same jobs, outputs and parameters, or, before anything is trained, with that of other checkouts.
+The cells are so small that what is timed is everything else. Planning is compared with a bare Snakefile
+of the same jobs, outputs and parameters, or, before anything is trained, with other checkouts.
 """
 
 import argparse

@@ -314,7 +314,7 @@ class Bench:
             ended = time.perf_counter() - begun >= seconds
             if ended or len(block) == size:
                 if not torch.stack(block).cpu().isfinite().all():
-                    raise RuntimeError("a lane diverged: the timing would not be that of training")
+                    raise RuntimeError("a lane diverged: the timing would not be of training")
                 # A GPU goes on by itself: the clock tells nothing until the host has waited for it.
                 each = (time.perf_counter() - begun) / steps
                 size, block = max(1, min(BLOCK, int(seconds / 4 / each))), []

@@ -1,4 +1,4 @@
-"""One cell in plain numpy and torch, without this library: the losses are those of the artifact.
+"""One cell in plain numpy and torch, without this library: the losses are the artifact's.
 
 The model is `{kind: mlp, depth: 3, width: 64}`, the dataset `digits` with all distortions at 0, the seeds are 0.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FIRST = ("slurm", "integration", "unit/training", "unit/commands")
-"""Folders of long tests; those of SLURM before all, as they mostly wait."""
+"""Folders of long tests; SLURM's before all, as they mostly wait."""
 
 # What is imported while tests are collected is not garbage.
 gc.disable()

@@ -42,8 +42,8 @@ def fix_hashes() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End as `sys.exit` does, but without unloading libraries: those of PyTorch take up to a second."""
-    # What the C library calls last is called first; only that of GNU has `on_exit`.
+    """End as `sys.exit` does, but without unloading libraries: PyTorch's take up to a second."""
+    # What the C library calls last is called first; only GNU's has `on_exit`.
     with suppress(AttributeError):
         library = ctypes.CDLL(None)
         library.on_exit(library._exit, None)

@@ -50,7 +50,7 @@ def write_if_changed(path: Path, content: str | bytes) -> None:
 
 
 def state_of(path: Path) -> tuple[int, ...]:
-    """What the file system says of a file, other after each change of it.
+    """Size, times and number of a file, other after each change of it.
 
     Raises:
         OSError: if there is none.

@@ -56,7 +56,7 @@ def load(
 
     Args:
         results: the folder that the workflow writes.
-        thresholds: criteria for judging all cells, instead of those of `study`.
+        thresholds: criteria for judging all cells, instead of the criteria of `study`.
         study: name of a study, for the cells that its tables were made of, judged as there. Without it all cells
             are judged by the default thresholds, whatever studies say, so that a status may differ from tables.
 
@@ -104,7 +104,7 @@ def load(
 
 
 def _instead(thresholds: object, others: Mapping[str, object]) -> str:
-    """What `load` takes, and what to write in place of wrong arguments."""
+    """Arguments of `load`, and what to write in place of wrong ones."""
     given = {**thresholds, **others} if isinstance(thresholds, Mapping) else others
     names = ", ".join(others) or f"thresholds={thresholds!r}"
     text = f"load() takes results, thresholds and study, not {names}"

@@ -83,9 +83,9 @@ class Pack:
         self.file = folder / f"{self.identity}.json"
         self.journal = folder / f"{self.identity}.journal"
         self.prepared = False
-        """Whether a worker could make the model and the data."""
+        """True if a worker could make the model and the data."""
         self.over = False
-        """Whether the SLURM job is known to have ended."""
+        """True if the SLURM job is known to have ended."""
         self.read = 0
         """Number of events of the journal that have been seen."""
 
@@ -412,6 +412,6 @@ def _places(job: Any) -> Callable[[int], int] | None:
 
 
 def _at_work(pack: Pack) -> bool:
-    """Whether a worker has begun the pack and has not ended."""
+    """Return whether a worker has begun the pack and has not ended."""
     events = [event["event"] for event in read_journal(pack.journal)]
     return bool(events) and events[-1] not in ("interrupted", "end")

@@ -43,7 +43,7 @@ _ENDINGS = (
 )
 """Snakemake's last words, in place of which `Ending` speaks."""
 _STOPPING = ("Terminating processes on user request", "Will exit after finishing")
-"""What Snakemake says of an interruption, some of it for each job."""
+"""Messages of Snakemake about an interruption, some of them for each job."""
 _SILENT = (LogEvent.PROGRESS, LogEvent.JOB_FINISHED, LogEvent.JOB_STARTED, LogEvent.SHELLCMD)
 
 

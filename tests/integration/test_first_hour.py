@@ -164,7 +164,7 @@ def test_a_copied_results_folder_is_checked_and_used(
         assert "holds results under another name; rename it results" in capsys.readouterr().err
     Path("of-others").rename("results")
 
-    # The loss between those of two cells, as a threshold, splits them.
+    # A loss between two cells', as a threshold, splits them.
     cells = gammascape.load("results", study="tiny").collect()
     assert set(cells["status"]) == {"untrained"}
     low, high, *_ = sorted(cells["relative_loss"])

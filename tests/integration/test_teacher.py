@@ -24,7 +24,7 @@ STEPS = 1000
 def needed(key: str, gammas: Gammas) -> Gammas:
     """Points of the maps without which an edge that is read would not be found.
 
-    Those are the ends of its brackets, an eighth apart, under cross-entropy those of seed 0, and not of the lower
+    Those are the ends of its brackets, an eighth apart, under cross-entropy seed 0's, and not of the lower
     edge at small gamma, which no test reads; all where a shorter budget is read; and all about the largest finite
     eta, as around it cells diverge or not by turns.
     """

@@ -118,7 +118,7 @@ def slow(
     faults = {"FAULT_SLOW": str(request.param), "FAULT_WHILE": str(project / "slow")}
     env = {**cluster, "PYTHONPATH": FAULTY_PATH, **faults}
     (project / "slow").touch()
-    # SLURM learns of the end of a job after Snakemake does: those of the last test are not among ours.
+    # SLURM learns of the end of a job after Snakemake does: the last test's are not among ours.
     wait_until(lambda: not active_jobs(cluster))
     process = snakemake(project, env, *OPTIONS)
     try:

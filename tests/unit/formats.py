@@ -39,7 +39,7 @@ def make_mnist(folder: Path, train: int = 60, test: int = 20) -> Path:
 
 
 def prepare_mnist(folder: Path, train: int = 60, test: int = 20) -> Path:
-    """The manifest of prepared images like those of MNIST."""
+    """The manifest of prepared images like MNIST's."""
     source = make_mnist(folder / "source", train, test)
     mnist.prepare(source, folder / "mnist", verify=False)
     return folder / "mnist" / "manifest.json"

@@ -32,7 +32,7 @@ ORDER = [
     "cli",
     "__main__ check_model",
 ]
-"""Packages and modules of the library; those of one line do not import each other."""
+"""Packages and modules of the library; the parts of one line do not import each other."""
 PLUGINS = {
     "snakemake_executor_plugin_packed": {"execution"},
     "snakemake_executor_plugin_packed_slurm": {"execution", "layout", "runs", "training"},

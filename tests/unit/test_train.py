@@ -98,7 +98,7 @@ def test_a_pack_has_no_more_lanes_than_the_memory_holds(
 
 
 def test_the_trainer_freezes_no_objects_of_a_process_that_has_torch_already() -> None:
-    # They may be those of torch's compiler, which says at the end of the process that they leak.
+    # They may belong to torch's compiler, which says at the end of the process that they leak.
     code = "import torch, gc, sys, gammascape.training.worker; sys.exit(gc.get_freeze_count() > 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -237,7 +237,7 @@ def _measured(
 
 
 def doubts(study: Study, seconds: float) -> Iterator[str]:
-    """What looks wrong in the data of a study's first slice, and in the width scaling of its own model.
+    """Faults in the data of a study's first slice, and in the width scaling of its own model.
 
     No larger network is measured after `seconds`. A check that lacks widths then, or fails, is the command's.
     """

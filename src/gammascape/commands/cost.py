@@ -130,7 +130,7 @@ def headline(study: Study, rate: Rate) -> str:
 
 
 def begins(study: Study) -> bool:
-    """Whether a map of the study has no points yet, so that its cells can only be estimated."""
+    """Return whether a map of the study has no points yet, so that its cells can only be estimated."""
     return any(
         mapped.needed and gamma not in study.points.get(key, {})
         for key, gammas in study.maps.items()

@@ -31,12 +31,10 @@ def run(chosen: argparse.Namespace) -> int:
 
     names = [study_name(one) for one in chosen.studies]
     if len({*names}) < 2:
-        raise UserError(
-            f"name two studies or more; that of one is {RESULTS}/{names[0]}/explorer.html"
-        )
+        raise UserError(f"name two studies or more; one has {RESULTS}/{names[0]}/explorer.html")
     if chosen.out.suffix.lower() != ".html":
         raise UserError(f"{chosen.out}: end the name in .html")
-    # One of several studies has several marks; that of one is a result.
+    # An explorer of several studies has several marks; with one mark it is a result.
     if chosen.out.exists() and (chosen.out.is_dir() or len(read_marks(chosen.out)) < 2):
         raise UserError(
             f"{chosen.out} exists and is no explorer of several studies: name another file, or remove it first"

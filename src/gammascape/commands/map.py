@@ -128,7 +128,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def look(plan: Plan, study: Study) -> tuple[Added, list[MapState], pl.DataFrame]:
-    """What the maps of a study want beyond its cells, the state of each edge, and the table of cells."""
+    """Points that a study's maps need beyond its cells, the state of each edge, and the table of cells."""
     level = float(plan.analysis(study.name)["trained_below"])
     tables = {p.key: _cells(plan, study, p) for p in study.slices if p.key in study.maps}
     wanted: Added = {}
@@ -254,7 +254,7 @@ def _table(study: Study, part: Slice) -> str:
 
 
 def _cells(plan: Plan, study: Study, part: Slice) -> pl.DataFrame:
-    """The table `cells` of a slice; that of a toy is computed here, without snakemake."""
+    """The table `cells` of a slice; a toy's is computed here, without snakemake."""
     if not part.is_toy:
         path = Path(_table(study, part))
         table = read_table(path) if path.is_file() else None
@@ -402,7 +402,7 @@ class Snakemake:
 
 @contextmanager
 def _so_far(plan: Plan) -> Iterator[None]:
-    """Show between and within rounds what is there."""
+    """Show the cells between and within rounds."""
     so_far, finished = SoFar(plan.config.model_dump(mode="json"), say), False
     so_far.watch()
     try:

@@ -171,23 +171,23 @@ def _check_same(path: Path, chosen: argparse.Namespace) -> None:
         for key, value in wanted.items():
             if has.get(key) != value:
                 raise UserError(
-                    f"gammascape pilot: {path} is there, and its {what} has {key} = {has.get(key)}, not {value}; "
+                    f"gammascape pilot: {path} exists, and its {what} has {key} = {has.get(key)}, not {value}; "
                     f"go on with it as it is by --study {path} alone, or name another file by --study"
                 )
     if chosen.loss not in (None, part.loss):
         raise UserError(
-            f"gammascape pilot: {path} is there, with loss {part.loss}; name another file by --study"
+            f"gammascape pilot: {path} exists, with loss {part.loss}; name another file by --study"
         )
 
 
 def _spent(study: Study) -> float:
-    """Device time of the cells that are there, in seconds."""
+    """Device time of the finished cells, in seconds."""
     paths = (CELLS / cell.path / FILE_NAME for cell in study.cells)
     return sum(float(read_manifest(path).cost["seconds"]) for path in paths if path.is_file())
 
 
 def _cost(plan: Plan, study: Study, budget: float) -> str:
-    """What a pilot will cost, in words."""
+    """Cost of a pilot, in words."""
     part = study.slices[0]
     gammas, seeds = (
         len({getattr(cell, name) for cell in part.cells}) for name in ("gamma", "seed")
@@ -268,7 +268,7 @@ def _round(steps: float) -> int:
 
 
 def _facts(factory: str, arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What a study says of the data of a function: the keys shape, size, and classes or targets."""
+    """Keys of a study that describe the data of a function: shape, size, and classes or targets."""
     from gammascape.data.factory import facts
     from gammascape.data.prepared import DataError
     from gammascape.usercode.run import provide

@@ -106,7 +106,9 @@ def text(plan: Plan, coming: NextRun, about: Sequence[str] = ()) -> str:
     """Plan in words, with sentences about the data."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     lines = [f"study: {studies}"]
-    there = f"all {coming.cells:,} cells are there" if coming.cells else "theory computes all cells"
+    there = (
+        f"all {coming.cells:,} cells are finished" if coming.cells else "theory computes all cells"
+    )
     if not coming.jobs:
         lines.append(f"nothing to do: {there}, and all that is made of them")
     elif not coming.training:

@@ -179,7 +179,7 @@ def _gammas(rows: list[dict[str, Any]], choice: float) -> Iterator[dict[str, Any
 def _laws(
     carry: list[dict[str, Any]], old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> dict[str, tuple[float, float, float]]:
-    """How far eta moves in decades, and the ends of an interval, by the words of each law."""
+    """Decades by which each law moves eta, with the ends of an interval, by the law's words."""
     found = {}
     for name in (name for name in FACTORS if new[name] != old[name]):
         row = next(row for row in carry if row["name"] == name)

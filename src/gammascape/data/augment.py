@@ -218,7 +218,7 @@ class _Amounts(NamedTuple):
     """Parameters (n, 1, 1, 1) of the operations, without effect for operations that were not drawn."""
 
     autocontrast: Tensor
-    """Whether to stretch, bool."""
+    """True for images to stretch."""
     posterize: Tensor
     """Number of steps between 0 and 1."""
     solarize: Tensor

@@ -104,7 +104,7 @@ def load(options: dict[str, Any], source: Path | None, device: torch.device) -> 
 
 
 def facts(factory: str, arguments: dict[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
-    """What a study has to say of the data of a function: the keys shape, size, and classes or targets.
+    """Keys of a study that describe the data of a function: shape, size, and classes or targets.
 
     Raises:
         DataError: if it returns neither arrays nor a sampler with test arrays.
@@ -377,7 +377,7 @@ def _float32(values: Tensor, what: str, law: bool = True) -> Tensor:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    """Whether samples are the same, up to the rounding of products of different sizes."""
+    """Return whether samples are the same, up to the rounding of products of different sizes."""
     if not a.is_floating_point():
         return torch.equal(a, b)
     return torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))

@@ -62,7 +62,7 @@ class Prepared:
     generator: dict[str, Any] | None = None
     """Generator of the samples, with all options; None if they come from the user's files."""
     own: dict[str, Any] | None = None
-    """Of a user's own files: digest of their content, types, number of targets, means and deviations."""
+    """Digest of the content of a user's own files, types, number of targets, means and deviations."""
 
     @property
     def image_bytes(self) -> int:

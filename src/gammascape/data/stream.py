@@ -167,5 +167,5 @@ def describe_end(name: str, samples: int, batch_size: int) -> str:
 
 
 def repeats(options: dict[str, Any]) -> bool:
-    """Whether the stream repeats its samples after one pass."""
+    """Return whether the stream repeats its samples after one pass."""
     return bool(options.get("repeat")) or options.get("training_samples") is not None

@@ -10,5 +10,5 @@ def option(default: Any, text: str, kind: type = int) -> Any:
 
 
 def how_ended(status: int) -> str:
-    """How a process ended, in words, from the exit status that `subprocess` gives."""
+    """End of a process, in words, from the exit status that `subprocess` gives."""
     return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -58,7 +58,7 @@ class Board:
 
     @property
     def active(self) -> bool:
-        """Whether an executor has begun to fill in the board."""
+        """True if an executor has begun to fill in the board."""
         return self.started is not None
 
     @property

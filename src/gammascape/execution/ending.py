@@ -22,16 +22,16 @@ class Ending:
     """Numbers of all jobs, and of those that train a cell."""
     done: int = 0
     made: Counter[str] = field(default_factory=Counter)
-    """Numbers of cells, tables and figures that are there."""
+    """Numbers of finished cells, tables and figures."""
     page: bool = False
     reasons: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    """What failed and why -> a log for each job."""
+    """Kind and reason of a failure -> a log for each job."""
     interrupted: bool = False
     failed: bool = False
 
     @property
     def finished(self) -> bool:
-        """Whether all jobs have been done."""
+        """True if all jobs have been done."""
         return self.done >= self.jobs and not (self.reasons or self.interrupted or self.failed)
 
     def finish(self, trains: bool, outputs: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ class Ending:
         return len(logs) == 1
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """What a person needs to know at the end of a run of so many seconds."""
+        """Lines to print at the end of a run of so many seconds."""
         cells = f"{self.made['cell']:,} of {count_of(self.cells, 'cell')} done"
         for (what, reason), logs in self.reasons.items():
             many = f"{count_of(len(logs), what)} failed{' for one reason' * (len(logs) > 1)}"

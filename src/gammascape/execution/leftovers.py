@@ -77,7 +77,7 @@ def status_of(task: Task) -> str | None:
 
 
 def is_forced(workflow: Any, job: Any) -> bool:
-    """Whether a person asked to run the job, by --force, --forceall or --forcerun.
+    """Return whether a person asked to run the job, by --force, --forceall or --forcerun.
 
     With --rerun-incomplete Snakemake gives the same reason for interrupted jobs.
     """

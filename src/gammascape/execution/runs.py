@@ -18,7 +18,7 @@ def show_working() -> None:
 
 
 def is_working() -> bool:
-    """Whether a process that called `show_working` here is alive, on a file system with locks."""
+    """Return whether a process that called `show_working` here is alive, on a file system with locks."""
     with suppress(FileNotFoundError), _WORKING.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -68,7 +68,7 @@ class Scripts:
             raise ScriptError(error)
 
     def _take(self, environment: Mapping[str, str]) -> "_Process":
-        """An idle process whose environment and code are those of now, or a new one."""
+        """An idle process with the present environment and code, or a new one."""
         asked = environment, _code()
         with self._guard:
             if self._stopped:
@@ -148,7 +148,7 @@ def _serve(descriptor: int, parent: int) -> None:
 
 
 def _run(script: Path, snakemake: Any) -> str | None:
-    """Why a script has failed, in words; None if it has not."""
+    """Reason for which a script has failed, in words; None if it has not."""
     forget_repository()
     try:
         # A warning is shown once in each script.

@@ -1,4 +1,4 @@
-"""Have tables and an explorer of the cells that are there made now and then, by one process beside the run."""
+"""Have tables and an explorer of the finished cells made now and then, by one process beside the run."""
 
 import json
 import select

@@ -63,7 +63,7 @@ def split_inputs(files: Iterable[str]) -> tuple[str | None, tuple[str, ...]]:
 
 
 def is_training(job: Any) -> bool:
-    """Whether a Snakemake job trains a cell."""
+    """Return whether a Snakemake job trains a cell."""
     return not job.is_group() and job.rule.name in TRAIN_RULES
 
 

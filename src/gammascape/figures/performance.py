@@ -14,7 +14,7 @@ _DODGE = 0.05
 
 
 class _Quantity(NamedTuple):
-    """What is on the vertical axis, and in which direction it is better."""
+    """Quantity of the vertical axis, and the direction in which it is better."""
 
     measure: str
     name: str
@@ -24,11 +24,11 @@ class _Quantity(NamedTuple):
     nothing: float = 1.0
     """The gain of gamma = 1 over itself."""
     scale: float = 1.0
-    """Of values on the axis."""
+    """Factor of values on the axis."""
 
     @property
     def log(self) -> bool:
-        """Whether less is better, in ratios."""
+        """True if less is better, in ratios."""
         return self.measure != "accuracy"
 
 
@@ -217,7 +217,7 @@ def _gains(gain: pl.DataFrame, quantity: _Quantity, names: list[str]) -> list[Ch
 
 
 def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: str) -> str:
-    """At which gamma the slices are best, and what that gains over gamma = 1."""
+    """Best gamma of the slices, and its gain over gamma = 1."""
     value = pl.col("value")
     # All gammas that are best where some tie.
     tops = best.filter(value == (value.min() if quantity.log else value.max()).over("series"))
@@ -249,15 +249,15 @@ def _title(best: pl.DataFrame, gain: pl.DataFrame, quantity: _Quantity, series: 
 
 
 def _caption(quantity: _Quantity, target: float | None, gained: pl.DataFrame, several: bool) -> str:
-    """What is drawn: steps where they reach a target, and gains where there are some."""
+    """Caption, with steps where they reach a target, and gains where there are some."""
     chosen = "that the other seeds find best" if several else "that is best for the seed itself"
     words = f"{quantity.name} after all steps at the sampled learning rate η {chosen}, against "
     words += "the feature learning strength γ; one seed alone has its own best, which is too good. "
     words = f"Left: {words}" if target is not None else f"{words[0].upper()}{words[1:]}"
     if target is not None:
         words += (
-            f"Right: steps, at η chosen in the same way, until the training loss is {target:g} of that of the "
-            "output zero, the plateau included. "
+            f"Right: steps, at η chosen in the same way, until the training loss is {target:g} of the "
+            "output zero's, the plateau included. "
         )
     if gained.height:
         words += "Below: what the best γ gains over γ = 1 (diamonds)"

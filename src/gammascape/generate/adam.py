@@ -41,7 +41,7 @@ class Adam:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes: means and numbers of steps by the position of their weight."""
+        """State for `load_state_dict`: means and numbers of steps by the position of their weight."""
         return {"state": dict(enumerate(self._state))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

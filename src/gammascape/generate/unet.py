@@ -1,6 +1,6 @@
 """Small U-Net that predicts noise in 28x28 images, at 28, 14 and 7 pixels, given time and class.
 
-The design is that of J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020, without
+The design follows J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020, without
 attention and with one block per level; time and class act by scale and shift after the second normalization.
 """
 

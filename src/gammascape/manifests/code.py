@@ -39,7 +39,7 @@ _APART = {"data": ("data/prepare", "data/writer.py"), "usercode": ("usercode/fil
 TEXTS = (".py", ".j2", ".js")
 _DIGITS = 12
 _FORMAT = 2
-"""Of what is remembered of a module."""
+"""Version of what is remembered of a module."""
 REMEMBERED = "GAMMASCAPE_MODULES"
 """Environment variable with the path of a file of syntax trees' digests, by the sha256 of their text.
 

@@ -179,7 +179,7 @@ class Manifest:
 
     @property
     def about(self) -> list[Any]:
-        """What the artifact is, whatever its content."""
+        """Identity of the artifact, whatever its content."""
         return [self.kind, self.name, self.rule, dict(self.record)]
 
     @property
@@ -286,7 +286,7 @@ def _source_with(manifest: Path) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """What is asked of the manifest of each cell again and again."""
+    """Parts of a cell's manifest that are read again and again."""
 
     kind: str
     seal: str

@@ -50,7 +50,7 @@ class Mark:
     seal: str | None = None
     """Digest of all numbers that the figure is drawn from; see `tables.seal`."""
     redrawn: bool = False
-    """Whether it was drawn again from the data of the figure, in another size or style."""
+    """True if it was drawn again from the data of the figure, in another size or style."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain builtins; a mark without a seal, or of a file of the results, lacks that key."""

@@ -69,7 +69,7 @@ def inside_project(root: Path, name: str, also: Sequence[str] = ()) -> Path:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is a normal relative path: no `..`, nothing redundant, no control characters."""
+    """Return whether a name is a normal relative path: no `..`, nothing redundant, no control characters."""
     path = PurePosixPath(name)
     return not (path.is_absolute() or ".." in path.parts or str(path) != name) and (
         visible(name) == name

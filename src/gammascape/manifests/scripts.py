@@ -11,12 +11,12 @@ _BEGIN, _END = b"<script>", b"</script>"
 
 
 def is_bundle(script: bytes, version: str, vl_version: str) -> bool:
-    """Whether a script is the known bundle of this version."""
+    """Return whether a script is the known bundle of this version."""
     return hashlib.sha256(script).hexdigest() == BUNDLES.get(version, {}).get(vl_version)
 
 
 def has_other_script(page: bytes, version: str | None) -> bool:
-    """Whether the first script of a page differs from its version's bundles; False for an unknown version."""
+    """Return whether a page's first script differs from its version's bundles; False for an unknown version."""
     _, _, rest = page.partition(_BEGIN)
     script, ended, _ = rest.partition(_END)
     known = BUNDLES.get(str(version), {}).values()

@@ -27,7 +27,7 @@ class CentredForm:
     model: Model
 
     trains_difference: bool
-    """Whether the trained tensors d are w - w_0 and start at zero. If not, d = w, and `starts` below is empty."""
+    """True if the trained tensors d are w - w_0 and start at zero. If not, d = w, and `starts` below is empty."""
 
     reference: Callable[[Parameters, Tensor], Reference]
     """(w_0 of S seeds, x (B, ...)) -> tensors (S, ...), without gradient."""

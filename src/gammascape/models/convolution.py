@@ -29,7 +29,7 @@ _MOST_COLUMN_BYTES = 2**28
 
 
 class LaneShape(NamedTuple):
-    """What one lane convolves: inputs (B, C, H, W) by filters (O, C, k, k)."""
+    """Shapes of one lane's convolution: inputs (B, C, H, W) by filters (O, C, k, k)."""
 
     device: torch.device
     dtype: torch.dtype
@@ -147,7 +147,7 @@ def _compare(lane: LaneShape, lanes: int) -> dict[Callable[..., Tensor], float]:
     w = torch.ones(lanes, *lane.filters, dtype=lane.dtype, device=lane.device)
 
     def run(form: Callable[..., Tensor]) -> object:
-        # Made on the stream of the capture, which those of another would end.
+        # Made on the stream of the capture, which tensors of another would end.
         leaves = [value.detach().requires_grad_(lane.backward) for value in (x, w)]
         with torch.enable_grad() if lane.backward else contextlib.nullcontext():
             y = form(*leaves, None, lane.stride, lane.padding)

@@ -106,7 +106,7 @@ class Model:
     difference: Difference | None = None
     """The difference form, if the model has one."""
     compiles: bool = False
-    """Whether a compiled step on the CPU is faster: 1.6 times for a CNN, 1.25 for a ViT."""
+    """True if a compiled step on the CPU is faster: 1.6 times for a CNN, 1.25 for a ViT."""
     batched: bool = True
     """False for a network that is computed one at a time, on one batch at a time."""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -41,12 +41,12 @@ class Comparison:
     agrees: bool | None
     """None if too much cannot be compared."""
     identical: bool
-    """Whether every byte is the same, required or not."""
+    """True if every byte is the same, required or not."""
     text: str
 
 
 def must_be_exact(made: Manifest, again: Manifest) -> bool:
-    """Whether two trainings of a cell must give the same bytes.
+    """Return whether two trainings of a cell must give the same bytes.
 
     They must on the same device with the same versions, if both were alone in their packs; MLPs on a CPU must in
     any pack. Other models in packs of other sizes agree up to rounding.
@@ -67,7 +67,7 @@ def disturbed(cell: Cell, made: Manifest, again: Manifest) -> Cell:
 
 
 def same_files(made: Path, again: Path) -> bool:
-    """Whether two artifacts of one cell are the same byte for byte."""
+    """Return whether two artifacts of one cell are the same byte for byte."""
     return all(inside(made, n).read_bytes() == (again / n).read_bytes() for n in FILES[:-1])
 
 

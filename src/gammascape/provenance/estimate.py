@@ -24,11 +24,11 @@ class Estimate:
     unknown: int
     """Cells unlike any recorded one; their time is not in `seconds`."""
     timed: int
-    """Cells of which a few steps, or those of cells alike, were timed for the estimate."""
+    """Cells for which some steps, their own or of cells alike, were timed for the estimate."""
     devices: tuple[str, ...]
     """Devices on which the times were recorded."""
     problems: tuple[str, ...] = ()
-    """Why steps of unknown cells could not be timed."""
+    """Reasons for which steps of unknown cells could not be timed."""
 
 
 Clock = Callable[[Sequence[Cell]], float | str]
@@ -38,7 +38,7 @@ Clock = Callable[[Sequence[Cell]], float | str]
 def estimate(
     cells: Iterable[Cell], recorded: Iterable[Manifest], clock: Clock | None = None
 ) -> Estimate:
-    """Estimate the device time of cells; `clock` times steps of those of which nothing is recorded.
+    """Estimate the device time of cells; `clock` times steps where nothing is recorded.
 
     The mean is over all similar cells, including cells that diverged after a few steps.
     """

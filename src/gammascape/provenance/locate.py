@@ -60,8 +60,8 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
     """Find the manifest for a name; return a finding if a file does not reveal its origin.
 
     A name is a path, also of a copy of a figure; a path below results or below the cells; the first digits of a
-    cell's hash; or that of a table or figure, edges or portrait/mlp3-digits-mse-B32-T1000. Among the results the
-    manifest next to a file counts, for a copy of a figure its mark. A file named by its manifest need not exist.
+    cell's hash; or the name of a table or figure, edges or portrait/mlp3-digits-mse-B32-T1000. Among the results
+    the manifest next to a file counts, for a copy of a figure its mark. A file that a manifest names may be gone.
 
     Args:
         directory: the folder where Snakemake runs, if it is not above the file and not the current one.
@@ -172,7 +172,7 @@ def output_of(
 
 
 def is_cell_of(name: str, path: str) -> bool:
-    """Whether `name` is the path of this cell below the cells, or the first digits of its hash."""
+    """Return whether `name` is the path of this cell below the cells, or the first digits of its hash."""
     digits = path.rpartition("-")[2] if _HASH.fullmatch(name) else ""
     return path == name.removeprefix(f"{CELLS}/") or bool(digits and digits.startswith(name))
 
@@ -326,7 +326,7 @@ def _beside_findings(path: Path, marks: Sequence[Mark], root: Path) -> Iterator[
             "not compared", f"the data in {path.name} are right, the page around them is another"
         )
         if same
-        else Finding("altered", f"the data in {path.name} are not those of {' and '.join(names)}")
+        else Finding("altered", f"the data in {path.name} differ from {' and '.join(names)}")
     )
 
 

@@ -51,7 +51,7 @@ def other_studies(plan: Plan, folders: Iterable[Path]) -> Iterator[Study]:
 
 
 def of_plan(manifest: Manifest, plan: Plan) -> bool:
-    """Whether a study of the plan asks for a table, figure or page."""
+    """Return whether a study of the plan asks for a table, figure or page."""
     wildcards = manifest.wildcards
     study = plan.studies.get(wildcards.get("study", ""))
     if study is None:

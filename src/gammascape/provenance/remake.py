@@ -40,7 +40,7 @@ class Remade:
     agrees: bool | None
     """None if it could not be made again, or cannot be compared."""
     identical: bool
-    """Whether nothing differs."""
+    """True if nothing differs."""
     text: str
 
 

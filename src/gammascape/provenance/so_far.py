@@ -1,7 +1,7 @@
-"""Tables and explorers of the cells that are there, while others are trained.
+"""Tables and explorers of finished cells, while others are trained.
 
 `python -m gammascape.provenance.so_far CONFIG` writes them below results/so-far when it reads a line. It answers
-with a line of JSON: what it has written, processor seconds since its last answer, and those of the next time. It
+with a line of JSON: what it has written, processor seconds since its last answer, and those expected next time. It
 ends with its input. No rule makes or reads these files, and `audit` leaves them aside.
 """
 
@@ -34,7 +34,7 @@ TABLES = ("cells", "thresholds", "scaling", "budget")
 
 
 def write_so_far(plan: Plan, name: str) -> int:
-    """Write tables and the explorer of the cells of a study that are there, if there are newer ones than shown.
+    """Write tables and the explorer of a study's finished cells, if some are newer than shown.
 
     Returns:
         number of cells shown; 0 if nothing was written.

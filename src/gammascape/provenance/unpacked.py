@@ -26,7 +26,7 @@ def refuse_left_out(root: Path, path: Path, what: str) -> None:
 
 
 def tell_left_out(chain: Chain) -> Chain:
-    """In the folder of a crate, report missing files that the crate does not list as `not included`."""
+    """Report files missing in a crate's folder that the crate does not list as `not included`."""
     try:
         entities = read_object(chain.root / METADATA)["@graph"]
         listed = {entity["@id"] for entity in entities}

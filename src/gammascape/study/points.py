@@ -50,7 +50,7 @@ class Mapped:
     gammas: GammaMap | None = None
     """Map of gamma that has this one."""
     needed: bool = True
-    """Whether the study has this gamma, or only can have it."""
+    """True if the study has this gamma, or only can have it."""
     network: str = ""
     """Digits of the model and the data of the slice."""
 

@@ -47,7 +47,7 @@ def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ..
                 continue
             path: KeyPath = (section, name)
             if spec.sources:
-                text = "is found out from the files that are there; remove it"
+                text = "is found out from the files themselves; remove it"
                 problems.append(Problem((*path, "sources"), text))
             try:
                 sources = find_sources(spec.factory, (folder, Path()))
@@ -70,9 +70,7 @@ def _filled(spec: Files, roots: Sequence[Path]) -> Files:
         SourceError, PydanticCustomError: saying what is wrong with the files, or with the options for them.
     """
     if spec.content or spec.shape or spec.size:
-        raise SourceError(
-            "shape, size and content are found in the files that are there; remove them"
-        )
+        raise SourceError("shape, size and content are found in the files themselves; remove them")
     options = spec.options
     options |= {key: _place(options[key], roots) for key in PATHS if options.get(key)}
     places = {name: options[name] for name in PATHS if name in options}

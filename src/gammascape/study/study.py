@@ -58,7 +58,7 @@ class Slice:
 
     @property
     def is_toy(self) -> bool:
-        """Whether theory computes the slice; the cells of all others are trained."""
+        """True if theory computes the slice; the cells of all others are trained."""
         return self.model_spec.kind == "toy"
 
     @property
@@ -68,7 +68,7 @@ class Slice:
 
     @property
     def drawn(self) -> bool:
-        """Whether it has observables that the figure `observables` shows."""
+        """True if it has observables that the figure `observables` shows."""
         return not {"sharpness", "kernel_alignment", "ntk_alignment"}.isdisjoint(self.observables)
 
     @property
@@ -113,9 +113,9 @@ class Study:
     points: Points = field(default_factory=dict)
     """Points of its maps."""
     edited: bool = False
-    """Whether the file of its points was edited by hand."""
+    """True if the file of its points was edited by hand."""
     left_out: tuple[Problem, ...] = ()
-    """What this file has that the maps cannot have any more."""
+    """Points of the file that the maps cannot have any more."""
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

@@ -38,7 +38,7 @@ def columns(names: str) -> Schema:
 
 
 TASK_COLUMNS = columns("dataset:str loss:str batch_size:int steps:int passes")
-"""What slices share whose networks are compared."""
+"""Columns shared by slices whose networks are compared."""
 SLICE_COLUMNS = columns("slice:str model:str") | TASK_COLUMNS
 """Columns that every table about slices begins with; model and dataset are the study's names.
 
@@ -55,7 +55,7 @@ CELL_SCHEMA = SLICE_COLUMNS | columns(
 
 
 _SETS = {"": "test", "shifted_": "shifted_test", "validation_": "validation"}
-"""Prefix of an evaluation on other samples than those trained on -> that of its columns."""
+"""Prefix of an evaluation on other samples than those trained on -> prefix of its columns."""
 MEASURED = ("seconds", "device")
 """Columns that say how a cell was computed; what came out is in the others."""
 
@@ -85,7 +85,7 @@ def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
 
 
 def within(span: Span | None) -> pl.Expr:
-    """Whether `gamma_log10` lies in a window; None is all of them."""
+    """Return whether `gamma_log10` lies in a window; None is all of them."""
     start, stop = (None, None) if span is None else (span.start, span.stop)
     return pl.col("gamma_log10").is_between(
         -np.inf if start is None else float(start), np.inf if stop is None else float(stop)
@@ -130,7 +130,7 @@ def _damage_said() -> Iterator[None]:
 
 
 class _Arrays(Mapping[str, NDArray[Any]]):
-    """What `numpy.load` gives, of an archive that is open already."""
+    """Arrays of an open archive, as `numpy.load` gives them."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -188,7 +188,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
 
 
 def damaged(path: Path, error: Exception) -> TableError:
-    """What to say of a file of a cell that cannot be read."""
+    """Error for a cell's file that cannot be read."""
     text = f"{path}: damaged ({error}); delete {path.parent} and run snakemake again"
     return TableError(visible(text))
 
@@ -259,12 +259,12 @@ def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -
 
 
 def richness(summary: Mapping[str, Any]) -> float | None:
-    """How far training has moved a network, from 0 (lazy) to 1 (rich); None without `initial_cka`.
+    """Movement of a network by training, from 0 (lazy) to 1 (rich); None without `initial_cka`.
 
     The mean of two numbers at the end of the run: 1 - CKA of hidden kernels with those at initialization, mean
     over hidden layers; and r² / (1 + r²), the share of a weight's squared norm that training has put there if it
     moved at right angles to where it began, r being the largest relative change of a weight. In mu-P that is the
-    readout's, which does not fall with the width as those of hidden layers do.
+    readout's, which does not fall with the width as hidden layers' do.
     """
     taken, changes = summary.get("observables"), [*summary.get("relative_change", {}).values()]
     kernels = [*(taken[-1].get("initial_cka") or {}).values()] if taken else []

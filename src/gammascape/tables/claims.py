@@ -41,7 +41,7 @@ def claim_table(
     on finite data.
 
     A predicted exponent agrees with an interval that holds it, within the law's margin, and none of
-    `alternatives`, which lie further away than the margin: those of the other regime, or of a network one layer
+    `alternatives`, which lie further away than the margin: those for the other regime, or for a network one layer
     shallower or deeper. It differs if the interval lies further away than the margin and `p_holm`, its p-value
     among all claims of the study by Holm's procedure (`statistics.verdict.holm`), is at most 1 - confidence: one
     false "differs" is as rare in the whole study as an interval that misses.
@@ -53,7 +53,7 @@ def claim_table(
             slices.
         trends: the table of this name, for a study in which slices differ in one factor.
         optimum: the table of this name, for a study that uses its samples again and again.
-        confidence: level of the intervals of shares; the others are those of the tables.
+        confidence: level of the intervals of shares; the tables have their own.
     """
     rows = [
         *_edges(scaling),
@@ -143,7 +143,7 @@ def _escape(row: Row) -> float:
 
 
 def _silent(dynamics: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any]]:
-    """Whether the kernel of the last hidden layer aligns with the targets before the loss falls.
+    """Return whether the kernel of the last hidden layer aligns with the targets before the loss falls.
 
     Of runs in which both come between the same two measurements all may be silent, or none.
     """
@@ -264,12 +264,12 @@ _ALIKE = {
     "seeds": "networks of different seeds",
 }
 _UNITS = {"architectures": ("architectures",), "models": ("models",), "seeds": ("models", "seeds")}
-"""What is left out for the interval: never seeds for a claim about architectures."""
+"""Units left out for the interval: never seeds for a claim about architectures."""
 _WHAT = {"cka": "Representations (last hidden layers)", "correlation": "Functions"}
 
 
 def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Whether networks of equal gamma become more similar as gamma grows."""
+    """Return whether networks of equal gamma become more similar as gamma grows."""
     known = summary.filter(pl.col("slope_low").is_not_null(), pl.col("gammas") > 2)
     # Functions have no layers.
     known = known.filter(pl.col("layers").is_null() | (pl.col("layers") == "last"))

@@ -30,7 +30,7 @@ SLOPE, PREFACTOR, PER_SAMPLE = "slope", "prefactor_log10", "prefactor_per_sample
 BEST_GAMMA, GAIN = "best_gamma_log10", "gain"
 LEFT_OUT = "left_out"
 MARGIN = 0.1
-"""By how much the slope of exponents against 2/L may miss 1: corrections at finite gamma move single exponents by
+"""Margin of the slope of exponents against 2/L around 1: corrections at finite gamma move single exponents by
 some 0.05, and values of 2/L are at least half a unit apart from end to end."""
 
 
@@ -42,7 +42,7 @@ def regime_table(
     members: Iterable[Mapping[str, Any]],
     analysis: Analysis,
 ) -> pl.DataFrame:
-    """What of a slice may depend on a factor: one row for each factor, slice, quantity and edge or measure.
+    """Quantities of slices that may depend on a factor, by factor, slice, quantity and edge or measure.
 
     slope                       fitted exponent of an edge in a window, as in the table scaling
     prefactor_log10             log10 of the edge's prefactor at the predicted exponent, likewise
@@ -50,8 +50,8 @@ def regime_table(
     best_gamma_log10            log10 of the best gamma; `low` and `high` are the least and the largest gamma that
                                 cannot be told from it at this confidence, not ends of an interval
     gain                        of the best gamma over gamma = 1, as in `tables.performance.gain`
-    left_out                    nothing else of this slice is here: its data are another version than those of most
-                                slices of its group
+    left_out                    nothing else of this slice is here: its data are another version than most
+                                slices of its group have
 
     Args:
         cells: cells of all slices, for the digests of their data.
@@ -140,7 +140,7 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
 
     `against` is what is varied: 2/L for the depth's exponents and log10 L for its prefactors; log10 N, B or T;
     the share of wrong labels; log10 of the number of samples. Values are weighted by their intervals (inverse
-    variances, half of an interval taken for that of a normal), as slices are trained independently: the interval
+    variances, half of an interval taken for a normal's), as slices are trained independently: the interval
     of the slope holds the errors of the single values, and no scatter about the line. Exponents of upper edges at
     large gamma should have the slope 1 against 2/L, where `alternatives` are the slopes of 3/L, 2/(L+1) and a
     constant, and 0 along other factors; prefactors 0 against log10 B where curvature limits eta, 1 where the

@@ -89,7 +89,7 @@ def page_of(study: str) -> Path:
 
 
 def same_seal(first: str, second: str) -> bool:
-    """Whether two seals are the same, however they were typed."""
+    """Return whether two seals are the same, however they were typed."""
     plain = [seal.replace("-", "").strip().lower() for seal in (first, second)]
     return plain[0] == plain[1]
 

@@ -1,4 +1,4 @@
-"""Whether the gamma and eta that are best at the smallest width, depth, batch or steps hold at larger ones."""
+"""Transfer of the best gamma and eta at the smallest width, depth, batch or steps to larger ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +41,7 @@ def transfer_table(
 ) -> pl.DataFrame:
     """Compare the slices along depth, width, batch size or steps: one row for each slice, factor and measure.
 
-    best_gamma, best_eta    of this slice; the interval of gamma is that of the table regimes
+    best_gamma, best_eta    of this slice; the interval of gamma is from the table regimes
     eta                     best at `gamma_log10`, which is the best gamma of the smallest value
     carried                 the best sampled eta of the smallest value
     lost                    by training with the smallest value's gamma and eta, over gamma and eta that the other
@@ -52,8 +52,8 @@ def transfer_table(
     predicted               eta from the smaller values alone: their line, or the value where there is one
     extrapolation_error     eta less predicted, in decades
 
-    A seed's best eta lies between the neighbours of the best sampled one: intervals are those of
-    `statistics.slopes`, and allow for the grid. Those of `lost` are `choice.chosen_interval`.
+    A seed's best eta lies between the neighbours of the best sampled one: intervals are from
+    `statistics.slopes`, and allow for the grid, except for `lost` (`choice.chosen_interval`).
 
     Args:
         cells: cells of all slices.
@@ -108,7 +108,7 @@ class _Plane:
         )
 
     def lost(self, gamma: float, eta: float) -> Floats | None:
-        """What each seed loses at a point; None if one has no score there."""
+        """Loss of each seed at a point; None if one has no score there."""
         chosen = choose_elsewhere(self.scores, ["measure"], _POINT)
         there = self.scores.filter(gamma_log10=gamma).sort("eta_log10")
         lost = []
@@ -122,7 +122,7 @@ class _Plane:
         return np.array(lost) if lost else None
 
     def verdict(self, lost: Mapping[str, float | None], gamma: float, eta: float) -> str:
-        """Whether a point is as good here as the best one."""
+        """Return whether a point is as good here as the best one."""
         low, high = lost["lost_low"], lost["lost_high"]
         if lost["lost"] is None:
             failed = self.cells.filter(
@@ -143,7 +143,7 @@ def lost_at(
     eta: float,
     analysis: Analysis,
 ) -> dict[str, Any]:
-    """What a point of another study loses in a slice: `lost`, its interval and `verdict` of `transfer_table`.
+    """Loss by a point of another study in a slice: `lost`, its interval and `verdict` of `transfer_table`.
 
     Args:
         of: slice, steps and measure.

@@ -21,16 +21,16 @@ from gammascape.theory.toy import Floats
 LEAST_MARGIN = 0.03
 """A factor of 1.1 over one and a half decades: of width, noise and whole steps leading order says nothing."""
 UNIT = 0.25
-"""By how many decades a network's unit of gamma may lie above or below the toy's.
+"""Decades by which a network's unit of gamma may lie above or below the toy's.
 
-The upper edge of the toy bends at gamma = 1; those of networks of depth 2 to 5 under squared loss bend at log10
+The upper edge of the toy bends at gamma = 1; networks of depth 2 to 5 under squared loss bend at log10
 gamma = 0.15, 0.05, -0.05 and -0.15, each +-0.3 or less (crossover.parquet of depth-small). Under cross-entropy
 they bend at -0.3 to -1.8, so the same gammas lie further above the bend, where a law misses less.
 """
 _SHALLOWEST = 2
 
 Curve = Callable[[Floats, int, Loss, float], Floats]
-"""What the toy has, up to a factor, at gamma, depth, loss, and relative loss that counts as trained."""
+"""Value of the toy, up to a factor, at gamma, depth, loss, and relative loss that counts as trained."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Slope:
     def margin(
         self, gamma: ArrayLike, predicted: float, depth: int | None, loss: Loss, level: float
     ) -> float:
-        """By how much the exponent of a line through log10 gamma (n,), n >= 2, may miss the predicted one.
+        """Margin of the exponent of a line through log10 gamma (n,), n >= 2, around the predicted one.
 
         LEAST_MARGIN and the largest miss of the toy as its gammas are shifted by -UNIT, 0 and UNIT.
         """
@@ -97,7 +97,7 @@ def _lower_edge(depth: int | None) -> list[float]:
 
 
 def _at_equal_steps(depth: int | None) -> list[float]:
-    """How tau falls along eta = c gamma^(2/L) if all gammas need the same number of steps."""
+    """Exponent of tau along eta = c gamma^(2/L) if all gammas need the same number of steps."""
     return [] if depth is None else [2 / depth - 1]
 
 

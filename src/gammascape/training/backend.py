@@ -61,14 +61,14 @@ def choose_backend(record: Mapping[str, Any], model: Model, device: torch.device
 
 
 def has_compiler() -> bool:
-    """Whether the C++ compiler that torch would call is installed."""
+    """Return whether the C++ compiler that torch would call is installed."""
     usual = "clang++" if sys.platform == "darwin" else "g++"
     return shutil.which(os.environ.get("CXX", usual)) is not None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the host or a GPU has run out of memory, even if ending a capture then raised another error."""
-    # torch has its own class for a GPU's memory; the host's, and that of cuBLAS, is a plain RuntimeError.
+    """Return whether host or GPU have run out of memory, even if ending a capture then raised another error."""
+    # torch has its own class for a GPU's memory; the host's, and cuBLAS's, is a plain RuntimeError.
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return (
         isinstance(error, MemoryError)

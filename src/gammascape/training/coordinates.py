@@ -40,7 +40,7 @@ class Coordinates:
     change_slope: float | None
 
     may_fade: bool = False
-    """Whether its size may scale as N^-1/2, as a readout's does in mu-P; f subtracts this initial output."""
+    """True if its size may scale as N^-1/2, as a readout's does in mu-P; f subtracts this initial output."""
     fixed_units: int | None = None
     """Outputs of a hidden layer for one sample, if they are the same at all widths."""
 

@@ -40,7 +40,7 @@ class Backend:
     matmul_precision: str
     threads: int
     compiler: bool
-    """Whether long runs of some models are compiled, which changes rounding."""
+    """True if long runs of some models are compiled, which changes rounding."""
     torch: str
     numpy: str
     python: str

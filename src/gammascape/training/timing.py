@@ -25,7 +25,7 @@ class _Block(NamedTuple):
     steps: int
     measured: bool
     seconds: float
-    """Of one of its lanes."""
+    """Seconds of one of its lanes."""
 
 
 def seconds_of_cell(

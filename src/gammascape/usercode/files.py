@@ -250,7 +250,7 @@ def describe(
 
 
 def _two_values(y: "Array") -> bool:
-    """Whether each column is 0 or 1, or -1 or 1, and has both."""
+    """Return whether each column is 0 or 1, or -1 or 1, and has both."""
     ends = y.min(0), y.max(0)
     on = ((y == ends[0]) | (y == ends[1])).all()
     return bool(on and (ends[1] == 1).all() and ((ends[0] == 0) | (ends[0] == -1)).all())

@@ -211,7 +211,7 @@ def _set_hooks(before: Sequence[Mapping[Any, Any]]) -> None:
 
 
 def _of_library(value: Any) -> bool:
-    """Whether a function comes from an installed package, which sets it once, when first imported."""
+    """Return whether a function comes from an installed package, which sets it once, when first imported."""
     if not isinstance(value, types.FunctionType | type):
         return False
     return isinstance(

@@ -58,7 +58,7 @@ class Entry:
     """Values that it reads from the study, see `_value`; only the named keys of `analysis`."""
     sentence: str = ""
     of_slices: bool = False
-    """Whether each slice has one."""
+    """True if each slice has one."""
     when: str = "always"
     """Condition on a study or slice for having it: a property of `Plan` or of a slice."""
     label: str = ""
@@ -66,7 +66,7 @@ class Entry:
     part: int | None = None
     """Index among several tables returned by the function."""
     chooses: bool = False
-    """Whether its function reads, and its manifest names, only some of the cells."""
+    """True if its function reads, and its manifest names, only some of the cells."""
     toy: "Entry | None" = None
     """Recipe for a slice of a toy."""
 
@@ -79,7 +79,7 @@ class Entry:
 
     @property
     def follows_study(self) -> bool:
-        """Whether its set of input tables, not only its cells, depends on the study."""
+        """True if its set of input tables, not only its cells, depends on the study."""
         return any(optional or source == "itself" for _, source, optional in self.words) or (
             self.stage in ("provenance", "index")
         )
@@ -325,7 +325,7 @@ def artifacts(plan: "Plan", study: str) -> list[Artifact]:
 def everything(plan: "Plan", root: Path | None = None) -> dict[str, Artifact]:
     """All tables, figures and pages of all studies by manifest, each after its inputs.
 
-    With `root`, the folder of results, the page of all studies has what else is there.
+    With `root`, the folder of results, the page of all studies also shows others.
     """
     made = [item for study in plan.studies for item in artifacts(plan, study)]
     others = {} if root is None else other_studies(plan.studies, root)
@@ -466,7 +466,7 @@ def outputs_of(kind: Kind, stem: str) -> list[str]:
 
 
 def other_studies(names: Iterable[str], root: Path) -> dict[str, Any]:
-    """What the page shows of studies that have been run in `root`, apart from these; none that lacks a file."""
+    """Entries of the page for other studies that have been run in `root`; none that lacks a file."""
     shown: dict[str, Any] = {}
     with suppress(ManifestError, AttributeError):
         shown = read_manifest(root / "results/index.manifest.json").params["studies"]
@@ -501,7 +501,7 @@ def other_studies(names: Iterable[str], root: Path) -> dict[str, Any]:
 
 
 def index_page(plan: "Plan", others: Mapping[str, Any] | None = None) -> Artifact:
-    """Page of all studies, those of the plan before others."""
+    """Page of all studies, the plan's before others."""
     studies = {
         name: {
             "description": study.description,
@@ -633,7 +633,7 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
     points                a toy's cells, one line each: log10 gamma, log10 eta, name
     members               slices compared along each factor
     finite                slices that use their samples again and again
-    planned               number of different cells that a study asks for, those of toys included
+    planned               number of different cells that a study asks for, toys' included
     """
     match name:
         case "analysis" | "members" | "finite":

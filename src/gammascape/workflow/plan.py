@@ -154,7 +154,7 @@ class Plan:
         return finite_slices(self.studies[study])
 
     def has_equal_gammas(self, study: str) -> bool:
-        """Whether two networks with the same gamma, data, loss and budget are trained and can be compared."""
+        """Return whether networks of one gamma, data, loss and budget are trained and can be compared."""
         networks: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
         for part in self.studies[study].slices:
             if not part.is_toy:
@@ -165,7 +165,7 @@ class Plan:
         return any(len(lines) > 1 for lines in networks.values())
 
     def shows_phenomena(self, study: str) -> bool:
-        """Whether a study measures the observables that show catapults and silent alignment."""
+        """Return whether a study measures the observables that show catapults and silent alignment."""
         parts = self.studies[study].slices
         return {"sharpness", "kernel_alignment"} <= {name for p in parts for name in p.observables}
 

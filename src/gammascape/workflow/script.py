@@ -124,12 +124,12 @@ class Stage:
     _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     """Latest call of a function -> its result, which may be several tables, and the cells that it read."""
     _kept: dict[Any, Any] = field(default_factory=dict)
-    """What functions keep of the cells for others of the stage, as `cells_folder.kept`."""
+    """Values that functions keep of the cells for others of the stage, as `cells_folder.kept`."""
     _seals: SealTree = field(default_factory=SealTree)
 
     @property
     def forced(self) -> bool:
-        """Whether a person forces the rule or one of its files, or an artifact is made again for comparison."""
+        """True if a person forces the rule or one of its files, or an artifact is made again for comparison."""
         names = {*os.environ.get(AGAIN, "").split()}
         outputs = {str(path) for path in self.snakemake.output}
         again = self.snakemake.rule in names or not outputs.isdisjoint(names)

@@ -91,14 +91,14 @@ def _lacking(plan: Plan) -> Iterator[str]:
 
 
 def _is_due(part: Slice) -> bool:
-    """Whether cells of a slice are still to be trained."""
+    """Return whether cells of a slice are still to be trained."""
     return not part.is_toy and any(
         not Path(CELLS, cell.path, SUMMARY).is_file() for cell in part.cells
     )
 
 
 def _digest(study: Study) -> str | None:
-    """Digest of a study's own models and data and of what tries them; None if all of their cells are there."""
+    """Digest of a study's own models and data and of what tries them; None if all of their cells are finished."""
     lines = set()
     for part in study.slices:
         own = any(isinstance(spec, Factory) for spec in (part.model_spec, part.dataset_spec))

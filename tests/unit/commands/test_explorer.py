@@ -56,7 +56,7 @@ def test_both_studies_are_traced_and_edits_are_found(
     loss = data_of(text)["judged"]["relative"][0][0]
     both.write_text(text.replace(str(loss), "0.0042", 1))
     assert main(["audit", str(both)]) == 1
-    assert "altered: the data in both.html are not those of" in capsys.readouterr().out
+    assert "altered: the data in both.html differ from" in capsys.readouterr().out
     both.write_text(text.replace("No network is chosen", "Choose a network"))
     assert main(["audit", "--strict", str(both)]) == 1
     assert "not compared: the data in both.html are right" in capsys.readouterr().out

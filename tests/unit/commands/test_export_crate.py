@@ -23,7 +23,7 @@ FIGURE = "crate/results/tiny/figures/edges.svg"
 class Answer:
     """What the validator would fetch: the context of RO-Crate 1.1.
 
-    rocrate carries that of 1.3, which has all its terms; those of Bioschemas had other addresses in 1.1.
+    rocrate carries 1.3's, which has all its terms; Bioschemas' had other addresses in 1.1.
     """
 
     status_code = 200

@@ -123,7 +123,7 @@ def test_every_table_and_figure_has_each_of_its_names(
     Path(f"results/logs/{kind}s/tiny").mkdir(parents=True)
     suffix, more = {"table": ("parquet", []), "figure": ("json", ["--out", "drawn.svg"])}[kind]
     found = sorted(Path(f"results/tiny/{kind}s").rglob(f"*[!t].{suffix}"))
-    # One of each folder: names that begin as others do are among those of none.
+    # One of each folder: names that begin as others do are among none's.
     for file in {path.parent.name.replace(f"{kind}s", path.name): path for path in found}.values():
         stem = file.with_suffix("")
         below = stem.relative_to("results/tiny")

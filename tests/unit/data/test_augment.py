@@ -14,7 +14,7 @@ from gammascape.data.augment import DRAWN_OPERATIONS, OPERATIONS, augment, mixup
 from gammascape.rng import make_key, uniform
 
 STRENGTHS = ("weak", "strong")
-# Rows of 32 fill the vector registers, those of 31 do not.
+# Rows of 32 fill the vector registers, rows of 31 do not.
 SHAPES = ((3, 32, 32), (3, 33, 31), (1, 28, 28), (1, 8, 8))
 
 

@@ -82,7 +82,7 @@ def labels_of(y: torch.Tensor) -> torch.Tensor:
 
 
 def mnist(folder: Path, **options: object) -> Dataset:
-    """600 images like those of MNIST, every class equally often."""
+    """600 images like MNIST's, every class equally often."""
     manifest = folder / "mnist/manifest.json"
     if not manifest.is_file():
         prepare_mnist(folder, train=600)

@@ -50,7 +50,7 @@ def test_the_time_left_counts_the_steps_of_ended_cells_as_done(
     monkeypatch.setattr(execution_board, "time", clock)
     board = busy_board()
     clock.monotonic = lambda: 104.0
-    # A rate over the first seconds would be that of a worker's start.
+    # A rate over the first seconds would be the rate of a worker's start.
     assert board.rate() is None
     assert board.seconds_left() is None
     clock.monotonic = lambda: 110.0

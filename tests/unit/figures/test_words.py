@@ -144,7 +144,7 @@ RUNS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 }
 PANELS = (
     ("half_step", "rich", "until half of the loss", "relative loss is 1/2", "reaches a level"),
-    ("trained_step", "rich", "until trained", "that of a trained cell", "reaches a level"),
+    ("trained_step", "rich", "until trained", "a trained cell's", "reaches a level"),
     ("catapult_peak", "lazy", "atapult peaks go", "Catapults", "peak of the loss over"),
     ("sharpening_factor", "rich", "harpening as", "Sharpening", "sharpness after over"),
     ("", "", "", "Alignment against fall", "below the dashed diagonal"),

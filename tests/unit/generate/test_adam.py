@@ -56,7 +56,7 @@ def test_it_goes_on_from_its_state() -> None:
     for rate in rates()[:3]:
         first.step(loss_of(parts), rate)
     second = Adam(parts)
-    # That of `torch.optim.Adam` has settings beside.
+    # `torch.optim.Adam` has settings beside.
     second.load_state_dict({**first.state_dict(), "param_groups": [{"lr": 1.0}]})
     for rate in rates()[3:]:
         second.step(loss_of(parts), rate)

@@ -1,4 +1,4 @@
-"""The documented schema of a manifest is that of the code, and what the code writes."""
+"""The documented schema of a manifest is the code's, and what the code writes."""
 
 import json
 from dataclasses import MISSING, Field, fields
@@ -117,6 +117,6 @@ def test_the_example_in_the_document_follows_it() -> None:
     assert (
         manifest.name == f"results/cells/{Cell.from_canonical(json.dumps(content['record'])).path}"
     )
-    # The digests that the document gives are those of the example.
+    # The digests that the document gives are the example's.
     for name in ("seal", "content", "claim"):
         assert getattr(manifest, name)[:12] in text

@@ -427,7 +427,7 @@ MIXED = pl.when((pl.col("gamma_log10") == 1) & (pl.col("eta_log10") == 1.0)).the
 
 
 def short_runs(cells: pl.DataFrame) -> pl.DataFrame:
-    """Scores of runs of 50 steps beside those of all: the higher eta, the better."""
+    """Scores of runs of 50 steps beside the scores of all: the higher eta, the better."""
     scores = scored(cells)
     early = scores.filter(measure="accuracy").with_columns(
         budget=pl.lit(50, pl.Int64), value=0.5 - 0.01 * pl.col("eta_log10")
@@ -567,7 +567,7 @@ grids:
 
 
 def grids(row: dict[str, Any]) -> list[Any]:
-    """The entries of `grids`, which a study file takes, and whose cells and device time are those of the row."""
+    """The entries of `grids`, which a study file takes, and whose cells and device time are the row's."""
     if row["name"] == "next width":
         assert row["todo"] == "gammascape scale STUDY --width 2x"
         return []

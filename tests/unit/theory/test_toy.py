@@ -173,7 +173,7 @@ def test_eta_min_of_the_flow_is_that_of_gradient_descent(depth: int, loss: Loss)
 def test_eta_min_has_the_prefactors_of_both_limits(depth: int) -> None:
     steps, level = 1000, 0.5
     lazy = 1e-6
-    # Exponential decay of f - 1 at rate eta L^2 / gamma^2; the logarithm is that of the level reached.
+    # Exponential decay of f - 1 at rate eta L^2 / gamma^2; the logarithm is of the level reached.
     expected = lazy**2 / (depth**2 * steps) * np.log(1 / np.sqrt(level))
     assert theory.eta_min(lazy, depth, "mse", steps, level) == pytest.approx(expected, rel=1e-5)
     rich = 1e12

@@ -387,7 +387,7 @@ def with_fake_streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(torch.cuda, "stream", nullcontext)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
     monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: nullcontext())
-    # With an empty cache of its own; that of the module holds no stream of a test.
+    # With an empty cache of its own; the module's holds no stream of a test.
     monkeypatch.setattr(capture, "_side_stream", cache(capture._side_stream.__wrapped__))
     return waits
 
@@ -604,7 +604,7 @@ def test_the_times_of_both_forms_are_told(timed: dict[str, float | Exception]) -
     )
     convolution.form_of(large)
     convolution.form_of(large._replace(backward=True))
-    # Those of forward passes alone are not told.
+    # Forms of forward passes alone are not told.
     (shape, times), (_, alone) = convolution.comparisons()
     assert (shape, times) == ("2x3x8x7 by 4x3x3x3", {"grouped": 2.0, "unfolded": 1.0})
     assert list(alone) == ["grouped"]
@@ -699,7 +699,7 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[torch.devi
 
 
 def test_two_processes_do_not_compute_on_one_gpu(two_gpus: list[torch.device]) -> None:
-    # The lock is that of an open file, so a second one in this process is as good as another process.
+    # The lock belongs to an open file, so a second one in this process is as good as another process.
     with device_module._lock("GPU-1") as other:
         assert device_module._claim(other)
         looks = iter([True, True, False])

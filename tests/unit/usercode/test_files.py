@@ -179,7 +179,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str, list[str]]] = {
         ["mine.path: no file is named; write for example path: photos"],
     ),
     "missing": (photos, "kind: folder, path: photo", ["there is no photo; did you mean photos?"]),
-    "shape": (photos, f"{FOLDER}, shape: [1, 6, 6]", ["found in the files that are there; remove"]),
+    "shape": (photos, f"{FOLDER}, shape: [1, 6, 6]", ["found in the files themselves; remove"]),
     "no classes": (
         lambda: image("photos/1.png"),
         FOLDER,

@@ -150,7 +150,7 @@ def test_the_catalogue_says_what_the_rules_say(
 
 
 def functions() -> list[tuple[str, Entry]]:
-    """All tables and figures, also those of toys, by name."""
+    """All tables and figures, toys' too, by name."""
     entries = [*TABLES.items(), *FIGURES.items()]
     toys = [(f"{name} of a toy", entry.toy) for name, entry in entries if entry.toy]
     return [*entries, *toys]

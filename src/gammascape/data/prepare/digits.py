@@ -8,7 +8,7 @@ import numpy as np
 from gammascape.data.writer import Writer
 
 _FILE = "sklearn/datasets/data/digits.csv.gz"
-"""What `load_digits` reads; importing scikit-learn for it would take most of the time."""
+"""File behind `load_digits`; importing scikit-learn for it would take most of the time."""
 
 
 def prepare(source: Path | None, folder: Path) -> None:

@@ -107,7 +107,7 @@ def download(
 
 
 def missing(folder: Path, files: Sequence[File]) -> list[File]:
-    """Those of the files that a folder lacks under all of their names."""
+    """Files that a folder lacks under all of their names."""
     return [file for file in files if present(folder, (file.name, *file.alternatives)) is None]
 
 
@@ -156,7 +156,7 @@ def fetch(
 
 
 def _has_no_network(error: Exception) -> bool:
-    """Whether no server could be asked."""
+    """Return whether no server could be asked."""
     reason = getattr(error, "reason", error)
     return isinstance(reason, socket.gaierror) or getattr(reason, "errno", None) in _NO_NETWORK
 

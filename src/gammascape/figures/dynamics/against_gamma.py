@@ -71,7 +71,7 @@ def _panels(table: pl.DataFrame, scaling: pl.DataFrame) -> list[_Panel]:
     scaled = table.filter(path="scaled", window="rich")
     level, words = ("half", "1/2")
     if scaled["half_tau"].null_count() > scaled["trained_tau"].null_count():
-        level, words = ("trained", "that of a trained cell")
+        level, words = ("trained", "a trained cell's")
     both = table.unique("cell", maintain_order=True).drop_nulls(["alignment_step", "fall_step"])
     found = [
         _Panel(

@@ -31,8 +31,8 @@ def observables(
 ) -> ChartType:
     """Charts of one slice above one another: loss, N eta lambda, and alignment, against the step.
 
-    The best eta of each gamma, at most MOST_GAMMAS of them, of one seed: the first of those of which most was
-    measured. `step` counts from 1, as that of the loss does: what was measured after t updates stands beside the
+    The best eta of each gamma, at most MOST_GAMMAS of them, of one seed: the first with most
+    measurements. `step` counts from 1, as the loss's does: what was measured after t updates stands beside the
     loss of the next.
     """
     found = (
@@ -137,7 +137,7 @@ def _thin(loss: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seen(found: pl.DataFrame) -> str:
-    """How the measured values moved, at the largest gamma."""
+    """Movement of the measured values at the largest gamma, in words."""
     gamma = tables.extent(found["gamma_log10"])[1]
     words: list[str] = []
     for name, what in (

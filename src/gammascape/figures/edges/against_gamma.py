@@ -52,7 +52,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     cells = thresholds["cell"].n_unique()
     some = "" if shown.height == thresholds.height else " · symbols: first seed only"
     bounds = not shown["bounded"].all()
-    beyond = "those of hollow symbols lying anywhere beyond, " if bounds else ""
+    beyond = "edges with hollow symbols lying anywhere beyond, " if bounds else ""
     lines = "" if scaling.is_empty() else _LINES.format(beyond)
     trains = "eta_max_trained" in order
     return theme.Figure("edges", f"{_CAPTION.format(_HOLLOW if bounds else '')}{lines}.").finish(
@@ -69,7 +69,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
 
 
 def _title(scaling: pl.DataFrame, slices: int, which: str) -> str:
-    """How many intervals of the slope of the largest trained eta hold the predicted one, and which do so alone."""
+    """Number of intervals of the slope of the largest trained eta that hold the predicted one, alone or not."""
     tested = scaling.filter(edge="eta_max_trained", window="rich")
     tested = tested.drop_nulls(["predicted_slope", "slope_low"])
     if tested.is_empty():
@@ -78,17 +78,17 @@ def _title(scaling: pl.DataFrame, slices: int, which: str) -> str:
     told = sum(map(_tells, tested.filter(inside).iter_rows(named=True)))
     held, fits = tested.filter(inside).height, tested.height
     if fits == 1:
-        alone = "alone" if told else "and those of other laws"
+        alone = "alone" if told else "and other laws' slopes"
         words = f"holds the predicted slope {alone}" if held else "misses the predicted slope"
         return f"Largest η that trains at large γ: the fitted interval {words}"
     return (
         f"Largest η that trains at large γ: {held} of {fits} fitted intervals hold the predicted slope, "
-        f"{told} of them alone and {held - told} with those of other laws"
+        f"{told} of them alone and {held - told} with other laws' slopes"
     )
 
 
 def _tells(fit: dict[str, Any]) -> bool:
-    """Whether an interval excludes all that the slope could be instead."""
+    """Return whether an interval excludes all that the slope could be instead."""
     law, predicted = EDGES[fit["edge"], fit["window"]], fit["predicted_slope"]
     others = [other for other in law.alternatives(fit["depth_exponent"]) if other != predicted]
     ends = fit["slope_low"], fit["slope_high"]
@@ -96,7 +96,7 @@ def _tells(fit: dict[str, Any]) -> bool:
 
 
 def _sharpness(points: pl.DataFrame) -> list[str]:
-    """How far apart the η around the edges lie, and over how much of η outcomes alternate."""
+    """Distance of the η around the edges, and the range of η over which outcomes alternate."""
     eta, low, high = (pl.col(f"{name}_log10") for name in ("eta", "lower", "upper"))
     bracket = pl.when(edge="eta_min").then(eta - low).otherwise(high - eta)
     known = points.filter("bounded", ~pl.col("edge").is_in(["eta_best", "eta_crit"]))

@@ -1,4 +1,4 @@
-"""The fitted exponents of the largest learning rates, slice by slice, against those of the laws."""
+"""The fitted exponents of the largest learning rates, slice by slice, against the laws'."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
 
 
 def _title(fits: pl.DataFrame, models: pl.DataFrame) -> str:
-    """In how many slices 2/L is preferred, or else what the fits are like."""
+    """Number of slices in which 2/L is preferred, or else a summary of the fits."""
     compared = models.filter(edge="eta_max_trained")
     slices = compared["slice"].n_unique()
     if slices == 0:
@@ -119,7 +119,7 @@ def _panel(
 
 
 def _law_rows(part: pl.DataFrame, window: str) -> pl.DataFrame:
-    """The slope of each law in each row; in the lazy window all laws are that of theory."""
+    """The slope of each law in each row; in the lazy window all laws are theory's."""
     rows = []
     for row in part.unique("series").sort("series").iter_rows(named=True):
         depth = row["depth_exponent"]

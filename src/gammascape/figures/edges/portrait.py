@@ -36,7 +36,7 @@ _DASHED = (
 def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     """Chart of one slice from its `cells`; edges and lines come from the other two tables.
 
-    `thresholds` and `scaling` may be those of a whole study or empty. Raises ValueError when
+    `thresholds` and `scaling` may be a whole study's or empty. Raises ValueError when
     `cells` holds no or several slices.
     """
     key = tables.only_slice(cells)
@@ -75,7 +75,7 @@ def portrait(cells: pl.DataFrame, thresholds: pl.DataFrame, scaling: pl.DataFram
 
 
 def _title(cells: pl.DataFrame, scaling: pl.DataFrame) -> str:
-    """What is seen: the fitted bend of the upper edge, or else how much of the plane trains."""
+    """Finding of a portrait: the fitted bend of the upper edge, or else the share of the plane that trains."""
     upper = scaling.filter(edge="eta_max_trained")
     slopes = dict(upper.drop_nulls("slope_low").select("window", "slope").iter_rows())
     if "lazy" in slopes and "rich" in slopes:
@@ -213,7 +213,7 @@ def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Ch
 
 
 def _exact_layers(cells: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Chart]:
-    """Of a toy: the eta at which its minimum turns unstable, and the one that halves its loss in T steps."""
+    """Lines of a toy: the eta at which its minimum turns unstable, and the one that halves its loss in T steps."""
     if cells["data_digest"][0] != DATA or thresholds.is_empty():
         return []
     depth, loss, steps = thresholds.select("depth_exponent", "loss", "steps").row(0)

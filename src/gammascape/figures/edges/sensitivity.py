@@ -52,7 +52,7 @@ def sensitivity(table: pl.DataFrame) -> ChartType:
 
 
 def _caption(moved: pl.DataFrame, table: pl.DataFrame) -> str:
-    """What is shown, and how those thresholds are varied that can be."""
+    """Caption: what is shown, and by how much thresholds are varied."""
     slices = "one symbol per slice" if moved["slice"].n_unique() > 1 else "in one slice"
     found = [
         "Mean shift of each measured edge of the learning rate, in decades of η, when one threshold of the study "
@@ -71,8 +71,8 @@ def _caption(moved: pl.DataFrame, table: pl.DataFrame) -> str:
     trained = values["trained_below"].pivot("factor", index="slice", values="value")
     if (trained["2.0"] < 2 * trained["1.0"] - 1e-9).any():
         found.append(
-            "The share of the loss below which a run is trained goes at most half of the way to that of the best "
-            "constant answer"
+            "The share of the loss below which a run is trained goes at most half of the way to the best "
+            "constant answer's"
         )
     shifts = {n: moved.filter(threshold=n)["shift_log10"].abs() for n in _WORDS}
     still = [

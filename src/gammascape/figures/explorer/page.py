@@ -59,7 +59,7 @@ def write_explorer(
 
     Args:
         tables, cells_folder, thresholds: as for `explorer_data`.
-        planned: number of cells that the study asks for; the page says if fewer are there.
+        planned: number of cells that the study asks for; the page says if fewer are finished.
         mark: reference to its manifest, see `manifests.mark`.
         at: time at which it was made of a run that goes on.
 
@@ -88,7 +88,7 @@ def data_of(page: str) -> dict[str, Any]:
     """Data in the text of an explorer.
 
     Raises:
-        ValueError: if it has none, or those of another version.
+        ValueError: if it has none, or another version's.
     """
     data = json.loads(page.partition(_DATA)[2].partition("</script>")[0] or "{}")
     if "studies" not in data:
@@ -137,7 +137,7 @@ def _script_text(value: Any) -> str:
 
 
 def _words(thresholds: Thresholds) -> dict[str, str]:
-    """What each status means in this study."""
+    """Meaning of each status in this study."""
     low, high = f"{thresholds.trained_below:g}", f"{thresholds.runaway_above:g}"
     return {
         "trained": f"ends at or below {low} of the loss of f = 0",

@@ -23,7 +23,7 @@ _NOTHING = {
 }
 _CARRIED = (
     "Test loss against η at the γ that is best at the smallest value, mean over seeds; the best η "
-    "there, dashed that of the smallest value; what its γ and η lose, as a ratio of test losses, with intervals."
+    "there, dashed the smallest value's; what its γ and η lose, as a ratio of test losses, with intervals."
 )
 _MOVES = "Right: how far each layer's features move there, 1 − CKA with the initialization."
 

@@ -16,7 +16,7 @@ _DODGE = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """How a factor is written on an axis."""
+    """Title and scale of a factor's axis."""
 
     title: str
     log: bool

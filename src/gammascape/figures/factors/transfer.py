@@ -1,4 +1,4 @@
-"""How the best gamma and eta of the smallest value of a factor do at larger ones."""
+"""Loss by the best gamma and eta of the smallest value of a factor at larger values."""
 
 import altair as alt
 import polars as pl

@@ -28,7 +28,7 @@ def claims_html(claims: pl.DataFrame) -> str:
 
 
 def family(number: int, confidence: float) -> str:
-    """How the number of claims is allowed for."""
+    """Sentence about the allowance for several claims."""
     if number == 1:
         return "One claim was judged."
     return (

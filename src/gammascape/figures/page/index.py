@@ -38,7 +38,7 @@ class FigureEntry:
 
     @property
     def name(self) -> str:
-        """Name of the figure among those of its study, with its slice."""
+        """Name of the figure among its study's, with its slice."""
         return self.stem.as_posix().rpartition("/figures/")[2]
 
 
@@ -65,7 +65,7 @@ class StudySection:
     """The digest over all that the study consists of; empty if not all of it is here."""
     explorer: TableEntry | None = None
     planned: int = 0
-    """Number of cells that the study asks for; the page says if fewer are there."""
+    """Number of cells that the study asks for; the page says if fewer are finished."""
     advice: pl.DataFrame | None = None
 
     @property
@@ -78,7 +78,7 @@ class StudySection:
         """Drawn figures by the first part of their names, in their order."""
         found: dict[str, list[FigureEntry]] = {}
         for figure in self.figures:
-            # Those of generated digits are in no folder of a study.
+            # Figures of generated digits are in no folder of a study.
             own = "/figures/" in figure.stem.as_posix()
             name = figure.name.partition("/")[0] if own else figure.stem.name
             if figure.drawn:

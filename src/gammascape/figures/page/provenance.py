@@ -45,7 +45,7 @@ def write_provenance(
 
 
 def summary(manifests: Sequence[Manifest]) -> list[Row]:
-    """What was made when and by which code, versions, devices and machines; each value with its artifacts."""
+    """Times, code, versions, devices and machines of all artifacts; each value with the artifacts that have it."""
     rows = []
     for kind in KINDS:
         of_kind = [manifest for manifest in manifests if manifest.kind == kind]

@@ -62,7 +62,7 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
 
 
 def _caption(trend: pl.DataFrame) -> str:
-    """What the rows and columns are, of those that are drawn."""
+    """Caption of the rows and columns that are drawn."""
     measures = [words for name, words in _MEASURES.items() if name in trend["measure"]]
     places = ("Above: ", "; below: ") if measures[1:] else ("Compared are ",)
     text = (
@@ -84,7 +84,7 @@ def _caption(trend: pl.DataFrame) -> str:
 
 
 def _widest(table: pl.DataFrame) -> pl.DataFrame:
-    """Of several intervals of one number the one that claims most: architectures or models before seeds."""
+    """Choose the interval that claims most of a number: architectures or models before seeds."""
     key = [*_GROUP, "at", "level", "measure", "compared"]
     key += ["gamma_log10"] if "gamma_log10" in table.columns else []
     # Sorted by name, 'seeds' is the last.
@@ -264,7 +264,7 @@ def _counts(trend: pl.DataFrame) -> str:
 
 
 def _intervals(trend: pl.DataFrame) -> str:
-    """What bars are, and where there are none."""
+    """Meaning of the bars, and the reason where there are none."""
     names = [name for name in _COMPARED if name in trend["resampled"]]
     without = " · no bar: too few to leave one out" if trend["value_low"].null_count() else ""
     most = pl.col("model_pairs").max().over(*_GROUP, "compared")

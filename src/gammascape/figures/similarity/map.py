@@ -84,7 +84,7 @@ def _heat_map(part: pl.DataFrame) -> ChartType:
         """All gammas, or as many as can be so many pixels apart, round ones if there are several."""
         if side / len(gammas) >= pixels:
             return gammas
-        # Labels at the ends of a block would run into those of the next one.
+        # Labels at the ends of a block would run into the next one's.
         inner = gammas[1:-1] if len(models) > 1 and len(gammas) > 2 else gammas
         most = side * (len(inner) - 1) / len(gammas) / pixels
         round_ones = [g for g in theme.decades(inner[0], inner[-1], most) if g in gammas]
@@ -189,7 +189,7 @@ def _line_chart(lines: pl.DataFrame) -> ChartType:
 
 
 def _title(lines: pl.DataFrame) -> str:
-    """Where CKA at equal gamma is highest, or whether it grows from the smallest to the largest gamma."""
+    """Gamma of the highest CKA at equal gamma, or its change from the smallest to the largest gamma."""
     across = lines.filter(pl.col("kind").is_in([_MEAN, _PAIR]))
     if (across["kind"] == _MEAN).any():
         across = across.filter(pl.col("kind") == _MEAN)
@@ -216,7 +216,7 @@ def _title(lines: pl.DataFrame) -> str:
 
 
 def _counts(pairs: pl.DataFrame) -> str:
-    """How many networks, seed pairs and probes."""
+    """Numbers of networks, seed pairs and probes."""
     networks = pairs.select(*_GROUP, "model_a", "gamma_a_log10").n_unique()
     most = int(tables.extent(pairs["seed_pairs"])[1])
     probes = int(tables.extent(pairs["probes"])[1])
@@ -227,7 +227,7 @@ def _counts(pairs: pl.DataFrame) -> str:
 
 
 def _blanks(pairs: pl.DataFrame) -> list[str]:
-    """Why some tiles are blank, when some are."""
+    """Reason for blank tiles, if there are any."""
     reasons = []
     if pairs["cka"].null_count():
         reasons.append("with a single seed there is no second network to compare with")

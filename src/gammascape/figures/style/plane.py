@@ -12,7 +12,7 @@ def theory_lines(scaling: pl.DataFrame) -> pl.DataFrame:
     """One line log10 eta = prefactor_at_predicted_log10 + predicted_slope * log10 gamma per edge and window.
 
     Windows without a prediction or without a fit get no line. The largest finite eta gets one only
-    where its predicted slope differs from that of the largest trained eta: elsewhere the two lines
+    where its predicted slope differs from the largest trained eta's: elsewhere the two lines
     would lie side by side.
     """
     edges = ["eta_min", "eta_max_trained", "eta_max_finite"]

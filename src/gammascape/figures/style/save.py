@@ -139,7 +139,7 @@ def _lacks() -> bool:
 
 
 def look_alike(one: str, other: str) -> bool:
-    """Whether two characters look alike in a picture, as those do that no font of this machine has."""
+    """Return whether two characters look alike in a picture, as those do that no font of this machine has."""
     begin = f'<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="16" font-family="{FONT}">'
     pictures = {vl_convert.svg_to_png(f"{begin}{text}</text></svg>") for text in (one, other)}
     return len(pictures) == 1

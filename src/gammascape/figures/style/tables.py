@@ -31,7 +31,7 @@ def subject(table: pl.DataFrame) -> str:
 
 
 def budget_line(table: pl.DataFrame) -> str:
-    """What was held fixed: loss, batch size and steps, a list of values where there are several."""
+    """Settings held fixed: loss, batch size and steps, a list of values where there are several."""
 
     def values(column: str) -> str:
         return ", ".join(str(value) for value in table[column].unique().sort())
@@ -98,7 +98,7 @@ def with_series(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def series_title(table: pl.DataFrame) -> str:
-    """What the names from `with_series` are made of: 'model' or 'model, batch size B'."""
+    """Parts of the names from `with_series`: 'model' or 'model, batch size B'."""
     return ", ".join(_WORDS.get(part, part) for part in _series_parts(table))
 
 
@@ -133,6 +133,6 @@ def every_kth(values: Sequence[float], most: int) -> list[float]:
 
 
 def every_nth_from_last(every: int | pl.Expr, line: str | Sequence[str]) -> pl.Expr:
-    """Whether a row is one of evenly thinned rows of its line, in the order of the table; the last one stays."""
+    """Select evenly thinned rows of each line, in the order of the table; the last one stays."""
     from_last = pl.len() - 1 - pl.int_range(pl.len())
     return (from_last % every == 0).over(line)

@@ -88,7 +88,7 @@ class Figure:
         """Give the outermost chart its words and its style.
 
         The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
-        text in `usermeta`, where a page can read them. `width` is that of the title in characters.
+        text in `usermeta`, where a page can read them. `width` is the title's in characters.
         """
         if _any_goes_on(chart):
             subtitle = [*subtitle, f"arrowheads: {_BEYOND}"]
@@ -156,7 +156,7 @@ def _pieced(text: str, width: int) -> list[str]:
 
 
 def _balanced(text: str, width: int) -> list[str]:
-    """As few lines as `width` allows, about equally long."""
+    """Split a text into as few lines as `width` allows, about equally long."""
     lines = textwrap.wrap(_kept(text), width)
     for narrower in range(width - 1, width // 2, -1):
         candidate = textwrap.wrap(_kept(text), narrower)
@@ -205,7 +205,7 @@ def slope_text(slope: float) -> str:
 
 
 def decades(low: float, high: float, most: float = 10) -> list[float]:
-    """At most about `most` round log10 values between low and high, for ticks."""
+    """Ticks: at most about `most` round log10 values between low and high."""
     for step in (1.0, 2.0, 4.0, 8.0):
         if (high - low) / step <= most:
             break
@@ -305,7 +305,7 @@ def gamma_colour(gammas: Sequence[float], length: int, every: bool = False) -> a
 
 
 def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:
-    """Where each of several symbols at one place stands, `step` from the next."""
+    """Positions of several symbols at one place, `step` from the next."""
     return {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
 
 
@@ -363,7 +363,7 @@ def intervals(
 
 
 def outside(rows: pl.DataFrame, **axes: Sequence[float]) -> bool:
-    """Whether a value of a column of `rows` lies beyond its axis, given as (low, high), so that marks must be cut.
+    """Return whether a column of `rows` leaves its axis, given as (low, high), so that marks must be cut.
 
     A clipped line is a picture of its own in a PNG: thirty take a second.
     """
@@ -387,7 +387,7 @@ def _arrowheads(base: alt.Chart, shape: str) -> alt.Chart:
 
 
 def _any_goes_on(chart: Any) -> bool:
-    """Whether an arrowhead is drawn in a chart."""
+    """Return whether an arrowhead is drawn in a chart."""
     kinds = ("layer", "hconcat", "vconcat", "concat")
     parts = [part for kind in kinds if kind in chart._kwds for part in chart[kind]]
     mark = chart._kwds.get("mark")

@@ -41,7 +41,7 @@ class Network:
         self.volatile: frozenset[str] = frozenset()
         """Places that forward passes write to, without effect on the next output."""
         self.graded = False
-        """Whether a pass without gradients gives different bits."""
+        """True if a pass without gradients gives different bits."""
         self._multipliers = arranged.multipliers
         self._shared = arranged.shared
         self._padding = {p.name: p.padding for p in arranged.parameters if p.padding is not None}

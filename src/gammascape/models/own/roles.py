@@ -28,7 +28,7 @@ NOISE = (
     "Noise that is a function of seed, step and sample belongs to the dataset: write mixup, label_noise or, of "
     "images, augment there"
 )
-"""What to write in place of dropout."""
+"""Advice for a model with dropout."""
 
 OWN_ROLES = ("gain", "bias")
 """Roles only for parameters outside known layers."""
@@ -104,7 +104,7 @@ def plan(
     if before.keys() != after.keys():
         odd = sorted(before.keys() ^ after.keys())[0]
         raise UserCodeError(
-            f"layer {odd} is there at one width and not at twice this width, so it is unclear how layers scale; "
+            f"layer {odd} exists at one width and not at twice this width, so it is unclear how layers scale; "
             "let the width change only the sizes of layers"
         )
     uses = [

@@ -160,7 +160,7 @@ def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def has_tensor(value: Any, nested: int = 0) -> bool:
-    """Whether `moved` would change a value.
+    """Return whether `moved` would change a value.
 
     Raises:
         RecursionError: if more than NESTED lists or mappings are inside each other.

@@ -209,7 +209,7 @@ class _Nested(Record):
         if number not in nested:
             fitting = " or ".join(map(str, nested)) or "more for finest"
             raise mistake(
-                f"{number} per decade does not add points to those of coarsest: {self.coarsest}, or "
+                f"{number} per decade does not add points to the grid of coarsest: {self.coarsest}, or "
                 f"is more than finest; write {fitting}",
                 name,
             )
@@ -404,9 +404,9 @@ class GammaAxis(_Axis):
     """log10 of gamma as `gammascape map` finds it: coarse points, and more where edges bend."""
 
     def points(self, chosen: Collection[Decimal] = ()) -> tuple[Decimal, ...]:
-        """Return the log10 values, those of `log10` in the order of the file.
+        """Return the log10 values, a list `log10` in the order of the file.
 
-        Those of a map are where it begins, and the `chosen` ones that it can have.
+        A map has the values where it begins, and the `chosen` ones that it can have.
         """
         if self.map is not None:
             own = self.map.points(self.map.finest)
@@ -433,7 +433,7 @@ class EtaAxis(_Axis):
     def points(self, gamma: Decimal, loss: Loss, depth_exponent: int | None) -> tuple[Decimal, ...]:
         """Return the log10 values of eta at log10 `gamma`; none if a window contains no grid point there.
 
-        Those of a map are where it would begin: its points are in a file of their own.
+        A map has the values where it would begin: its points are in a file of their own.
         """
         if self.map is not None:
             return self.map.start(gamma, loss, depth_exponent)

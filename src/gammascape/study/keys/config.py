@@ -79,7 +79,7 @@ class Config(Record):
     record_host: Annotated[bool, BeforeValidator(_flag)] = True
     """Write the name of the machine into the manifests of its results."""
     so_far: Annotated[bool, BeforeValidator(_flag)] = True
-    """While cells are trained, write tables and an explorer of those that are there to `results/so-far`, in at
+    """While cells are trained, write tables and an explorer of the finished ones to `results/so-far`, in at
     most 2 % of the time."""
 
     @property

@@ -23,13 +23,13 @@ def decimal_text(value: Decimal) -> str:
 
 
 def is_decimal_text(text: str) -> bool:
-    """Whether `text` is the `decimal_text` of some value with at most six decimals."""
+    """Return whether `text` is the `decimal_text` of some value with at most six decimals."""
     digits = len(text.partition(".")[2])
     return _TEXT.fullmatch(text) is not None and text != "-0" and digits <= DECIMALS
 
 
 def has_too_many_decimals(value: Decimal) -> bool:
-    """Whether `value` has more than six decimals."""
+    """Return whether `value` has more than six decimals."""
     return value != value.quantize(_QUANTUM)
 
 

@@ -32,7 +32,7 @@ DataSeeds = Annotated[
         )
     ),
 ]
-"""Seeds of data streams, or `seed`: each that of the weights."""
+"""Seeds of data streams, or `seed`: each equal to the weights' seed."""
 _NONE: Mapping[Decimal, Collection[Decimal]] = {}
 Observables = Annotated[tuple[Observable, ...], Listed, AfterValidator(each_once)]
 

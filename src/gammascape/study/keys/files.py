@@ -25,8 +25,8 @@ class Files(Own):
     hold_out: float = Field(default=0.2, gt=0, lt=1, examples=[0.2])
     """Share of the samples (of each class) held out for testing, where the files have no test set."""
     standardize: Literal["each", "all", "none"] = "each"
-    """What gets mean 0 and deviation 1 in the training samples: `each` channel of images or feature, `all` numbers
-    together, or `none`; the same goes for numbers to predict."""
+    """Scaling to mean 0 and deviation 1 in the training samples: `each` channel of images or feature, `all`
+    numbers together, or `none`; the same goes for numbers to predict."""
     classes: int | None = Field(default=None, ge=2, le=1_000_000, examples=[10])
     """Number of classes; left out: as the targets say, which are classes if they are whole numbers or texts."""
     targets: SkipJsonSchema[Count | None] = None
@@ -94,7 +94,7 @@ class ArraysSpec(Files):
     """The npz file."""
     test_path: SkipJsonSchema[Literal[""]] = Field(default="", exclude=True)
     x: str = Field(default="", exclude=True, examples=["x.npy"])
-    """In place of path: npy file of the inputs (n, ...)."""
+    """File of the inputs (n, ...), npy, in place of path."""
     y: str = Field(default="", exclude=True, examples=["y.npy"])
     """npy file of the targets: classes from 0 (n,), or numbers to predict (n,) or (n, targets)."""
     x_test: str = Field(default="", exclude=True, examples=["x_test.npy"])
@@ -102,7 +102,7 @@ class ArraysSpec(Files):
     y_test: str = Field(default="", exclude=True, examples=["y_test.npy"])
     """npy file of the test targets."""
     channels: Literal["first", "last", "none"] | None = None
-    """Where images have their channels: `first` (n, C, H, W), `last` (n, H, W, C), `none` (n, H, W)."""
+    """Axis of the channels of images: `first` (n, C, H, W), `last` (n, H, W, C), `none` (n, H, W)."""
     targets: Count | None = Field(default=None, examples=[1])
     """Number of numbers to predict for each sample, where whole numbers are no classes."""
 

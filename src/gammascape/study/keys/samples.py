@@ -54,7 +54,7 @@ class Samples(Record):
 
     @property
     def classification(self) -> bool:
-        """Whether targets are classes."""
+        """True if targets are classes."""
         return self.outputs > 1
 
     @property

@@ -1,4 +1,4 @@
-"""How the upper edge of training moves with gamma, steps, batch size, depth and width, as far as is known."""
+"""Movement of the upper edge of training with gamma, steps, batch size, depth and width, as far as it is known."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ MEASURED, PREDICTED, CONTRADICTED, UNKNOWN = "measured", "predicted", "contradic
 TWO = "from two gammas"
 """A slope that has no interval, and no law to hold it against."""
 _SHORT = 8
-"""By what a short run is shorter than a long one."""
+"""Factor between a long run and a short one."""
 _FAR = 10**0.5
 """Ratio of a measured edge to a law above which a fit without an interval contradicts it."""
 _MOVES = 0.25
@@ -42,7 +42,7 @@ _DEPTH = (
 
 
 def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
-    """A row for each direction; `verdict` is that of the law, and where it is contradicted `estimate` holds."""
+    """A row for each direction; `verdict` is the law's, and where it is contradicted `estimate` holds."""
     rows = [_along_gamma(of, "lazy"), _along_gamma(of, "rich"), _along_steps(of, gamma)]
     window = pl.col("window") != ("lazy" if gamma < 0 else "rich")
     for factor in ("batch_size", "depth", "width"):
@@ -72,7 +72,7 @@ def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
 
 
 def _transfer(found: pl.DataFrame) -> Row:
-    """What happens to the best eta and to the score from the smallest value of a factor to its largest."""
+    """Change of the best eta and of the score from the smallest value of a factor to its largest."""
     first, *_, last = found.sort("factor_value").iter_rows(named=True)
     low, high = number(first["factor_value"]), number(last["factor_value"])
     row = {name: last[f"slope{end}"] for name, end in _ENDS.items()}
@@ -105,7 +105,7 @@ def _predicted(of: SliceTables, said: Carried) -> Row:
 
 
 def moves_with_width(of: SliceTables) -> Iterator[str]:
-    """What moves with the width though it stays in mu-P, in words: powers whose intervals exclude 0."""
+    """Quantities that move with the width in spite of mu-P, in words: powers whose intervals exclude 0."""
     found = {
         "the best eta": of.transfer.filter(factor="width", measure=of.measure).head(1),
         "the edge of training": of.trends.filter(factor="width", edge=EDGE, quantity=PREFACTOR),
@@ -159,7 +159,7 @@ def _along_gamma(of: SliceTables, window: Regime) -> Row:
 
 
 def _largest_ratio(of: SliceTables, fit: Row) -> float:
-    """How far a single gamma is from the law through all of its window, as a factor."""
+    """Largest distance of a single gamma from the law through all of its window, as a factor."""
     some = pl.col("gamma_log10").is_between(fit["from_log10"], fit["to_log10"])
     edges = of.edges.filter(some, edge=EDGE).drop_nulls("estimate_log10")
     law = fit["prefactor_at_predicted_log10"] + fit["predicted_slope"] * edges["gamma_log10"]

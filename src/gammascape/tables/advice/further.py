@@ -1,4 +1,4 @@
-"""What to train next, as entries of a study's `grids` or as a command, with its device time."""
+"""Next cells to train, as entries of a study's `grids` or as a command, with their device time."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,17 @@ from gammascape.tables.cells import less
 ENOUGH = 3
 """Seeds from which on scatter is known."""
 _LONGER = 4
-"""By what a longer run is longer."""
+"""Factor of a longer run."""
 _MOST = 5
 """Gammas that get more seeds, at most."""
 _WIDER = 2
-"""By what the next network is wider."""
+"""Factor of the next width."""
 _CARRIED = 4
 """Gammas that gammascape scale takes over, at most."""
 
 
 def next_rows(of: SliceTables, choice: Row, gammas: Sequence[Row], unsure: bool) -> Iterator[Row]:
-    """What would answer what is open, as YAML, and the next width; `unsure` if seeds could tell the gain."""
+    """Cells that would answer open questions, as YAML, and the next width; `unsure`: seeds could tell the gain."""
     gamma, eta = choice["gamma_log10"], choice["eta_log10"]
     best = {row["gamma_log10"]: row["eta_log10"] for row in gammas if row["eta_log10"] is not None}
     if eta is None:

@@ -1,4 +1,4 @@
-"""What advice reads of the tables of one slice."""
+"""Tables of one slice, as advice reads them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,7 @@ _POINT, _SEED = ("gamma_log10", "eta_log10"), ("seed", "data_seed")
 
 @dataclass(frozen=True)
 class SliceTables:
-    """The tables of one slice, `edges` those of all seeds together; `trends` and `transfer` are
-    those of its groups."""
+    """The tables of one slice, `edges` of all seeds together; `trends` and `transfer` are of its groups."""
 
     analysis: Analysis
     trends: pl.DataFrame
@@ -56,7 +55,7 @@ class SliceTables:
 
     @cached_property
     def measure(self) -> str:
-        """What gamma and eta are chosen by."""
+        """Measure by which gamma and eta are chosen."""
         last = self.performance.filter(pl.col("budget") == self.steps).drop_nulls("value")
         return next((name for name in HIGHER_IS_BETTER if name in last["measure"]), "steps")
 
@@ -109,8 +108,8 @@ class SliceTables:
     def best_eta(self, gamma: float) -> tuple[float | None, list[float]]:
         """The best log10 eta, of equal ones the middle, and those that may as well be the best.
 
-        There are none of these where nothing is known of errors. With a validation split, errors are those of
-        the scores on it.
+        There are none of these where nothing is known of errors. With a validation split, errors are its
+        scores'.
         """
         scores = self.ranked(gamma)
         # Of equally good ones, which test sets have, the middle is furthest from where training fails.

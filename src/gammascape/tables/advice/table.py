@@ -37,7 +37,7 @@ weights that have moved by a third."""
 _ALIKE = 0.5
 """Rank correlation below which short runs do not say which learning rates are good."""
 _ERROR = 1 / 3
-"""Of the half-width of a gain's interval, which holds for all gammas together: about one standard error."""
+"""Share of the half-width of a gain's interval, which holds for all gammas together: about one standard error."""
 
 _GAIN = {"estimate": "", "low": "_low", "high": "_high", "held_out": "_held_out"}
 
@@ -67,7 +67,7 @@ def advice_table(
     Gamma is the best by test accuracy after all steps, by test loss where there is none, else by the steps until
     the lowest loss that half of the gammas reach; gamma = 1 where no gain over it is seen, or by one seed alone.
     Its interval holds the gammas that cannot be told from the best, and reaches half of the way to their
-    neighbours, as that of eta does.
+    neighbours, as eta's does.
     """
     rows: list[Row] = []
     for name in performance["slice"].unique(maintain_order=True):
@@ -156,7 +156,7 @@ def _gain(of: SliceTables, measure: str) -> Iterator[Row]:
 
 
 def gain_verdict(measure: str, row: Row) -> str:
-    """Whether a gain over gamma = 1 is there: surely, perhaps, not seen, or unknown without gamma = 1.
+    """Return whether a gain over gamma = 1 exists: surely, perhaps, not seen, or unknown without gamma = 1.
 
     Surely: the interval, which allows for choosing gamma, excludes nothing, and seeds that did not choose gain
     too. Perhaps: these gain more than about one error. Without an interval any gain is one perhaps.

@@ -36,7 +36,7 @@ def by_slice(advice: pl.DataFrame) -> dict[str, dict[str, list[dict[str, Any]]]]
 
 
 def where(row: Mapping[str, Any]) -> str:
-    """What is done with `todo` of what comes next."""
+    """Sentence before `todo` of a next step."""
     return "Run:" if row["name"] == "next width" else "Put under grids of the study:"
 
 

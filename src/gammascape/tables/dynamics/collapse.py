@@ -70,7 +70,7 @@ def collapse_of(
 def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, Any]:
     """Spread and drift of the time at which the loss passes a level.
 
-    Slopes and intervals are those of the table scaling (`tables.statistics.slopes.fit_slope`). `tau_slope` counts
+    Slopes and intervals are as in the table scaling (`tables.statistics.slopes.fit_slope`). `tau_slope` counts
     runs that did not reach the level in their steps as later than that (`censored`), `tau_drift` has none of them.
     """
     known = part.drop_nulls(f"{column}_tau")
@@ -113,7 +113,7 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
 
 
 def _distances(part: pl.DataFrame, runs: Mapping[str, tuple[Floats, Floats]]) -> dict[str, Any]:
-    """How far apart curves are in decades of time, at equal loss, in steps and in tau."""
+    """Distances of curves in decades of time, at equal loss, in steps and in tau."""
     chosen = [
         (row["gamma_log10"], row["eta_log10"] - row["gamma_log10"], *runs[row["cell"]])
         for row in part.iter_rows(named=True)

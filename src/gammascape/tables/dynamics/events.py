@@ -50,7 +50,7 @@ def dynamics_table(
     analysis: Analysis,
     cells_folder: Path,
 ) -> pl.DataFrame:
-    """What happened in the runs on the paths of `path_table`; columns in docs/reference/tables.md.
+    """Events in the runs on the paths of `path_table`; columns in docs/reference/tables.md.
 
     Args:
         cells: the table of `tables.cells.cell_table`, of all slices that were trained.
@@ -144,7 +144,7 @@ def _lists(
 
 
 def observed(summary: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
-    """Steps (counted from 1, that of the first loss) and finite values of one observable of the whole network."""
+    """Steps (the first loss has step 1) and finite values of one observable of the whole network."""
     found = [
         (taken["step"] + 1.0, taken[name])
         for taken in summary.get("observables") or ()
@@ -155,7 +155,7 @@ def observed(summary: Mapping[str, Any], name: str) -> tuple[Floats, Floats]:
 
 
 def alignment_time(step: Floats, value: Floats) -> tuple[float | None, float | None, float | None]:
-    """When an alignment has made half of its rise from the first to the last value.
+    """Step at which an alignment has made half of its rise from the first to the last value.
 
     Returns:
         the step, linear in log step between two measurements, and the steps of these two; None if
@@ -169,7 +169,7 @@ def alignment_time(step: Floats, value: Floats) -> tuple[float | None, float | N
 def rise_time(
     step: Floats, value: Floats, level: float
 ) -> tuple[float | None, float | None, float | None]:
-    """When a measured value is first at least `level`, and the measurements between which this is.
+    """Step at which a measured value is first at least `level`, and the measurements between which this is.
 
     Returns:
         the step, linear in log step between two measurements, and the steps of these two; None if it never is,
@@ -184,7 +184,7 @@ def rise_time(
 
 
 def _fitting(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """When the data are fitted, and how much later than the training accuracy the test accuracy rises.
+    """Step at which the data are fitted, and the delay of the test accuracy's rise after the training accuracy's.
 
     Both are compared at the same share of their own rise, so that a network that fits all of the training data and
     few of the test data is not called late. Grokking (Kumar et al., arXiv 2310.06110) is a large delay.
@@ -206,7 +206,7 @@ def _fitting(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _most_of_rise(step: Floats, value: Floats) -> tuple[float | None, float | None, float | None]:
-    """When 95 % of the rise from the first to the largest value are made; None if it is below LEAST_RISE."""
+    """Step at which 95 % of the rise to the largest value are made; None if the rise is below LEAST_RISE."""
     rise = value.max() - value[0]
     level = value[0] + _GENERALIZED * rise
     return rise_time(step, value, level) if rise >= LEAST_RISE else (None, None, None)

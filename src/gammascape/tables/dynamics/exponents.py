@@ -34,15 +34,15 @@ class Quantity:
     window: Regime
     predicted: Exponent
     column: str = ""
-    """Of the table; the name if empty."""
+    """Column of the table; the name if empty."""
     unit: Unit = "log10"
-    """Whether log10 of the column, or the column itself, is linear in log10 gamma."""
+    """Scale that is linear in log10 gamma: log10 of the column, or the column itself."""
     is_time: bool = False
-    """A time in steps is carried from the sampled eta to that of the path: eta times steps stays the same."""
+    """A time in steps is carried from the sampled eta to the path's: eta times steps stays the same."""
     passage: bool = False
     """A time at which the loss passes a level: where it is not known, it is later than all steps."""
     between: bool = False
-    """Whether the value is known to lie between the columns with _low and _high in their names."""
+    """True if the value is known to lie between the columns with _low and _high in their names."""
 
     @property
     def read(self) -> str:
@@ -97,13 +97,13 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity("trained_step", "scaled", "rich", _ESCAPE, is_time=True, passage=True),
     Quantity("alignment_step", "scaled", "rich", _ESCAPE, is_time=True, between=True),
 )
-"""What is fitted. The exponents follow from a network homogeneous of degree L (docs/explanation/theory.md)."""
+"""Fitted quantities. The exponents follow from a network homogeneous of degree L (docs/explanation/theory.md)."""
 
 
 def dynamics_scaling_table(dynamics: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Slopes against log10 gamma of QUANTITIES, for each slice; `reason` says why a row has none.
 
-    Lines and intervals are those of the table scaling (`tables.statistics.slopes.fit_slope`): each seed has a
+    Lines and intervals are as in the table scaling (`tables.statistics.slopes.fit_slope`): each seed has a
     prefactor of its own. A seed with the quantity at one gamma alone says nothing of a slope, and takes no part
     where others have more. Runs that do not pass a level count as passing it after their last step.
 
@@ -174,7 +174,7 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
         **with_ends("slope", fit.value, (fit.low, fit.high)),
         "prefactor_log10": fit.intercept,
         **against_law(fit, known, found["predicted_slope"], law, analysis),
-        # Two gammas leave no residual: the interval would be that of the ends alone.
+        # Two gammas leave no residual: the interval would follow from the ends alone.
         "reason": None
         if fit.posterior is not None
         else "two gammas leave no scatter to tell an interval from",

@@ -62,7 +62,7 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
 
 
 def _measured(trained: pl.DataFrame) -> pl.DataFrame:
-    """Those with measured sharpness if every gamma has some, else all."""
+    """Select cells with measured sharpness if every gamma has some, else all."""
     measured = trained.filter(pl.col("sharpness_init").is_not_null())
     complete = measured["gamma_log10"].n_unique() == trained["gamma_log10"].n_unique()
     return measured if complete else trained
@@ -91,7 +91,7 @@ def _along(
 
 
 def _nearest(cells: pl.DataFrame, constant: float, reach: float) -> pl.DataFrame:
-    """At most one cell of each gamma and seed."""
+    """Choose at most one cell of each gamma and seed."""
     distance = (pl.col("constant") - constant).abs().round(6)
     return (
         cells.filter(distance <= reach)

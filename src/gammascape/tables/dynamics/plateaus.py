@@ -28,7 +28,7 @@ class Plateau:
     height: float
     """Median relative loss."""
     class_prior: bool
-    """Whether this is the loss of the best constant output, for which no feature is needed."""
+    """True if this is the loss of the best constant output, for which no feature is needed."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Drop:
     """A fall from one level to the next lower one: from plateau to plateau, the first loss or the last one."""
 
     step: float
-    """Where the loss is half way, in log loss."""
+    """Step at which the loss is half way, in log loss."""
     size: float
     """Decades of loss."""
     class_prior: bool
-    """Whether only the frequencies of the classes were learned."""
+    """True if only the frequencies of the classes were learned."""
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ def apex_table(budget: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
 
     A gamma is open if cells of at least half of its seeds trained. `gamma_max_log10` is where the line through the
     log10 width of the window against log10 gamma, in the ultra-rich window of gammas, reaches zero; it is null
-    where fewer than three gammas have a window or it does not narrow. The line and its intervals are those of
+    where fewer than three gammas have a window or it does not narrow. The line and its intervals come from
     `tables.statistics.slopes.fit_slope`: a closed window counts as one narrower than a grid step, one that goes on
-    beyond the sampled etas as wider than what is seen (`censored`). The prediction is that of the toy of depth
+    beyond the sampled etas as wider than what is seen (`censored`). The prediction is the toy's of depth
     L, prefactor included: slope -(L - 2)/L, closing at `theory.toy.gamma_max_log10`.
 
     Args:

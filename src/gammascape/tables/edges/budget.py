@@ -85,7 +85,7 @@ def budget_table(
 
     `spanned` says whether the sampled etas reach from cells that are untrained to cells that are worse: only
     then does a row without trained cells mean that there is no window wider than a grid step. The ends of the
-    window are those of the two edges together; of a window that is closed so, the upper one is the widest grid
+    window follow from both edges together; of a window that is closed so, the upper one is the widest grid
     step.
 
     Args:
@@ -170,7 +170,7 @@ def judge_history(
 def judge_at_budgets(
     row: dict[str, Any], history: Losses, thresholds: Thresholds
 ) -> list[dict[str, Any]]:
-    """What `judge_history` gives for a cell, a row of the table of cells, at all budgets of its slice."""
+    """Judge a cell, a row of the table of cells, at all budgets of its slice."""
     found = judge_history(history, row["steps_done"], budgets(row["steps"]), thresholds)
     found[-1] |= {name: row[name] for name in _JUDGED}
     return found

@@ -25,8 +25,8 @@ _LEAST_GAMMAS = 5
 def crossover_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Fit a continuous line of two slopes to each edge of one slice over all gammas, windows aside.
 
-    Edges at fewer than five gammas have no row. `bend_bic` is the BIC of the straight line less that of the broken
-    one; where it is not positive (`bends` False) the data show no bend, and the crossover means nothing. An edge
+    Edges at fewer than five gammas have no row. `bend_bic` is the BIC of the straight line less the broken
+    one's; where it is not positive (`bends` False) the data show no bend, and the crossover means nothing. An edge
     outside of the sampled etas, one with a null estimate, takes no part.
 
     Args:
@@ -59,7 +59,7 @@ def crossover_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFram
 def crossover(known: pl.DataFrame, analysis: Analysis, rng: np.random.Generator) -> dict[str, Any]:
     """The broken line through edges of one kind, seeds averaged, against a straight one.
 
-    Intervals are those of lines through redrawn means: the fitted one and a normal scatter about it, of the
+    Intervals hold lines through redrawn means: the fitted one and a normal scatter about it, of the
     variance of the residuals with n - 4 degrees of freedom, or of grid and seeds if that is larger. As few points
     do not tell their own scatter, it is divided by a chi-square draw of these degrees.
     """
@@ -78,7 +78,7 @@ def crossover(known: pl.DataFrame, analysis: Analysis, rng: np.random.Generator)
     gamma, y, seeds = (means[name].to_numpy() for name in ("gamma_log10", "at", "seeds"))
     n, weights = len(gamma), seeds / seeds.mean()
     variance = means["spread"].sum() / max(known.height - n, 1)
-    # The scatter of a mean that is there whatever the line.
+    # The scatter of a mean, whatever the line.
     least = max((means["width"] ** 2).mean() / 12 + variance * (1 / seeds).mean(), 1e-12)  # type: ignore[operator]
 
     def bic(rss: float, parameters: int) -> float:

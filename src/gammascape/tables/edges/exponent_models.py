@@ -48,8 +48,8 @@ def exponent_model_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.Dat
 def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
     """Likelihood and criteria of lines of the given slopes and of a free one.
 
-    The likelihood of a slope is that of `tables.statistics.slopes.fit_slope`, integrated over all that a law says
-    nothing of, relative to that of the likeliest slope. Gammas are what is counted: seeds of one gamma share
+    The likelihood of a slope is from `tables.statistics.slopes.fit_slope`, integrated over all that a law says
+    nothing of, relative to the likeliest slope's. Gammas are what is counted: seeds of one gamma share
     what they deviate by.
 
     AICc is null where there are too few gammas for its correction.
@@ -94,7 +94,7 @@ def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def _rms(known: pl.DataFrame, slope: float) -> float:
-    """Of the residuals of means over seeds."""
+    """Root mean square of the residuals of means over seeds."""
     rest = pl.col("estimate_log10") - pl.col("shape") - slope * pl.col("gamma_log10")
     means = known.group_by("gamma_log10", maintain_order=True).agg(
         rest.mean().alias("rest"), pl.len()

@@ -30,7 +30,7 @@ class Window:
     edge: Edge
     window: Regime
     rows: pl.DataFrame
-    """Of thresholds, and in `shape` what log10 eta is known to have on top of the line."""
+    """Rows of thresholds; `shape` is the known deviation of log10 eta from the line."""
     predicted: float | None
     """Exponent of theory."""
     fit: Fit
@@ -44,11 +44,11 @@ class Window:
 def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """Fit eta = 10^prefactor * gamma^slope to each edge of one slice in the lazy and the ultra-rich window.
 
-    The line and the interval of its slope are those of `tables.statistics.slopes.fit_slope` through the cells in
-    which the estimates of the edges lie, that of an edge outside of the sampled etas having one end
+    The line and the interval of its slope come from `tables.statistics.slopes.fit_slope` through the cells in
+    which the estimates of the edges lie, the cell of an edge outside of the sampled etas having one end
     (`censored`). Of a toy the corrections at finite gamma are taken off, which theory knows
     (`theory.laws.Slope.shape`). A window with fewer than two gammas has no row, and two have no interval.
-    `estimate_slope` is that of least squares through the estimates between sampled etas.
+    `estimate_slope` comes from least squares through the estimates between sampled etas.
     `prefactor_at_predicted_log10` is the mean height over the line of the predicted slope through gamma = 1.
 
     Args:

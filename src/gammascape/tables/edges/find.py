@@ -28,7 +28,7 @@ CONDITIONS: Mapping[str, tuple[Side, pl.Expr]] = {
     "eta_no_spike": ("upper", _TRAINED & ~pl.col("catapulted")),
     "eta_max_finite": ("upper", pl.col("status") != "diverged"),
 }
-"""What half of the cells do at an edge, and at which end of those that do."""
+"""End at which an edge lies, and the condition that half of the cells at it fulfil."""
 _NEAR_ONE = 1 - 1e-3
 
 
@@ -61,8 +61,8 @@ def threshold_table(
     grid          no outcomes are mixed: middle of the two etas that bracket the edge, which are the ends
     interpolated  the same, and the loss on both sides is known and below the loss of f = 0: where it crosses
                   `trained_below`, log(-log(relative loss)) being linear in log eta as long as the loss falls
-                  exponentially with eta T. Beside a plateau, or a jump, it does not: the ends are those of the
-                  grid
+                  exponentially with eta T. Beside a plateau, or a jump, it does not: the ends are the
+                  grid's
     measured      the value of eta_crit itself
 
     Args:
@@ -199,7 +199,7 @@ DECIDING = ("relative_loss", "validation_loss", "validation_accuracy")
 
 
 def deciding(line: pl.DataFrame) -> list[tuple[float, ...] | None]:
-    """What the best cell of a line has the least of: wrong answers, then loss on the validation split.
+    """Keys of cells, the least of which is the best of a line: wrong answers, then loss on the validation split.
 
     Without a split it is the final training loss; a regression has losses alone. Where data are fitted, the loss
     of right and sure answers says little, and cross-entropy on other samples grows as networks become sure.
@@ -229,7 +229,7 @@ def best_and_run(
 
 
 def _best(etas: list[float], position: int) -> dict[str, Any]:
-    """The best eta lies nearer to that of the best cell than to its neighbours."""
+    """Bracket the best eta, which lies nearer to the best cell's than to its neighbours."""
     at, last = etas[position], len(etas) - 1
     low = (etas[position - 1] + at) / 2 if position > 0 else -np.inf
     high = (at + etas[position + 1]) / 2 if position < last else np.inf

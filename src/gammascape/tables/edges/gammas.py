@@ -1,4 +1,4 @@
-"""Where a map needs further gammas: beside bends of edges, where the window closes, and at the best accuracy.
+"""Further gammas of a map: beside bends of edges, where the window closes, and at the best accuracy.
 
 They follow from the cells of a slice alone, once its edges are found at the gammas that it has. The gap to a
 neighbouring gamma is halved, until it is one of the finest grid.
@@ -21,7 +21,7 @@ from gammascape.tables.edges.refine import Wanted, grid_below, points_between
 Gap = tuple[Decimal, Decimal]
 """Two neighbouring gammas."""
 _Edges = Mapping[tuple[MapEdge, Decimal], tuple[float, float, int]]
-"""By edge and gamma: mean place, half of its interval, infinite if not bracketed, and how many seeds have it."""
+"""Edge and gamma -> mean place, half of its interval (infinite if not bracketed), number of seeds with it."""
 
 
 def further_gammas(
@@ -44,7 +44,7 @@ def further_gammas(
     lines = pl.DataFrame(keys, columns, orient="row")
     table = cells.join(lines, on=[*columns], how="semi").sort(*columns, "eta_log10")
     gammas = sorted(own.keys() & {Decimal(str(value)) for value in table["gamma_log10"].unique()})
-    # Those of one map of gamma have one map of eta.
+    # Gammas of one map have one map of eta.
     mapped = own[gammas[0]] if gammas else None
     if mapped is None or mapped.gammas is None:
         return []

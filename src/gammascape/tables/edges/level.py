@@ -36,7 +36,7 @@ _MIRRORED: dict[Side, float] = {"lower": -1.0, "upper": 1.0}
 
 @dataclass(frozen=True)
 class EdgeLevel:
-    """Where half of the runs train; all in decades of eta."""
+    """Level at which half of the runs train; all in decades of eta."""
 
     at: float
     low: float
@@ -58,10 +58,10 @@ def edge_levels(
     """The two edges of each line of cells that differ in eta alone.
 
     Outcomes of a line are mixed if cells at one side of an edge did what cells further on the other side
-    did. If those of no line are, the middle of a bracket is as good as any place in it. Else blurs of lines
+    did. If no line has mixed ones, the middle of a bracket is as good as any place in it. Else blurs of lines
     scatter about a common one by a factor of 1.6 (flat prior of its logarithm, between 0.02 and 1 decade),
     and each edge has the posterior of a flat prior, given the other edge: a coarse line, which shows no blur,
-    has one like those of the others. Outcomes count as independent given the edges. An edge that may lie beyond
+    has one like the others'. Outcomes count as independent given the edges. An edge that may lie beyond
     the sampled etas, as the outermost cell trained, has one end, whatever failed further inside.
 
     A bracket is sure to hold the edge only if training is a function of eta. A blur that no line shows, below

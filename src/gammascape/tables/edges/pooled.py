@@ -21,11 +21,11 @@ _KEY = [*SLICE_COLUMNS, "depth_exponent", "gamma_log10", "edge"]
 def pooled_table(cells: pl.DataFrame, thresholds: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """The edges of one slice at each gamma, seeds together.
 
-    The estimate is the mean of the seeds' edges, and its interval that of the mean over seeds
+    The estimate is the mean of the seeds' edges, and its interval the one of the mean over seeds
     (`tables.statistics.slopes.fit_mean`), none with one seed. Seeds whose edge lies outside of the sampled etas
     count with what they say, `censored`; those without a cell that trained have no edge, `without`. `zone_log10`
     is the width of the zone in which 10 to 90 % of the runs of all seeds train: their scatter, and the blur of
-    each. `method` is that of the seeds' estimates if they have one, else `mixed`.
+    each. `method` is the method of the seeds' estimates if they have one, else `mixed`.
 
     Args:
         cells: the table of `tables.cells.cell_table` for one slice.

@@ -1,4 +1,4 @@
-"""Where a map needs further cells: at brackets of edges, between edges, and beyond the sampled etas.
+"""Further cells of a map: at brackets of edges, between edges, and beyond the sampled etas.
 
 Points follow from the cells of a slice alone. An edge lies between two neighbouring cells of a line of equal gamma
 and seeds; its bracket gets the points of the coarsest nested grid that has some in it, until the finest has none.
@@ -68,10 +68,10 @@ class _Need:
     ends: Sequence[int] = ()
     """Ends to walk out from: -1 the lowest cell, 1 the highest."""
     none: str = ""
-    """Why there is no edge, once no point is needed."""
+    """Reason for which there is no edge, once no point is needed."""
     what: str = ""
     halves: int = 0
-    """How many of the finest grids not to use."""
+    """Number of the finest grids not to use."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def walk_down(
     if not none:
         tops = [max(etas) for etas in finite]
         first, last = min(tops), max(tops)
-        # Cells of other grids may lie farther apart than those of the walk, and be of some seeds only.
+        # Cells of other grids may lie farther apart than the walk's, and be of some seeds only.
         above = min((eta for eta in known if eta > last), default=last)
         why = f"walk down three decades below {decimal_text(first)}, the first without NaN"
         found += between(first - _BELOW, above, why)

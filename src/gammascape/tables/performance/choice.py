@@ -25,7 +25,7 @@ def choose_elsewhere(
 
     The highest `value` is best. The others are averaged on its scale, so losses and steps are to be given as
     negative logarithms. Options that fewer of the others have reached (null, as a target that is never met) come
-    after those of more, and options that the seed itself has no row of are not chosen. Of equal ones the smallest
+    after the others, and options that the seed itself has no row of are not chosen. Of equal ones the smallest
     is taken.
 
     Args:
@@ -63,10 +63,10 @@ def mark_chosen(scores: pl.DataFrame, key: Sequence[str], options: Sequence[str]
 
 
 def shared_error(seeds: int) -> float:
-    """By how much errors of means of scores, and of their differences, grow as seeds choose for one another.
+    """Factor by which errors of means of scores, and of their differences, grow as seeds choose for one another.
 
     Two seeds have all but one of their judges in common. If all options are equally good, the worst case, a mean
-    of scores has up to 1 + 0.8 sqrt(seeds) times the variance of that of independent ones (simulated for 2 to 60
+    of scores has up to 1 + 0.8 sqrt(seeds) times the variance of a mean of independent ones (simulated for 2 to 60
     options and 2 to 10 seeds): it is taken to have that much.
     """
     return float(np.sqrt(1 + 0.8 * np.sqrt(seeds)))
@@ -77,8 +77,8 @@ def chosen_interval(
 ) -> tuple[float, float] | None:
     """Student's interval of the mean of scores at options that the other seeds chose, (seeds,).
 
-    Two seeds tell too little of their scatter: the variance pooled over `alike`, these scores and those of other
-    gammas, counts, with its degrees of freedom, or their own if it is larger. The standard error is widened by
+    Two seeds tell too little of their scatter: the variance pooled over `alike`, these scores and other
+    gammas', counts, with its degrees of freedom, or their own if it is larger. The standard error is widened by
     `shared_error`.
 
     Returns:
@@ -98,7 +98,7 @@ def chosen_interval(
 
 
 def told_apart(own: Floats, alike: Sequence[Floats], confidence: float) -> float | None:
-    """By how much the best of several means of scores must exceed another that is surely not the best in truth.
+    """Lead of the best of several means of scores over another that is surely not the best in truth.
 
     Options between two that it does not exceed by so much may be the best too: the truly best one lies between
     them in 95 % of simulated tables or more at a confidence of 95 %, for 9 to 33 options whose scores fall off as

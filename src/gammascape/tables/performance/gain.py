@@ -44,7 +44,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     have the better means says nothing of the scatter of normal errors. The others are taken to be worse. Errors
     are widened for what seeds have in common that choose for one another (`choice.shared_error`).
 
-    The best of several equal gammas looks better than it is, so the interval is not that of one difference.
+    The best of several equal gammas looks better than it is, so an interval of one difference does not hold.
     The differences of the gammas to gamma = 1 get intervals that hold together (Bonferroni's: each has the
     confidence 1 - (1 - confidence) / (gammas - 1), the gammas that were left out counted too). If they hold, the
     gain of the gamma that is truly best lies between the largest of their lower ends and the largest of their
@@ -89,13 +89,13 @@ class _Differences:
     levels: Levels
 
     def to(self, gamma: float) -> tuple[Floats, Floats]:
-        """How far gammas are ahead of one, with standard errors, (gammas,) each; infinite where not known."""
+        """Leads of all gammas over one, with standard errors, (gammas,) each; infinite where not known."""
         at = int(np.flatnonzero(self.levels.gamma == gamma)[0])
         errors = np.nan_to_num(self.levels.error[at], nan=np.inf)
         return self.levels.mean - self.levels.mean[at], errors
 
     def width(self, confidence: float, several: int) -> float:
-        """How many errors a difference must exceed for `several` intervals to hold together."""
+        """Number of errors that a difference must exceed for `several` intervals to hold together."""
         return student(self.levels.freedom, 1 - (1 - confidence) / max(1, several))
 
 
@@ -190,7 +190,7 @@ def _above_one(
 
 
 def _best(levels: Levels) -> int:
-    """Of equally good gammas the one nearest to 1."""
+    """Choose the gamma nearest to 1 of equally good ones."""
     equal = np.flatnonzero(levels.mean >= levels.mean.max() - 1e-12)
     return int(min(equal, key=lambda at: abs(levels.gamma[at] - _REFERENCE)))
 
@@ -265,7 +265,7 @@ def _sign(measure: str) -> float:
 
 
 def better(measure: str, value: Floats) -> Floats:
-    """On the scale of `performance.to_linear`, the larger the better."""
+    """Values on the scale of `performance.to_linear`, the larger the better."""
     return _sign(measure) * to_linear(measure, value)
 
 

@@ -25,7 +25,7 @@ BEST, INTERMEDIATE, FITTED = "best_gamma_log10", "intermediate", "fitted_accurac
 SLOPES = {"samples": 2.0, "width": 1.0}
 """Exponents of the best gamma by Yeom, Ha and Lee (arXiv 2602.00827): 1/gamma ~ samples^-2 width^-1."""
 MARGIN = 0.5
-"""By how much an exponent may miss theirs, which are of two-layer networks in another parametrization: the unit of
+"""Margin around their exponents, which are of two-layer networks in another parametrization: the unit of
 gamma differs by up to the square root of the width. No dependence at all lies further away."""
 _SEED = ["seed", "data_seed"]
 
@@ -114,7 +114,7 @@ def _of_slice(measure: str, part: pl.DataFrame, confidence: float) -> Iterator[d
     row |= {"points": inner + 2}
     error = np.nan_to_num(levels.error[1:-1][:, [0, -1]], nan=np.inf) * shared_error(seeds)
     if levels.freedom and error.max() > TIED:
-        # All differences hold together: those of each gamma between to both ends.
+        # The differences of each gamma between to both ends hold together.
         half = student(levels.freedom, 1 - (1 - confidence) / (2 * inner)) * error
         low, high = (float((ahead + sign * half).min(1).max()) for sign in (-1, 1))
         row |= {"low": as_gain(measure, low), "high": as_gain(measure, high)}

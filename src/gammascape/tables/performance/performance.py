@@ -19,11 +19,11 @@ PERFORMANCE_SCHEMA = SLICE_COLUMNS | columns(
 def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """Means over seeds of scores, one row for each slice, gamma, measure and budget or target.
 
-    Accuracies have arithmetic means; losses and steps, which vary by factors, geometric ones. Intervals are those
-    of scores at etas that other seeds chose, whose scatter is told by all gammas (`choice.chosen_interval`,
+    Accuracies have arithmetic means; losses and steps, which vary by factors, geometric ones. Intervals are from
+    scores at etas that other seeds chose, whose scatter is told by all gammas (`choice.chosen_interval`,
     `interval` seeds). One seed has no interval, as its value is the best over eta, too good; nor have seeds that
     tie at every gamma. Where a seed does not reach the target, or all its runs diverge (`seeds_without`), the mean
-    is not known, and null: that of the others would be too good.
+    is not known, and null: the others' mean would be too good.
 
     Args:
         scores: the table of `tables.performance.scores.score_table`.

@@ -36,7 +36,7 @@ class EqualGamma:
     gamma: float
     networks: tuple[Network, ...]
     alike: SimilarityWithBaseline
-    """Of all pairs; what a network has in common with itself is not read."""
+    """Values of all pairs; a network's similarity with itself is not read."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def trends(points: Sequence[EqualGamma], analysis: Analysis) -> Trends:
     Similarities are averaged over the seeds of two models, and then over pairs of models. The slope is per decade
     of gamma, by least squares with an intercept for each pair of models, so a gamma at which one pair has no value
     does not bend it. `difference` is the mean over the pairs that have values in both windows, ultra-rich minus
-    lazy. Intervals are those of `jackknife`, once with each network (a model with a seed, at all gammas) left
+    lazy. Intervals come from `jackknife`, once with each network (a model with a seed, at all gammas) left
     out and once with each architecture (or model), where there are enough of them.
     """
     found = Trends([], [])
@@ -123,7 +123,7 @@ class _Pairs:
         )
 
     def resampling(self) -> list[tuple[str | None, Sequence[Sequence[int]]]]:
-        """What can be left out: a name, and for each stratum and unit the lines of the unit.
+        """Units that can be left out: a name, and for each stratum and unit the lines of the unit.
 
         Without anything that can, one entry without strata.
         """
@@ -266,7 +266,7 @@ def _slope(matrix: Floats, gammas: Floats) -> float:
 
 
 def _verdict(intervals: Sequence[Interval]) -> str:
-    """Whether all intervals lie on one side of zero."""
+    """Return whether all intervals lie on one side of zero."""
     if intervals and all(i.low is not None and i.low > 0 for i in intervals):
         return "grows"
     if intervals and all(i.high is not None and i.high < 0 for i in intervals):

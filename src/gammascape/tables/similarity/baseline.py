@@ -32,7 +32,7 @@ class SimilarityWithBaseline:
     shuffled: NDArray[np.float32]
     """(SHUFFLES, m, m), symmetric: the same with the probes of one side in a random order."""
     within: NDArray[np.float32] | None = None
-    """(CLASS_SHUFFLES, m, m): the same with those of each class in a random order; None without classes."""
+    """(CLASS_SHUFFLES, m, m): the same with the probes of each class in a random order; None without classes."""
 
 
 def compare_pairs(
@@ -92,7 +92,7 @@ def against(
     if shuffled is None:
         return {}
     reached = (shuffled >= values).sum(0)
-    # Means over the last axis are those of each value alone.
+    # A mean over the last axis is the same as of each value alone.
     each = np.ascontiguousarray(np.moveaxis(shuffled, 0, -1))
     return {
         f"{name}_mean": each.mean(-1),

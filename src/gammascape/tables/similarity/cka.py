@@ -46,7 +46,7 @@ def pair_vector(gram: Floats) -> Floats:
 def debiased_cka(vectors: Floats) -> Floats:
     """Debiased linear CKA between all pairs of representations.
 
-    CKA is that of Kornblith et al. (arXiv 1905.00414) with HSIC replaced by its unbiased estimator (Nguyen,
+    CKA is defined by Kornblith et al. (arXiv 1905.00414) with HSIC replaced by its unbiased estimator (Nguyen,
     Raghu, Kornblith, arXiv 2010.15327). Unrelated representations give 0 on average whatever their
     dimension; single values may be slightly negative.
 

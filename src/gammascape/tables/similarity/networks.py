@@ -14,7 +14,7 @@ from gammascape.tables.statistics.fits import Floats
 
 
 class Condition(NamedTuple):
-    """What the networks have in common when they are compared."""
+    """Condition under which networks are compared."""
 
     at: Literal["steps", "loss"]
     level: float | None = None
@@ -30,7 +30,7 @@ class Network:
 
     model: str
     kind: str
-    """Of architecture. Each factory of a user is a kind of its own."""
+    """Architecture; each factory of a user is a kind of its own."""
     gamma: float
     """log10."""
     seed: tuple[int, int]

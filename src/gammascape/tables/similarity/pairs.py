@@ -21,7 +21,7 @@ from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.intervals import Interval, seed_interval
 
 Wanted = Callable[[Network, str | None, Network, str | None], bool]
-"""Whether a row is made of two networks, or of these layers of theirs."""
+"""True if a row is made of two networks, or of these layers of theirs."""
 
 Group = tuple[str, float, str | None]
 """Model, log10 gamma and layer: networks that differ in seed."""
@@ -34,7 +34,7 @@ class Block:
     members: Sequence[tuple[Network, str | None]]
     alike: SimilarityWithBaseline
     r2: Floats | None = None
-    """(m, m): of the outputs of the row as a prediction of those of the column."""
+    """(m, m): of the row's outputs as a prediction of the column's."""
 
     @classmethod
     def of(cls, members: Sequence[tuple[Network, str]]) -> "Block":

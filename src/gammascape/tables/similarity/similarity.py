@@ -71,9 +71,9 @@ def function_table(
 ) -> pl.DataFrame:
     """Correlation and R^2 of the centred outputs on the probe set, of all pairs of (model, gamma), in both orders.
 
-    R^2 is that of the outputs of a as they are, as a prediction of those of b: 1 - |f_b - f_a|^2 / |f_b|^2. It
+    R^2 takes the outputs of a as they are, as a prediction of b's: 1 - |f_b - f_a|^2 / |f_b|^2. It
     sees the size of outputs, which the correlation does not, and is below 0 for a prediction worse than none.
-    The arguments are those of `similarity_table`.
+    The arguments are as in `similarity_table`.
     """
     compared = _compared(thresholds, cells_folder, analysis)
     rows = [part.shared | row for each in compared for part in each for row in part.functions]
@@ -85,8 +85,8 @@ def trend_tables(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Similarity of networks of equal gamma against gamma: the levels, and slopes with a verdict.
 
-    Of last hidden layers (`layers` last), of all pairs of layers (all), and of functions. The arguments are those
-    of `similarity_table`; `analysis` also has the windows of gamma that are compared.
+    Of last hidden layers (`layers` last), of all pairs of layers (all), and of functions. The arguments are as
+    in `similarity_table`; `analysis` also has the windows of gamma that are compared.
     """
     levels: list[dict[str, Any]] = []
     slopes: list[dict[str, Any]] = []
@@ -102,7 +102,7 @@ def trend_tables(
 
 @dataclass(frozen=True)
 class _Compared:
-    """What the tables hold of networks that were trained on one version of the data, under one condition."""
+    """Comparison of networks that were trained on one version of the data, under one condition."""
 
     shared: dict[str, Any]
     """Columns that all rows share."""
@@ -155,7 +155,7 @@ def _compared(
 def _by_condition(
     head: dict[str, Any], cells: Sequence[tuple[Path, dict[str, Any]]], analysis: Analysis
 ) -> Iterator[list[_Compared]]:
-    """The networks of a task under each condition that some reach, those of each version of the data apart."""
+    """The networks of a task under each condition that some reach, each version of the data apart."""
     for condition in conditions(folder for folder, _ in cells):
         parts: dict[str, list[Network]] = {}
         for folder, row in cells:

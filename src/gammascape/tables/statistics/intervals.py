@@ -22,7 +22,7 @@ def student(freedom: int, confidence: float) -> float:
 
 @dataclass(frozen=True)
 class Levels:
-    """What each gamma reaches, seeds taken out."""
+    """Mean of each gamma, seeds taken out."""
 
     gamma: Floats
     """(gammas,) rising."""
@@ -86,7 +86,7 @@ def jackknife(value: float, strata: Sequence[Floats], confidence: float) -> Inte
     """Student's interval around `value`, from its values with one unit left out at a time.
 
     The variance is the stratified one of Efron and Stein (Annals of Statistics 9, 1981) and Jones (1974),
-    sum_h (n_h - 1) / n_h sum_i (value_hi - mean_h)^2, its degrees of freedom are those of Satterthwaite
+    sum_h (n_h - 1) / n_h sum_i (value_hi - mean_h)^2, its degrees of freedom are from Satterthwaite
     (Biometrics Bulletin 2, 1946), rounded down.
 
     Args:

@@ -15,7 +15,7 @@ their law. It decides where three or four points know little of their own scatte
 The noise of values that are known exactly may have any unit: log-uniform. Deviations and slopes of seeds
 have one of RATIOS standard deviations of the noise each; levels of seeds are zero or free.
 
-Sums over a grid of scatters; at each of its nodes the integral over y is that of expectation propagation
+Sums over a grid of scatters; at each of its nodes the integral over y comes from expectation propagation
 (Minka 2001; equations 3.51 to 3.74 of Rasmussen and Williams 2006), which is exact for values and accurate
 for cells. The posterior is then a mixture of normals: no random numbers. Where lines without any noise pass
 through all cells, cells cannot tell where between these the line is, however many there are: the interval
@@ -123,7 +123,7 @@ class Fit:
     value: float
     """The slope, or the mean."""
     intercept: float
-    """Of the line at log10 gamma = 0; NaN for a mean."""
+    """Height of the line at log10 gamma = 0; NaN for a mean."""
     low: float | None
     """Ends of the interval; None with fewer than LEAST_GAMMAS gammas, or two seeds."""
     high: float | None
@@ -134,7 +134,7 @@ class Fit:
     """Points with one end."""
     posterior: Posterior | None
     line: Line | None = None
-    """Of a slope with an interval."""
+    """Line of a slope with an interval."""
 
 
 def fit_slope(
@@ -201,7 +201,7 @@ def fit_plane(x: Floats, lower: Floats, upper: Floats, confidence: float) -> lis
     """Slopes of a plane through cells, against each of several quantities.
 
     Where planes without any noise pass through all cells, the interval of a slope holds the central share of
-    theirs, as that of a line does.
+    theirs, as a line's does.
 
     Args:
         x: (points, quantities); at least two points more than quantities have both ends.
@@ -267,7 +267,7 @@ def _solve(
     """Weights (nodes,), means (nodes, flat) and covariances (nodes, flat, flat) of the flat coefficients.
 
     Args:
-        design: (points, coefficients), the flat ones first, the last of which is the height, then those of `sizes`
+        design: (points, coefficients), the flat ones first, the last of which is the height, then `sizes`
             (levels and slopes of seeds, deviations of gammas).
         lower, upper: (points,).
     """
@@ -287,7 +287,7 @@ def _solved(
     flat = design.shape[1] - sum(sizes)
     middle = (lower + upper)[bounded] / 2
     width = (upper - lower)[bounded]
-    # Units in which flat priors are flat: those of the values.
+    # Units in which flat priors are flat: the values'.
     origin = float(middle.mean())
     fixed = np.column_stack((design[bounded, :flat], design[bounded, flat : flat + sizes[0]]))
     solution, _, rank, _ = np.linalg.lstsq(fixed, middle - origin, rcond=None)
@@ -340,7 +340,7 @@ class _Propagated(NamedTuple):
     covariances: Floats
     """(nodes, coefficients, coefficients)"""
     precision: Floats
-    """What each point's cell says, as a normal (nodes, points), from which to go on; `pull` times its mean."""
+    """Precisions of the normals that stand for points' cells (nodes, points); `pull`: times their means."""
     pull: Floats
 
 

@@ -42,7 +42,7 @@ def judge_above(low: float | None, high: float | None, bound: float = 0.0) -> Ve
 
 
 def p_differs(posterior: Posterior, predicted: float, margin: float) -> float:
-    """How well the data go with a value within `margin` of the predicted one: twice the smaller of the two tails.
+    """P-value of a value within `margin` of the predicted one: twice the smaller of the two tails.
 
     It is at most 1 - confidence where the interval of that confidence lies further than `margin` away.
     """
@@ -70,7 +70,7 @@ def power(
     margin: float,
     confidence: float,
 ) -> float:
-    """How often a study like this one would say that the value agrees if it holds.
+    """Chance that a study like this one would say that the value agrees if it holds.
 
     Its estimates would scatter around the predicted value as the posterior does around its mean, each with
     an interval as wide as the one it has.

@@ -76,7 +76,7 @@ def test_panels_without_data_are_left_out() -> None:
 
 def test_the_level_is_that_of_trained_cells_where_more_runs_reach_it() -> None:
     none_halved = BOTH.with_columns(half_tau=pl.lit(None, dtype=pl.Float64))
-    assert "that of a trained cell" in panel_titles(dynamics(none_halved, FITS))[0]
+    assert "a trained cell's" in panel_titles(dynamics(none_halved, FITS))[0]
 
 
 def test_each_pair_of_model_and_data_is_a_column_of_two_blocks() -> None:

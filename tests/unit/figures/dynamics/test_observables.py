@@ -13,7 +13,7 @@ STEPS = (0, 1, 10, 100, 600)
 
 
 def measured(*names: str, thresholds: pl.DataFrame) -> pl.DataFrame:
-    """Values that rise with the step, of every cell at an edge; those of the best eta end at 2 and 0.9."""
+    """Values that rise with the step, of every cell at an edge; at the best eta they end at 2 and 0.9."""
     keys = ["slice", "model", "dataset", "loss", "batch_size", "steps", "passes"]
     keys += ["cell", "gamma_log10", "eta_log10", "seed", "data_seed"]
     cells = thresholds.group_by(keys).agg((pl.col("edge") == "eta_best").any().alias("best"))

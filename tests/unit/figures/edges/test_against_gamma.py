@@ -110,7 +110,7 @@ def test_the_title_counts_the_intervals_that_hold_the_prediction(everything):
 def test_a_single_fit_is_not_counted_in_the_title(mlp3):
     _, thresholds, scaling = mlp3
     one = scaling.filter(pl.col("window") == "rich")
-    rest = "and those of other laws"
+    rest = "and other laws' slopes"
     for low, word in ((-10.0, f"holds the predicted slope {rest}"), (9.0, "misses the predicted")):
         fitted = one.with_columns(slope_low=pl.lit(low), slope_high=pl.lit(10.0))
         assert f"the fitted interval {word}" in words(edges(thresholds, fitted))["title"]

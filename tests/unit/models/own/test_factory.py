@@ -343,7 +343,7 @@ ODD: dict[str, tuple[str, list[str], bool]] = {
             "return self.more(x)",
             "self.more = nn.Sequential(*[nn.Linear(width, width) for _ in range(width // 16)])",
         ),
-        ["is there at one width and not at twice this width"],
+        ["exists at one width and not at twice this width"],
         False,
     ),
     "not a module": (body("return x").replace("return Net(width)", "return 3"), ["returned int"], False),

@@ -34,7 +34,7 @@ RICH = (2.0, 3.0, 4.0, 5.0)
 
 
 def rows(**columns: Any) -> pl.DataFrame:
-    """Rows of the table dynamics; what is not given is that of a plain run on the scaled path."""
+    """Rows of the table dynamics; what is not given is as in a plain run on the scaled path."""
     given = LABELS | {"depth_exponent": 3, "path": "scaled", "window": "rich", "seed": 0}
     frame = pl.DataFrame(columns).with_columns(
         **{k: pl.lit(v) for k, v in given.items() if k not in columns}

@@ -55,7 +55,7 @@ def history_of(losses: np.ndarray, zero: float) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, Path]:
-    """Cells of the exact toy, their histories written as those of trained networks."""
+    """Cells of the exact toy, their histories written as trained networks' are."""
     folder = tmp_path_factory.mktemp("cells")
     zero = float(loss_of(0.0, "mse"))
     rows = []
@@ -337,7 +337,7 @@ def test_each_threshold_is_halved_and_doubled_alone() -> None:
 
 
 def test_no_threshold_is_moved_to_where_class_frequencies_count_as_trained() -> None:
-    # 0.85 doubled is the square root of 0.85 * 0.9, and was that of 0.85 alone: 0.92.
+    # 0.85 doubled is the square root of 0.85 * 0.9, and was 0.85's alone: 0.92.
     table = sensitivity_table(line("uTtx"), 3, 0.9, Thresholds(0.85), Analysis())
     values = table.filter(threshold="trained_below")["value"]
     assert values.max() == pytest.approx((0.85 * 0.9) ** 0.5)

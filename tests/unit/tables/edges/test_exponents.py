@@ -122,7 +122,7 @@ def test_an_edge_beyond_the_sampled_etas_is_counted_and_not_dropped() -> None:
         assert (row["points"], few["censored"]) == (21, 0)
         slopes["censored"].append(row["slope"])
         slopes["dropped"].append(few["slope"])
-    # Without the edges that lie above, those of the gammas at the end are the lower ones.
+    # Without the edges that lie above, the gammas at the end have the lower ones.
     assert np.mean(slopes["censored"]) == pytest.approx(0.82, abs=0.04)
     assert np.mean(slopes["dropped"]) < np.mean(slopes["censored"]) - 0.02
 

@@ -68,7 +68,7 @@ def test_interpolated_edges_lie_between_the_cells_that_bracket_them() -> None:
     for edge, low, high in (("eta_min", 0.0, 0.5), ("eta_max_trained", 1.0, 1.5)):
         row = found(table, edge)
         assert row["method"] == "interpolated"
-        # How far interpolation can be trusted is not known: the ends are those of the grid.
+        # How far interpolation can be trusted is not known: the ends are the grid's.
         assert (row["estimate_low_log10"], row["estimate_high_log10"]) == (low, high)
         assert low < row["estimate_log10"] < high
 

@@ -81,7 +81,7 @@ def test_where_nothing_trains_the_lowest_loss_is_searched_before_the_window_is_s
     points, states = decided(
         line("uux", step=0.125), edges=["eta_min", "eta_max_trained"], beyond=0
     )
-    # The lowest loss is that of the lowest cell, so lower etas come first.
+    # The lowest cell has the lowest loss, so lower etas come first.
     assert points == {"-1": "below 0 untrained"}
     points, states = decided(
         line("uux", step=0.125), edges=["eta_min", "eta_max_trained"], beyond=0, reach=0

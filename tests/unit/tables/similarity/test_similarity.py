@@ -199,7 +199,7 @@ def planted(rng: np.random.Generator, mean: float, seeds: int, probes: int = 24)
     """Unit vectors of the CKA of networks whose expected CKA is the product of their means.
 
     Each network has its own share of one common representation, and something of its own that is orthogonal to
-    it and independent of that of others.
+    it and independent of others'.
     """
     size = probes * (probes - 1) // 2
     share = np.clip(mean + 0.1 * rng.uniform(-1, 1, seeds), 0, 1)
@@ -501,7 +501,7 @@ def test_networks_of_different_data_are_not_compared(
         compared: slopes.filter(at="steps", measure="cka", layers="last", compared=compared)
         for compared in ("architectures", "models")
     }
-    # Of the two late ones there is one pair more, of one architecture; none with those of the other data.
+    # Of the two late ones there is one pair more, of one architecture; none with the other data.
     assert set(counts["architectures"]["model_pairs"]) == {5}
     assert set(counts["models"]["model_pairs"]) == {2}
     keys_of_level = ["at", "level", "measure", "layers", "compared", "resampled", "gamma_log10"]
