@@ -79,7 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def items_of(project: Path) -> list[Artifact]:
-    """One table or figure of each name and recipe; those of other slices read the same."""
+    """One table or figure of each name and recipe; slices beside it read the same."""
     with inside(project):
         items = everything(plan_of()).values()
     found: dict[Any, Artifact] = {}
