@@ -7,6 +7,7 @@ through the network. It is the same function, and its gradient in d equals the g
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -45,6 +46,9 @@ class CentredForm:
 
     most: Callable[[Tensor], float] = lambda x: math.inf
     """Inputs -> largest number of lanes to compute in one call."""
+
+    products: Callable[[Tensor], AbstractContextManager[None]] = lambda x: nullcontext()
+    """Inputs -> context for derivatives of `numerator`; the functions above enter it themselves."""
 
 
 @cache

@@ -30,7 +30,7 @@ def exact(form: CentredForm) -> CentredForm:
 
     def reference(initial: Parameters, x: Tensor) -> Reference:
         if _together_is_exact(form.model, x):
-            with products_of(form.model, x):
+            with products(x):
                 return form.reference(initial, x)
         # A single seed is joined too: that makes it contiguous, and the rounding of products depends on layout.
         kept = [form.reference(lane_of(initial, k), x) for k in range(_count(initial))]
@@ -41,7 +41,7 @@ def exact(form: CentredForm) -> CentredForm:
     ) -> Tensor:
         lanes = _count(trained)
         if lanes <= most(x):
-            with products_of(form.model, x):
+            with products(x):
                 return form.numerator(trained, starts, kept, x, hidden)
         outputs: list[Tensor] = []
         layers: list[Hidden] = []
@@ -60,25 +60,20 @@ def exact(form: CentredForm) -> CentredForm:
     def most(x: Tensor) -> float:
         return math.inf if _together_is_exact(form.model, x) else 1
 
-    if form.descend is None:
-        return replace(form, reference=reference, numerator=numerator, most=most)
+    def products(x: Tensor) -> AbstractContextManager[None]:
+        return plain_products() if _are_small(form.model, x) else nullcontext()
 
     def descend(
         trained: Parameters, starts: Parameters, x: Tensor, hidden: Hidden, signal: Tensor
     ) -> None:
-        with products_of(form.model, x):
-            hand_written(trained, starts, x, hidden, signal)
+        assert form.descend is not None
+        with products(x):
+            form.descend(trained, starts, x, hidden, signal)
 
-    hand_written = form.descend
+    found = replace(form, reference=reference, numerator=numerator, most=most, products=products)
     # A batched product of a single small matrix rounds differently from a product of several; a lane alone is
     # therefore computed together with a copy of itself.
-    found = replace(form, reference=reference, numerator=numerator, descend=descend)
-    return replace(found, least=_LEAST, most=most)
-
-
-def products_of(model: Model, x: Tensor) -> AbstractContextManager[None]:
-    """Context for products of all lanes with inputs x (B, ...), whose routine must not depend on their number."""
-    return plain_products() if _are_small(model, x) else nullcontext()
+    return found if form.descend is None else replace(found, descend=descend, least=_LEAST)
 
 
 def _are_small(model: Model, x: Tensor) -> bool:

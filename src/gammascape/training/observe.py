@@ -13,7 +13,6 @@ from gammascape.measure.curvature import LANCZOS_STEPS, Curvature
 from gammascape.measure.networks import Networks, flat_size
 from gammascape.measure.spectra import effective_rank, singular_values, weight_matrices
 from gammascape.models import Hidden
-from gammascape.training.exact import products_of
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import accuracy, lane_losses
 
@@ -99,7 +98,7 @@ class Observer:
         bytes_of_lane = (LANCZOS_STEPS + 1) * flat_size(size) * self._x.element_size()
         together = int(min(max(form.least, _BYTES // bytes_of_lane), form.most(self._x)))
         for networks, rates, count in self._groups(lanes, together, form.least):
-            with products_of(form.model, self._x):
+            with form.products(self._x):
                 curvature = Curvature(networks)
                 found = {}
                 if "sharpness" in self._names:
