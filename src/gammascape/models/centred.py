@@ -48,7 +48,7 @@ class CentredForm:
     """Inputs -> largest number of lanes to compute in one call."""
 
     products: Callable[[Tensor], AbstractContextManager[None]] = lambda x: nullcontext()
-    """Inputs -> context for derivatives of `numerator`; the functions above enter it themselves."""
+    """Inputs -> context for `descend` and for derivatives of `numerator`."""
 
 
 @cache

@@ -39,11 +39,13 @@ def _cached(form: CentredForm, loss: str, backend: Backend) -> Step:
     eager = sgd_step_of(form, loss)
     if form.descend is None:
         return _OneLaneAtATime(compiled(form, loss) if backend == "compile" else eager, eager)
-    alone, most = _OneLaneAtATime(eager, eager), exact(form).most
+    alone, same = _OneLaneAtATime(eager, eager), exact(form)
 
     def run(trained: Parameters, inputs: StepInputs) -> Tensor:
-        together = len(inputs.learning_rates) <= most(inputs.x)
-        return (eager if together else alone)(trained, inputs)
+        if len(inputs.learning_rates) > same.most(inputs.x):
+            return alone(trained, inputs)
+        with same.products(inputs.x):
+            return eager(trained, inputs)
 
     return run
 

@@ -63,17 +63,11 @@ def exact(form: CentredForm) -> CentredForm:
     def products(x: Tensor) -> AbstractContextManager[None]:
         return plain_products() if _are_small(form.model, x) else nullcontext()
 
-    def descend(
-        trained: Parameters, starts: Parameters, x: Tensor, hidden: Hidden, signal: Tensor
-    ) -> None:
-        assert form.descend is not None
-        with products(x):
-            form.descend(trained, starts, x, hidden, signal)
-
-    found = replace(form, reference=reference, numerator=numerator, most=most, products=products)
     # A batched product of a single small matrix rounds differently from a product of several; a lane alone is
     # therefore computed together with a copy of itself.
-    return found if form.descend is None else replace(found, descend=descend, least=_LEAST)
+    least = 1 if form.descend is None else _LEAST
+    same = replace(form, reference=reference, numerator=numerator, least=least)
+    return replace(same, most=most, products=products)
 
 
 def _are_small(model: Model, x: Tensor) -> bool:
