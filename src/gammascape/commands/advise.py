@@ -9,7 +9,7 @@ import argparse
 
 from gammascape.commands import add_shared
 from gammascape.durations import aligned
-from gammascape.provenance.locate import output_of, study_name
+from gammascape.provenance.locate import output_of, with_results
 from gammascape.tables.advice.words import by_slice, gamma_cells, head, what, where
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say, say_json, visible_lines
@@ -23,7 +23,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the advice."""
-    slices = by_slice(read_table(output_of("table", "advice", "parquet", chosen.study)[1]))
+    study = with_results(chosen.study, "tables/advice")
+    slices = by_slice(read_table(output_of("table", "advice", "parquet", study)[1]))
     if chosen.json:
         say_json(slices)
         return 0
@@ -40,5 +41,5 @@ def run(chosen: argparse.Namespace) -> int:
             say(f"  warning: {row['text']} {row['todo']}")
         for row in kinds["next"]:
             say(f"  next: {row['text']} {where(row)}")
-            print(visible_lines(what(row, study_name(chosen.study))))
+            print(visible_lines(what(row, study)))
     return 0

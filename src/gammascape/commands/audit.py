@@ -21,6 +21,7 @@ from gammascape.provenance.findings import Finding
 from gammascape.provenance.hashes import Hashes
 from gammascape.provenance.locate import (
     NAMES,
+    NO_RESULTS,
     Found,
     all_manifests,
     load_studies,
@@ -177,9 +178,7 @@ def audit_all(
         StudyError: if there are no results, or a study is invalid.
     """
     if not (root / "results").is_dir():
-        raise StudyError(
-            f"{root}: no folder results; run this where Snakemake runs, or give --directory"
-        )
+        raise StudyError(NO_RESULTS.format(root))
     hashes = Hashes(root, trust_mtime=trust_mtime)
     chain = walk(all_manifests(root), root, hashes, progress, published_folders(root))
     hashes.keep()

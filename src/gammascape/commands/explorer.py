@@ -10,7 +10,7 @@ from pathlib import Path
 from gammascape.command import UserError
 from gammascape.layout import whole
 from gammascape.manifests.mark import read_marks
-from gammascape.provenance.locate import output_of, study_name
+from gammascape.provenance.locate import output_of, study_name, with_results
 from gammascape.provenance.project import RESULTS
 
 
@@ -39,7 +39,8 @@ def run(chosen: argparse.Namespace) -> int:
         raise UserError(
             f"{chosen.out} exists and is no explorer of several studies: name another file, or remove it first"
         )
-    places = [f"{RESULTS}/{name}/explorer.html" for name in dict.fromkeys(names)]
+    names = list(dict.fromkeys(with_results(one, "explorer") for one in chosen.studies))
+    places = [f"{RESULTS}/{name}/explorer.html" for name in names]
     files = [output_of("page", place, "html")[1] for place in places]
     try:
         page = explorer_beside(files, [mark for file in files for mark in read_marks(file)])

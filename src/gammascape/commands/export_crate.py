@@ -13,7 +13,8 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from gammascape.commands import add_shared
 from gammascape.layout import whole
 from gammascape.manifests import ManifestError
-from gammascape.provenance.project import RESULTS, open_project
+from gammascape.provenance.locate import with_results
+from gammascape.provenance.project import open_project
 from gammascape.study import StudyError
 from gammascape.terminal import say
 
@@ -44,9 +45,8 @@ def run(chosen: argparse.Namespace) -> int:
     output: Path = chosen.output
     if output.exists():
         raise StudyError(f"{output}: exists already; name a new folder or file")
-    missing = [table for table in ("cells", "scaling") if not _table(study.name, table).is_file()]
-    if missing:
-        raise StudyError(f"{_table(study.name, missing[0])}: not there; run snakemake first")
+    for table in ("cells", "scaling"):
+        with_results(str(study.path), f"tables/{table}")
     try:
         crate = build_crate(
             study,
@@ -80,7 +80,3 @@ def _write_zip(crate: "ROCrate", output: Path) -> None:
                 archive.write(path, path.relative_to(stage))
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-
-
-def _table(study: str, table: str) -> Path:
-    return RESULTS / study / "tables" / f"{table}.parquet"

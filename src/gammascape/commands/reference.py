@@ -14,12 +14,14 @@ import polars as pl
 
 from gammascape.command import UserError
 from gammascape.figures.page.claims import claims_markdown
+from gammascape.provenance.locate import with_results
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say
 
 RESULTS, REFERENCE = Path("results"), Path("docs/reference")
 PAGE = Path("docs/explanation/findings.md")
 _DIGITS = 5
+_NEEDED = "tables/claims"
 _BLOCK = re.compile(r"(<!-- begin (claims|accuracy) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -207,7 +209,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Check or write the reference, or write the page; return the exit status."""
     if chosen.part == "write":
         for study in chosen.study:
-            write_reference(study)
+            write_reference(with_results(study, _NEEDED))
         return 0
     if not REFERENCE.is_dir():
         raise UserError(f"{REFERENCE}: no such folder; call this in a clone of gammascape")
@@ -220,10 +222,10 @@ def run(chosen: argparse.Namespace) -> int:
         if text != current:
             PAGE.write_text(current)
         return 0
-    there = [name for name in studies() if (RESULTS / name / "tables/claims.parquet").is_file()]
+    there = [name for name in studies() if (RESULTS / name / f"{_NEEDED}.parquet").is_file()]
     differs = 0
     for study in chosen.study or there:
-        said = check_study(study)
+        said = check_study(with_results(study, _NEEDED))
         say(
             f"{study}: {'differs' if said else 'agrees with the reference'}",
             *(f"  {s}" for s in said),

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from gammascape.provenance.locate import output_of
+from gammascape.provenance.locate import output_of, with_results
 from gammascape.study import Slice, StudyError, load_study
 from gammascape.study.keys.exact import DECIMALS, decimal_text
 from gammascape.study.reading.yaml_reader import STUDIES, read_yaml
@@ -51,10 +51,10 @@ def run(chosen: argparse.Namespace) -> int:
     asked = {name: size for name in FACTORS if (size := getattr(chosen, name)) is not None}
     if not asked:
         raise StudyError("say what grows: --width, --steps or --batch-size, as 4x or as a number")
-    old = Path(chosen.study)
+    study, old = with_results(chosen.study, "tables/advice"), Path(chosen.study)
     if not old.is_file():
         old = STUDIES / f"{old.stem}.yaml"
-    advice = by_slice(read_table(output_of("table", "advice", "parquet", old.stem)[1]))
+    advice = by_slice(read_table(output_of("table", "advice", "parquet", study)[1]))
     name = "-".join([old.stem, *(f"{n.replace('_', '-')}-{s}" for n, s in asked.items())])
     new = old.with_name(f"{name.replace('.', '-')}.yaml")
     text = _study(old, new.stem, advice, asked)

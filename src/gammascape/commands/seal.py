@@ -7,7 +7,6 @@ import argparse
 from pathlib import Path
 
 from gammascape.commands import add_shared
-from gammascape.provenance.locate import study_name
 from gammascape.provenance.seal import seal_of
 
 
@@ -19,5 +18,5 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the seal."""
-    print(seal_of(study_name(chosen.study), (chosen.directory or Path.cwd()).resolve()))
+    print(seal_of(chosen.study, (chosen.directory or Path.cwd()).resolve()))
     return 0

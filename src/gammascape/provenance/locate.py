@@ -38,6 +38,7 @@ NAMES = (
 )
 """Names understood by every command."""
 STUDY = "study that has it, where several have one of this name"
+NO_RESULTS = "{}: no folder results; run this where Snakemake runs, or give --directory"
 _APART = ("logs", "so-far", GENERATED)
 """Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
 
@@ -98,6 +99,8 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
         return Finding("unknown origin", words)
     if made := _made(text, root):
         return Found(root, made.relative_to(root).as_posix())
+    if not (root / RESULTS).is_dir():
+        raise StudyError(NO_RESULTS.format(f"{name}, {root}"))
     raise StudyError(f"{name}: no artifact with a manifest{_near(text, root) or f'; name {NAMES}'}")
 
 
@@ -136,6 +139,35 @@ def study_name(text: str) -> str:
     return Path(text).stem if text.endswith((".yaml", ".yml")) else text
 
 
+def with_results(study: str, artifact: str, root: Path | None = None) -> str:
+    """Name of a study, given by its name or its file, of which an artifact has been made.
+
+    Args:
+        study: name or file.
+        artifact: what is needed, below the study's results and without a suffix: tables/advice.
+        root: folder where Snakemake runs; the current one by default.
+
+    Raises:
+        StudyError: if it has not been made; the message names the command that makes it, or another study.
+    """
+    name, results = study_name(study), (root or Path()) / RESULTS
+    made = {
+        path.relative_to(results).parts[0] for path in results.glob(f"*/{artifact}{SUFFIX}")
+    }.difference(_APART)
+    if name in made:
+        return name
+    file = Path(study) if study != name else STUDIES / f"{name}.yaml"
+    if (results.parent / file).is_file():
+        state = "only a part of its results" if (results / name).is_dir() else "no results yet"
+        raise StudyError(f"{study}: it has {state}; run snakemake --config study={file}")
+    studies = {path.stem for path in (results.parent / STUDIES).glob("*.yaml")}
+    near = difflib.get_close_matches(name, sorted(made | studies), 1)
+    raise StudyError(
+        f"{study}: no study of this name has results here, and none is in {STUDIES}"
+        + (f"; did you mean {near[0]}?" if near else "")
+    )
+
+
 def output_of(
     kind: Kind, name: str, suffix: str, study: str | None = None
 ) -> tuple[Manifest, Path]:
@@ -148,6 +180,8 @@ def output_of(
         StudyError: if there is no such artifact, or several, or the file is not the one of its manifest.
     """
     root, of = Path.cwd(), study_name(study) if study else "*"
+    if study and not Path(RESULTS, of).is_dir():
+        with_results(study, f"{kind}s/{name}")
     made = _made(name, root, kind, study)
     try:
         path = made.relative_to(root) if made else find_here(name)

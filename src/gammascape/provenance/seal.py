@@ -3,24 +3,22 @@
 from pathlib import Path
 
 from gammascape.manifests import ManifestError
+from gammascape.provenance.locate import with_results
 from gammascape.provenance.unpacked import refuse_left_out
 from gammascape.study import StudyError
 from gammascape.tables.cells import TableError
-from gammascape.tables.seal import SealTree, page_of
+from gammascape.tables.seal import PAGE, SealTree
 
 
 def seal_of(study: str, root: Path) -> str:
-    """Compute the seal of a study, and check the files against their manifests.
+    """Compute the seal of a study, given by its name or its file, and check the files against their manifests.
 
     Raises:
         StudyError: if the study is not finished, or a file has changed since it was made.
     """
-    if not (root / page_of(study)).is_file():
-        raise StudyError(
-            f"{root / page_of(study)}: no such file; {study} is no finished study here"
-        )
+    name = with_results(study, PAGE, root)
     try:
-        return SealTree(root, checked=True).of_study(study)
+        return SealTree(root, checked=True).of_study(name)
     except (ManifestError, TableError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             refuse_left_out(root, Path(str(error.filename)), "a seal covers")

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest, sha256_of
-from gammascape.manifests.manifest import FILE_NAME, digest, digests_of
+from gammascape.manifests.manifest import FILE_NAME, SUFFIX, digest, digests_of
 from gammascape.manifests.mark import sha256_without_mark
 from gammascape.manifests.paths import inside, inside_project
 from gammascape.tables.cells import MEASURED, TableError, read_table
 
+PAGE = "provenance"
+"""Page of a study that sums it up."""
 _LENGTH, _GROUP = 24, 6
 _FOLDERS = ("cell", "data")
 
@@ -85,7 +87,7 @@ class SealTree:
 
 def page_of(study: str) -> Path:
     """Path of the manifest of the page that sums up a study."""
-    return Path("results", study, "provenance.manifest.json")
+    return Path("results", study, f"{PAGE}{SUFFIX}")
 
 
 def same_seal(first: str, second: str) -> bool:

@@ -37,10 +37,3 @@ def test_the_command_and_the_page_say_what_is_in_the_table(
     found = json.loads(capsys.readouterr().out)
     rows = [row for kinds in found.values() for rows in kinds.values() for row in rows]
     assert pl.DataFrame(rows, schema=table.schema).equals(table)
-
-
-def test_a_study_without_results_is_one_message(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["advise", "mine"]) == 2
-    assert "results/mine has no table of this name" in capsys.readouterr().err

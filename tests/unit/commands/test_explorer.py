@@ -153,7 +153,7 @@ def test_only_an_explorer_of_several_studies_is_replaced(
 def test_mistakes_are_explained(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in {
         ("tiny", "--out", "a.html"): "name two studies or more",
-        ("tiny", "none", "--out", "a.html"): "results/none/explorer.html: no artifact",
+        ("tiny", "none", "--out", "a.html"): "none: no study of this name has results here",
         ("tiny", "none", "--out", "a.png"): "a.png: end the name in .html",
     }.items():
         assert main(["explorer", *words]) == 2

@@ -134,7 +134,7 @@ def test_every_table_and_figure_has_each_of_its_names(
                     assert main([kind, str(name), *more, *study]) == 0, capsys.readouterr().err
                     assert str(stem) in capsys.readouterr().out
     assert main([kind, str(stem), *more, "--study", "other"]) == 2
-    assert f"results/other has no {kind} of this name" in capsys.readouterr().err
+    assert "other: no study of this name has results here" in capsys.readouterr().err
     for name in ("**x", "*"):
         assert main([kind, name, *more]) == 2
     assert main([kind, "gain", *more, "--study", "."]) == 2
@@ -167,7 +167,7 @@ def test_a_name_of_several_studies_needs_the_study(
     assert "tiny" not in said
     assert "--study" not in said
     assert main(["table", "gain", "--study", "other"]) == 2
-    assert "gain: results/other has no table of this name" in capsys.readouterr().err
+    assert "other: no study of this name has results here" in capsys.readouterr().err
     for more in ([], ["--study", "mine"]):
         assert main(["table", "gian", *more]) == 2
         assert "has no table of this name; did you mean gain?" in capsys.readouterr().err

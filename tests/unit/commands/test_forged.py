@@ -317,7 +317,7 @@ def test_no_seal_is_printed_for_files_that_are_not_those_of_their_manifests(proj
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(StudyError, match="not the file that its manifest names"):
         seal_of("tiny", project)
-    with pytest.raises(StudyError, match="no finished study"):
+    with pytest.raises(StudyError, match="other: no study of this name has results here"):
         seal_of("other", project)
 
 

@@ -107,6 +107,51 @@ def test_a_name_of_nothing_and_of_several_cells_is_one_message(
     assert "several cells have this name" in capsys.readouterr().err
 
 
+STUDY_VERBS = {
+    "advise": ["advise", "{}"],
+    "scale": ["scale", "{}", "--width", "2x"],
+    "seal": ["seal", "{}"],
+    "explorer": ["explorer", "tiny", "{}", "--out", "both.html"],
+    "reference": ["reference", "write", "{}"],
+    "table": ["table", "claims", "--study", "{}"],
+    "figure": ["figure", "edges", "--study", "{}", "--out", "e.svg"],
+    "export-crate": ["export-crate", "crate", "--study", "{}"],
+}
+
+
+@pytest.mark.parametrize("verb", STUDY_VERBS)
+def test_a_study_without_results_is_one_message(
+    project: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    def answer(study: str) -> str:
+        assert main([word.format(study) for word in STUDY_VERBS[verb]]) == 2
+        return capsys.readouterr().err
+
+    file = Path("config/studies/later.yaml")
+    file.write_text(Path("config/studies/tiny.yaml").read_text())
+    run = f"run snakemake --config study={file}\n"
+    named = (file,) if verb == "export-crate" else ("later", file)
+    for study in named:
+        assert answer(str(study)) == f"{study}: it has no results yet; {run}"
+    assert "did you mean later?" in answer("latr")
+    assert "config/studies" in answer("nothing")
+    if verb in ("table", "figure"):
+        return
+    Path("results/later/logs").mkdir(parents=True)
+    for study in named:
+        assert answer(str(study)) == f"{study}: it has only a part of its results; {run}"
+
+
+@pytest.mark.parametrize("verb", ["audit", "replay", "table"])
+def test_a_folder_without_results_is_said_to_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = ["--cells", "1"] if verb == "replay" else []
+    assert main([verb, "edges", *more]) == 2
+    assert "no folder results; run this where Snakemake runs" in capsys.readouterr().err
+
+
 def test_a_foreign_or_altered_file_is_neither_explained_nor_accepted(
     project: Path,
     tmp_path: Path,
