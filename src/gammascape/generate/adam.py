@@ -45,7 +45,19 @@ class Adam:
         return {"state": dict(enumerate(self._state))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`, of this class or of `torch.optim.Adam`. Raises KeyError for other weights."""
-        known = [state["state"][k] for k in range(len(self._weights))]
+        """Go on from `state_dict`, of this class or of `torch.optim.Adam`.
+
+        Raises:
+            ValueError: if it is the state of other weights.
+        """
+        found = state["state"]
+        own, other = (
+            {k: mean["exp_avg"].shape for k, mean in means}
+            for means in (enumerate(self._state), found.items())
+        )
+        if own != other:
+            raise ValueError(
+                f"state of weights of shapes {[*other.values()]}, not {[*own.values()]}"
+            )
         # A checkpoint is read to the device of the weights; what is counted stays on the host.
-        self._state = [{**values, "step": values["step"].cpu()} for values in known]
+        self._state = [{**found[k], "step": found[k]["step"].cpu()} for k in own]

@@ -1,5 +1,7 @@
 """Adam against its definition, and from what it left."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -62,5 +64,44 @@ def test_it_goes_on_from_its_state() -> None:
         second.step(loss_of(parts), rate)
     for one, other in zip(whole, parts, strict=True):
         assert torch.equal(one, other)
-    with pytest.raises(KeyError):
-        Adam([*parts, *parts]).load_state_dict(first.state_dict())
+
+
+def test_a_state_of_other_weights_is_refused() -> None:
+    trained = weights()
+    optimizer = Adam(trained)
+    optimizer.step(loss_of(trained), RATE)
+    for other in ([*trained, *trained], trained[:1], trained[::-1]):
+        with pytest.raises(ValueError, match="state of weights of shapes"):
+            Adam(other).load_state_dict(optimizer.state_dict())
+    Adam(weights()).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("order", ["ours", "torch's, ours", "ours, torch's"])
+def test_it_has_the_bits_of_torch_and_either_goes_on_from_the_other(order: str) -> None:
+    # Importing torch's class takes seconds, which the tests of other files need not wait for.
+    from torch.optim import Adam as TorchAdam
+
+    def step(optimizer: Adam | TorchAdam, trained: list[Tensor], rate: float) -> None:
+        if isinstance(optimizer, Adam):
+            optimizer.step(loss_of(trained), rate)
+            return
+        optimizer.zero_grad()
+        optimizer.param_groups[0]["lr"] = rate
+        loss_of(trained).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    kinds = {"ours": Adam, "torch's": TorchAdam}
+    expected, trained = weights(), weights()
+    reference, optimizer = TorchAdam(expected), None
+    for name in order.split(", "):
+        before, optimizer = optimizer, kinds[name](trained)
+        if before is not None:
+            groups = {"param_groups": TorchAdam(trained).state_dict()["param_groups"]}
+            optimizer.load_state_dict(groups | before.state_dict())
+        for rate in rates():
+            step(reference, expected, rate)
+            step(optimizer, trained, rate)
+            assert all(map(torch.equal, expected, trained))
+    kept, found = (one.state_dict()["state"] for one in (reference, optimizer))
+    for k, name in itertools.product(range(2), ("exp_avg", "exp_avg_sq", "step")):
+        assert torch.equal(kept[k][name], found[k][name])
