@@ -257,7 +257,7 @@ def _caption(quantity: _Quantity, target: float | None, gained: pl.DataFrame, se
     if target is not None:
         words += (
             f"Right: steps, at η chosen in the same way, until the training loss is {target:g} of the "
-            "output zero's, the plateau included. "
+            "loss of the output zero, the plateau included. "
         )
     if gained.height:
         words += "Below: what the best γ gains over γ = 1 (diamonds)"

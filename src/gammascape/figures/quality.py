@@ -19,7 +19,7 @@ _FIGURE = theme.Figure(
     "quality",
     "Top: the first digits of each class. Left: how many of each class a network reads as labelled that "
     "was trained on MNIST's training images. Right: cumulative shares of the distance to the nearest of "
-    "these training images; a curve to the left of the test set's means digits that are copied, "
+    "these training images; a curve to the left of the curve of the test set means digits that are copied, "
     "one to the right digits that are unlike any.",
 )
 

@@ -88,7 +88,7 @@ class Figure:
         """Give the outermost chart its words and its style.
 
         The caption becomes the spec's `description`; title, subtitle and caption are repeated as plain
-        text in `usermeta`, where a page can read them. `width` is the title's in characters.
+        text in `usermeta`, where a page can read them. `width`: characters in a line of the title.
         """
         if _any_goes_on(chart):
             subtitle = [*subtitle, f"arrowheads: {_BEYOND}"]

@@ -109,7 +109,7 @@
       };
     });
   }
-  // Colours are scaled to the whole budget, so that it stays while the slider moves.
+  // Colours are scaled to the whole budget, so that they stay while the slider moves.
   function ends() {
     const values = shown().flatMap((s) => tilesOf(s, slices[s].budgets.length - 1).map((t) => t.value)).filter((v) => v != null);
     if (colour().name === "loss") return [Math.max(Math.min(0.5, ...values), 1e-12), 1];
