@@ -18,8 +18,8 @@ _ORDER = [True, True, False]
 _CATAPULT, _SILENT = "catapult", "silent alignment"
 _CAPTIONS = {
     _CATAPULT: "runs at small γ and at one ratio η/γ² above the edge of stability, Nηλ = 2; the loss relative "
-    "to the loss of the output zero climbs, to a height that goes as γ⁻², the sharpness λ falls, and the run settles "
-    "once it stays below.",
+    "to the loss of the output zero climbs, to a height that goes as γ⁻², the sharpness λ falls, and the run "
+    "settles once it stays below.",
     _SILENT: "runs at large γ and η = c γ²⁄ᴸ, loss and alignment of the last hidden layer's kernel with the "
     "targets; dashed lines in the lower panel mark when the loss of that γ has made half of its fall: a curve "
     "that is half way up left of its line aligned silently.",
