@@ -14,16 +14,21 @@ TEXTS = [
     *SOURCES,
     *(ROOT / "src").rglob("*.j*"),
     *(ROOT / "workflow").rglob("*.smk"),
+    *(ROOT / name for name in ("Snakefile", "Makefile", "docs/manual.py", "docs/conf.py")),
+    *(ROOT / "profiles").rglob("*.yaml"),
     *(ROOT / "workflow").rglob("*.rst"),
     *(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
     *(ROOT / "config").rglob("*.md"),
     *(ROOT / "config").rglob("*.yaml"),
+    *(ROOT / "examples").rglob("*.yaml"),
     *ROOT.glob("*.md"),
+    ROOT / "benchmarks/RESULTS.md",
 ]
 AVOIDED = re.compile(r"\b(?:that|those)(?: |\n *(?:# )?)(?:of|(?:is|are) there)\b", re.IGNORECASE)
 """A name says more than a pronoun before `of`."""
 BEGINNINGS = re.compile(
-    r"(?:That|Those|What|How|Whether|Which|Where|Who|When|Why|Of|In|By|With|As|At|On) "
+    r"(?:That|Those|What|How|Whether|Which|Where|Who|When|Why|All that|May|None|After|From|For|Of|In|By|With|"
+    r"As|At|On) "
 )
 """Words with which no noun and no imperative begins."""
 

@@ -1,4 +1,4 @@
-"""Closed forms of the toys that docs/theory.md derives and no table needs: edges, escape, catapult, sign-SGD."""
+"""Closed forms of the toys, derived in docs/explanation/theory.md: edges, escape, catapult, sign-SGD."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

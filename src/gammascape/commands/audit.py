@@ -178,7 +178,7 @@ def audit_all(
         StudyError: if there are no results, or a study is invalid.
     """
     if not (root / "results").is_dir():
-        raise StudyError(NO_RESULTS.format(root))
+        raise StudyError(f"{NO_RESULTS.format(root)}, or give --directory")
     hashes = Hashes(root, trust_mtime=trust_mtime)
     chain = walk(all_manifests(root), root, hashes, progress, published_folders(root))
     hashes.keep()

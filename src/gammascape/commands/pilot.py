@@ -50,7 +50,7 @@ LEARNED = 0.9
 """Part of the loss of one that knows nothing below which a network of a short run has learned."""
 VALIDATION = 0.1
 CHECK_SECONDS = 3.0
-"""After which no wider network is checked for mu-P; one takes up to four times as long as those before it."""
+"""Seconds after which no wider network is checked for mu-P; one takes up to four times as long as all before."""
 SIZES: Mapping[str, Mapping[str, int]] = {
     "mlp": {"depth": 3, "width": 64},
     "cnn": {"width": 16},

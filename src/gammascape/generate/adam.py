@@ -45,19 +45,25 @@ class Adam:
         return {"state": dict(enumerate(self._state))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`, of this class or of `torch.optim.Adam`.
+        """Go on from a copy of `state_dict`, of this class or, after a step, of `torch.optim.Adam`.
 
         Raises:
             ValueError: if it is the state of other weights.
         """
-        found = state["state"]
-        own, other = (
-            {k: mean["exp_avg"].shape for k, mean in means}
-            for means in (enumerate(self._state), found.items())
-        )
-        if own != other:
-            raise ValueError(
-                f"state of weights of shapes {[*other.values()]}, not {[*own.values()]}"
-            )
+        own, other = dict(enumerate(self._state)), state["state"]
+        if _form(own) != _form(other):
+            raise ValueError(f"state of weights {_form(other)}, not {_form(own)}")
         # A checkpoint is read to the device of the weights; what is counted stays on the host.
-        self._state = [{**found[k], "step": found[k]["step"].cpu()} for k in own]
+        self._state = [
+            {n: v.clone() for n, v in other[k].items()} | {"step": other[k]["step"].cpu().clone()}
+            for k in own
+        ]
+
+
+def _form(state: Mapping[int, Mapping[str, Tensor]]) -> dict[int, list[tuple[Any, ...]]]:
+    """Shapes and dtypes of the means of each weight."""
+    names = ("exp_avg", "exp_avg_sq")
+    return {
+        k: [(*v.shape, v.dtype) for n in names if (v := values.get(n)) is not None]
+        for k, values in state.items()
+    }

@@ -39,7 +39,7 @@ class Comparison:
     """Result of the comparison of one cell."""
 
     agrees: bool | None
-    """None if too much cannot be compared."""
+    """Verdict; None if too much cannot be compared."""
     identical: bool
     """True if every byte is the same, required or not."""
     text: str

@@ -42,7 +42,7 @@ class Results:
     """Results in the current folder, compared with a plan; each file is examined once."""
 
     plan: Plan | None
-    """None if only single artifacts are compared, not everything that the studies ask for."""
+    """Plan; None if only single artifacts are compared, not everything that the studies ask for."""
     scripts: Path | None = None
     """Folder of the rules' scripts; without it they are not compared."""
     _times: dict[str, int | None] = field(default_factory=dict)

@@ -24,10 +24,10 @@ from gammascape.manifests.paths import CELLS, LINKED, inside_project, is_plain, 
 from gammascape.provenance.chain import GENERATED, RESULTS
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
-from gammascape.study import StudyError
+from gammascape.study import StudyError, load_study
 from gammascape.study.keys.config import Data
 from gammascape.study.keys.files import KINDS
-from gammascape.study.reading.yaml_reader import STUDIES, read_yaml
+from gammascape.study.reading.yaml_reader import STUDIES, read_yaml, studies_in
 from gammascape.usercode.files import PATHS
 from gammascape.workflow.plan import Plan, load_plan
 
@@ -38,7 +38,7 @@ NAMES = (
 )
 """Names understood by every command."""
 STUDY = "study that has it, where several have one of this name"
-NO_RESULTS = "{}: no folder results; run this where Snakemake runs, or give --directory"
+NO_RESULTS = "{}: no folder results; run this where Snakemake runs"
 _APART = ("logs", "so-far", GENERATED)
 """Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
 
@@ -94,7 +94,7 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
     if named := _named(text, root):
         return Found(root, named.relative_to(root).as_posix())
     if path.exists():
-        among = "; name one of its files, or write --all" if path.is_dir() else ""
+        among = "; name one of its files" if path.is_dir() else ""
         words = f"it names no manifest, and no manifest beside it names it{among}"
         return Finding("unknown origin", words)
     if made := _made(text, root):
@@ -156,14 +156,28 @@ def with_results(study: str, artifact: str, root: Path | None = None) -> str:
     }.difference(_APART)
     if name in made:
         return name
+    folder, run = results.parent, "run snakemake --config study"
     file = Path(study) if study != name else STUDIES / f"{name}.yaml"
-    if (results.parent / file).is_file():
+    studies = studies_in(folder / STUDIES)
+    if (folder / file).is_file() and (name in studies or "." not in name):
+        from gammascape.tables.seal import page_of
+
+        if (folder / page_of(name)).is_file():
+            kind, _, what = artifact.partition("/")
+            raise StudyError(
+                f"{study}: it is finished, and has no {what or kind}, which is made of trained networks, not of "
+                f"toys; if it has some, {run}={file}"
+            )
         state = "only a part of its results" if (results / name).is_dir() else "no results yet"
-        raise StudyError(f"{study}: it has {state}; run snakemake --config study={file}")
-    studies = {path.stem for path in (results.parent / STUDIES).glob("*.yaml")}
-    near = difflib.get_close_matches(name, sorted(made | studies), 1)
+        # A map without points says how it gets some.
+        load_study(folder / file)
+        raise StudyError(f"{study}: it has {state}; {run}={file}")
+    near = difflib.get_close_matches(name, sorted(made.union(studies)), 1)
+    where = (
+        "has results here" if results.is_dir() else f"has results, nor is there a folder {results}"
+    )
     raise StudyError(
-        f"{study}: no study of this name has results here, and none is in {STUDIES}"
+        f"{study}: no study of this name {where}, and none is in {STUDIES}"
         + (f"; did you mean {near[0]}?" if near else "")
     )
 
@@ -314,7 +328,8 @@ def _root_of(mark: Mark, path: Path, directory: Path | None) -> Path:
         return here
     raise StudyError(
         f"{path.name}: a copy of a file of {short(mark.manifest.removesuffix(SUFFIX))}, and no folder above it "
-        "or above this one holds these results; give --directory, the folder that does"
+        "or above this one holds these results; call this in the folder that does, or name it by --directory if "
+        "the command has it"
     )
 
 

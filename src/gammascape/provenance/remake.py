@@ -38,7 +38,7 @@ class Remade:
 
     name: str
     agrees: bool | None
-    """None if it could not be made again, or cannot be compared."""
+    """Verdict; None if it could not be made again, or cannot be compared."""
     identical: bool
     """True if nothing differs."""
     text: str

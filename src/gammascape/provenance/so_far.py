@@ -30,7 +30,7 @@ from gammascape.workflow.plan import Plan, load_plan
 from gammascape.workflow.script import Stage
 
 TABLES = ("cells", "thresholds", "scaling", "budget")
-"""All that an explorer needs."""
+"""Tables that an explorer needs."""
 
 
 def write_so_far(plan: Plan, name: str) -> int:

@@ -1,4 +1,4 @@
-"""From a study file to cells; light to import, since every job of the workflow repeats it."""
+"""Path from a study file to cells; light to import, since every job of the workflow repeats it."""
 
 from gammascape.study.cell import Cell as Cell
 from gammascape.study.keys.config import Config as Config

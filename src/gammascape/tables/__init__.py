@@ -1,1 +1,1 @@
-"""From cells to tables: status, edges, exponents, curves, dynamics, similarity. Tables are polars frames."""
+"""Path from cells to tables: status, edges, exponents, curves, dynamics, similarity. Tables are polars frames."""

@@ -64,7 +64,7 @@ def test_a_copy_whose_results_are_elsewhere(
     (tmp_path / "paper").mkdir()
     copy = shutil.copy(root / f"{FIGURE}.png", tmp_path / "paper/f.png")
     monkeypatch.chdir(tmp_path / "paper")
-    with pytest.raises(StudyError, match="give --directory"):
+    with pytest.raises(StudyError, match="or name it by --directory"):
         audit([Path(copy)])
     assert errors(audit([Path(copy)], root)[0]) == []
     monkeypatch.chdir(root)

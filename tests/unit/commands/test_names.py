@@ -142,6 +142,31 @@ def test_a_study_without_results_is_one_message(
         assert answer(str(study)) == f"{study}: it has only a part of its results; {run}"
 
 
+def test_a_finished_study_of_toys_has_no_advice(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("config/studies/later.yaml").write_text(Path("config/studies/tiny.yaml").read_text())
+    page = Path("results/later/provenance.manifest.json")
+    page.parent.mkdir()
+    page.write_text("{}")
+    assert main(["advise", "later"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "later: it is finished, and has no advice, which is made of trained networks"
+    )
+
+
+@pytest.mark.parametrize("name", ["tiny.points", "config/studies/tiny.points.yaml"])
+def test_a_file_of_points_is_no_study(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    Path("config/studies/tiny.points.yaml").write_text("{}")
+    assert main(["advise", name]) == 2
+    said = capsys.readouterr().err
+    assert "no study of this name has results here" in said
+    assert "snakemake" not in said
+
+
 @pytest.mark.parametrize("verb", ["audit", "replay", "table"])
 def test_a_folder_without_results_is_said_to_have_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
@@ -149,7 +174,10 @@ def test_a_folder_without_results_is_said_to_have_none(
     monkeypatch.chdir(tmp_path)
     more = ["--cells", "1"] if verb == "replay" else []
     assert main([verb, "edges", *more]) == 2
-    assert "no folder results; run this where Snakemake runs" in capsys.readouterr().err
+    # Not all of them have --directory.
+    assert capsys.readouterr().err.endswith("no folder results; run this where Snakemake runs\n")
+    assert main(["advise", "tiny"]) == 2
+    assert "nor is there a folder results" in capsys.readouterr().err
 
 
 def test_a_foreign_or_altered_file_is_neither_explained_nor_accepted(

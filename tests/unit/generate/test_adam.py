@@ -71,9 +71,19 @@ def test_a_state_of_other_weights_is_refused() -> None:
     optimizer = Adam(trained)
     optimizer.step(loss_of(trained), RATE)
     for other in ([*trained, *trained], trained[:1], trained[::-1]):
-        with pytest.raises(ValueError, match="state of weights of shapes"):
+        with pytest.raises(ValueError, match="state of weights"):
             Adam(other).load_state_dict(optimizer.state_dict())
-    Adam(weights()).load_state_dict(optimizer.state_dict())
+    other = Adam(single := [weight.detach().float().requires_grad_() for weight in trained])
+    with pytest.raises(ValueError, match="float64"):
+        other.load_state_dict(optimizer.state_dict())
+    other.step(loss_of(single), RATE)
+    # The state is copied: to go on changes nothing of it.
+    kept = {k: dict(values) for k, values in optimizer.state_dict()["state"].items()}
+    before = [value.clone() for values in kept.values() for value in values.values()]
+    second = Adam(again := weights())
+    second.load_state_dict(optimizer.state_dict())
+    second.step(loss_of(again), RATE)
+    assert all(map(torch.equal, before, (v for values in kept.values() for v in values.values())))
 
 
 @pytest.mark.parametrize("order", ["ours", "torch's, ours", "ours, torch's"])

@@ -32,7 +32,7 @@ class File:
     urls: tuple[str, ...]
     size: int | None = None
     md5: str | None = None
-    """None if none is published; then size and md5 stated by the server are compared, and sha256 is recorded."""
+    """Digest. Without one, size and md5 stated by the server are compared, and sha256 is recorded."""
     alternatives: tuple[str, ...] = ()
 
 

@@ -40,7 +40,7 @@ _TESTED = {"loss": "test_loss", "accuracy": "test_accuracy"}
 def explorer_data(
     tables: Mapping[str, pl.DataFrame], cells_folder: Path, thresholds: Thresholds
 ) -> dict[str, Any]:
-    """All that the explorer shows, as plain builtins.
+    """Content of the explorer, as plain builtins.
 
     Args:
         tables: cells, thresholds, scaling and budget of a study, and similarity if it has representations.
@@ -244,7 +244,7 @@ def _tiles(group: pl.DataFrame) -> dict[str, list[Any]]:
 
 
 def _edges(budget: pl.DataFrame, ends: Iterable[int]) -> list[dict[str, Any]]:
-    """For each budget, edge -> [log10 gamma, log10 eta], the mean over seeds."""
+    """Mean over seeds at each budget: edge -> [log10 gamma, log10 eta]."""
     mean = budget.group_by("budget", "gamma_log10").agg(
         pl.col(column).mean().alias(edge) for edge, column in EDGES.items()
     )

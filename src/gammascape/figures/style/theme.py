@@ -172,7 +172,7 @@ def superscript(exponent: int | str) -> str:
 
 
 def power_of_ten(log10: float) -> str:
-    """For prose: -4 -> '10⁻⁴', 0 -> '1', 1 -> '10', -2.5 -> '10⁻²·⁵'."""
+    """Write a number in prose: -4 -> '10⁻⁴', 0 -> '1', 1 -> '10', -2.5 -> '10⁻²·⁵'."""
     if log10 in (0, 1):
         return f"{10**log10:g}"
     return f"10{superscript(f'{log10:g}')}"

@@ -161,7 +161,7 @@ class FactoryDatasetSpec(Factory, Own):
     """Data of your own, made by a function (see docs/howto/own-data.md)."""
 
     kind: Literal["factory"] = "factory"
-    """May be left out next to `factory`."""
+    """Kind; needless next to `factory`."""
     shape: Annotated[tuple[Count, ...], Listed] = Field(
         min_length=1, max_length=8, examples=[[1, 8, 8]]
     )

@@ -171,7 +171,7 @@ class FactoryModelSpec(Factory, Network):
     """Your own `torch.nn.Module`, made by a function (see docs/howto/own-model.md)."""
 
     kind: Literal["factory"] = "factory"
-    """May be left out next to `factory`."""
+    """Kind; needless next to `factory`."""
     width: Count = Field(examples=[64])
     """Base width N: an argument of the function, and a factor in the learning rate of SGD, N eta."""
     roles: Roles = Field(default={}, examples=[{"head": "readout"}])

@@ -141,6 +141,11 @@ def _read_text(path: Path) -> str:
         raise StudyError(f"{path}: cannot be the name of a file: {error}") from None
 
 
+def studies_in(folder: Path) -> list[str]:
+    """Sorted names of the studies in a folder; files of their points are none."""
+    return sorted(file.stem for file in folder.glob("[!.]*.y*ml") if "." not in file.stem)
+
+
 def _neighbours(path: Path) -> str:
     places = dict.fromkeys((path.parent, STUDIES))
     files = [file for place in places for file in sorted(place.glob("[!.]*.y*ml"))]
@@ -148,8 +153,7 @@ def _neighbours(path: Path) -> str:
     # The same name by another suffix or in another place, before what is only spelled alike.
     same = [file for file in files if file.stem == path.stem]
     if path.name == str(path) and not path.suffix and not same:
-        studies = [file.stem for file in files if file.parent == STUDIES and "." not in file.stem]
-        near = difflib.get_close_matches(path.name, studies, n=1)
+        near = difflib.get_close_matches(path.name, studies_in(STUDIES), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f", and no study of this name in {STUDIES}{hint}"
     alike = difflib.get_close_matches(path.name, names, n=1)

@@ -106,7 +106,7 @@ def cells_of(rows: pl.DataFrame) -> tuple[Floats, Floats]:
 def edges_of_lines(
     cells: pl.DataFrame, trained_below: float, confidence: float
 ) -> Iterator[tuple[dict[str, Any], pl.DataFrame, list[dict[str, Any]]]]:
-    """For each line of one slice: what cells share, cells by eta, and edges, columns from `edge` on."""
+    """Lines of one slice: what cells share, cells by eta, and edges, columns from `edge` on."""
     lines = list(grouped(cells.sort("eta_log10"), LINE))
     levels: list[dict[str, EdgeLevel]] = [{} for _ in lines]
     # Edges that are rough at large gamma can be sharp at small gamma: each side of gamma = 1 has its own blur.

@@ -21,7 +21,7 @@ TIED = 1e-9
 def choose_elsewhere(
     scores: pl.DataFrame, key: Sequence[str], options: Sequence[str]
 ) -> pl.DataFrame:
-    """For each seed its score at the options that all other seeds together find best.
+    """Score of each seed at the options that all other seeds together find best.
 
     The highest `value` is best. The others are averaged on its scale, so losses and steps are to be given as
     negative logarithms. Options that fewer of the others have reached (null, as a target that is never met) come

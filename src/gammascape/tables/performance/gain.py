@@ -232,7 +232,7 @@ def _largest(
 
 
 def _tuned(scores: pl.DataFrame) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
-    """For each row of the table the scores, one for each seed, of the gamma and eta that the other seeds choose.
+    """Scores of each row of the table, one for each seed, at the gamma and eta that the other seeds choose.
 
     `told` and `told_right` are those at the best gamma and at gamma = 1, on the scale of `better`.
     """

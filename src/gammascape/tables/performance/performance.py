@@ -54,7 +54,7 @@ def performance_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
 
 
 def _condition(row: dict[str, Any]) -> tuple[Any, ...]:
-    """All that tells rows apart but gamma."""
+    """Columns that tell rows apart, but gamma."""
     return tuple(row[name] for name in (*SLICE_COLUMNS, "measure", "budget", "target"))
 
 
