@@ -1,4 +1,4 @@
-"""Write what follows from the typed files: the JSON schemas and the key tables of the manual."""
+"""Write what follows from the code: JSON schemas, key tables of the manual, lists of tables and figures."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from gammascape.command import as_command
 from gammascape.study.keys import axes, config, datasets, files, generators, models, samples
 from gammascape.study.keys import file as schema
 from gammascape.study.reading.explain import flow
+from gammascape.workflow import catalogue
 
 COMMAND = "python docs/manual.py"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -68,7 +69,9 @@ HEADINGS = {record.__name__: title for block in TABLES.values() for title, recor
 def documents(root: Path) -> dict[Path, str]:
     """The text that each generated file below `root` should have."""
     texts = {path: schema_text(record) for path, record in SCHEMAS.items()}
-    return {**texts, MANUAL: manual_text((root / MANUAL).read_text(encoding="utf-8"))}
+    for path, made in {MANUAL: manual_text, **PAGES}.items():
+        texts[path] = made((root / path).read_text(encoding="utf-8"))
+    return texts
 
 
 def schema_text(record: type[BaseModel]) -> str:
@@ -80,20 +83,48 @@ def schema_text(record: type[BaseModel]) -> str:
 def manual_text(text: str) -> str:
     """The manual with its generated blocks made anew.
 
-    Raises ValueError if the markers of a block are not there.
+    Raises ValueError if the markers of a block are missing.
     """
     for name, tables in TABLES.items():
-        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not found or not closed:
-            raise ValueError(f"{MANUAL}: the markers {begin} and {end} are not there")
         body = "\n".join(
             "\n".join([f"### {title}\n", f"{_prose(record.__doc__ or '')}\n", *_rows(record), ""])
             for title, record in tables.items()
         )
-        text = f"{before}{begin}\n\n{body}\n{end}{after}"
+        text = with_block(text, name, body)
     return text
+
+
+def with_block(text: str, name: str, body: str) -> str:
+    """A text with the block of a name made anew; ValueError if its markers are missing."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"the markers {begin} and {end} are not there")
+    return f"{before}{begin}\n\n{body}\n{end}{after}"
+
+
+def results_text(text: str) -> str:
+    """The page of the results folder, with a row for each table of the catalogue."""
+    # A curve's table would be too long for all slices together.
+    names = {name: f"{name}/*" if name == "curves" else name for name in catalogue.TABLES}
+    rows = [f"| `{names[n]}.parquet` | {e.sentence} |" for n, e in catalogue.TABLES.items()]
+    return with_block(text, "tables", "\n".join(["| table | contents |", "|---|---|", *rows, ""]))
+
+
+def figures_text(text: str) -> str:
+    """The page of figures, with a row for each figure of the catalogue; factors have one sentence."""
+    shown: dict[str, list[str]] = {}
+    for name, entry in catalogue.FIGURES.items():
+        shown.setdefault(entry.sentence, []).append(f"`{name}{'/<slice>' * entry.of_slices}`")
+    rows = [f"| {', '.join(names)} | {sentence} |" for sentence, names in shown.items()]
+    return with_block(text, "figures", "\n".join(["| figure | shows |", "|---|---|", *rows, ""]))
+
+
+PAGES = {
+    Path("docs/reference/results.md"): results_text,
+    Path("docs/reference/figures.md"): figures_text,
+}
 
 
 @as_command

@@ -1,4 +1,4 @@
-"""The manual and the JSON schemas are in step with the typed files."""
+"""The manual, the JSON schemas and the lists of tables and figures are in step with the code."""
 
 import json
 import re
@@ -18,7 +18,9 @@ from gammascape.study.reading.explain import flow
 from .conftest import FILES, ROOT
 
 _manual = runpy.run_path(str(ROOT / "docs/manual.py"))
-MANUAL, SCHEMAS, documents, main = map(_manual.get, ("MANUAL", "SCHEMAS", "documents", "main"))
+MANUAL, SCHEMAS, PAGES, documents, main = (
+    _manual[name] for name in ("MANUAL", "SCHEMAS", "PAGES", "documents", "main")
+)
 FENCE = re.compile(r"^( *)```yaml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,7 +40,7 @@ def minimal() -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for path in (MANUAL, *SCHEMAS):
+    for path in (MANUAL, *SCHEMAS, *PAGES):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
     return tmp_path
@@ -55,12 +57,13 @@ def test_check_passes_when_all_is_in_step(copy: Path) -> None:
     assert main(["--check"], root=copy) == 0
 
 
-@pytest.mark.parametrize("path", [MANUAL, *SCHEMAS], ids=str)
+@pytest.mark.parametrize("path", [MANUAL, *SCHEMAS, *PAGES], ids=str)
 def test_check_names_a_stale_file_and_writes_nothing(
     copy: Path, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (copy / path).read_text(encoding="utf-8").replace("Batch size B", "Size", 1)
     text = text.replace("Folders with data files", "Folders", 1)
+    text = text.replace("Debiased linear CKA", "CKA", 1)
     (copy / path).write_text(text, encoding="utf-8")
     assert main(["--check"], root=copy) == 1
     assert f"{path} is out of step" in capsys.readouterr().err
