@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.study.keys.config import CONFIG_FILE
-from gammascape.study.reading.yaml_reader import STUDIES
+from gammascape.study.reading.yaml_reader import STUDIES, study_name
 
 STUDY_FILE = f"a study: its file, or its name in {STUDIES}"
 
 
 def study_file(text: str) -> str:
-    """File of a study, given by its path or its name."""
-    named = STUDIES / f"{text}.yaml"
+    """File of a study, given as for `study_name`."""
+    named = STUDIES / f"{study_name(text)}.yaml"
     return str(named) if not Path(text).is_file() and named.is_file() else text
 
 

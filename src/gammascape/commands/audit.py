@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gammascape.commands import add_shared
 from gammascape.manifests import ManifestError
+from gammascape.manifests.paths import RESULTS
 from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
 from gammascape.provenance.findings import Finding
@@ -177,7 +178,7 @@ def audit_all(
     Raises:
         StudyError: if there are no results, or a study is invalid.
     """
-    if not (root / "results").is_dir():
+    if not (root / RESULTS).is_dir():
         raise StudyError(f"{NO_RESULTS.format(root)}, or give --directory")
     hashes = Hashes(root, trust_mtime=trust_mtime)
     chain = walk(all_manifests(root), root, hashes, progress, published_folders(root))

@@ -10,8 +10,9 @@ from pathlib import Path
 from gammascape.command import UserError
 from gammascape.layout import whole
 from gammascape.manifests.mark import read_marks
-from gammascape.provenance.locate import output_of, study_name, with_results
-from gammascape.provenance.project import RESULTS
+from gammascape.manifests.paths import RESULTS
+from gammascape.provenance.locate import output_of, with_results
+from gammascape.study.reading.yaml_reader import study_name
 
 
 def add(parser: argparse.ArgumentParser) -> None:

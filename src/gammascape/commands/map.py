@@ -30,9 +30,9 @@ from gammascape.durations import count_of, duration
 from gammascape.execution.runs import is_working
 from gammascape.execution.so_far import OFF, SoFar
 from gammascape.manifests.manifest import FILE_NAME
-from gammascape.manifests.paths import CELLS
+from gammascape.manifests.paths import CELLS, RESULTS
 from gammascape.provenance.dryrun import study_options
-from gammascape.provenance.project import RESULTS, open_project
+from gammascape.provenance.project import open_project
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Slice, Study, StudyError
 from gammascape.study.keys.exact import decimal_text

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from gammascape.commands import add_shared
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.paths import CELLS, OutsideError, inside, short
+from gammascape.manifests.paths import CELLS, RESULTS, OutsideError, inside, short
 from gammascape.needs import size_text
 from gammascape.provenance.project import (
-    RESULTS,
     manifests_of_tables_and_figures,
     of_plan,
     open_project,

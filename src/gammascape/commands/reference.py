@@ -14,11 +14,12 @@ import polars as pl
 
 from gammascape.command import UserError
 from gammascape.figures.page.claims import claims_markdown
+from gammascape.manifests.paths import RESULTS
 from gammascape.provenance.locate import with_results
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say
 
-RESULTS, REFERENCE = Path("results"), Path("docs/reference")
+REFERENCE = Path("docs/reference")
 PAGE = Path("docs/explanation/findings.md")
 _DIGITS = 5
 _NEEDED = "tables/claims"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.paths import CELLS, inside_project
+from gammascape.manifests.paths import CELLS, RESULTS, inside_project
 from gammascape.manifests.whole import ARRAYS
-from gammascape.provenance.chain import RESULTS, reached
+from gammascape.provenance.chain import reached
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake

@@ -12,8 +12,9 @@ from typing import Any
 from gammascape.terminal import visible
 
 CELLS = Path("results/cells")
-"""Folder of the cells of a project."""
-LINKED = (str(CELLS), "results/data", "results/generated", "results")
+RESULTS = CELLS.parent
+"""Folder below which Snakemake writes."""
+LINKED = tuple(map(str, (CELLS, RESULTS / "data", RESULTS / "generated", RESULTS)))
 """Folders of a project that may be links to another disk."""
 
 MOST_BYTES = 2**27

@@ -19,8 +19,7 @@ from rocrate.rocrate import ROCrate
 
 from gammascape.manifests import Manifest, read_manifest, sha256_of
 from gammascape.manifests.manifest import SUFFIX
-from gammascape.manifests.paths import CELLS, inside, inside_project, is_plain, short
-from gammascape.provenance.project import RESULTS
+from gammascape.manifests.paths import CELLS, RESULTS, inside, inside_project, is_plain, short
 from gammascape.provenance.seal import seal_of
 from gammascape.study import Study, StudyError
 from gammascape.study.keys.config import CONFIG_FILE

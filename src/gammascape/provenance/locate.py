@@ -20,14 +20,14 @@ from gammascape.manifests import (
 )
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import Mark, read_marks
-from gammascape.manifests.paths import CELLS, LINKED, inside_project, is_plain, short
-from gammascape.provenance.chain import GENERATED, RESULTS
+from gammascape.manifests.paths import CELLS, LINKED, RESULTS, inside_project, is_plain, short
+from gammascape.provenance.chain import GENERATED
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
 from gammascape.study import StudyError, load_study
 from gammascape.study.keys.config import Data
 from gammascape.study.keys.files import KINDS
-from gammascape.study.reading.yaml_reader import STUDIES, read_yaml, studies_in
+from gammascape.study.reading.yaml_reader import STUDIES, read_yaml, studies_in, study_name
 from gammascape.usercode.files import PATHS
 from gammascape.workflow.plan import Plan, load_plan
 
@@ -134,11 +134,6 @@ def find_here(name: str | Path) -> Path:
     return Path(found.manifest)
 
 
-def study_name(text: str) -> str:
-    """Name of a study, given by its path or its name."""
-    return Path(text).stem if text.endswith((".yaml", ".yml")) else text
-
-
 def with_results(study: str, artifact: str, root: Path | None = None) -> str:
     """Name of a study, given by its name or its file, of which an artifact has been made.
 
@@ -157,7 +152,7 @@ def with_results(study: str, artifact: str, root: Path | None = None) -> str:
     if name in made:
         return name
     folder, run = results.parent, "run snakemake --config study"
-    file = Path(study) if study != name else STUDIES / f"{name}.yaml"
+    file = Path(study) if (folder / study).is_file() else STUDIES / f"{name}.yaml"
     studies = studies_in(folder / STUDIES)
     if (folder / file).is_file() and (name in studies or "." not in name):
         from gammascape.tables.seal import page_of
@@ -297,7 +292,7 @@ def _below_results(path: Path, directory: Path | None) -> tuple[Path, str] | Non
     """Folder with the `results` that contain a file, and the file's path relative to it; links are followed."""
     for here in (Path(os.path.abspath(path)), path.resolve()):  # noqa: PTH100 (follows no links)
         near = [(directory or Path.cwd()).resolve()]
-        near += [] if directory else [p.parent for p in here.parents if p.name == RESULTS]
+        near += [] if directory else [p.parent for p in here.parents if p.name == RESULTS.name]
         for root in near:
             for results in (root / RESULTS, (root / RESULTS).resolve()):
                 if here.is_relative_to(results):
@@ -308,7 +303,9 @@ def _below_results(path: Path, directory: Path | None) -> tuple[Path, str] | Non
 def _renamed(path: Path) -> Path | None:
     """Folder with cells and their page, at or above a path, that is not named `results`."""
     here = path.resolve()
-    return next((p for p in (here, *here.parents) if _is_results(p) and p.name != RESULTS), None)
+    return next(
+        (p for p in (here, *here.parents) if _is_results(p) and p.name != RESULTS.name), None
+    )
 
 
 def _is_results(folder: Path) -> bool:
@@ -403,7 +400,7 @@ def _files(root: Path) -> Iterator[str]:
         for name in list(folders):
             path = here / name
             real = os.path.realpath(path)
-            if name.startswith(".") or (among == RESULTS and name in _APART):
+            if name.startswith(".") or (among == RESULTS.name and name in _APART):
                 folders.remove(name)
             elif path.is_symlink() and path not in linked:
                 ours = any(Path(real).is_relative_to(base) for base in linked.values())

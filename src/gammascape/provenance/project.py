@@ -8,14 +8,12 @@ from typing import Any
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import other_code
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.paths import CELLS, inside_project
+from gammascape.manifests.paths import CELLS, RESULTS, inside_project
 from gammascape.study import Study, StudyError, load_study
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.reading.yaml_reader import read_yaml
 from gammascape.workflow.catalogue import modules_behind
 from gammascape.workflow.plan import Plan, load_plan
-
-RESULTS = Path("results")
 
 
 def configuration(root: Path = Path()) -> dict[str, Any]:

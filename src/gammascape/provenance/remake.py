@@ -14,7 +14,7 @@ import polars as pl
 
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import PACKAGE
-from gammascape.manifests.paths import inside_project
+from gammascape.manifests.paths import RESULTS, inside_project
 from gammascape.provenance.chain import reached
 from gammascape.provenance.project import code_changes
 from gammascape.tables.cells import MEASURED
@@ -239,7 +239,7 @@ def _provide(path: str, root: Path, scratch: Path) -> None:
     parts = Path(path).parts
     # Tables that are not made again are provided with the tables that they were made from.
     whole = 2 if parts[1] in _LINKED else 3 if parts[2] == "tables" else len(parts)
-    for name in (Path(*parts[:whole]), *(Path("results", linked) for linked in _LINKED)):
+    for name in (Path(*parts[:whole]), *(RESULTS / linked for linked in _LINKED)):
         source, place = root / name, scratch / name
         if place.exists() or not source.exists():
             continue

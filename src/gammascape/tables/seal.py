@@ -12,7 +12,7 @@ from pathlib import Path
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest, sha256_of
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX, digest, digests_of
 from gammascape.manifests.mark import sha256_without_mark
-from gammascape.manifests.paths import inside, inside_project
+from gammascape.manifests.paths import RESULTS, inside, inside_project
 from gammascape.tables.cells import MEASURED, TableError, read_table
 
 PAGE = "provenance"
@@ -87,7 +87,7 @@ class SealTree:
 
 def page_of(study: str) -> Path:
     """Path of the manifest of the page that sums up a study."""
-    return Path("results", study, f"{PAGE}{SUFFIX}")
+    return RESULTS / study / f"{PAGE}{SUFFIX}"
 
 
 def same_seal(first: str, second: str) -> bool:

@@ -20,7 +20,7 @@ from gammascape.manifests import Kind, Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import MODULES, closure, fingerprint
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import FORMATS
-from gammascape.manifests.paths import CELLS
+from gammascape.manifests.paths import CELLS, RESULTS
 from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.study.factors import FACTORS
 
@@ -683,7 +683,7 @@ def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:
 def _beside(stem: str, name: str, own: set[str], given: Inputs) -> str | list[str]:
     """Path of an input of a table or figure, made by the same job or read by it."""
     study, _, table, *key = stem.split("/")[1:]
-    path = "/".join(["results", study, "tables", name, *key])
+    path = "/".join([RESULTS.name, study, "tables", name, *key])
     if f"{path}.parquet" in own:
         return f"{path}.parquet"
     return given[table if name == "itself" else name]

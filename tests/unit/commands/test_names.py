@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from gammascape.cli import main
-from gammascape.commands import accept, audit, replay
+from gammascape.commands import accept, audit, replay, study_file
 from gammascape.provenance.project import open_project
 
 FIGURE = "results/tiny/figures/edges"
@@ -154,6 +154,15 @@ def test_a_finished_study_of_toys_has_no_advice(
     assert said.startswith(
         "later: it is finished, and has no advice, which is made of trained networks"
     )
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.yaml", "tiny/", "results/tiny", "results/tiny/"])
+def test_each_command_understands_each_name_of_a_study(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for words in (["seal"], ["cost"], ["table", "claims", "--study"]):
+        assert main([*words, name]) == 0, words
+    assert study_file(name) == "config/studies/tiny.yaml"
 
 
 @pytest.mark.parametrize("name", ["tiny.points", "config/studies/tiny.points.yaml"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from gammascape.manifests.paths import RESULTS
 from gammascape.study.reading.errors import BOOLEANS, KeyPath, Problem, StudyError, study_error
 
 STUDIES = Path("config/studies")
@@ -139,6 +140,12 @@ def _read_text(path: Path) -> str:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise StudyError(f"{path}: cannot be the name of a file: {error}") from None
+
+
+def study_name(text: str) -> str:
+    """Name of a study, given by its name, its file, or its folder of results."""
+    name = text.rstrip("/").removeprefix(f"{RESULTS}/")
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
 
 
 def studies_in(folder: Path) -> list[str]:
