@@ -366,14 +366,14 @@ def edge_lines(tables: int, blur: float = 0.2, lines: int = 6) -> Iterator[str]:
             x, of = np.concatenate(grids), np.repeat(np.arange(lines), [len(g) for g in grids])
             good = rng.uniform(size=len(x)) < ndtr(-x / blur) * ndtr((x + 1.5) / blur)
             for own, edges in zip(range(lines), edge_levels(of, x, good, CONFIDENCE), strict=True):
-                if edges is None or not np.isfinite(edges["upper"].at):
+                if edges is None or not np.isfinite(edges["upper"].estimate):
                     continue
                 eta, trained = x[of == own], good[of == own]
                 at = int(np.abs(eta + 0.75).argmin())
                 while at + 2 < len(eta) and trained[at + 1]:
                     at += 1
                 runs.append((eta[at] + eta[at + 1]) / 2)
-                after.append(edges["upper"].at)
+                after.append(edges["upper"].estimate)
                 held.append(edges["upper"].low <= 0 <= edges["upper"].high)
                 seen.append(edges["upper"].zone)
             offset = rng.normal(0, 0.1, lines)[of]

@@ -64,7 +64,7 @@ def remembered(function: Callable[[Path], T]) -> Callable[[Path], T]:
     known: dict[Path, tuple[tuple[int, ...], T]] = {}
 
     @wraps(function)
-    def of(path: Path) -> T:
+    def recall(path: Path) -> T:
         try:
             state = state_of(path)
         except OSError:
@@ -73,7 +73,7 @@ def remembered(function: Callable[[Path], T]) -> Callable[[Path], T]:
             known[path] = state, function(path)
         return known[path][1]
 
-    return of
+    return recall
 
 
 def _is_running(process: str) -> bool:

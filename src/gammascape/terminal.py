@@ -14,7 +14,7 @@ _ACTING = re.compile(
 
 def visible(text: object) -> str:
     """Text on one line, with an escape such as \\x1b in place of each character that controls a terminal."""
-    return _ACTING.sub(lambda found: ascii(found.group())[1:-1], str(text))
+    return _ACTING.sub(lambda match: ascii(match.group())[1:-1], str(text))
 
 
 def visible_lines(text: object) -> str:

@@ -35,7 +35,7 @@ common_settings = local_settings
 _CHUNK = 256
 """Jobs prepared at a time before workers get them: the first packs start while Snakemake prepares the rest."""
 _WATCH = 0.5
-_APART = ("benchmark", "conda_env", "container_img", "env_modules", "shadow_depth")
+_SNAKEMAKE_ONLY = ("benchmark", "conda_env", "container_img", "env_modules", "shadow_depth")
 """Features of a job that only Snakemake itself supports."""
 
 
@@ -191,7 +191,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             elif (job := self._take(task)) is not None:
                 self._report(job, None)
 
-    def told(self, device: str, event: Mapping[str, Any]) -> None:
+    def show_event(self, device: str, event: Mapping[str, Any]) -> None:
         """Show an event of a worker."""
         if event["event"] == "warning":
             self.logger.warning(f"{device}: {event['text']}")
@@ -231,7 +231,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
 def _script_of(job: Any) -> Path | None:
     """Script of a job that may run in the process of others; None for any other job."""
     rule = job.rule
-    if not job.is_script or any(getattr(rule, name) for name in _APART):
+    if not job.is_script or any(getattr(rule, name) for name in _SNAKEMAKE_ONLY):
         return None
     path = Path(str(rule.basedir.join(rule.script).get_path_or_uri(secret_free=True))).resolve()
     return path if path.parent in SCRIPTS and path.suffix == ".py" else None

@@ -183,13 +183,13 @@ class LogHandler(LogHandlerBase):
         now = time.monotonic()
         self.pace.finish(now)
         if not self.console.is_terminal and (
-            now - self.printed >= _PLAIN_INTERVAL or self.pace.left == 0
+            now - self.printed >= _PLAIN_INTERVAL or self.pace.remaining == 0
         ):
             self.printed = now
             words = board_words(BOARD) if BOARD.active else self.pace.words(now)
             line = f"cells: {self.pace.done} of {self.pace.total} done, {words}"
             self.console.print(line, soft_wrap=True)
-        if self.pace.left == 0:
+        if self.pace.remaining == 0:
             self.live.stop()
 
     def close(self) -> None:
@@ -222,7 +222,7 @@ class Pace:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Number of cells still to be done."""
         return self.total - self.done
 
@@ -242,8 +242,8 @@ class Pace:
         """Summary: cells left, rate, time left."""
         rate = self.rate()
         if rate is None:
-            return f"{self.left} left"
-        return f"{self.left} left, {60 * rate:.0f} a minute, {duration(self.left / rate)} to go"
+            return f"{self.remaining} left"
+        return f"{self.remaining} left, {60 * rate:.0f} a minute, {duration(self.remaining / rate)} to go"
 
 
 def board_words(board: Board) -> str:

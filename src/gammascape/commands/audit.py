@@ -90,7 +90,7 @@ def audit(
     artifacts: Sequence[str | Path],
     directory: Path | None = None,
     studies: Sequence[Path] = (),
-    progress: Progress = lambda done, known: None,
+    progress: Progress = lambda done, total: None,
     *,
     trust_mtime: bool = False,
     redraw: bool = False,
@@ -114,7 +114,7 @@ def audit(
             founds.setdefault(found.root, []).append(found)
     for root, members in founds.items():
         hashes = Hashes(root, trust_mtime=trust_mtime)
-        tops = list(dict.fromkeys(p for found in members for p in (found.manifest, *found.beside)))
+        tops = list(dict.fromkeys(p for found in members for p in (found.manifest, *found.others)))
         chain = walk(tops, root, hashes, progress, published_folders(root))
         for found in members:
             chain = chain.adding({found.manifest: found.findings})
@@ -169,7 +169,7 @@ def _against_seal(chain: Chain, seal: str) -> dict[str, list[Finding]]:
 def audit_all(
     root: Path,
     studies: Sequence[Path] = (),
-    progress: Progress = lambda done, known: None,
+    progress: Progress = lambda done, total: None,
     *,
     trust_mtime: bool = False,
 ) -> Chain:
@@ -241,7 +241,7 @@ def _print(chains: Sequence[Chain], *, as_json: bool) -> None:
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[Progress]:
     if not shown:
-        yield lambda done, known: None
+        yield lambda done, total: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -250,4 +250,4 @@ def _progress(*, shown: bool) -> Iterator[Progress]:
     columns = (TextColumn("auditing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Display(*columns, console=Console(stderr=True), transient=True) as display:
         task = display.add_task("auditing")
-        yield lambda done, known: display.update(task, completed=done, total=known)
+        yield lambda done, total: display.update(task, completed=done, total=total)

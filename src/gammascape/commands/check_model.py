@@ -276,22 +276,22 @@ def doubts(study: Study, seconds: float) -> Iterator[str]:
         )
 
 
-def _advice(found: Sequence["Coordinates"]) -> str:
+def _advice(layers: Sequence["Coordinates"]) -> str:
     """Advice on where to look first: a wrong size comes from lower layers, a wrong change from higher ones."""
-    for one in found[:-1]:
+    for one in layers[:-1]:
         if one.fixed_units is not None:
             return f"Begin with {one.layer}, whose size does not follow width."
         if one.size_verdict is not None:
             return f"Begin with {one.layer}, the first whose size at initialization is wrong."
-    last = found[-2].layer if len(found) > 1 else found[-1].layer
+    last = layers[-2].layer if len(layers) > 1 else layers[-1].layer
     return f"All sizes at initialization are right: begin with the last layer, {last}."
 
 
-def table(found: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
+def table(layers: Sequence["Coordinates"], widths: Sequence[int]) -> list[str]:
     """Lines of a table with each layer's change at each width, powers of the width, and verdict."""
     head = ["layer", "role", *(f"N={width}" for width in widths), "change", "size", "verdict"]
     rows = [head]
-    for one in found:
+    for one in layers:
         changes = [f"{value:.3g}" for value in one.changes]
         powers = [_power(one.change_slope), _power(one.size_slope)]
         rows.append([one.layer, one.role or "-", *changes, *powers, one.verdict])
@@ -343,8 +343,8 @@ def load(spec: DatasetSpec, device: "torch.device | None" = None) -> "Dataset":
     teacher = TeacherSpec(kind="teacher", inputs=inputs, classes=spec.outputs, polynomial=(0, 1))
     vectors, shape = load_dataset(teacher.model_dump(mode="json"), None, device), spec.input_shape
 
-    def batches(*at: int) -> "Batches":
-        x, y = vectors.batches(*at)
+    def batches(*arguments: int) -> "Batches":
+        x, y = vectors.batches(*arguments)
         return x.view(*x.shape[:2], *shape), y
 
     tests = vectors.test_inputs.view(-1, *shape)

@@ -159,7 +159,7 @@ def _class_priors(plan: Plan) -> Iterator[str]:
     for name, study in plan.studies.items():
         level = float(plan.analysis(name)["trained_below"])
         priors = [(prior, part.key) for part in study.slices if (prior := part.class_prior)]
-        prior, key = min(priors, default=(1.0, ""), key=lambda found: found[0])
+        prior, key = min(priors, default=(1.0, ""), key=lambda pair: pair[0])
         if key and level > _NEAR * prior:
             yield (
                 f"warning: trained_below of study {name} is {level:g}, and answering the frequencies "

@@ -118,31 +118,31 @@ def _wanted_data(plan: Plan) -> set[str]:
     return names | {"mnist" for name in names if name.startswith("mnist1m")}
 
 
-def words(plan: Plan, found: Sequence[Unasked]) -> Iterator[str]:
+def words(plan: Plan, artifacts: Sequence[Unasked]) -> Iterator[str]:
     """Lines listing the studies considered and the artifacts found."""
     studies = ", ".join(f"{name} ({study.path})" for name, study in plan.studies.items())
     yield f"studies considered: {studies}"
-    if not found:
+    if not artifacts:
         yield "every artifact is asked for"
         return
-    for kind in dict.fromkeys(item.kind for item in found):
-        items = [item for item in found if item.kind == kind]
+    for kind in dict.fromkeys(item.kind for item in artifacts):
+        items = [item for item in artifacts if item.kind == kind]
         yield f"{kind}: {len(items):,} not asked for, {size_text(sum(item.size for item in items))}"
         yield from (f"  {item.name}" for item in items[:_SHOWN])
         if len(items) > _SHOWN:
             yield f"  and {len(items) - _SHOWN:,} more"
         yield from (f"  stays where it is: {why}" for item in items for why in item.outside)
-    cells = {item.name for item in found if item.kind == "cell"}
+    cells = {item.name for item in artifacts if item.kind == "cell"}
     folders = {study.path.parent for study in plan.studies.values()}
     for study in other_studies(plan, folders) if cells else ():
         if asked := len(cells & set(study.by_path)):
             yield f"note: {study.path}, which is not considered, asks for {asked:,} of these cells"
 
 
-def move(found: Iterable[Unasked], trash: Path) -> Path:
+def move(artifacts: Iterable[Unasked], trash: Path) -> Path:
     """Move artifacts into a new folder of the trash, keeping their paths below results."""
     folder = trash / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    for item in found:
+    for item in artifacts:
         for path in item.paths:
             target = folder / path.relative_to(RESULTS)
             target.parent.mkdir(parents=True, exist_ok=True)

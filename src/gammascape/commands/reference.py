@@ -38,7 +38,7 @@ class ReferenceTable:
     """Columns kept for readers."""
     tolerance: pl.Expr
     """Allowed distance of `value` from the reference, as an expression over its columns."""
-    kept: pl.Expr | None = None
+    selection: pl.Expr | None = None
     """Stored rows; None for all."""
 
 
@@ -91,16 +91,16 @@ TABLES = (
 def small(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
     """Stored part of a table, with numbers rounded to five digits."""
     wanted = ["slice", *spec.keys, spec.value, *spec.others]
-    part = (table if spec.kept is None else table.filter(spec.kept)).select(wanted)
+    part = (table if spec.selection is None else table.filter(spec.selection)).select(wanted)
     floats = [name for name, dtype in part.schema.items() if dtype.is_float()]
     return part.with_columns(pl.col(floats).round_sig_figs(_DIGITS)).sort("slice", *spec.keys)
 
 
-def compare(found: pl.DataFrame, reference: pl.DataFrame, spec: ReferenceTable) -> list[str]:
+def compare(table: pl.DataFrame, reference: pl.DataFrame, spec: ReferenceTable) -> list[str]:
     """Differences between two small tables, one sentence for each row; empty if they agree."""
     keys = ["slice", *spec.keys]
     both = reference.with_columns(spec.tolerance.alias("tolerance")).join(
-        found.select(*keys, pl.col(spec.value).alias("found"), pl.lit(True).alias("there")),
+        table.select(*keys, pl.col(spec.value).alias("found"), pl.lit(True).alias("there")),
         on=keys,
         how="full",
         coalesce=True,

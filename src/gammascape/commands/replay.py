@@ -17,7 +17,7 @@ from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.paths import CELLS, RESULTS, inside_project
 from gammascape.manifests.whole import ARRAYS
-from gammascape.provenance.chain import reached
+from gammascape.provenance.chain import paths_from
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
 from gammascape.provenance.locate import NAMES, Found, find, load_studies
 from gammascape.provenance.remake import THE_SAME, Remade, below, by_other_code, remake
@@ -90,29 +90,31 @@ def run(chosen: argparse.Namespace) -> int:
     return int(not all(row.agrees for rows in results.values() for row in rows))
 
 
-def again_from_cells(found: Found, scratch: Path, studies: Sequence[Path] = ()) -> Iterator[Remade]:
+def again_from_cells(
+    artifact: Found, scratch: Path, studies: Sequence[Path] = ()
+) -> Iterator[Remade]:
     """Make an artifact again, with everything between it and its cells.
 
     An artifact that belongs to no study cannot be made; a copy must match its manifest.
     """
-    stem, record = found.manifest.removesuffix(SUFFIX), _record(found)
-    for finding in found.findings:
+    stem, record = artifact.manifest.removesuffix(SUFFIX), _record(artifact)
+    for finding in artifact.findings:
         agrees = False if finding.severity == "error" else None
         yield Remade(stem, agrees, False, finding.text)
     if "wildcards" not in record:
         return
     names = [str(record["wildcards"].get("study")), *record["params"].get("studies", {})]
-    plan = load_studies(found.root, studies, names)
-    items = [] if plan is None else below(everything(plan, found.root), found.manifest)
+    plan = load_studies(artifact.root, studies, names)
+    items = [] if plan is None else below(everything(plan, artifact.root), artifact.manifest)
     if not items:
         text = "no study at hand has it, so it cannot be made again; name one with --study"
         yield Remade(stem, None, False, text)
-    yield from remake(items, found.root, scratch)
+    yield from remake(items, artifact.root, scratch)
 
 
-def _record(found: Found) -> dict[str, Any]:
+def _record(artifact: Found) -> dict[str, Any]:
     try:
-        return dict(read_manifest(found.root / found.manifest).record)
+        return dict(read_manifest(artifact.root / artifact.manifest).record)
     except ManifestError as error:
         raise StudyError(f"{error}; `gammascape audit` says more") from None
 
@@ -155,7 +157,7 @@ def cells_behind(manifest: str, root: Path) -> list[str]:
             raise StudyError(f"{visible(path)}: {why}; `gammascape audit` says more") from None
         return [source.path for source in inputs if source.seal is not None]
 
-    return sorted(path for path in reached([manifest], below) if path.startswith(f"{CELLS}/"))
+    return sorted(path for path in paths_from([manifest], below) if path.startswith(f"{CELLS}/"))
 
 
 def sample(cells: Sequence[str], count: int, seed: int) -> list[str]:

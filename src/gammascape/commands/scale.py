@@ -27,7 +27,7 @@ from gammascape.terminal import say
 FACTORS = ("width", "steps", "batch_size")
 DENSITY = 4
 """Points per decade of the etas that maps begin with."""
-BESIDE = 0.5
+REACH = 0.5
 """Decades from the prediction to the outer ones of these, at least."""
 EDGES = "[eta_max_trained, eta_best]"
 UNMEASURED = {"width": (0.0, 0.0, 0.0), "steps": (0.0, -1.0, 0.0), "batch_size": (0.0, 0.0, 1.0)}
@@ -206,7 +206,7 @@ def _prediction(
 
 def _begin(eta: float, low: float, high: float) -> str:
     """log10 etas that a map begins with: the prediction, and on either side what it cannot exclude."""
-    low, high = min(low, eta - BESIDE), max(high, eta + BESIDE)
+    low, high = min(low, eta - REACH), max(high, eta + REACH)
     ks = math.floor(low * DENSITY), round(eta * DENSITY), math.ceil(high * DENSITY)
     return ", ".join(_text(k / DENSITY) for k in ks)
 

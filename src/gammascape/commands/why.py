@@ -119,9 +119,9 @@ def _asks(manifest: Manifest, study: Study) -> Iterator[Ask]:
                 yield from asks(study, part)
 
 
-def _ask_words(found: list[Ask], *, lines: bool) -> Iterator[str]:
+def _ask_words(requests: list[Ask], *, lines: bool) -> Iterator[str]:
     yield "asked for by"
-    for ask in found:
+    for ask in requests:
         (grid, number), *others = ask.lines.items()
         yield f"  {ask.path}, line {number}: {grid}, slice {ask.slice}"
         if lines:

@@ -153,17 +153,17 @@ class _Samples:
         self._labels = torch.from_numpy(np.concatenate([shard.labels for shard in shards]))
         # Samples that remain in each class, then the number of samples in one pass.
         ratio = options.get("imbalance", 1.0)
-        self._kept = (
+        self._remaining = (
             None if ratio == 1 else stream.imbalanced(self._labels, ratio, prepared.classes)
         )
-        available = total if self._kept is None else len(self._kept)
+        available = total if self._remaining is None else len(self._remaining)
         wanted = options.get("training_samples")
         self.size = available if wanted is None else min(wanted, available)
         self.held_out = torch.empty(0, dtype=torch.int64)
         """Numbers of the samples for validation, (n,)."""
         if share := options.get("validation"):
-            kept = torch.arange(total) if self._kept is None else self._kept
-            self._kept, self.held_out = stream.hold_out(kept, self._labels, self.size, share)
+            kept = torch.arange(total) if self._remaining is None else self._remaining
+            self._remaining, self.held_out = stream.hold_out(kept, self._labels, self.size, share)
             self.size -= len(self.held_out)
         self._device = device
         self._orders: dict[int, Tensor] = {}
@@ -189,10 +189,10 @@ class _Samples:
     def _order(self, data_seed: int) -> Tensor:
         if data_seed not in self._orders:
             order = stream.pass_order(self._sizes, self._whole, data_seed)
-            if self._kept is not None:
+            if self._remaining is not None:
                 # The order depends on the seed, the choice of remaining samples does not.
                 stays = torch.zeros(len(order), dtype=torch.bool)
-                stays[self._kept] = True
+                stays[self._remaining] = True
                 order = order[stays[order]]
             # Keep only one order: the next pack of a group has the same seed.
             self._orders = {data_seed: order}

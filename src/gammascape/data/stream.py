@@ -87,20 +87,22 @@ def imbalanced(labels: Tensor, ratio: float, classes: int) -> Tensor:
     return torch.cat(kept).sort().values
 
 
-def hold_out(kept: Tensor, labels: Tensor, size: int, share: float | None) -> tuple[Tensor, Tensor]:
+def hold_out(
+    numbers: Tensor, labels: Tensor, size: int, share: float | None
+) -> tuple[Tensor, Tensor]:
     """Split the numbers of samples (n,) into those to train on and those for validation, both ascending.
 
     Out of `size` samples asked for, the share is held out; each class gives its part. Which samples these are
     depends on no seed. Targets of a regression are no classes.
 
     Args:
-        kept: int64 (n,), ascending.
+        numbers: int64 (n,), ascending.
         labels: classes (m,) or targets (m, O) of all samples.
         size: number of samples of a pass, those for validation included; at most n.
         share: None holds nothing out.
     """
-    order = permutation(make_key(_VALIDATION), len(kept))
-    own = labels[kept[order]]
+    order = permutation(make_key(_VALIDATION), len(numbers))
+    own = labels[numbers[order]]
     classes = own.new_zeros(len(own)).long() if own.is_floating_point() else own.long()
     counts = classes.bincount()
     by_class = classes.argsort(stable=True)
@@ -108,9 +110,9 @@ def hold_out(kept: Tensor, labels: Tensor, size: int, share: float | None) -> tu
     rank[by_class] = torch.arange(len(own)) - (counts.cumsum(0) - counts)[classes[by_class]]
     # The place of each sample within its class, from 0 to 1: the first places have all classes in proportion.
     place = (rank + 0.5).double() / counts[classes]
-    held = torch.zeros(len(kept), dtype=torch.bool)
+    held = torch.zeros(len(numbers), dtype=torch.bool)
     held[order[place.argsort(stable=True)[: validation_size(size, share)]]] = True
-    return kept[~held], kept[held]
+    return numbers[~held], numbers[held]
 
 
 class Prefetched:

@@ -40,7 +40,7 @@ class Listener(Protocol):
     def stopped(self, tasks: Sequence[Task]) -> None:
         """Handle cells that will not be trained now; cells that had begun have checkpoints."""
 
-    def told(self, device: str, event: Mapping[str, Any]) -> None:
+    def show_event(self, device: str, event: Mapping[str, Any]) -> None:
         """Show an event of a worker."""
 
     def broke(self, error: BaseException) -> None:
@@ -322,7 +322,7 @@ class Pool:
                 elif not self.backlog.later(task):
                     self._refuse([task])
                 left.remove(task)
-            self._listener.told(device.name, event)
+            self._listener.show_event(device.name, event)
         if left:
             raise ValueError(f"the worker did not report {len(left)} cells (its log: {worker.log})")
 
@@ -331,7 +331,7 @@ class Pool:
     ) -> None:
         """Find the cell at fault without losing the others: retry halves of the pack from checkpoints."""
         words, preparing = ended.words, ended.preparing
-        self._listener.told(device.name, {"event": "warning", "text": words})
+        self._listener.show_event(device.name, {"event": "warning", "text": words})
         half = -(-len(left) // 2)
         if preparing is not None and (alike := self.backlog.give_up(preparing)) is not None:
             # All cells like this one have the same model and data.

@@ -34,7 +34,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("table", "figure", "page"), COMPOSING),
 }
 """Modules that may decide the content of an artifact, by kind."""
-_APART = {"data": ("data/prepare", "data/writer.py"), "usercode": ("usercode/files.py",)}
+_DATA_MAKERS = {"data": ("data/prepare", "data/writer.py"), "usercode": ("usercode/files.py",)}
 """Package -> modules in it that make data and have no effect on cells."""
 TEXTS = (".py", ".j2", ".js")
 _DIGITS = 12
@@ -64,7 +64,7 @@ def modules_of(*parts: str) -> Mapping[str, str]:
         below = (file for file in path.rglob("*") if file.suffix in TEXTS)
         for file in sorted(below) if path.is_dir() else [path]:
             name = file.relative_to(PACKAGE).as_posix()
-            if part not in _APART or not name.startswith(_APART[part]):
+            if part not in _DATA_MAKERS or not name.startswith(_DATA_MAKERS[part]):
                 found[name] = meaning(file)
     return found
 

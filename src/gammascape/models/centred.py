@@ -60,9 +60,13 @@ def subtraction(model: Model) -> CentredForm:
             return (model.forward(w0, x, None),)
 
     def numerator(
-        weights: Parameters, _: Parameters, kept: Reference, x: Tensor, hidden: Hidden | None
+        weights: Parameters,
+        _: Parameters,
+        initial_values: Reference,
+        x: Tensor,
+        hidden: Hidden | None,
     ) -> Tensor:
-        return model.forward(weights, x, hidden) - kept[0]
+        return model.forward(weights, x, hidden) - initial_values[0]
 
     return CentredForm(model, False, reference, numerator, model.descend)
 

@@ -82,11 +82,11 @@ def channels_to_lanes(h: Tensor, lanes: int) -> Tensor:
     return h.reshape(batch, lanes, -1).transpose(0, 1)
 
 
-def apart(h: Tensor, count: int) -> Tensor:
+def split_lanes(h: Tensor, count: int) -> Tensor:
     """Split feature maps with lanes side by side, (B, K*C, ...), into (K, B, C, ...)."""
     return torch.unflatten(h, 1, (count, -1)).transpose(0, 1)
 
 
-def beside(h: Tensor) -> Tensor:
-    """The inverse of `apart`."""
+def join_lanes(h: Tensor) -> Tensor:
+    """The inverse of `split_lanes`."""
     return h.transpose(0, 1).flatten(1, 2)

@@ -102,7 +102,7 @@ class Notes(Outputs):
 
     def __init__(self, w0: Parameters, x: Tensor) -> None:
         super().__init__(w0, x, None)
-        self.kept: list[Tensor] = []
+        self.values: list[Tensor] = []
 
     def readout(self, name: str, h: Any) -> None:
         """Do nothing: `Changes` needs no value of it."""
@@ -119,36 +119,41 @@ class Notes(Outputs):
         y, r = changes.normalize(_grouped(h, self.lanes * groups))
         y = y.reshape(h.shape)
         self._keep(y)
-        self.kept.append(layers.apart(r, self.lanes))
+        self.values.append(layers.split_lanes(r, self.lanes))
         gain, shift = self.p[f"{name}.gain"], self.p[f"{name}.shift"]
         return y * gain.view(-1, 1, 1) + shift.view(-1, 1, 1)
 
     def token_norm(self, name: str, h: Tensor) -> Tensor:
         y, r = changes.normalize(h)
-        self.kept.extend((y, r))
+        self.values.extend((y, r))
         return y * self.p[f"{name}.gain"][:, None] + self.p[f"{name}.shift"][:, None]
 
     def attention(self, qkv: Tensor, tokens: int, heads: int) -> Tensor:
         q, k, v = _split_heads(qkv, tokens, heads)
         shares = torch.softmax(q @ k.mT / q.shape[-1], -1)
-        self.kept.extend((q, k, v, shares))
+        self.values.extend((q, k, v, shares))
         return _join_heads(shares @ v)
 
     def see_sum(self, name: str, h: Tensor) -> None:
-        self.kept.append(h)
+        self.values.append(h)
 
     def _keep(self, h: Tensor) -> None:
-        self.kept.append(layers.apart(h, self.lanes) if h.dim() == 4 else h)
+        self.values.append(layers.split_lanes(h, self.lanes) if h.dim() == 4 else h)
 
 
 class Changes(Outputs):
     """Pass that computes f~(w_0 + d) - f~(w_0) without subtracting nearly equal numbers (see `changes`)."""
 
     def __init__(
-        self, d: Parameters, w0: Parameters, kept: Reference, x: Tensor, hidden: Hidden | None
+        self,
+        d: Parameters,
+        w0: Parameters,
+        initial_values: Reference,
+        x: Tensor,
+        hidden: Hidden | None,
     ) -> None:
         super().__init__(d, x, hidden)
-        self.w0, self._kept = w0, iter(kept)
+        self.w0, self._values = w0, iter(initial_values)
 
     def read(self, x: Tensor) -> Any:
         return None, x
@@ -173,7 +178,7 @@ class Changes(Outputs):
         return changes.gelu(self._next(), p)
 
     def channel_norm(self, name: str, h: Tensor, groups: int) -> Tensor:
-        y, r = self._next(), layers.beside(next(self._kept))
+        y, r = self._next(), layers.join_lanes(next(self._values))
         groups *= self.lanes
         dy = changes.normalized(_grouped(y, groups), r, _grouped(h, groups)).reshape(y.shape)
         gain, dgain, dshift = (
@@ -183,15 +188,15 @@ class Changes(Outputs):
         return dy * gain + (y + dy) * dgain + dshift
 
     def token_norm(self, name: str, h: Tensor) -> Any:
-        y = next(self._kept)
-        dy = changes.normalized(y, next(self._kept), h)
+        y = next(self._values)
+        dy = changes.normalized(y, next(self._values), h)
         gain, shift = self.w0[f"{name}.gain"][:, None], self.w0[f"{name}.shift"][:, None]
         dgain, dshift = self.p[f"{name}.gain"][:, None], self.p[f"{name}.shift"][:, None]
         after = y + dy
         return dy * gain + after * dgain + dshift, after * (gain + dgain) + shift + dshift
 
     def attention(self, qkv: Tensor, tokens: int, heads: int) -> Any:
-        q, k, v, shares = (next(self._kept) for _ in range(4))
+        q, k, v, shares = (next(self._values) for _ in range(4))
         dq, dk, dv = _split_heads(qkv, tokens, heads)
         dshares = changes.softmax(shares, (dq @ k.mT + (q + dq) @ dk.mT) / q.shape[-1])
         after = shares + dshares
@@ -207,13 +212,13 @@ class Changes(Outputs):
         super().see(name, h[1])
 
     def see_sum(self, name: str, h: Tensor) -> None:
-        before = next(self._kept)
+        before = next(self._values)
         if self.hidden is not None:
             super().see_sum(name, before + h)
 
     def _next(self) -> Tensor:
-        kept = next(self._kept)
-        return layers.beside(kept) if kept.dim() == 5 else kept
+        kept = next(self._values)
+        return layers.join_lanes(kept) if kept.dim() == 5 else kept
 
 
 def described(network: Callable[[Any, Tensor], Any], **sizes: Any) -> Model:
@@ -227,12 +232,12 @@ def described(network: Callable[[Any, Tensor], Any], **sizes: Any) -> Model:
         notes = Notes(w0, x)
         with torch.no_grad():
             network(notes, x)
-        return tuple(notes.kept)
+        return tuple(notes.values)
 
     def numerator(
-        d: Parameters, w0: Parameters, kept: Reference, x: Tensor, hidden: Hidden | None
+        d: Parameters, w0: Parameters, initial_values: Reference, x: Tensor, hidden: Hidden | None
     ) -> Tensor:
-        change: Tensor = network(Changes(d, w0, kept, x, hidden), x)
+        change: Tensor = network(Changes(d, w0, initial_values, x, hidden), x)
         return change
 
     return Model(forward=forward, difference=Difference(reference, numerator), **sizes)

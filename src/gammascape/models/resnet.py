@@ -61,7 +61,7 @@ def build(options: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -
             skip = f"{name}.skip"
             h = run.relu(run.add(conv_norm(skip, h) if skip in convs else h, p))
             run.see(name, h)
-        h = run.linearly(lambda maps: layers.apart(maps.mean((2, 3)), run.lanes), h)
+        h = run.linearly(lambda maps: layers.split_lanes(maps.mean((2, 3)), run.lanes), h)
         run.see("pooled", h)
         return run.readout("readout", h)
 

@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 """Function called with the number of links done and the number known so far."""
 
 
-def reached(start: Iterable[str], below: Callable[[str], Iterable[str]]) -> list[str]:
+def paths_from(start: Iterable[str], below: Callable[[str], Iterable[str]]) -> list[str]:
     """All paths that lead from some paths to those below them, each once."""
     seen: dict[str, None] = {}
     pending = list(start)
@@ -76,17 +76,17 @@ class Chain:
     tops: tuple[str, ...]
     links: Mapping[str, Link]
 
-    def adding(self, found: Mapping[str, Iterable[Finding]]) -> "Chain":
+    def adding(self, more_findings: Mapping[str, Iterable[Finding]]) -> "Chain":
         """Chain with more findings at some of its links."""
         links = dict(self.links)
-        for path, findings in found.items():
+        for path, findings in more_findings.items():
             link = links[path]
             links[path] = replace(link, findings=(*link.findings, *findings))
         return replace(self, links=links)
 
     def below(self, path: str) -> list[str]:
         """Paths of all links below a link, each once."""
-        return reached(self.links[path].made_from, lambda name: self.links[name].made_from)
+        return paths_from(self.links[path].made_from, lambda name: self.links[name].made_from)
 
 
 @dataclass
@@ -106,7 +106,7 @@ def walk(
     tops: Sequence[str],
     root: Path,
     hashes: Hashes,
-    progress: Progress = lambda done, known: None,
+    progress: Progress = lambda done, total: None,
     published: Sequence[str] = (),
 ) -> Chain:
     """Read and check all artifacts from the manifests `tops` down, each once.

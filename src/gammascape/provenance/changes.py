@@ -105,10 +105,10 @@ def _nearest(flat: Flat, candidates: list[Flat]) -> dict[str, tuple[Any, Any]] |
     return min(similar, key=len) if similar else None
 
 
-def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
+def _news(missing: Mapping[str, Flat], cells: list[Flat]) -> dict[str, str]:
     """Map each missing cell to values that are new to its slice, or to the study."""
     slices: dict[str, list[Flat]] = defaultdict(list)
-    for flat in known:
+    for flat in cells:
         slices[_slice(flat)].append(flat)
     wanted: dict[str, list[str]] = defaultdict(list)
     for path, flat in missing.items():
@@ -116,7 +116,7 @@ def _news(missing: Mapping[str, Flat], known: list[Flat]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for key, paths in wanted.items():
         if key not in slices:
-            texts |= dict.fromkeys(paths, _new_slice(missing[paths[0]], known))
+            texts |= dict.fromkeys(paths, _new_slice(missing[paths[0]], cells))
             continue
         seen = {name: {flat[name] for flat in slices[key]} for name in AXES}
         news = {
@@ -141,12 +141,12 @@ def _new_values(names: list[str], cells: list[Flat]) -> str:
     )
 
 
-def _new_slice(flat: Flat, known: list[Flat]) -> str:
+def _new_slice(flat: Flat, cells: list[Flat]) -> str:
     fields = [name for name in flat if name not in (*AXES, "dtype")]
     news = [
-        f"{name} {flat[name]}" for name in fields if all(flat[name] != k.get(name) for k in known)
+        f"{name} {flat[name]}" for name in fields if all(flat[name] != k.get(name) for k in cells)
     ]
-    if not known:
+    if not cells:
         return "the study has no cells yet"
     return "a new slice: " + (", ".join(news) or "a combination of what others have")
 

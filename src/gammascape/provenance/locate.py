@@ -39,7 +39,7 @@ NAMES = (
 """Names understood by every command."""
 STUDY = "study that has it, where several have one of this name"
 NO_RESULTS = "{}: no folder results; run this where Snakemake runs"
-_APART = ("logs", "so-far", GENERATED)
+_WITHOUT_MANIFESTS = ("logs", "so-far", GENERATED)
 """Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
 
 
@@ -53,7 +53,7 @@ class Found:
     """Path relative to `root`; the file need not exist."""
     findings: tuple[Finding, ...] = ()
     """Findings about a file that is a copy."""
-    beside: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     """Manifests of the other studies of an explorer of several."""
 
 
@@ -74,7 +74,7 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
     path = Path(name)
     if below := _below_results(path, directory):
         root, place = below
-        if (manifest := _beside(root / place)) is not None:
+        if (manifest := _manifest_of(root / place)) is not None:
             return Found(root, manifest.relative_to(root).as_posix())
     elif renamed := _renamed(path):
         # A figure in it has a mark, by which its copy would be checked against other results.
@@ -97,7 +97,7 @@ def locate(name: str | Path, directory: Path | None = None) -> Found | Finding:
         among = "; name one of its files" if path.is_dir() else ""
         words = f"it names no manifest, and no manifest beside it names it{among}"
         return Finding("unknown origin", words)
-    if made := _made(text, root):
+    if made := _named_output(text, root):
         return Found(root, made.relative_to(root).as_posix())
     if not (root / RESULTS).is_dir():
         raise StudyError(NO_RESULTS.format(f"{name}, {root}"))
@@ -148,7 +148,7 @@ def with_results(study: str, artifact: str, root: Path | None = None) -> str:
     name, results = study_name(study), (root or Path()) / RESULTS
     made = {
         path.relative_to(results).parts[0] for path in results.glob(f"*/{artifact}{SUFFIX}")
-    }.difference(_APART)
+    }.difference(_WITHOUT_MANIFESTS)
     if name in made:
         return name
     folder, run = results.parent, "run snakemake --config study"
@@ -191,7 +191,7 @@ def output_of(
     root, of = Path.cwd(), study_name(study) if study else "*"
     if study and not Path(RESULTS, of).is_dir():
         with_results(study, f"{kind}s/{name}")
-    made = _made(name, root, kind, study)
+    made = _named_output(name, root, kind, study)
     try:
         path = made.relative_to(root) if made else find_here(name)
         apart = bool(study) and path.parts[1:2] != (of,)
@@ -231,10 +231,10 @@ def _named(name: str, root: Path) -> Path | None:
         if found:
             return found[0]
     places = (root / RESULTS / name, cells / name) if is_plain(name) else ()
-    return next((manifest for place in places if (manifest := _beside(place))), None)
+    return next((manifest for place in places if (manifest := _manifest_of(place))), None)
 
 
-def _made(name: str, root: Path, kind: str = "", study: str | None = None) -> Path | None:
+def _named_output(name: str, root: Path, kind: str = "", study: str | None = None) -> Path | None:
     """Manifest of a table or figure of one study by its name alone, such as edges or figures/edges."""
     plain = name.removeprefix(f"{kind}s/")
     exact = glob.escape(plain)
@@ -260,7 +260,11 @@ def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Pat
         [f"{kind}s"] if kind else ["tables", "figures", "."],
     )
     found = (path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}"))
-    return sorted(path for path in found if path.relative_to(root / RESULTS).parts[0] not in _APART)
+    return sorted(
+        path
+        for path in found
+        if path.relative_to(root / RESULTS).parts[0] not in _WITHOUT_MANIFESTS
+    )
 
 
 def _near(name: str, root: Path, kind: str = "", study: str | None = None) -> str:
@@ -270,7 +274,7 @@ def _near(name: str, root: Path, kind: str = "", study: str | None = None) -> st
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _beside(path: Path) -> Path | None:
+def _manifest_of(path: Path) -> Path | None:
     """Manifest in a folder, or next to a stem, or next to a file that it names."""
     if _is_manifest(path.name):
         return path if path.exists() else None
@@ -400,7 +404,7 @@ def _files(root: Path) -> Iterator[str]:
         for name in list(folders):
             path = here / name
             real = os.path.realpath(path)
-            if name.startswith(".") or (among == RESULTS.name and name in _APART):
+            if name.startswith(".") or (among == RESULTS.name and name in _WITHOUT_MANIFESTS):
                 folders.remove(name)
             elif path.is_symlink() and path not in linked:
                 ours = any(Path(real).is_relative_to(base) for base in linked.values())

@@ -97,26 +97,26 @@ def next_run(plan: Plan, jobs: Sequence[Job], clock: Clock | None = None) -> Nex
 def _slices(
     plan: Plan,
     training: Mapping[str, Job],
-    found: Mapping[str, Manifest],
+    manifests: Mapping[str, Manifest],
     before: Mapping[str, set[str]],
 ) -> Iterable[SliceNews]:
     for name, study in plan.studies.items():
         missing = {
             path: cell.record()
             for path, cell in study.by_path.items()
-            if path in training and path not in found
+            if path in training and path not in manifests
         }
-        present = [found[path].record for path in study.by_path if path in found]
+        present = [manifests[path].record for path in study.by_path if path in manifests]
         removed = [
-            found[path].record
+            manifests[path].record
             for path in sorted(before[name])
-            if path in found and path not in study.by_path
+            if path in manifests and path not in study.by_path
         ]
         reasons = explain(missing, present, removed)
         # For existing cells that are trained again, Snakemake gives the reason.
         again: dict[str, list[str]] = defaultdict(list)
         for path in study.by_path:
-            if path in training and path in found:
+            if path in training and path in manifests:
                 again[_words(training[path])].append(path)
         reasons += [Why(tuple(paths), "again", text) for text, paths in again.items()]
         for part in study.slices:
@@ -146,9 +146,9 @@ def _words(job: Job) -> str:
     ) or (job.reason or "asked for")
 
 
-def _other_code(kept: Iterable[Manifest]) -> dict[str, int]:
+def _other_code(manifests: Iterable[Manifest]) -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for manifest in kept:
+    for manifest in manifests:
         modules = code_changes(manifest)
         if modules and manifest.record.get("numerics") == NUMERICS_VERSION:
             counts[", ".join(modules)] += 1

@@ -15,7 +15,7 @@ import polars as pl
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import PACKAGE
 from gammascape.manifests.paths import RESULTS, inside_project
-from gammascape.provenance.chain import reached
+from gammascape.provenance.chain import paths_from
 from gammascape.provenance.project import code_changes
 from gammascape.tables.cells import MEASURED
 from gammascape.workflow.catalogue import Artifact, Inputs, paths_of
@@ -88,7 +88,9 @@ def run_rule(item: Artifact, drawn_as: Manifest | None = None) -> None:
 
 def below(catalogue: Mapping[str, Artifact], manifest: str) -> list[Artifact]:
     """An artifact and all tables and figures that it is made from, each after its inputs."""
-    wanted = reached([manifest], lambda path: catalogue[path].sources if path in catalogue else ())
+    wanted = paths_from(
+        [manifest], lambda path: catalogue[path].sources if path in catalogue else ()
+    )
     return [item for path, item in catalogue.items() if path in wanted]
 
 

@@ -74,7 +74,7 @@ def write_so_far(plan: Plan, name: str) -> int:
         Thresholds(**{key: analysis[key] for key in THRESHOLDS}),
         page,
         planned=len(plan.studies[name].by_path),
-        at=f"{datetime.now():%H:%M}",
+        time=f"{datetime.now():%H:%M}",
     )
     os.utime(page, ns=(newest, newest))
     return tables["cells"]["cell"].n_unique()

@@ -33,7 +33,7 @@ def tell_left_out(chain: Chain) -> Chain:
     except (OSError, ValueError, KeyError, TypeError):
         return chain
 
-    def told(link: Link, finding: Finding) -> Finding:
+    def relabel(link: Link, finding: Finding) -> Finding:
         path = link.path
         if link.manifest is not None and finding.text.endswith(_GONE):
             path = Path(path).with_name(finding.text.removesuffix(_GONE)).as_posix()
@@ -42,7 +42,7 @@ def tell_left_out(chain: Chain) -> Chain:
         return Finding("not included", f"{path.rpartition('/')[2]} is not part of this crate")
 
     links = {
-        path: replace(link, findings=tuple(told(link, finding) for finding in link.findings))
+        path: replace(link, findings=tuple(relabel(link, finding) for finding in link.findings))
         for path, link in chain.links.items()
     }
     return replace(chain, links=links)

@@ -55,7 +55,7 @@ def resolve(file: StudyFile, folder: Path) -> tuple[StudyFile, tuple[Sources, ..
                 problems.append(Problem((*path, "factory"), str(error)))
                 continue
             function = spec.factory.partition(":")[2]
-            wrong = check_call(sources.definition, function, spec.given)
+            wrong = check_call(sources.definition, function, spec.call_arguments)
             if wrong is not None:
                 problems.append(Problem((*path, "arguments"), f"{wrong}. {CONTRACTS[section]}"))
             found[folder_of(sources.hashes)] = sources

@@ -63,7 +63,7 @@ def claim_table(
         *_gain(gain),
     ]
     table = pl.DataFrame(rows, schema=CLAIM_SCHEMA).sort("slice", maintain_order=True)
-    several = [*_depths(trends), *_alike(similarity_summary), *_finite(optimum)]
+    several = [*_depths(trends), *_similarity_claims(similarity_summary), *_finite(optimum)]
     table = pl.concat([table, pl.DataFrame(several, schema=CLAIM_SCHEMA)])
     adjusted = pl.Series("p_holm", holm(table["p_differs"].fill_null(1.0).to_numpy()), pl.Float64)
     # The claims do not differ one by one where the study as a whole would often say so of none.
@@ -241,10 +241,10 @@ def _finite(optimum: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
         elif row["predicted"] is not None:
             of = row["quantity"].removeprefix("slope_")
             claim = (
-                f"the best gamma follows the {_OF[of]}",
-                f"On data used again and again the best γ grows as the {_OF[of]} to the power "
+                f"the best gamma follows the {_SIZE_WORDS[of]}",
+                f"On data used again and again the best γ grows as the {_SIZE_WORDS[of]} to the power "
                 f"{row['predicted']:g}.",
-                f"exponent of the best gamma by {unit} in the {_OF[of]}",
+                f"exponent of the best gamma by {unit} in the {_SIZE_WORDS[of]}",
             )
             yield _value(
                 shared | with_ends("slope", ends[0], ends[1:]),
@@ -252,7 +252,7 @@ def _finite(optimum: pl.DataFrame | None) -> Iterator[dict[str, Any]]:
             )  # fmt: skip
 
 
-_OF = {"samples": "number of samples", "width": "width"}
+_SIZE_WORDS = {"samples": "number of samples", "width": "width"}
 _UNIT_OF = {
     "accuracy": "points of accuracy",
     "fitted_accuracy": "points of accuracy at fitted data",
@@ -268,7 +268,7 @@ _UNITS = {"architectures": ("architectures",), "models": ("models",), "seeds": (
 _WHAT = {"cka": "Representations (last hidden layers)", "correlation": "Functions"}
 
 
-def _alike(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
+def _similarity_claims(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Return whether networks of equal gamma become more similar as gamma grows."""
     known = summary.filter(pl.col("slope_low").is_not_null(), pl.col("gammas") > 2)
     # Functions have no layers.

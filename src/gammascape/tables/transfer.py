@@ -136,7 +136,7 @@ class _Plane:
 
 
 def lost_at(
-    of: Mapping[str, Any],
+    row: Mapping[str, Any],
     cells: pl.DataFrame,
     scores: pl.DataFrame,
     gamma: float,
@@ -146,12 +146,12 @@ def lost_at(
     """Loss by a point of another study in a slice: `lost`, its interval and `verdict` of `transfer_table`.
 
     Args:
-        of: slice, steps and measure.
+        row: slice, steps and measure.
         cells, scores: tables that have this slice.
         gamma, eta: log10 of the point.
         analysis: the study's confidence level.
     """
-    plane = _Plane(of, cells, scores)
+    plane = _Plane(row, cells, scores)
     point = {"gamma_log10": gamma, "carried_log10": eta, "confidence": analysis.confidence}
     return _carried(plane, plane.lost(gamma, eta), (), point)
 
@@ -229,5 +229,5 @@ def _predicted(
         value, ends = mean.value, (mean.low, mean.high)
     else:
         value = line.value * x + line.intercept
-        ends = (None, None) if line.line is None else line.line.at(x).interval(confidence)
+        ends = (None, None) if line.line is None else line.line.height(x).interval(confidence)
     return with_ends("predicted", value, ends, "_log10") | {"extrapolation_error": measured - value}

@@ -85,11 +85,11 @@ def _fixed(*values: float) -> Callable[[int | None], list[float]]:
 def _near(law: Callable[[float], float], *others: float) -> Callable[[int | None], list[float]]:
     """Exponents of a network one layer shallower or deeper, and `others`."""
 
-    def found(depth: int | None) -> list[float]:
+    def exponents(depth: int | None) -> list[float]:
         assert depth is not None  # no such exponent is predicted without a depth
         return [law(depth + 1.0), *([law(depth - 1.0)] if depth > 1 else []), *others]
 
-    return found
+    return exponents
 
 
 def _lower_edge(depth: int | None) -> list[float]:

@@ -59,7 +59,7 @@ class Watch:
         self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
         self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
         self._zero = float(zero_losses(loss, self._y[None])[0])
-        self._kept = lanes.reference(self._x)
+        self._reference = lanes.reference(self._x)
 
     def look(
         self, lanes: Lanes, step: int, before: Sequence[Sequence[LossSnapshot]]
@@ -67,7 +67,7 @@ class Watch:
         """Snapshots at levels that each living lane first reached after `step` updates; `before`: earlier ones."""
         if all(len(reached) == len(LEVELS) for reached in before):
             return [[] for _ in before]
-        f = lanes.outputs(self._x, None, self._kept)
+        f = lanes.outputs(self._x, None, self._reference)
         losses = lane_losses(self._loss, f, self._y).tolist()
         found = [
             [
@@ -81,7 +81,7 @@ class Watch:
         if not any(found):
             return [[] for _ in before]
         hidden: Hidden = {}
-        lanes.outputs(self._x, hidden, self._kept)
+        lanes.outputs(self._x, hidden, self._reference)
         return [
             self._keep(levels, step, losses[lane], f[lane], hidden, lane)
             for lane, levels in enumerate(found)

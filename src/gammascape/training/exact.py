@@ -37,17 +37,21 @@ def exact(form: CentredForm) -> CentredForm:
         return tuple(torch.cat(several) for several in zip(*kept, strict=True))
 
     def numerator(
-        trained: Parameters, starts: Parameters, kept: Reference, x: Tensor, hidden: Hidden | None
+        trained: Parameters,
+        starts: Parameters,
+        initial_values: Reference,
+        x: Tensor,
+        hidden: Hidden | None,
     ) -> Tensor:
         lanes = _count(trained)
         if lanes <= most(x):
             with products(x):
-                return form.numerator(trained, starts, kept, x, hidden)
+                return form.numerator(trained, starts, initial_values, x, hidden)
         outputs: list[Tensor] = []
         layers: list[Hidden] = []
         for k in range(lanes):
             features: Hidden = {}
-            own = tuple(value[k : k + 1].clone() for value in kept)
+            own = tuple(value[k : k + 1].clone() for value in initial_values)
             lane, start = lane_of(trained, k), lane_of(starts, k)
             seen = None if hidden is None else features
             outputs.append(form.numerator(lane, start, own, x, seen))

@@ -44,7 +44,7 @@ class Observer:
         self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
         self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
         self._on_cpu = self._x.device.type == "cpu"
-        self._kept = lanes.reference(self._x)
+        self._reference = lanes.reference(self._x)
         if self._names & _FEATURES:
             self._targets = kernels.gram(self._y[None])
             hidden: Hidden = {}
@@ -53,7 +53,7 @@ class Observer:
                 trained = {name: torch.zeros_like(value) for name, value in lanes.initial.items()}
                 starts = lanes.initial
             with torch.no_grad():
-                lanes.form.numerator(trained, starts, self._kept, self._x, hidden)
+                lanes.form.numerator(trained, starts, self._reference, self._x, hidden)
             self._initial = {name: self._grams(features) for name, features in hidden.items()}
         if "training_accuracy" in self._names:
             count = min(TRAINING_SAMPLES, dataset.samples_per_pass or TRAINING_SAMPLES)
@@ -114,7 +114,7 @@ class Observer:
 
     def _features(self, lanes: Lanes) -> dict[str, Any]:
         hidden: Hidden = {}
-        lanes.outputs(self._x, hidden, self._kept)
+        lanes.outputs(self._x, hidden, self._reference)
         last = lanes.form.model.hidden[-1]
         similar: dict[str, Tensor] = {}
         aligned = torch.empty(0)
@@ -177,7 +177,7 @@ class Observer:
                 trained={name: value[chosen] for name, value in lanes.trained.items()},
                 starts={name: value[chosen] for name, value in lanes.starts.items()},
                 gammas=lanes.gammas[chosen],
-                reference=tuple(value[lanes.seed[chosen]] for value in self._kept),
+                reference=tuple(value[lanes.seed[chosen]] for value in self._reference),
                 x=self._x,
                 y=self._y,
                 losses=self._losses,
@@ -185,10 +185,10 @@ class Observer:
             yield networks, lanes.learning_rates[chosen], len(positions)
 
 
-def _of_lane(found: Mapping[str, Any], k: int) -> dict[str, Any]:
+def _of_lane(observables: Mapping[str, Any], k: int) -> dict[str, Any]:
     return {
         name: {layer: float(part[k]) for layer, part in value.items()}
         if isinstance(value, Mapping)
         else float(value[k])
-        for name, value in found.items()
+        for name, value in observables.items()
     }

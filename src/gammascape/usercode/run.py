@@ -136,9 +136,9 @@ class Code:
         except UserCodeError:
             raise
         except (Exception, SystemExit, GeneratorExit) as error:
-            raise UserCodeError(self.told(doing, error)) from error
+            raise UserCodeError(self.failure_text(doing, error)) from error
 
-    def told(self, doing: str, error: BaseException) -> str:
+    def failure_text(self, doing: str, error: BaseException) -> str:
         """Message with the failure and the traceback of the user's own frames."""
         own = {shown for _, _, _, shown in self.files.values()}
         frames = [

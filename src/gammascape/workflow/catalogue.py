@@ -356,7 +356,7 @@ def artifacts_of_job(
         kind, entry = place
         cells = any(given.get(name) for name in CELL_FILES)
         entry = entry if cells or entry.toy is None else entry.toy
-        path_of = partial(_beside, stem, own=paths, given=given)
+        path_of = partial(_stage_input, stem, own=paths, given=given)
         items.append(_artifact(kind, entry, stem, path_of, params.__getitem__))
     return items
 
@@ -547,16 +547,16 @@ class _Study:
         for part in plan.studies[name].slices:
             for table, keys in self.having.items():
                 if part.key in keys:
-                    yield self._made(f"tables/{table}/{part.key}", TABLES[table])
+                    yield self._table_or_figure(f"tables/{table}/{part.key}", TABLES[table])
         # Tables of the study are made from combined ones.
         for table in sorted(self.tables, key=lambda table: table not in self.having):
             entry = _COMBINE if table in self.having else TABLES[table]
-            yield self._made(f"tables/{table}", entry)
+            yield self._table_or_figure(f"tables/{table}", entry)
         folder, figures = f"results/{name}/", figures_of(plan, name)
         for stem in figures:
             figure = stem.removeprefix(f"{folder}figures/").split("/")[0]
             if stem.startswith(folder):
-                yield self._made(stem.removeprefix(folder), FIGURES[figure])
+                yield self._table_or_figure(stem.removeprefix(folder), FIGURES[figure])
             else:
                 measured = PurePosixPath(stem).parent
                 generator = measured.name.partition("-")[2]
@@ -576,7 +576,7 @@ class _Study:
         page = _PAGES["provenance"]
         yield Artifact(page, "page", f"{folder}provenance", {"study": name}, inputs, {})
 
-    def _made(self, path: str, entry: Entry) -> Artifact:
+    def _table_or_figure(self, path: str, entry: Entry) -> Artifact:
         kind: Kind = "table" if path.startswith("tables") else "figure"
         key = path.split("/")[2] if path.count("/") == 2 else ""
         part = self.plan.slice(self.name, key) if key else None
@@ -680,7 +680,7 @@ def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:
     return closure(first, *(["gammascape.figures.style.save"] if kind == "figure" else []))
 
 
-def _beside(stem: str, name: str, own: set[str], given: Inputs) -> str | list[str]:
+def _stage_input(stem: str, name: str, own: set[str], given: Inputs) -> str | list[str]:
     """Path of an input of a table or figure, made by the same job or read by it."""
     study, _, table, *key = stem.split("/")[1:]
     path = "/".join([RESULTS.name, study, "tables", name, *key])

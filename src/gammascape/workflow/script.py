@@ -123,8 +123,8 @@ class Stage:
     """Tables by the paths of their files, which are not read then."""
     _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     """Latest call of a function -> its result, which may be several tables, and the cells that it read."""
-    _kept: dict[Any, Any] = field(default_factory=dict)
-    """Values that functions keep of the cells for others of the stage, as `cells_folder.kept`."""
+    _shared: dict[Any, Any] = field(default_factory=dict)
+    """Values that functions keep of the cells for others of the stage, as `cells_folder.shared`."""
     _seals: SealTree = field(default_factory=SealTree)
 
     @property
@@ -157,7 +157,7 @@ class Stage:
         entry = item.entry
         key = repr((entry.function, item.inputs.keys(), item.params))
         if key not in self._made:
-            given, folder = self._given(item)
+            given, folder = self._arguments_of(item)
             module, _, name = entry.function.partition(":")
             library = module if module == "polars" else f"gammascape.{module}"
             made = getattr(import_module(library), name)(**given)
@@ -166,7 +166,7 @@ class Stage:
         chosen = list(dict.fromkeys(read)) if entry.chooses else None
         return made if entry.part is None else made[entry.part], chosen
 
-    def _given(self, item: Artifact) -> tuple[dict[str, Any], "_CellsFolder"]:
+    def _arguments_of(self, item: Artifact) -> tuple[dict[str, Any], "_CellsFolder"]:
         """Arguments of the function of an artifact."""
         given: dict[str, Any] = {
             name: _CONVERT.get(name, lambda value: value)(value)
@@ -174,7 +174,7 @@ class Stage:
         }
         if FACTOR in item.wildcards:
             given[FACTOR] = item.wildcards[FACTOR]
-        folder = _CellsFolder(self._kept)
+        folder = _CellsFolder(self._shared)
         sources = {source for _, source, _ in item.entry.words}
         if "arrays" in sources:
             given["cells_folder"] = folder
@@ -206,9 +206,9 @@ class Stage:
 class _CellsFolder:
     """Folder of all cells, which records the cells that are asked for."""
 
-    def __init__(self, kept: dict[Any, Any]) -> None:
+    def __init__(self, shared: dict[Any, Any]) -> None:
         self.read: list[str] = []
-        self.kept = kept
+        self.shared = shared
 
     def __truediv__(self, cell: str) -> Path:
         self.read.append(cell)

@@ -44,9 +44,9 @@ class Reports:
         for member in tasks:
             self._take("stopped", member, "stopped")
 
-    def told(self, device: str, event: Mapping[str, Any]) -> None:
-        if "told" in self.raising:
-            raise RuntimeError("told went wrong")
+    def show_event(self, device: str, event: Mapping[str, Any]) -> None:
+        if "show_event" in self.raising:
+            raise RuntimeError("show_event went wrong")
 
     def broke(self, error: BaseException) -> None:
         with self._changed:
@@ -213,7 +213,7 @@ def test_whatever_a_worker_says_all_cells_are_reported(
         (pool_module, "write_failure"),
         (Reports, "done"),
         (Reports, "failed"),
-        (Reports, "told"),
+        (Reports, "show_event"),
     ],
 )
 def test_an_unexpected_error_anywhere_ends_the_cells_or_the_run(

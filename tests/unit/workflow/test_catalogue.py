@@ -203,7 +203,7 @@ def test_the_report_says_why_a_figure_is_not_drawn(
 
 
 def test_what_is_read_of_the_analysis_is_declared() -> None:
-    given = Stage(None, Path(), ())._given(
+    given = Stage(None, Path(), ())._arguments_of(
         Artifact(TABLES["apex"], "table", "", {}, {"budget": []}, {"analysis": {"bootstrap": 200}})
     )[0]
     assert given["analysis"].bootstrap == 200

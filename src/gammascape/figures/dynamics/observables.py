@@ -63,7 +63,7 @@ def observables(
     panels = _panels(found, loss, kept)
     return _FIGURE.finish(
         alt.vconcat(*panels, spacing=14).resolve_scale(color="shared"),
-        f"{tables.subject(found)}: {_seen(found)}",
+        f"{tables.subject(found)}: {_movement(found)}",
         [
             f"{tables.count_of(len(kept), 'cell')} (best η at each of {len(kept)} γ), 1 seed{note}",
             tables.budget_line(found),
@@ -71,12 +71,12 @@ def observables(
     )
 
 
-def _panels(found: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> list[ChartType]:
-    longest = max(tables.extent(found["step"])[1], 2.0)
+def _panels(measured: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> list[ChartType]:
+    longest = max(tables.extent(measured["step"])[1], 2.0)
     panels: list[ChartType] = []
     colour = theme.gamma_colour(gammas, 160, every=True)
-    sharp = found.filter(pl.col("value") > 0, observable=_SHARPNESS)
-    kernels = found.filter(pl.col("observable").is_in(list(_KERNELS))).with_columns(
+    sharp = measured.filter(pl.col("value") > 0, observable=_SHARPNESS)
+    kernels = measured.filter(pl.col("observable").is_in(list(_KERNELS))).with_columns(
         pl.col("observable").replace(_KERNELS).alias("kernel")
     )
     last = "kernels" if not kernels.is_empty() else "sharpness"
@@ -136,16 +136,16 @@ def _thin(loss: pl.DataFrame) -> pl.DataFrame:
     return loss.sort("gamma_log10", "step").filter(tables.every_nth_from_last(every, "gamma_log10"))
 
 
-def _seen(found: pl.DataFrame) -> str:
+def _movement(measured: pl.DataFrame) -> str:
     """Movement of the measured values at the largest gamma, in words."""
-    gamma = tables.extent(found["gamma_log10"])[1]
+    gamma = tables.extent(measured["gamma_log10"])[1]
     words: list[str] = []
     for name, what in (
         (_SHARPNESS, "Nηλ"),
         ("kernel_alignment", "the last hidden kernel's alignment"),
         ("ntk_alignment", "the NTK's alignment"),
     ):
-        line = found.filter(gamma_log10=gamma, observable=name).sort("step")
+        line = measured.filter(gamma_log10=gamma, observable=name).sort("step")
         if not line.is_empty() and len(words) < 2:
             ends = (line["value"][k] for k in (0, -1))
             first, last = map(_positive_text if name == _SHARPNESS else "{:.2f}".format, ends)

@@ -141,12 +141,12 @@ def _gammas(table: pl.DataFrame, apex: pl.DataFrame) -> tuple[ChartType, list[st
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT), shown
 
 
-def _points(apex: pl.DataFrame, name: str, at: str, low: str | None, high: str) -> pl.DataFrame:
-    return apex.drop_nulls(at).select(
+def _points(apex: pl.DataFrame, name: str, column: str, low: str | None, high: str) -> pl.DataFrame:
+    return apex.drop_nulls(column).select(
         pl.lit(name).alias("measured"),
         "budget",
-        pl.col(at).alias("gamma_log10"),
-        pl.col(low or at).fill_null(-99.0).alias("low"),
+        pl.col(column).alias("gamma_log10"),
+        pl.col(low or column).fill_null(-99.0).alias("low"),
         # A bar without an upper end leaves the frame: what is drawn is a bound.
         pl.col(high).fill_null(99.0).alias("high"),
     )

@@ -14,7 +14,7 @@ from gammascape.theory.toy import DATA
 
 WIDTH, HEIGHT = 460, 380
 _EDGES = ("eta_max_finite", "eta_max_trained", "eta_best", "eta_min")
-_AT: dict[str, Any] = {"x": "gamma_log10:Q", "y": "eta_log10:Q"}
+_POSITION: dict[str, Any] = {"x": "gamma_log10:Q", "y": "eta_log10:Q"}
 _LETTER, _HALF_LINE = (
     9,
     12,
@@ -194,7 +194,7 @@ def _edge_layers(thresholds: pl.DataFrame) -> tuple[list[alt.Chart], list[alt.Ch
         .with_columns(pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"))
     )
     present = [edge for edge in theme.EDGE_ORDER if edge in mean["edge"]]
-    base = alt.Chart(mean).encode(**_AT)
+    base = alt.Chart(mean).encode(**_POSITION)
     detail = alt.Detail("measured:N")
     lines = [
         base.mark_line(color=theme.HALO, strokeWidth=3, strokeOpacity=0.8).encode(detail=detail),
@@ -223,7 +223,7 @@ def _exact_layers(cells: pl.DataFrame, thresholds: pl.DataFrame) -> list[alt.Cha
     for eta in edges:
         line = pl.DataFrame({"gamma_log10": at, "eta_log10": np.log10(eta)})
         line = line.filter(pl.col("eta_log10").is_between(*tables.extent(cells["eta_log10"])))
-        base = alt.Chart(line).encode(**_AT)
+        base = alt.Chart(line).encode(**_POSITION)
         layers.append(base.mark_line(color=theme.HALO, strokeWidth=4, strokeOpacity=0.8))
         layers.append(base.mark_line(color=theme.INK, strokeWidth=1.6, strokeDash=[1.5, 3]))
     return layers
@@ -236,7 +236,7 @@ def _theory_layers(lines: pl.DataFrame) -> list[alt.Chart]:
         ends = [line["from_log10"], line["to_log10"]]
         etas = [_eta_on(line, gamma) for gamma in ends]
         points = pl.DataFrame({"gamma_log10": ends, "eta_log10": etas})
-        base = alt.Chart(points).encode(**_AT)
+        base = alt.Chart(points).encode(**_POSITION)
         colour = theme.EDGE_COLOURS[line["edge"]]
         layers.append(base.mark_line(color=theme.HALO, strokeWidth=5, strokeOpacity=0.85))
         layers.append(base.mark_line(color=colour, strokeWidth=3, strokeDash=[8, 4]))
@@ -275,7 +275,7 @@ def _label_layers(
             near = thresholds.filter((pl.col("gamma_log10") - gamma).abs() <= 0.6)["eta_log10"]
             eta = max([eta, *near]) if above else min([eta, *near])
         text = pl.DataFrame({"gamma_log10": [gamma], "eta_log10": [eta], "law": [law]})
-        base = alt.Chart(text).encode(**_AT, text="law:N")
+        base = alt.Chart(text).encode(**_POSITION, text="law:N")
         # Half of a text in the middle of a line lies where the line has risen towards it.
         rise = 0.0 if steep else line["predicted_slope"] * _LETTER * len(law) / 2 * slant
         away = 15 + max(0.0, rise - 6)

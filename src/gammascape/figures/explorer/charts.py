@@ -11,7 +11,7 @@ from gammascape.figures.style import theme
 HEIGHT, LOW_HEIGHT = 380, 150
 TRAINED, UNTRAINED = "#35b779", "#414487"
 STATUS_COLOURS = {"trained": TRAINED, "untrained": UNTRAINED, **theme.STATUS_TILES}
-_AT = {"x": "x:Q", "y": "y:Q"}
+_POSITION = {"x": "x:Q", "y": "y:Q"}
 Scale = Literal["log", "linear"]
 
 
@@ -30,8 +30,8 @@ def _plane(kind: str) -> ChartType:
     # Of a field named x, the ends of a brush in the data and on the screen would share a name.
     axes = {
         channel: of(f"{channel}1:Q")
-        .scale(domain=[_of(low), _of(high)], nice=False, zero=False)
-        .axis(title=title, values=_of(values), minExtent=least, **_LABELS)
+        .scale(domain=[_parameter(low), _parameter(high)], nice=False, zero=False)
+        .axis(title=title, values=_parameter(values), minExtent=least, **_LABELS)
         for channel, of, low, high, title, values, least in (
             ("x", alt.X, "left", "right", theme.GAMMA, "gammas", 0),
             ("y", alt.Y, "bottom", "top", theme.ETA, "etas", 42),
@@ -42,10 +42,12 @@ def _plane(kind: str) -> ChartType:
         colour = alt.Color("status:N", scale=words)
         shown: dict[str, Any] = {"columns": 3}
     else:
-        ends: dict[str, Any] = {"type": kind, "domain": [_of("low"), _of("high")]}
-        scale = alt.Scale(**ends, scheme=theme.LOSS_SCHEME, reverse=_of("reverse"), clamp=True)
+        ends: dict[str, Any] = {"type": kind, "domain": [_parameter("low"), _parameter("high")]}
+        scale = alt.Scale(
+            **ends, scheme=theme.LOSS_SCHEME, reverse=_parameter("reverse"), clamp=True
+        )
         colour = alt.Color("value:Q", scale=scale)
-        shown = {"gradientLength": 260, "values": _of("ticks"), "labelExpr": _NUMBER}
+        shown = {"gradientLength": 260, "values": _parameter("ticks"), "labelExpr": _NUMBER}
     tiles, edges, lines, marked = (
         alt.Chart(alt.NamedData(name)) for name in ("tiles", "edges", "lines", "marked")
     )
@@ -67,14 +69,16 @@ def _plane(kind: str) -> ChartType:
         (lines, "guides", 2.0, [7, 4]),
         (edges, "edges", 1.0, [1, 0]),
     ):
-        base = data.encode(**_AT, detail="name:N")
-        seen: dict[str, Any] = {"clip": True, "opacity": _of(option)}
+        base = data.encode(**_POSITION, detail="name:N")
+        seen: dict[str, Any] = {"clip": True, "opacity": _parameter(option)}
         layers.append(base.mark_line(color=theme.HALO, strokeWidth=width + 2.5, **seen))
         layers.append(base.mark_line(color="black", strokeWidth=width, strokeDash=dash, **seen))
     points = base.mark_point(fill="white", stroke="black", size=34, strokeWidth=1, **seen)
     layers.append(points.encode(shape=_plain(alt.Shape, "shape:N")))
     # A bright outline within a dark one shows on any tile.
-    frame = marked.mark_rect(fillOpacity=0, cursor="pointer", clip=True).encode(**_AT, **sides)
+    frame = marked.mark_rect(fillOpacity=0, cursor="pointer", clip=True).encode(
+        **_POSITION, **sides
+    )
     for colour_of, width_of in ((alt.value("black"), "outer:Q"), (None, "inner:Q")):
         stroke = colour_of or _plain(alt.Stroke, "stroke:N")
         layers.append(frame.encode(stroke=stroke, strokeWidth=_plain(alt.StrokeWidth, width_of)))
@@ -101,7 +105,7 @@ _START: dict[str, Any] = {
 }
 
 
-def _of(name: str) -> alt.ExprRef:
+def _parameter(name: str) -> alt.ExprRef:
     return alt.ExprRef(expr=name)
 
 

@@ -100,12 +100,12 @@ def explorer_data(
         "slices": slices,
         "cells": columns,
         "judged": {name: [one[name] for one in judged] for name in ("status", "relative", "peak")},
-        **curves.found,
+        **curves.content,
         "similarity": _similar(tables.get("similarity"), slices),
     }
 
 
-def beside(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def join_studies(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Data of several studies as of one; names of slices begin with the study's.
 
     Args:
@@ -144,7 +144,7 @@ def beside(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     # The one of the same name, if there is one.
     other = sorted(others, key=lambda name: name not in mine[:1])[:1]
     found["beside"] = "".join(f"{found['studies'][1]['name']}: {name}" for name in other)
-    return found | curves.found
+    return found | curves.content
 
 
 def rounded(value: Any) -> float | None:
@@ -183,7 +183,7 @@ class _Curves:
         self.grids: dict[str, int] = {}
 
     @property
-    def found(self) -> dict[str, list[Any]]:
+    def content(self) -> dict[str, list[Any]]:
         """`measures` and `grids`."""
         grids = [json.loads(grid) for grid in self.grids]
         return {"measures": list(self.measures.values()), "grids": grids}

@@ -9,7 +9,7 @@ import platformdirs
 import polars as pl
 
 from gammascape.figures.explorer.charts import STATUS_COLOURS, charts
-from gammascape.figures.explorer.data import EDGES, beside, explorer_data
+from gammascape.figures.explorer.data import EDGES, explorer_data, join_studies
 from gammascape.figures.style import theme
 from gammascape.figures.style.offline import javascript
 from gammascape.figures.style.save import VEGA_LITE
@@ -53,7 +53,7 @@ def write_explorer(
     *,
     planned: int = 0,
     mark: Mapping[str, Any] | None = None,
-    at: str = "",
+    time: str = "",
 ) -> None:
     """Write the explorer of a study to `path`.
 
@@ -61,13 +61,13 @@ def write_explorer(
         tables, cells_folder, thresholds: as for `explorer_data`.
         planned: number of cells that the study asks for; the page says if fewer are finished.
         mark: reference to its manifest, see `manifests.mark`.
-        at: time at which it was made of a run that goes on.
+        time: time at which it was made of a run that goes on.
 
     Raises:
         TableError: if an artifact is damaged.
     """
     about = {"name": study, "there": tables["cells"]["cell"].n_unique(), "planned": planned}
-    about["at"] = at
+    about["at"] = time
     about |= {"words": _words(thresholds), "catapult": thresholds.catapult_above}
     data = explorer_data(tables, cells_folder, thresholds) | {"studies": [about]}
     with whole(path) as partial:
@@ -80,7 +80,7 @@ def explorer_beside(explorers: Sequence[Path], marks: Sequence[Mark]) -> str:
     Raises:
         ValueError: if another version wrote one of them.
     """
-    data = beside([_data_in(path) for path in explorers])
+    data = join_studies([_data_in(path) for path in explorers])
     return _page(data, [mark.as_json() for mark in marks])
 
 

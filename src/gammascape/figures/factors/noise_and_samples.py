@@ -24,12 +24,12 @@ def data(factor: str, rows: pl.DataFrame, performance: pl.DataFrame | None) -> C
     if not gain.is_empty():
         right.append(_gain(factor, rows, gain, measure))
     chart: alt.HConcatChart = alt.hconcat(
-        _reached(factor, reached, measure), alt.vconcat(*right, spacing=14), spacing=28
+        _best_score(factor, reached, measure), alt.vconcat(*right, spacing=14), spacing=28
     ).resolve_scale(color="independent", shape="independent")
     return chart
 
 
-def _reached(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
+def _best_score(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
     """The best over eta against gamma, one line for each value of the factor."""
     values = sorted(rows["factor_value"].unique())
     names = {value: name_of(factor, value) for value in values}

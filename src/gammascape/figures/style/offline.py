@@ -26,7 +26,7 @@ def offline_html(spec: dict[str, Any], vl_version: str) -> str:
     """
     page = vl_convert.vegalite_to_html(spec, vl_version=vl_version, bundle=False)
     # A text of the chart may hold the end of a script, or the beginning of one.
-    page, places = _SPEC.subn(lambda found: found.group().replace("<", "\\u003c"), page)
+    page, places = _SPEC.subn(lambda match: match.group().replace("<", "\\u003c"), page)
     if places != 1:
         raise RuntimeError("vl_convert's page holds no chart where it is expected")
     bundle = javascript(vl_version, platformdirs.user_cache_path("gammascape"))

@@ -139,7 +139,7 @@ class Figure:
         return words
 
 
-def _kept(text: str) -> str:
+def _join_equations(text: str) -> str:
     """The text with 'γ = 10⁴' and the like kept on one line."""
     return text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
 
@@ -151,15 +151,15 @@ def _pieced(text: str, width: int) -> list[str]:
         if lines and len(lines[-1]) + len(" · ") + len(piece) <= width:
             lines[-1] += f" · {piece}"
         else:
-            lines += textwrap.wrap(_kept(piece), width)
+            lines += textwrap.wrap(_join_equations(piece), width)
     return lines
 
 
 def _balanced(text: str, width: int) -> list[str]:
     """Split a text into as few lines as `width` allows, about equally long."""
-    lines = textwrap.wrap(_kept(text), width)
+    lines = textwrap.wrap(_join_equations(text), width)
     for narrower in range(width - 1, width // 2, -1):
-        candidate = textwrap.wrap(_kept(text), narrower)
+        candidate = textwrap.wrap(_join_equations(text), narrower)
         if len(candidate) > len(lines):
             break
         lines = candidate
@@ -309,9 +309,9 @@ def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:
     return {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
 
 
-def stable_limit(at: float, **place: Any) -> list[alt.Chart]:
-    """The line Nηλ = 2 at height `at`, up to which gradient descent stays on a quadratic, and its name."""
-    data = pl.DataFrame({"value": [at], "step": [1.0], "words": ["Nηλ = 2"]})
+def stable_limit(height: float, **place: Any) -> list[alt.Chart]:
+    """The line Nηλ = 2 at `height`, up to which gradient descent stays on a quadratic, and its name."""
+    data = pl.DataFrame({"value": [height], "step": [1.0], "words": ["Nηλ = 2"]})
     base = alt.Chart(data).encode(y="value:Q")
     note = base.mark_text(align="left", dx=4, fontSize=SIZES["note"], color=INK, **place)
     return [

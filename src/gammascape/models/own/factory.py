@@ -136,7 +136,7 @@ class Network:
             UserCodeError: if the forward pass changes its parameters.
         """
         self.install(x)
-        before = self.kept(self.volatile) if self.volatile else {}
+        before = self.snapshot(self.volatile) if self.volatile else {}
         versions = [value._version for value in scaled.values()]
         tied = {name: buffers[one] for name, (one, _) in self._shared.items() if one in buffers}
         values = {**scaled, **buffers, **tied}
@@ -169,7 +169,7 @@ class Network:
         )
         return {name: mark for name, mark in found.items() if name not in self.volatile}
 
-    def kept(self, places: Collection[str] | None = None) -> dict[str, Any]:
+    def snapshot(self, places: Collection[str] | None = None) -> dict[str, Any]:
         """Place -> the module's value there, with lists and mappings copied; all places if None."""
         return {
             place: state.copied(where[key])
@@ -178,7 +178,7 @@ class Network:
         }
 
     def put_back(self, before: Mapping[str, Any], places: Collection[str]) -> None:
-        """Restore the values that `kept` returned at these places."""
+        """Restore the values that `snapshot` returned at these places."""
         for where, key, place in list(state.attributes(self.module)):
             if place in places and place not in self._buffers:
                 if place in before:
@@ -202,7 +202,7 @@ class Network:
                 # A change of dtype replaces the tensors.
                 after = self.marks() if installed == self._installed else before
         except SystemExit as error:
-            raise UserCodeError(self.code.told("the forward pass", error)) from error
+            raise UserCodeError(self.code.failure_text("the forward pass", error)) from error
         names = [*changed, *state.difference(before, after).values()]
         if parameters != [*map(id, self.module.parameters())]:
             names.append("its parameters")
@@ -252,8 +252,8 @@ def build(
     """
     width, batched = options["width"], options["batched"]
     code = load_code(options["sources"])
-    module = _made(code, options, input_shape, outputs, width)
-    wide = _made(code, options, input_shape, outputs, 2 * width)
+    module = _build_module(code, options, input_shape, outputs, width)
+    wide = _build_module(code, options, input_shape, outputs, 2 * width)
     if batched:
         check_batch_statistics(module)
     arranged = plan(module, wide, options["roles"])
@@ -261,7 +261,7 @@ def build(
     # Import the files again, so that random numbers drawn at import are seen to differ.
     code_again = Code(options["sources"])
     with another_process():
-        again = _made(code_again, options, input_shape, outputs, width)
+        again = _build_module(code_again, options, input_shape, outputs, width)
     kept, defined = [], []
     for one, loaded in ((module, code), (again, code_again)):
         with loaded.active():
@@ -316,7 +316,7 @@ def _inputs(track: probe.Track) -> dict[str, Tensor]:
     return {f"{name}.input": value for name, value in track.inputs.items()}
 
 
-def _made(
+def _build_module(
     code: Code, options: dict[str, Any], input_shape: tuple[int, ...], outputs: int, width: int
 ) -> nn.Module:
     factory, arguments = options["factory"], options["arguments"]

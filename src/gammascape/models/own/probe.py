@@ -83,11 +83,11 @@ class Track:
             _note(self.outputs, name, output)
 
 
-def _note(found: dict[str, Tensor], name: str, value: object) -> None:
+def _note(outputs: dict[str, Tensor], name: str, value: object) -> None:
     """Store a tensor last, so that the mapping follows the order of the calls."""
     if isinstance(value, Tensor):
-        found.pop(name, None)
-        found[name] = value
+        outputs.pop(name, None)
+        outputs[name] = value
 
 
 _SMALL = {torch.uint8: 255, torch.int8: 127, torch.int16: 32767, torch.uint16: 65535}
@@ -104,14 +104,14 @@ class _Narrow(TorchFunctionMode):
 
     def __init__(self, track: Track, dtype: torch.dtype) -> None:
         super().__init__()
-        self.found: str | None = None
+        self.problem: str | None = None
         self._where, self._dtype = track.where, dtype
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         found = function(*args, **(kwargs or {}))
-        if self.found is None and isinstance(found, Tensor):
+        if self.problem is None and isinstance(found, Tensor):
             name = getattr(function, "__name__", "").strip("_")
             given = {value.dtype for value in args if isinstance(value, Tensor)}
             if (
@@ -133,12 +133,12 @@ class _Narrow(TorchFunctionMode):
         return found
 
     def _note(self, text: str) -> None:
-        self.found = f"{self._where()} computes in {text}".replace("torch.", "")
+        self.problem = f"{self._where()} computes in {text}".replace("torch.", "")
 
     def check(self) -> None:
         """Raise UserCodeError if such a value was found."""
-        if self.found is not None:
-            raise UserCodeError(self.found)
+        if self.problem is not None:
+            raise UserCodeError(self.problem)
 
 
 def check_made_twice(
@@ -229,7 +229,7 @@ def _check_pass(
     """Outputs of the network and of each layer in one pass with gradients; the module's state is restored."""
     kept, buffers = x.clone(), network.buffers(x)
     network.install(x)
-    before, held = network.marks(whole), network.kept()
+    before, held = network.marks(whole), network.snapshot()
     written, leaves = _copies(buffers), _leaves(p)
     with _Narrow(network.track, x.dtype) as narrow:
         output = _run(network, leaves, x, written)
@@ -261,7 +261,7 @@ def _check_state(
 ) -> None:
     """Run several passes without restoring state between them: their outputs must not depend on it."""
     x, other = batches[:2]
-    held = network.kept()
+    held = network.snapshot()
     buffers = _copies(network.buffers(x))
     written = _copies(buffers)
     marks = [network.marks(whole)]
@@ -320,7 +320,9 @@ def check_steps(
                     step = f"a training step in {dtype}"
                     return f"{track.where()} in {step}" if track.at_work else step
 
-                with _told(network, doing, "Let the network compute in the dtype of its inputs."):
+                with _explain_errors(
+                    network, doing, "Let the network compute in the dtype of its inputs."
+                ):
                     found[dtype] = _steps(network, starts, batches, dtype, network is made)
         _check_process(changed)
         results.append(found)
@@ -399,7 +401,9 @@ def check_device(network: "Network", starts: Parameters, x: Tensor, device: torc
             "self.register_buffer(name, tensor)."
         )
         where = network.track.where
-        told = _told(network, lambda: f"{where()} on {device.type}", advice, whole_text=True)
+        told = _explain_errors(
+            network, lambda: f"{where()} on {device.type}", advice, whole_text=True
+        )
         with told, network.track.recording():
             network.call(p, x)
 
@@ -422,7 +426,10 @@ def _run(network: "Network", p: Parameters, x: Tensor, buffers: dict[str, Tensor
     advice = ""
     if any(isinstance(part, torch.nn.Embedding) for part in network.module.modules()):
         advice = "Inputs of own files are standardized: for tokens write standardize: none under the dataset."
-    with _told(network, doing, advice, whole_text=True), network.track.recording(watching=True):
+    with (
+        _explain_errors(network, doing, advice, whole_text=True),
+        network.track.recording(watching=True),
+    ):
         output = network.apply(scaled, x, buffers)
     if network.track.drew is not None:
         who = layer_name(network.module, network.track.drew)
@@ -461,7 +468,7 @@ def _check_used(network: "Network", p: Parameters, batches: Sequence[Tensor]) ->
         output = _run(network, leaves, x, {**network.buffers(x)})
         if not output.requires_grad:
             continue
-        with _told(network, lambda: "the backward pass"):
+        with _explain_errors(network, lambda: "the backward pass"):
             found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
         for name, gradient in zip(leaves, found, strict=True):
             if gradient is None:
@@ -503,7 +510,7 @@ def _check_lanes(network: "Network", starts: Parameters, x: Tensor) -> None:
     layers = {name: value.detach() for name, value in network.track.outputs.items()}
     advice, where = f"{ALONE[0].upper()}{ALONE[1:]}.", network.track.where
     call = torch.func.vmap(lambda p, z: network.call(p, z, dict(buffers)))
-    told = _told(network, lambda: f"{where()} cannot be batched: it", advice)
+    told = _explain_errors(network, lambda: f"{where()} cannot be batched: it", advice)
     with told, network.track.recording():
         # Inputs are batched too, to find layers that depend on them only.
         batched = call(dict(starts), torch.stack((x, x)))
@@ -525,7 +532,7 @@ def _first_difference(
 
 
 @contextmanager
-def _told(
+def _explain_errors(
     network: "Network", doing: Callable[[], str], advice: str = "", *, whole_text: bool = False
 ) -> Iterator[None]:
     """Turn errors into messages: text of `doing`, the error in the user's own frames, and advice.
@@ -541,7 +548,7 @@ def _told(
         if isinstance(error, RuntimeError) and not whole_text:
             text = str(error).partition(" We don't support that")[0].partition("\n\n")[0]
             shown = RuntimeError(text).with_traceback(error.__traceback__)
-        told = network.code.told(doing().replace("torch.", ""), shown)
+        told = network.code.failure_text(doing().replace("torch.", ""), shown)
         raise UserCodeError(f"{told}\n{advice}" if advice else told) from error
 
 

@@ -108,11 +108,11 @@ def plan(
             "let the width change only the sizes of layers"
         )
     uses = [
-        _Use(name, first, _known(module, name), tuple(value.shape))
+        _Use(name, first, _owner(module, name), tuple(value.shape))
         for name, first, value in _places(module, "parameters")
     ]
     loose = [use for use in uses if use.layer is None]
-    given = _given(dict(roles), list(before), [use.name for use in loose])
+    given = _roles_of_layers(dict(roles), list(before), [use.name for use in loose])
     layers: dict[str, Layer] = {}
     for name, fans in before.items():
         role = given.get(name) or _infer(fans, after[name])
@@ -268,7 +268,7 @@ def _places(module: nn.Module, kind: str) -> Iterator[tuple[str, str, Tensor]]:
             yield name, first.setdefault(id(value), name), value
 
 
-def _known(module: nn.Module, parameter: str) -> str | None:
+def _owner(module: nn.Module, parameter: str) -> str | None:
     owner, _, kind = parameter.rpartition(".")
     known = isinstance(module.get_submodule(owner), (*WEIGHTED, *NORMS))
     return owner if known and kind in ("weight", "bias") else None
@@ -329,7 +329,7 @@ def _loose_multiplier(use: _Use, role: str, wide: tuple[int, ...]) -> float:
     return multiplier(role, shape[1 if 1 in grows or not grows else grows[0]])
 
 
-def _given(
+def _roles_of_layers(
     roles: Mapping[str, str], layers: Sequence[str], loose: Sequence[str]
 ) -> Mapping[str, str]:
     """Name of a layer or a standalone parameter -> role, from the first key that matches the name."""

@@ -259,7 +259,7 @@ class Map(_Nested):
     coarsest: Density = Field(default=1, examples=[1])
     """Points per decade of the first round, and outside of the edges as far as `beyond`."""
     inside: Density = Field(
-        default_factory=lambda known: max(known["coarsest"], min(2, known["finest"])),
+        default_factory=lambda values: max(values["coarsest"], min(2, values["finest"])),
         examples=[2],
         json_schema_extra={"default": 2},
     )

@@ -40,6 +40,6 @@ class Factory(Record):
         return hash(self.model_dump_json())
 
     @property
-    def given(self) -> tuple[str, ...]:
+    def call_arguments(self) -> tuple[str, ...]:
         """Keyword arguments of the function's call."""
         return tuple(self.arguments)

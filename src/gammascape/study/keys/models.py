@@ -186,7 +186,7 @@ class FactoryModelSpec(Factory, Network):
     """Version of how the library treats a module (seeds, padding rows): part of the identity of its cells."""
 
     @property
-    def given(self) -> tuple[str, ...]:
+    def call_arguments(self) -> tuple[str, ...]:
         return ("input_shape", "outputs", "width", *self.arguments)
 
     def as_trained(self) -> Self:

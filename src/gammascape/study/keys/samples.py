@@ -64,17 +64,23 @@ class Samples(Record):
         if size is None or self.training_samples is not None or getattr(self, "repeat", False):
             return None
         # Only the loader knows the number of samples in an unbalanced choice.
-        return self._left(size) if getattr(self, "imbalance", 1) == 1 else None
+        return self._training_count(size) if getattr(self, "imbalance", 1) == 1 else None
 
     @property
     def pass_samples(self) -> int | None:
         """Number of different training samples before a stream repeats; None if all are new."""
         size: int | None = getattr(self, "size", None)
         if size is None or self.training_samples is not None:
-            return None if self.training_samples is None else self._left(self.training_samples)
-        return self._left(kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs))
+            return (
+                None
+                if self.training_samples is None
+                else self._training_count(self.training_samples)
+            )
+        return self._training_count(
+            kept_samples(size, getattr(self, "imbalance", 1.0), self.outputs)
+        )
 
-    def _left(self, samples: int) -> int:
+    def _training_count(self, samples: int) -> int:
         return samples - validation_size(samples, self.validation)
 
     @property

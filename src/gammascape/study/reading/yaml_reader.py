@@ -69,7 +69,7 @@ def read_yaml(path: str | Path) -> Source:
         problems = [_syntax_problem(error)]
     except (ValueError, OverflowError):
         # PyYAML accepts any number as an escaped character.
-        problems = [_at(loader.get_mark(), "an escape names no character")]
+        problems = [_problem_at(loader.get_mark(), "an escape names no character")]
     if problems:
         raise study_error(name, problems)
     if data is None:
@@ -197,10 +197,10 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
         hint = "; a text that begins with * needs quotes"
     elif "expected" in said:
         hint = "; check for a missing bracket, quote or comma, and the indentation"
-    return _at(mark, f"not valid YAML: {said}{hint}")
+    return _problem_at(mark, f"not valid YAML: {said}{hint}")
 
 
-def _at(mark: yaml.Mark | None, text: str, path: KeyPath = ()) -> Problem:
+def _problem_at(mark: yaml.Mark | None, text: str, path: KeyPath = ()) -> Problem:
     place = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
     return Problem(path, text, *place)
 
@@ -209,7 +209,7 @@ class _Refused(Exception):
     """A problem that makes reading on pointless."""
 
     def __init__(self, path: KeyPath, text: str, mark: yaml.Mark | None = None) -> None:
-        self.problem = _at(mark, text, path)
+        self.problem = _problem_at(mark, text, path)
 
 
 class _Loader(yaml.SafeLoader):
@@ -225,7 +225,7 @@ class _Loader(yaml.SafeLoader):
         self._of_roles = False
 
     def report(self, node: yaml.Node, text: str) -> None:
-        self.problems.append(_at(node.start_mark, text))
+        self.problems.append(_problem_at(node.start_mark, text))
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]

@@ -41,9 +41,9 @@ _DEPTH = (
 )
 
 
-def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
+def carry_rows(tables: SliceTables, gamma: float) -> Iterator[Row]:
     """A row for each direction; `verdict` is the law's, and where it is contradicted `estimate` holds."""
-    rows = [_along_gamma(of, "lazy"), _along_gamma(of, "rich"), _along_steps(of, gamma)]
+    rows = [_along_gamma(tables, "lazy"), _along_gamma(tables, "rich"), _along_steps(tables, gamma)]
     window = pl.col("window") != ("lazy" if gamma < 0 else "rich")
     for factor in ("batch_size", "depth", "width"):
         row: Row = {"name": factor, "verdict": UNKNOWN, "text": _UNKNOWN[factor]}
@@ -51,29 +51,29 @@ def carry_rows(of: SliceTables, gamma: float) -> Iterator[Row]:
             row |= {"verdict": PREDICTED, "text": _DEPTH}
         elif factor == "depth" and rows[1]["verdict"] == CONTRADICTED:
             row["text"] = _NO_DEPTH
-        lines = of.trends.filter(factor=factor, edge=EDGE, quantity=PREFACTOR).sort(window)
+        lines = tables.trends.filter(factor=factor, edge=EDGE, quantity=PREFACTOR).sort(window)
         for line in lines.head(1).iter_rows(named=True):
             row |= {n: line[f"slope{e}"] for n, e in _ENDS.items()} | {"verdict": MEASURED}
             base = line["against"].removeprefix("log10 ")
             row["text"] = f"At equal gamma the edge goes as {_law(base, row)}"
         rows.append(row)
     for row in rows:
-        measured = of.transfer.filter(factor=row["name"], measure=of.measure)
+        measured = tables.transfer.filter(factor=row["name"], measure=tables.measure)
         if not measured.is_empty():
             known = "" if row["verdict"] == UNKNOWN else f"{row['text']}. "
             found = _transfer(measured)
             row |= found | {"verdict": MEASURED, "text": known + found["text"]}
     rows += [
-        _predicted(of, said)
-        for said in of.analysis.carried
-        if said.slice == of.cells["slice"][0] and of.measure in LEAST_LOST
+        _predicted(tables, said)
+        for said in tables.analysis.carried
+        if said.slice == tables.cells["slice"][0] and tables.measure in LEAST_LOST
     ]
     yield from ({"kind": "carry"} | row | {"text": f"{row['text']}."} for row in rows)
 
 
-def _transfer(found: pl.DataFrame) -> Row:
+def _transfer(rows: pl.DataFrame) -> Row:
     """Change of the best eta and of the score from the smallest value of a factor to its largest."""
-    first, *_, last = found.sort("factor_value").iter_rows(named=True)
+    first, *_, last = rows.sort("factor_value").iter_rows(named=True)
     low, high = number(first["factor_value"]), number(last["factor_value"])
     row = {name: last[f"slope{end}"] for name, end in _ENDS.items()}
     name = first["factor"].replace("_", " ")
@@ -87,28 +87,30 @@ def _costs(row: Row) -> str:
     return "" if lost == "-" else f", at {lost}{interval(*ends)} {unit}"
 
 
-def _predicted(of: SliceTables, said: Carried) -> Row:
+def _predicted(tables: SliceTables, said: Carried) -> Row:
     """Prediction of another study against what this one measures."""
     gamma, *etas = (float(end) for end in (said.gamma, said.eta, said.eta_low, said.eta_high))
-    shared = {"slice": said.slice, "steps": of.steps, "measure": of.measure}
-    found = shared | lost_at(shared, of.cells, of.scores, gamma, etas[0], of.analysis)
-    best: float | None = next(iter(of.at(of.gain, of.measure)["best_gamma_log10"]), None)
-    eta, there = (None if g is None else of.best_eta(g)[0] for g in (best, gamma))
+    shared = {"slice": said.slice, "steps": tables.steps, "measure": tables.measure}
+    found = shared | lost_at(shared, tables.cells, tables.scores, gamma, etas[0], tables.analysis)
+    best: float | None = next(
+        iter(tables.final_rows(tables.gain, tables.measure)["best_gamma_log10"]), None
+    )
+    eta, there = (None if g is None else tables.best_eta(g)[0] for g in (best, gamma))
     off = "not known" if there is None else f"{there - etas[0]:+.2f} decades from it"
     value, *ends = map(power, etas)
     text = f"{said.source} predicts gamma = {power(gamma)} and eta = {value}{interval(*ends)}; the best here are "
     text += f"gamma = {power(best)} and eta = {power(eta)}; at the predicted gamma the best eta is {off}; "
-    row = {"name": "transfer", "verdict": found["verdict"], "measure": of.measure}
+    row = {"name": "transfer", "verdict": found["verdict"], "measure": tables.measure}
     row |= {"gamma_log10": best, "eta_log10": eta, "predicted": etas[0]}
     row |= {name: found[f"lost{end}"] for name, end in _ENDS.items()}
     return row | {"text": f"{text}as predicted: {found['verdict']}{_costs(found)}"}
 
 
-def moves_with_width(of: SliceTables) -> Iterator[str]:
+def moves_with_width(tables: SliceTables) -> Iterator[str]:
     """Quantities that move with the width in spite of mu-P, in words: powers whose intervals exclude 0."""
     found = {
-        "the best eta": of.transfer.filter(factor="width", measure=of.measure).head(1),
-        "the edge of training": of.trends.filter(factor="width", edge=EDGE, quantity=PREFACTOR),
+        "the best eta": tables.transfer.filter(factor="width", measure=tables.measure).head(1),
+        "the edge of training": tables.trends.filter(factor="width", edge=EDGE, quantity=PREFACTOR),
     }
     for what, rows in found.items():
         for line in rows.drop_nulls("slope_low").iter_rows(named=True):
@@ -127,18 +129,18 @@ def _law(base: str, row: Row) -> str:
     return f"{base}^{value}{interval(low, high)}"
 
 
-def _along_gamma(of: SliceTables, window: Regime) -> Row:
+def _along_gamma(tables: SliceTables, window: Regime) -> Row:
     where = f"Towards {'smaller' if window == 'lazy' else 'larger'} gamma the edge goes as"
-    depth = of.budget["depth_exponent"].first()
-    law = predicted_slope(EDGE, of.cells["loss"][0], window, depth)  # type: ignore[arg-type]
+    depth = tables.budget["depth_exponent"].first()
+    law = predicted_slope(EDGE, tables.cells["loss"][0], window, depth)  # type: ignore[arg-type]
     row: Row = {"name": f"gamma, {window}", "predicted": law}
-    for fit in of.scaling.filter(edge=EDGE, window=window).iter_rows(named=True):
+    for fit in tables.scaling.filter(edge=EDGE, window=window).iter_rows(named=True):
         row |= {name: fit[f"slope{end}"] for name, end in _ENDS.items()}
         reach = " to ".join(power(fit[name]) for name in ("from_log10", "to_log10"))
         text = f"{where} {_law('gamma', row)} (gamma = {reach})"
         if law is None:
             return row | {"verdict": TWO if row["low"] is None else MEASURED, "text": text}
-        ratio = row["largest_ratio"] = _largest_ratio(of, fit)
+        ratio = row["largest_ratio"] = _largest_ratio(tables, fit)
         agrees, least = ratio <= _FAR, fit["margin"] or LEAST_MARGIN
         if row["low"] is not None:
             agrees = row["low"] - least <= law <= row["high"] + least
@@ -158,42 +160,42 @@ def _along_gamma(of: SliceTables, window: Regime) -> Row:
     }
 
 
-def _largest_ratio(of: SliceTables, fit: Row) -> float:
+def _largest_ratio(tables: SliceTables, fit: Row) -> float:
     """Largest distance of a single gamma from the law through all of its window, as a factor."""
     some = pl.col("gamma_log10").is_between(fit["from_log10"], fit["to_log10"])
-    edges = of.edges.filter(some, edge=EDGE).drop_nulls("estimate_log10")
+    edges = tables.edges.filter(some, edge=EDGE).drop_nulls("estimate_log10")
     law = fit["prefactor_at_predicted_log10"] + fit["predicted_slope"] * edges["gamma_log10"]
     return float(10.0 ** np.abs((edges["estimate_log10"] - law).to_numpy()).max(initial=0.0))
 
 
-def _along_steps(of: SliceTables, gamma: float) -> Row:
+def _along_steps(tables: SliceTables, gamma: float) -> Row:
     """The edge at T over that at the longest budget up to T/8, in the same runs."""
     ends = [f"eta_max_{end}_log10" for end in ("low", "high")]
-    edges = of.budget.filter(gamma_log10=gamma).drop_nulls(ends)
-    short = max((b for b in edges["budget"] if _SHORT * b <= of.steps), default=0)
-    both = edges.filter(budget=of.steps)
+    edges = tables.budget.filter(gamma_log10=gamma).drop_nulls(ends)
+    short = max((b for b in edges["budget"] if _SHORT * b <= tables.steps), default=0)
+    both = edges.filter(budget=tables.steps)
     both = edges.filter(budget=short).join(both, on=["seed", "data_seed"], suffix="_long")
     row: Row = {"name": "steps", "verdict": UNKNOWN, "text": _UNKNOWN["steps"]}
     if both.height:
-        (low, high), decades = ends, np.log10(of.steps / short)
+        (low, high), decades = ends, np.log10(tables.steps / short)
         least, most = (
             (both[f"{a}_long"] - both[b]) / decades for a, b in ((low, high), (high, low))
         )
-        fit = fit_mean(least.to_numpy(), most.to_numpy(), of.analysis.confidence)
+        fit = fit_mean(least.to_numpy(), most.to_numpy(), tables.analysis.confidence)
         assert fit is not None  # all have both ends
         row |= {"verdict": MEASURED, "estimate": fit.value, "low": fit.low, "high": fit.high}
-        row["text"] = f"From {short} to {of.steps} steps T the edge goes as {_law('T', row)}"
+        row["text"] = f"From {short} to {tables.steps} steps T the edge goes as {_law('T', row)}"
     return row
 
 
-def rank_correlation(of: SliceTables, gamma: float) -> tuple[int, float] | None:
+def rank_correlation(tables: SliceTables, gamma: float) -> tuple[int, float] | None:
     """A budget of at most T/8, and Spearman's correlation of the scores of all etas then and after T steps.
 
     Runs that have diverged by then are the worst. None for fewer than four etas, and without scores to compare.
     """
-    budgets = of.scores.filter(measure=of.measure)["budget"].drop_nulls()
-    short = max((budget for budget in budgets if _SHORT * budget <= of.steps), default=0)
-    before, after = of.ranked(gamma, short), of.ranked(gamma)
+    budgets = tables.scores.filter(measure=tables.measure)["budget"].drop_nulls()
+    short = max((budget for budget in budgets if _SHORT * budget <= tables.steps), default=0)
+    before, after = tables.ranked(gamma, short), tables.ranked(gamma)
     if len(before) < _LEAST:
         return None
     found = spearmanr(list(before.values()), [after.get(eta, -np.inf) for eta in before])[0]

@@ -59,15 +59,17 @@ class SliceTables:
         last = self.performance.filter(pl.col("budget") == self.steps).drop_nulls("value")
         return next((name for name in HIGHER_IS_BETTER if name in last["measure"]), "steps")
 
-    def at(self, table: pl.DataFrame, measure: str, target: float | None = None) -> pl.DataFrame:
+    def final_rows(
+        self, table: pl.DataFrame, measure: str, target: float | None = None
+    ) -> pl.DataFrame:
         """Rows of a measure after all steps; of steps, until the target."""
         if measure == "steps":
             return table.filter(measure=measure, target=target or self.target)
         return table.filter(measure=measure, budget=self.steps)
 
-    def reached(self, gamma: float, measure: str, target: float | None = None) -> Row:
+    def best_score(self, gamma: float, measure: str, target: float | None = None) -> Row:
         """Row of the table performance; without values where there is none."""
-        found = self.at(self.performance, measure, target).filter(gamma_log10=gamma)
+        found = self.final_rows(self.performance, measure, target).filter(gamma_log10=gamma)
         return next(found.iter_rows(named=True), dict.fromkeys(found.columns))
 
     def edge(self, gamma: float, name: str = EDGE) -> Row:
@@ -81,7 +83,7 @@ class SliceTables:
 
     def ranked(self, gamma: float, budget: int | None = None) -> dict[float, float]:
         """log10 eta -> mean score over seeds, the higher the better, of those that most seeds have."""
-        rows = self.at(self.scores, self.measure)
+        rows = self.final_rows(self.scores, self.measure)
         if budget is not None:
             rows = self.scores.filter(measure=self.measure, budget=budget)
         rows = rows.filter(gamma_log10=gamma).drop_nulls("value")
@@ -95,7 +97,9 @@ class SliceTables:
     def _grids(self) -> dict[float, Floats]:
         """Scores that choose, the higher the better, by log10 gamma: (etas at which all seeds train, seeds)."""
         trained = self.cells.filter(status="trained").select(*_POINT, *_SEED)
-        scores = self.at(self.scores, self.measure).join(trained, on=[*_POINT, *_SEED], how="semi")
+        scores = self.final_rows(self.scores, self.measure).join(
+            trained, on=[*_POINT, *_SEED], how="semi"
+        )
         judged = better(self.measure, scores.select(JUDGED).to_series().to_numpy())
         known = scores.select(*_POINT, *_SEED, value=judged).sort(*_POINT, *_SEED)
         found = {}

@@ -83,11 +83,11 @@ def advice_table(
     return pl.DataFrame(rows, schema=ADVICE_SCHEMA, infer_schema_length=None)
 
 
-def _advice(of: SliceTables) -> Iterator[Row]:
-    trained = of.cells.filter(status="trained")
+def _advice(tables: SliceTables) -> Iterator[Row]:
+    trained = tables.cells.filter(status="trained")
     if trained.is_empty():
-        text = f"No network trains within {of.steps} steps at the learning rates of this study."
-        least = of.cells["relative_loss"].min()
+        text = f"No network trains within {tables.steps} steps at the learning rates of this study."
+        least = tables.cells["relative_loss"].min()
         todo = "Map the learning rates (eta: {map: {}}), or take more steps."
         if isinstance(least, float) and least < 1:
             todo += f" The lowest loss is {number(least, 2)} of the loss of f = 0;"
@@ -95,29 +95,31 @@ def _advice(of: SliceTables) -> Iterator[Row]:
         yield {"kind": "choice", "verdict": UNKNOWN, "text": text, "todo": todo}
         return
     # That by which is chosen comes first; nothing is gained over a gamma that is not there.
-    measures = sorted(HIGHER_IS_BETTER, key=lambda measure: measure != of.measure)
-    gains = [row for measure in measures for row in _gain(of, measure)]
-    main = next((row for row in gains if row["measure"] == of.measure), None)
-    gammas, alike = [_gamma(of, gamma) for gamma in of.gammas], list[float]()
+    measures = sorted(HIGHER_IS_BETTER, key=lambda measure: measure != tables.measure)
+    gains = [row for measure in measures for row in _gain(tables, measure)]
+    main = next((row for row in gains if row["measure"] == tables.measure), None)
+    gammas, alike = [_gamma(tables, gamma) for gamma in tables.gammas], list[float]()
     if main is None or main["gamma_log10"] is None:
         gamma = trained.sort("relative_loss")["gamma_log10"][0]
     else:
         # One seed may have found the best of equal gammas.
         known = main["verdict"] == UNKNOWN or main["seeds"] > 1
         gamma = main["gamma_log10"] if known and main["verdict"] != NOT_SEEN else 0.0
-        alike = of.at(of.gain, of.measure)["best_gammas_log10"].to_list()[0] or []
+        alike = (
+            tables.final_rows(tables.gain, tables.measure)["best_gammas_log10"].to_list()[0] or []
+        )
     at = next(row for row in gammas if row["gamma_log10"] == gamma)
-    low, high = around([*alike, gamma] if alike else [], of.gammas)
+    low, high = around([*alike, gamma] if alike else [], tables.gammas)
     choice = at | {"kind": "choice", "verdict": UNKNOWN if main is None else main["verdict"]}
     choice |= {"gamma_low_log10": low, "gamma_high_log10": high, "text": "", "seconds": None}
     yield choice | {"text": _choice_words(choice)}
     yield from gains[: 1 if choice["verdict"] == UNKNOWN else None]
     yield from gammas
-    yield from carry_rows(of, gamma)
-    for name, text, todo in _warnings(of, choice, main, at["verdict"] == LATE):
+    yield from carry_rows(tables, gamma)
+    for name, text, todo in _warnings(tables, choice, main, at["verdict"] == LATE):
         yield {"kind": "warning", "name": name, "text": text, "todo": todo}
     unsure = main is not None and main["verdict"] == PERHAPS
-    yield from next_rows(of, choice, gammas, unsure)
+    yield from next_rows(tables, choice, gammas, unsure)
 
 
 def _choice_words(row: Row) -> str:
@@ -135,8 +137,10 @@ def _choice_words(row: Row) -> str:
     return f"Use {' and '.join(words)}, {where}."
 
 
-def _gain(of: SliceTables, measure: str) -> Iterator[Row]:
-    for found in of.at(of.gain, measure).filter(pl.col("gammas") > 0).iter_rows(named=True):
+def _gain(tables: SliceTables, measure: str) -> Iterator[Row]:
+    for found in (
+        tables.final_rows(tables.gain, measure).filter(pl.col("gammas") > 0).iter_rows(named=True)
+    ):
         row = {name: found[f"gain{end}"] for name, end in _GAIN.items()}
         verdict = gain_verdict(measure, row)
         text = "gamma = 1 was not compared"
@@ -174,35 +178,35 @@ def gain_verdict(measure: str, row: Row) -> str:
     return PERHAPS if held_out is not None and seen > least else NOT_SEEN
 
 
-def _gamma(of: SliceTables, gamma: float) -> Row:
-    eta, alike = of.best_eta(gamma)
+def _gamma(tables: SliceTables, gamma: float) -> Row:
+    eta, alike = tables.best_eta(gamma)
     names = ("eta_min", EDGE, "eta_max_finite")
-    least, edge, finite = (of.edge(gamma, name)["estimate_log10"] for name in names)
-    score = of.reached(gamma, of.measure)
-    half, target = (of.reached(gamma, "steps", level)["value"] for level in (0.5, None))
-    own, window = of.cells.filter(gamma_log10=gamma), less(edge, least)
+    least, edge, finite = (tables.edge(gamma, name)["estimate_log10"] for name in names)
+    score = tables.best_score(gamma, tables.measure)
+    half, target = (tables.best_score(gamma, "steps", level)["value"] for level in (0.5, None))
+    own, window = tables.cells.filter(gamma_log10=gamma), less(edge, least)
     trained = own.filter(status="trained")["eta_log10"].to_list()
     # Where the window is not bracketed it is at least this.
     wide = window if window is not None else max(trained, default=0) - min(trained, default=0)
     rich = _richness(
         (own.clear() if eta is None else own.filter(eta_log10=eta))["richness"],
-        of.analysis.confidence,
+        tables.analysis.confidence,
     )
-    lazy = not own.filter(within(of.analysis.lazy)).is_empty()
+    lazy = not own.filter(within(tables.analysis.lazy)).is_empty()
     if rich[0] is not None:
         lazy = (rich[2] or rich[0]) < _LAZY
     mark = "lazy" if lazy else "safe"
     if wide < _NARROW:
         mark = UNKNOWN if window is None else "narrow window"
-    mark = LATE if half is None or half > of.steps / 2 else mark
-    row = {"kind": "gamma", "verdict": mark, "measure": of.measure, "gamma_log10": gamma}
-    row |= with_ends("eta", eta, around(alike, of.etas(gamma)), "_log10")
+    mark = LATE if half is None or half > tables.steps / 2 else mark
+    row = {"kind": "gamma", "verdict": mark, "measure": tables.measure, "gamma_log10": gamma}
+    row |= with_ends("eta", eta, around(alike, tables.etas(gamma)), "_log10")
     row |= {"eta_min_log10": least, "eta_max_log10": edge, "window_log10": window}
     row |= {"margin_log10": less(edge, eta), "divergence_log10": less(finite, eta)}
     row |= with_ends("richness", rich[0], rich[1:])
-    row |= {"target": of.target if isfinite(of.target) else None}
+    row |= {"target": tables.target if isfinite(tables.target) else None}
     row |= {"half_steps": half, "target_steps": target, "estimate": score["value"]}
-    row |= {"low": score["low"], "high": score["high"], "confidence": of.analysis.confidence}
+    row |= {"low": score["low"], "high": score["high"], "confidence": tables.analysis.confidence}
     seeds = score["seeds"] or own.select("seed", "data_seed").n_unique()
     return row | {"seconds": own["seconds"].sum(), "cells": own.height, "seeds": seeds}
 
@@ -222,16 +226,16 @@ def _richness(
 
 
 def _warnings(
-    of: SliceTables, choice: Row, main: Row | None, late: bool
+    tables: SliceTables, choice: Row, main: Row | None, late: bool
 ) -> Iterator[tuple[str, str, str]]:
     """Name of a warning, what is wrong, and what to do."""
     gamma, eta, seeds = choice["gamma_log10"], choice["eta_log10"], choice["seeds"]
-    for name, at, points in (("gamma", gamma, of.gammas), ("eta", eta, of.etas(gamma))):
+    for name, at, points in (("gamma", gamma, tables.gammas), ("eta", eta, tables.etas(gamma))):
         if at in (points[0], points[-1]):
             which = "only" if len(points) == 1 else "smallest" if at == points[0] else "largest"
             text = f"{name} = {power(at)} is the {which} one trained; a better one may lie beyond."
             yield f"border of {name}", text, f"Train {name} beyond it."
-    edge, window, margin = of.edge(gamma), choice["window_log10"], choice["margin_log10"]
+    edge, window, margin = tables.edge(gamma), choice["window_log10"], choice["margin_log10"]
     safe = less(edge["estimate_log10"], edge["zone_log10"] or 0.0)
     todo = f"Stay below eta = {power(safe)}, or try yours on several seeds."
     if edge["zone_log10"] and edge["method"] not in ("grid", "interpolated"):
@@ -253,19 +257,22 @@ def _warnings(
     if main is not None and main["low"] is not None and main["verdict"] in (PERHAPS, NOT_SEEN):
         text = "The gain over gamma = 1 is not larger than its error."
         yield "gain below its error", text, "Train more seeds, or stay at gamma = 1."
-    if of.measure != "steps" and not of.at(of.scores, of.measure)["validation"].count():
-        text = f"gamma and eta have the best {of.measure.replace('_', ' ')} of the test set: it is too good."
+    if (
+        tables.measure != "steps"
+        and not tables.final_rows(tables.scores, tables.measure)["validation"].count()
+    ):
+        text = f"gamma and eta have the best {tables.measure.replace('_', ' ')} of the test set: it is too good."
         yield (
             "chosen on the test set",
             text,
             "Hold out other samples to choose by: validation: 0.1 for the dataset.",
         )
-    if moves := list(moves_with_width(of)):
+    if moves := list(moves_with_width(tables)):
         text = f"In mu-P nothing moves with the width, and here {' and '.join(moves)}."
-        model = of.cells["model"][0]
+        model = tables.cells["model"][0]
         todo = f"See which layer is scaled wrongly: gammascape check-model, with this study and {model}."
         yield "width scaling", text, todo
-    ranks = rank_correlation(of, gamma)
+    ranks = rank_correlation(tables, gamma)
     if ranks is not None and ranks[1] < _ALIKE:
         text = f"After {ranks[0]} steps etas rank otherwise than after all (correlation {number(ranks[1], 2)})."
         yield "short runs rank otherwise", text, "Do not choose eta by short runs."

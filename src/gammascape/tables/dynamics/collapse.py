@@ -40,7 +40,7 @@ def collapse_table(dynamics: pl.DataFrame, analysis: Analysis, cells_folder: Pat
     """
     rich = dynamics.filter(pl.col("path") != "catapult", window="rich")
     cells = rich["cell"].unique().sort()
-    runs = {cell: History.of(cells_folder / cell).smooth() for cell in cells}
+    runs = {cell: History.read(cells_folder / cell).smooth() for cell in cells}
     return collapse_of(rich, runs, analysis)
 
 

@@ -26,7 +26,7 @@ class History(NamedTuple):
     zero_loss: Floats
 
     @classmethod
-    def of(cls, folder: Path) -> "History":
+    def read(cls, folder: Path) -> "History":
         """The history of one cell. Raises as `cells.open_arrays`."""
         with open_arrays(folder) as arrays:
             return cls(*(arrays[name] for name in cls._fields))
@@ -51,7 +51,7 @@ def curve_table(thresholds: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
         cells_folder: folder of all artifacts.
     """
     best = best_cells(thresholds).rows(named=True)
-    return curves_of((row, History.of(cells_folder / row["cell"])) for row in best)
+    return curves_of((row, History.read(cells_folder / row["cell"])) for row in best)
 
 
 def curves_of(runs: Iterable[tuple[Mapping[str, Any], History]]) -> pl.DataFrame:

@@ -66,7 +66,9 @@ def dynamics_table(
         folder = cells_folder / row["cell"]
         summary = read_summary(folder)
         prior = class_priors[row["slice"]]
-        seen[row["cell"]] = events(row, History.of(folder), summary, analysis.trained_below, prior)
+        seen[row["cell"]] = events(
+            row, History.read(folder), summary, analysis.trained_below, prior
+        )
     rows = []
     for row in paths.iter_rows(named=True):
         tau = 10.0 ** (row["eta_log10"] - row["gamma_log10"])
@@ -125,8 +127,8 @@ def events(
         "peak_ratio": facts["peak_loss"] / facts["initial_loss"],
         "peak_step": None if facts["peak_step"] is None else facts["peak_step"] + 1,
         **_curvature(summary),
-        "alignment_init": _at(observed(summary, "kernel_alignment")[1], 0),
-        "alignment_end": _at(observed(summary, "kernel_alignment")[1], -1),
+        "alignment_init": _element(observed(summary, "kernel_alignment")[1], 0),
+        "alignment_end": _element(observed(summary, "kernel_alignment")[1], -1),
         **_alignment(summary, "kernel_alignment", "", leave, fall),
         **_alignment(summary, "ntk_alignment", "ntk_", leave, fall),
         **_fitting(summary),
@@ -237,17 +239,17 @@ def _alignment(
 def _curvature(summary: Mapping[str, Any]) -> dict[str, Any]:
     _, sharp = observed(summary, "sharpness")
     _, scaled = observed(summary, "eta_times_sharpness")
-    start, end = _at(sharp, 0), _at(sharp, -1)
+    start, end = _element(sharp, 0), _element(sharp, -1)
     known = start is not None and end is not None and start > 0 and len(sharp) > 1
     return {
         "sharpness_init": start,
         "sharpness_end": end if len(sharp) > 1 else None,
         "sharpening_factor": end / start if known and end is not None and start else None,
-        "eta_times_sharpness_init": _at(scaled, 0),
+        "eta_times_sharpness_init": _element(scaled, 0),
         "eta_times_sharpness_largest": float(scaled.max()) if len(scaled) else None,
-        "eta_times_sharpness_end": _at(scaled, -1),
+        "eta_times_sharpness_end": _element(scaled, -1),
     }
 
 
-def _at(values: Sequence[float] | Floats, position: int) -> float | None:
+def _element(values: Sequence[float] | Floats, position: int) -> float | None:
     return float(values[position]) if len(values) else None

@@ -54,7 +54,7 @@ def phenomena_table(dynamics: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
 
 def _points(folder: Path, observable: str) -> Iterator[dict[str, Any]]:
     measured = observed(read_summary(folder), observable)
-    loss = History.of(folder).smooth()
+    loss = History.read(folder).smooth()
     for name, (steps, values) in (("relative_loss", loss), (observable, measured)):
         for step, value in zip(steps, values, strict=True):
             yield {"quantity": name, "step": float(step), "value": float(value)}

@@ -95,7 +95,7 @@ def _closing(group: pl.DataFrame, analysis: Analysis, shared: dict[str, Any]) ->
 def _reaches_zero(line: Line, confidence: float) -> list[float | None]:
     """log10 gammas between which the line reaches zero; None for an end where it need not."""
     gammas = line.centre + _REACH
-    below = np.array([line.at(gamma).below(0.0) for gamma in gammas])
+    below = np.array([line.height(gamma).below(0.0) for gamma in gammas])
     tail = (1 - confidence) / 2
     found = (np.flatnonzero(below > share) for share in (tail, 1 - tail))
     return [float(gammas[at[0]]) if len(at) and at[0] else None for at in found]

@@ -180,8 +180,8 @@ def _mean(values: Floats, share: NDArray[np.int64]) -> float:
     return float(values @ share / share.sum())
 
 
-def _row(line: pl.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
-    edges = {edge["edge"]: edge for edge in found}
+def _row(line: pl.DataFrame, edge_rows: list[dict[str, Any]]) -> dict[str, Any]:
+    edges = {edge["edge"]: edge for edge in edge_rows}
     statuses = line["status"].to_list()
     spanned = statuses[0] == "untrained" and statuses[-1] not in ("trained", "untrained")
     row: dict[str, Any] = {

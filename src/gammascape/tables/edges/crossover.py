@@ -56,16 +56,16 @@ def crossover_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFram
     return pl.DataFrame(rows, schema=CROSSOVER_SCHEMA)
 
 
-def crossover(known: pl.DataFrame, analysis: Analysis, rng: np.random.Generator) -> dict[str, Any]:
+def crossover(edges: pl.DataFrame, analysis: Analysis, rng: np.random.Generator) -> dict[str, Any]:
     """The broken line through edges of one kind, seeds averaged, against a straight one.
 
     Intervals hold lines through redrawn means: the fitted one and a normal scatter about it, of the
     variance of the residuals with n - 4 degrees of freedom, or of grid and seeds if that is larger. As few points
     do not tell their own scatter, it is divided by a chi-square draw of these degrees.
     """
-    lower, upper = cells_of(known)
+    lower, upper = cells_of(edges)
     means = (
-        known.with_columns(width=pl.Series(upper - lower))
+        edges.with_columns(width=pl.Series(upper - lower))
         .group_by("gamma_log10")
         .agg(
             at=pl.col("estimate_log10").mean(),
@@ -77,7 +77,7 @@ def crossover(known: pl.DataFrame, analysis: Analysis, rng: np.random.Generator)
     )
     gamma, y, seeds = (means[name].to_numpy() for name in ("gamma_log10", "at", "seeds"))
     n, weights = len(gamma), seeds / seeds.mean()
-    variance = means["spread"].sum() / max(known.height - n, 1)
+    variance = means["spread"].sum() / max(edges.height - n, 1)
     # The scatter of a mean, whatever the line.
     least = max((means["width"] ** 2).mean() / 12 + variance * (1 / seeds).mean(), 1e-12)  # type: ignore[operator]
 

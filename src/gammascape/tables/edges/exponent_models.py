@@ -40,7 +40,8 @@ def exponent_model_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.Dat
             place = {"edge": part.edge, "window": part.window, "gammas": part.fit.gammas}
             found = compare(part.fit, law_slopes(depth))
             rows += [
-                shared | place | row | {"rms": _rms(part.known, row["slope"])} for row in found
+                shared | place | row | {"rms": _rms(part.bounded_rows, row["slope"])}
+                for row in found
             ]
     return pl.DataFrame(rows, schema=EXPONENT_MODEL_SCHEMA)
 
@@ -93,10 +94,10 @@ def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
-def _rms(known: pl.DataFrame, slope: float) -> float:
+def _rms(edges: pl.DataFrame, slope: float) -> float:
     """Root mean square of the residuals of means over seeds."""
     rest = pl.col("estimate_log10") - pl.col("shape") - slope * pl.col("gamma_log10")
-    means = known.group_by("gamma_log10", maintain_order=True).agg(
+    means = edges.group_by("gamma_log10", maintain_order=True).agg(
         rest.mean().alias("rest"), pl.len()
     )
     residuals, seeds = means["rest"].to_numpy(), means["len"].to_numpy()

@@ -36,7 +36,7 @@ class Window:
     fit: Fit
 
     @property
-    def known(self) -> pl.DataFrame:
+    def bounded_rows(self) -> pl.DataFrame:
         """Rows with both ends."""
         return self.rows.filter(pl.col("estimate_log10").is_not_null())
 
@@ -57,7 +57,7 @@ def scaling_table(thresholds: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for part in fitted_windows(thresholds, analysis):
-        known, fit = part.known, part.fit
+        known, fit = part.bounded_rows, part.fit
         gamma = known["gamma_log10"].to_numpy()
         rows.append(
             shared_of(part.rows)
@@ -168,9 +168,9 @@ def _prefactor(part: Window, confidence: float) -> dict[str, Any]:
     return with_ends("prefactor_at_predicted", height.value, ends, "_log10")
 
 
-def _least_squares(known: pl.DataFrame) -> float:
+def _least_squares(edges: pl.DataFrame) -> float:
     """Slope through estimates, each seed with a height of its own."""
-    own = seeds_of(known)[:, None] == np.unique(seeds_of(known))
-    design = np.column_stack((known["gamma_log10"].to_numpy(), own))
-    y = known["estimate_log10"] - known["shape"]
+    own = seeds_of(edges)[:, None] == np.unique(seeds_of(edges))
+    design = np.column_stack((edges["gamma_log10"].to_numpy(), own))
+    y = edges["estimate_log10"] - edges["shape"]
     return float(np.linalg.lstsq(design, y.to_numpy(), rcond=None)[0][0])

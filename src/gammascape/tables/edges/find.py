@@ -162,7 +162,9 @@ def _edges_of_line(
         level = levels[name]
         ends = level.low, level.high
         if level.zone:
-            return _estimate(level.at, *ends, "level" if level.mixed else "blurred", level.zone)
+            return _estimate(
+                level.estimate, *ends, "level" if level.mixed else "blurred", level.zone
+            )
         outside = position - 1 if name == "eta_min" else position + 1
         if (
             name in ("eta_min", "eta_max_trained")
@@ -173,7 +175,7 @@ def _edges_of_line(
             inner, outer = ((etas[k], losses[k]) for k in (position, outside))
             at = crossing(inner, outer, trained_below)
             return _estimate(at, *ends, "interpolated")
-        return _estimate(level.at, *ends, "grid")
+        return _estimate(level.estimate, *ends, "grid")
 
     edges = _critical(line)
     diverged = [i for i, status in enumerate(statuses) if status == "diverged"]
@@ -271,8 +273,8 @@ def crossing(
 
 
 def _estimate(
-    at: float, low: float, high: float, method: str, zone: float | None = 0.0
+    estimate: float, low: float, high: float, method: str, zone: float | None = 0.0
 ) -> dict[str, Any]:
-    known = [value if np.isfinite(value) else None for value in (at, low, high)]
+    known = [value if np.isfinite(value) else None for value in (estimate, low, high)]
     found = with_ends("estimate", known[0], known[1:], "_log10")
     return found | {"method": method, "zone_log10": zone}

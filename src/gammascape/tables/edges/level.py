@@ -38,7 +38,7 @@ _MIRRORED: dict[Side, float] = {"lower": -1.0, "upper": 1.0}
 class EdgeLevel:
     """Level at which half of the runs train; all in decades of eta."""
 
-    at: float
+    estimate: float
     low: float
     """Ends of the interval: the bracket if outcomes are not mixed; infinite where the sampled etas end before."""
     high: float
@@ -49,7 +49,11 @@ class EdgeLevel:
     @property
     def cell(self) -> tuple[float, float]:
         """Input of `tables.statistics.slopes`: the bracket, or of mixed outcomes the estimate if there is one."""
-        return (self.at, self.at) if self.mixed and np.isfinite(self.at) else (self.low, self.high)
+        return (
+            (self.estimate, self.estimate)
+            if self.mixed and np.isfinite(self.estimate)
+            else (self.low, self.high)
+        )
 
 
 def edge_levels(
@@ -121,7 +125,7 @@ def edge_levels(
 
 def _mirrored(edge: EdgeLevel, sign: float) -> EdgeLevel:
     low, high = sorted((sign * edge.low, sign * edge.high))
-    return EdgeLevel(sign * edge.at, low, high, edge.zone, edge.mixed)
+    return EdgeLevel(sign * edge.estimate, low, high, edge.zone, edge.mixed)
 
 
 def _middle(x: Floats, good: NDArray[np.bool_]) -> float:
@@ -154,9 +158,9 @@ def _likelihood(
     if other is None:
         used = x >= _middle(x, good)
         good, chance = good[used], chance.compress(used, -1)
-    elif np.isfinite(other.at):
+    elif np.isfinite(other.estimate):
         # Mirrored: what is an upper edge of -x is a lower one of x.
-        chance = chance * _chance((x + other.at) / max(other.zone / ZONE, float(_BLURS[0])))
+        chance = chance * _chance((x + other.estimate) / max(other.zone / ZONE, float(_BLURS[0])))
     return centres, np.log(np.where(good, chance, 1 - chance)).sum(-1)
 
 

@@ -301,22 +301,22 @@ def points_between(low: Decimal, high: Decimal, densities: Sequence[int]) -> lis
     return [[x for x in grid_points(low, high, n) if low < x < high] for n in densities]
 
 
-def grid_below(at: float, density: int) -> Decimal:
+def grid_below(position: float, density: int) -> Decimal:
     """The point of a grid at or below a place."""
-    place = Decimal(math.floor(at * density)) / density
+    place = Decimal(math.floor(position * density)) / density
     return grid_points(place, place, density)[0]
 
 
 def _body(
     gamma: Decimal,
     lines: Sequence[_Line],
-    found: Sequence[Wanted],
+    edge_points: Sequence[Wanted],
     spec: Map,
     reach: tuple[Decimal, Decimal],
 ) -> Iterator[Wanted]:
     """Points between the edges of training, and beyond these and the edge of finite loss."""
     own = {eta for line in lines for eta in line.etas}
-    known = sorted({*own, *(one.eta for one in found)})
+    known = sorted({*own, *(one.eta for one in edge_points)})
     trained = sorted({eta for line in lines for eta in line.having("trained")})
     diverged = min((eta for line in lines for eta in line.having("diverged")), default=min(own))
     if not trained:

@@ -25,7 +25,7 @@ GAIN_SCHEMA = SLICE_COLUMNS | columns(
 MARGIN = 0.5
 """Points of accuracy by which a gamma above 1 may be worse and still count as good as gamma = 1: what 25 of 5,000
 test images decide, and less than two trainings of one network differ by in the studies of this repository."""
-_AT = [*SLICE_COLUMNS, "measure", "budget", "target"]
+_KEYS = [*SLICE_COLUMNS, "measure", "budget", "target"]
 _SEED = ["seed", "data_seed"]
 _REFERENCE = 0.0
 """log10 of the gamma that is compared with."""
@@ -67,7 +67,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """
     rows = []
     held_out = {tuple(at.values()): _held_out(at["measure"], both) for at, both in _tuned(scores)}
-    for at, part in grouped(scores, _AT):
+    for at, part in grouped(scores, _KEYS):
         chosen = part.filter("chosen")
         seeds = chosen.select(_SEED).n_unique()
         compared = chosen.filter(pl.col("value").count().over("gamma_log10") == seeds)
@@ -79,7 +79,7 @@ def gain_table(scores: pl.DataFrame, confidence: float) -> pl.DataFrame:
             row |= _gain(at["measure"], compared, confidence)
             row["gain_held_out"] = held_out.get(tuple(at.values()))
         rows.append(at | row)
-    return pl.DataFrame(rows, schema=GAIN_SCHEMA, infer_schema_length=None).sort(_AT)
+    return pl.DataFrame(rows, schema=GAIN_SCHEMA, infer_schema_length=None).sort(_KEYS)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _above_one(
 def _best(levels: Levels) -> int:
     """Choose the gamma nearest to 1 of equally good ones."""
     equal = np.flatnonzero(levels.mean >= levels.mean.max() - 1e-12)
-    return int(min(equal, key=lambda at: abs(levels.gamma[at] - _REFERENCE)))
+    return int(min(equal, key=lambda index: abs(levels.gamma[index] - _REFERENCE)))
 
 
 def _compared(
@@ -245,10 +245,10 @@ def _tuned(scores: pl.DataFrame) -> Iterator[tuple[dict[str, Any], pl.DataFrame]
         linear.append(pl.Series(name, value, nan_to_null=True))
     scores = scores.drop("chosen_by").with_columns(*linear)
     tuned, base = (
-        choose_elsewhere(some, _AT, ["gamma_log10", "eta_log10"])
+        choose_elsewhere(some, _KEYS, ["gamma_log10", "eta_log10"])
         for some in (scores, scores.filter(gamma_log10=_REFERENCE))
     )
-    return grouped(tuned.join(base, on=[*_AT, *_SEED], nulls_equal=True), _AT)
+    return grouped(tuned.join(base, on=[*_KEYS, *_SEED], nulls_equal=True), _KEYS)
 
 
 def _held_out(measure: str, both: pl.DataFrame) -> float | None:

@@ -108,7 +108,7 @@ def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
                 taken = {"value": None}
             if budget >= min(_LEAST, steps):
                 yield {"measure": measure, "budget": budget, **taken}
-    history = History.of(folder)._asdict()
+    history = History.read(folder)._asdict()
     for target, steps in zip(TARGETS, steps_until(history, steps_done, TARGETS), strict=True):
         yield {"measure": "steps", "target": target, "value": steps}
 

@@ -58,7 +58,7 @@ def trends(points: Sequence[EqualGamma], analysis: Analysis) -> Trends:
     """
     found = Trends([], [])
     for compared in ("architectures", "models", "seeds"):
-        pairs = _Pairs.of(points, compared)
+        pairs = _Pairs.collect(points, compared)
         if pairs is None:
             continue
         for resampled, units in pairs.resampling():
@@ -88,7 +88,7 @@ class _Pairs:
     """The same, shuffled within classes."""
 
     @classmethod
-    def of(cls, points: Sequence[EqualGamma], compared: Compared) -> "_Pairs | None":
+    def collect(cls, points: Sequence[EqualGamma], compared: Compared) -> "_Pairs | None":
         """The pairs that are compared; None without any."""
         lines: dict[Hashable, Network] = {}
         models: dict[tuple[str, str], int] = {}
@@ -236,8 +236,8 @@ def _relation(a: Network, b: Network) -> Compared:
     return "models" if a.model != b.model else "seeds"
 
 
-def _level(at: int, matrix: Floats) -> float:
-    return _mean(matrix[:, at])
+def _level(column: int, matrix: Floats) -> float:
+    return _mean(matrix[:, column])
 
 
 def _mean(values: Floats) -> float:

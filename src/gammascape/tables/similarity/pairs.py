@@ -37,7 +37,7 @@ class Block:
     """(m, m): of the row's outputs as a prediction of the column's."""
 
     @classmethod
-    def of(cls, members: Sequence[tuple[Network, str]]) -> "Block":
+    def of_layers(cls, members: Sequence[tuple[Network, str]]) -> "Block":
         """Layers, without those that do not vary."""
         kept = [(network, layer) for network, layer in members if layer in network.grams]
         vectors = [network.grams[layer] for network, layer in kept]

@@ -19,7 +19,7 @@ from gammascape.tables.similarity.along_gamma import (
 from gammascape.tables.similarity.networks import Network, conditions, read_network
 from gammascape.tables.similarity.pairs import Block
 
-_AT = columns("at:str level")
+_CONDITION = columns("at:str level")
 _CERTAINTY = columns(
     "shuffled_mean shuffled_high p_value class_shuffled_mean class_shuffled_high class_p_value "
     "seed_pairs:int seeds_a:int seeds_b:int relative_loss_a "
@@ -27,7 +27,7 @@ _CERTAINTY = columns(
 )
 SIMILARITY_SCHEMA = (
     TASK_COLUMNS
-    | _AT
+    | _CONDITION
     | columns(
         "model_a:str gamma_a_log10 layer_a:str depth_a model_b:str gamma_b_log10 layer_b:str "
         "depth_b cka cka_low cka_high"
@@ -36,7 +36,7 @@ SIMILARITY_SCHEMA = (
 )
 FUNCTION_SCHEMA = (
     TASK_COLUMNS
-    | _AT
+    | _CONDITION
     | columns(
         "model_a:str gamma_a_log10 model_b:str gamma_b_log10 correlation correlation_low "
         "correlation_high r2 r2_low r2_high"
@@ -112,7 +112,9 @@ class _Compared:
     """Measure and layers -> networks of each gamma, without their layers."""
 
     @classmethod
-    def of(cls, networks: Sequence[Network], shared: dict[str, Any], analysis: Analysis) -> Self:
+    def compare(
+        cls, networks: Sequence[Network], shared: dict[str, Any], analysis: Analysis
+    ) -> Self:
         """Compare networks, a layer or an output with each other one."""
         last, between = _last_layers(networks), [*_all_layers(networks)]
         functions = Block.of_functions(networks)
@@ -120,7 +122,7 @@ class _Compared:
         for model in sorted({network.model for network in networks}):
             of_model = [network for network in networks if network.model == model]
             for layer in of_model[0].layers[:-1]:
-                blocks.append(Block.of([(network, layer) for network in of_model]))
+                blocks.append(Block.of_layers([(network, layer) for network in of_model]))
         rows = [row for block in blocks for row in block.rows("cka", analysis)]
         rows += [row for b in between for row in b.rows("cka", analysis, _between_models)]
         points: dict[tuple[str, str | None], list[EqualGamma]] = {
@@ -142,7 +144,7 @@ def _compared(
     for head, group in grouped(best_cells(thresholds), TASK_COLUMNS):
         rows = group.sort("model", "gamma_log10", "seed", "data_seed").rows(named=True)
         tasks.append((head, [(cells_folder / row["cell"], row) for row in rows]))
-    kept = getattr(cells_folder, "kept", {})
+    kept = getattr(cells_folder, "shared", {})
     key = "compared", analysis.confidence
     if key not in kept:
         kept[key] = [
@@ -165,20 +167,22 @@ def _by_condition(
         shared = head | condition._asdict() | {"confidence": analysis.confidence}
         if parts:
             yield [
-                _Compared.of(networks, shared | {"probes": networks[0].probes}, analysis)
+                _Compared.compare(networks, shared | {"probes": networks[0].probes}, analysis)
                 for networks in parts.values()
             ]
 
 
 def _last_layers(networks: Sequence[Network]) -> Block:
-    return Block.of([(network, network.layers[-1]) for network in networks])
+    return Block.of_layers([(network, network.layers[-1]) for network in networks])
 
 
 def _all_layers(networks: Sequence[Network]) -> Iterator[Block]:
     """A block for each gamma, with all layers of all networks."""
     for gamma in sorted({network.gamma for network in networks}):
         of_gamma = [network for network in networks if network.gamma == gamma]
-        yield Block.of([(network, layer) for network in of_gamma for layer in network.layers])
+        yield Block.of_layers(
+            [(network, layer) for network in of_gamma for layer in network.layers]
+        )
 
 
 def _between_models(a: Network, layer_a: str | None, b: Network, layer_b: str | None) -> bool:

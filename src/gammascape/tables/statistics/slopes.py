@@ -108,7 +108,7 @@ class Line:
     covariances: Floats
     """(nodes, 2, 2)"""
 
-    def at(self, gamma: float) -> Posterior:
+    def height(self, gamma: float) -> Posterior:
         """The height at log10 gamma."""
         lever = np.array([gamma - self.centre, 1.0])
         return Posterior(
@@ -192,7 +192,7 @@ def fit_slope(
     line = Line(centre, *_solve(np.column_stack(columns), sizes, low, high))
     posterior = Posterior(line.weights, line.means[:, 0], np.sqrt(line.covariances[:, 0, 0]))
     slope = posterior.mean()
-    intercept = line.at(0.0).mean()
+    intercept = line.height(0.0).mean()
     posterior = posterior.reaching(*_slopes_without_noise(x, of, low, high), confidence)
     return Fit(slope, intercept, *posterior.interval(confidence), *counts, posterior, line)
 
@@ -247,7 +247,7 @@ def fit_mean(lower: ArrayLike, upper: ArrayLike, confidence: float) -> Fit | Non
 
 
 def _slopes_without_noise(
-    x: Floats, of: NDArray[np.intp], lower: Floats, upper: Floats
+    x: Floats, seed: NDArray[np.intp], lower: Floats, upper: Floats
 ) -> tuple[float, float]:
     """Least and largest slope of lines, a height for each seed, that pass through all cells; all (points,).
 
@@ -256,7 +256,7 @@ def _slopes_without_noise(
     apart = x[:, None] - x
     with np.errstate(divide="ignore", invalid="ignore"):
         rise = (upper[:, None] - lower) / apart
-    alike = (of[:, None] == of) & (apart > 0)
+    alike = (seed[:, None] == seed) & (apart > 0)
     # From the lower end of a cell to the upper end of one before it, and the other way round.
     return float(rise.T[alike].max(initial=-np.inf)), float(rise[alike].min(initial=np.inf))
 

@@ -20,15 +20,23 @@ def test_without_a_mixed_zone_an_edge_lies_in_its_bracket() -> None:
     [edges] = edge_levels(np.zeros(5), eta, [False, True, False, True, False], 0.95)
     assert edges is not None
     upper, lower = edges["upper"], edges["lower"]
-    assert (upper.at, *upper.cell, upper.zone, upper.mixed) == (0.25, 0.0, 0.5, 0.0, False)
-    assert (lower.at, lower.low, lower.high, lower.zone) == (-0.75, -1.0, -0.5, 0.0)
+    assert (upper.estimate, *upper.cell, upper.zone, upper.mixed) == (0.25, 0.0, 0.5, 0.0, False)
+    assert (lower.estimate, lower.low, lower.high, lower.zone) == (-0.75, -1.0, -0.5, 0.0)
 
 
 def test_an_edge_outside_of_the_window_is_infinite() -> None:
     [edges] = edge_levels([0, 0, 0], [0.0, 0.5, 1.0], [True, True, True], 0.95)
     assert edges is not None
-    assert (edges["upper"].low, edges["upper"].high, edges["upper"].at) == (1.0, np.inf, np.inf)
-    assert (edges["lower"].low, edges["lower"].high, edges["lower"].at) == (-np.inf, 0.0, -np.inf)
+    assert (edges["upper"].low, edges["upper"].high, edges["upper"].estimate) == (
+        1.0,
+        np.inf,
+        np.inf,
+    )
+    assert (edges["lower"].low, edges["lower"].high, edges["lower"].estimate) == (
+        -np.inf,
+        0.0,
+        -np.inf,
+    )
     assert edge_levels([0, 0], [0.0, 0.5], [False, False], 0.95) == [None]
 
 
@@ -53,7 +61,7 @@ def test_a_blurred_edge_does_not_move_with_the_density_of_etas(step: float | Non
         x, of = grids(step, 8, rng)
         for edges in edge_levels(of, x, outcomes(x, rng), 0.95):
             assert edges is not None
-            found.append(edges["upper"].at)
+            found.append(edges["upper"].estimate)
             held.append(edges["upper"].low <= UPPER <= edges["upper"].high)
     error = np.std(found) / np.sqrt(len(found))
     # The ends of uninterrupted runs lie 0.09 and 0.14 decades too low at steps of 1/8 and 1/16.
@@ -70,7 +78,7 @@ def test_the_width_of_the_mixed_zone_is_found_beside_the_edge() -> None:
         assert edges is not None
         for side, truth in (("upper", UPPER), ("lower", LOWER)):
             # Some 16 cells lie in a zone of 1/4 decade: the edge is known to about blur / sqrt(16).
-            assert abs(edges[side].at - truth) < 3 * blur / 4  # type: ignore[index]
+            assert abs(edges[side].estimate - truth) < 3 * blur / 4  # type: ignore[index]
             assert edges[side].zone == pytest.approx(ZONE * blur, rel=0.6)  # type: ignore[index]
 
 
@@ -84,7 +92,7 @@ def test_an_edge_beyond_the_window_has_one_end_though_a_run_inside_failed(step: 
         edge = edges[side]
         assert edge.mixed
         low, high = sorted(sign * end for end in edge.cell)
-        assert (low <= 2.0, high, sign * edge.at) == (True, np.inf, np.inf)
+        assert (low <= 2.0, high, sign * edge.estimate) == (True, np.inf, np.inf)
 
 
 def test_a_run_that_trains_far_outside_is_a_lapse() -> None:
@@ -92,7 +100,7 @@ def test_a_run_that_trains_far_outside_is_a_lapse() -> None:
     trained = (eta < 1.5) | (eta == eta[-1])
     [edges] = edge_levels(np.zeros(len(eta)), eta, trained, 0.95)
     assert edges is not None
-    assert 1.0 < edges["upper"].at < 1.75
+    assert 1.0 < edges["upper"].estimate < 1.75
 
 
 def test_sharp_lines_lend_their_blur_to_a_rough_one_in_part() -> None:
@@ -113,7 +121,7 @@ def test_a_failure_within_the_window_does_not_end_it() -> None:
     good[x == 0.25] = False
     [edges] = edge_levels(np.zeros_like(x), x, good, 0.95)
     assert edges is not None
-    assert 0.75 < edges["upper"].at < 1.5
+    assert 0.75 < edges["upper"].estimate < 1.5
 
 
 def test_the_mean_of_seeds_is_held_as_often_as_said() -> None:

@@ -554,7 +554,7 @@ class KeepingFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kept: dict[Any, Any] = {}
+        self.shared: dict[Any, Any] = {}
 
     def __truediv__(self, cell: str) -> Path:
         return self.folder / cell

@@ -194,10 +194,10 @@ def test_the_line_is_known_best_where_its_points_are() -> None:
     rng = np.random.default_rng(0)
     fit = fitted(2 / 3 * GAMMA[:, None] + 0.3 + rng.normal(0, 0.05, (4, 3)))
     assert fit.line is not None
-    errors = [np.subtract(*fit.line.at(x).interval(0.95)[::-1]) for x in (0.0, 2.1, 4.0)]
+    errors = [np.subtract(*fit.line.height(x).interval(0.95)[::-1]) for x in (0.0, 2.1, 4.0)]
     assert errors[1] < min(errors[0], errors[2])
-    assert fit.line.at(0.0).mean() == pytest.approx(fit.intercept)
-    low, high = fit.line.at(2.1).interval(0.95)
+    assert fit.line.height(0.0).mean() == pytest.approx(fit.intercept)
+    low, high = fit.line.height(2.1).interval(0.95)
     assert low < 2 / 3 * 2.1 + 0.3 < high
 
 
