@@ -1,4 +1,4 @@
-"""Backends for a step of SGD: eager, compiled, or a CUDA graph, with all lanes together or one at a time."""
+"""Backends for a step of SGD: eager, compiled, or a CUDA graph."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from torch import Tensor
 from gammascape.capture import record
 from gammascape.models import Model, Parameters
 from gammascape.models.centred import CentredForm
-from gammascape.training.exact import exact
-from gammascape.training.sgd import Scaled, Step, StepInputs, descent, lane_of, sgd_step_of
+from gammascape.training.exact import ExactStep
+from gammascape.training.sgd import Scaled, Step, StepInputs, descent, sgd_step_of
 
 Backend = Literal["eager", "compile", "graph"]
 
@@ -37,17 +37,9 @@ def make_step(form: CentredForm, loss: str, backend: Backend) -> Step:
 def _cached(form: CentredForm, loss: str, backend: Backend) -> Step:
     """Step without a graph, cached for the process so that nothing is compiled twice."""
     eager = sgd_step_of(form, loss)
-    if form.descend is None:
-        return _OneLaneAtATime(compiled(form, loss) if backend == "compile" else eager, eager)
-    alone, same = _OneLaneAtATime(eager, eager), exact(form)
-
-    def run(trained: Parameters, inputs: StepInputs) -> Tensor:
-        if len(inputs.learning_rates) > same.most(inputs.x):
-            return alone(trained, inputs)
-        with same.products(inputs.x):
-            return eager(trained, inputs)
-
-    return run
+    if backend == "compile" and form.descend is None:
+        return ExactStep(form, _Compiled(compiled(form, loss), eager))
+    return ExactStep(form, eager)
 
 
 def choose_backend(record: Mapping[str, Any], model: Model, device: torch.device) -> Backend:
@@ -86,31 +78,21 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-class _OneLaneAtATime:
-    """Step that computes one lane after another on the CPU; falls back to `eager` if compiling fails."""
+class _Compiled:
+    """Step compiled by torch.compile; computed by `eager` from the first failure on."""
 
     def __init__(self, step: Step, eager: Step) -> None:
         self._step, self._eager = step, eager
         self.fallback: str | None = None
 
     def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
-        if inputs.x.device.type != "cpu":
+        try:
+            return self._step(trained, inputs)
+        except _compile_errors() as error:
+            self.fallback = f"eager, as torch.compile failed: {one_line(error)}"
+            warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
+            self._step = self._eager
             return self._eager(trained, inputs)
-        losses = []
-        for k in range(len(inputs.learning_rates)):
-            # A copy is aligned like every new tensor. Weights in the middle of a pack may not be, and rounding in
-            # MKL depends on alignment.
-            lane, alone = lane_of(trained, k), inputs.lane(k)
-            try:
-                losses.append(self._step(lane, alone))
-            except _compile_errors() as error:
-                self.fallback = f"eager, as torch.compile failed: {one_line(error)}"
-                warnings.warn(f"steps are computed {self.fallback}", RuntimeWarning, stacklevel=2)
-                self._step = self._eager
-                losses.append(self._step(lane, alone))
-            for name, value in lane.items():
-                trained[name].detach()[k : k + 1].copy_(value)
-        return torch.cat(losses)
 
 
 def _compile_errors() -> tuple[type[Exception], ...]:

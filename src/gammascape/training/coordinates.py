@@ -14,7 +14,8 @@ from torch import Tensor
 from gammascape.models import Hidden, Model, initial_parameters
 from gammascape.models.centred import subtraction
 from gammascape.training.backend import make_step
-from gammascape.training.sgd import StepInputs, lane_of
+from gammascape.training.exact import lane_of
+from gammascape.training.sgd import StepInputs
 
 OUTPUT = "f"
 """Name of the network's centred output among the layers."""

@@ -12,6 +12,7 @@ from gammascape.measure.kernels import gram
 from gammascape.measure.representations import pack_triangle
 from gammascape.models import Hidden
 from gammascape.runs.history import Floats
+from gammascape.training.exact import each_lane
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import lane_losses, zero_losses
 
@@ -93,8 +94,7 @@ class Watch:
         if not levels:
             return []
         grams = {
-            # A copy of a single lane is aligned like a new tensor: rounding depends on lane count and alignment.
-            name: pack_triangle(gram(features[lane][None].clone()).float()[0]).cpu().numpy()
+            name: pack_triangle(each_lane(gram, features[lane][None]).float()[0]).cpu().numpy()
             for name, features in hidden.items()
         }
         outputs = f.float().cpu().numpy()

@@ -3,10 +3,12 @@
 On the CPU this holds for every number of lanes from `least` on. Models with a hand-written `descend` (MLPs) take
 all lanes in one batched product per layer, unless MKL multiplies matrices of odd sizes. All other models compute
 one lane after another: one lane's feature maps fill the cache already, and a lane computed alone cannot depend on
-its neighbours.
+its neighbours. Tensors of lanes are new ones or copies, which are aligned alike: rounding in MKL depends on that.
+On a GPU all lanes are computed together, with last digits that may depend on the pack.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -18,7 +20,7 @@ from gammascape.measure.networks import SMALL, plain_products
 from gammascape.models import Hidden, Model, Parameters
 from gammascape.models.centred import CentredForm
 from gammascape.models.model import Reference
-from gammascape.training.sgd import lane_of
+from gammascape.training.sgd import Step, StepInputs
 
 _LEAST = 2
 """Smallest number of lanes of a form with a hand-written gradient."""
@@ -72,6 +74,62 @@ def exact(form: CentredForm) -> CentredForm:
     least = 1 if form.descend is None else _LEAST
     same = replace(form, reference=reference, numerator=numerator, least=least)
     return replace(same, most=most, products=products)
+
+
+class ExactStep:
+    """Step in which each lane gets the bits that it would get alone."""
+
+    def __init__(self, form: CentredForm, step: Step) -> None:
+        self._form, self._step = exact(form), step
+
+    @property
+    def fallback(self) -> str | None:
+        """Reason for computing steps eagerly, if they are."""
+        return getattr(self._step, "fallback", None)
+
+    def __call__(self, trained: Parameters, inputs: StepInputs) -> Tensor:
+        if self._form.most(inputs.x) > 1:
+            with self._form.products(inputs.x):
+                return self._step(trained, inputs)
+        losses = []
+        for k in range(_count(trained)):
+            lane = lane_of(trained, k)
+            losses.append(self._step(lane, inputs_of_lane(inputs, k)))
+            for name, value in lane.items():
+                trained[name].detach()[k : k + 1].copy_(value)
+        return torch.cat(losses)
+
+
+def each_lane(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Values of a function of tensors (K, ...) whose lanes it does not mix."""
+    if lanes_together(tensors[0]) > 1:
+        return function(*tensors)
+    own = (tuple(one[None].clone() for one in lane) for lane in zip(*tensors, strict=True))
+    return torch.cat([function(*lane) for lane in own])
+
+
+def lanes_together(x: Tensor) -> float:
+    """Largest number of lanes to compute in one call of a function other than a form's."""
+    return 1 if x.device.type == "cpu" else math.inf
+
+
+def lane_of(parameters: Parameters, k: int) -> dict[str, Tensor]:
+    """Copy of the tensors of lane k: name -> (1, ...)."""
+    return {name: value.detach()[k : k + 1].clone() for name, value in parameters.items()}
+
+
+def inputs_of_lane(inputs: StepInputs, k: int) -> StepInputs:
+    """Inputs of lane k alone, in copies."""
+    one = slice(k, k + 1)
+    own = one if inputs.seed is None else inputs.seed[one]
+    return inputs._replace(
+        starts=lane_of(inputs.starts, k),
+        learning_rates=inputs.learning_rates[one],
+        gammas=inputs.gammas[one],
+        # Only an index by a tensor makes a copy by itself.
+        reference=tuple(value[own].clone() for value in inputs.reference),
+        seed=None,
+    )
 
 
 def _are_small(model: Model, x: Tensor) -> bool:

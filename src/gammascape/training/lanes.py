@@ -53,7 +53,6 @@ class Lanes:
         self.starts = self._initial_of_places() if form.trains_difference else {}
         if weights is not None:
             self.trained = {
-                # torch.stack aligns the result: MKL's rounding depends on alignment.
                 name: torch.stack([torch.from_numpy(weights[k][name]) for k in places]).to(device)
                 for name in self.initial
             }

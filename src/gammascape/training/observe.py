@@ -13,6 +13,7 @@ from gammascape.measure.curvature import LANCZOS_STEPS, Curvature
 from gammascape.measure.networks import Networks, flat_size
 from gammascape.measure.spectra import effective_rank, singular_values, weight_matrices
 from gammascape.models import Hidden
+from gammascape.training.exact import each_lane, lanes_together
 from gammascape.training.lanes import Lanes
 from gammascape.training.losses import accuracy, lane_losses
 
@@ -30,11 +31,7 @@ _BYTES = 2**29
 
 
 class Observer:
-    """Measurement of the lanes of one pack; each value is a function of its lane alone.
-
-    On the CPU, lanes are measured together where the form allows it and one after another elsewhere. On a GPU,
-    as many are measured together as memory allows.
-    """
+    """Measurement of the lanes of one pack; each value is a function of its lane alone."""
 
     def __init__(
         self, names: Sequence[str], lanes: Lanes, dataset: Dataset, loss: str, data_seed: int = 0
@@ -43,7 +40,6 @@ class Observer:
         self._losses = partial(lane_losses, loss)
         self._x = dataset.probe_inputs.to(lanes.dtype, copy=True)
         self._y = dataset.probe_targets.to(lanes.dtype, copy=True)
-        self._on_cpu = self._x.device.type == "cpu"
         self._reference = lanes.reference(self._x)
         if self._names & _FEATURES:
             self._targets = kernels.gram(self._y[None])
@@ -54,14 +50,15 @@ class Observer:
                 starts = lanes.initial
             with torch.no_grad():
                 lanes.form.numerator(trained, starts, self._reference, self._x, hidden)
-            self._initial = {name: self._grams(features) for name, features in hidden.items()}
+            self._initial = {
+                name: each_lane(kernels.gram, features) for name, features in hidden.items()
+            }
         if "training_accuracy" in self._names:
             count = min(TRAINING_SAMPLES, dataset.samples_per_pass or TRAINING_SAMPLES)
             first = dataset.batches(data_seed, 0, 1, count)
             self._trained_x, self._trained_y = (part[0].to(lanes.dtype) for part in first)
         if "ntk_alignment" in self._names:
-            # A copy is aligned like a new tensor.
-            self._few_targets = kernels.gram(self._y[None, :TANGENT_PROBES].clone())
+            self._few_targets = each_lane(kernels.gram, self._y[None, :TANGENT_PROBES])
 
     def observe(self, lanes: Lanes) -> list[dict[str, Any]]:
         """Requested observables of each living lane, in the order of `lanes.owners`."""
@@ -71,10 +68,10 @@ class Observer:
         if self._names & _FEATURES:
             found |= self._features(lanes)
         if "ntk_alignment" in self._names:
-            found["ntk_alignment"] = self._alone(lanes, self._tangent_alignment)
+            found["ntk_alignment"] = self._over_probes(lanes, self._tangent_alignment)
         if "gradient_noise_scale" in self._names:
             measure = partial(kernels.gradient_noise_scale, most_bytes=_BYTES)
-            found["gradient_noise_scale"] = self._alone(lanes, measure)
+            found["gradient_noise_scale"] = self._over_probes(lanes, measure)
         if "relative_change" in self._names:
             found["relative_change"] = lanes.relative_change()
         if "effective_rank" in self._names:
@@ -121,10 +118,11 @@ class Observer:
         for name, features in hidden.items():
             if name != last and "initial_cka" not in self._names:
                 continue
-            grams, initial = self._grams(features), self._initial[name][lanes.seed]
-            similar[name] = self._similarity(grams, initial)
+            grams, initial = each_lane(kernels.gram, features), self._initial[name][lanes.seed]
+            similar[name] = each_lane(kernels.debiased_similarity, grams, initial)
             if name == last:
-                aligned = self._similarity(grams, self._targets.expand_as(grams))
+                targets = self._targets.expand_as(grams)
+                aligned = each_lane(kernels.debiased_similarity, grams, targets)
         found = {"initial_cka": similar, "kernel_alignment": aligned}
         return {name: value for name, value in found.items() if name in self._names}
 
@@ -140,23 +138,11 @@ class Observer:
         matrices = weight_matrices(lanes.form.model, living)
         return {name: singular_values(matrix) for name, matrix in matrices.items()}
 
-    def _grams(self, features: Tensor) -> Tensor:
-        if not self._on_cpu:
-            return kernels.gram(features)
-        return torch.cat([kernels.gram(one[None].clone()) for one in features])
-
-    def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        if not self._on_cpu:
-            return kernels.debiased_similarity(a, b)
-        pairs = ((p[None].clone(), q[None].clone()) for p, q in zip(a, b, strict=True))
-        return torch.cat([kernels.debiased_similarity(*pair) for pair in pairs])
-
-    def _alone(self, lanes: Lanes, measure: Callable[[Networks], Tensor]) -> Tensor:
-        """Run a measurement that maps over probes: one lane at a time on the CPU."""
+    def _over_probes(self, lanes: Lanes, measure: Callable[[Networks], Tensor]) -> Tensor:
+        """Run a measurement that maps over probes, on as many lanes together as memory allows."""
         size = sum(value[0].numel() for value in lanes.trained.values())
-        together = 1
-        if not self._on_cpu:
-            together = max(1, _BYTES // (TANGENT_PROBES * size * self._x.element_size()))
+        bytes_of_lane = TANGENT_PROBES * size * self._x.element_size()
+        together = int(min(max(1, _BYTES // bytes_of_lane), lanes_together(self._x)))
         groups = self._groups(lanes, together, 1)
         return torch.cat([measure(networks)[:count] for networks, _, count in groups])
 

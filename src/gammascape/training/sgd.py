@@ -30,19 +30,6 @@ class StepInputs(NamedTuple):
     seed: Tensor | None = None
     """(K,), index of each lane's seed in `reference`; None if `reference` is indexed by lane."""
 
-    def lane(self, k: int) -> "StepInputs":
-        """Inputs of lane k alone, in copies."""
-        one = slice(k, k + 1)
-        own = one if self.seed is None else self.seed[one]
-        return self._replace(
-            starts=lane_of(self.starts, k),
-            learning_rates=self.learning_rates[one],
-            gammas=self.gammas[one],
-            # A copy in either case, so that it is aligned like every new tensor.
-            reference=tuple(value[own].clone() for value in self.reference),
-            seed=None,
-        )
-
     def references(self) -> Reference:
         """Reference tensors (K, ...) of the initial network of each lane."""
         if self.seed is None:
@@ -69,11 +56,6 @@ Lanes share no weights, so their sum serves only to start the backward pass."""
 
 Differentiate = Callable[[Scaled], Callable[[Parameters, StepInputs], tuple[Parameters, Tensor]]]
 """-> (changes, losses)."""
-
-
-def lane_of(parameters: Parameters, k: int) -> dict[str, Tensor]:
-    """Copy of the tensors of lane k: name -> (1, ...)."""
-    return {name: value.detach()[k : k + 1].clone() for name, value in parameters.items()}
 
 
 def sgd_step_of(form: CentredForm, loss: str) -> Step:

@@ -31,6 +31,7 @@ from gammascape.training.backend import Graph, is_out_of_memory
 from gammascape.training.capacity import fitting_lanes
 from gammascape.training.device import alone_on, float64_slowdown
 from gammascape.training.engine import Training
+from gammascape.training.exact import inputs_of_lane
 from gammascape.training.lanes import Lanes
 from gammascape.training.pack import Pack, graph_places, make_pack, places_after
 from gammascape.training.sgd import StepInputs, sgd_step_of
@@ -447,7 +448,9 @@ def test_the_step_finds_what_belongs_to_the_seed_of_each_lane(seeds: int) -> Non
         own, alone = inputs(seeds, 5)
         one = {name: value[lane : lane + 1].clone() for name, value in own.items()}
         # One product of a single matrix rounds otherwise than a batch of them.
-        torch.testing.assert_close(step(one, alone.lane(lane))[0], losses[lane], rtol=1e-5, atol=0)
+        torch.testing.assert_close(
+            step(one, inputs_of_lane(alone, lane))[0], losses[lane], rtol=1e-5, atol=0
+        )
         for name, value in one.items():
             torch.testing.assert_close(value[0], weights[name][lane], rtol=1e-5, atol=1e-7)
 
