@@ -51,16 +51,11 @@ def imported(package: str) -> set[str]:
     names = set()
     for file in path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
         tree = ast.parse(file.read_text())
-        # What is imported for types alone is not imported when the library runs.
-        typing = [
-            node for node in ast.walk(tree) if isinstance(node, ast.If) and _is_for_types(node)
-        ]
-        unused = {inner for node in typing for one in node.body for inner in ast.walk(one)}
         for node in ast.walk(tree):
-            if node in unused:
-                continue
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+                names |= {text for text in map(_text, node.args) if text}
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: name the whole path of what is imported"
                 assert node.module is not None
@@ -68,8 +63,10 @@ def imported(package: str) -> set[str]:
     return names
 
 
-def _is_for_types(node: ast.If) -> bool:
-    return getattr(node.test, "id", "") == "TYPE_CHECKING"
+def _text(node: ast.expr) -> str:
+    """Text that is written out in an expression, or with which it begins."""
+    first = node.values[0] if isinstance(node, ast.JoinedStr) else node
+    return str(first.value) if isinstance(first, ast.Constant) else ""
 
 
 def used(package: str) -> set[str]:

@@ -1,7 +1,8 @@
 """`python -m gammascape.study.describe`, as `gammascape cost` was called before."""
 
+import os
 import sys
-from importlib import import_module
 
 if __name__ == "__main__":
-    sys.exit(import_module("gammascape.cli").main(["cost", *sys.argv[1:]]))
+    # The command stands above this package, which may not import it.
+    os.execv(sys.executable, [sys.executable, "-m", "gammascape", "cost", *sys.argv[1:]])
