@@ -248,7 +248,7 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
         # Always answering with class frequencies is not learning.
         level = round(LEARNED * (part.class_prior or 1), 3)
         draft.write_text(_text(chosen, model, data | options, loss, steps, level))
-        draft.replace(path)
+        write_if_changed(path, draft.read_text())
     except StudyError as error:
         # Of a file that is not there.
         said = str(error).replace(str(draft), str(path)).replace(draft.stem, path.stem)

@@ -249,7 +249,7 @@ FIGURES: Mapping[str, Entry] = {
 _QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")
 _PAGES = {
     "explorer": Entry("explorer", "figures.explorer.page:write_explorer",
-        "cells thresholds scaling budget similarity? manifests", "planned thresholds",
+        "cells thresholds scaling budget similarity? summaries arrays manifests", "planned thresholds",
         sentence="The interactive plane of gamma and eta: point at networks, compare their curves and cost."),
     "provenance": Entry("provenance", "figures.page.provenance:write_provenance", "",
         sentence="Origin of all results: code, versions, machines, times and cost."),
@@ -562,16 +562,20 @@ class _Study:
                 generator = measured.name.partition("-")[2]
                 inputs: Inputs = {"measures": f"{measured}/measures.json"}
                 yield Artifact(_QUALITY, "figure", stem, {"generator": generator}, inputs, {})
-        page, manifests = _PAGES["explorer"], _files_of(plan.trained(name), FILE_NAME)
-        names = [source for _, source, _ in page.words if source in self.tables]
-        read: Inputs = {table: f"{folder}tables/{table}.parquet" for table in names}
+        page, cells = _PAGES["explorer"], plan.trained(name)
         shown = {word: _value(plan, name, "", word) for word in page.params.split()}
-        inputs = {**read, "manifests": manifests}
+        inputs = {
+            source: _files_of(cells, CELL_FILES[source])
+            if source in CELL_FILES
+            else f"{folder}tables/{source}.parquet"
+            for _, source, _ in page.words
+            if source in CELL_FILES or source in self.tables
+        }
         yield Artifact(page, "page", f"{folder}explorer", {"study": name}, inputs, shown)
         inputs = {
             "figures": [f"{stem}.svg" for stem in figures],
             "tables": [f"{folder}tables/{table}.parquet" for table in self.tables],
-            "cells": manifests,
+            "cells": _files_of(cells, FILE_NAME),
         }
         page = _PAGES["provenance"]
         yield Artifact(page, "page", f"{folder}provenance", {"study": name}, inputs, {})
