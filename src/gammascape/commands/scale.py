@@ -14,12 +14,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gammascape.provenance.locate import output_of, with_results
-from gammascape.study import Slice, StudyError, load_study
+from gammascape.study import Slice, StudyError, load_study, slice_key
 from gammascape.study.keys.exact import DECIMALS, decimal_text
+from gammascape.study.reading.explain import flow
 from gammascape.study.reading.yaml_reader import STUDIES, read_yaml
+from gammascape.tables.advice.further import coupled, seed_lines
 from gammascape.tables.advice.words import by_slice, interval, number, power
 from gammascape.tables.cells import read_table
 from gammascape.terminal import say
@@ -109,9 +109,9 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
             spec["width"] = new["width"]
             if specs.setdefault(model, spec) != spec:  # another network, whose name ends alike
                 model = f"{part.model}w{new['width']}"
-        models[model] = f"  {model}: {_flow(spec)}{was}"
-        datasets[part.dataset] = f"  {part.dataset}: {_flow(raw['datasets'][part.dataset])}"
-        key = f"{model}-{part.dataset}-{part.loss}-B{new['batch_size']}-T{new['steps']}"
+        models[model] = f"  {model}: {flow(spec)}{was}"
+        datasets[part.dataset] = f"  {part.dataset}: {flow(raw['datasets'][part.dataset])}"
+        key = slice_key(model, part.dataset, part.loss, new["batch_size"], new["steps"])
         choice, laws = kinds["choice"][0]["gamma_log10"], _laws(kinds["carry"], sizes, new)
         entries = []
         for row in _gammas(kinds["gamma"], choice):
@@ -145,8 +145,8 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
         f"description: {old.stem} carried to {grown}.",
         *("datasets:", *datasets.values(), "models:", *models.values()),
         *("grids:", *grids.values()),
-        *(f"{k}: {_flow(raw[k])}" for k in ("small_gamma",) if k in raw),
-        *("analysis:", *(f"  {k}: {_flow(v)}" for k, v in analysis.items())),
+        *(f"{k}: {flow(raw[k])}" for k in ("small_gamma",) if k in raw),
+        *("analysis:", *(f"  {k}: {flow(v)}" for k, v in analysis.items())),
         f"  # Logarithms to base 10. Once this has run, gammascape advise {name} compares it with them.",
         *("  carried:", *carried.values(), ""),
     ]
@@ -156,12 +156,6 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
 def _sizes(part: Slice) -> dict[str, Any]:
     width = getattr(part.model_spec, "width", None)
     return {"width": width, "steps": part.steps, "batch_size": part.batch_size}
-
-
-def _flow(value: Any) -> str:
-    """YAML on one line."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
-    return text.removesuffix("...\n").strip()
 
 
 def _text(log10: float) -> str:
@@ -215,6 +209,5 @@ def _rest(part: Slice) -> str:
     """Seeds and observables of a grid."""
     pairs = {(cell.seed, cell.data_seed) for cell in part.cells}
     own, streams = (sorted({pair[k] for pair in pairs}) for k in (0, 1))
-    same = all(a == b for a, b in pairs)
-    text = f"    seed: {own}\n    data_seed: {'seed' if same else streams}"
-    return f"{text}\n    observables: {_flow([*part.observables])}" if part.observables else text
+    text = seed_lines(own, streams, coupled(pairs))
+    return f"{text}\n    observables: {flow([*part.observables])}" if part.observables else text

@@ -13,7 +13,7 @@ import numpy as np
 from gammascape.manifests import Manifest
 from gammascape.manifests.code import other_code
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.mark import read_mark
+from gammascape.manifests.mark import FORMATS, read_mark
 from gammascape.manifests.paths import CELLS, OutsideError, inside, read_object, short
 from gammascape.manifests.scripts import has_other_script
 from gammascape.manifests.whole import ARRAYS, SUMMARY
@@ -26,7 +26,7 @@ from gammascape.study import Cell, StudyError
 from gammascape.tables.cells import TableError, open_arrays, read_table
 from gammascape.workflow.catalogue import modules_behind
 
-_MARKED = {".json", ".html", ".svg", ".png"}
+_MARKED = {f".{kind}" for kind in FORMATS}
 _FOLDER_KINDS = ("cell", "data")
 """Kinds of artifact that are folders."""
 
@@ -58,7 +58,7 @@ def check_file(
         if hashes.sha256(path) != sha256:
             return Finding("altered", f"{name} has another sha256 than its manifest says")
     except FileNotFoundError:
-        return Finding("missing", f"{name} is not there")
+        return Finding("missing", f"{name} is not there", missing=name)
     except OutsideError as error:
         return Finding("outside", str(error))
     except OSError as error:

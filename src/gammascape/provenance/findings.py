@@ -31,6 +31,8 @@ class Finding:
 
     kind: FindingKind
     text: str
+    missing: str = ""
+    """Name of the file that is missing, of several that an artifact has."""
 
     @property
     def severity(self) -> Severity:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -161,47 +161,56 @@ def _verdict(
         differences = [
             text
             for path in item.outputs
-            if (text := _difference(inside_project(root, path), scratch / path, exact=same_place))
+            if (
+                text := _compare_files(inside_project(root, path), scratch / path, exact=same_place)
+            )
         ]
     except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         return False, f"a file of it cannot be read ({' '.join(str(error).split())})"
     if not differences:
         return True, THE_SAME
-    if all(text.startswith(_WITHIN) for text in differences):
-        return True, differences[0]
-    only_times = all(text.startswith(_TIMES) for text in differences)
-    if only_times and made.inputs != again.inputs:
+    first, kinds = differences[0].text, {difference.kind for difference in differences}
+    if kinds == {"rounding"}:
+        return True, first
+    if kinds == {"times"} and made.inputs != again.inputs:
         return True, f"{THE_SAME} but for the cost of cells that were trained again since"
     if code_changes(made):
-        return None, f"cannot be compared: {differences[0]}"
+        return None, f"cannot be compared: {first}"
     depends = [path for path in item.files if path in verdicts and verdicts[path] is not True]
     if item.kind == "page" and depends:
         return None, f"cannot be compared: {depends[0]} is not what it was"
-    if item.kind != "table" and not same_place and not any(".json" in d for d in differences):
-        text = "drawn on another machine or by other versions; its data agree, the rest cannot be "
-        return None, f"{text}compared: {differences[0]}"
-    return False, differences[0]
+    if item.kind != "table" and not same_place and "specification" not in kinds:
+        words = "drawn on another machine or by other versions; its data agree, the rest cannot be "
+        return None, f"{words}compared: {first}"
+    return False, first
 
 
-_WITHIN = "within "
-_TIMES = "other times"
+@dataclass(frozen=True)
+class _Difference:
+    """Difference between two files, in words."""
+
+    text: str
+    kind: Literal["rounding", "times", "specification", "content"] = "content"
+    """`rounding`: numbers agree within TOLERANCE; `times`: only measured times differ; `specification`: charts."""
 
 
-def _difference(made: Path, again: Path, *, exact: bool) -> str | None:
-    """Difference between two files, in words; None if they are equal."""
+def _compare_files(made: Path, again: Path, *, exact: bool) -> _Difference | None:
+    """Difference between two files; None if they are equal."""
     if made.read_bytes() == again.read_bytes():
         return None
     if made.suffix == ".parquet":
         return _of_tables(pl.read_parquet(made), pl.read_parquet(again), exact=exact)
     if made.suffix == ".json" and not exact:
-        return _of_specs(json.loads(made.read_bytes()), json.loads(again.read_bytes()))
-    return f"{made.name} differs"
+        text = _of_specs(json.loads(made.read_bytes()), json.loads(again.read_bytes()))
+        return None if text is None else _Difference(text, "specification")
+    return _Difference(f"{made.name} differs")
 
 
-def _of_tables(made: pl.DataFrame, again: pl.DataFrame, *, exact: bool) -> str | None:
+def _of_tables(made: pl.DataFrame, again: pl.DataFrame, *, exact: bool) -> _Difference | None:
     if made.schema != again.schema or made.height != again.height:
-        return f"{made.height:,} rows of {made.width} columns, made again {again.height:,} of {again.width}"
-    largest, text = 0.0, None
+        size = f"{made.height:,} rows of {made.width} columns"
+        return _Difference(f"{size}, made again {again.height:,} of {again.width}")
+    largest, times = 0.0, None
     for name in made.columns:
         a, b = made[name], again[name]
         rows = a.ne_missing(b).arg_true()
@@ -214,11 +223,13 @@ def _of_tables(made: pl.DataFrame, again: pl.DataFrame, *, exact: bool) -> str |
             if largest <= TOLERANCE:
                 continue
         if name in MEASURED:
-            text = text or f"{_TIMES} in {name}"
+            times = times or _Difference(f"other times in {name}", "times")
             continue
         k = int(rows[0])
-        return f"{name} of row {k + 1:,} is {a[k]}, made again {b[k]}"
-    return text or (f"{_WITHIN}{largest:.0e} (allowed {TOLERANCE:.0e})" if largest else None)
+        return _Difference(f"{name} of row {k + 1:,} is {a[k]}, made again {b[k]}")
+    if times is None and largest:
+        return _Difference(f"within {largest:.0e} (allowed {TOLERANCE:.0e})", "rounding")
+    return times
 
 
 def _of_specs(made: Any, again: Any, where: str = "the .json") -> str | None:

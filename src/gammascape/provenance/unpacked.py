@@ -9,7 +9,6 @@ from gammascape.provenance.findings import Finding
 from gammascape.study import StudyError
 
 METADATA = "ro-crate-metadata.json"
-_GONE = " is not there"
 
 
 def refuse_left_out(root: Path, path: Path, what: str) -> None:
@@ -35,8 +34,8 @@ def tell_left_out(chain: Chain) -> Chain:
 
     def relabel(link: Link, finding: Finding) -> Finding:
         path = link.path
-        if link.manifest is not None and finding.text.endswith(_GONE):
-            path = Path(path).with_name(finding.text.removesuffix(_GONE)).as_posix()
+        if link.manifest is not None and finding.missing:
+            path = Path(path).with_name(finding.missing).as_posix()
         if finding.kind not in ("missing", "source gone") or path in listed:
             return finding
         return Finding("not included", f"{path.rpartition('/')[2]} is not part of this crate")

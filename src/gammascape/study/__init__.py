@@ -12,6 +12,7 @@ from gammascape.study.reading.errors import StudyError as StudyError
 from gammascape.study.study import Slice as Slice
 from gammascape.study.study import Study as Study
 from gammascape.study.study import load_study as load_study
+from gammascape.study.study import slice_key as slice_key
 from gammascape.theory.edges import EDGES as EDGES
 from gammascape.theory.edges import Edge as Edge
 from gammascape.theory.edges import Regime as Regime

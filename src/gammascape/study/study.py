@@ -49,7 +49,7 @@ class Slice:
     @property
     def key(self) -> str:
         """Name of the slice in file names, from the user's names of model and dataset."""
-        return _key(self.model, self.dataset, self.loss, self.batch_size, self.steps)
+        return slice_key(self.model, self.dataset, self.loss, self.batch_size, self.steps)
 
     @property
     def depth_exponent(self) -> int | None:
@@ -164,7 +164,8 @@ def load_study(
     return Study(stem, Path(path), file.description, slices, file.analysis, sources, maps, *known)
 
 
-def _key(model: str, dataset: str, loss: Loss, batch_size: int, steps: int) -> str:
+def slice_key(model: str, dataset: str, loss: str, batch_size: int, steps: int) -> str:
+    """Name of a slice."""
     return f"{model}-{dataset}-{loss}-B{batch_size}-T{steps}"
 
 
@@ -182,8 +183,10 @@ def _maps(file: StudyFile) -> tuple[Maps, list[Problem]]:
         if grid.eta.map is None:
             continue
         for key in product(grid.model, grid.dataset, grid.loss, grid.batch_size, grid.steps):
-            of_slice = maps.setdefault(_key(*key), {})
-            text = f"an earlier grid maps {_key(*key)} with other options; write the same in both"
+            of_slice = maps.setdefault(slice_key(*key), {})
+            text = (
+                f"an earlier grid maps {slice_key(*key)} with other options; write the same in both"
+            )
             spec, needed = grid.gamma.map, {*grid.gamma.points()}
             digits = network_digits(*_as_trained(file, key[0], key[1]))
             if spec and any(mapped.gammas not in (spec, None) for mapped in of_slice.values()):
@@ -231,7 +234,7 @@ def _slices(file: StudyFile, chosen: Points) -> tuple[Slice, ...]:
                 _, read = _as_trained(file, model, dataset)
                 key = model, dataset, loss, batch_size, steps
                 plane = planes.setdefault(key, {})
-                points = grid.points(loss, depth, chosen.get(_key(*key), {}))
+                points = grid.points(loss, depth, chosen.get(slice_key(*key), {}))
                 for (gamma, eta), (seed, data_seed) in product(points, grid.seeds):
                     point = (gamma, eta, seed, data_seed)
                     before = plane[point].observables if point in plane else ()

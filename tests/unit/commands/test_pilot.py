@@ -152,6 +152,7 @@ def test_the_study_has_what_the_functions_return(
         ("digits", [], "xent", {"validation": 0.1, "outputs": 10}),
         ("digits", ["--loss", "mse"], "mse", {"outputs": 10}),
         ("blobs.npz", ["--data-option", "imbalance=0.5"], "xent", {"outputs": 2, "imbalance": 0.5}),
+        ("true, #1: x.npz", [], "xent", {"outputs": 2}),
         ("teacher", ["--data-option", "inputs=3"], "mse", {"inputs": 3, "validation": 0.1}),
     ],
 )
@@ -161,7 +162,9 @@ def test_any_data_can_be_piloted(
     inputs = np.random.default_rng(0).normal(size=(200, 3))
     halves = {"x": inputs[:150], "x_test": inputs[150:]}
     np.savez(
-        "blobs.npz", **halves, **{f"y{k[1:]}": np.arange(len(v)) % 2 for k, v in halves.items()}
+        data if data.endswith(".npz") else "blobs.npz",
+        **halves,
+        **{f"y{k[1:]}": np.arange(len(v)) % 2 for k, v in halves.items()},
     )
     file = Path("config/studies/mine.yaml")
     words = ["--model", "mlp", "--data", data, *options, "--study", str(file), "--budget", "5s"]

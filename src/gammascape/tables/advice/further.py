@@ -1,7 +1,7 @@
 """Next cells to train, as entries of a study's `grids` or as a command, with their device time."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from gammascape.durations import count_of, duration
@@ -60,6 +60,16 @@ def next_rows(
     yield _next_width(tables, len(best))
 
 
+def coupled(pairs: Collection[tuple[int, int]]) -> bool:
+    """Return whether the stream of data changes with the seed; a single pair does not show it."""
+    return len(pairs) > 1 and all(seed == stream for seed, stream in pairs)
+
+
+def seed_lines(seeds: Sequence[int], streams: Sequence[int], together: bool) -> str:
+    """Keys of a grid for its seeds and streams of data; `together`: each seed has its own stream."""
+    return f"    seed: {[*seeds]}\n    data_seed: {'seed' if together else [*streams]}"
+
+
 def _next_width(tables: SliceTables, gammas: int) -> Row:
     """The next network of the way up, with narrow maps of eta; a step costs at most as the square of the width."""
     runs = tables.cells.select("seed", "data_seed").n_unique()
@@ -111,7 +121,7 @@ def _row(
     """These etas at gammas, for all seeds or for so many more, with all steps or more."""
     first = tables.cells.row(0, named=True)
     pairs = tables.cells.select("seed", "data_seed").unique().sort("seed", "data_seed")
-    same = pairs.height > 1 and bool((pairs["seed"] == pairs["data_seed"]).all())
+    same = coupled(pairs.rows())
     streams = pairs["data_seed"].unique().sort().to_list()
     own, each = pairs["seed"].unique().sort().to_list(), 1 if same else len(streams)
     if seeds:
@@ -123,8 +133,8 @@ def _row(
         f"  - model: {first['model']}\n    dataset: {first['dataset']}\n    loss: {first['loss']}\n"
         f"    gamma: {{log10: {gamma:.6g}}}\n"
         f"    eta: {{log10: [{', '.join(f'{round(eta, 6) + 0.0:g}' for eta in sorted(etas))}]}}\n"
-        f"    batch_size: {first['batch_size']}\n    steps: {tables.steps * longer}\n    seed: {own}\n"
-        f"    data_seed: {'seed' if same else streams}"
+        f"    batch_size: {first['batch_size']}\n    steps: {tables.steps * longer}\n"
+        + seed_lines(own, streams, same)
         for gamma, etas in points.items()
     ]
     trained = (
