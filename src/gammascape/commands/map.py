@@ -44,7 +44,6 @@ from gammascape.tables.edges.refine import MapState, Wanted, refine
 from gammascape.tables.toy import toy_cell_table
 from gammascape.terminal import say
 from gammascape.theory import toy
-from gammascape.workflow.catalogue import THRESHOLDS
 from gammascape.workflow.plan import BEGINNING, Plan
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -264,8 +263,7 @@ def _cells(plan: Plan, study: Study, part: Slice) -> pl.DataFrame:
                 "take options after -- that keep it from that, such as --until or --directory, away"
             )
         return table
-    analysis = plan.analysis(study.name)
-    thresholds = Thresholds(**{name: analysis[name] for name in THRESHOLDS})
+    thresholds = Thresholds.from_analysis(plan.analysis(study.name))
     points = [(cell.gamma, cell.eta, cell.path) for cell in part.cells]
     assert part.depth_exponent is not None  # a toy has one
     labels = plan.labels(study.name, part.key)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gammascape.commands import add_shared
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.paths import CELLS, RESULTS, inside_project
+from gammascape.manifests.paths import RESULTS, cell_of, inside_project
 from gammascape.manifests.whole import ARRAYS
 from gammascape.provenance.chain import paths_from
 from gammascape.provenance.compare import compare, disturbed, must_be_exact, same_files
@@ -148,7 +148,7 @@ def cells_behind(manifest: str, root: Path) -> list[str]:
     """
 
     def below(path: str) -> list[str]:
-        if path.startswith(f"{CELLS}/"):
+        if cell_of(path):
             return []
         try:
             inputs = read_manifest(inside_project(root, path)).inputs
@@ -157,7 +157,7 @@ def cells_behind(manifest: str, root: Path) -> list[str]:
             raise StudyError(f"{visible(path)}: {why}; `gammascape audit` says more") from None
         return [source.path for source in inputs if source.seal is not None]
 
-    return sorted(path for path in paths_from([manifest], below) if path.startswith(f"{CELLS}/"))
+    return sorted(filter(cell_of, paths_from([manifest], below)))
 
 
 def sample(cells: Sequence[str], count: int, seed: int) -> list[str]:

@@ -22,7 +22,13 @@ from gammascape.generate.diffusion import read_model, sample, train_ddpm, write_
 from gammascape.generate.numbers import CLASSES, balanced_labels
 from gammascape.generate.quality import picture, quality, train_classifier
 from gammascape.layout import whole
-from gammascape.study.keys.generators import DeformSpec, DiffusionSpec
+from gammascape.study.keys.generators import (
+    SAMPLING,
+    STRENGTHS,
+    TRAINING,
+    DeformSpec,
+    DiffusionSpec,
+)
 from gammascape.study.reading.fields import Record
 from gammascape.terminal import complain
 from gammascape.training.device import take_gpu
@@ -30,9 +36,6 @@ from gammascape.training.device import take_gpu
 _REPORT_SECONDS = 10.0
 _SOURCE = "folder with MNIST's idx files, or the manifest of prepared MNIST"
 _SAMPLES_A_REPORT = 5_000
-_TRAINING = ("features", "steps", "batch_size", "learning_rate", "seed", "precision")
-_SAMPLING = ("chunks", "size", "seed", "method", "sampling_steps", "guidance", "precision")
-_STRENGTHS = ("rotation", "scale", "shift", "elastic")
 
 
 @as_command
@@ -68,7 +71,7 @@ def _train(chosen: argparse.Namespace) -> None:
     network, _ = train_ddpm(
         images,
         labels,
-        **{name: getattr(chosen, name) for name in _TRAINING},
+        **{name: getattr(chosen, name) for name in TRAINING},
         drop=chosen.drop,
         device=_device(chosen.device),
         checkpoint=checkpoint,
@@ -86,7 +89,7 @@ def _chunk(chosen: argparse.Namespace) -> None:
         )
     device = _device(chosen.device, chosen.number)
     network = read_model(chosen.model, device)
-    options = {name: getattr(chosen, name) for name in ("batch_size", *_SAMPLING[2:])}
+    options = {name: getattr(chosen, name) for name in ("batch_size", *SAMPLING[2:])}
 
     def make(numbers: Tensor) -> tuple[Tensor, Tensor]:
         labels = balanced_labels(numbers)
@@ -101,7 +104,7 @@ def _chunk(chosen: argparse.Namespace) -> None:
 def _deform(chosen: argparse.Namespace) -> None:
     images, labels = _mnist(chosen.source, "train")
     device = _device(chosen.device, chosen.number)
-    strengths = DeformSpec(kind="deform", **{name: getattr(chosen, name) for name in _STRENGTHS})
+    strengths = DeformSpec(kind="deform", **{name: getattr(chosen, name) for name in STRENGTHS})
     images = images.to(device)
 
     def make(numbers: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,18 +168,18 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a diffusion model on MNIST")
     train.add_argument("--source", type=Path, required=True, help=_SOURCE)
     train.add_argument("--output", type=Path, required=True, help="model file to make")
-    _add(train, DiffusionSpec, *_TRAINING)
+    _add(train, DiffusionSpec, *TRAINING)
     train.add_argument("--drop", type=float, default=0.1, help="share of classes withheld")
     train.add_argument("--checkpoint-seconds", type=float, default=60.0)
 
     chunk = commands.add_parser("chunk", help="sample one chunk from a model")
     chunk.add_argument("--model", type=Path, required=True, help="file made by `train`")
-    _add(chunk, DiffusionSpec, *_SAMPLING)
+    _add(chunk, DiffusionSpec, *SAMPLING)
     chunk.add_argument("--batch-size", type=_positive, default=1000)
 
     warp = commands.add_parser("deform", help="make one chunk of deformed training images")
     warp.add_argument("--source", type=Path, required=True, help=_SOURCE)
-    _add(warp, DeformSpec, "size", "seed", *_STRENGTHS)
+    _add(warp, DeformSpec, "size", "seed", *STRENGTHS)
 
     judge = commands.add_parser("quality", help="measure chunks against real digits")
     judge.add_argument("--chunks", type=Path, nargs="+", required=True, help="files of chunks")

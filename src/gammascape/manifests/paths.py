@@ -54,6 +54,12 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def cell_of(path: str) -> str | None:
+    """Folder below `CELLS` of one of a cell's files; None for a file that belongs to no cell."""
+    name = path.removeprefix(f"{CELLS}/")
+    return None if name == path else name.rpartition("/")[0]
+
+
 def inside_project(root: Path, name: str, also: Sequence[str] = ()) -> Path:
     """Path as from `inside`, for a name relative to `root`, the folder where Snakemake runs.
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.manifests import Manifest
-from gammascape.manifests.manifest import FILE_NAME
-from gammascape.manifests.paths import CELLS
+from gammascape.manifests.paths import cell_of
 from gammascape.provenance.chain import Chain, Link
 from gammascape.provenance.changes import differences
 from gammascape.provenance.compare import BACKEND
@@ -51,7 +50,7 @@ def across_findings(chain: Chain, plan: Plan | None, *, everything: bool) -> Cha
         used = {path for link in chain.links.values() for path in link.made_from}
         stray = Finding("not in the study", "no study at hand has this cell, nothing is made of it")
         for link in chain.links.values():
-            unknown = link.kind == "cell" and _short(link.path) not in plan.cells
+            unknown = link.kind == "cell" and cell_of(link.path) not in plan.cells
             if unknown and link.path not in used:
                 found[link.path].append(stray)
     return chain.adding(found)
@@ -101,12 +100,8 @@ def _mixture(texts: Mapping[str, str]) -> str:
     parts = []
     for text, count in counts.most_common():
         own = ", ".join(part for part in text.split(", ") if part not in shared)
-        parts.append(f"{count:,} of {own} (like {_short(example[text])})")
+        parts.append(f"{count:,} of {own} (like {cell_of(example[text]) or example[text]})")
     return "; ".join(parts)
-
-
-def _short(path: str) -> str:
-    return path.removeprefix(f"{CELLS}/").removesuffix(f"/{FILE_NAME}")
 
 
 def _against_rules(
@@ -157,26 +152,20 @@ def _against_study(
     for changed in sorted(differences(params, item.params)):
         yield link.path, Finding("study changed", f"{said} has another value of {changed}")
     had, wanted = set(link.made_from), set(item.sources)
-    for path in sorted(filter(_is_cell, had - wanted)):
-        if _short(path) not in plan.cells:
+    for path in sorted(path for path in had - wanted if cell_of(path)):
+        if cell_of(path) not in plan.cells:
             text = f"{said} does not have this cell any more"
             yield path, Finding("not in the study", text)
         else:
             yield link.path, Finding("study changed", f"{said} does not make it from {path}")
     lacking = wanted - had
-    if not item.entry.chooses and (
-        cells := sorted(_short(path) for path in filter(_is_cell, lacking))
-    ):
+    if not item.entry.chooses and (cells := sorted(filter(None, map(cell_of, lacking)))):
         text = f"{said} has {len(cells):,} more cells for it, like {cells[0]}"
         yield link.path, Finding("study changed", text)
     kind: FindingKind = "study changed" if item.entry.follows_study else "altered"
     for words, paths in (("makes it from", lacking), ("does not make it from", had - wanted)):
-        if others := sorted(path for path in paths if not _is_cell(path)):
+        if others := sorted(path for path in paths if cell_of(path) is None):
             yield link.path, Finding(kind, f"{said} {words} {', '.join(others[:_NAMED])}")
-
-
-def _is_cell(path: str) -> bool:
-    return path.startswith(f"{CELLS}/")
 
 
 def _listed(wildcards: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from gammascape.manifests import Manifest
 from gammascape.manifests.code import other_code
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import FORMATS, read_mark
-from gammascape.manifests.paths import CELLS, OutsideError, inside, read_object, short
+from gammascape.manifests.paths import CELLS, OutsideError, cell_of, inside, read_object, short
 from gammascape.manifests.scripts import has_other_script
 from gammascape.manifests.whole import ARRAYS, SUMMARY
 from gammascape.numerics import NUMERICS_VERSION
@@ -175,10 +175,7 @@ def contradictions(summary: Mapping[str, Any], folder: Path) -> Iterator[str]:
 
 def _table_findings(manifest: Manifest, path: Path) -> Iterator[Finding]:
     """Compare the rows of a table of cells with the cells named in its manifest."""
-    named = {
-        source.path.removeprefix(f"{CELLS}/").removesuffix(f"/{FILE_NAME}")
-        for source in manifest.inputs
-    }
+    named = {cell_of(source.path) or source.path for source in manifest.inputs}
     try:
         # Convert to text, so that a column of another type only counts as other cells.
         rows = set(map(str, read_table(path, ["cell"])["cell"]))

@@ -18,7 +18,7 @@ from typing import Any
 from gammascape.manifests import sha256_of
 from gammascape.manifests.code import meaning, other_code
 from gammascape.manifests.manifest import SUFFIX, content_of
-from gammascape.manifests.paths import CELLS
+from gammascape.manifests.paths import CELLS, cell_of
 from gammascape.manifests.whole import FILES
 from gammascape.provenance.changes import differences
 from gammascape.workflow.catalogue import Artifact, everything, fingerprint_file, jobs_of
@@ -174,7 +174,7 @@ class Results:
     def _changed_inputs(self, item: Artifact, sources: Sequence[Mapping[str, Any]]) -> str:
         asked, had = set(item.sources), {source["path"] for source in sources}
         if item.entry.chooses:
-            asked = {path for path in asked if path in had or not path.startswith(f"{CELLS}/")}
+            asked = {path for path in asked if path in had or cell_of(path) is None}
         if had != asked:
             new, old = len(asked - had), len(had - asked)
             words = ((f"{new} added", new), (f"{old} removed", old))

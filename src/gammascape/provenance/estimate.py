@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gammascape.manifests import Manifest
+from gammascape.provenance.changes import AXES
 from gammascape.study import Cell
 from gammascape.study.operations import operations
 
@@ -84,7 +85,7 @@ def estimate(
 
 def _key(record: Mapping[str, Any]) -> str:
     return json.dumps(
-        {k: v for k, v in record.items() if k not in ("gamma", "eta", "seed", "data_seed")},
+        {k: v for k, v in record.items() if k not in AXES},
         sort_keys=True,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import other_code
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.paths import CELLS, RESULTS, inside_project
+from gammascape.manifests.paths import CELLS, RESULTS, cell_of, inside_project
 from gammascape.study import Study, StudyError, load_study
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.reading.yaml_reader import read_yaml
@@ -82,10 +82,10 @@ def manifests_of_tables_and_figures(folder: str = "**") -> Iterator[tuple[Path, 
 def previous_cells(study: str) -> set[str]:
     """Paths below results/cells of the cells that a study had when its tables were last made."""
     return {
-        Path(source.path).parent.relative_to(CELLS).as_posix()
+        cell
         for _, manifest in manifests_of_tables_and_figures(f"{study}/tables/cells")
         for source in manifest.inputs
-        if CELLS in Path(source.path).parents
+        if (cell := cell_of(source.path))
     }
 
 

@@ -25,7 +25,7 @@ from gammascape.layout import whole
 from gammascape.manifests.manifest import FILE_NAME
 from gammascape.manifests.paths import CELLS
 from gammascape.runs.outcome import Thresholds
-from gammascape.workflow.catalogue import CELL_FILES, THRESHOLDS, Inputs, artifacts
+from gammascape.workflow.catalogue import CELL_FILES, Inputs, artifacts
 from gammascape.workflow.plan import Plan, load_plan
 from gammascape.workflow.script import Stage
 
@@ -66,12 +66,11 @@ def write_so_far(plan: Plan, name: str) -> int:
     for key, frame in tables.items():
         with whole(place / f"{key}.parquet") as partial:
             frame.write_parquet(partial)
-    analysis = plan.analysis(name)
     write_explorer(
         name,
         tables,
         CELLS,
-        Thresholds(**{key: analysis[key] for key in THRESHOLDS}),
+        Thresholds.from_analysis(plan.analysis(name)),
         page,
         planned=len(plan.studies[name].by_path),
         time=f"{datetime.now():%H:%M}",

@@ -10,6 +10,8 @@ FULL_HISTORY = 10_000
 _BINS_PER_DECADE = 2_000
 FINAL_SHARE = 0.05
 _FINAL_LEAST = 10
+LEAST_BUDGET = 10
+"""Steps of the shortest budget at which runs are compared."""
 
 
 def measurement_steps(steps: int) -> list[int]:

@@ -1,7 +1,8 @@
 """Decide the status of a run from its facts. Thresholds are choices of the study and change no run."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 Status = Literal["diverged", "dead", "runaway", "trained", "untrained"]
 
@@ -13,6 +14,11 @@ class Thresholds:
     trained_below: float = 0.5
     runaway_above: float = 1.05
     catapult_above: float = 3.0
+
+    @classmethod
+    def from_analysis(cls, analysis: Mapping[str, Any]) -> "Thresholds":
+        """Thresholds among the keys of a study's `analysis`."""
+        return cls(**{field.name: analysis[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,8 @@ def judge(facts: Facts, thresholds: Thresholds) -> Outcome:
 
     diverged    a training loss was not finite
     dead        some hidden layer has the same output for every probe
-    runaway     finite, but the final loss is above the loss of f = 0
-    trained     the final loss is below the study's share of the loss of f = 0
+    runaway     finite, but the final loss is above `runaway_above` times the loss of f = 0
+    trained     the final loss is at or below `trained_below` times the loss of f = 0
     untrained   none of these: not trained within the budget
     """
     last = facts.final_loss if facts.finite else None

@@ -10,7 +10,7 @@ from gammascape.study import Analysis
 from gammascape.study.factors import SCALES
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.factors import BEST_GAMMA, abscissa
-from gammascape.tables.performance.choice import choose_elsewhere, chosen_interval
+from gammascape.tables.performance.choice import best_option, choose_elsewhere, chosen_interval
 from gammascape.tables.performance.gain import MARGIN, as_gain, better
 from gammascape.tables.performance.scores import JUDGED
 from gammascape.tables.statistics.fits import Floats
@@ -31,7 +31,6 @@ TRANSFER_SCHEMA = (
 HOLDS, LOSES, DIVERGES, UNKNOWN = "holds", "loses", "diverges", "unknown"
 LEAST_LOST = {"accuracy": MARGIN, "test_loss": 1.05}
 """Points of accuracy, or ratio of losses, up to which nothing counts as lost."""
-_NOTHING = {"accuracy": 0.0, "test_loss": 1.0}
 _SEED = ["seed", "data_seed"]
 _POINT = ["gamma_log10", "eta_log10"]
 
@@ -88,8 +87,8 @@ class _Plane:
         """Best sampled log10 eta at a gamma, of those that most seeds have."""
         means = self.scores.filter(gamma_log10=gamma).group_by("eta_log10")
         found = means.agg(pl.col("value").mean(), seeds=pl.len())
-        found = found.sort("seeds", "value", "eta_log10", descending=[True, True, False])
-        return None if found.is_empty() else float(found["eta_log10"][0])
+        found = found.filter(pl.col("seeds") == pl.col("seeds").max())
+        return best_option(dict(found.select("eta_log10", "value").iter_rows()))
 
     def between(self, gamma: float) -> pl.DataFrame:
         """Neighbours of each seed's best sampled eta, `low` and `high`; infinite at the border."""
@@ -132,7 +131,7 @@ class _Plane:
         if low is None or high is None:
             return UNKNOWN
         least = LEAST_LOST[self.measure]
-        return HOLDS if high <= least else LOSES if low > _NOTHING[self.measure] else UNKNOWN
+        return HOLDS if high <= least else LOSES if low > as_gain(self.measure, 0.0) else UNKNOWN
 
 
 def lost_at(

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -20,8 +20,9 @@ from gammascape.manifests import Kind, Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import MODULES, closure, fingerprint
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import FORMATS
-from gammascape.manifests.paths import CELLS, RESULTS
+from gammascape.manifests.paths import CELLS, RESULTS, cell_of
 from gammascape.manifests.whole import ARRAYS, SUMMARY
+from gammascape.runs.outcome import Thresholds
 from gammascape.study.factors import FACTORS
 
 if TYPE_CHECKING:
@@ -387,7 +388,7 @@ def modules_behind(manifest: Manifest) -> tuple[str, ...]:
     if manifest.kind in ("cell", "data") or place is None:
         return MODULES[manifest.kind]
     kind, entry = place
-    read = any(source.path.startswith(f"{CELLS}/") for source in manifest.inputs)
+    read = any(cell_of(source.path) for source in manifest.inputs)
     return _modules_of(kind, entry if read or entry.toy is None else entry.toy)
 
 
@@ -647,7 +648,7 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
         case "confidence":
             return plan.analysis(study)["confidence"]
         case "thresholds":
-            return {n: plan.analysis(study)[n] for n in THRESHOLDS}
+            return asdict(Thresholds.from_analysis(plan.analysis(study)))
         case "labels" | "points":
             return getattr(plan, name)(study, key)
         case "depth" | "depth_exponent":
@@ -659,10 +660,6 @@ def _value(plan: "Plan", study: str, key: str, name: str) -> Any:
         case "class_priors":
             return {part.key: part.class_prior for part in plan.studies[study].slices}
     raise KeyError(name)
-
-
-THRESHOLDS = ("trained_below", "runaway_above", "catapult_above")
-"""Keys of the study's `analysis` used to judge cells."""
 
 
 def _has(plan: "Plan", study: str, entry: Entry, name: str = "") -> bool:

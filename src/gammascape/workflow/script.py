@@ -27,7 +27,7 @@ from gammascape.manifests import (
 from gammascape.manifests.code import meaning
 from gammascape.manifests.manifest import SUFFIX
 from gammascape.manifests.mark import Mark
-from gammascape.manifests.paths import CELLS
+from gammascape.manifests.paths import CELLS, cell_of
 from gammascape.runs.outcome import Thresholds
 from gammascape.study import Analysis
 from gammascape.tables.cells import TableError
@@ -183,7 +183,7 @@ class Stage:
         # A toy's cells are not artifacts: from tables of the whole study, only trained cells can be read.
         trained = None
         if "arrays" in sources and "slice" not in item.wildcards:
-            trained = [str(Path(path).parent.relative_to(CELLS)) for path in item.inputs["arrays"]]
+            trained = [*filter(None, map(cell_of, item.inputs["arrays"]))]
         for name, source, _ in item.entry.words:
             if source not in CELL_FILES:
                 paths = item.inputs[item.wildcards["table"] if source == "itself" else source]

@@ -10,7 +10,6 @@ from gammascape.figures.style import tables, theme
 
 WIDTH, HEIGHT = 460, 175
 MOST_GAMMAS = 7
-STABLE_BELOW = 2.0
 """Gradient descent on a quadratic loss converges while learning rate times curvature is below it."""
 
 _SHARPNESS = "eta_times_sharpness"
@@ -102,14 +101,14 @@ def _panels(measured: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> 
 
 def _sharpness(sharp: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     low, high = tables.extent(sharp["value"])
-    low, high = min(low, STABLE_BELOW) / 1.5, max(high, STABLE_BELOW) * 1.5
+    low, high = min(low, theme.STABLE_BELOW) / 1.5, max(high, theme.STABLE_BELOW) * 1.5
     y = theme.log_scaled(alt.Y("value:Q", title="Nηλ (dimensionless)"), low, high)
     lines = (
         alt.Chart(sharp.select("gamma_log10", "step", "value"))
         .mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=16))
         .encode(x=x, y=y, color=colour, detail="gamma_log10:N")
     )
-    limit = theme.stable_limit(STABLE_BELOW, baseline="bottom", dy=-2)
+    limit = theme.stable_limit(theme.STABLE_BELOW, baseline="bottom", dy=-2)
     return alt.layer(lines, *limit).properties(width=WIDTH, height=HEIGHT)
 
 

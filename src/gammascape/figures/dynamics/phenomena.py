@@ -12,7 +12,6 @@ from gammascape.figures.style import tables, theme
 
 WIDTH, LOSS_HEIGHT, BELOW_HEIGHT = 330, 150, 120
 MOST_GAMMAS, MOST_PAIRS = 5, 4
-STABLE_BELOW = 2.0
 _PAIR = ["model", "dataset", "loss"]
 _ORDER = [True, True, False]
 _CATAPULT, _SILENT = "catapult", "silent alignment"
@@ -150,7 +149,7 @@ def _loss(loss: pl.DataFrame, x: alt.X, colour: alt.Color, words: str) -> ChartT
 def _sharpness(below: pl.DataFrame, x: alt.X, colour: alt.Color) -> ChartType:
     below = below.filter(pl.col("value") > 0)
     below = below.with_columns(pl.col("value").log(10))
-    limit_at = math.log10(STABLE_BELOW)
+    limit_at = math.log10(theme.STABLE_BELOW)
     low, high = tables.extent(below["value"])
     domain = [min(low, limit_at) - 0.15, max(high, limit_at) + 0.15]
     y = theme.spanning(alt.Y("value:Q"), domain)

@@ -8,11 +8,11 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
+from gammascape.figures.similarity.map import GROUP
 from gammascape.figures.style import theme
 from gammascape.figures.style.tables import around, budget_line, count_of, extent, study_line
 
 WIDTH, HEIGHT = 330, 230
-_GROUP = ["dataset", "loss", "batch_size", "steps"]
 _COMPARED = ("architectures", "models", "seeds")
 _WORDS = {
     "architectures": "different architectures",
@@ -44,7 +44,7 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
     levels = trend.drop_nulls("level")["level"].unique().sort(descending=True).cast(pl.String)
     # A level looks the same in all groups: the darker, the more has been learned.
     looks = dict(zip(levels, zip(_LIGHT_TO_DARK, theme.SERIES_SHAPES, strict=False), strict=False))
-    parts = trend.sort(_GROUP, maintain_order=True).partition_by(_GROUP, maintain_order=True)
+    parts = trend.sort(GROUP, maintain_order=True).partition_by(GROUP, maintain_order=True)
     charts = []
     for part in parts:
         # Outputs that are constant cannot be compared, nor layers.
@@ -85,7 +85,7 @@ def _caption(trend: pl.DataFrame) -> str:
 
 def _widest(table: pl.DataFrame) -> pl.DataFrame:
     """Choose the interval that claims most of a number: architectures or models before seeds."""
-    key = [*_GROUP, "at", "level", "measure", "compared"]
+    key = [*GROUP, "at", "level", "measure", "compared"]
     key += ["gamma_log10"] if "gamma_log10" in table.columns else []
     # Sorted by name, 'seeds' is the last.
     return table.sort(*key, "resampled", nulls_last=True).unique(
@@ -214,8 +214,8 @@ def _title(summary: pl.DataFrame) -> str:
     of_measure = summary.filter(measure=measure)
     widest = next(kind for kind in _COMPARED if kind in of_measure["compared"])
     of_measure = of_measure.filter(compared=widest)
-    group = of_measure.sort("model_pairs", "gammas", descending=True).select(_GROUP).row(0)
-    of_measure = of_measure.filter(**dict(zip(_GROUP, group, strict=True)))
+    group = of_measure.sort("model_pairs", "gammas", descending=True).select(GROUP).row(0)
+    of_measure = of_measure.filter(**dict(zip(GROUP, group, strict=True)))
     # Of levels that equally many have reached, the lowest.
     rows = of_measure.filter(at="loss").drop_nulls("slope")
     rows = rows.sort("gammas", "model_pairs", -pl.col("level"), descending=True)
@@ -267,7 +267,7 @@ def _intervals(trend: pl.DataFrame) -> str:
     """Meaning of the bars, and the reason where there are none."""
     names = [name for name in _COMPARED if name in trend["resampled"]]
     without = " · no bar: too few to leave one out" if trend["value_low"].null_count() else ""
-    most = pl.col("model_pairs").max().over(*_GROUP, "compared")
+    most = pl.col("model_pairs").max().over(*GROUP, "compared")
     if trend.select((pl.col("model_pairs") < most).any()).item():
         without += " · hollow: some pairs have no value there"
     if not names:

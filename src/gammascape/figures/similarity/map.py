@@ -12,7 +12,7 @@ from gammascape.figures.style import tables, theme
 
 MAP_SIZE = 480
 LINE_WIDTH, LINE_HEIGHT = 300, 300
-_GROUP = ["dataset", "loss", "batch_size", "steps"]
+GROUP = ["dataset", "loss", "batch_size", "steps"]
 _ENDS = ["model_a", "gamma_a_log10", "model_b", "gamma_b_log10"]
 _STEADY = 0.02  # changes of the mean CKA smaller than this are not called a rise or a fall
 _MEAN, _PAIR, _SAME = (
@@ -39,7 +39,7 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
         return theme.Figure("similarity", "").nothing(
             "There is no pair of trained networks to compare", "0 cells, 0 seeds"
         )
-    parts = pairs.sort(_GROUP, maintain_order=True).partition_by(_GROUP, maintain_order=True)
+    parts = pairs.sort(GROUP, maintain_order=True).partition_by(GROUP, maintain_order=True)
     shown = [_thin(part, tables.ROW_LIMIT * 3 // 4 // len(parts)) for part in parts]
     rows = []
     for full, part in zip(parts, shown, strict=True):
@@ -217,7 +217,7 @@ def _title(lines: pl.DataFrame) -> str:
 
 def _counts(pairs: pl.DataFrame) -> str:
     """Numbers of networks, seed pairs and probes."""
-    networks = pairs.select(*_GROUP, "model_a", "gamma_a_log10").n_unique()
+    networks = pairs.select(*GROUP, "model_a", "gamma_a_log10").n_unique()
     most = int(tables.extent(pairs["seed_pairs"])[1])
     probes = int(tables.extent(pairs["probes"])[1])
     return (
@@ -231,9 +231,9 @@ def _blanks(pairs: pl.DataFrame) -> list[str]:
     reasons = []
     if pairs["cka"].null_count():
         reasons.append("with a single seed there is no second network to compare with")
-    both = pairs.select(*_GROUP, "model_a", "model_b").n_unique()
+    both = pairs.select(*GROUP, "model_a", "model_b").n_unique()
     if both < sum(
-        n * n for n in pairs.group_by(_GROUP).agg(pl.col("model_a").n_unique())["model_a"]
+        n * n for n in pairs.group_by(GROUP).agg(pl.col("model_a").n_unique())["model_a"]
     ):
         reasons.append("networks of different versions of the data are not compared")
     return [f"blank: {reason}" for reason in reasons]

@@ -309,6 +309,10 @@ def side_by_side(names: Sequence[Any], step: float) -> dict[Any, float]:
     return {name: (k - (len(names) - 1) / 2) * step for k, name in enumerate(names)}
 
 
+STABLE_BELOW = 2.0
+"""Nηλ up to which gradient descent stays on a quadratic."""
+
+
 def stable_limit(height: float, **place: Any) -> list[alt.Chart]:
     """The line Nηλ = 2 at `height`, up to which gradient descent stays on a quadratic, and its name."""
     data = pl.DataFrame({"value": [height], "step": [1.0], "words": ["Nηλ = 2"]})

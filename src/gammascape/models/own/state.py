@@ -13,7 +13,6 @@ import io
 import queue
 import random
 import re
-import sys
 import threading
 import types
 import weakref
@@ -28,6 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from gammascape.usercode.find import NEVER_LOCAL
 
 _OWN = frozenset(vars(nn.Module())) - {"training"}
 """Attributes that every module has."""
@@ -46,9 +47,6 @@ _LOOKED_INTO = (
     *(functools.partial, types.MethodType),
 )
 """Types that are inspected in a user's files, besides their own objects, functions and classes."""
-
-_LIBRARIES = frozenset(sys.stdlib_module_names) | {"gammascape", "numpy", "torch"}
-"""Libraries whose objects are not inspected."""
 
 _CONTENTS: Mapping[type, Callable[[Any], Mapping[str, Any]]] = {
     types.SimpleNamespace: vars,
@@ -286,7 +284,7 @@ def _inside(
     elif isinstance(value, types.FunctionType):
         cells = dict(zip(value.__code__.co_freevars, value.__closure__ or (), strict=False))
         parts = [(f".{name}", one) for name, one in vars(value).items()]
-        if value.__module__.partition(".")[0] not in _LIBRARIES:
+        if value.__module__.partition(".")[0] not in NEVER_LOCAL:
             parts += [(" defaults", (value.__defaults__, value.__kwdefaults__))]
         with suppress(ValueError):  # a variable that has no value yet
             parts += [(f".{name}", cell.cell_contents) for name, cell in cells.items()]
@@ -294,7 +292,7 @@ def _inside(
         parts = [(".__self__", value.__self__)]
     elif contents is not None:
         parts = [(f".{name}", one) for name, one in contents(value).items()]
-    elif kind.__module__.partition(".")[0] not in _LIBRARIES:
+    elif kind.__module__.partition(".")[0] not in NEVER_LOCAL:
         # With __slots__ the state is a pair of mappings.
         state = object.__getstate__(value)
         found = [one for one in (state if isinstance(state, tuple) else (state,)) if one]

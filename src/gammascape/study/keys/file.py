@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from gammascape.runs.outcome import Thresholds
 from gammascape.study.keys.axes import NUMBER_TEXT, EtaAxis, Exponent, GammaAxis, check_order
 from gammascape.study.keys.datasets import DatasetSpec
 from gammascape.study.keys.models import ModelSpec
@@ -134,11 +135,11 @@ class Carried(Record):
 class Analysis(Record):
     """Criteria for judging cells and fitting edges; changing them retrains nothing."""
 
-    trained_below: float = Field(default=0.5, gt=0, lt=1, examples=[0.5])
+    trained_below: float = Field(default=Thresholds.trained_below, gt=0, lt=1, examples=[0.5])
     """Relative final loss (final loss over the loss of f = 0) at or below which a cell is trained."""
-    runaway_above: float = Field(default=1.05, ge=1, examples=[1.05])
+    runaway_above: float = Field(default=Thresholds.runaway_above, ge=1, examples=[1.05])
     """Relative final loss above which a cell with finite loss has run away."""
-    catapult_above: float = Field(default=3.0, ge=1, examples=[3.0])
+    catapult_above: float = Field(default=Thresholds.catapult_above, ge=1, examples=[3.0])
     """Peak loss over initial loss above which a cell is flagged as catapulted."""
     lazy: Span = Field(default=Span.model_validate({"to": -1.5}), examples=[{"to": -1.5}])
     """Window of log10 gamma in which the lazy exponents are fitted."""

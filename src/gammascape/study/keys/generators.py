@@ -2,11 +2,16 @@
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from gammascape.study.reading.fields import Amount, Count, Record, Seed, mistake
+
+TRAINING = ("features", "steps", "batch_size", "learning_rate", "seed", "precision")
+SAMPLING = ("chunks", "size", "seed", "method", "guidance", "precision", "sampling_steps")
+STRENGTHS = ("rotation", "scale", "shift", "elastic")
 
 # As for models: a default is part of identities and never changes.
 
@@ -77,13 +82,12 @@ class DiffusionSpec(Generated):
     @property
     def train_options(self) -> list[str]:
         """Options of the command that trains the model."""
-        names = ("features", "steps", "batch_size", "learning_rate", "seed", "precision")
-        return _options(self, names)
+        return _options(self, TRAINING)
 
     @property
     def chunk_options(self) -> list[str]:
-        names = ["chunks", "size", "seed", "method", "guidance", "precision"]
-        return _options(self, names + ["sampling_steps"] * (self.sampling_steps is not None))
+        names = (name for name in SAMPLING if getattr(self, name) is not None)
+        return _options(self, names)
 
 
 class DeformSpec(Generated):
@@ -102,7 +106,7 @@ class DeformSpec(Generated):
 
     @property
     def chunk_options(self) -> list[str]:
-        return _options(self, ("size", "seed", "rotation", "scale", "shift", "elastic"))
+        return _options(self, ("size", "seed", *STRENGTHS))
 
 
 GeneratorSpec = Annotated[DiffusionSpec | DeformSpec, Field(discriminator="kind")]
@@ -114,7 +118,7 @@ def _hash(spec: Record, leave_out: set[str] | None = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _options(spec: Record, names: list[str] | tuple[str, ...]) -> list[str]:
+def _options(spec: Record, names: Iterable[str]) -> list[str]:
     return [
         text for name in names for text in (f"--{name.replace('_', '-')}", str(getattr(spec, name)))
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis, Edge
-from gammascape.tables.performance.choice import TIED, told_apart
+from gammascape.tables.performance.choice import best_option, told_apart
 from gammascape.tables.performance.gain import better
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER, JUDGED
 from gammascape.tables.statistics.fits import Floats
@@ -116,10 +116,7 @@ class SliceTables:
         scores'.
         """
         scores = self.ranked(gamma)
-        # Of equally good ones, which test sets have, the middle is furthest from where training fails.
-        most = max(scores.values(), default=0.0)
-        equal = sorted(eta for eta, score in scores.items() if score >= most - TIED)
-        best, grids = equal[(len(equal) - 1) // 2] if equal else None, self._grids
+        most, best, grids = max(scores.values(), default=0.0), best_option(scores), self._grids
         own = grids.get(gamma, np.zeros((0, 1)))
         least = told_apart(own, [*grids.values()], self.analysis.confidence)
         alike = [] if least is None else [e for e, score in scores.items() if score >= most - least]

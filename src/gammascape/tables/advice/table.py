@@ -15,6 +15,7 @@ from gammascape.tables.advice.words import interval, number, power
 from gammascape.tables.cells import SLICE_COLUMNS, columns, less, with_ends, within
 from gammascape.tables.factors import TREND_SCHEMA
 from gammascape.tables.performance.choice import TIED
+from gammascape.tables.performance.gain import as_gain
 from gammascape.tables.performance.scores import HIGHER_IS_BETTER
 from gammascape.tables.statistics.intervals import student
 from gammascape.tables.transfer import TRANSFER_SCHEMA
@@ -166,7 +167,7 @@ def gain_verdict(measure: str, row: Row) -> str:
     too. Perhaps: these gain more than about one error. Without an interval any gain is one perhaps.
     """
     estimate, low, high, held_out = (row[name] for name in _GAIN)
-    nothing = 0.0 if measure == "accuracy" else 1.0
+    nothing = as_gain(measure, 0.0)
     if estimate is None:
         return UNKNOWN
     seen = estimate if held_out is None else held_out

@@ -11,6 +11,7 @@ import polars as pl
 from gammascape.study import Analysis, predicted_slope
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends
 from gammascape.tables.dynamics.curves import History
+from gammascape.tables.dynamics.exponents import NO_SCATTER
 from gammascape.tables.dynamics.plateaus import TOLERANCE, first_passage
 from gammascape.tables.edges.exponents import against_law, seeds_of
 from gammascape.tables.statistics.fits import Floats
@@ -108,7 +109,7 @@ def _passage(part: pl.DataFrame, column: str, analysis: Analysis) -> dict[str, A
     claimed = column == "half" and part["path"][0] == "scaled" and follows
     found |= against_law(slope, known, 0.0, COLLAPSE if claimed else None, analysis)
     if gammas == 2:
-        found["reason"] = "two gammas leave no scatter to tell an interval from"
+        found["reason"] = NO_SCATTER
     return found
 
 

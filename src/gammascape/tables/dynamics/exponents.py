@@ -15,6 +15,8 @@ from gammascape.tables.edges.exponents import against_law, seeds_of
 from gammascape.tables.statistics.slopes import fit_slope
 from gammascape.theory.laws import DYNAMICS
 
+NO_SCATTER = "two gammas leave no scatter to tell an interval from"
+
 DYNAMICS_SCALING_SCHEMA = SLICE_COLUMNS | columns(
     "depth_exponent:int quantity:str path:str window:str unit:str from_log10 to_log10 slope "
     "slope_low slope_high prefactor_log10 predicted_slope gammas:int points:int seeds:int "
@@ -175,7 +177,5 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
         "prefactor_log10": fit.intercept,
         **against_law(fit, known, found["predicted_slope"], law, analysis),
         # Two gammas leave no residual: the interval would follow from the ends alone.
-        "reason": None
-        if fit.posterior is not None
-        else "two gammas leave no scatter to tell an interval from",
+        "reason": None if fit.posterior is not None else NO_SCATTER,
     }

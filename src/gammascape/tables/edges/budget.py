@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.runs.history import final_window
+from gammascape.runs.history import LEAST_BUDGET, final_window, measurement_steps
 from gammascape.runs.outcome import Facts, Thresholds
 from gammascape.tables.cells import (
     SLICE_COLUMNS,
@@ -32,16 +32,14 @@ BUDGET_SCHEMA = SLICE_COLUMNS | columns(
 Losses = Mapping[str, NDArray[Any]]
 """A loss history: step, loss, loss_max and zero_loss, (n,) each."""
 
-_LEAST = 10
 _JUDGED = ("status", "catapulted", "relative_loss")
 _HELD_OUT = DECIDING[1:]
 _ARRAYS = ("step", "loss", "loss_max", "zero_loss")
 
 
 def budgets(steps: int) -> list[int]:
-    """10, 20, 50, 100, ... below `steps`, and `steps`."""
-    series = [m * 10**e for e in range(1, len(str(steps))) for m in (1, 2, 5)]
-    return [s for s in series if _LEAST <= s < steps] + [steps]
+    """10, 20, 50, 100, ... below `steps`, and `steps`: steps at which held-out losses are measured."""
+    return [s for s in measurement_steps(steps) if s >= min(LEAST_BUDGET, steps)]
 
 
 def read_histories(cells: pl.DataFrame, cells_folder: Path) -> Iterator[Losses]:

@@ -5,7 +5,7 @@ chosen by. One that the other seeds chose does not: its score has the mean of wh
 by that many seeds. One seed alone has nobody to choose for it, and its score is too high.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,16 @@ from gammascape.tables.statistics.fits import Floats
 _SEED = ("seed", "data_seed")
 TIED = 1e-9
 """Error below which seeds differ by rounding alone: a test image, or a step, decides far more."""
+
+
+def best_option(scores: Mapping[float, float]) -> float | None:
+    """Option with the highest score; of equally good ones the middle, which is furthest from where training fails.
+
+    Test sets have equally good ones. Of an even number of them it is the lower of the two in the middle.
+    """
+    most = max(scores.values(), default=0.0)
+    equal = sorted(option for option, score in scores.items() if score >= most - TIED)
+    return equal[(len(equal) - 1) // 2] if equal else None
 
 
 def choose_elsewhere(

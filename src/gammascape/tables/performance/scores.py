@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gammascape.runs.history import final_windows, measurement_steps
+from gammascape.runs.history import LEAST_BUDGET, final_windows, measurement_steps
 from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, read_summary
 from gammascape.tables.dynamics.curves import History
 from gammascape.tables.performance.choice import mark_chosen
@@ -25,8 +25,6 @@ _GROUP = [*SLICE_COLUMNS, "gamma_log10", "seed", "data_seed", "measure", "budget
 JUDGED = pl.coalesce("validation", "value")
 """Score that chooses among etas and gammas; `value` is told of what was chosen."""
 _MOST_SAMPLES = 100_000
-_LEAST = 10
-"""Steps of the shortest budget, as in `tables.edges.budget`."""
 _FLOAT32 = 6e-8
 
 
@@ -106,7 +104,7 @@ def _scores(folder: Path, steps_done: int) -> Iterable[dict[str, Any]]:
                 for value in taken.values()
             ):
                 taken = {"value": None}
-            if budget >= min(_LEAST, steps):
+            if budget >= min(LEAST_BUDGET, steps):
                 yield {"measure": measure, "budget": budget, **taken}
     history = History.read(folder)._asdict()
     for target, steps in zip(TARGETS, steps_until(history, steps_done, TARGETS), strict=True):
