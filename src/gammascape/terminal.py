@@ -22,10 +22,9 @@ def visible_lines(text: object) -> str:
     return "\n".join(map(visible, str(text).split("\n")))
 
 
-def say(*lines: object, error: bool = False) -> None:
-    """Print each argument on one line, whatever it contains, on standard output or standard error."""
-    file = sys.stderr if error else sys.stdout
-    print(*map(visible, lines), sep="\n", file=file, flush=True)
+def say(*lines: object) -> None:
+    """Print each argument on one line of standard output, whatever it contains."""
+    print(*map(visible, lines), sep="\n", flush=True)
 
 
 def complain(message: object) -> None:

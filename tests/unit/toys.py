@@ -11,7 +11,6 @@ from gammascape.theory.toy import (
     Bools,
     Floats,
     Loss,
-    Update,
     collapse_tau,
     descend,
     eta_critical,
@@ -19,6 +18,7 @@ from gammascape.theory.toy import (
     initial_sharpness,
     loss_of,
     loss_slope,
+    output,
     output_at,
     sharpness,
 )
@@ -50,24 +50,30 @@ def edge_log10(
     steps: int,
     inside_log10: ArrayLike,
     level: float = 0.5,
-    update: Update = "gradient",
     reach: float = 6.0,
+    sign: bool = False,
 ) -> Floats:
     """An edge of training of the toy, by bisection of its exact dynamics: log10 eta, shape of `gamma`.
 
     Args:
         inside_log10: log10 of etas that train; the edge is sought within `reach` decades of them.
         level: a run is trained when its last loss is at most this share of the loss of f = 0.
+        sign: train by sign-SGD, not by gradient descent.
     """
     gamma = np.asarray(gamma, float)
     inside = np.asarray(inside_log10, float)
 
     def holds(log10: Floats) -> Bools:
-        run = descend(gamma, 10.0**log10, depth, loss, steps, update=update)
+        if sign:
+            last_loss = sign_descent(gamma, 10.0**log10, depth, loss, steps)
+            finite = np.isfinite(last_loss)
+        else:
+            run = descend(gamma, 10.0**log10, depth, loss, steps)
+            finite, last_loss = run.finite, run.last_loss
         if edge == "eta_max_finite":
-            return run.finite
+            return finite
         with np.errstate(invalid="ignore"):
-            return run.finite & (run.last_loss <= level * loss_of(0.0, loss))
+            return finite & (last_loss <= level * loss_of(0.0, loss))
 
     return bisect(holds, inside, inside + (-reach if edge == "eta_min" else reach))
 
@@ -175,6 +181,16 @@ def fly(gamma: ArrayLike, eta: ArrayLike, start: Start, steps: int) -> Flight:
         residual = (a * start.v + b * start.u + a * b) / gamma - 1
         curved = ((start.u + a) ** 2 + (start.v + b) ** 2) / gamma**2
         return Flight(residual**2 / 2, peak, peak_step, curved, finite)
+
+
+def sign_descent(gamma: Floats, eta: Floats, depth: int, loss: Loss, steps: int) -> Floats:
+    """Loss after `steps` of w <- w - eta sign(dL/dw), of which the factor L w^(L-1) / gamma gives the sign too."""
+    u = np.zeros(np.broadcast_shapes(gamma.shape, eta.shape))
+    with np.errstate(all="ignore"):
+        for _ in range(steps):
+            slope = loss_slope(output(u, gamma, depth), loss)
+            u = u - eta * np.sign(slope * (1 + u) ** (depth - 1))
+        return loss_of(output(u, gamma, depth), loss)
 
 
 def sign_eta_min(

@@ -46,7 +46,6 @@ class Board:
     ended_steps: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     """Number of cells by outcome: diverged, trained, ..., failed."""
-    cell_steps: int = 0
     devices: dict[str, DeviceState] = field(default_factory=dict)
     started: float | None = None
     trains: float | None = None
@@ -111,7 +110,6 @@ class Board:
             elif kind == "progress":
                 state.lanes, state.step = event["lanes"], event["step"]
                 state.steps = event["steps"]
-                self.cell_steps += event["cell_steps"]
                 self._recent.append((now, event["cell_steps"]))
             elif kind in ("idle", "warning"):
                 state.packs += kind == "idle"

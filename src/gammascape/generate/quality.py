@@ -15,6 +15,7 @@ from gammascape.rng import make_key, permutation
 
 _BATCH = 128
 _ROWS = 1000
+_PICTURE_ROWS = 3
 # Statistics of the pixels of MNIST's training images, 0..1.
 _MEAN, _STD = 0.1307, 0.3081
 _LEARNING_RATE = 2e-3
@@ -136,8 +137,9 @@ def quality(
     }
 
 
-def picture(images: Tensor, labels: Tensor, rows: int = 3) -> str:
+def picture(images: Tensor, labels: Tensor) -> str:
     """Data URL of the first images uint8 (n, 28, 28) of each class, black on white, a column for each class."""
+    rows = _PICTURE_ROWS
     from PIL import Image
 
     height, width = images.shape[1:]

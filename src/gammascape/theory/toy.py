@@ -7,14 +7,12 @@ tau = eta t / gamma are plain values, not logarithms, and arrays of them broadca
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gammascape.theory.edges import Loss
 
-Update = Literal["gradient", "sign"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -91,18 +89,18 @@ def initial_sharpness(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     The first term dominates in the lazy limit. In the ultra-rich limit the second does, as gamma^-1: a network
     begins at a saddle, in one dimension a negative curvature, and sharpens by gamma^(1 - 2/L).
     """
-    gamma = np.asarray(gamma, float)
-    gauss_newton = loss_curvature(0.0, loss) * (depth / gamma) ** 2
-    residual = loss_slope(0.0, loss) * depth * (depth - 1) / gamma
-    return np.asarray(gauss_newton + residual)
+    return np.asarray(np.add(*_initial_terms(gamma, depth, loss)))
 
 
 def initial_scale(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
     """Sum of the magnitudes of the two terms of `initial_sharpness`, which cancel at one gamma."""
+    return np.asarray(np.subtract(*_initial_terms(gamma, depth, loss)))
+
+
+def _initial_terms(gamma: ArrayLike, depth: int, loss: Loss) -> tuple[Floats, Floats]:
     gamma = np.asarray(gamma, float)
     gauss_newton = loss_curvature(0.0, loss) * (depth / gamma) ** 2
-    residual = loss_slope(0.0, loss) * depth * (depth - 1) / gamma
-    return np.asarray(gauss_newton - residual)
+    return gauss_newton, loss_slope(0.0, loss) * depth * (depth - 1) / gamma
 
 
 def eta_critical(gamma: ArrayLike, depth: int, loss: Loss) -> Floats:
@@ -196,11 +194,10 @@ def outputs(
     depth: int,
     loss: Loss,
     steps: int,
-    update: Update = "gradient",
 ) -> Iterator[Floats]:
     """Outputs f before step 0, 1, ..., T - 1, and after the last one: T + 1 arrays.
 
-    A step is w <- w - eta g with g = l'(f) L w^(L-1) / gamma, or w <- w - eta sign(g); arguments broadcast.
+    A step is w <- w - eta g with g = l'(f) L w^(L-1) / gamma; arguments broadcast.
     """
     gamma, eta = np.broadcast_arrays(np.asarray(gamma, float), np.asarray(eta, float))
     u = np.zeros(gamma.shape)
@@ -209,7 +206,7 @@ def outputs(
             f = output(u, gamma, depth)
             yield f
             gradient = loss_slope(f, loss) * depth * (1 + u) ** (depth - 1) / gamma
-            u = u - eta * (np.sign(gradient) if update == "sign" else gradient)
+            u = u - eta * gradient
         yield output(u, gamma, depth)
 
 
@@ -220,7 +217,6 @@ def descend(
     loss: Loss,
     steps: int,
     window: int = 1,
-    update: Update = "gradient",
 ) -> Descent:
     """Run the toy for `steps` and summarize the run for a table. `window` is at most `steps`."""
     shape = np.broadcast_shapes(np.shape(gamma), np.shape(eta))
@@ -228,7 +224,7 @@ def descend(
     peak_step = np.zeros(shape, np.int64)
     finite, seen_nan = np.ones(shape, bool), np.zeros(shape, bool)
     with np.errstate(all="ignore"):
-        for step, f in enumerate(outputs(gamma, eta, depth, loss, steps, update)):
+        for step, f in enumerate(outputs(gamma, eta, depth, loss, steps)):
             last = loss_of(f, loss)
             if step == steps:
                 break

@@ -52,7 +52,7 @@ class Backend:
         return asdict(self)
 
 
-def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device, Backend]:
+def set_up_backend(device: str = "auto") -> tuple[torch.device, Backend]:
     """Choose the device ("auto", "cpu", "cuda") and set up the process for reproducible float32.
 
     Each process has one thread: two one-thread processes do more than one process with two threads, and MKL's
@@ -66,7 +66,7 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for, but torch finds no CUDA device")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     keep_freed_memory()
     torch.set_flush_denormal(True)
     if device == "cuda":
@@ -80,7 +80,7 @@ def set_up_backend(device: str = "auto", threads: int = 1) -> tuple[torch.device
         device=device,
         device_model=_device_model(device),
         matmul_precision=precision,
-        threads=threads,
+        threads=1,
         compiler=has_compiler(),
         torch=torch.__version__,
         numpy=np.__version__,

@@ -359,10 +359,10 @@ def test_both_edges_of_sign_sgd_have_the_exponents_one_and_one_over_l(depth: int
 def test_the_edges_of_sign_sgd_are_those_of_its_dynamics(depth: int) -> None:
     gamma = 10.0 ** np.arange(-4, 9)
     safe = np.log10(toys.sign_eta_max(gamma, depth))
-    lowest = toys.edge_log10("eta_min", gamma, depth, "mse", 200, safe - 0.3, update="sign")
+    lowest = toys.edge_log10("eta_min", gamma, depth, "mse", 200, safe - 0.3, sign=True)
     predicted = np.log10(toys.sign_eta_min(gamma, depth, "mse", 200))
     np.testing.assert_allclose(lowest, predicted, atol=2e-4)  # bisection gives 1e-4
-    found = toys.edge_log10("eta_max_trained", gamma, depth, "mse", 200, safe - 0.3, update="sign")
+    found = toys.edge_log10("eta_max_trained", gamma, depth, "mse", 200, safe - 0.3, sign=True)
     # `safe` holds wherever the jumps fall; a lucky place allows less than a factor of five more.
     assert (found >= safe - 1e-3).all()
     assert (found < safe + 0.7).all()

@@ -35,7 +35,7 @@ FACTORS = {
 }
 
 
-def place(rows: pl.DataFrame, factor: str) -> pl.Expr:
+def place(factor: str) -> pl.Expr:
     """The factor on its axis."""
     value = pl.col("factor_value")
     return value.log(10) if FACTORS[factor].log else value
@@ -43,7 +43,7 @@ def place(rows: pl.DataFrame, factor: str) -> pl.Expr:
 
 def axis_of(rows: pl.DataFrame, factor: str, title: bool = True, margin: float = 0.2) -> alt.X:
     how = FACTORS[factor]
-    at = sorted(rows.select(place(rows, factor)).to_series().unique())
+    at = sorted(rows.select(place(factor)).to_series().unique())
     beside = margin * (at[-1] - at[0]) or 0.5
     axis = alt.Axis(
         title=how.title if title else None, values=at, labelExpr=how.expr, labelOverlap="parity"
@@ -54,11 +54,11 @@ def axis_of(rows: pl.DataFrame, factor: str, title: bool = True, margin: float =
 
 def dodged(rows: pl.DataFrame, factor: str, by: str, names: Sequence[str]) -> pl.DataFrame:
     """Rows with `at`: the factor on its axis, moved a little so that no symbol hides another."""
-    places = sorted(rows.select(place(rows, factor)).to_series().unique())
+    places = sorted(rows.select(place(factor)).to_series().unique())
     step = min(np.diff(places), default=1.0) * _DODGE
     shift = theme.side_by_side(names, step)
     return rows.with_columns(
-        at=place(rows, factor) + pl.col(by).replace_strict(shift, return_dtype=pl.Float64)
+        at=place(factor) + pl.col(by).replace_strict(shift, return_dtype=pl.Float64)
     )
 
 

@@ -99,7 +99,7 @@ def _best_gamma(factor: str, rows: pl.DataFrame) -> ChartType:
 
 def _gain(factor: str, rows: pl.DataFrame, gain: pl.DataFrame, measure: str) -> ChartType:
     """The gain over gamma = 1."""
-    data = gain.with_columns(at=place(gain, factor))
+    data = gain.with_columns(at=place(factor))
     nothing = 0.0 if measure == "accuracy" else 1.0
     low, high = extent(
         pl.concat([data["estimate"], data["low"], data["high"]]).extend(pl.Series([nothing]))

@@ -55,7 +55,7 @@ def _losses(factor: str, rows: pl.DataFrame, scores: pl.DataFrame) -> ChartType:
 def _best_eta(factor: str, rows: pl.DataFrame, eta: pl.DataFrame) -> ChartType:
     data = eta.select(
         "slice",
-        at=place(eta, factor),
+        at=place(factor),
         estimate="eta_log10",
         low="eta_low_log10",
         high="eta_high_log10",
@@ -68,9 +68,7 @@ def _best_eta(factor: str, rows: pl.DataFrame, eta: pl.DataFrame) -> ChartType:
 
 
 def _lost(factor: str, rows: pl.DataFrame, lost: pl.DataFrame) -> ChartType:
-    data = lost.select(
-        "slice", at=place(lost, factor), estimate="lost", low="lost_low", high="lost_high"
-    )
+    data = lost.select("slice", at=place(factor), estimate="lost", low="lost_low", high="lost_high")
     shown = pl.concat([data["estimate"], data["low"], data["high"]]).drop_nulls()
     domain = around(shown.extend(pl.Series([1.0])), 0.02)
     y = theme.spanning(alt.Y("estimate:Q", title="loss at carried γ, η over best"), domain)
@@ -103,7 +101,7 @@ def _moved(rows: pl.DataFrame, observables: pl.DataFrame) -> pl.DataFrame:
 
 def _features(rows: pl.DataFrame, moved: pl.DataFrame) -> ChartType:
     """The coordinate check of a study: in mu-P features move equally far at all widths."""
-    data = moved.select("value", at=place(moved, "width"), series="layer")
+    data = moved.select("value", at=place("width"), series="layer")
     domain = around(data["value"], 0.2)
     y = theme.spanning(
         alt.Y("value:Q", axis=theme.log10_axis("1 − CKA with start", domain, 6)), domain

@@ -46,15 +46,6 @@ class EdgeLevel:
     """Width of the zone in which between 10 and 90 % of runs train; 0 if outcomes are not mixed."""
     mixed: bool
 
-    @property
-    def cell(self) -> tuple[float, float]:
-        """Input of `tables.statistics.slopes`: the bracket, or of mixed outcomes the estimate if there is one."""
-        return (
-            (self.estimate, self.estimate)
-            if self.mixed and np.isfinite(self.estimate)
-            else (self.low, self.high)
-        )
-
 
 def edge_levels(
     line: ArrayLike, eta: ArrayLike, trained: ArrayLike, confidence: float

@@ -20,7 +20,13 @@ def test_without_a_mixed_zone_an_edge_lies_in_its_bracket() -> None:
     [edges] = edge_levels(np.zeros(5), eta, [False, True, False, True, False], 0.95)
     assert edges is not None
     upper, lower = edges["upper"], edges["lower"]
-    assert (upper.estimate, *upper.cell, upper.zone, upper.mixed) == (0.25, 0.0, 0.5, 0.0, False)
+    assert (upper.estimate, upper.low, upper.high, upper.zone, upper.mixed) == (
+        0.25,
+        0.0,
+        0.5,
+        0.0,
+        False,
+    )
     assert (lower.estimate, lower.low, lower.high, lower.zone) == (-0.75, -1.0, -0.5, 0.0)
 
 
@@ -91,7 +97,7 @@ def test_an_edge_beyond_the_window_has_one_end_though_a_run_inside_failed(step: 
         assert edges is not None
         edge = edges[side]
         assert edge.mixed
-        low, high = sorted(sign * end for end in edge.cell)
+        low, high = sorted(sign * end for end in (edge.low, edge.high))
         assert (low <= 2.0, high, sign * edge.estimate) == (True, np.inf, np.inf)
 
 
@@ -131,7 +137,9 @@ def test_the_mean_of_seeds_is_held_as_often_as_said() -> None:
     for _ in range(tables):
         edges = 0.5 + rng.normal(0, 0.2, 3)
         found = edge_levels(of, x, x < edges[of], 0.95)
-        cells = np.array([edge["upper"].cell for edge in found if edge is not None])
+        cells = np.array(
+            [(edge["upper"].low, edge["upper"].high) for edge in found if edge is not None]
+        )
         mean = fit_mean(*cells.T, 0.95)
         assert mean is not None
         assert mean.low is not None
