@@ -23,7 +23,7 @@ from gammascape.manifests.code import REMEMBERED, remember
 from gammascape.manifests.machine import HIDE_HOST
 from gammascape.manifests.mark import FORMATS
 from gammascape.manifests.paths import CELLS
-from gammascape.provenance.current import Results
+from gammascape.provenance.current import Results, write_scripts_folder
 from gammascape.study import StudyError
 from gammascape.study.factors import FACTORS
 from gammascape.workflow.plan import load_plan
@@ -74,6 +74,7 @@ RESULTS = Results(
     PLAN, Path(str(workflow.current_basedir.get_path_or_uri(True))).parent / "scripts"
 )
 SCRIPTS.add(RESULTS.scripts.resolve())
+write_scripts_folder(RESULTS.scripts)
 write_captions(
     item.stem for item in RESULTS.catalogue.values() if item.kind == "figure"
 )

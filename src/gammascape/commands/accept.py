@@ -15,7 +15,7 @@ from gammascape.commands import add_shared
 from gammascape.manifests import fingerprint, read_manifest, utc_now, write_manifest
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.paths import CELLS
-from gammascape.provenance.current import BY_CODE, SCRIPTS, Results
+from gammascape.provenance.current import BY_CODE, Results, scripts_folder
 from gammascape.provenance.locate import NAMES, find_here
 from gammascape.provenance.project import (
     cells_on_disk,
@@ -55,7 +55,7 @@ def run(chosen: argparse.Namespace) -> int:
         named = [find_here(text) for text in chosen.artifacts]
         cells = [path for path in named if read_manifest(path).kind in ("cell", "data")]
         others = [path for path in named if path not in cells]
-    results = Results(plan, SCRIPTS)
+    results = Results(plan, scripts_folder())
     refused = not_by_code(results, [path.as_posix() for path in others]) if others else {}
     if refused and not chosen.all:
         raise StudyError(
@@ -67,7 +67,10 @@ def run(chosen: argparse.Namespace) -> int:
         script = None if item is None else results.script_of(item)
         if path.as_posix() not in refused and accept(path, chosen.reason, script):
             accepted.append(path)
-    say(f"{len(accepted):,} manifests say that their artifacts are current, and why")
+    if accepted:
+        say(f"{len(accepted):,} manifests say that their artifacts are current, and why")
+    elif not refused:
+        say("nothing to accept: no artifact was made by other code than the installed one")
     if refused:
         say("left to be made again, because more than code has changed:", *_lines(refused))
     return 0
@@ -110,7 +113,9 @@ def not_by_code(results: Results, wanted: Sequence[str]) -> dict[str, str]:
             if s in made_again or (s not in wanted and s in results.differing)
         ]
         if more:
-            made_again[path] = "; ".join(f"{kind}: {words}" for kind, words in kinds.items())
+            made_again[path] = "; ".join(
+                f"{kind}: {', '.join(words)}" for kind, words in kinds.items()
+            )
         elif below:
             name = below[0].removesuffix(SUFFIX)
             made_again[path] = f"made from {name}, which would be made again"

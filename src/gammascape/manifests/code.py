@@ -25,7 +25,19 @@ CELL_MODULES = (
     "training",
 )
 """Modules that decide the numbers of a cell, and how it is written."""
-COMPOSING = ("theory", "runs", "measure", "tables", "figures", "manifests/mark.py")
+COMPOSING = (
+    *(
+        "theory",
+        "runs",
+        "measure",
+        "tables",
+        "figures",
+        "manifests/mark.py",
+        "durations.py",
+        "rng.py",
+    ),
+    *("study/factors.py", "study/keys/axes.py", "study/keys/exact.py", "workflow/arguments.py"),
+)
 """Modules that decide the content of a table, figure or page if its function imports them, see `closure`."""
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py", "usercode/files.py")
 MODULES: Mapping[str, tuple[str, ...]] = {
@@ -93,10 +105,7 @@ def closure(*names: str) -> tuple[str, ...]:
             file = PACKAGE / path
             found.add(path)
             named += (uses := _module(file, file.stat().st_mtime_ns)[1])
-            for imported in uses:
-                package, _, name = imported.partition(":")
-                place = (_place(f"{package}.{name}") if name else None) or _place(package)
-                pending += [place] if place else []
+            pending += [place for imported in uses if (place := _imported(imported))]
             if file.name == "__init__.py":
                 texts |= {t.name: t for t in file.parent.iterdir() if t.suffix in TEXTS[1:]}
     while named:
@@ -105,6 +114,18 @@ def closure(*names: str) -> tuple[str, ...]:
             content = text.read_text(encoding="utf-8")
             named += [name for name in texts if f'"{name}"' in content]
     return tuple(sorted(found))
+
+
+def _imported(text: str) -> str | None:
+    """Module of an import, `package:name` or `package`; the defining one of a name that a package passes on."""
+    package, _, name = text.partition(":")
+    place = (_place(f"{package}.{name}") if name else None) or _place(package)
+    if place and place.endswith("__init__.py") and not place.startswith(COMPOSING):
+        file = PACKAGE / place
+        uses = _module(file, file.stat().st_mtime_ns)[1]
+        passed_on = next((use for use in uses if use.endswith(f":{name}")), None)
+        return passed_on and _imported(passed_on)
+    return place
 
 
 @cache
@@ -125,7 +146,7 @@ def _module(file: Path, changed: int) -> tuple[str, list[str]]:
     # The same text gives another tree in another version of Python.
     key = hashlib.sha256(f"{_FORMAT} {sys.version}".encode() + content).hexdigest()
     if key not in _remembered():
-        tree, names = ast.parse(content), []
+        tree, names = ast.parse(content, str(file)), []
         texts: list[str] = []
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):

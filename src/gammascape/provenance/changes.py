@@ -8,6 +8,7 @@ from typing import Any
 
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.study import Cell, StudyError
+from gammascape.study.reading.explain import flow
 
 Flat = dict[str, Any]
 AXES = ("gamma", "eta", "seed", "data_seed")
@@ -51,8 +52,7 @@ def explain(
             unexplained[path] = flat
         else:
             kind = "numerics" if set(changes) == {"numerics"} else "changed"
-            words = [f"{name} {was} -> {now}" for name, (was, now) in changes.items()]
-            groups[kind, ", ".join(words)].append(path)
+            groups[kind, ", ".join(words_of(changes).values())].append(path)
     known = [flatten(record) for record in present]
     for path, text in _news(unexplained, known).items():
         groups["new", text].append(path)
@@ -78,6 +78,17 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     old, new = flatten(before), flatten(json.loads(json.dumps(dict(after))))
     pairs = {name: (old.get(name), new.get(name)) for name in (*new, *old)}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def words_of(changes: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
+    """Words for each difference, with values as a study writes them."""
+    return {name: f"{name} {_shown(was)} -> {_shown(now)}" for name, (was, now) in changes.items()}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not given"
+    return value if isinstance(value, str) else flow(value)
 
 
 def _whole(record: Mapping[str, Any]) -> Flat:

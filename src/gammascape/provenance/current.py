@@ -10,24 +10,28 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gammascape.layout import write_if_changed
 from gammascape.manifests import sha256_of
-from gammascape.manifests.code import meaning, other_code
+from gammascape.manifests.code import PACKAGE, meaning, other_code
 from gammascape.manifests.manifest import SUFFIX, content_of
 from gammascape.manifests.paths import CELLS, cell_of
 from gammascape.manifests.whole import FILES
-from gammascape.provenance.changes import differences
+from gammascape.provenance.changes import differences, words_of
 from gammascape.workflow.catalogue import Artifact, everything, fingerprint_file, jobs_of
 from gammascape.workflow.plan import Plan
 
 BY_CODE = {"code", "script"}
 """Kinds of differences that a person may declare to have no effect."""
-SCRIPTS = Path("workflow/scripts")
-"""Scripts of the rules, where Snakemake runs in the folder of the workflow."""
+SCRIPTS = PACKAGE.parents[1] / "workflow/scripts"
+"""Scripts of the rules that belong to the library."""
+_SCRIPTS_FILE = Path(".snakemake/gammascape-scripts")
+"""File with the path of the scripts that Snakemake ran in this folder, which may be of another checkout."""
 _HASHED_BYTES = 1_000_000
 """Bytes up to which a file without a manifest is hashed; for larger files only the size is compared."""
 _SECOND = 1_000_000_000
@@ -35,6 +39,22 @@ _MOST_WORDS = 80
 """Letters up to which a parameter's values are shown; long ones, such as a toy's points, are only named."""
 _ODD = (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
 """Errors that a file with other content than a manifest can cause."""
+
+
+def write_scripts_folder(folder: Path) -> None:
+    """Record where the scripts of the rules are, for commands in this folder."""
+    folder, here = folder.resolve(), Path.cwd()
+    # A copy of this folder has its own.
+    own = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    write_if_changed(_SCRIPTS_FILE, str(own))
+
+
+def scripts_folder() -> Path:
+    """Folder of the scripts that Snakemake runs in this folder; the library's if that is not known."""
+    places = [Path("workflow/scripts"), SCRIPTS]
+    with suppress(OSError, ValueError):
+        places.insert(0, Path(_SCRIPTS_FILE.read_text(encoding="utf-8")))
+    return next((folder for folder in places if folder.is_dir()), SCRIPTS)
 
 
 @dataclass
@@ -56,7 +76,7 @@ class Results:
         return {} if self.plan is None else everything(self.plan, Path())
 
     @cached_property
-    def differing(self) -> Mapping[str, Mapping[str, str]]:
+    def differing(self) -> Mapping[str, Mapping[str, list[str]]]:
         """Manifest -> differences of its artifact from what the studies ask for, see `differences`."""
         found = {path: self.differences(item) for path, item in self.catalogue.items()}
         return {path: kinds for path, kinds in found.items() if kinds}
@@ -118,14 +138,14 @@ class Results:
                 return
             self._times[name] = stamp
 
-    def differences(self, item: Artifact) -> dict[str, str]:
-        """Differences of an artifact from what is asked for: kind -> words.
+    def differences(self, item: Artifact) -> dict[str, list[str]]:
+        """Differences of an artifact from what is asked for: kind -> words for each.
 
         Kinds are `missing`, `damaged`, `rule`, `params`, `code`, `script` and `inputs`. An artifact made from one
         that differs need not differ itself.
         """
         if lacking := [n for n in (*item.outputs, item.manifest) if self._time(n) is None]:
-            return {"missing": ", ".join(lacking)}
+            return {"missing": lacking}
         # Forget its content, which changes when it is made again.
         self._contents.pop(item.manifest, None)
         try:
@@ -133,38 +153,39 @@ class Results:
             content = content_of(manifest)
             found = dict(self._compare(item, manifest))
         except _ODD as error:
-            return {"damaged": f"its manifest cannot be used ({error})"}
+            return {"damaged": [f"its manifest cannot be used ({error})"]}
         if not found:
             self._contents[item.manifest] = content
         return found
 
-    def _compare(self, item: Artifact, manifest: Any) -> Iterator[tuple[str, str]]:
+    def _compare(self, item: Artifact, manifest: Any) -> Iterator[tuple[str, list[str]]]:
         folder = Path(item.manifest).parent
         sizes = {(folder / f["path"]).as_posix(): f["bytes"] for f in manifest["outputs"]}
         wrong = [path for path in item.outputs if sizes.get(path) != Path(path).stat().st_size]
         if wrong:
-            yield "damaged", f"{', '.join(wrong)}: not of the size that the manifest says"
+            yield "damaged", [f"{', '.join(wrong)}: not of the size that the manifest says"]
         if manifest["rule"] != item.rule:
-            yield "rule", f"made by the rule {manifest['rule']}, now by {item.rule}"
+            yield "rule", [f"made by the rule {manifest['rule']}, now by {item.rule}"]
         if changes := differences(manifest["record"]["params"], item.params):
-            texts = {name: f"{name} {a} -> {b}" for name, (a, b) in changes.items()}
+            changes = {_key_of_study(name): values for name, values in changes.items()}
+            texts = words_of(changes)
             for name, (was, _) in changes.items():
                 if name.startswith("studies.") and was is None:  # one that a page did not have
                     texts[name] = f"study {name.split('.')[1]}"
             shown = (name if len(text) > _MOST_WORDS else text for name, text in texts.items())
-            yield "params", ", ".join(dict.fromkeys(shown))
+            yield "params", list(dict.fromkeys(shown))
         code = manifest["code"]
         known = [code, *manifest["accepted"]]
         modules = other_code(code, manifest["accepted"], item.modules)
         if modules is not None:
-            yield "code", ", ".join(modules)
+            yield "code", modules
         said = {entry["script"] for entry in known if "script" in entry}
         if not said:
             self._unwritten.add(item.manifest)
         elif (script := self.script_of(item)) is not None and script not in said:
-            yield "script", item.script
+            yield "script", [item.script]
         if words := self._changed_inputs(item, manifest["inputs"]):
-            yield "inputs", words
+            yield "inputs", [words]
 
     def script_of(self, item: Artifact) -> str | None:
         """Digest of the meaning of an artifact's script; None if it is not at hand."""
@@ -206,6 +227,12 @@ class Results:
             except OSError:
                 self._times[path] = None
         return self._times[path]
+
+
+def _key_of_study(parameter: str) -> str:
+    """Name in a study of a parameter, of which `thresholds` and `confidence` are keys of `analysis` too."""
+    name = parameter.removeprefix("thresholds.")
+    return f"analysis.{name}" if name != parameter or name == "confidence" else name
 
 
 def _read(path: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from gammascape.manifests import Manifest
 from gammascape.numerics import NUMERICS_VERSION
 from gammascape.provenance.changes import Why, explain
-from gammascape.provenance.current import SCRIPTS, Results
+from gammascape.provenance.current import Results, scripts_folder
 from gammascape.provenance.dryrun import Job
 from gammascape.provenance.estimate import Clock, Estimate, estimate
 from gammascape.provenance.project import (
@@ -68,7 +68,7 @@ def next_run(plan: Plan, jobs: Sequence[Job], clock: Clock | None = None) -> Nex
         study: sum(path in found and path not in plan.cells for path in paths)
         for study, paths in before.items()
     }
-    results, made = Results(plan, SCRIPTS), defaultdict[str, Counter[str]](Counter)
+    results, made = Results(plan, scripts_folder()), defaultdict[str, Counter[str]](Counter)
     for job in jobs:
         if "cell" not in job.wildcards:
             made[_cause(results, job)][job.rule] += 1
@@ -169,14 +169,13 @@ def _cause(results: Results, job: Job) -> str:
     kinds: dict[str, list[str]] = defaultdict(list)
     for item in items:
         for kind, words in results.differing.get(item.manifest, {}).items():
-            kinds[kind] += [words] if words not in kinds[kind] else []
+            kinds[kind] += [word for word in words if word not in kinds[kind]]
     if "damaged" in kinds:
         return f"not what was made: {', '.join(kinds['damaged'])}"
     if "params" in kinds:
         return f"parameters changed: {', '.join(kinds['params'])}"
     if "code" in kinds:
-        names = {name for words in kinds["code"] for name in words.split(", ")}
-        return f"code of {items[0].kind}s changed: {', '.join(sorted(names))}"
+        return f"code of {items[0].kind}s changed: {', '.join(sorted(kinds['code']))}"
     rest = (
         ("inputs" in kinds and "follows" not in causes, ", ".join(kinds["inputs"])),
         ("params" in causes, "parameters changed: see `snakemake -n`"),

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import polars as pl
 
 from gammascape.manifests import Manifest, ManifestError, read_manifest
-from gammascape.manifests.code import PACKAGE
 from gammascape.manifests.paths import RESULTS, inside_project
 from gammascape.provenance.chain import paths_from
+from gammascape.provenance.current import SCRIPTS
 from gammascape.provenance.project import code_changes
 from gammascape.tables.cells import MEASURED
 from gammascape.workflow.catalogue import Artifact, Inputs, paths_of
@@ -27,7 +27,6 @@ TOLERANCE = 1e-6
 Sums in another order round at 1e-16. Fits and quantiles multiply that by their condition, below 1e6 for the
 lines and curves of the tables; six digits are more than anyone reads from a table or figure."""
 
-SCRIPTS = PACKAGE.parents[1] / "workflow/scripts"
 _LINKED = ("cells", "data", ".sources")
 """Folders of results that scripts read and never write."""
 

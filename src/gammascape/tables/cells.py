@@ -86,10 +86,13 @@ def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
 
 def within(span: Span | None) -> pl.Expr:
     """Return whether `gamma_log10` lies in a window; None is all of them."""
+    return pl.col("gamma_log10").is_between(*ends_of(span))
+
+
+def ends_of(span: Span | None) -> tuple[float, float]:
+    """Smallest and largest log10 gamma of a window, infinite where it is open; None is all gammas."""
     start, stop = (None, None) if span is None else (span.start, span.stop)
-    return pl.col("gamma_log10").is_between(
-        -np.inf if start is None else float(start), np.inf if stop is None else float(stop)
-    )
+    return (-np.inf if start is None else float(start), np.inf if stop is None else float(stop))
 
 
 class TableError(UserError):

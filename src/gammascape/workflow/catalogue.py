@@ -677,8 +677,9 @@ def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:
     package, _, name = entry.function.partition(":")[0].partition(".")
     if not name:
         return ()
-    first = f"gammascape.{package}.{name}"
-    return closure(first, *(["gammascape.figures.style.save"] if kind == "figure" else []))
+    given = [] if kind == "page" else ["gammascape.workflow.arguments"]
+    drawing = ["gammascape.figures.style.save"] if kind == "figure" else []
+    return closure(f"gammascape.{package}.{name}", *given, *drawing)
 
 
 def _stage_input(stem: str, name: str, own: set[str], given: Inputs) -> str | list[str]:

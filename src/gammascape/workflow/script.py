@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -27,13 +26,12 @@ from gammascape.manifests import (
 from gammascape.manifests.code import meaning
 from gammascape.manifests.manifest import SUFFIX
 from gammascape.manifests.mark import Mark
-from gammascape.manifests.paths import CELLS, cell_of
-from gammascape.runs.outcome import Thresholds
-from gammascape.study import Analysis
+from gammascape.manifests.paths import CELLS
 from gammascape.tables.cells import TableError
 from gammascape.tables.seal import SealTree
 from gammascape.terminal import visible_lines
-from gammascape.workflow.catalogue import CELL_FILES, FACTOR, Artifact, artifacts_of_job, place_of
+from gammascape.workflow.arguments import CellsFolder, arguments_of
+from gammascape.workflow.catalogue import Artifact, artifacts_of_job, place_of
 
 _FINGERPRINTS = Path("results/.fingerprints")
 AGAIN = "GAMMASCAPE_AGAIN"
@@ -124,7 +122,7 @@ class Stage:
     _made: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     """Latest call of a function -> its result, which may be several tables, and the cells that it read."""
     _shared: dict[Any, Any] = field(default_factory=dict)
-    """Values that functions keep of the cells for others of the stage, as `cells_folder.shared`."""
+    """See `CellsFolder`."""
     _seals: SealTree = field(default_factory=SealTree)
 
     @property
@@ -157,7 +155,8 @@ class Stage:
         entry = item.entry
         key = repr((entry.function, item.inputs.keys(), item.params))
         if key not in self._made:
-            given, folder = self._arguments_of(item)
+            folder = CellsFolder(self._shared)
+            given = arguments_of(item, self._read_table, folder)
             module, _, name = entry.function.partition(":")
             library = module if module == "polars" else f"gammascape.{module}"
             made = getattr(import_module(library), name)(**given)
@@ -166,67 +165,10 @@ class Stage:
         chosen = list(dict.fromkeys(read)) if entry.chooses else None
         return made if entry.part is None else made[entry.part], chosen
 
-    def _arguments_of(self, item: Artifact) -> tuple[dict[str, Any], "_CellsFolder"]:
-        """Arguments of the function of an artifact."""
-        given: dict[str, Any] = {
-            name: _CONVERT.get(name, lambda value: value)(value)
-            for name, value in item.params.items()
-        }
-        if FACTOR in item.wildcards:
-            given[FACTOR] = item.wildcards[FACTOR]
-        folder = _CellsFolder(self._shared)
-        sources = {source for _, source, _ in item.entry.words}
-        if "arrays" in sources:
-            given["cells_folder"] = folder
-        elif "summaries" in sources:
-            given["folders"] = [Path(path).parent for path in item.inputs["summaries"]]
-        # A toy's cells are not artifacts: from tables of the whole study, only trained cells can be read.
-        trained = None
-        if "arrays" in sources and "slice" not in item.wildcards:
-            trained = [*filter(None, map(cell_of, item.inputs["arrays"]))]
-        for name, source, _ in item.entry.words:
-            if source not in CELL_FILES:
-                paths = item.inputs[item.wildcards["table"] if source == "itself" else source]
-                given[name] = (
-                    self._table(paths, trained)
-                    if isinstance(paths, str)
-                    else [self._table(path, trained) for path in paths] or None
-                )
-        return given, folder
-
-    def _table(self, path: str, trained: Sequence[str] | None) -> pl.DataFrame:
+    def _read_table(self, path: str) -> pl.DataFrame:
         if path not in self.tables:
             self.tables[path] = pl.read_parquet(path)
-        table = self.tables[path]
-        if trained is None or "cell" not in table.columns:
-            return table
-        return table.filter(pl.col("cell").is_in(trained))
-
-
-class _CellsFolder:
-    """Folder of all cells, which records the cells that are asked for."""
-
-    def __init__(self, shared: dict[Any, Any]) -> None:
-        self.read: list[str] = []
-        self.shared = shared
-
-    def __truediv__(self, cell: str) -> Path:
-        self.read.append(cell)
-        return CELLS / cell
-
-
-def _analysis(given: Mapping[str, Any]) -> SimpleNamespace:
-    """Keys of a study's analysis that a table declares; reading any other raises AttributeError."""
-    whole = Analysis.model_validate(given)
-    return SimpleNamespace(**{name: getattr(whole, name) for name in given})
-
-
-_CONVERT: Mapping[str, Callable[[Any], Any]] = {
-    "analysis": _analysis,
-    "thresholds": lambda given: Thresholds(**given),
-    "points": lambda text: [tuple(line.split()) for line in text.splitlines()],
-}
-"""Parameter -> conversion from plain data to an argument."""
+        return self.tables[path]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from gammascape.cli import main
 from gammascape.commands.accept import not_by_code
 from gammascape.manifests import fingerprint, read_manifest
 from gammascape.manifests.code import CELL_MODULES
-from gammascape.provenance.current import SCRIPTS, Results
+from gammascape.provenance.current import Results, scripts_folder
 from gammascape.provenance.project import code_changes, open_project
 
 from ..project import change_code
@@ -75,6 +75,8 @@ def test_an_accepted_script_is_current(project: Path) -> None:
     path = Path(f"{TABLES}/scaling/{SLICE}.manifest.json")
     script = Path("workflow/scripts/tables.py")
     script.write_text(script.read_text() + "print()\n")
-    assert Results(open_project(), SCRIPTS).differing[path.as_posix()] == {"script": "tables.py"}
+    assert Results(open_project(), scripts_folder()).differing[path.as_posix()] == {
+        "script": ["tables.py"]
+    }
     assert main(["accept", "--all", "--reason", "prints"]) == 0
-    assert path.as_posix() not in Results(open_project(), SCRIPTS).differing
+    assert path.as_posix() not in Results(open_project(), scripts_folder()).differing

@@ -85,7 +85,7 @@ def test_an_option_that_is_added_to_cells_is_named(project: Path) -> None:
     )
     (reason,) = reasons(coming())
     assert reason[1:3] == (6, "changed")
-    assert reason[3] == "observables None -> ['sharpness']"
+    assert reason[3] == "observables not given -> [sharpness]"
 
 
 def test_a_new_version_of_the_numerics_makes_every_cell_stale_by_code(
@@ -167,6 +167,17 @@ def test_a_table_with_other_parameters_names_the_parameter(project: Path) -> Non
     assert causes(job) == {"parameters changed: analysis.confidence 0.95 -> 0.9": {"edges": 1}}
 
 
+def test_each_parameter_is_named_once_by_its_key_in_the_study(project: Path) -> None:
+    with Path("config/studies/tiny.yaml").open("a") as file:
+        file.write("analysis: {trained_below: 0.7, lazy: {from: -2, to: 0}}\n")
+    ((cause, _),) = causes(table_job("Forced execution")).items()
+    assert sorted(cause.removeprefix("parameters changed: ").split(", ")) == [
+        "analysis.lazy.from not given -> -2",
+        "analysis.lazy.to -1.5 -> 0",
+        "analysis.trained_below 0.5 -> 0.7",
+    ]
+
+
 _LACKING = "observables", "optimum"
 
 
@@ -185,7 +196,8 @@ def test_every_table_with_other_parameters_names_them(project: Path, name: str) 
     path.write_text(json.dumps(content))
     job = Job(item.rule, dict(item.wildcards), (*item.outputs, item.manifest), "Forced execution")
     ((cause, counts),) = causes(job).items()
-    assert cause.startswith(f"parameters changed: {first}")
+    key = {"thresholds": "analysis.", "confidence": "analysis.confidence"}.get(first, first)
+    assert cause.startswith(f"parameters changed: {key}")
     assert counts == {item.rule: 1}
 
 

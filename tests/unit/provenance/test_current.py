@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gammascape.provenance.current import SCRIPTS, Results
+from gammascape.provenance.current import Results, scripts_folder
 from gammascape.provenance.project import open_project
 from gammascape.workflow.catalogue import everything
 
@@ -22,7 +22,7 @@ INDEX = "results/index.manifest.json"
 
 
 def results() -> Results:
-    return Results(open_project(), SCRIPTS)
+    return Results(open_project(), scripts_folder())
 
 
 def differing() -> dict[str, set[str]]:
@@ -55,7 +55,7 @@ def test_a_long_parameter_that_differs_is_named_and_not_shown(project: Path) -> 
         lambda m: m["record"]["params"]["studies"]["tiny"].update(description="old", tables=["x"]),
     )
     words = results().differing["results/index.manifest.json"]["params"]
-    assert words == "studies.tiny.description old -> Two depths., studies.tiny.tables"
+    assert words == ["studies.tiny.description old -> Two depths.", "studies.tiny.tables"]
 
 
 def test_times_are_made_to_say_what_manifests_say(project: Path) -> None:
@@ -70,7 +70,7 @@ def test_times_are_made_to_say_what_manifests_say(project: Path) -> None:
         made = min(Path(name).stat().st_mtime_ns for name in [*item.outputs, path])
         assert all(Path(name).stat().st_mtime_ns <= made for name in item.files), path
         # Of a script that is as old as an output Snakemake says that it was changed.
-        assert (SCRIPTS / item.script).stat().st_mtime_ns < made
+        assert (Path("workflow/scripts") / item.script).stat().st_mtime_ns < made
     assert {path: path.stat().st_mtime_ns for path in cells} == cells
     after = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*.*")}
     results().settle()
@@ -118,7 +118,7 @@ def test_a_removed_gamma_makes_the_table_of_its_slice_differ(project: Path) -> N
 
 
 def test_a_remark_in_a_script_is_no_change_and_a_statement_is(project: Path) -> None:
-    script = SCRIPTS / "tables.py"
+    script = Path("workflow/scripts") / "tables.py"
     script.write_text(script.read_text() + "# a remark\n")
     assert differing() == {}
     script.write_text(script.read_text() + "print()\n")
@@ -130,7 +130,7 @@ def test_a_manifest_from_before_scripts_were_written_down_is_current(project: Pa
     edit(path, lambda m: m["code"].pop("script"))
     assert path not in differing()
     newest = max(p.stat().st_mtime for p in Path("results").rglob("*.*")) + 100
-    os.utime(SCRIPTS / "tables.py", (newest, newest))
+    os.utime(Path("workflow/scripts") / "tables.py", (newest, newest))
     before = Path(path).stat().st_mtime_ns
     results().settle()
     # Only its time can say whether the script has changed, so Snakemake shall see it.

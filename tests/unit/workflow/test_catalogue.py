@@ -20,9 +20,9 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 from gammascape.execution.scripts import Scripts
 from gammascape.figures.style import theme
 from gammascape.figures.style.save import save
-from gammascape.provenance.current import Results
+from gammascape.provenance.current import SCRIPTS, Results
 from gammascape.provenance.project import open_project
-from gammascape.provenance.remake import SCRIPTS
+from gammascape.workflow.arguments import CellsFolder, arguments_of
 from gammascape.workflow.catalogue import (
     CELL_FILES,
     FIGURES,
@@ -203,9 +203,9 @@ def test_the_report_says_why_a_figure_is_not_drawn(
 
 
 def test_what_is_read_of_the_analysis_is_declared() -> None:
-    given = Stage(None, Path(), ())._arguments_of(
-        Artifact(TABLES["apex"], "table", "", {}, {"budget": []}, {"analysis": {"bootstrap": 200}})
-    )[0]
+    params = {"analysis": {"bootstrap": 200}}
+    item = Artifact(TABLES["apex"], "table", "", {}, {"budget": []}, params)
+    given = arguments_of(item, lambda path: pl.DataFrame(), CellsFolder({}))
     assert given["analysis"].bootstrap == 200
     with pytest.raises(AttributeError):
         _ = given["analysis"].confidence
@@ -219,6 +219,20 @@ def test_what_is_read_of_the_analysis_is_declared() -> None:
         ("tables/similarity/cka.py", {"similarity"}),
         ("tables/toy.py", {"cells", "edges", "explorer"}),
         ("tables/performance/gain.py", {"performance", "factors", "advice", "optimum"}),
+        ("study/factors.py", {"factors", "draw_factors", "advice"}),
+        # Passed on by `gammascape.study`.
+        (
+            "theory/edges.py",
+            {
+                *("cells", "edges", "performance", "dynamics", "similarity", "factors", "claims"),
+                *("advice", "optimum", "draw_slice", "draw_edges", "draw_factors", "explorer"),
+            },
+        ),
+        # What gives functions their arguments.
+        (
+            "workflow/arguments.py",
+            {entry.stage for entry in (*TABLES.values(), *FIGURES.values())},
+        ),
     ],
 )
 def test_a_stage_depends_on_the_code_that_its_functions_import(

@@ -110,10 +110,6 @@ class Span(Record):
             check_order(self.start, self.stop, "window")
         return self
 
-    def __contains__(self, gamma_log10: float | Decimal) -> bool:
-        after = self.start is None or float(gamma_log10) >= float(self.start)
-        return after and (self.stop is None or float(gamma_log10) <= float(self.stop))
-
 
 class Carried(Record):
     """Prediction for one slice from another study, written by `gammascape scale`."""

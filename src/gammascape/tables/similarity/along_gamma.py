@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import TASK_COLUMNS, columns, windows, with_ends
+from gammascape.tables.cells import TASK_COLUMNS, columns, ends_of, windows, with_ends
 from gammascape.tables.similarity.baseline import SimilarityWithBaseline, against
 from gammascape.tables.similarity.networks import Network
 from gammascape.tables.statistics.fits import Floats
@@ -174,7 +174,8 @@ class _Pairs:
     def summary_row(self, units: Any, analysis: Analysis) -> dict[str, Any]:
         """Slope, difference of the ends, and the verdict."""
         spans = [span for _, span in windows(analysis)]
-        inside = [np.array([gamma in span for gamma in self.gammas]) for span in spans]
+        gammas = np.array(self.gammas, float)
+        inside = [(low <= gammas) & (gammas <= high) for low, high in map(ends_of, spans)]
 
         def difference(matrix: Floats) -> float:
             lazy, rich = _ends(matrix, inside)
