@@ -161,7 +161,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
     def done(self, task: Task, status: str, seconds: float) -> None:
         """Report a cell whose artifact is in place."""
         if (job := self._take(task)) is not None:
-            BOARD.ended(status, task.record["steps"])
+            BOARD.ended(task, status)
             self.report_job_success(SubmittedJobInfo(job=job))
 
     def failed(self, task: Task, error: str) -> None:
@@ -171,7 +171,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             return
         if (job := self._take(task)) is None:
             return
-        BOARD.ended("failed", task.record["steps"])
+        BOARD.ended(task, "failed")
         self._report(job, error)
 
     def _report(self, job: Any, error: str | None) -> None:

@@ -298,7 +298,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._report(ended, task, status, error)
 
     def _report(self, ended: SubmittedJobInfo, task: Task, status: str, error: str | None) -> None:
-        BOARD.ended(status, task.record["steps"])
+        BOARD.ended(task, status)
         if error is None:
             super().report_job_success(ended)
             return

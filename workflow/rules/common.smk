@@ -12,6 +12,7 @@ from gammascape.workflow.catalogue import (
     jobs_of,
     write_captions,
 )
+from gammascape.execution.board import BOARD
 from gammascape.execution.devices import find_devices
 from gammascape.execution.leftovers import unmark
 from gammascape.execution.runs import show_working
@@ -90,6 +91,7 @@ if workflow.is_main_process:
     FORCED, MISSING = RESULTS.forced, RESULTS.missing()
     os.environ.pop(AGAIN, None)
     remember()
+    BOARD.thresholds = PLAN.thresholds
     if OFF not in os.environ:
         CONFIG.update(PLAN.config.model_dump(mode="json"))
 

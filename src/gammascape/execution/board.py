@@ -3,14 +3,20 @@
 Both are plugins in one Snakemake process and do not know each other; they communicate through this board.
 """
 
+import json
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gammascape.durations import count_of, duration
+from gammascape.execution.tasks import Task
+from gammascape.manifests.paths import cell_of
+from gammascape.manifests.whole import SUMMARY
+from gammascape.runs.outcome import Facts, Thresholds, judge
 
 _WINDOW = 30.0
 """Seconds over which the rate is averaged."""
@@ -44,6 +50,8 @@ class Board:
     expected_steps: int = 0
     """Steps of all expected cells; all steps of a cell that ends early count as done."""
     ended_steps: int = 0
+    thresholds: Mapping[str, Thresholds] = field(default_factory=dict)
+    """Thresholds for the status of cells, by their paths, where a study has other ones than the default."""
     counts: Counter[str] = field(default_factory=Counter)
     """Number of cells by outcome: diverged, trained, ..., failed."""
     devices: dict[str, DeviceState] = field(default_factory=dict)
@@ -77,12 +85,24 @@ class Board:
             self.expected += len(steps)
             self.expected_steps += sum(steps)
 
-    def ended(self, status: str, steps: int) -> None:
-        """Record that a cell of `steps` steps has ended, early or not."""
+    def ended(self, task: Task, status: str) -> None:
+        """Record that a cell has ended, early or not."""
+        status, steps = self._status_in_study(task, status), task.record["steps"]
         with self._guard:
             self._last = time.monotonic()
             self.counts[status] += 1
             self.ended_steps += steps
+
+    def _status_in_study(self, task: Task, status: str) -> str:
+        """Status of a cell under its study's thresholds; its own is under the default ones."""
+        own = self.thresholds.get(cell_of(f"{task.output}/{SUMMARY}") or "", Thresholds())
+        if own == Thresholds() or status == "failed":
+            return status
+        try:
+            summary = json.loads(Path(task.output, SUMMARY).read_bytes())
+            return judge(Facts(**summary["facts"]), own).status
+        except (OSError, ValueError, KeyError, TypeError):
+            return status
 
     def seconds_left(self) -> float | None:
         """Seconds until all expected cells are done at the present rate; None before a rate is known."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gammascape.manifests.manifest import FILE_NAME
+from gammascape.runs.outcome import Thresholds
 from gammascape.study import Cell, Config, Slice, Study, StudyError, load_config, load_study
 from gammascape.study.factors import Factor, members
 from gammascape.study.finite import finite_slices
@@ -55,6 +56,16 @@ class Plan:
         """Cells of a study that are trained."""
         parts = self.studies[study].slices
         return [cell for part in parts if not part.is_toy for cell in part.cells]
+
+    @cached_property
+    def thresholds(self) -> Mapping[str, Thresholds]:
+        """Thresholds for the status of each cell, by its path: of the first study that has it."""
+        found: dict[str, Thresholds] = {}
+        for study in self.studies:
+            own = Thresholds.from_analysis(self.analysis(study))
+            for cell in self.trained(study):
+                found.setdefault(cell.path, own)
+        return found
 
     def reads(self, cell: str) -> list[str]:
         """Input files of a cell: the manifest of its prepared data, and copies of factories' source files."""

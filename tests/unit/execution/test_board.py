@@ -1,15 +1,25 @@
 """What the display is told, and what it shows."""
 
 import io
+import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from rich.console import Console
 
 from gammascape.execution import board as execution_board
 from gammascape.execution.board import Board
+from gammascape.execution.tasks import Task
+from gammascape.runs.outcome import Thresholds
 from snakemake_logger_plugin_gammascape import Pace, board_words, cells_display
+
+
+def task(output: str = "results/cells/mlp_digits_mse/g0-0") -> Task:
+    cell = SimpleNamespace(output=output, record={"steps": 1000})
+    return cast(Task, cell)
 
 
 def busy_board() -> Board:
@@ -20,9 +30,9 @@ def busy_board() -> Board:
     board.tell(
         "cpu0", {"event": "progress", "step": 500, "steps": 1000, "lanes": 3, "cell_steps": 1750}
     )
-    board.ended("diverged", 1000)
-    board.ended("trained", 1000)
-    board.ended("trained", 1000)
+    board.ended(task(), "diverged")
+    board.ended(task(), "trained")
+    board.ended(task(), "trained")
     return board
 
 
@@ -34,6 +44,26 @@ def shown(board: Board) -> str:
 
 def test_cells_are_counted_by_how_they_ended() -> None:
     assert board_words(busy_board()) == "1 diverged, 2 trained"
+
+
+@pytest.mark.parametrize(("level", "status"), [(0.95, "trained"), (0.5, "untrained")])
+def test_cells_are_judged_as_by_their_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: float, status: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/cells/mlp_digits_mse/g0-0")
+    folder.mkdir(parents=True)
+    facts = {
+        **{"finite": True, "seen_nan": False, "initial_loss": 1.0, "final_loss": 0.8},
+        **{"baseline_loss": 1.0, "peak_loss": 1.0, "active_fraction": 1.0},
+    }
+    (folder / "summary.json").write_text(json.dumps({"status": "untrained", "facts": facts}))
+    board = Board(thresholds={"mlp_digits_mse/g0-0": Thresholds(trained_below=level)})
+    board.ended(task(), "untrained")
+    # Without a summary, and for cells of no study here, what the worker said counts.
+    board.ended(task("results/cells/mlp_digits_mse/g0-1"), "dead")
+    board.ended(task(), "failed")
+    assert board.counts == {status: 1, "dead": 1, "failed": 1}
 
 
 def test_every_device_has_a_line() -> None:
@@ -77,7 +107,7 @@ def test_what_follows_the_last_cell_is_no_time_of_training(monkeypatch: pytest.M
     board = busy_board()
     clock.monotonic = lambda: 110.0
     for _ in range(7):
-        board.ended("trained", 1000)
+        board.ended(task(), "trained")
     board.tell("cpu0", {"event": "idle"})
     clock.monotonic = lambda: 500.0
     assert board.report().endswith("; 10 s, 10 s of device time")
