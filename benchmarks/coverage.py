@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from gammascape.study import Analysis, Slice, load_study, predicted_slope
-from gammascape.tables.advice.read import SliceTables, around
+from gammascape.tables.advice.read import SliceTables, midway_bounds
 from gammascape.tables.edges.level import edge_levels
 from gammascape.tables.performance.choice import choose_elsewhere, chosen_interval, mark_chosen
 from gammascape.tables.performance.gain import gain_table
@@ -263,7 +263,7 @@ def eta_row(etas: int, gammas: int, seeds: int, network: float, split: float) ->
             *(Analysis(), empty, empty, cells, empty, empty, empty),
             *(marked, marked.select("measure", "budget", "value"), empty),
         )
-        low, high = around(of.best_eta(0.0)[1], grid)
+        low, high = midway_bounds(of.best_eta(0.0)[1], grid)
         return None if low is None or high is None else (low, high), best
 
     model = f"networks {network:g} points, " + (f"split {split:g}" if split else "no split")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gammascape.commands.reference import check_study, studies
+from gammascape.commands.reference import check_study, studies_with_reference
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[[Sequence[str]], int]
@@ -35,7 +35,7 @@ def data_config(folder: str | None) -> str:
 
 def differences(study: str) -> list[str]:
     """What differs between the results of a study and its reference; nothing where it has none."""
-    return check_study(study) if study in studies() else []
+    return check_study(study) if study in studies_with_reference() else []
 
 
 def run_all(

@@ -21,11 +21,11 @@ from gammascape.tables.cells import (
     CELL_SCHEMA,
     TableError,
     columns,
-    damaged,
-    measured,
+    damage_error,
     open_arrays,
     read_summary,
-    tested,
+    result_columns,
+    test_columns,
 )
 
 _BATCH = 500
@@ -157,8 +157,8 @@ def history(cell: str | Path) -> pl.DataFrame:
         curves = {name: arrays[name] for name in ("loss", "zero_loss")}
         losses = pl.DataFrame({"step": arrays["step"].astype(np.int64), **curves})
     tests = pl.DataFrame(
-        [{"step": item["step"], **tested(item)} for item in summary["evaluations"]],
-        schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if k in tested({})}},
+        [{"step": item["step"], **test_columns(item)} for item in summary["evaluations"]],
+        schema={"step": pl.Int64, **{k: v for k, v in _SUMMARY.items() if k in test_columns({})}},
         orient="row",
     )
     rate = 10.0 ** (float(summary["cell"]["eta"]) - float(summary["cell"]["gamma"]))
@@ -172,7 +172,7 @@ def _frame(rows: Sequence[dict[str, Any]], schema: pl.Schema) -> pl.DataFrame:
     except (ArithmeticError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         if len(rows) > 1:
             return pl.concat(_frame([row], schema) for row in rows)
-        raise damaged(Path(rows[0]["path"]) / SUMMARY, error) from error
+        raise damage_error(Path(rows[0]["path"]) / SUMMARY, error) from error
 
 
 def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, A
         record = summary["cell"]
         row: dict[str, Any] = {
             **{name: record.get(name) for name in _PARAMETERS},
-            **measured(folder, summary, thresholds),
+            **result_columns(folder, summary, thresholds),
             **manifest.cost,
             "device": (manifest.device or {}).get("device"),
             "finished": manifest.finished,
@@ -202,7 +202,7 @@ def _row(folder: Path, thresholds: Thresholds, schema: pl.Schema) -> dict[str, A
     except ManifestError as error:
         raise TableError(str(error)) from error
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
-        raise damaged(folder / SUMMARY, error) from error
+        raise damage_error(folder / SUMMARY, error) from error
 
 
 def _options(part: str, union: Any) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         if event["event"] == "locked" and not self._waiting:
             self._waiting = True
             self.logger.warning(f"{event['error']}, and perhaps more; waiting for these cells")
-        BOARD.tell(device, event)
+        BOARD.record_event(device, event)
 
     def broke(self, error: BaseException) -> None:
         """End the run after an unexpected error, since nothing would report the remaining cells."""

@@ -84,7 +84,7 @@ class Pack:
         self.journal = folder / f"{self.identity}.journal"
         self.prepared = False
         """True if a worker could make the model and the data."""
-        self.over = False
+        self.finished = False
         """True if the SLURM job is known to have ended."""
         self.read = 0
         """Number of events of the journal that have been seen."""
@@ -252,7 +252,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             yield info
         for info in asked:
             # A failed query leaves out jobs; ask about them again.
-            if info.job not in kept and not info.job.over:
+            if info.job not in kept and not info.job.finished:
                 yield info
         while self._waiting and self._in_slurm < self.workflow.executor_settings.queued:
             self._submit(self._waiting.popleft())
@@ -279,7 +279,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         by_output = {task.output: task for task in pack.jobs}
         progress = False
         for event in fresh:
-            BOARD.tell(f"slurm {info.external_jobid}", event)
+            BOARD.record_event(f"slurm {info.external_jobid}", event)
             pack.prepared |= event["event"] == "prepared"
             if event["event"] == "checkpoint":
                 progress |= event["step"] > pack.step
@@ -325,7 +325,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def _over(self, info: SubmittedJobInfo, error: str | None) -> None:
         pack = info.job
-        pack.over = True
+        pack.finished = True
         with self.lock:
             self._in_slurm -= 1
         self._read(info)

@@ -32,7 +32,7 @@ with run_script(snakemake, "page"):
                 ],
                 claims,
                 regimes,
-                SealTree().if_here(name),
+                SealTree().seal_or_empty(name),
                 TableEntry(folder.parent / "explorer.html", EXPLORER)
                 if study["explorer"]
                 else None,

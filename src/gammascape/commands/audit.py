@@ -155,7 +155,7 @@ def _against_seal(chain: Chain, seal: str) -> dict[str, list[Finding]]:
     tree, seals = SealTree(chain.root), {}
     names = sorted(_study_names(chain))
     of = {name: partial(tree.of_study, name) for name in names}
-    of |= {top: partial(tree.over, chain.links[top].inputs) for top in chain.tops}
+    of |= {top: partial(tree.seal_of, chain.links[top].inputs) for top in chain.tops}
     for name, compute in of.items():
         with suppress(ManifestError, TableError, OSError, ValueError):
             seals[name] = compute()

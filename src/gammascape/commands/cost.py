@@ -69,7 +69,7 @@ class Cost:
     """Time of all cells."""
 
 
-def expected(study: Study) -> Study:
+def with_expected_cells(study: Study) -> Study:
     """The study with as many cells as its maps will have about, where they have no points yet."""
     return replace(
         study, slices=tuple(replace(part, cells=_expected(study, part)) for part in study.slices)
@@ -125,11 +125,11 @@ def headline(study: Study, rate: Rate) -> str:
     known = [cost.seconds for cost in costs(study, rate) if cost.seconds is not None]
     more = ", without the slices of unknown cost" if len(known) < len(study.slices) else ""
     hours = f"{_hours(sum(known), 'about ')} GPU hours at {rate.float32 / 1e12:g} TFLOP/s{more}"
-    about = "about " if begins(study) else ""
+    about = "about " if has_maps_without_points(study) else ""
     return f"{about}{len(study.cells):,} cells, {hours if known else 'GPU hours not known'}"
 
 
-def begins(study: Study) -> bool:
+def has_maps_without_points(study: Study) -> bool:
     """Return whether a map of the study has no points yet, so that its cells can only be estimated."""
     return any(
         mapped.needed and gamma not in study.points.get(key, {})
@@ -177,7 +177,7 @@ def run(chosen: argparse.Namespace) -> int:
     failed = 0
     for file in chosen.files:
         try:
-            print(report(expected(load_study(file, begin=True)), rate), end="\n\n")
+            print(report(with_expected_cells(load_study(file, begin=True)), rate), end="\n\n")
         except StudyError as error:
             failed += 1
             complain(error)

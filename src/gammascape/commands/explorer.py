@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Write the explorer."""
-    from gammascape.figures.explorer.page import explorer_beside
+    from gammascape.figures.explorer.page import joint_explorer
 
     names = [study_name(one) for one in chosen.studies]
     if len({*names}) < 2:
@@ -44,7 +44,7 @@ def run(chosen: argparse.Namespace) -> int:
     places = [f"{RESULTS}/{name}/explorer.html" for name in names]
     files = [output_of("page", place, "html")[1] for place in places]
     try:
-        page = explorer_beside(files, [mark for file in files for mark in read_marks(file)])
+        page = joint_explorer(files, [mark for file in files for mark in read_marks(file)])
     except ValueError as error:
         raise UserError(f"{error}; run snakemake, which makes it again") from None
     chosen.out.parent.mkdir(parents=True, exist_ok=True)

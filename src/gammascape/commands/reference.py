@@ -88,7 +88,7 @@ TABLES = (
 """Tables stored for each study."""
 
 
-def small(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
+def stored_part(table: pl.DataFrame, spec: ReferenceTable) -> pl.DataFrame:
     """Stored part of a table, with numbers rounded to five digits."""
     wanted = ["slice", *spec.keys, spec.value, *spec.others]
     part = (table if spec.selection is None else table.filter(spec.selection)).select(wanted)
@@ -131,7 +131,7 @@ def write_reference(study: str, results: Path = RESULTS, reference: Path = REFER
     folder.mkdir(parents=True, exist_ok=True)
     for spec in TABLES:
         table = read_table(results / study / "tables" / f"{spec.name}.parquet")
-        small(table, spec).write_csv(folder / f"{spec.name}.csv")
+        stored_part(table, spec).write_csv(folder / f"{spec.name}.csv")
 
 
 def check_study(study: str, results: Path = RESULTS, reference: Path = REFERENCE) -> list[str]:
@@ -144,7 +144,7 @@ def check_study(study: str, results: Path = RESULTS, reference: Path = REFERENCE
     for spec in TABLES:
         kept = read_reference(study, spec.name, reference)
         table = read_table(results / study / "tables" / f"{spec.name}.parquet")
-        said += compare(small(table, spec), kept, spec)
+        said += compare(stored_part(table, spec), kept, spec)
     return said
 
 
@@ -159,7 +159,7 @@ def read_reference(study: str, table: str, reference: Path = REFERENCE) -> pl.Da
     return pl.read_csv(path, schema_overrides={n: types[n] for n in names if n in types})
 
 
-def studies(reference: Path = REFERENCE) -> list[str]:
+def studies_with_reference(reference: Path = REFERENCE) -> list[str]:
     """Names of the studies that have a reference."""
     return sorted(path.name for path in reference.iterdir() if path.is_dir())
 
@@ -223,7 +223,11 @@ def run(chosen: argparse.Namespace) -> int:
         if text != current:
             PAGE.write_text(current)
         return 0
-    there = [name for name in studies() if (RESULTS / name / f"{_NEEDED}.parquet").is_file()]
+    there = [
+        name
+        for name in studies_with_reference()
+        if (RESULTS / name / f"{_NEEDED}.parquet").is_file()
+    ]
     differs = 0
     for study in chosen.study or there:
         said = check_study(with_results(study, _NEEDED))

@@ -56,7 +56,7 @@ class Board:
     """Number of cells by outcome: diverged, trained, ..., failed."""
     devices: dict[str, DeviceState] = field(default_factory=dict)
     started: float | None = None
-    trains: float | None = None
+    training_since: float | None = None
     """Time at which the first pack began."""
     _last: float = 0.0
     """Time at which a cell ended last."""
@@ -117,7 +117,7 @@ class Board:
         with self._guard:
             return ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items()))
 
-    def tell(self, device: str, event: Mapping[str, Any]) -> None:
+    def record_event(self, device: str, event: Mapping[str, Any]) -> None:
         """Record an event of a worker."""
         now = time.monotonic()
         with self._guard:
@@ -126,7 +126,7 @@ class Board:
             if kind == "pack":
                 state.lanes, state.step, state.steps = event["lanes"], 0, event["steps"]
                 state.busy_since = now
-                self.trains = self.trains or now
+                self.training_since = self.training_since or now
             elif kind == "progress":
                 state.lanes, state.step = event["lanes"], event["step"]
                 state.steps = event["steps"]
@@ -144,7 +144,7 @@ class Board:
         with self._guard:
             while self._recent and now - self._recent[0][0] > _WINDOW:
                 self._recent.popleft()
-            span = min(_WINDOW, now - (self.trains or now))
+            span = min(_WINDOW, now - (self.training_since or now))
             if not self._recent or span < _LEAST:
                 return None
             return sum(count for _, count in self._recent) / span

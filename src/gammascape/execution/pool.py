@@ -94,18 +94,20 @@ class Backlog:
     def _waiting(self) -> list[Task]:
         return [task for members in self._groups.values() for task in members]
 
-    # Each of the next three returns False if the backlog is closed.
     def add(self, tasks: Sequence[Task]) -> bool:
-        """Add cells that are ready."""
+        """Add cells that are ready; return False if the backlog is closed."""
         return self._accept(lambda: self._regroup(tasks))
 
-    def again(self, tasks: list[Task], crashes: int) -> bool:
-        """Retry this pack before all others."""
+    def retry_first(self, tasks: list[Task], crashes: int) -> bool:
+        """Retry this pack before all others; return False if the backlog is closed."""
         packs = [_Pack(tasks, crashes)] if tasks else []
         return self._accept(lambda: self._packs.__setitem__(slice(0, 0), packs))
 
-    def later(self, task: Task) -> bool:
-        """Retry this cell, which another process is training, when nothing else is left."""
+    def retry_last(self, task: Task) -> bool:
+        """Retry a cell, which another process is training, when nothing else is left.
+
+        Return False if the backlog is closed.
+        """
         return self._accept(lambda: self._later.append(task))
 
     def prepared(self, task: Task) -> None:
@@ -319,7 +321,7 @@ class Pool:
                     self._listener.done(task, event["status"], event["seconds"])
                 elif kind == "failed":
                     self._listener.failed(task, event["error"])
-                elif not self.backlog.later(task):
+                elif not self.backlog.retry_last(task):
                     self._refuse([task])
                 left.remove(task)
             self._listener.show_event(device.name, event)
@@ -345,7 +347,7 @@ class Pool:
             self._fail(left, words)
 
     def _again(self, tasks: list[Task], crashes: int) -> None:
-        if not self.backlog.again(tasks, crashes):
+        if not self.backlog.retry_first(tasks, crashes):
             self._refuse(tasks)
 
     def _refuse(self, tasks: Sequence[Task]) -> None:

@@ -52,7 +52,9 @@ def performance(scores: pl.DataFrame, pooled: pl.DataFrame, gain: pl.DataFrame) 
     quantity = _ACCURACY if "accuracy" in pooled["measure"] else _LOSS
     best = pooled.filter(last, pl.col("measure") == quantity.measure, pl.col("value").is_not_null())
     if best.is_empty():
-        return theme.Figure("performance", "").nothing(f"No cell has a {quantity.name}", "0 cells")
+        return theme.Figure("performance", "").empty_chart(
+            f"No cell has a {quantity.name}", "0 cells"
+        )
     best = tables.with_series(best)
     names, title = tables.series_names(best), tables.series_title(best)
     named = dict(best.select("slice", "series").iter_rows())
@@ -115,7 +117,7 @@ def _against_gamma(
     legend: alt.Legend | None,
     title: str = "",
 ) -> ChartType:
-    xs = tables.around(mean["gamma_log10"], 0.3)
+    xs = tables.with_margin(mean["gamma_log10"], 0.3)
     x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     every = mean["value"] if seeds is None else pl.concat([mean["value"], seeds["value"]])
     low, high = (quantity.scale * end for end in tables.extent(every.drop_nulls()))

@@ -256,12 +256,12 @@ def _mnist(source: Path, split: str) -> tuple[Tensor, Tensor]:
 
 
 def _read_chunk(path: Path) -> tuple[Tensor, Tensor]:
-    from gammascape.data.prepare.arrays import stored
-    from gammascape.data.prepare.sources import naming, occupied
+    from gammascape.data.prepare.arrays import open_arrays_file
+    from gammascape.data.prepare.sources import naming, occupant_of
 
-    if not path.exists() or occupied(path):
-        raise GenerateError(f"--chunks {path}: {occupied(path) or 'no such file'}")
-    with naming(path), stored(path, "images", "labels") as readers:
+    if not path.exists() or occupant_of(path):
+        raise GenerateError(f"--chunks {path}: {occupant_of(path) or 'no such file'}")
+    with naming(path), open_arrays_file(path, "images", "labels") as readers:
         images, labels = readers
         fits = images.dtype == np.uint8 and images.shape[1:] == (1, 28, 28)
         if not fits or labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":

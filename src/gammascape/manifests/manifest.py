@@ -178,7 +178,7 @@ class Manifest:
         return content_of({"kind": self.kind, "record": self.record, "outputs": outputs})
 
     @property
-    def about(self) -> list[Any]:
+    def identity(self) -> list[Any]:
         """Identity of the artifact, whatever its content."""
         return [self.kind, self.name, self.rule, dict(self.record)]
 
@@ -291,7 +291,7 @@ class Digests:
     kind: str
     seal: str
     content: str
-    described: str
+    identified: str
     """sha256 of what the artifact is and of `content`."""
 
 
@@ -300,7 +300,7 @@ def digests_of(path: Path) -> Digests:
     """Digests of a manifest, which is read again only after it has changed. Raises as `read_manifest`."""
     found = read_manifest(path)
     content = found.content
-    return Digests(found.kind, found.seal, content, digest([*found.about, content]))
+    return Digests(found.kind, found.seal, content, digest([*found.identity, content]))
 
 
 def sha256_of(path: Path) -> str:

@@ -83,7 +83,7 @@ def gelu(p: Tensor, dp: Tensor) -> tuple[Tensor, Tensor]:
     return dp * phi + p * rise, after * phi
 
 
-def normalized(y: Tensor, r: Tensor, da: Tensor) -> Tensor:
+def normalization_change(y: Tensor, r: Tensor, da: Tensor) -> Tensor:
     """Change of a normalization over the last dimension.
 
     With y the normalized input and r = 1 / sqrt(variance + eps) before the change, u = r (da - mean da) and

@@ -111,11 +111,11 @@ class Model:
     """False for a network that is computed one at a time, on one batch at a time."""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Layer -> role and multiplier in words, where they were inferred."""
-    layers: Forward | None = None
+    layer_outputs: Forward | None = None
     """Forward pass that fills in the output of each layer, for the coordinate check; None: use `forward`."""
     constants: str | None = None
     """Digest of the numbers that a user's network holds besides its parameters."""
-    watched: Callable[[], AbstractContextManager[None]] = nullcontext
+    watching: Callable[[], AbstractContextManager[None]] = nullcontext
     """Context entered around some steps; for a user's network it raises if they broke a rule."""
 
 

@@ -180,7 +180,9 @@ class Changes(Outputs):
     def channel_norm(self, name: str, h: Tensor, groups: int) -> Tensor:
         y, r = self._next(), layers.join_lanes(next(self._values))
         groups *= self.lanes
-        dy = changes.normalized(_grouped(y, groups), r, _grouped(h, groups)).reshape(y.shape)
+        dy = changes.normalization_change(_grouped(y, groups), r, _grouped(h, groups)).reshape(
+            y.shape
+        )
         gain, dgain, dshift = (
             v.view(-1, 1, 1)
             for v in (self.w0[f"{name}.gain"], self.p[f"{name}.gain"], self.p[f"{name}.shift"])
@@ -189,7 +191,7 @@ class Changes(Outputs):
 
     def token_norm(self, name: str, h: Tensor) -> Any:
         y = next(self._values)
-        dy = changes.normalized(y, next(self._values), h)
+        dy = changes.normalization_change(y, next(self._values), h)
         gain, shift = self.w0[f"{name}.gain"][:, None], self.w0[f"{name}.shift"][:, None]
         dgain, dshift = self.p[f"{name}.gain"][:, None], self.p[f"{name}.shift"][:, None]
         after = y + dy

@@ -359,11 +359,11 @@ def _copy_findings(path: Path, marks: Sequence[Mark], root: Path) -> Iterator[Fi
 
 def _beside_findings(path: Path, marks: Sequence[Mark], root: Path) -> Iterator[Finding]:
     """Compare an explorer of several studies with what their explorers give."""
-    from gammascape.figures.explorer.page import data_of, explorer_beside
+    from gammascape.figures.explorer.page import data_of, joint_explorer
 
     names = [f"{mark.manifest.removesuffix(SUFFIX)}.html" for mark in marks]
     try:
-        again = explorer_beside([inside_project(root, name) for name in names], marks)
+        again = joint_explorer([inside_project(root, name) for name in names], marks)
         text = path.read_text(encoding="utf-8")
         if text == again:
             return

@@ -67,7 +67,7 @@ class Slice:
         return in_order(name for cell in self.cells for name in cell.observables)
 
     @property
-    def drawn(self) -> bool:
+    def has_observables_figure(self) -> bool:
         """True if it has observables that the figure `observables` shows."""
         return not {"sharpness", "kernel_alignment", "ntk_alignment"}.isdisjoint(self.observables)
 

@@ -74,7 +74,7 @@ def with_ends(name: str, value: Any, ends: Sequence[Any], unit: str = "") -> dic
     return {f"{name}{unit}": value, f"{name}_low{unit}": ends[0], f"{name}_high{unit}": ends[1]}
 
 
-def less(a: float | None, b: float | None) -> float | None:
+def difference(a: float | None, b: float | None) -> float | None:
     """Difference; None where one is not known."""
     return None if a is None or b is None else a - b
 
@@ -84,7 +84,7 @@ def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
     return (("lazy", analysis.lazy), ("rich", analysis.rich))
 
 
-def within(span: Span | None) -> pl.Expr:
+def in_window(span: Span | None) -> pl.Expr:
     """Return whether `gamma_log10` lies in a window; None is all of them."""
     return pl.col("gamma_log10").is_between(*ends_of(span))
 
@@ -114,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return read_object(path)
     except (OutsideError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def open_arrays(folder: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
                 raise zipfile.BadZipFile("not written by gammascape")
             yield _Arrays(archive)
     except (OutsideError, EOFError, zipfile.BadZipFile) as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
@@ -190,7 +190,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
         raise TableError(f"{path}: not a table ({short(error)})") from error
 
 
-def damaged(path: Path, error: Exception) -> TableError:
+def damage_error(path: Path, error: Exception) -> TableError:
     """Error for a cell's file that cannot be read."""
     text = f"{path}: damaged ({error}); delete {path.parent} and run snakemake again"
     return TableError(visible(text))
@@ -235,7 +235,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
     record = summary["cell"]
     return {
         **labels,
-        **measured(folder, summary, thresholds),
+        **result_columns(folder, summary, thresholds),
         "dtype": record["dtype"],
         "base_width": record["model"]["width"],
         "sharpness_init": next(sharpness, None),
@@ -245,7 +245,9 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
     }
 
 
-def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -> dict[str, Any]:
+def result_columns(
+    folder: Path, summary: Mapping[str, Any], thresholds: Thresholds
+) -> dict[str, Any]:
     """Name and place of a cell on the axes, what became of it, and its losses, from its summary."""
     record, facts = summary["cell"], Facts(**summary["facts"])
     return {
@@ -254,7 +256,7 @@ def measured(folder: Path, summary: Mapping[str, Any], thresholds: Thresholds) -
         "gamma": 10.0 ** float(record["gamma"]),
         "eta": 10.0 ** float(record["eta"]),
         "peak_step": summary["peak_step"],
-        **tested(summary["evaluations"][-1] if facts.finite else {}),
+        **test_columns(summary["evaluations"][-1] if facts.finite else {}),
         "richness": richness(summary),
         "steps_done": summary["steps_done"],
         "data_digest": summary["data"]["digest"],
@@ -277,7 +279,7 @@ def richness(summary: Mapping[str, Any]) -> float | None:
     return (moved + change**2 / (1 + change**2)) / 2
 
 
-def tested(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+def test_columns(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
     """Loss and accuracy of an evaluation by the names of their columns."""
     return {
         f"{column}_{name}": evaluation.get(f"{prefix}{name}")

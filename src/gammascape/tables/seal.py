@@ -32,7 +32,7 @@ class SealTree:
     nodes: dict[str, str] = field(default_factory=dict)
     """Digests by the paths of manifests and files."""
 
-    def over(self, inputs: Iterable[Source]) -> str:
+    def seal_of(self, inputs: Iterable[Source]) -> str:
         """The seal over some artifacts and all below them.
 
         Raises:
@@ -48,10 +48,10 @@ class SealTree:
         return "-".join(text[k : k + _GROUP] for k in range(0, _LENGTH, _GROUP))
 
     def of_study(self, study: str) -> str:
-        """The seal of a study: over all that its page of provenance sums up. Raises as `over`."""
-        return self.over(read_manifest(self.root / page_of(study)).inputs)
+        """The seal of a study: over all that its page of provenance sums up. Raises as `seal_of`."""
+        return self.seal_of(read_manifest(self.root / page_of(study)).inputs)
 
-    def if_here(self, study: str) -> str:
+    def seal_or_empty(self, study: str) -> str:
         """The seal of a study, or nothing where what it was made from was not copied with it, or is damaged."""
         try:
             return self.of_study(study)
@@ -71,18 +71,18 @@ class SealTree:
         if path.name == FILE_NAME and not self.checked:
             known = digests_of(path)
             if known.kind in _FOLDERS:
-                return known.described
+                return known.identified
         return self._of_artifact(read_manifest(path), path.parent)
 
     def _of_artifact(self, manifest: Manifest, folder: Path) -> str:
-        about = manifest.about
+        identity = manifest.identity
         if manifest.kind in _FOLDERS:
             if self.checked:
                 _check(manifest, folder)
-            return digest([*about, manifest.content])
+            return digest([*identity, manifest.content])
         of = _of_table if manifest.kind == "table" else sha256_without_mark
         files = [(file.path, of(inside(folder, file.path))) for file in manifest.outputs]
-        return digest([*about, files, sorted(map(self._node, manifest.inputs))])
+        return digest([*identity, files, sorted(map(self._node, manifest.inputs))])
 
 
 def page_of(study: str) -> Path:

@@ -139,7 +139,7 @@ def _measure(
     """
     form = subtraction(model)
     step = make_step(form, loss, "eager")
-    watch = model.layers or model.forward
+    watch = model.layer_outputs or model.forward
     squares: dict[str, list[tuple[float, float]]] = {}
     for seed in seeds:
         # One network at a time: wide networks fill the memory.

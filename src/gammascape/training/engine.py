@@ -188,7 +188,7 @@ class Training:
             UserCodeError: if a user's network broke a rule for forward passes in the block.
         """
         try:
-            with self._lanes.form.model.watched():
+            with self._lanes.form.model.watching():
                 return self._advance()
         except BaseException:
             # An error may keep this object alive, and the next pack needs the memory.

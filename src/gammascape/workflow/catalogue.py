@@ -244,7 +244,7 @@ FIGURES: Mapping[str, Entry] = {
         sentence="The loss against tau = eta t / gamma: where the curves fall on one another, gamma and eta "
         "act only through their ratio."),
     "observables": Entry("draw_slice", "figures.dynamics.observables:observables", "observables thresholds curves",
-        of_slices=True, when="drawn", label="observables",
+        of_slices=True, when="has_observables_figure", label="observables",
         sentence="Measurements during the runs at the best eta of every gamma."),
 }
 _QUALITY = Entry("quality", "figures.quality:quality", "measures", "kind")

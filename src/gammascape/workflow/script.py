@@ -71,7 +71,7 @@ class Script:
             claim=described.claim,
             study=self.manifest.record["wildcards"].get("study"),
             commit=described.code["commit"],
-            seal=self.seals.over(self.manifest.inputs),
+            seal=self.seals.seal_of(self.manifest.inputs),
         ).as_json()
 
 

@@ -80,10 +80,10 @@ def _lacking(plan: Plan) -> Iterator[str]:
         if folder is None or Path(f"results/data/{kind}/{FILE_NAME}").is_file():
             continue
         from gammascape.data.prepare.download import DOWNLOADS, missing
-        from gammascape.data.prepare.sources import occupied
+        from gammascape.data.prepare.sources import occupant_of
 
         names = [file.name for file in missing(Path(folder), DOWNLOADS.get(kind, ()))]
-        odd = {name: occupied(Path(folder, name)) for name in names}
+        odd = {name: occupant_of(Path(folder, name)) for name in names}
         if names:
             shown = ", ".join(f"{name} (is {what})" if what else name for name, what in odd.items())
             them = "them" if names[1:] else "it"

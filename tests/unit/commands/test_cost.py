@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from gammascape.cli import main
-from gammascape.commands.cost import DIFFERENCE_COST, Rate, costs, expected, headline, report
+from gammascape.commands.cost import (
+    DIFFERENCE_COST,
+    Rate,
+    costs,
+    headline,
+    report,
+    with_expected_cells,
+)
 from gammascape.study import load_study
 from gammascape.study.points import points_path
 
@@ -28,13 +35,16 @@ def head(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_head_of_a_study_counts_its_cells(path: Path) -> None:
     counted = re.findall(r"([\d,]+) cells", head(path))
-    assert counted == [f"{len(expected(load_study(path, begin=True)).cells):,}"]
+    assert counted == [f"{len(with_expected_cells(load_study(path, begin=True)).cells):,}"]
 
 
 @pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
 def test_the_head_of_a_large_study_is_what_the_command_prints(path: Path) -> None:
     text = head(path)
-    assert f"{headline(expected(load_study(path, begin=True)), Rate())} ".lower() in text.lower()
+    assert (
+        f"{headline(with_expected_cells(load_study(path, begin=True)), Rate())} ".lower()
+        in text.lower()
+    )
     assert f"`gammascape cost config/studies/{path.name}`" in text
     assert re.search(r"Fig\. \d|appendix|No figure", text), "the figure of the paper is not named"
     assert "ur choice:" in text
@@ -74,7 +84,7 @@ def test_care_at_small_gamma_costs_more(load: Loader) -> None:
 @pytest.mark.parametrize("path", MAPPED, ids=lambda path: path.stem)
 def test_the_cells_of_a_map_are_foretold(path: Path, tmp_path: Path) -> None:
     alone = Path(shutil.copy(path, tmp_path))
-    foretold = expected(load_study(alone, begin=True))
+    foretold = with_expected_cells(load_study(alone, begin=True))
     # One bracket can serve several edges, and one that lies far takes points on the way to it.
     assert 0.6 < len(load_study(path).cells) / len(foretold.cells) < 1.5
     assert report(foretold, Rate()).startswith(f"{alone}: about {len(foretold.cells):,} cells, ")

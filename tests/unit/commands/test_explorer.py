@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gammascape.cli import main
-from gammascape.figures.explorer.page import data_of, explorer_beside
+from gammascape.figures.explorer.page import data_of, joint_explorer
 from gammascape.manifests.mark import read_marks
 from gammascape.provenance.remake import run_rule
 from gammascape.workflow.catalogue import everything
@@ -91,7 +91,7 @@ def test_numbers_are_those_of_each_study(both: Path) -> None:
             assert named["slice"] == f"{study}: {part['slices'][s]['slice']}"
             assert any(row + i in inside for inside in named["tiles"]["cells"])
         row += len(part["cells"]["cell"])
-    same = explorer_beside(FILES, [mark for file in FILES for mark in read_marks(file)])
+    same = joint_explorer(FILES, [mark for file in FILES for mark in read_marks(file)])
     assert same == both.read_text()
 
 
@@ -161,4 +161,4 @@ def test_mistakes_are_explained(both: Path, capsys: pytest.CaptureFixture[str]) 
     old = Path("old.html")
     old.write_text(FILES[1].read_text().replace('"studies"', '"study"'))
     with pytest.raises(ValueError, match=r"^old\.html: made by another version"):
-        explorer_beside([FILES[0], old], [])
+        joint_explorer([FILES[0], old], [])

@@ -221,7 +221,7 @@ def seal(root: Path) -> str:
     with contextlib.chdir(root):
         mark = read_mark(Path(f"{FIGURE}.svg"))
         assert mark is not None
-        computed = SealTree().over(read_manifest(Path(f"{FIGURE}.manifest.json")).inputs)
+        computed = SealTree().seal_of(read_manifest(Path(f"{FIGURE}.manifest.json")).inputs)
     assert mark.seal == computed
     return computed
 
@@ -230,9 +230,11 @@ def test_a_study_without_its_cells_has_no_seal_and_stops_no_page(root: Path) -> 
     manifest = Path(f"{FIGURE}.manifest.json")
     with contextlib.chdir(root), pytest.MonkeyPatch.context() as patch:
         patch.setattr("gammascape.tables.seal.page_of", lambda study: manifest)
-        assert SealTree().if_here("tiny") == SealTree().over(read_manifest(manifest).inputs)
+        assert SealTree().seal_or_empty("tiny") == SealTree().seal_of(
+            read_manifest(manifest).inputs
+        )
         Path("results/cells").rename("elsewhere")
-        assert SealTree().if_here("tiny") == ""
+        assert SealTree().seal_or_empty("tiny") == ""
 
 
 def make_all_again(root: Path) -> None:

@@ -15,8 +15,8 @@ from gammascape.commands.reference import (
     compare,
     page_text,
     read_reference,
-    small,
-    studies,
+    stored_part,
+    studies_with_reference,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -44,21 +44,21 @@ def test_a_folder_without_reference_is_one_message(
 
 
 def test_numbers_may_move_within_half_of_their_interval() -> None:
-    kept = small(scaling(), SCALING)
+    kept = stored_part(scaling(), SCALING)
     assert kept["prefactor_log10"].item() == 0.12346
-    assert compare(small(scaling(2.19), SCALING), kept, SCALING) == []
-    [said] = compare(small(scaling(2.21), SCALING), kept, SCALING)
+    assert compare(stored_part(scaling(2.19), SCALING), kept, SCALING) == []
+    [said] = compare(stored_part(scaling(2.21), SCALING), kept, SCALING)
     assert said == "scaling: s eta_min lazy: slope 2.21, reference 2 ± 0.2"
 
 
 def test_a_narrow_interval_leaves_room_for_a_step_of_the_grid() -> None:
-    kept = small(scaling(low=1.99, high=2.01), SCALING)
-    assert compare(small(scaling(2.09), SCALING), kept, SCALING) == []
-    assert compare(small(scaling(2.11), SCALING), kept, SCALING)
+    kept = stored_part(scaling(low=1.99, high=2.01), SCALING)
+    assert compare(stored_part(scaling(2.09), SCALING), kept, SCALING) == []
+    assert compare(stored_part(scaling(2.11), SCALING), kept, SCALING)
 
 
 def test_rows_on_one_side_alone_are_differences() -> None:
-    kept, other = small(scaling(), SCALING), small(scaling(edge="eta_best"), SCALING)
+    kept, other = stored_part(scaling(), SCALING), stored_part(scaling(edge="eta_best"), SCALING)
     assert compare(other, kept, SCALING) == [
         "scaling: s eta_best lazy is not in the reference",
         "scaling: s eta_min lazy is in the reference alone",
@@ -66,8 +66,8 @@ def test_rows_on_one_side_alone_are_differences() -> None:
 
 
 def test_every_kept_table_can_be_read_and_agrees_with_itself() -> None:
-    assert studies(ROOT / REFERENCE)
-    for study in studies(ROOT / REFERENCE):
+    assert studies_with_reference(ROOT / REFERENCE)
+    for study in studies_with_reference(ROOT / REFERENCE):
         assert (ROOT / f"config/studies/{study}.yaml").is_file()
         for spec in TABLES:
             kept = read_reference(study, spec.name, ROOT / REFERENCE)
@@ -97,7 +97,7 @@ def test_what_is_written_is_what_is_checked(tmp_path: Path) -> None:
 def test_the_page_of_claims_is_that_of_the_reference() -> None:
     text = (ROOT / PAGE).read_text()
     assert page_text(text, ROOT / REFERENCE) == text
-    for study in studies(ROOT / REFERENCE):
+    for study in studies_with_reference(ROOT / REFERENCE):
         assert f"<!-- begin claims {study} -->" in text
 
 

@@ -26,8 +26,8 @@ def busy_board() -> Board:
     board = Board()
     board.start(["cpu0", "cpu1"])
     board.expect([1000] * 10)
-    board.tell("cpu0", {"event": "pack", "lanes": 4, "steps": 1000})
-    board.tell(
+    board.record_event("cpu0", {"event": "pack", "lanes": 4, "steps": 1000})
+    board.record_event(
         "cpu0", {"event": "progress", "step": 500, "steps": 1000, "lanes": 3, "cell_steps": 1750}
     )
     board.ended(task(), "diverged")
@@ -95,7 +95,7 @@ def test_an_idle_device_takes_no_device_time(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(execution_board, "time", clock)
     board = busy_board()
     clock.monotonic = lambda: 107.0
-    board.tell("cpu0", {"event": "idle"})
+    board.record_event("cpu0", {"event": "idle"})
     clock.monotonic = lambda: 120.0
     assert board.report().endswith("; 20 s, 7 s of device time")
     assert board.devices["cpu0"].packs == 1
@@ -108,14 +108,14 @@ def test_what_follows_the_last_cell_is_no_time_of_training(monkeypatch: pytest.M
     clock.monotonic = lambda: 110.0
     for _ in range(7):
         board.ended(task(), "trained")
-    board.tell("cpu0", {"event": "idle"})
+    board.record_event("cpu0", {"event": "idle"})
     clock.monotonic = lambda: 500.0
     assert board.report().endswith("; 10 s, 10 s of device time")
 
 
 def test_the_report_says_what_was_trained() -> None:
     board = busy_board()
-    board.tell("cpu0", {"event": "idle"})
+    board.record_event("cpu0", {"event": "idle"})
     assert board.report().startswith(
         "3 of 10 cells in 1 pack on cpu0, cpu1: 1 diverged, 2 trained; "
     )

@@ -197,7 +197,7 @@ def test_whatever_a_worker_says_all_cells_are_reported(
     ("owner", "name"),
     [
         (Backlog, "take"),
-        (Backlog, "again"),
+        (Backlog, "retry_first"),
         (Backlog, "prepared"),
         (Backlog, "give_up"),
         (Backlog, "limit"),

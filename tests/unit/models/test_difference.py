@@ -104,7 +104,7 @@ def test_changes_of_layers_keep_their_digits(name: str, size: float) -> None:
         if name == "softmax":
             return changes.softmax(torch.softmax(p, -1), dp)
         if name == "norm":
-            return changes.normalized(*changes.normalize(p), dp)
+            return changes.normalization_change(*changes.normalize(p), dp)
         return (changes.gelu if name == "gelu" else changes.relu)(p, dp)[0]
 
     exact = change(p, dp)

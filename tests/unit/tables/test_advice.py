@@ -15,7 +15,7 @@ import yaml
 
 from gammascape.study import Analysis
 from gammascape.study.keys.file import StudyFile
-from gammascape.tables.advice.read import SliceTables, around
+from gammascape.tables.advice.read import SliceTables, midway_bounds
 from gammascape.tables.advice.table import ADVICE_SCHEMA, advice_table, gain_verdict
 from gammascape.tables.advice.words import gamma_cells, head
 from gammascape.tables.cells import CELL_SCHEMA
@@ -242,7 +242,7 @@ def test_the_interval_of_eta_holds_the_best_of_many_that_noise_ranks(
         )
         reached = scores.select("measure", "budget", "value")
         of = SliceTables(Analysis(), none, none, cells, none, none, none, scores, reached, none)
-        low, high = around(of.best_eta(0.0)[1], etas)
+        low, high = midway_bounds(of.best_eta(0.0)[1], etas)
         assert low is not None
         assert high is not None
         held += low <= best <= high

@@ -186,7 +186,7 @@ def test_the_report_says_why_a_figure_is_not_drawn(
     why = 'No edge of "a_" {{ b }} * | \\ γ'
     for stem in stems:
         Path(stem).parent.mkdir(parents=True)
-        save(theme.Figure("edges", "Lines.").nothing(why, "0 edges"), stem)
+        save(theme.Figure("edges", "Lines.").empty_chart(why, "0 edges"), stem)
     chart = alt.Chart(pl.DataFrame({"x": [1.0]})).mark_point()
     save(theme.Figure("edges", "Lines.").finish(chart, "Edges", []), stems[1])
     Path(f"{stems[2]}.json").write_text("{")

@@ -70,7 +70,7 @@ class RowReader:
 
 
 @contextmanager
-def stored(path: Path, *names: str) -> Iterator[tuple[RowReader, ...]]:
+def open_arrays_file(path: Path, *names: str) -> Iterator[tuple[RowReader, ...]]:
     """Arrays of an npz file as streams of rows, or the single array of an npy file.
 
     Raises:

@@ -57,7 +57,7 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
     what = f"{ARCHIVES[0]} or its unpacked batches"
     source = sources.existing_folder(source, "cifar10", what)
     with Writer(folder, "cifar10", SHAPE, 10, class_names=CLASSES) as writer:
-        archive = sources.present(source, ARCHIVES)
+        archive = sources.find_source(source, ARCHIVES)
         packed = _members(archive) if archive else {}
         inside = (
             source if archive else sources.find(source, names_of("data_batch_1"), PLACES).parent
@@ -69,7 +69,7 @@ def prepare(source: Path | None, folder: Path, *, verify: bool = True) -> None:
                     path, content = _member(archive, packed, name)
                 else:
                     path = sources.find(inside, names_of(name))
-                    content = sources.unpacked(path, _BATCH_BYTES)
+                    content = sources.unpacked_bytes(path, _BATCH_BYTES)
                 is_binary = path.name.startswith(f"{name}.bin")
                 if verify and not is_binary:
                     sources.check_published(path, content, PUBLISHED[name])
@@ -114,7 +114,7 @@ def _members(path: Path) -> dict[str, bytes]:
     }
     found: dict[str, bytes] = {}
     with (
-        sources.opened(path, _ARCHIVE_BYTES) as content,
+        sources.open_packed(path, _ARCHIVE_BYTES) as content,
         sources.damage(path, "archive"),
         tarfile.open(fileobj=content, mode="r|") as archive,  # type: ignore[call-overload]
     ):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gammascape.data.prepare.arrays import stored
+from gammascape.data.prepare.arrays import open_arrays_file
 from gammascape.data.prepare.cifar10 import CLASSES, SHAPE
 from gammascape.data.prepare.sources import existing_folder, find, naming
 from gammascape.data.writer import Writer
@@ -33,7 +33,7 @@ def prepare(source: Path | None, folder: Path) -> None:
     with Writer(folder, "cifar5m", SHAPE, 10, class_names=CLASSES, notes=notes) as writer:
         for number, path in enumerate(paths):
             print(f"{path.name}", flush=True)
-            with naming(path), stored(path, "X", "Y") as (pixels, classes):
+            with naming(path), open_arrays_file(path, "X", "Y") as (pixels, classes):
                 if pixels.dtype != np.uint8 or pixels.shape[1:] != (32, 32, 3):
                     raise ValueError(
                         f"X is {pixels.dtype} {pixels.shape}, expected uint8 (n, 32, 32, 3)"

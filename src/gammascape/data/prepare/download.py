@@ -14,7 +14,7 @@ from email.message import Message
 from pathlib import Path
 
 from gammascape.data.prepare import cifar10, mnist, tinyimagenet
-from gammascape.data.prepare.sources import occupied, present
+from gammascape.data.prepare.sources import find_source, occupant_of
 from gammascape.data.prepared import DataError
 
 ATTEMPTS = 6
@@ -98,7 +98,7 @@ def download(
     wanted = missing(folder, DOWNLOADS[dataset] if files is None else files)
     for number, file in enumerate(wanted):
         path = folder / file.name
-        if (what := occupied(path)) not in (None, "empty"):
+        if (what := occupant_of(path)) not in (None, "empty"):
             raise DataError(
                 f"{path}: is {what}, where the file belongs; move it away and start again"
             )
@@ -108,7 +108,7 @@ def download(
 
 def missing(folder: Path, files: Sequence[File]) -> list[File]:
     """Files that a folder lacks under all of their names."""
-    return [file for file in files if present(folder, (file.name, *file.alternatives)) is None]
+    return [file for file in files if find_source(folder, (file.name, *file.alternatives)) is None]
 
 
 def fetch(

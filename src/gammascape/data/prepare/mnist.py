@@ -6,7 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gammascape.data.prepare.sources import check_published, existing_folder, find, naming, unpacked
+from gammascape.data.prepare.sources import (
+    check_published,
+    existing_folder,
+    find,
+    naming,
+    unpacked_bytes,
+)
 from gammascape.data.prepared import Bytes, DataError, Split
 from gammascape.data.writer import Writer
 
@@ -59,7 +65,7 @@ def read_idx(source: Path, stem: str, dimensions: int, verify: bool = False) -> 
         DataError: if it is missing, truncated, damaged, altered, or holds another type or number of dimensions.
     """
     path = find(source, names_of(stem), PLACES)
-    raw = unpacked(path, _PUBLISHED_BYTES if verify else _MOST)
+    raw = unpacked_bytes(path, _PUBLISHED_BYTES if verify else _MOST)
     if verify:
         check_published(path, raw, PUBLISHED[stem])
     head = 4 + 4 * dimensions

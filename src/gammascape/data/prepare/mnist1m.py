@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gammascape.data.prepare.arrays import RowReader, stored
+from gammascape.data.prepare.arrays import RowReader, open_arrays_file
 from gammascape.data.prepare.sources import existing_folder, find, naming
 from gammascape.data.prepared import Bytes, DataError, read_prepared
 from gammascape.data.writer import Writer
@@ -121,7 +121,7 @@ def _chunk(source: Path, number: int) -> tuple[Path, Path]:
 
 @contextmanager
 def _stored(path: Path, name: str) -> Iterator[RowReader]:
-    with stored(path, name if path.name.startswith("chunk_") else "arr_0") as (reader,):
+    with open_arrays_file(path, name if path.name.startswith("chunk_") else "arr_0") as (reader,):
         yield reader
 
 

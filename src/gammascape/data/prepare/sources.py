@@ -42,16 +42,16 @@ def find(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> P
     Raises:
         DataError: naming all of them, if none exists; folders, empty files and broken links do not count.
     """
-    if (path := present(folder, names, places)) is not None:
+    if (path := find_source(folder, names, places)) is not None:
         return path
     paths = [folder / place / name for place in places for name in names]
-    odd = "".join(f"; {path} is {what}" for path in paths if (what := occupied(path)))
+    odd = "".join(f"; {path} is {what}" for path in paths if (what := occupant_of(path)))
     plain = " or ".join(name for name in names if "/" not in name)
     below = "".join(f" or its {place}" for place in places if place)
     raise DataError(f"{folder}: no file {plain} in this folder{below}{odd}")
 
 
-def present(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> Path | None:
+def find_source(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -> Path | None:
     """File that `find` would return, or None. Names may be patterns, which match no hidden file."""
     for place in places:
         for name in names:
@@ -61,7 +61,7 @@ def present(folder: Path, names: Sequence[str], places: Sequence[str] = ("",)) -
     return None
 
 
-def occupied(path: Path) -> str | None:
+def occupant_of(path: Path) -> str | None:
     """Description of an obstacle at the path of a file, such as a folder; None for no file or one with content."""
     if path.is_file():
         return None if path.stat().st_size else "empty"
@@ -111,7 +111,7 @@ class Bounded:
 
 
 @contextmanager
-def opened(path: Path, most: int) -> Iterator[Bounded]:
+def open_packed(path: Path, most: int) -> Iterator[Bounded]:
     """Open a file for reading, and unpack it if it begins like gzip or xz, whatever its name.
 
     Raises:
@@ -126,10 +126,10 @@ def opened(path: Path, most: int) -> Iterator[Bounded]:
             yield Bounded(unpack(file) if unpack else file, most, path)
 
 
-def unpacked(path: Path, most: int) -> bytes:
-    """Content of a file that may be packed with gzip or xz; errors as for `opened`."""
+def unpacked_bytes(path: Path, most: int) -> bytes:
+    """Content of a file that may be packed with gzip or xz; errors as for `open_packed`."""
     content = io.BytesIO()
-    with opened(path, most) as file:
+    with open_packed(path, most) as file:
         shutil.copyfileobj(file, content, 2**20)
     return content.getvalue()
 

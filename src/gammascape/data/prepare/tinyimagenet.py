@@ -42,7 +42,7 @@ class _Files:
 
     def read(self, name: str) -> bytes:
         member, path = self.members[name], self.place / name
-        if isinstance(member, Path) and (what := sources.occupied(member)):
+        if isinstance(member, Path) and (what := sources.occupant_of(member)):
             raise DataError(f"{path}: is {what}, expected a file")
         size = member.stat().st_size if isinstance(member, Path) else member.file_size
         if size > _MOST:
@@ -62,14 +62,14 @@ def prepare(source: Path | None, folder: Path) -> None:
             val_annotations.txt contradicts the images' folders.
     """
     source = sources.existing_folder(source, "tinyimagenet", ZIPS[0])
-    published = sources.present(source, ZIPS[:1])
-    if not published and (wnids := sources.present(source, FOLDERS)):
+    published = sources.find_source(source, ZIPS[:1])
+    if not published and (wnids := sources.find_source(source, FOLDERS)):
         _write(_in_folder(wnids.parent), folder)
-    elif path := published or sources.present(source, ZIPS):
+    elif path := published or sources.find_source(source, ZIPS):
         with sources.open_zip(path) as archive:
             _write(_in_zip(path, archive), folder)
     else:
-        what = sources.occupied(source / ZIPS[0])
+        what = sources.occupant_of(source / ZIPS[0])
         why = f"; {ZIPS[0]} is {what}" if what else ""
         raise DataError(f"{source}: neither {ZIPS[0]} nor a folder with wnids.txt is in it{why}")
 

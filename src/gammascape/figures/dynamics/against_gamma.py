@@ -40,7 +40,7 @@ def dynamics(dynamics: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     panels = [] if dynamics.is_empty() else _panels(table, scaling)
     if not panels:
         counts = tables.counts_of(cell=table["cell"].n_unique() if table.height else 0)
-        return theme.Figure("dynamics", "").nothing(
+        return theme.Figure("dynamics", "").empty_chart(
             "Nothing to compare: no quantity is known at two γ, at large γ or in catapults", counts
         )
     # A slice that no panel shows is named nowhere.
@@ -164,14 +164,14 @@ def _line(series: str, x0: float, y0: float, x1: float, y1: float) -> pl.DataFra
 
 
 def _chart(panel: _Panel, colour: alt.Color, shape: alt.Shape) -> ChartType:
-    xs, ys = (tables.around(panel.points[column], 0.15) for column in ("x", "y"))
+    xs, ys = (tables.with_margin(panel.points[column], 0.15) for column in ("x", "y"))
     x = theme.spanning(alt.X("x:Q"), xs).axis(theme.log10_axis(panel.x_title, xs, 10))
     y = theme.spanning(alt.Y("y:Q"), ys).axis(theme.log10_axis(panel.y_title, ys, 7))
     layers: list[Any] = []
     if panel.guides is not None:
         diagonal = panel.guides["series"].unique().to_list() == [""]
         base = alt.Chart(panel.guides).encode(x=x, y=y, detail="series:N")
-        clip = theme.outside(panel.guides, x=xs, y=ys)
+        clip = theme.has_points_outside(panel.guides, x=xs, y=ys)
         dashed = base.mark_line(strokeDash=[5, 3], strokeWidth=1.2, clip=clip, color=theme.QUIET)
         layers.append(dashed if diagonal else dashed.encode(color=colour))
     layers.append(

@@ -56,7 +56,9 @@ def _chart(
 ) -> ChartType:
     """Loss against the column `time`; `axis` makes its axis from the extent, `words` the title."""
     if curves.is_empty():
-        return figure.nothing("No cell of this slice has a loss curve to show", "0 cells, 0 seeds")
+        return figure.empty_chart(
+            "No cell of this slice has a loss curve to show", "0 cells, 0 seeds"
+        )
     tables.only_slice(curves)
     drawn = curves.filter(pl.col("step") >= 1, pl.col("relative_loss") > 0)
     shown, note = _thin(drawn.with_columns(pl.col("tau").log10().alias("tau_log10")))
@@ -154,8 +156,10 @@ def _lines(shown: pl.DataFrame, x: alt.X, field: str) -> ChartType:
     y = theme.log_scaled(y, low, high)
     rows, colour = shown.select(*_RUN, field, "relative_loss"), theme.gamma_colour(gammas, 200)
     looks: dict[str, Any] = {"strokeWidth": 1.6, "strokeOpacity": 0.9}
-    lines = alt.Chart(rows).mark_line(**looks, clip=theme.outside(rows, relative_loss=(low, high)))
+    lines = alt.Chart(rows).mark_line(
+        **looks, clip=theme.has_points_outside(rows, relative_loss=(low, high))
+    )
     lines = lines.encode(x=x, y=y, color=colour, detail=[f"{name}:Q" for name in _RUN])
-    heads = theme.leaving(rows, _RUN, "relative_loss", high)
+    heads = theme.arrow_layers(rows, _RUN, "relative_loss", high)
     chart: ChartType = alt.layer(lines, *(head.encode(x=x, color=colour) for head in heads))
     return chart.properties(width=WIDTH, height=HEIGHT)

@@ -40,7 +40,7 @@ def observables(
         .drop_nulls("value")
     )
     if found.is_empty():
-        return _FIGURE.nothing(
+        return _FIGURE.empty_chart(
             "No cell of this slice was measured at its best η", "0 cells, 0 seeds"
         )
     tables.only_slice(found)
@@ -86,9 +86,9 @@ def _panels(measured: pl.DataFrame, loss: pl.DataFrame, gammas: list[float]) -> 
         y = alt.Y("relative_loss:Q", title="relative loss (dimensionless)")
         y, x = theme.log_scaled(y, low, high), theme.steps_x(longest, labels=False)
         rows = _thin(loss).select("gamma_log10", "step", "relative_loss")
-        clip = theme.outside(rows, step=(1, longest), relative_loss=(low, high))
+        clip = theme.has_points_outside(rows, step=(1, longest), relative_loss=(low, high))
         lines = alt.Chart(rows).mark_line(strokeWidth=1.6, clip=clip)
-        heads = theme.leaving(rows, ["gamma_log10"], "relative_loss", high)
+        heads = theme.arrow_layers(rows, ["gamma_log10"], "relative_loss", high)
         layers = [lines.encode(x=x, y=y, color=colour, detail="gamma_log10:N")]
         layers += [head.encode(x=x, color=colour) for head in heads]
         panels.append(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT))

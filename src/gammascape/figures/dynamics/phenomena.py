@@ -28,7 +28,7 @@ _CAPTIONS = {
 def phenomena(curves: pl.DataFrame, dynamics: pl.DataFrame) -> ChartType:
     """Charts of the table `phenomena`, with marks from the table `dynamics`."""
     if curves.is_empty():
-        return theme.Figure("phenomena", "").nothing(
+        return theme.Figure("phenomena", "").empty_chart(
             "No run catapulted with its sharpness measured, and none at large γ had its alignment measured",
             "0 cells, 0 seeds",
         )

@@ -31,7 +31,7 @@ def edges(thresholds: pl.DataFrame, scaling: pl.DataFrame) -> ChartType:
     scaling = scaling.drop_nulls("slope_low")
     thresholds = thresholds.drop_nulls("eta_log10")
     if thresholds.is_empty():
-        return theme.Figure("edges", "").nothing(
+        return theme.Figure("edges", "").empty_chart(
             "No edge of training was found: no cell of the study trained", "0 edges, 0 seeds"
         )
     thresholds = tables.with_series(thresholds)

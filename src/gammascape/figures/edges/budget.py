@@ -30,7 +30,7 @@ _MEANINGS = {
 def budget(table: pl.DataFrame, apex: pl.DataFrame) -> ChartType:
     """Chart of one slice from its tables `budget` and `apex`; ValueError when they hold several."""
     if table.is_empty():
-        return theme.Figure("budget", "").nothing("No cell was trained", "0 cells")
+        return theme.Figure("budget", "").empty_chart("No cell was trained", "0 cells")
     tables.only_slice(table)
     cells = int(table.filter(pl.col("budget") == pl.col("budget").max())["cells"].sum())
     right, shown = _gammas(table, apex)
@@ -80,7 +80,7 @@ def _windows(table: pl.DataFrame) -> ChartType:
         .sort("budget", "gamma_log10")
         .head(tables.ROW_LIMIT)
     )
-    xs = tables.around(table["gamma_log10"], 0.3)
+    xs = tables.with_margin(table["gamma_log10"], 0.3)
     steps = sorted(set(mean["budget"]))
     x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     y = alt.Y("window_log10:Q", title="log₁₀(largest / smallest trained η) (decades)")

@@ -27,7 +27,7 @@ def exponents(scaling: pl.DataFrame, models: pl.DataFrame) -> ChartType:
     """Chart of the upper edges in `scaling`, with the comparison of laws in `models`; both may be empty."""
     fits = scaling.filter(pl.col("edge").is_in(_EDGES)).drop_nulls("slope_low")
     if fits.is_empty():
-        return theme.Figure("exponents", "").nothing(
+        return theme.Figure("exponents", "").empty_chart(
             "No exponent has an interval: no window has a largest η bracketed at three gammas",
             "0 fits",
         )

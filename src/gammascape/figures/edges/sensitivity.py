@@ -26,7 +26,7 @@ def sensitivity(table: pl.DataFrame) -> ChartType:
     moved = changed.drop_nulls("shift_log10")
     if moved.is_empty():
         why = "has an estimate under another threshold" if table.height else "is bracketed"
-        return theme.Figure("sensitivity", "").nothing(f"No edge of training {why}", "0 shifts")
+        return theme.Figure("sensitivity", "").empty_chart(f"No edge of training {why}", "0 shifts")
     moved = with_series(moved).with_columns(
         pl.col("factor").replace_strict(_FACTORS, return_dtype=pl.String).alias("change"),
         pl.col("edge").replace(theme.EDGE_WORDS).alias("measured"),

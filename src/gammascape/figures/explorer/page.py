@@ -74,7 +74,7 @@ def write_explorer(
         partial.write_text(_page(data, [mark] if mark else []), encoding="utf-8")
 
 
-def explorer_beside(explorers: Sequence[Path], marks: Sequence[Mark]) -> str:
+def joint_explorer(explorers: Sequence[Path], marks: Sequence[Mark]) -> str:
     """One explorer of several studies, from the explorer of each and its mark.
 
     Raises:

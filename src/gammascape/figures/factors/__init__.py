@@ -8,7 +8,7 @@ from altair.typing import ChartType
 
 from gammascape.figures.factors.axis import MEASURES, name_of
 from gammascape.figures.factors.depth_and_batch import depth, prefactors
-from gammascape.figures.factors.noise_and_samples import data
+from gammascape.figures.factors.noise_and_samples import scores_and_best_gamma
 from gammascape.figures.factors.transfer import transferred
 from gammascape.figures.style import theme
 from gammascape.figures.style.tables import count_of, extent, study_line
@@ -65,7 +65,7 @@ def along_factor(
     for group in groups:
         part = rows.filter(group=group)
         if factor not in SCALES:
-            shown = [data(factor, part, performance)]
+            shown = [scores_and_best_gamma(factor, part, performance)]
         else:
             edges = depth(part) if factor == "depth" else prefactors(factor, part)
             own = transfer.filter(factor=factor, group=group)
@@ -83,7 +83,7 @@ def along_factor(
     figure = theme.Figure(factor, " ".join(caption))
     if not panels:
         counts = "0 fits" if factor in SCALES else "0 cells"
-        return figure.nothing(_NOTHING["edges" if factor in SCALES else "data"], counts)
+        return figure.empty_chart(_NOTHING["edges" if factor in SCALES else "data"], counts)
     slices = rows["slice"].n_unique()
     seeds = int(extent(rows["seeds"])[1])
     return figure.finish(

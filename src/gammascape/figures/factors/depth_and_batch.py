@@ -10,7 +10,7 @@ from altair.typing import ChartType
 
 from gammascape.figures.factors.axis import axis_of, dodged
 from gammascape.figures.style import theme
-from gammascape.figures.style.tables import around, extent
+from gammascape.figures.style.tables import extent, with_margin
 from gammascape.theory.edges import law_slopes
 
 WIDTH, HEIGHT = 300, 230
@@ -84,7 +84,7 @@ def prefactors(factor: str, rows: pl.DataFrame) -> ChartType | None:
     for quantity, axis in names.items():
         last = quantity == list(names)[-1]
         part = fits.filter(quantity=quantity)
-        domain = around(part["estimate"], 0.5)
+        domain = with_margin(part["estimate"], 0.5)
         for window in windows:
             x = axis_of(rows, factor, title=last)
             y = theme.in_decades(alt.Y("estimate:Q"), axis, domain, 6)

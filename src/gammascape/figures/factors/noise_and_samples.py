@@ -6,10 +6,12 @@ from altair.typing import ChartType
 
 from gammascape.figures.factors.axis import FACTORS, MEASURES, axis_of, dodged, name_of, place
 from gammascape.figures.style import theme
-from gammascape.figures.style.tables import around, extent
+from gammascape.figures.style.tables import extent, with_margin
 
 
-def data(factor: str, rows: pl.DataFrame, performance: pl.DataFrame | None) -> ChartType | None:
+def scores_and_best_gamma(
+    factor: str, rows: pl.DataFrame, performance: pl.DataFrame | None
+) -> ChartType | None:
     if performance is None:
         return None
     slices = rows.select("slice", "factor_value").unique()
@@ -52,7 +54,7 @@ def _best_score(factor: str, rows: pl.DataFrame, measure: str) -> ChartType:
         (scale * pl.col("high")).alias("high"),
         "seeds",
     ).sort("series", "gamma_log10")
-    xs = around(data["gamma_log10"], 0.3)
+    xs = with_margin(data["gamma_log10"], 0.3)
     x = theme.in_decades(alt.X("gamma_log10:Q"), theme.GAMMA, xs)
     title = "best test accuracy (%)" if measure == "accuracy" else "lowest test loss"
     y = theme.spanning(alt.Y("value:Q", title=title), domain)

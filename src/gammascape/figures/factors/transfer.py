@@ -6,7 +6,7 @@ from altair.typing import ChartType
 
 from gammascape.figures.factors.axis import FACTORS, axis_of, name_of, place
 from gammascape.figures.style import theme
-from gammascape.figures.style.tables import around
+from gammascape.figures.style.tables import with_margin
 
 _MEASURE = "test_loss"
 _SIZE = {"width": 210, "height": 170}
@@ -40,8 +40,8 @@ def _losses(factor: str, rows: pl.DataFrame, scores: pl.DataFrame) -> ChartType:
     data = data.with_columns(
         series=pl.col("factor_value").replace_strict(names, return_dtype=pl.String)
     )
-    domain = around(data["value"], 0.05)
-    x = theme.in_decades(alt.X("eta_log10:Q"), theme.ETA, around(data["eta_log10"], 0.2), 6)
+    domain = with_margin(data["value"], 0.05)
+    x = theme.in_decades(alt.X("eta_log10:Q"), theme.ETA, with_margin(data["eta_log10"], 0.2), 6)
     y = theme.spanning(alt.Y("value:Q", axis=theme.log10_axis("test loss", domain, 6)), domain)
     legend = alt.Legend(title=FACTORS[factor].title, orient="bottom")
     colour, shape = theme.series_encodings(list(names.values()), legend)
@@ -61,7 +61,7 @@ def _best_eta(factor: str, rows: pl.DataFrame, eta: pl.DataFrame) -> ChartType:
         high="eta_high_log10",
     )
     shown = pl.concat([data["estimate"], data["low"], data["high"]]).drop_nulls()
-    domain = around(shown.extend(rows["carried_log10"].head(1)), 0.3)
+    domain = with_margin(shown.extend(rows["carried_log10"].head(1)), 0.3)
     y = theme.in_decades(alt.Y("estimate:Q"), "best η", domain, 6)
     carried = pl.DataFrame({"estimate": rows["carried_log10"].head(1)})
     return _points(data, y, domain, axis_of(rows, factor), carried)
@@ -70,7 +70,7 @@ def _best_eta(factor: str, rows: pl.DataFrame, eta: pl.DataFrame) -> ChartType:
 def _lost(factor: str, rows: pl.DataFrame, lost: pl.DataFrame) -> ChartType:
     data = lost.select("slice", at=place(factor), estimate="lost", low="lost_low", high="lost_high")
     shown = pl.concat([data["estimate"], data["low"], data["high"]]).drop_nulls()
-    domain = around(shown.extend(pl.Series([1.0])), 0.02)
+    domain = with_margin(shown.extend(pl.Series([1.0])), 0.02)
     y = theme.spanning(alt.Y("estimate:Q", title="loss at carried γ, η over best"), domain)
     return _points(data, y, domain, axis_of(rows, factor), pl.DataFrame({"estimate": [1.0]}))
 
@@ -102,7 +102,7 @@ def _moved(rows: pl.DataFrame, observables: pl.DataFrame) -> pl.DataFrame:
 def _features(rows: pl.DataFrame, moved: pl.DataFrame) -> ChartType:
     """The coordinate check of a study: in mu-P features move equally far at all widths."""
     data = moved.select("value", at=place("width"), series="layer")
-    domain = around(data["value"], 0.2)
+    domain = with_margin(data["value"], 0.2)
     y = theme.spanning(
         alt.Y("value:Q", axis=theme.log10_axis("1 − CKA with start", domain, 6)), domain
     )

@@ -33,8 +33,8 @@ class FigureEntry:
     stem: Path
     title: str
     caption: str
-    drawn: bool = True
-    """False if there is nothing to draw, and the title says why."""
+    is_empty: bool = False
+    """True if there is nothing to draw; the title says why."""
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class StudySection:
             # Figures of generated digits are in no folder of a study.
             own = "/figures/" in figure.stem.as_posix()
             name = figure.name.partition("/")[0] if own else figure.stem.name
-            if figure.drawn:
+            if not figure.is_empty:
                 found.setdefault(name, []).append(figure)
         return found
 
@@ -102,7 +102,7 @@ def read_figure(stem: str | Path) -> FigureEntry:
     words = spec.get("usermeta", {}).get("gammascape", {})
     caption = words.get("caption") or spec.get("description", "")
     title = words.get("title") or Path(stem).name
-    return FigureEntry(Path(stem), title, caption, words.get("drawn", True))
+    return FigureEntry(Path(stem), title, caption, not words.get("drawn", True))
 
 
 def _versions(cells: pl.DataFrame) -> Iterator[str]:

@@ -10,7 +10,7 @@ from altair.typing import ChartType
 
 from gammascape.figures.similarity.map import GROUP
 from gammascape.figures.style import theme
-from gammascape.figures.style.tables import around, budget_line, count_of, extent, study_line
+from gammascape.figures.style.tables import budget_line, count_of, extent, study_line, with_margin
 
 WIDTH, HEIGHT = 330, 230
 _COMPARED = ("architectures", "models", "seeds")
@@ -38,7 +38,7 @@ def similarity_trend(trend: pl.DataFrame, summary: pl.DataFrame) -> ChartType:
     trend = _widest(trend.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     summary = _widest(summary.filter(pl.col("layers").is_null() | (pl.col("layers") == "last")))
     if trend.is_empty():
-        return theme.Figure("similarity_trend", "").nothing(
+        return theme.Figure("similarity_trend", "").empty_chart(
             "No two networks have the same γ", "0 networks"
         )
     levels = trend.drop_nulls("level")["level"].unique().sort(descending=True).cast(pl.String)
@@ -97,7 +97,7 @@ def _row(
     part: pl.DataFrame, measure: str, looks: Mapping[str, tuple[str, str]], last: bool
 ) -> ChartType:
     shown = part.filter(measure=measure)
-    xs = around(part["gamma_log10"], 0.3)
+    xs = with_margin(part["gamma_log10"], 0.3)
     ys = [min(0.0, extent(shown["value"])[0]), 1.0]
     steps = shown.filter(at="steps").with_columns(series=pl.col("compared").replace_strict(_WORDS))
     kinds = {

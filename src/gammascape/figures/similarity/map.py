@@ -36,7 +36,7 @@ def similarity(pairs: pl.DataFrame) -> ChartType:
     """
     pairs = pairs.filter(at="steps", depth_a=1.0, depth_b=1.0)
     if pairs["cka"].null_count() == pairs.height:
-        return theme.Figure("similarity", "").nothing(
+        return theme.Figure("similarity", "").empty_chart(
             "There is no pair of trained networks to compare", "0 cells, 0 seeds"
         )
     parts = pairs.sort(GROUP, maintain_order=True).partition_by(GROUP, maintain_order=True)
@@ -165,7 +165,7 @@ def _line_chart(lines: pl.DataFrame) -> ChartType:
     colours = {_MEAN: "#222222", _PAIR: "#a89a7d", _SAME: "#0072b2"}
     strokes = {_MEAN: (3.0, [1, 0]), _PAIR: (1.2, [1, 0]), _SAME: (2.0, [6, 3])}
     kinds = [kind for kind in colours if kind in lines["kind"]]
-    xs = tables.around(lines["gamma_log10"], 0.3)
+    xs = tables.with_margin(lines["gamma_log10"], 0.3)
     base = (
         alt.Chart(lines)
         .encode(

@@ -121,7 +121,7 @@ def extent(values: pl.Series) -> tuple[float, float]:
     return float(cast(float, values.min())), float(cast(float, values.max()))
 
 
-def around(values: pl.Series, margin: float) -> list[float]:
+def with_margin(values: pl.Series, margin: float) -> list[float]:
     """The `extent` of `values`, wider by a margin on both sides."""
     low, high = extent(values)
     return [low - margin, high + margin]

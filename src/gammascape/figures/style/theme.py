@@ -126,7 +126,7 @@ class Figure:
         )
         return cast(ChartType, styled)
 
-    def nothing(self, title: str, counts: str) -> ChartType:
+    def empty_chart(self, title: str, counts: str) -> ChartType:
         """The words of a figure with nothing to draw, and a note; `drawn` is false in `usermeta`."""
         chart: alt.Chart = (
             alt.Chart(pl.DataFrame({"note": ["nothing to draw"]}))
@@ -366,7 +366,7 @@ def intervals(
     return layers
 
 
-def outside(rows: pl.DataFrame, **axes: Sequence[float]) -> bool:
+def has_points_outside(rows: pl.DataFrame, **axes: Sequence[float]) -> bool:
     """Return whether a column of `rows` leaves its axis, given as (low, high), so that marks must be cut.
 
     A clipped line is a picture of its own in a PNG: thirty take a second.
@@ -375,7 +375,7 @@ def outside(rows: pl.DataFrame, **axes: Sequence[float]) -> bool:
     return not rows.select(pl.all_horizontal(*inside).all()).item()
 
 
-def leaving(rows: pl.DataFrame, line: Sequence[str], y: str, top: float) -> list[alt.Chart]:
+def arrow_layers(rows: pl.DataFrame, line: Sequence[str], y: str, top: float) -> list[alt.Chart]:
     """An arrowhead where a line of `rows` that leaves the frame at `top` is highest; `line` tells lines apart."""
     above = rows.filter(pl.col(y) > top).sort(y, descending=True).unique(line, maintain_order=True)
     if above.is_empty():

@@ -38,9 +38,9 @@ class Network:
     def __init__(self, module: nn.Module, arranged: Plan, code: Code, batched: bool) -> None:
         self.module, self.code, self.batched = module, code, batched
         self.track = probe.Track(module)
-        self.volatile: frozenset[str] = frozenset()
+        self.changing_places: frozenset[str] = frozenset()
         """Places that forward passes write to, without effect on the next output."""
-        self.graded = False
+        self.needs_gradients = False
         """True if a pass without gradients gives different bits."""
         self._multipliers = arranged.multipliers
         self._shared = arranged.shared
@@ -62,7 +62,7 @@ class Network:
         """Buffers of the module in the dtype and on the device of the inputs."""
         key = x.dtype, x.device
         if key not in self._cast:
-            self._cast[key] = state.moved(self._buffers, *key)
+            self._cast[key] = state.to_device(self._buffers, *key)
         if self.batched:
             return self._cast[key]
         # Writes to buffers are dropped: every pass begins with the module's own buffers.
@@ -100,7 +100,7 @@ class Network:
         names: tuple[str, ...] = (),
     ) -> Tensor:
         """Forward pass of all lanes; `read` and `names` choose the hidden layers to fill in."""
-        if self.graded and not torch.is_grad_enabled():
+        if self.needs_gradients and not torch.is_grad_enabled():
             # The passes of a step and of the initial network must round alike, or f would not begin at zero.
             with torch.enable_grad():
                 leaves = {name: value.detach().requires_grad_() for name, value in p.items()}
@@ -136,7 +136,7 @@ class Network:
             UserCodeError: if the forward pass changes its parameters.
         """
         self.install(x)
-        before = self.snapshot(self.volatile) if self.volatile else {}
+        before = self.snapshot(self.changing_places) if self.changing_places else {}
         versions = [value._version for value in scaled.values()]
         tied = {name: buffers[one] for name, (one, _) in self._shared.items() if one in buffers}
         values = {**scaled, **buffers, **tied}
@@ -146,8 +146,8 @@ class Network:
                     self.module, values, (x,), tie_weights=not self._shared
                 )
         finally:
-            if self.volatile:
-                self.put_back(before, self.volatile)
+            if self.changing_places:
+                self.put_back(before, self.changing_places)
         for (name, value), version in zip(scaled.items(), versions, strict=True):
             if value._version != version:
                 raise UserCodeError(probe.changed_weight(self.module, name))
@@ -159,20 +159,20 @@ class Network:
         """Convert plain tensors, as first made, to the dtype and the device of the inputs."""
         if self._installed != (x.dtype, x.device):
             for where, key, value in self._tensors:
-                where[key] = state.moved(value, x.dtype, x.device)
+                where[key] = state.to_device(value, x.dtype, x.device)
             self._installed = x.dtype, x.device
 
-    def marks(self, numbers_of: Callable[[Tensor], bytes] = state.brief) -> state.Marks:
+    def marks(self, numbers_of: Callable[[Tensor], bytes] = state.short_bytes) -> state.Marks:
         """Marks of all state that must not change while the network is trained."""
-        found = state.held(self.module, numbers_of) | state.variables(
+        found = state.marks_of(self.module, numbers_of) | state.variables(
             self.code.variables(), numbers_of
         )
-        return {name: mark for name, mark in found.items() if name not in self.volatile}
+        return {name: mark for name, mark in found.items() if name not in self.changing_places}
 
     def snapshot(self, places: Collection[str] | None = None) -> dict[str, Any]:
         """Place -> the module's value there, with lists and mappings copied; all places if None."""
         return {
-            place: state.copied(where[key])
+            place: state.copy_of(where[key])
             for where, key, place in state.attributes(self.module)
             if place not in self._buffers and (places is None or place in places)
         }
@@ -187,7 +187,7 @@ class Network:
                     del where[key]
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
         """Check that training steps keep the rules that the trial has checked.
 
         Raises:
@@ -265,8 +265,8 @@ def build(
     kept, defined = [], []
     for one, loaded in ((module, code), (again, code_again)):
         with loaded.active():
-            kept.append(state.held(one, state.whole))
-            defined.append(state.variables(loaded.variables(), state.whole))
+            kept.append(state.marks_of(one, state.tensor_bytes))
+            defined.append(state.variables(loaded.variables(), state.tensor_bytes))
     probe.check_made_twice((module, again), kept, defined)
     parameters = tuple(
         replace(parameter, padding=probe.padding_row(module, parameter.name))
@@ -306,9 +306,9 @@ def build(
             + small.get(layer.name, "")
             for layer in arranged.layers.values()
         },
-        layers=partial(network.forward, read=lambda seen: dict(seen.outputs), names=layers),
+        layer_outputs=partial(network.forward, read=lambda seen: dict(seen.outputs), names=layers),
         constants=state.constants_digest(kept[0]),
-        watched=network.watched,
+        watching=network.watching,
     )
 
 

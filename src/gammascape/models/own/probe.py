@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from gammascape.models.model import Parameters
 from gammascape.models.own.roles import NOISE
-from gammascape.models.own.state import Marks, difference, inside, whole
+from gammascape.models.own.state import Marks, difference, tensor_bytes, values_of
 from gammascape.usercode.isolation import generators, isolated
 from gammascape.usercode.run import SEED_IT, UserCodeError
 
@@ -35,9 +35,9 @@ class Track:
         self._module = module
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
-        self.drew: str | None = None
+        self.random_layer: str | None = None
         """Innermost layer that has drawn random numbers."""
-        self.at_work: list[str] = []
+        self.stack: list[str] = []
         """Layers that have begun and not ended, innermost last."""
         self._states: list[Any] = []
         self._on = self._watching = False
@@ -52,24 +52,24 @@ class Track:
 
         With `watching`, also find the layer that draws random numbers.
         """
-        self.inputs, self.outputs, self.at_work, self._on = {}, {}, [], True
-        self.drew, self._watching, self._states = None, watching, [generators()]
+        self.inputs, self.outputs, self.stack, self._on = {}, {}, [], True
+        self.random_layer, self._watching, self._states = None, watching, [generators()]
         try:
             yield
-            if watching and self.drew is None and self._states[0] != generators():
-                self.drew = ""
+            if watching and self.random_layer is None and self._states[0] != generators():
+                self.random_layer = ""
         finally:
             self._on = False
 
     def where(self) -> str:
         """Name of the innermost layer that was running when an error was raised."""
-        if self.at_work:
-            return layer_name(self._module, self.at_work[-1])
+        if self.stack:
+            return layer_name(self._module, self.stack[-1])
         return f"the forward pass of {type(self._module).__name__} itself, outside of any layer,"
 
     def _enter(self, name: str, _: nn.Module, arguments: Any, named: dict[str, Any]) -> None:
         if self._on:
-            self.at_work.append(name)
+            self.stack.append(name)
             if self._watching:
                 self._states.append(generators())
             value = arguments[0] if arguments else next(iter(named.values()), None)
@@ -77,9 +77,9 @@ class Track:
 
     def _leave(self, name: str, _: nn.Module, arguments: Any, named: Any, output: Any) -> None:
         if self._on:
-            self.at_work.pop()
-            if self._watching and self._states.pop() != generators() and self.drew is None:
-                self.drew = name
+            self.stack.pop()
+            if self._watching and self._states.pop() != generators() and self.random_layer is None:
+                self.random_layer = name
             _note(self.outputs, name, output)
 
 
@@ -149,7 +149,7 @@ def check_made_twice(
     Raises:
         UserCodeError: naming the first difference.
     """
-    for name, value in inside(modules[0]):
+    for name, value in values_of(modules[0]):
         if isinstance(value, nn.Module | nn.Parameter):
             raise UserCodeError(
                 f"{name} is a layer or parameter that torch does not know, so nothing would train it; keep "
@@ -229,11 +229,11 @@ def _check_pass(
     """Outputs of the network and of each layer in one pass with gradients; the module's state is restored."""
     kept, buffers = x.clone(), network.buffers(x)
     network.install(x)
-    before, held = network.marks(whole), network.snapshot()
+    before, held = network.marks(tensor_bytes), network.snapshot()
     written, leaves = _copies(buffers), _leaves(p)
     with _Narrow(network.track, x.dtype) as narrow:
         output = _run(network, leaves, x, written)
-    network.put_back(held, difference(before, network.marks(whole)))
+    network.put_back(held, difference(before, network.marks(tensor_bytes)))
     layers = {name: value.detach().clone() for name, value in network.track.outputs.items()}
     _check_output(network.module, output, x, outputs)
     if not bool(output.isfinite().all()):
@@ -264,11 +264,11 @@ def _check_state(
     held = network.snapshot()
     buffers = _copies(network.buffers(x))
     written = _copies(buffers)
-    marks = [network.marks(whole)]
+    marks = [network.marks(tensor_bytes)]
     given = []
     for batch in (x, x, other, x):
         given.append(_run(network, p, batch, written))
-        marks.append(network.marks(whole))
+        marks.append(network.marks(tensor_bytes))
         if batch is x and not _same(given[-1], output):
             where = _first_difference(network.module, layers, network.track.outputs)
             if changed := _changed_buffer(network.module, buffers, written):
@@ -288,7 +288,7 @@ def _check_state(
             )
     changes = {**difference(marks[0], marks[1]), **difference(marks[2], marks[3])}
     network.put_back(held, changes)
-    network.volatile = frozenset(changes)
+    network.changing_places = frozenset(changes)
     fresh = _run(network, p, other, {**network.buffers(other)})
     if not _same(given[2], fresh):
         what = next(iter(changes.values()), "something")
@@ -311,14 +311,17 @@ def check_steps(
     dtypes = [torch.float64, torch.float32]
     results: list[dict[torch.dtype, dict[str, Tensor]]] = []
     for network, order in ((made, dtypes), (again, dtypes[::-1])):
-        network.volatile, network.graded = made.volatile, made.graded
+        network.changing_places, network.needs_gradients = (
+            made.changing_places,
+            made.needs_gradients,
+        )
         found = {}
         with network.code.active(), isolated(0) as changed:
             for dtype in order:
 
                 def doing(dtype: torch.dtype = dtype, track: Track = network.track) -> str:
                     step = f"a training step in {dtype}"
-                    return f"{track.where()} in {step}" if track.at_work else step
+                    return f"{track.where()} in {step}" if track.stack else step
 
                 with _explain_errors(
                     network, doing, "Let the network compute in the dtype of its inputs."
@@ -353,14 +356,14 @@ def _steps(
     def trained(start: Parameters) -> dict[str, Tensor]:
         p = dict(start)
         for step, x in enumerate(batch.to(dtype) for batch in batches):
-            leaves, held = _leaves(p), network.marks(whole)
+            leaves, held = _leaves(p), network.marks(tensor_bytes)
             with network.track.recording():
                 f = network.forward(leaves, x)
             _check_output(network.module, f[0], x, f.shape[-1])
             with torch.no_grad():
                 reference = network.forward(dict(start), x)
                 if step == 0 and not torch.equal(f, reference):
-                    network.graded = True
+                    network.needs_gradients = True
                     reference = network.forward(dict(start), x)
             loss = (f - reference - 1).square().sum()
             found = torch.autograd.grad(
@@ -369,7 +372,7 @@ def _steps(
             for (name, value), change in zip(p.items(), found, strict=True):
                 length = change.flatten(1).norm(dim=1).clamp(min=1e-30)
                 p[name] = value - RATE * change / length.view(-1, *[1] * (change.dim() - 1))
-            for name in difference(held, network.marks(whole)).values() if step else ():
+            for name in difference(held, network.marks(tensor_bytes)).values() if step else ():
                 raise UserCodeError(f"a training step changes {name}; {FUNCTION}")
         return p
 
@@ -431,8 +434,8 @@ def _run(network: "Network", p: Parameters, x: Tensor, buffers: dict[str, Tensor
         network.track.recording(watching=True),
     ):
         output = network.apply(scaled, x, buffers)
-    if network.track.drew is not None:
-        who = layer_name(network.module, network.track.drew)
+    if network.track.random_layer is not None:
+        who = layer_name(network.module, network.track.random_layer)
         raise UserCodeError(
             f"{who} draws random numbers in the forward pass, which would differ when the cell is trained "
             "again; remove them: build it without dropout, and draw constants in the constructor. "
@@ -570,7 +573,7 @@ def _changed_buffer(
 ) -> str | None:
     """Message naming a layer and the buffer that it has changed."""
     for name, value in before.items():
-        if whole(after[name]) != whole(value):
+        if tensor_bytes(after[name]) != tensor_bytes(value):
             owner, _, kind = name.rpartition(".")
             return f"{layer_name(module, owner)} changes its buffer {kind}"
     return None

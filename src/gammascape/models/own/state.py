@@ -90,7 +90,7 @@ def attributes(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
             yield layer._buffers, key, prefix + key
 
 
-def held(module: nn.Module, numbers_of: Callable[[Tensor], bytes]) -> Marks:
+def marks_of(module: nn.Module, numbers_of: Callable[[Tensor], bytes]) -> Marks:
     """Marks of all state of a module besides its parameters."""
     own = _ids(module)
     found = {place: where[key] for where, key, place in attributes(module)}
@@ -126,21 +126,21 @@ def difference(before: Marks, after: Marks) -> dict[str, str]:
     return found
 
 
-def whole(value: Tensor) -> bytes:
+def tensor_bytes(value: Tensor) -> bytes:
     """All numbers of a tensor as bytes."""
     dense = value.to_dense() if value.layout != torch.strided else value
     return bytes(dense.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
 
 
-def brief(value: Tensor) -> bytes:
+def short_bytes(value: Tensor) -> bytes:
     """Bytes that are cheap to read: all numbers of a small tensor, some of a large one, none on a GPU."""
     version = f"{id(value)} {value._version}".encode()
     if value.device.type != "cpu" or value.layout != torch.strided:
         return version
     if value.numel() * value.element_size() <= WHOLE_BYTES:
-        return whole(value)
+        return tensor_bytes(value)
     flat = value.detach().flatten()
-    return version + whole(flat[:: -(-flat.numel() // 1024)])
+    return version + tensor_bytes(flat[:: -(-flat.numel() // 1024)])
 
 
 def constants_digest(marks: Marks) -> str:
@@ -150,7 +150,7 @@ def constants_digest(marks: Marks) -> str:
     return hashlib.sha256(repr(kept).encode()).hexdigest()
 
 
-def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
+def values_of(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """(place, value) of all state of a module besides its layers and parameters."""
     own = _ids(module)
     for where, key, place in attributes(module):
@@ -158,7 +158,7 @@ def inside(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def has_tensor(value: Any, nested: int = 0) -> bool:
-    """Return whether `moved` would change a value.
+    """Return whether `to_device` would change a value.
 
     Raises:
         RecursionError: if more than NESTED lists or mappings are inside each other.
@@ -171,7 +171,7 @@ def has_tensor(value: Any, nested: int = 0) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
 
 
-def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
+def to_device(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
     """Value with its tensors, also in lists and mappings, copied to this dtype and device."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         # A copy is aligned like every new tensor: MKL's rounding depends on alignment.
@@ -181,23 +181,23 @@ def moved(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
         return value.detach().to(device, copy=True)
     if isinstance(value, dict):
         new = copy.copy(value)
-        new.update((key, moved(one, dtype, device)) for key, one in value.items())
+        new.update((key, to_device(one, dtype, device)) for key, one in value.items())
         return new
     if isinstance(value, list | tuple | set):
-        parts = [moved(one, dtype, device) for one in value]
+        parts = [to_device(one, dtype, device) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
 
 
-def copied(value: Any) -> Any:
+def copy_of(value: Any) -> Any:
     """Copy of a value, with new lists, mappings and tensors."""
     if isinstance(value, dict):
         new = copy.copy(value)
-        new.update((key, copied(one)) for key, one in value.items())
+        new.update((key, copy_of(one)) for key, one in value.items())
         return new
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         return value.detach().clone()
-    return type(value)(map(copied, value)) if type(value) in (list, set, tuple) else value
+    return type(value)(map(copy_of, value)) if type(value) in (list, set, tuple) else value
 
 
 def _ids(module: nn.Module) -> set[int]:
@@ -208,7 +208,7 @@ def _marks(
     value: Any, place: str, own: set[int], numbers_of: Callable[[Tensor], bytes]
 ) -> dict[str, Any]:
     marks: dict[str, Any] = {}
-    for name, one in _inside(value, place, own, set(), in_part=numbers_of is brief):
+    for name, one in _inside(value, place, own, set(), in_part=numbers_of is short_bytes):
         if isinstance(one, np.ndarray) and one.dtype != object:
             # torch lacks some of numpy's dtypes.
             one = torch.from_numpy(np.frombuffer(one.tobytes() + bytes(1), np.uint8).copy())

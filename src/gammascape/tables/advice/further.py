@@ -7,7 +7,7 @@ from itertools import pairwise
 from gammascape.durations import count_of, duration
 from gammascape.study.keys.axes import Map
 from gammascape.tables.advice.read import Row, SliceTables
-from gammascape.tables.cells import less
+from gammascape.tables.cells import difference
 
 ENOUGH = 3
 """Seeds from which on scatter is known."""
@@ -105,7 +105,7 @@ def _carried(tables: SliceTables, choice: Row, gamma: float) -> float:
     """The chosen eta at a gamma beyond the last one: along the edge there, on the grid of etas."""
     own, step = choice["gamma_log10"], _step(tables.etas(choice["gamma_log10"]))
     near = min((g for g in tables.gammas if g != own), key=lambda g: abs(g - own), default=own)
-    rise = less(*(tables.edge(g)["estimate_log10"] for g in (own, near)))
+    rise = difference(*(tables.edge(g)["estimate_log10"] for g in (own, near)))
     slope = 1.0 if rise is None or own == near else rise / (own - near)
     return float(choice["eta_log10"] + step * round(slope * (gamma - own) / step))
 

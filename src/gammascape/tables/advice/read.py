@@ -123,7 +123,9 @@ class SliceTables:
         return best, alike
 
 
-def around(among: Sequence[float], points: Iterable[float]) -> tuple[float | None, float | None]:
+def midway_bounds(
+    among: Sequence[float], points: Iterable[float]
+) -> tuple[float | None, float | None]:
     """Ends half of the way from some sampled points to the next ones, or at the last; None for none."""
     if not among:
         return None, None

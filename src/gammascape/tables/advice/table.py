@@ -10,9 +10,9 @@ from gammascape.durations import count_of
 from gammascape.study import Analysis
 from gammascape.tables.advice.carry import carry_rows, moves_with_width, rank_correlation
 from gammascape.tables.advice.further import ENOUGH, next_rows
-from gammascape.tables.advice.read import EDGE, Row, SliceTables, around
+from gammascape.tables.advice.read import EDGE, Row, SliceTables, midway_bounds
 from gammascape.tables.advice.words import interval, number, power
-from gammascape.tables.cells import SLICE_COLUMNS, columns, less, with_ends, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, difference, in_window, with_ends
 from gammascape.tables.factors import TREND_SCHEMA
 from gammascape.tables.performance.choice import TIED
 from gammascape.tables.performance.gain import as_gain
@@ -110,7 +110,7 @@ def _advice(tables: SliceTables) -> Iterator[Row]:
             tables.final_rows(tables.gain, tables.measure)["best_gammas_log10"].to_list()[0] or []
         )
     at = next(row for row in gammas if row["gamma_log10"] == gamma)
-    low, high = around([*alike, gamma] if alike else [], tables.gammas)
+    low, high = midway_bounds([*alike, gamma] if alike else [], tables.gammas)
     choice = at | {"kind": "choice", "verdict": UNKNOWN if main is None else main["verdict"]}
     choice |= {"gamma_low_log10": low, "gamma_high_log10": high, "text": "", "seconds": None}
     yield choice | {"text": _choice_words(choice)}
@@ -185,7 +185,7 @@ def _gamma(tables: SliceTables, gamma: float) -> Row:
     least, edge, finite = (tables.edge(gamma, name)["estimate_log10"] for name in names)
     score = tables.best_score(gamma, tables.measure)
     half, target = (tables.best_score(gamma, "steps", level)["value"] for level in (0.5, None))
-    own, window = tables.cells.filter(gamma_log10=gamma), less(edge, least)
+    own, window = tables.cells.filter(gamma_log10=gamma), difference(edge, least)
     trained = own.filter(status="trained")["eta_log10"].to_list()
     # Where the window is not bracketed it is at least this.
     wide = window if window is not None else max(trained, default=0) - min(trained, default=0)
@@ -193,7 +193,7 @@ def _gamma(tables: SliceTables, gamma: float) -> Row:
         (own.clear() if eta is None else own.filter(eta_log10=eta))["richness"],
         tables.analysis.confidence,
     )
-    lazy = not own.filter(within(tables.analysis.lazy)).is_empty()
+    lazy = not own.filter(in_window(tables.analysis.lazy)).is_empty()
     if rich[0] is not None:
         lazy = (rich[2] or rich[0]) < _LAZY
     mark = "lazy" if lazy else "safe"
@@ -201,9 +201,9 @@ def _gamma(tables: SliceTables, gamma: float) -> Row:
         mark = UNKNOWN if window is None else "narrow window"
     mark = LATE if half is None or half > tables.steps / 2 else mark
     row = {"kind": "gamma", "verdict": mark, "measure": tables.measure, "gamma_log10": gamma}
-    row |= with_ends("eta", eta, around(alike, tables.etas(gamma)), "_log10")
+    row |= with_ends("eta", eta, midway_bounds(alike, tables.etas(gamma)), "_log10")
     row |= {"eta_min_log10": least, "eta_max_log10": edge, "window_log10": window}
-    row |= {"margin_log10": less(edge, eta), "divergence_log10": less(finite, eta)}
+    row |= {"margin_log10": difference(edge, eta), "divergence_log10": difference(finite, eta)}
     row |= with_ends("richness", rich[0], rich[1:])
     row |= {"target": tables.target if isfinite(tables.target) else None}
     row |= {"half_steps": half, "target_steps": target, "estimate": score["value"]}
@@ -237,7 +237,7 @@ def _warnings(
             text = f"{name} = {power(at)} is the {which} one trained; a better one may lie beyond."
             yield f"border of {name}", text, f"Train {name} beyond it."
     edge, window, margin = tables.edge(gamma), choice["window_log10"], choice["margin_log10"]
-    safe = less(edge["estimate_log10"], edge["zone_log10"] or 0.0)
+    safe = difference(edge["estimate_log10"], edge["zone_log10"] or 0.0)
     todo = f"Stay below eta = {power(safe)}, or try yours on several seeds."
     if edge["zone_log10"] and edge["method"] not in ("grid", "interpolated"):
         where = (

@@ -41,9 +41,9 @@ class Quantity:
     """Scale that is linear in log10 gamma: log10 of the column, or the column itself."""
     is_time: bool = False
     """A time in steps is carried from the sampled eta to the path's: eta times steps stays the same."""
-    passage: bool = False
+    is_passage_time: bool = False
     """A time at which the loss passes a level: where it is not known, it is later than all steps."""
-    between: bool = False
+    has_bounds: bool = False
     """True if the value is known to lie between the columns with _low and _high in their names."""
 
     @property
@@ -95,9 +95,9 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity("relative_change", "scaled", "lazy", _fixed(1)),
     Quantity("relative_change", "scaled", "rich", _MOVED),
     Quantity("escape_step", "scaled", "rich", _ESCAPE, is_time=True),
-    Quantity("half_step", "scaled", "rich", _ESCAPE, is_time=True, passage=True),
-    Quantity("trained_step", "scaled", "rich", _ESCAPE, is_time=True, passage=True),
-    Quantity("alignment_step", "scaled", "rich", _ESCAPE, is_time=True, between=True),
+    Quantity("half_step", "scaled", "rich", _ESCAPE, is_time=True, is_passage_time=True),
+    Quantity("trained_step", "scaled", "rich", _ESCAPE, is_time=True, is_passage_time=True),
+    Quantity("alignment_step", "scaled", "rich", _ESCAPE, is_time=True, has_bounds=True),
 )
 """Fitted quantities. The exponents follow from a network homogeneous of degree L (docs/explanation/theory.md)."""
 
@@ -126,7 +126,7 @@ def dynamics_scaling_table(dynamics: pl.DataFrame, analysis: Analysis) -> pl.Dat
 
 def values_of(rows: pl.DataFrame, quantity: Quantity) -> pl.DataFrame:
     """Rows that have the quantity, with its value `at` and its ends `low` and `high`, as fitted."""
-    at, ends = quantity.read, ("_low", "_high") if quantity.between else ("", "")
+    at, ends = quantity.read, ("_low", "_high") if quantity.has_bounds else ("", "")
     wanted = {"at": at, "low": f"{at}{ends[0]}", "high": f"{at}{ends[1]}"}
     # Steps at the sampled eta, times sampled over exact eta, are steps at the exact one.
     shift = pl.col("offset_log10").fill_null(0) if quantity.is_time else pl.lit(0.0)
@@ -157,7 +157,7 @@ def _fit(rows: pl.DataFrame, quantity: Quantity, analysis: Analysis) -> dict[str
         what = f"{quantity.read} is known at {gammas} of {rows['gamma_log10'].n_unique()} gammas"
         return found | {"reason": what}
     fitted = known
-    if quantity.passage:
+    if quantity.is_passage_time:
         later = pl.col("steps").log(10) + pl.col("offset_log10").fill_null(0)
         fitted = known.vstack(
             rows.filter(pl.col(quantity.read).is_null())

@@ -5,7 +5,7 @@ from typing import Literal
 import polars as pl
 
 from gammascape.study import Analysis, predicted_slope
-from gammascape.tables.cells import SLICE_COLUMNS, columns, windows, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, in_window, windows
 from gammascape.tables.edges.find import best_cells
 
 EtaPath = Literal["best", "scaled", "catapult"]
@@ -47,7 +47,7 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
         depth, loss = part.select("depth_exponent", "loss").row(0)
         step = _grid_step(part)
         for window, span in windows(analysis):
-            inside = part.filter(within(span))
+            inside = part.filter(in_window(span))
             exponent = predicted_slope("eta_max_trained", loss, window, depth)
             calm = inside.filter(pl.col("status").is_in(_CALM))
             if exponent is not None:
@@ -121,7 +121,7 @@ def _on_path(
     placed = cells.with_columns(
         path=pl.lit(path),
         window=pl.coalesce(
-            pl.when(within(span)).then(pl.lit(name)) for name, span in windows(analysis)
+            pl.when(in_window(span)).then(pl.lit(name)) for name, span in windows(analysis)
         ),
         exponent=pl.lit(exponent, pl.Float64),
         constant_log10=pl.lit(constant, pl.Float64),

@@ -18,8 +18,8 @@ SHOWN = {"catapult": "eta_times_sharpness", "silent alignment": "kernel_alignmen
 """The observable beside the loss."""
 
 
-def shown(dynamics: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the table dynamics that show one of SHOWN, with its name as `phenomenon`.
+def phenomenon_rows(dynamics: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the table dynamics that show one of SHOWN, with its name as `phenomenon`.
 
     A catapult is on the path of catapults, with its sharpness measured. Alignment is shown at large gamma on the
     scaled path, or at the best eta where a slice has none, if it was measured.
@@ -38,7 +38,7 @@ def shown(dynamics: pl.DataFrame) -> pl.DataFrame:
 
 
 def phenomena_table(dynamics: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
-    """The curves of `shown`: smoothed loss over the loss of f = 0, and the observable, against steps from 1.
+    """Curves of `phenomenon_rows` against steps from 1: observable, and smoothed loss over the loss of f = 0.
 
     Args:
         dynamics: the table of `tables.dynamics.events.dynamics_table`.
@@ -46,7 +46,7 @@ def phenomena_table(dynamics: pl.DataFrame, cells_folder: Path) -> pl.DataFrame:
     """
     rows = [
         {name: run[name] for name in PHENOMENA_SCHEMA if name in run} | point
-        for run in shown(dynamics).iter_rows(named=True)
+        for run in phenomenon_rows(dynamics).iter_rows(named=True)
         for point in _points(cells_folder / run["cell"], SHOWN[run["phenomenon"]])
     ]
     return pl.DataFrame(rows, schema=PHENOMENA_SCHEMA)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import Analysis
-from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, with_ends, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, grouped, in_window, with_ends
 from gammascape.tables.edges.exponents import seeds_of
 from gammascape.tables.statistics.slopes import Line, fit_slope
 from gammascape.theory.toy import gamma_max_log10
@@ -67,7 +67,7 @@ def _open(group: pl.DataFrame) -> dict[str, Any]:
 def _closing(group: pl.DataFrame, analysis: Analysis, shared: dict[str, Any]) -> dict[str, Any]:
     depth = shared["depth_exponent"]
     ends = pl.col("window_low_log10", "window_high_log10")
-    some = group.filter(within(analysis.rich), pl.any_horizontal(ends.is_not_null()))
+    some = group.filter(in_window(analysis.rich), pl.any_horizontal(ends.is_not_null()))
     known = some.filter(pl.all_horizontal(ends.is_not_null()))
     row: dict[str, Any] = {"gammas": known["gamma_log10"].n_unique()}
     row["censored"] = some.height - known.height

@@ -13,8 +13,8 @@ from gammascape.runs.outcome import Facts, Thresholds
 from gammascape.tables.cells import (
     SLICE_COLUMNS,
     columns,
+    difference,
     judgement,
-    less,
     open_arrays,
     read_summary,
     with_ends,
@@ -191,12 +191,12 @@ def _row(line: pl.DataFrame, edge_rows: list[dict[str, Any]]) -> dict[str, Any]:
         ends = (edges.get(edge, {}).get(f"estimate{end}_log10") for end in ("", "_low", "_high"))
         row |= with_ends(name, next(ends), list(ends), "_log10")
     low, high = (
-        less(row[f"eta_max_{a}_log10"], row[f"eta_min_{b}_log10"])
+        difference(row[f"eta_max_{a}_log10"], row[f"eta_min_{b}_log10"])
         for a, b in (("low", "high"), ("high", "low"))
     )
     if spanned and not row["trained"]:
         high = float(np.diff(line["eta_log10"]).max())
-    at = less(row["eta_max_log10"], row["eta_min_log10"])
+    at = difference(row["eta_max_log10"], row["eta_min_log10"])
     row |= with_ends("window", at, (low, high), "_log10")
     best = edges.get("eta_best")
     if best is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from gammascape.study import EDGES, Analysis, Edge, Regime, predicted_slope
-from gammascape.tables.cells import SLICE_COLUMNS, columns, windows, with_ends, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, in_window, windows, with_ends
 from gammascape.tables.edges.find import cells_of
 from gammascape.tables.statistics.fits import Floats
 from gammascape.tables.statistics.slopes import Fit, fit_mean, fit_slope
@@ -91,7 +91,7 @@ def fitted_windows(thresholds: pl.DataFrame, analysis: Analysis) -> Iterator[Win
     )
     for edge in EDGES:
         for window, span in windows(analysis):
-            rows = some.filter(within(span), edge=edge)
+            rows = some.filter(in_window(span), edge=edge)
             if rows.is_empty():
                 continue
             loss, depth, toy = rows.select("loss", "depth_exponent", "toy").row(0)

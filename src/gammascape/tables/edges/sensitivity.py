@@ -8,7 +8,7 @@ import polars as pl
 
 from gammascape.runs.outcome import Facts, Thresholds, judge
 from gammascape.study import EDGES, Analysis
-from gammascape.tables.cells import SLICE_COLUMNS, columns, windows, within
+from gammascape.tables.cells import SLICE_COLUMNS, columns, in_window, windows
 from gammascape.tables.edges.exponents import scaling_table, shared_of
 from gammascape.tables.edges.find import threshold_table
 
@@ -117,7 +117,7 @@ def _differences(
     )
     for edge in EDGES:
         for window, span in (*windows(analysis), ("all", None)):
-            part = both.filter(within(span), edge=edge)
+            part = both.filter(in_window(span), edge=edge)
             if part.is_empty():
                 continue
             old, new = (table.filter(edge=edge, window=window) for table in (slopes, fits))

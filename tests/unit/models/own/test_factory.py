@@ -474,8 +474,8 @@ def test_layers_of_one_role_share_weights_as_one_parameter(tmp_path: Path, digit
     other = model_of(tmp_path, text, digits.probe_inputs, roles={"back": "readout"})
     p = initial_parameters(model, [0], torch.float64, CPU)
     for one, seen in zip((model, other), hidden, strict=True):
-        assert one.layers is not None
-        one.layers(p, x, seen)
+        assert one.layer_outputs is not None
+        one.layer_outputs(p, x, seen)
     assert torch.equal(hidden[0]["first"], hidden[1]["first"])
     # 64 inputs: 1 / 8 as an input layer, 1 / 64 as a readout; both are powers of two.
     assert torch.equal(hidden[0]["back"], 8 * hidden[1]["back"])

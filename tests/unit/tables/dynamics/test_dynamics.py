@@ -20,7 +20,7 @@ from gammascape.tables.dynamics.events import (
 )
 from gammascape.tables.dynamics.exponents import dynamics_scaling_table
 from gammascape.tables.dynamics.paths import path_table
-from gammascape.tables.dynamics.phenomena import shown
+from gammascape.tables.dynamics.phenomena import phenomenon_rows
 from gammascape.tables.edges.find import threshold_table
 from gammascape.tables.statistics.fits import Floats
 from gammascape.theory import toy as theory
@@ -269,7 +269,7 @@ def test_phenomena_are_shown_where_their_observable_was_measured() -> None:
     best = rows(gamma_log10=[1.0], cell=["d"], path="best", alignment_init=[0.1])
     other = best.with_columns(slice=pl.lit("no L"), cell=pl.lit("e"))
     lazy = rows(gamma_log10=[-3.0], cell=["f"], window="lazy", alignment_init=[0.1])
-    found = shown(pl.concat([flown, scaled, best, other, lazy]))
+    found = phenomenon_rows(pl.concat([flown, scaled, best, other, lazy]))
     assert dict(found.select("cell", "phenomenon").iter_rows()) == {
         "a": "catapult",
         "c": "silent alignment",
