@@ -35,5 +35,5 @@ rule all:
     default_target: True
     input:
         "results/index.html",
-        # With what is made for the page, whatever a study has and is not there.
+        # Also request all other outputs that are missing.
         MISSING,

@@ -22,7 +22,7 @@ def record(run: Callable[[], T]) -> tuple[Callable[[], None], T]:
             for _ in range(3):
                 run()
     finally:
-        # What was changed on it may be restored next.
+        # The caller may next restore tensors that this stream has changed.
         torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     # In the default mode, a call of any other thread, such as one that fetches batches, may end the capture.
@@ -33,5 +33,5 @@ def record(run: Callable[[], T]) -> tuple[Callable[[], None], T]:
 
 @cache
 def _side_stream() -> torch.cuda.Stream:
-    """Stream on which all is tried before capture: one, as the allocator keeps the memory of each apart."""
+    """Side stream for warm-up before capture; a single one, as streams do not share the allocator's memory."""
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]

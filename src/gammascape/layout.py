@@ -50,7 +50,7 @@ def write_if_changed(path: Path, content: str | bytes) -> None:
 
 
 def state_of(path: Path) -> tuple[int, ...]:
-    """Size, times and number of a file, other after each change of it.
+    """Inode, size and times of a file; any change to the file changes them.
 
     Raises:
         OSError: if there is none.
@@ -60,7 +60,7 @@ def state_of(path: Path) -> tuple[int, ...]:
 
 
 def remembered(function: Callable[[Path], T]) -> Callable[[Path], T]:
-    """Let a process remember what a function says of a file, until the file changes."""
+    """Cache a function of a file's path until the file changes."""
     known: dict[Path, tuple[tuple[int, ...], T]] = {}
 
     @wraps(function)

@@ -176,8 +176,8 @@ def _check(
     if not math.isfinite(found[-1].changes[0]):
         say(
             "",
-            f"Training diverges at eta = {eta:g} at every width, which tells nothing of the layers: mend what the "
-            "data are warned of, or give a smaller --eta.",
+            f"Training diverges at eta = {eta:g} at every width, so the layers cannot be judged. Correct the data "
+            "if there are warnings about them, or give a smaller --eta.",
         )
         return WRONG
     count = f"{len(wrong)} of {len(found)} are wrong, some because of others."
@@ -239,7 +239,8 @@ def _measured(
 def doubts(study: Study, seconds: float) -> Iterator[str]:
     """Faults in the data of a study's first slice, and in the width scaling of its own model.
 
-    No larger network is measured after `seconds`. A check that lacks widths then, or fails, is the command's.
+    No larger network is measured after `seconds`. A check that lacks the time, or fails, is left to the command
+    `check-model`.
     """
     from gammascape.data.prepared import DataError
     from gammascape.usercode.run import UserCodeError, provide

@@ -70,7 +70,7 @@ class Cost:
 
 
 def with_expected_cells(study: Study) -> Study:
-    """The study with as many cells as its maps will have about, where they have no points yet."""
+    """Study in which each map without points has about as many cells as it will train."""
     return replace(
         study, slices=tuple(replace(part, cells=_expected(study, part)) for part in study.slices)
     )

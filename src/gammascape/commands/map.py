@@ -259,8 +259,8 @@ def _cells(plan: Plan, study: Study, part: Slice) -> pl.DataFrame:
         table = read_table(path) if path.is_file() else None
         if table is None or {*table["cell"]} != {cell.path for cell in part.cells}:
             raise UserError(
-                f"gammascape map: snakemake has ended and not made {path} of all cells; "
-                "take options after -- that keep it from that, such as --until or --directory, away"
+                f"gammascape map: snakemake ended without making {path} from all cells; "
+                "remove options after -- that prevent this, such as --until or --directory"
             )
         return table
     thresholds = Thresholds.from_analysis(plan.analysis(study.name))
@@ -310,7 +310,7 @@ def _progress(states: Sequence[MapState]) -> str:
     gaps = [state.gap for state in states if state.state == "open"]
     widest = max(gaps, default=0.0)
     text = f"{counts['found']:,} of {count_of(len(states), 'edge')} bracketed"
-    text += f", {counts['none']:,} not there" if counts["none"] else ""
+    text += f", {counts['none']:,} absent" if counts["none"] else ""
     if gaps:
         unit = "decades" if widest > 1 else "of a decade"
         wide = f"{widest:g} {unit}" if math.isfinite(widest) else "open to one side"
@@ -319,7 +319,7 @@ def _progress(states: Sequence[MapState]) -> str:
 
 
 def _none(states: Sequence[MapState]) -> Iterator[str]:
-    """Edges that are not there, by reason."""
+    """Absent edges, by reason."""
     why: dict[tuple[str, str], list[str]] = {}
     for state in states:
         if state.state == "none":

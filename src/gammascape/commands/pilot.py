@@ -47,7 +47,7 @@ STEPS = 300, 2000
 """Fewest steps, with which little is learned, and most of a short run."""
 UNKNOWN_STEPS = 500
 LEARNED = 0.9
-"""Part of the loss of one that knows nothing below which a network of a short run has learned."""
+"""Share of the loss of the best constant output below which a network counts as having learned in a short run."""
 VALIDATION = 0.1
 CHECK_SECONDS = 3.0
 """Seconds after which no wider network is checked for mu-P; one takes up to four times as long as all before."""
@@ -158,7 +158,7 @@ def _path(chosen: argparse.Namespace) -> Path:
 
 
 def _check_same(path: Path, chosen: argparse.Namespace) -> None:
-    """Refuse to go on with a study of something else than what is asked for; what a person changed may stay."""
+    """Raise an error if the study in the file has another model, data or loss than the command line names."""
     (part, *_) = map.load(path)[1].slices
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     models, data = written["models"][part.model], written["datasets"][part.dataset]
@@ -250,7 +250,7 @@ def _write(path: Path, chosen: argparse.Namespace) -> None:
         draft.write_text(_text(chosen, model, data | options, loss, steps, level))
         write_if_changed(path, draft.read_text())
     except StudyError as error:
-        # Of a file that is not there.
+        # The message names the draft, which is removed.
         said = str(error).replace(str(draft), str(path)).replace(draft.stem, path.stem)
         raise StudyError(
             f"{said}\nIts keys are given by --model, --model-option KEY=VALUE, --data and --data-option"

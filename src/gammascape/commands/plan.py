@@ -110,7 +110,7 @@ def text(plan: Plan, coming: NextRun, about: Sequence[str] = ()) -> str:
         f"all {coming.cells:,} cells are finished" if coming.cells else "theory computes all cells"
     )
     if not coming.jobs:
-        lines.append(f"nothing to do: {there}, and all that is made of them")
+        lines.append(f"nothing to do: {there}, and all tables and figures are made")
     elif not coming.training:
         lines.append(f"no cell to train: {there}")
     else:

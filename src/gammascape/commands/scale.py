@@ -28,7 +28,7 @@ FACTORS = ("width", "steps", "batch_size")
 DENSITY = 4
 """Points per decade of the etas that maps begin with."""
 REACH = 0.5
-"""Decades from the prediction to the outer ones of these, at least."""
+"""Least distance, in decades, from the predicted eta to the lowest and highest eta of the first round."""
 EDGES = "[eta_max_trained, eta_best]"
 UNMEASURED = {"width": (0.0, 0.0, 0.0), "steps": (0.0, -1.0, 0.0), "batch_size": (0.0, 0.0, 1.0)}
 """Exponent of the best eta, and its range, where a study has not measured it: a network in mu-P keeps eta as its
@@ -92,7 +92,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
     models, datasets, grids, carried = ({} for _ in range(4))
     specs: dict[str, Any] = {}
     changes = False
-    # Of slices that become the same one the widest counts.
+    # If several slices map to one, use the widest.
     for part in sorted(study.slices, key=lambda part: _sizes(part)["width"] or 0):
         kinds = advice.get(part.key)
         if kinds is None or kinds["choice"][0]["eta_log10"] is None:
@@ -136,7 +136,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
         raise StudyError(f"{old.stem}: advice has no learning rate to carry")
     if not changes:
         raise StudyError(
-            f"{old.stem} has these sizes itself: say by how much it grows, as --width 4x"
+            f"the new study would have the sizes of {old.stem}; ask for larger ones, e.g. --width 4x"
         )
     grown = ", ".join(f"{n.replace('_', ' ')} {size}" for n, size in asked.items())
     analysis = {k: v for k, v in (raw.get("analysis") or {}).items() if k != "carried"}

@@ -180,7 +180,7 @@ class _Samples:
         return self.rows(self._order(data_seed)[within])
 
     def rows(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of the samples of these numbers (n,)."""
+        """Pixels, labels and numbers, as `take` returns them, of the samples with these numbers, int64 (n,)."""
         if self.images is not None:
             chosen = ids.to(self._device)
             return self.images[chosen], _whole(self._labels[chosen]), chosen

@@ -1,7 +1,7 @@
-"""Fewer looks at the inputs of jobs, of which a stage of a large study has thousands.
+"""Spare Snakemake repeated reads of the inputs of jobs; a stage of a large study has thousands.
 
 Snakemake asks for the size of all inputs of all ready jobs whenever a job ends, and for the checksum of every
-input of a job again for each of its outputs. A version of it that is made otherwise stays as it is.
+input of a job again for each of its outputs. Versions of Snakemake without these functions stay unchanged.
 """
 
 from contextlib import suppress

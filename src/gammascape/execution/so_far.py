@@ -16,12 +16,12 @@ from gammascape.command import child_environment
 
 FOLDER = Path("results/so-far")
 OFF = "GAMMASCAPE_SO_FAR_OFF"
-"""Environment variable set for a snakemake that another process does this for."""
+"""Environment variable set for a Snakemake whose caller makes these tables itself."""
 CONFIG: dict[str, Any] = {}
 """Configuration of the run of this process; empty if another process does this for it."""
 _LOG = Path("results/logs/so-far.log")
 _SHARE = 0.02
-"""Largest share of the time that may be spent on it."""
+"""Largest share of the time that may be spent on these tables."""
 _PAUSE = 60.0
 """Seconds before the first time and between two."""
 _FIRST = 4.0
@@ -31,7 +31,7 @@ _ALONE |= {"CUDA_VISIBLE_DEVICES": ""}
 
 
 class SoFar:
-    """A process that is asked for it when the time that has passed pays for it.
+    """Background process that makes tables whenever their cost is a small share of the time elapsed.
 
     Nothing here raises an error, which would end the run.
     """
@@ -110,7 +110,7 @@ class SoFar:
         line = process.stdout.readline()
         if not line:
             self._end()
-            # What it cannot tell is counted as if it had kept a processor busy.
+            # Time that it does not report counts as processor time.
             self._expected = self._clock() - self._asked
             self._spent += self._expected
             return

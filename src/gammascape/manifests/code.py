@@ -51,7 +51,7 @@ _DATA_MAKERS = {"data": ("data/prepare", "data/writer.py"), "usercode": ("userco
 TEXTS = (".py", ".j2", ".js")
 _DIGITS = 12
 _FORMAT = 2
-"""Version of what is remembered of a module."""
+"""Version of the format of remembered digests."""
 REMEMBERED = "GAMMASCAPE_MODULES"
 """Environment variable with the path of a file of syntax trees' digests, by the sha256 of their text.
 

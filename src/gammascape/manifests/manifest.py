@@ -316,7 +316,7 @@ def sha256_of(path: Path) -> str:
 
 
 def digest(content: Any) -> str:
-    """sha256 of something in JSON."""
+    """sha256, in hexadecimal, of a value's canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -334,7 +334,7 @@ def _misfit(value: Any, shape: Any) -> str | None:
     elif isinstance(shape, dict) and isinstance(value, dict):
         for key in shape:
             if key is not ... and key not in value:
-                return f".{key} is not there"
+                return f".{key} is missing"
         others = shape.get(...)
         for key, item in value.items():
             form = shape.get(key, others)

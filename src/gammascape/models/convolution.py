@@ -53,7 +53,7 @@ class LaneShape(NamedTuple):
 
 
 _times: dict[LaneShape, dict[Callable[..., Tensor], float]] = {}
-"""Seconds that each form took; NaN for the only one that came into question."""
+"""Seconds that each form took; NaN if only one form was possible."""
 
 
 def lanes_conv(h: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -147,7 +147,7 @@ def _compare(lane: LaneShape, lanes: int) -> dict[Callable[..., Tensor], float]:
     w = torch.ones(lanes, *lane.filters, dtype=lane.dtype, device=lane.device)
 
     def run(form: Callable[..., Tensor]) -> object:
-        # Made on the stream of the capture, which tensors of another would end.
+        # Create tensors on the capturing stream; tensors of another stream would end the capture.
         leaves = [value.detach().requires_grad_(lane.backward) for value in (x, w)]
         with torch.enable_grad() if lane.backward else contextlib.nullcontext():
             y = form(*leaves, None, lane.stride, lane.padding)

@@ -33,7 +33,7 @@ class Estimate:
 
 
 Clock = Callable[[Sequence[Cell]], float | str]
-"""Seconds of one of some cells that differ in gamma, eta and seeds alone, or why it cannot be said."""
+"""Function of cells that differ only in gamma, eta and seeds: the seconds of one, or why they are unknown."""
 
 
 def estimate(
@@ -70,7 +70,7 @@ def estimate(
         elif rate and flop:
             seconds, ground = flop * sum(rate) / len(rate), "scaled"
         else:
-            found = "nothing times them" if clock is None else clock(members)
+            found = "no timing is available" if clock is None else clock(members)
             ground = "unknown" if isinstance(found, str) else "timed"
             seconds = 0.0
             if isinstance(found, str):

@@ -123,14 +123,9 @@ def find_here(name: str | Path) -> Path:
         raise StudyError(f"{name}: its results are in {found.root}; call the command there")
     for finding in found.findings:
         # Anybody can write a mark: of what cannot be compared with its manifest, nothing more is known.
-        told = (
-            ""
-            if finding.severity == "error"
-            else "; name the figure of which it says to be a copy: "
-        )
-        raise StudyError(
-            f"{name}: {finding.text}{told}{told and found.manifest.removesuffix(SUFFIX)}"
-        )
+        original = found.manifest.removesuffix(SUFFIX)
+        hint = f"; it claims to be a copy of {original}; name that file instead"
+        raise StudyError(f"{name}: {finding.text}{'' if finding.severity == 'error' else hint}")
     return Path(found.manifest)
 
 
@@ -169,7 +164,9 @@ def with_results(study: str, artifact: str, root: Path | None = None) -> str:
         raise StudyError(f"{study}: it has {state}; {run}={file}")
     near = difflib.get_close_matches(name, sorted(made.union(studies)), 1)
     where = (
-        "has results here" if results.is_dir() else f"has results, nor is there a folder {results}"
+        "has results here"
+        if results.is_dir()
+        else f"has results (the folder {results} does not exist)"
     )
     raise StudyError(
         f"{study}: no study of this name {where}, and none is in {STUDIES}"
@@ -268,7 +265,7 @@ def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Pat
 
 
 def _near(name: str, root: Path, kind: str = "", study: str | None = None) -> str:
-    """A question after a table or figure that is nearly called so."""
+    """Suggestion of the table or figure with the nearest name; empty without one."""
     made = {one.name.partition(".")[0] for one in _outputs("*", root, kind, study)}
     near = difflib.get_close_matches(name.removeprefix(f"{kind}s/"), made, 1)
     return f"; did you mean {near[0]}?" if near else ""

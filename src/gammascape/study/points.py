@@ -50,7 +50,7 @@ class Mapped:
     gammas: GammaMap | None = None
     """Map of gamma that has this one."""
     needed: bool = True
-    """True if the study has this gamma, or only can have it."""
+    """False if only the map of gamma can add this gamma to the study."""
     network: str = ""
     """Digits of the model and the data of the slice."""
 

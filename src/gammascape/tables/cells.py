@@ -57,7 +57,7 @@ CELL_SCHEMA = SLICE_COLUMNS | columns(
 _SETS = {"": "test", "shifted_": "shifted_test", "validation_": "validation"}
 """Prefix of an evaluation on other samples than those trained on -> prefix of its columns."""
 MEASURED = ("seconds", "device")
-"""Columns that say how a cell was computed; what came out is in the others."""
+"""Columns about the computation; all others are results."""
 
 
 def grouped(
@@ -248,7 +248,7 @@ def _cell_row(folder: Path, labels: Mapping[str, Any], thresholds: Thresholds) -
 def result_columns(
     folder: Path, summary: Mapping[str, Any], thresholds: Thresholds
 ) -> dict[str, Any]:
-    """Name and place of a cell on the axes, what became of it, and its losses, from its summary."""
+    """Name and place of a cell on the axes, its status and its losses, from its summary."""
     record, facts = summary["cell"], Facts(**summary["facts"])
     return {
         **point_of(folder, record),

@@ -66,7 +66,7 @@ def claim_table(
     several = [*_depths(trends), *_similarity_claims(similarity_summary), *_finite(optimum)]
     table = pl.concat([table, pl.DataFrame(several, schema=CLAIM_SCHEMA)])
     adjusted = pl.Series("p_holm", holm(table["p_differs"].fill_null(1.0).to_numpy()), pl.Float64)
-    # The claims do not differ one by one where the study as a whole would often say so of none.
+    # A claim differs only if its p-value remains significant among all claims of the study (Holm).
     chance = (pl.col("verdict") == "differs") & (pl.col("p_holm") > 1 - pl.col("confidence"))
     return table.with_columns(adjusted).with_columns(
         verdict=pl.when(chance).then(pl.lit("undecided")).otherwise("verdict")

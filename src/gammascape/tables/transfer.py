@@ -71,7 +71,7 @@ def transfer_table(
 
 
 class _Plane:
-    """Scores of a slice, the higher the better: `value` chooses, `told` is told; diverged runs have none."""
+    """Scores of a slice, the higher the better: `value` chooses, `told` is reported; diverged runs have none."""
 
     def __init__(self, row: Mapping[str, Any], cells: pl.DataFrame, scores: pl.DataFrame) -> None:
         self.row, self.measure = row, row["measure"]

@@ -238,13 +238,13 @@ def describe(
         f"{constant} of {count} features are constant": 0 < constant < count and x.ndim == 2,
         f"an input lies {far:.0f} sd from the mean; leave out features that hardly ever vary"
         f"{_SPREAD.get(standardize, '')}": far > 30,
-        "what is to be predicted is nearly constant; "
+        "the target is nearly constant; "
         f"{'write standardize: each' if standardize else 'subtract its mean'}": (
             not classes and (np.abs(y.mean(0)) > 3 * y.std(0)).any()
         ),
         f"no training sample has class {_named(absent)}": absent,
-        "what is to be predicted takes two values alone, and is trained as numbers; for classes give integers "
-        "from 0, such as (y > 0).astype(int)": not classes and _two_values(y),
+        "the target has only two values but is trained as a number; for classes give integers from 0, "
+        "such as (y > 0).astype(int)": not classes and _two_values(y),
     }
     return lines + [f"warning: {text}" for text, found in warnings.items() if found]
 

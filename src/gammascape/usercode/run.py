@@ -81,8 +81,8 @@ class Code:
         for name, digest in sources.items():
             if digest not in _FILES:
                 raise UserCodeError(
-                    f"{name} is not there in the version that the cell was planned with; run "
-                    "snakemake again, which plans cells with the current version"
+                    f"{name} has changed since the cell was planned; run snakemake again, which plans cells with "
+                    "the current version"
                 )
         self.files = {_module_name(name): (name, *_FILES[sources[name]]) for name in sources}
         packages = {name.rpartition(".")[0] for name in self.files} - {"", *self.files}

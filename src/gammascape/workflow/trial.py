@@ -1,4 +1,4 @@
-"""Try what cells are made of once, before any of them: a mistake ends the run with one message."""
+"""Try each study's models and data once before training: a mistake ends the run with one message."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ _MOST = 100
 def check_inputs(plan: Plan) -> list[str]:
     """Look for files that must not be fetched, and try the own models and data of each study with `check-model`.
 
-    Another process imports torch and the user's modules, unless these have passed before. If it ends otherwise
-    than with a mistake, cells tell.
+    Another process imports torch and the user's modules, unless these have passed before. Failures
+    other than a mistake are left to the cells to report.
 
     Returns:
         sentences about the own data of functions.

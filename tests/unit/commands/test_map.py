@@ -329,11 +329,11 @@ def test_options_that_keep_snakemake_from_its_work_are_answered(
     study = Path(PATH)
     study.write_text(study.read_text().replace("seed: [0, 1]", "seed: [0, 1, 2]"))
     assert main(["map", PATH, "--", "--until", "train"]) == 2
-    assert "parquet of all cells; take options after --" in capsys.readouterr().err
+    assert "parquet from all cells; remove options after --" in capsys.readouterr().err
     for path in Path("results/tiny/tables/cells").iterdir():
         path.unlink()
     assert main(["map", PATH, "--", "--until", "train"]) == 2
-    assert "parquet of all cells; take options after --" in capsys.readouterr().err
+    assert "parquet from all cells; remove options after --" in capsys.readouterr().err
 
 
 def test_a_study_without_a_map_is_answered(

@@ -186,7 +186,7 @@ def test_a_folder_without_results_is_said_to_have_none(
     # Not all of them have --directory.
     assert capsys.readouterr().err.endswith("no folder results; run this where Snakemake runs\n")
     assert main(["advise", "tiny"]) == 2
-    assert "nor is there a folder results" in capsys.readouterr().err
+    assert "the folder results does not exist" in capsys.readouterr().err
 
 
 def test_a_foreign_or_altered_file_is_neither_explained_nor_accepted(

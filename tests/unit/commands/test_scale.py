@@ -138,7 +138,7 @@ def test_networks_whose_names_end_alike_stay_apart(tmp_path: Path) -> None:
     [
         ([], "say what grows"),
         (["--width", "1.01x"], "is not a whole number"),
-        (["--width", "1x"], "tiny has these sizes itself"),
+        (["--width", "1x"], "the new study would have the sizes of tiny"),
         (["--steps", "many"], "neither a multiple"),
         (["--width", "0"], "neither a multiple"),
     ],

@@ -77,7 +77,7 @@ def _errors_if_any(
 
 
 def build_lean() -> None:
-    """Let Altair do without this in this process; a version that is made otherwise stays as it is."""
+    """Spare Altair this work in this process. Versions of Altair without these functions stay unchanged."""
     if _copied is None or not hasattr(schemapi, "_FromDict"):
         return
     schemapi.disable_debug_mode()

@@ -169,7 +169,7 @@ def check_made_twice(
             differing.append(f"variable {name}")
     if differing:
         raise UserCodeError(
-            f"{differing[0]} is another one each time the network is made, so each process would train another "
+            f"{differing[0]} differs each time the network is made, so each process would train another "
             f"network; {SEED_IT}"
         )
 
@@ -383,7 +383,7 @@ def _steps(
         for name, value in alone.items():
             if not _same(value[0], together[name][k]):
                 raise UserCodeError(
-                    f"steps of one network change {name} otherwise than steps of two at once; {ALONE}"
+                    f"a step changes {name} differently when two networks train at once; {ALONE}"
                 )
     return together
 

@@ -164,7 +164,7 @@ def gain_verdict(measure: str, row: Row) -> str:
     """Return whether a gain over gamma = 1 exists: surely, perhaps, not seen, or unknown without gamma = 1.
 
     Surely: the interval, which allows for choosing gamma, excludes nothing, and seeds that did not choose gain
-    too. Perhaps: these gain more than about one error. Without an interval any gain is one perhaps.
+    too. Perhaps: these gain more than about one error. Without an interval, any gain is `perhaps`.
     """
     estimate, low, high, held_out = (row[name] for name in _GAIN)
     nothing = as_gain(measure, 0.0)
@@ -262,7 +262,11 @@ def _warnings(
         tables.measure != "steps"
         and not tables.final_rows(tables.scores, tables.measure)["validation"].count()
     ):
-        text = f"gamma and eta have the best {tables.measure.replace('_', ' ')} of the test set: it is too good."
+        measure = tables.measure.replace("_", " ")
+        text = (
+            f"gamma and eta were chosen by the {measure} on the test set, so this {measure} is biased "
+            "towards better values."
+        )
         yield (
             "chosen on the test set",
             text,

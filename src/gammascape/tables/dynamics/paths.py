@@ -23,10 +23,10 @@ def path_table(cells: pl.DataFrame, thresholds: pl.DataFrame, analysis: Analysis
     """The cells on each path of all slices, one row for each path, gamma and seed.
 
     best      the best eta of each gamma and seed
-    scaled    eta = c gamma^2 in the lazy and c gamma^(2/L) in the ultra-rich window, c being that with the most
-              trained cells, the middle one (of two the lower) of those alike in this
-    catapult  eta = c gamma^2 in the lazy window, c being that with the most cells that catapulted and neither
-              diverged nor died, the middle one (of two the upper) of those alike in this
+    scaled    eta = c gamma^2 in the lazy and c gamma^(2/L) in the ultra-rich window, with the c that
+              has the most trained cells; if several have as many, the median of them (the lower of two)
+    catapult  eta = c gamma^2 in the lazy window, with the c that has the most cells that catapulted and
+              neither diverged nor died; if several have as many, the median of them (the upper of two)
 
     Where sharpness was measured in trained cells of all gammas at which cells trained, only these are counted:
     a study that measures it along one law means that law.

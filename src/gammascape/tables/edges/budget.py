@@ -83,8 +83,7 @@ def budget_table(
 
     `spanned` says whether the sampled etas reach from cells that are untrained to cells that are worse: only
     then does a row without trained cells mean that there is no window wider than a grid step. The ends of the
-    window follow from both edges together; of a window that is closed so, the upper one is the widest grid
-    step.
+    window follow from both edges together; the upper end of a window closed in this way is the widest grid step.
 
     Args:
         cells: the table of `tables.cells.cell_table`.

@@ -50,8 +50,8 @@ def compare(fit: Fit, laws: dict[str, float]) -> list[dict[str, Any]]:
     """Likelihood and criteria of lines of the given slopes and of a free one.
 
     The likelihood of a slope is from `tables.statistics.slopes.fit_slope`, integrated over all that a law says
-    nothing of, relative to the likeliest slope's. Gammas are what is counted: seeds of one gamma share
-    what they deviate by.
+    nothing of, relative to the likeliest slope's. The sample size is the number of gammas,
+    because seeds of one gamma share a deviation.
 
     AICc is null where there are too few gammas for its correction.
 

@@ -54,7 +54,8 @@ def threshold_table(
     Where outcomes are mixed, a run of cells ends the earlier the more of them are looked at. So another thing is
     fitted: `estimate_log10`, the eta at which half of the cells train (stay calm, stay finite), is the same for
     any density of etas (`tables.edges.level`). `zone_log10` is the width of the zone in which 10 to 90 % do, and
-    the ends of the estimate are between what it lies, null where the sampled etas end before. `method` is
+    `estimate_low_log10` and `estimate_high_log10` are the ends of the estimate's interval, null where the sampled
+    etas end before. `method` is
 
     level         outcomes of the line are mixed: posterior mean and interval
     blurred       outcomes of other lines on the same side of gamma = 1 are: the same, with their blur
@@ -87,7 +88,7 @@ def best_cells(thresholds: pl.DataFrame) -> pl.DataFrame:
 
 
 def cells_of(rows: pl.DataFrame) -> tuple[Floats, Floats]:
-    """Between which log10 etas edges lie, (rows,) each: the input of `tables.statistics.slopes`."""
+    """Bounds of log10 eta for each edge, (rows,) each: the input of `tables.statistics.slopes`."""
     estimate = pl.col("estimate_log10")
     exact = pl.col("method").is_in(["level", "measured"]) & estimate.is_not_null()
     lower, upper = (

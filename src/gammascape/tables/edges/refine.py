@@ -29,10 +29,10 @@ COLUMNS = (
 _FLAT = 0.01
 """Difference of relative loss to a neighbour below which the best eta is not sharpened."""
 _TELLING = 0.005, 0.8, 0.97
-"""Relative losses between which a loss tells how far its cell is from the edge: alone to the first end, with
-another to the second."""
+"""Relative losses that tell how far a cell is from the edge: from the first number up to the second by itself,
+or up to the third beside another such loss."""
 _WIDE = Decimal("0.5")
-"""Decades of a gap up to which losses are not asked."""
+"""Widest gap, in decades, in which losses are not used."""
 
 
 @dataclass(frozen=True)

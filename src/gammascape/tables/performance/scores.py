@@ -23,7 +23,7 @@ TARGETS = (0.85, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 HIGHER_IS_BETTER = {"accuracy": True, "test_loss": False, "steps": False}
 _GROUP = [*SLICE_COLUMNS, "gamma_log10", "seed", "data_seed", "measure", "budget", "target"]
 JUDGED = pl.coalesce("validation", "value")
-"""Score that chooses among etas and gammas; `value` is told of what was chosen."""
+"""Score that chooses among etas and gammas; `value` is reported for the choice."""
 _MOST_SAMPLES = 100_000
 _FLOAT32 = 6e-8
 

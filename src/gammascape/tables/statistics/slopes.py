@@ -150,7 +150,7 @@ def fit_slope(
     Args:
         gamma: log10 gamma.
         seed: any number that differs between seeds.
-        lower, upper: between what log10 y lies; -inf or inf without an end, equal where y is known.
+        lower, upper: bounds of log10 y; -inf or inf without a bound, equal where y is known.
         confidence: level of the interval.
         shape: a known correction of log10 y at finite gamma, which the line is added to.
 

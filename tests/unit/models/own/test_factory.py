@@ -677,7 +677,7 @@ def test_code_in_another_version_than_the_cell_names_is_not_run(
     options = options_of(tmp_path, MLP)
     options["sources"] = {"net.py": "0" * 64}
     (tmp_path / "net.py").write_text(HEAD + MLP)
-    with pytest.raises(UserCodeError, match=r"net\.py is not there in the version that the cell"):
+    with pytest.raises(UserCodeError, match=r"net\.py has changed since the cell was planned"):
         build_model(options, (1, 8, 8), 10, digits.probe_inputs)
 
 
