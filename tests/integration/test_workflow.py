@@ -23,9 +23,9 @@ def write_study(project: Path, gammas: str = "[0, 1]", etas: str = "[0, 1]") -> 
     study.write_text(STUDY.format(gammas=gammas, etas=etas))
 
 
-def planned(project: Path) -> dict[str, int]:
+def planned(project: Path, *options: str) -> dict[str, int]:
     """Jobs that a dry run counts, by rule."""
-    done = snakemake(project, "--dry-run")
+    done = snakemake(project, "--dry-run", *options)
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     counts.pop("total", None)
@@ -154,6 +154,19 @@ def test_a_copy_is_judged_by_its_content_and_not_by_times_or_records(project: Pa
     study.write_text(study.read_text() + "analysis: {trained_below: 0.9}\n")
     plan = planned(project)
     assert (plan["cells_and_observables"], "train" in plan) == (1, False)
+
+
+def test_a_stage_is_forced_by_its_name_though_a_variant_of_its_rule_runs(project: Path) -> None:
+    plan = planned(project, "--forcerun", "cells", "draw_slice")
+    assert (plan["cells_and_observables"], plan["draw_slice_and_observables"]) == (1, 1)
+    table = project / "results/tiny/tables/cells.parquet"
+    path = project / "results/tiny/tables/observables/small-digits-mse-B16-T30.parquet"
+    before = {file: file.stat().st_mtime_ns for file in (table, path)}
+    # What is made again is written again.
+    done = snakemake(project, "--forcerun", "cells", "--", str(path.relative_to(project)))
+    assert done.returncode == 0, done.stderr
+    assert path.stat().st_mtime_ns > before[path]
+    assert table.stat().st_mtime_ns == before[table]
 
 
 def test_another_workflow_may_use_this_one_as_a_module_and_rename_its_rules(

@@ -102,6 +102,12 @@ def code_of(stage):
     def path(wildcards):
         dag = workflow.dag
         if workflow.is_main_process and AGAIN not in os.environ:
+            # A stage's name stands for its variants, too.
+            for name in [one.name for one in dag.forcerules]:
+                endings = f"{name}_and_", f"{name}_with_"
+                dag.forcerules.update(
+                    one for one in workflow.rules if one.name.startswith(endings)
+                )
             # What a person forces, its script makes again although it is current.
             named = [
                 str(file) for file in dag.forcefiles if str(CELLS) not in str(file)

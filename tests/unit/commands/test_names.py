@@ -12,6 +12,7 @@ import pytest
 from gammascape.cli import main
 from gammascape.commands import accept, audit, replay, study_file
 from gammascape.provenance.project import open_project
+from gammascape.study.reading.yaml_reader import study_name
 
 FIGURE = "results/tiny/figures/edges"
 VERBS = ("why", "audit", "replay", "accept")
@@ -163,6 +164,21 @@ def test_each_command_understands_each_name_of_a_study(
     for words in (["seal"], ["cost"], ["table", "claims", "--study"]):
         assert main([*words, name]) == 0, words
     assert study_file(name) == "config/studies/tiny.yaml"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["advise"], ["cost"], ["seal"], ["scale", "--width", "2x"], ["table", "gain", "--study"]],
+)
+def test_a_file_that_does_not_exist_is_not_another_study(
+    project: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main([*words, "nowhere/tiny.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("nowhere/tiny.yaml: no such file; did you mean config/studies/tiny.yaml")
+    # A study of which only results are left.
+    Path("config/studies/tiny.yaml").rename("tiny.txt")
+    assert study_name("config/studies/tiny.yaml") == "tiny"
 
 
 @pytest.mark.parametrize("name", ["tiny.points", "config/studies/tiny.points.yaml"])

@@ -143,9 +143,18 @@ def _read_text(path: Path) -> str:
 
 
 def study_name(text: str) -> str:
-    """Name of a study, given by its name, its file, or its folder of results."""
+    """Name of a study, given by its name, its file, or its folder of results.
+
+    Raises:
+        StudyError: if it is a file of a folder other than that of the studies, and does not exist.
+    """
     name = text.rstrip("/").removeprefix(f"{RESULTS}/")
-    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+    if not name.endswith((".yaml", ".yml")):
+        return name
+    path = Path(name)
+    if path.parent not in (Path(), STUDIES) and not path.is_file():
+        raise StudyError(f"{text}: no such file{_neighbours(path)}")
+    return path.stem
 
 
 def studies_in(folder: Path) -> list[str]:
