@@ -20,8 +20,11 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_class_signature = "separated"
-# Exceptions and types that docstrings name have no pages here.
-nitpick_ignore_regex = [("py:.*", ".*")]
+# Exceptions without a page of their own, and a default value.
+nitpick_ignore = [
+    *(("py:exc", name) for name in ("ManifestError", "TableError", "UserCodeError")),
+    ("py:class", "contextlib.nullcontext"),
+]
 
 html_theme = "furo"
 html_title = "gammascape"

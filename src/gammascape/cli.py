@@ -14,6 +14,10 @@ COMMANDS = (
 )
 """Commands, each a module of `commands`."""
 
+_PASSING_ON = ("pilot", "map", "plan")
+"""Commands that take options of snakemake after `--`."""
+_STUDIES = "[--study STUDY [STUDY ...]]"
+
 DESCRIPTION = "Ask what snakemake would make next, at what cost, where results come from, and whether they hold."
 EPILOG = (
     "Call it in the folder where you call snakemake; gammascape COMMAND --help explains a command."
@@ -36,11 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=summary, description=text)
         module.add(command)
         command.set_defaults(run=module.run)
+        usage = " ".join(command.format_usage().split()).removeprefix("usage: ")
+        if f"{_STUDIES} " in usage and name not in _PASSING_ON:
+            # Names that follow studies would be taken for further ones.
+            command.usage = f"{usage.replace(f'{_STUDIES} ', '')} {_STUDIES}"
     # argparse takes no further words after options that follow a first one.
-    end = given.index("--") if given[:1] in (["map"], ["pilot"]) and "--" in given else len(given)
+    passes_on = bool({*_PASSING_ON}.intersection(given[:1]))
+    end = given.index("--") if passes_on and "--" in given else len(given)
     chosen, unknown = parser.parse_known_args(given[:end])
     if unknown:
-        hint = "; options of snakemake come last, after --" if given[:1] == ["map"] else ""
+        hint = "; options of snakemake come last, after --" if passes_on else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     chosen.after = given[end + 1 :]
     return int(chosen.run(chosen))

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 MOST_MEMORY = 2**40
 """Limit on the bytes that a study may need for one network: 1 TiB."""
-_BLOCK = 50
-"""Steps for which batches are made at a time."""
+BLOCK = 50
+"""Steps for which batches are made at a time, and after which losses are read.
+
+In between the host neither waits for the device nor checks for NaN."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -20,7 +22,7 @@ def needs(
         # w_0 and w.
         "weights": 2 * item * weights,
         # A block of batches, and the forward pass of one.
-        "batches": 4 * min(_BLOCK, steps) * batch_size * sample + item * batch_size * units,
+        "batches": 4 * min(BLOCK, steps) * batch_size * sample + item * batch_size * units,
         # Losses of the network and of f = 0, in float64, in training and in the result.
         "losses": 32 * steps,
     }

@@ -168,3 +168,11 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_usage_names_artifacts_before_studies(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("why", "audit", "accept", "export-crate", "replay"):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([name, "--help"])
+        usage = capsys.readouterr().out.partition("\n\n")[0]
+        assert usage.endswith(" [--study STUDY [STUDY ...]]"), name

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gammascape.commands import add_shared
 from gammascape.manifests import fingerprint, read_manifest, utc_now, write_manifest
-from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.manifest import FILE_NAME, FOLDERS, SUFFIX
 from gammascape.manifests.paths import CELLS
 from gammascape.provenance.current import BY_CODE, Results, scripts_folder
 from gammascape.provenance.locate import NAMES, find_here
@@ -53,7 +53,7 @@ def run(chosen: argparse.Namespace) -> int:
         ]
     else:
         named = [find_here(text) for text in chosen.artifacts]
-        cells = [path for path in named if read_manifest(path).kind in ("cell", "data")]
+        cells = [path for path in named if read_manifest(path).kind in FOLDERS]
         others = [path for path in named if path not in cells]
     results = Results(plan, scripts_folder())
     refused = not_by_code(results, [path.as_posix() for path in others]) if others else {}

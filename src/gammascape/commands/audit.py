@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gammascape.commands import add_shared
 from gammascape.manifests import ManifestError
+from gammascape.manifests.manifest import FOLDERS
 from gammascape.manifests.paths import RESULTS
 from gammascape.provenance.across import across_findings
 from gammascape.provenance.chain import Chain, Link, Progress, walk
@@ -192,9 +193,7 @@ def audit_all(
         for file in (link.manifest.outputs if link.manifest else ())
     }
     # Other files in the folder of a cell or of data are reported at that link.
-    folders = {
-        (root / p).parent for p, link in chain.links.items() if link.kind in ("cell", "data")
-    }
+    folders = {(root / p).parent for p, link in chain.links.items() if link.kind in FOLDERS}
     found = Finding("unknown origin", "no manifest names it, so no rule made it")
     lost = {
         name: Link(name, "file", None, findings=(found,))

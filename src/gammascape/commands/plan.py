@@ -56,12 +56,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Print the plan."""
-    name = chosen.snakemake[0] if chosen.snakemake else ""
+    options = [*chosen.snakemake, *chosen.after]
+    name = options[0] if options else ""
     if study_file(name).endswith((".yaml", ".yml")):
         raise UserError(f"{name}: write --study {name}; names without it are passed to snakemake")
     plan = open_project(chosen.study)
     about = check_inputs(plan)
-    jobs = dry_run([*study_options(chosen.study), *chosen.snakemake])
+    jobs = dry_run([*study_options(chosen.study), *options])
     print(text(plan, next_run(plan, jobs, lambda cells: clock(plan, cells)), about))
     return 0
 

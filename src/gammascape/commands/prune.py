@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gammascape.commands import add_shared
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.paths import CELLS, RESULTS, OutsideError, inside, short
+from gammascape.manifests.paths import CELLS, GENERATED, RESULTS, OutsideError, inside, short
 from gammascape.needs import size_text
 from gammascape.provenance.project import (
     manifests_of_tables_and_figures,
@@ -27,7 +27,6 @@ from gammascape.terminal import say
 from gammascape.workflow.plan import Plan
 
 _DATA = RESULTS / "data"
-_GENERATED = RESULTS / "generated"
 _TRASH = RESULTS / ".trash"
 _LOCKS = Path(".snakemake/locks")
 _SHOWN = 10
@@ -86,14 +85,14 @@ def unasked(plan: Plan) -> Iterator[Unasked]:
             yield Unasked("cell", name, (log, folder) if log.is_file() else (folder,))
     for parent, wanted in (
         (_DATA, _wanted_data(plan)),
-        (_GENERATED, {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}),
+        (GENERATED, {*plan.models, *(f"mnist1m-{key}" for key in plan.generators)}),
     ):
         for folder in sorted(path for path in parent.glob("*") if path.is_dir()):
             if folder.name not in wanted and not folder.name.startswith("."):
                 yield Unasked("data", folder.relative_to(RESULTS).as_posix(), (folder,))
     for path, manifest in manifests_of_tables_and_figures():
         first, *inner = path.relative_to(RESULTS).parts
-        if first == _GENERATED.name:
+        if first == GENERATED.name:
             continue
         if not of_plan(manifest, plan) or (inner and first not in plan.studies):
             files, outside = [], []

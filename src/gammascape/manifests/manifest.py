@@ -24,6 +24,8 @@ from gammascape.terminal import visible
 SCHEMA = "gammascape-manifest-1"
 Kind = Literal["cell", "data", "table", "figure", "page"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+FOLDERS: tuple[Kind, ...] = ("cell", "data")
+"""Kinds of artifact that are folders, with their manifest inside."""
 
 FILE_NAME = "manifest.json"
 """Manifest in the folder of a cell or of prepared data; other artifacts have one for each stem, with SUFFIX."""
@@ -159,12 +161,12 @@ class Manifest:
     @property
     def wildcards(self) -> Mapping[str, str]:
         """Wildcards of the rule that made a table, figure or page; empty for others."""
-        return {} if self.kind in ("cell", "data") else self.record["wildcards"]
+        return {} if self.kind in FOLDERS else self.record["wildcards"]
 
     @property
     def params(self) -> Mapping[str, Any]:
         """Parameters of the rule that made a table, figure or page; empty for others."""
-        return {} if self.kind in ("cell", "data") else self.record["params"]
+        return {} if self.kind in FOLDERS else self.record["params"]
 
     @property
     def seal(self) -> str:

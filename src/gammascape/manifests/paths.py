@@ -14,7 +14,9 @@ from gammascape.terminal import visible
 CELLS = Path("results/cells")
 RESULTS = CELLS.parent
 """Folder below which Snakemake writes."""
-LINKED = tuple(map(str, (CELLS, RESULTS / "data", RESULTS / "generated", RESULTS)))
+GENERATED = RESULTS / "generated"
+"""Folder of generated digits: chunks and models without manifests, and pictures of their quality with one."""
+LINKED = tuple(map(str, (CELLS, RESULTS / "data", GENERATED, RESULTS)))
 """Folders of a project that may be links to another disk."""
 
 MOST_BYTES = 2**27

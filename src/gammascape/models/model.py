@@ -63,7 +63,7 @@ class Parameter:
     shape: tuple[int, ...]
     initial: Literal["normal", "zeros", "ones"]
     padding: int | None = None
-    """Padding row of an embedding: it starts at zero, and its gradient is zero."""
+    """Padding row of an embedding, which starts at zero and has no gradient."""
 
 
 def weight_and_bias(name: str, *shape: int) -> list[Parameter]:
@@ -102,17 +102,17 @@ class Model:
     hidden: tuple[str, ...]
     """Names of the hidden layers in forward order; the last one is the input of the readout."""
     descend: Descend | None = None
-    """None: autograd differentiates `forward`."""
+    """Hand-written gradient step; without it autograd differentiates `forward`."""
     difference: Difference | None = None
     """The difference form, if the model has one."""
     compiles: bool = False
-    """True if a compiled step on the CPU is faster: 1.6 times for a CNN, 1.25 for a ViT."""
+    """True if a compiled step on the CPU is faster, as 1.6 times for a CNN and 1.25 times for a ViT."""
     batched: bool = True
     """False for a network that is computed one at a time, on one batch at a time."""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Layer -> role and multiplier in words, where they were inferred."""
     layer_outputs: Forward | None = None
-    """Forward pass that fills in the output of each layer, for the coordinate check; None: use `forward`."""
+    """Forward pass that fills in the output of each layer, for the coordinate check; `forward` if None."""
     constants: str | None = None
     """Digest of the numbers that a user's network holds besides its parameters."""
     watching: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -12,7 +12,7 @@ import numpy as np
 
 from gammascape.manifests import Manifest
 from gammascape.manifests.code import other_code
-from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.manifest import FILE_NAME, FOLDERS, SUFFIX
 from gammascape.manifests.mark import FORMATS, read_mark
 from gammascape.manifests.paths import CELLS, OutsideError, cell_of, inside, read_object, short
 from gammascape.manifests.scripts import has_other_script
@@ -27,8 +27,6 @@ from gammascape.tables.cells import TableError, open_arrays, read_table
 from gammascape.workflow.catalogue import modules_behind
 
 _MARKED = {f".{kind}" for kind in FORMATS}
-_FOLDER_KINDS = ("cell", "data")
-"""Kinds of artifact that are folders."""
 
 
 def artifact_findings(
@@ -67,7 +65,7 @@ def check_file(
 
 
 def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iterator[Finding]:
-    ending = f"/{FILE_NAME}" if manifest.kind in _FOLDER_KINDS else SUFFIX
+    ending = f"/{FILE_NAME}" if manifest.kind in FOLDERS else SUFFIX
     place = path.removesuffix(ending)
     if manifest.name != place:
         yield Finding("misplaced", f"its manifest belongs to {manifest.name}")
@@ -80,7 +78,7 @@ def _findings(path: str, manifest: Manifest, root: Path, hashes: Hashes) -> Iter
             wrong[file.path] = found
     yield from wrong.values()
     whole = [file.path for file in manifest.outputs if file.path not in wrong]
-    if manifest.kind in _FOLDER_KINDS:
+    if manifest.kind in FOLDERS:
         named = {FILE_NAME, *(file.path for file in manifest.outputs)}
         for stray in sorted(p.name for p in folder.iterdir()):
             if stray not in named and not stray.startswith("."):

@@ -8,12 +8,11 @@ from typing import Any
 
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
-from gammascape.manifests.paths import CELLS, RESULTS, OutsideError, inside_project
+from gammascape.manifests.paths import CELLS, GENERATED, RESULTS, OutsideError, inside_project
 from gammascape.provenance.artifact import artifact_findings, check_file
 from gammascape.provenance.findings import Finding, FindingKind, Severity, worst
 from gammascape.provenance.hashes import Hashes
 
-GENERATED = "generated"
 """Folder of generated digits, which have no manifests; the manifest of data made from them has their hashes.
 
 Copies of a user's source files, in a folder that begins with a dot, have no manifests either."""
@@ -208,7 +207,7 @@ def _file_finding(
     source: Source, find: Callable[[], Path], prepared: bool, hashes: Hashes
 ) -> Finding | None:
     among, *inner = Path(source.path).parts or ("",)
-    if among == RESULTS.name and not "".join(inner[:1]).startswith((GENERATED, ".")):
+    if among == RESULTS.name and not "".join(inner[:1]).startswith((GENERATED.name, ".")):
         text = "it is among the results, and it had no manifest when it was read: no rule made it"
         return Finding("unknown origin", text)
     try:

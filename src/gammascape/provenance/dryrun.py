@@ -55,6 +55,11 @@ def study_options(studies: Sequence[str] | None) -> list[str]:
     return ["--config", f"study={json.dumps(list(studies))}"] if studies else []
 
 
+_ELSEWHERE = (
+    "\nIn a folder that snakemake --directory works in, write gammascape plan -- --snakefile PATH"
+)
+
+
 def dry_run(options: Sequence[str] = ()) -> list[Job]:
     """Jobs that `snakemake` would run with these options, without the target rule.
 
@@ -69,7 +74,8 @@ def dry_run(options: Sequence[str] = ()) -> list[Job]:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:
             said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-            raise StudyError(f"snakemake cannot plan; it says:\n{said}")
+            hint = _ELSEWHERE if "no snakefile found" in said.lower() else ""
+            raise StudyError(f"snakemake cannot plan; it says:\n{said}{hint}")
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     jobs = [Job(**json.loads(line)) for line in lines]
     return [job for job in jobs if job.output]

@@ -20,8 +20,15 @@ from gammascape.manifests import (
 )
 from gammascape.manifests.manifest import FILE_NAME, SUFFIX
 from gammascape.manifests.mark import Mark, read_marks
-from gammascape.manifests.paths import CELLS, LINKED, RESULTS, inside_project, is_plain, short
-from gammascape.provenance.chain import GENERATED
+from gammascape.manifests.paths import (
+    CELLS,
+    GENERATED,
+    LINKED,
+    RESULTS,
+    inside_project,
+    is_plain,
+    short,
+)
 from gammascape.provenance.findings import Finding
 from gammascape.provenance.project import configuration
 from gammascape.study import StudyError, load_study
@@ -39,7 +46,7 @@ NAMES = (
 """Names understood by every command."""
 STUDY = "study that has it, where several have one of this name"
 NO_RESULTS = "{}: no folder results; run this where Snakemake runs"
-_WITHOUT_MANIFESTS = ("logs", "so-far", GENERATED)
+_WITHOUT_MANIFESTS = ("logs", "so-far")
 """Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
 
 
@@ -189,6 +196,9 @@ def output_of(
     if study and not Path(RESULTS, of).is_dir():
         with_results(study, f"{kind}s/{name}")
     made = _named_output(name, root, kind, study)
+    other = "figure" if kind == "table" else "table"
+    if made is None and _is_output(name, root, other, study):
+        raise StudyError(f"{name} is a {other}, not a {kind}")
     try:
         path = made.relative_to(root) if made else find_here(name)
         apart = bool(study) and path.parts[1:2] != (of,)
@@ -249,6 +259,14 @@ def _named_output(name: str, root: Path, kind: str = "", study: str | None = Non
     return None
 
 
+def _is_output(name: str, root: Path, kind: str, study: str | None) -> bool:
+    """Return whether one or several tables or figures have this name."""
+    try:
+        return _named_output(name, root, kind, study) is not None
+    except StudyError:
+        return True
+
+
 def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Path]:
     """Files of tables and figures, of one kind and of one study if these are given."""
     of, kinds = (
@@ -256,7 +274,10 @@ def _outputs(pattern: str, root: Path, kind: str, study: str | None) -> list[Pat
         glob.escape(Path(study_name(study)).name or ".") if study else "*",
         [f"{kind}s"] if kind else ["tables", "figures", "."],
     )
-    found = (path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}"))
+    found = [path for one in kinds for path in (root / RESULTS).glob(f"{of}/{one}/{pattern}")]
+    if not study and kind != "table":
+        pictures = (root / GENERATED).glob(f"*/{pattern}")
+        found += [path for path in pictures if path.name.endswith(SUFFIX)]
     return sorted(
         path
         for path in found
@@ -410,6 +431,8 @@ def _files(root: Path) -> Iterator[str]:
                     names.append(name)
                 walked.add(real)
         folders.sort()
+        if GENERATED in Path(among).parents:
+            names = [name for name in names if f"{name.partition('.')[0]}{SUFFIX}" in names]
         yield from (f"{among}/{name}" for name in sorted(names) if not name.startswith("."))
 
 

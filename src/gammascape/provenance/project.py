@@ -7,7 +7,7 @@ from typing import Any
 
 from gammascape.manifests import Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import other_code
-from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.manifest import FILE_NAME, FOLDERS, SUFFIX
 from gammascape.manifests.paths import CELLS, RESULTS, cell_of, inside_project
 from gammascape.study import Study, StudyError, load_study
 from gammascape.study.keys.config import CONFIG_FILE
@@ -75,7 +75,7 @@ def manifests_of_tables_and_figures(folder: str = "**") -> Iterator[tuple[Path, 
         if path.relative_to(RESULTS).parts[0] not in ("cells", "data", ".trash"):
             with suppress(ManifestError):
                 manifest = read_manifest(path)
-                if manifest.kind not in ("cell", "data"):
+                if manifest.kind not in FOLDERS:
                     yield path, manifest
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gammascape.manifests import Manifest, ManifestError, Source, read_manifest, sha256_of
-from gammascape.manifests.manifest import FILE_NAME, SUFFIX, digest, digests_of
+from gammascape.manifests.manifest import FILE_NAME, FOLDERS, SUFFIX, digest, digests_of
 from gammascape.manifests.mark import sha256_without_mark
 from gammascape.manifests.paths import RESULTS, inside, inside_project
 from gammascape.tables.cells import MEASURED, TableError, read_table
@@ -18,7 +18,6 @@ from gammascape.tables.cells import MEASURED, TableError, read_table
 PAGE = "provenance"
 """Page of a study that sums it up."""
 _LENGTH, _GROUP = 24, 6
-_FOLDERS = ("cell", "data")
 
 
 @dataclass
@@ -70,13 +69,13 @@ class SealTree:
     def _of_path(self, path: Path) -> str:
         if path.name == FILE_NAME and not self.checked:
             known = digests_of(path)
-            if known.kind in _FOLDERS:
+            if known.kind in FOLDERS:
                 return known.identified
         return self._of_artifact(read_manifest(path), path.parent)
 
     def _of_artifact(self, manifest: Manifest, folder: Path) -> str:
         identity = manifest.identity
-        if manifest.kind in _FOLDERS:
+        if manifest.kind in FOLDERS:
             if self.checked:
                 _check(manifest, folder)
             return digest([*identity, manifest.content])

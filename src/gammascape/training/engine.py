@@ -14,6 +14,7 @@ from gammascape.measure.kernels import gram
 from gammascape.measure.representations import active_fraction, pack_triangle
 from gammascape.models import Hidden, Model
 from gammascape.models.centred import difference_form, subtraction
+from gammascape.needs import BLOCK
 from gammascape.runs.history import Floats, final_window, measurement_steps
 from gammascape.runs.outcome import Facts
 from gammascape.training import equal_loss
@@ -24,9 +25,6 @@ from gammascape.training.lanes import Array, Lanes
 from gammascape.training.losses import accuracy, lane_losses, zero_losses
 from gammascape.training.observe import Observer
 from gammascape.training.pack import Pack
-
-BLOCK = 50
-"""Steps between two reads of the losses; the host neither waits for the device nor checks for NaN in between."""
 
 _TEST_CHUNK = 1024
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gammascape.layout import write_if_changed
 from gammascape.manifests import Kind, Manifest, ManifestError, read_manifest
 from gammascape.manifests.code import MODULES, closure, fingerprint
-from gammascape.manifests.manifest import FILE_NAME, SUFFIX
+from gammascape.manifests.manifest import FILE_NAME, FOLDERS, SUFFIX
 from gammascape.manifests.mark import FORMATS
 from gammascape.manifests.paths import CELLS, RESULTS, cell_of
 from gammascape.manifests.whole import ARRAYS, SUMMARY
@@ -385,7 +385,7 @@ def place_of(stem: str) -> tuple[Kind, Entry] | None:
 def modules_behind(manifest: Manifest) -> tuple[str, ...]:
     """Packages and modules of the library that decide the content of an artifact."""
     place = place_of(manifest.name)
-    if manifest.kind in ("cell", "data") or place is None:
+    if manifest.kind in FOLDERS or place is None:
         return MODULES[manifest.kind]
     kind, entry = place
     read = any(cell_of(source.path) for source in manifest.inputs)

@@ -146,7 +146,7 @@ def study_name(text: str) -> str:
     """Name of a study, given by its name, its file, or its folder of results.
 
     Raises:
-        StudyError: if it is a file of a folder other than that of the studies, and does not exist.
+        StudyError: if it is a file of another folder than `config/studies`, and does not exist.
     """
     name = text.rstrip("/").removeprefix(f"{RESULTS}/")
     if not name.endswith((".yaml", ".yml")):
