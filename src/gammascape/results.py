@@ -150,6 +150,7 @@ def history(cell: str | Path) -> pl.DataFrame:
 
     Raises:
         FileNotFoundError: if the folder does not hold a finished cell.
+        TableError: if one of its files is damaged.
     """
     folder = Path(cell)
     summary = read_summary(folder)

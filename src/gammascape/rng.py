@@ -58,12 +58,22 @@ def _bits_for(key: int, index: Tensor, draws: int) -> Tensor:
 
 
 def uniform(key: int, index: Tensor, draws: int) -> Tensor:
-    """Uniform float32 numbers in [0, 1), shape (len(index), draws); 24 random bits each."""
+    """Uniform float32 numbers in [0, 1), 24 random bits each.
+
+    Args:
+        index: int64 (n,), numbers of samples or steps.
+
+    Returns:
+        (n, draws).
+
+    Raises:
+        ValueError: if more than DRAWS_PER_INDEX are drawn.
+    """
     return _shift_right(_bits_for(key, index, draws), 40).to(torch.float32) * 2.0**-24
 
 
 def normal(key: int, index: Tensor, draws: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normal numbers by the Box-Muller transform, shape (len(index), draws)."""
+    """Standard normal numbers by the Box-Muller transform; shapes and errors as in `uniform`."""
     bits = _bits_for(key, index, (draws + 1) // 2)
     # Half a step away from 0 keeps the logarithm finite.
     radius_u = (_shift_right(bits, 40).to(dtype) + 0.5) * 2.0**-24

@@ -37,8 +37,7 @@ _SHORT = 10.0
 _MUCH = 2**32
 """Bytes of memory for one network above which the plan mentions it."""
 _NEAR = 0.95
-"""Share of a loss that the noise of batches, and a little learning, take off."""
-
+"""Share of a loss that remains after the noise of batches and a little learning."""
 _WIDTH = 2
 """Factor of an estimate from few steps or other cells: runs that diverge end early, and other work slows down."""
 

@@ -77,10 +77,14 @@ def mixup(
         x: (n, B, ...), floating point: the batches of n steps.
         targets: (n, B, O), whose rows sum to one.
         steps: int64 (n,), the numbers of the steps.
+        data_seed: seed of the data stream.
         alpha: 0.2 to 1 is usual.
 
     Returns:
         lambda x_i + (1 - lambda) x_(i-1), and the targets mixed alike, which are no longer a single class.
+
+    Raises:
+        ValueError: if alpha is negative.
     """
     if alpha < 0:
         raise ValueError(f"alpha of mixup must not be negative, not {alpha}")

@@ -43,6 +43,9 @@ class Writer:
         writer.add("train", images, labels)
 
     If the block raises an exception, nothing is left behind.
+
+    Raises:
+        DataError: if the folder is occupied, or no training samples were added.
     """
 
     def __init__(

@@ -80,7 +80,7 @@ def compare(made: Path, again: Path, twin: Path | None = None) -> Comparison:
         twin: folder of the cell trained with a disturbed eta; None requires the same bytes.
 
     Raises:
-        OSError, ValueError: if a file of an artifact cannot be read.
+        OSError, ValueError, TableError: if a file of an artifact cannot be read.
     """
     if same_files(made, again):
         return Comparison(True, True, "the same bytes")

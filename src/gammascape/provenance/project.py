@@ -17,7 +17,11 @@ from gammascape.workflow.plan import Plan, load_plan
 
 
 def configuration(root: Path = Path()) -> dict[str, Any]:
-    """Values of the configuration of the project in a folder; empty without one."""
+    """Values of the configuration of the project in a folder; empty without one.
+
+    Raises:
+        StudyError: if it cannot be read or is not YAML.
+    """
     config = root / CONFIG_FILE
     content = read_yaml(config).data if config.is_file() else {}
     return dict(content) if isinstance(content, dict) else {}

@@ -85,7 +85,7 @@ def windows(analysis: Analysis) -> tuple[tuple[Regime, Span], ...]:
 
 
 def in_window(span: Span | None) -> pl.Expr:
-    """Return whether `gamma_log10` lies in a window; None is all of them."""
+    """Expression for whether `gamma_log10` lies in a window; None is all gammas."""
     return pl.col("gamma_log10").is_between(*ends_of(span))
 
 

@@ -143,7 +143,7 @@ def _escape(row: Row) -> float:
 
 
 def _silent(dynamics: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any]]:
-    """Return whether the kernel of the last hidden layer aligns with the targets before the loss falls.
+    """Claims whether the kernel of the last hidden layer aligns with the targets before the loss falls.
 
     Of runs in which both come between the same two measurements all may be silent, or none.
     """
@@ -269,7 +269,7 @@ _WHAT = {"cka": "Representations (last hidden layers)", "correlation": "Function
 
 
 def _similarity_claims(summary: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Return whether networks of equal gamma become more similar as gamma grows."""
+    """Claims whether networks of equal gamma become more similar as gamma grows."""
     known = summary.filter(pl.col("slope_low").is_not_null(), pl.col("gammas") > 2)
     # Functions have no layers.
     known = known.filter(pl.col("layers").is_null() | (pl.col("layers") == "last"))

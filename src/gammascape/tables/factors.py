@@ -179,6 +179,7 @@ def trend_table(regimes: pl.DataFrame) -> pl.DataFrame:
 
 
 def abscissa(factor: str, quantity: str, values: pl.Series) -> tuple[str, Any]:
+    """Name and values of what a quantity is fitted against along a factor."""
     x = values.to_numpy()
     if factor == "label_noise":
         return "label_noise", x

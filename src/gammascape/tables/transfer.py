@@ -121,7 +121,7 @@ class _Plane:
         return np.array(lost) if lost else None
 
     def verdict(self, lost: Mapping[str, float | None], gamma: float, eta: float) -> str:
-        """Return whether a point is as good here as the best one."""
+        """Verdict on a point: as good here as the best one, worse, diverging, or unknown."""
         low, high = lost["lost_low"], lost["lost_high"]
         if lost["lost"] is None:
             failed = self.cells.filter(

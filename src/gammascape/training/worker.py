@@ -124,7 +124,9 @@ class Worker:
         """Number of lanes for packs of these cells, which share all but gamma, eta and seed, on this device.
 
         Raises:
+            CapacityError: if the device or the host has no room for one network.
             DataError: if the data cannot be read.
+            UserCodeError: if a user's own code fails.
             Interrupted: if `stopping` was set while the device was waited for.
         """
         shared = self._prepare(tasks[0], emit)

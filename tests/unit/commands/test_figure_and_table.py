@@ -37,7 +37,7 @@ def test_a_figure_is_drawn_in_a_width_with_its_mark(
         assert "tables/thresholds  table  verified" in audited
         for verb in (["why"], ["accept", "--reason", "x"]):
             assert main([*verb, f"paper/e.{kind}"]) == 2
-            assert f"copy: {FIGURE}\n" in capsys.readouterr().err
+            assert f"copy of {FIGURE}; name that file instead\n" in capsys.readouterr().err
     svg = Path("paper/e.svg").read_text()
     assert 'width="237.6pt"' in svg
     title = json.loads(FIGURE.with_suffix(".json").read_text())["title"]["text"][0]

@@ -253,7 +253,8 @@ def _label_layers(
 ) -> tuple[list[alt.Chart], float]:
     """Each law in words beside its line, clear of the measured edges around it and of the axis.
 
-    And the upper end of the frame, with room for them above the tiles.
+    Returns:
+        Layers, and the upper end of a frame that leaves room for them above the tiles.
     """
     layers: list[alt.Chart] = []
     left, right = tables.extent(tiles["x"])[0], tables.extent(tiles["x2"])[1]

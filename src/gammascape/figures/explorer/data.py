@@ -48,8 +48,8 @@ def explorer_data(
         thresholds: of the study.
 
     Returns:
-        slices      key, steps, budgets, tiles, edges at each budget, lines of the predicted exponents, and the
-                    index of the study
+        slices      name and parts, budgets, tiles, edges at each budget, lines of the predicted exponents, whether
+                    it is a toy's, and the index of the study
         cells       columns, a value for each row of the table of cells; `half` is the number of steps until half
                     the loss of f = 0, `best` whether it is the best eta of its gamma and seed
         judged      status (first two letters), relative loss and peak of each cell at each budget of its slice
@@ -109,7 +109,7 @@ def join_studies(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Data of several studies as of one; names of slices begin with the study's.
 
     Args:
-        parts: `explorer_data` of each study, with `studies`, a list of what is said of it.
+        parts: `explorer_data` of each study, with `studies`: a list of one entry, its name and numbers of cells.
 
     Returns:
         As `explorer_data`, with `studies`, and `beside`: the slice to show beside the first.

@@ -42,6 +42,7 @@ def place(factor: str) -> pl.Expr:
 
 
 def axis_of(rows: pl.DataFrame, factor: str, title: bool = True, margin: float = 0.2) -> alt.X:
+    """Axis of a factor, with a label at each of its values in `rows`."""
     how = FACTORS[factor]
     at = sorted(rows.select(place(factor)).to_series().unique())
     beside = margin * (at[-1] - at[0]) or 0.5
@@ -63,4 +64,5 @@ def dodged(rows: pl.DataFrame, factor: str, by: str, names: Sequence[str]) -> pl
 
 
 def name_of(factor: str, value: float) -> str:
+    """Value of a factor in a label or sentence."""
     return f"{100 * value:g} %" if factor == "label_noise" else f"{value:,.0f}"

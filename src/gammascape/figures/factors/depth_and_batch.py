@@ -22,6 +22,7 @@ _LAWS = theme.LAW_COLOURS | {"2": "#000000"}
 
 
 def depth(rows: pl.DataFrame) -> ChartType | None:
+    """Fitted exponents of the edges against depth, beside the laws; None without intervals."""
     fits = rows.filter(pl.col("quantity") == "slope", pl.col("edge").is_in(_UPPER))
     fits = fits.drop_nulls("low")
     if fits.is_empty():
@@ -69,6 +70,7 @@ def _law_curves(rows: pl.DataFrame, window: str) -> pl.DataFrame:
 
 
 def prefactors(factor: str, rows: pl.DataFrame) -> ChartType | None:
+    """Fitted prefactors of the edges against a factor; None without any."""
     names = {
         "prefactor_log10": "prefactor of η (dimensionless)",
         "prefactor_per_sample_log10": "prefactor of η / B (1 / sample)",

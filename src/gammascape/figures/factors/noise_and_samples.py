@@ -12,6 +12,7 @@ from gammascape.figures.style.tables import extent, with_margin
 def scores_and_best_gamma(
     factor: str, rows: pl.DataFrame, performance: pl.DataFrame | None
 ) -> ChartType | None:
+    """Scores, best gamma and gain against label noise or the number of samples; None without scores."""
     if performance is None:
         return None
     slices = rows.select("slice", "factor_value").unique()

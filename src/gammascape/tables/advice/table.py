@@ -161,7 +161,7 @@ def _gain(tables: SliceTables, measure: str) -> Iterator[Row]:
 
 
 def gain_verdict(measure: str, row: Row) -> str:
-    """Return whether a gain over gamma = 1 exists: surely, perhaps, not seen, or unknown without gamma = 1.
+    """Verdict on a gain over gamma = 1: surely, perhaps, not seen, or unknown without gamma = 1.
 
     Surely: the interval, which allows for choosing gamma, excludes nothing, and seeds that did not choose gain
     too. Perhaps: these gain more than about one error. Without an interval, any gain is `perhaps`.

@@ -267,7 +267,7 @@ def _slope(matrix: Floats, gammas: Floats) -> float:
 
 
 def _verdict(intervals: Sequence[Interval]) -> str:
-    """Return whether all intervals lie on one side of zero."""
+    """Verdict on the side of zero on which all intervals lie."""
     if intervals and all(i.low is not None and i.low > 0 for i in intervals):
         return "grows"
     if intervals and all(i.high is not None and i.high < 0 for i in intervals):
