@@ -47,7 +47,7 @@ NAMES = (
 STUDY = "study that has it, where several have one of this name"
 NO_RESULTS = "{}: no folder results; run this where Snakemake runs"
 _WITHOUT_MANIFESTS = ("logs", "so-far")
-"""Folders of results whose files have no manifests; files in folders that begin with a dot have none either."""
+"""Folders of results whose files have no manifests, besides those whose names begin with a dot."""
 
 
 @dataclass(frozen=True)

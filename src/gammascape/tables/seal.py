@@ -51,7 +51,7 @@ class SealTree:
         return self.seal_of(read_manifest(self.root / page_of(study)).inputs)
 
     def seal_or_empty(self, study: str) -> str:
-        """The seal of a study, or nothing where what it was made from was not copied with it, or is damaged."""
+        """The seal of a study; empty if something that it was made from is missing or damaged."""
         try:
             return self.of_study(study)
         except (ManifestError, TableError, OSError):
