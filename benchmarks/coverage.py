@@ -378,8 +378,16 @@ def edge_lines(tables: int, blur: float = 0.2, lines: int = 6) -> Iterator[str]:
                 seen.append(edges["upper"].zone)
             offset = rng.normal(0, 0.1, lines)[of]
             good = rng.uniform(size=len(x)) < ndtr((offset - x) / blur) * ndtr((x + 1.5) / blur)
-            found = [level for level in edge_levels(of, x, good, CONFIDENCE) if level is not None]
-            mean = fit_mean(*np.array([level["upper"].cell for level in found]).T, CONFIDENCE)
+            uppers = [
+                one["upper"] for one in edge_levels(of, x, good, CONFIDENCE) if one is not None
+            ]
+            # As in tables: of mixed outcomes the estimate is what a mean is taken of.
+            known = [edge.mixed and np.isfinite(edge.estimate) for edge in uppers]
+            bounds = [
+                (edge.estimate, edge.estimate) if told else (edge.low, edge.high)
+                for edge, told in zip(uppers, known, strict=True)
+            ]
+            mean = fit_mean(*np.array(bounds).T, CONFIDENCE)
             if mean is not None and mean.low is not None and mean.high is not None:
                 pooled.append(mean.low <= 0 <= mean.high)
         yield (
