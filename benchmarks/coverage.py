@@ -21,6 +21,7 @@ from scipy.special import ndtr
 
 from gammascape.study import Analysis, Slice, load_study, predicted_slope
 from gammascape.tables.advice.read import SliceTables, midway_bounds
+from gammascape.tables.cells import ends_of
 from gammascape.tables.edges.level import edge_levels
 from gammascape.tables.performance.choice import choose_elsewhere, chosen_interval, mark_chosen
 from gammascape.tables.performance.gain import gain_table
@@ -461,7 +462,8 @@ def study_lines(tables: int) -> Iterator[str]:
                         continue
                     others = [o for o in law.alternatives(part.depth_exponent) if o != truth]
                     gamma = np.array(sorted({float(c.gamma) for c in part.cells}))
-                    gamma = gamma[[g in getattr(Analysis(), window) for g in gamma]]
+                    low, high = ends_of(getattr(Analysis(), window))
+                    gamma = gamma[(low <= gamma) & (gamma <= high)]
                     margin = law.margin(gamma, truth, part.depth_exponent, part.loss, 0.5)
                     p_values.append(p_differs(posterior, truth, margin))
                     if (part.depth_exponent, edge, window) == (3, "eta_max_trained", "rich"):
@@ -496,11 +498,11 @@ def _edge_posterior(
     curve: Callable[[Floats], Floats],
 ) -> Posterior | None:
     """An exponent as a slice would find it; None where its etas bracket too few edges for an interval."""
-    span = getattr(Analysis(), window)
+    low, high = ends_of(getattr(Analysis(), window))
     first = rng.uniform(*(LOWER if edge == "eta_min" else UPPER))
     lines: dict[tuple[int, float], list[float]] = {}
     for cell in part.cells:
-        if float(cell.gamma) in span:
+        if low <= float(cell.gamma) <= high:
             lines.setdefault((cell.seed, float(cell.gamma)), []).append(float(cell.eta))
     offset = {seed: rng.normal(0, 0.1) for seed in sorted({seed for seed, _ in lines})}
     gammas = np.array(sorted({gamma for _, gamma in lines}))
