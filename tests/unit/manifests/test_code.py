@@ -25,7 +25,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for function in (code.modules_of, code.closure, code._module, code._remembered):
+    for function in (code.modules_of, code.closure, code._module, code._place, code._remembered):
         function.cache_clear()
 
 
@@ -49,6 +49,20 @@ def test_another_text_is_read_anew_and_a_comment_changes_nothing(library: Path) 
     assert state() == before
     (library / "tables/second.py").write_text("x = 2\n")
     assert state() != before
+
+
+def test_what_a_package_passes_on_counts_where_it_is_defined(library: Path) -> None:
+    study, theory = library / "study", library / "theory"
+    for folder in (study, theory):
+        folder.mkdir()
+    (study / "__init__.py").write_text(
+        "from gammascape.study.cell import Cell\nfrom gammascape.theory.edges import slope\n"
+    )
+    (study / "cell.py").write_text("class Cell: ...\n")
+    (theory / "edges.py").write_text("def slope(): ...\n")
+    (library / "tables/second.py").write_text("from gammascape.study import Cell, slope\n")
+    # Modules that only describe studies decide no table.
+    assert state()[1] == ("tables/first.py", "tables/second.py", "theory/edges.py")
 
 
 @pytest.mark.parametrize("name", ["a.html.j2", "a.js"])
