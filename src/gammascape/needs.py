@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
+from gammascape.numerics import BLOCK
+
 MOST_MEMORY = 2**40
 """Limit on the bytes that a study may need for one network: 1 TiB."""
-BLOCK = 50
-"""Steps for which batches are made at a time, and after which losses are read.
-
-In between the host neither waits for the device nor checks for NaN."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 import gammascape
+from gammascape.manifests.code import CELL_MODULES
 from gammascape.workflow.catalogue import FIGURES, TABLES
 
 ORDER = [
-    "numerics durations terminal needs rng capture layout theory runs",
+    "numerics",
+    "durations terminal needs rng capture layout theory runs",
     "command",
     "manifests",
     "usercode",
@@ -106,6 +108,16 @@ def test_the_engine_needs_only_torch_and_numpy(package: str) -> None:
     allowed |= {"PIL"} if package == "data" else set()
     assert {name.split(".")[0] for name in imported(package)} <= allowed
     assert not any(name.startswith("gammascape.study") for name in imported(package))
+
+
+def test_what_decides_the_numbers_of_cells_is_in_their_fingerprint() -> None:
+    own = {name.removesuffix(".py") for name in CELL_MODULES}
+    # Files, messages, estimates of memory, and graphs of what is computed elsewhere.
+    others = {"capture", "command", "layout", "manifests", "needs", "terminal"}
+    assert set.union(*map(used, own)) <= own | others
+    # What of these the engine imports decides no number.
+    taken = {name for package in own for name in imported(package) if ".needs." in name}
+    assert taken == {f"gammascape.needs.{name}" for name in ("needs", "needs_text", "size_text")}
 
 
 def test_manifests_need_only_the_standard_library() -> None:

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from gammascape.study import StudyError
 from gammascape.study.keys.config import CONFIG_FILE
 from gammascape.study.reading.yaml_reader import STUDIES, study_name
 
@@ -14,8 +15,11 @@ STUDY_FILE = f"a study: its file, or its name in {STUDIES}"
 
 
 def study_file(text: str) -> str:
-    """File of a study, given as for `study_name`."""
-    named = STUDIES / f"{study_name(text)}.yaml"
+    """File of a study, given as for `study_name`; a file that does not exist is left to who reads or writes it."""
+    try:
+        named = STUDIES / f"{study_name(text)}.yaml"
+    except StudyError:
+        return text
     return str(named) if not Path(text).is_file() and named.is_file() else text
 
 

@@ -294,7 +294,7 @@ def _text(
     return f"""\
 # Written by gammascape pilot. Change what you like before or after it has run; gammascape pilot --study with this
 # file goes on with it.
-description: Pilot of {chosen.model} on {chosen.data}, for gamma and eta to use.
+description: {flow(f"Pilot of {chosen.model} on {chosen.data}, for gamma and eta to use.")}
 datasets:
   data: {flow(data)}
 models:

@@ -57,7 +57,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Print the plan."""
     options = [*chosen.snakemake, *chosen.after]
     name = options[0] if options else ""
-    if study_file(name).endswith((".yaml", ".yml")):
+    if not name.startswith("-") and study_file(name).endswith((".yaml", ".yml")):
         raise UserError(f"{name}: write --study {name}; names without it are passed to snakemake")
     plan = open_project(chosen.study)
     about = check_inputs(plan)

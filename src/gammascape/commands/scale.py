@@ -128,7 +128,7 @@ def _study(old: Path, name: str, advice: Mapping[str, Any], asked: Mapping[str, 
             )
             if gamma == choice:
                 said = dict(zip(("eta", "eta_low", "eta_high"), map(_text, ends), strict=True))
-                known = {"slice": key, "source": old.stem, "gamma": _text(gamma)} | said
+                known = {"slice": key, "source": flow(old.stem), "gamma": _text(gamma)} | said
                 words = ", ".join(f"{name}: {value}" for name, value in known.items())
                 carried[key] = f"    - {{{words}}}"
         grids[key] = "\n".join(entries)

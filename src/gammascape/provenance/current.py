@@ -51,10 +51,13 @@ def write_scripts_folder(folder: Path) -> None:
 
 def scripts_folder() -> Path:
     """Folder of the scripts that Snakemake runs in this folder; the library's if that is not known."""
-    places = [Path("workflow/scripts"), SCRIPTS]
     with suppress(OSError, ValueError):
-        places.insert(0, Path(_SCRIPTS_FILE.read_text(encoding="utf-8")))
-    return next((folder for folder in places if folder.is_dir()), SCRIPTS)
+        named = _SCRIPTS_FILE.read_text(encoding="utf-8")
+        if named and (folder := Path(named)).is_dir():
+            return folder
+    return next(
+        (folder for folder in (Path("workflow/scripts"), SCRIPTS) if folder.is_dir()), SCRIPTS
+    )
 
 
 @dataclass

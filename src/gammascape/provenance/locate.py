@@ -147,7 +147,7 @@ def with_results(study: str, artifact: str, root: Path | None = None) -> str:
     Raises:
         StudyError: if it has not been made; the message names the command that makes it, or another study.
     """
-    name, results = study_name(study), (root or Path()) / RESULTS
+    name, results = study_name(study, root or Path()), (root or Path()) / RESULTS
     made = {
         path.relative_to(results).parts[0] for path in results.glob(f"*/{artifact}{SUFFIX}")
     }.difference(_WITHOUT_MANIFESTS)
@@ -431,7 +431,7 @@ def _files(root: Path) -> Iterator[str]:
                     names.append(name)
                 walked.add(real)
         folders.sort()
-        if GENERATED in Path(among).parents:
+        if GENERATED in (Path(among), *Path(among).parents):
             names = [name for name in names if f"{name.partition('.')[0]}{SUFFIX}" in names]
         yield from (f"{among}/{name}" for name in sorted(names) if not name.startswith("."))
 

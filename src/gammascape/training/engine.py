@@ -14,7 +14,7 @@ from gammascape.measure.kernels import gram
 from gammascape.measure.representations import active_fraction, pack_triangle
 from gammascape.models import Hidden, Model
 from gammascape.models.centred import difference_form, subtraction
-from gammascape.needs import BLOCK
+from gammascape.numerics import BLOCK
 from gammascape.runs.history import Floats, final_window, measurement_steps
 from gammascape.runs.outcome import Facts
 from gammascape.training import equal_loss

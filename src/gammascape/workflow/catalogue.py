@@ -675,11 +675,10 @@ def _slices_with(plan: "Plan", study: str, entry: Entry) -> list[str]:
 
 def _modules_of(kind: Kind, entry: Entry) -> tuple[str, ...]:
     package, _, name = entry.function.partition(":")[0].partition(".")
-    if not name:
-        return ()
     given = [] if kind == "page" else ["gammascape.workflow.arguments"]
     drawing = ["gammascape.figures.style.save"] if kind == "figure" else []
-    return closure(f"gammascape.{package}.{name}", *given, *drawing)
+    own = [f"gammascape.{package}.{name}"] if name else []
+    return closure(*own, *given, *drawing)
 
 
 def _stage_input(stem: str, name: str, own: set[str], given: Inputs) -> str | list[str]:

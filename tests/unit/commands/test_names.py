@@ -171,11 +171,20 @@ def test_each_command_understands_each_name_of_a_study(
     [["advise"], ["cost"], ["seal"], ["scale", "--width", "2x"], ["table", "gain", "--study"]],
 )
 def test_a_file_that_does_not_exist_is_not_another_study(
-    project: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
 ) -> None:
     assert main([*words, "nowhere/tiny.yaml"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("nowhere/tiny.yaml: no such file; did you mean config/studies/tiny.yaml")
+    # Where it exists is asked in the folder of the results.
+    Path("nowhere").mkdir()
+    Path("nowhere/tiny.yaml").write_text(Path("config/studies/tiny.yaml").read_text())
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir("nowhere")
+        assert main(["seal", "nowhere/tiny.yaml", "--directory", str(project)]) == 0
     # A study of which only results are left.
     Path("config/studies/tiny.yaml").rename("tiny.txt")
     assert study_name("config/studies/tiny.yaml") == "tiny"

@@ -11,6 +11,7 @@ from gammascape.cli import main
 from gammascape.commands.scale import _study
 from gammascape.study import load_study
 from gammascape.study.points import Point, write_points
+from gammascape.tables.advice.words import by_slice
 
 from ..project import ROOT, plan_of, write_results
 
@@ -47,6 +48,15 @@ def test_the_next_study_has_the_advised_gamma_and_a_narrow_map_of_eta(
     assert main(["scale", "tiny", "--width", "4x"]) == 2
     assert f"{NEXT} exists" in capsys.readouterr().err
     assert NEXT.read_text() == text
+
+
+def test_a_study_may_be_named_by_a_number(project: Path) -> None:
+    old = Path("config/studies/tiny.yaml")
+    advice = by_slice(pl.read_parquet("results/tiny/tables/advice.parquet"))
+    named = old.rename("config/studies/2024.yaml")
+    Path(NEXT).write_text(_study(named, NEXT.stem, advice, {"width": "4x"}))
+    study = load_study(NEXT, begin=True)
+    assert {said.source for said in study.analysis.carried} == {"2024"}
 
 
 def test_what_is_not_measured_widens_the_range(project: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gammascape.provenance.current import Results, scripts_folder
+from gammascape.provenance.current import Results, scripts_folder, write_scripts_folder
 from gammascape.provenance.project import open_project
 from gammascape.workflow.catalogue import everything
 
@@ -123,6 +123,16 @@ def test_a_remark_in_a_script_is_no_change_and_a_statement_is(project: Path) -> 
     assert differing() == {}
     script.write_text(script.read_text() + "print()\n")
     assert set(map(frozenset, differing().values())) == {frozenset({"script"})}
+
+
+@pytest.mark.parametrize("text", ["", "x" * 5000, "gone", "workflow/scripts"])
+def test_scripts_are_found_whatever_the_file_of_their_place_says(project: Path, text: str) -> None:
+    Path(".snakemake").mkdir(exist_ok=True)
+    Path(".snakemake/gammascape-scripts").write_text(text)
+    assert scripts_folder() == Path("workflow/scripts")
+    Path("other").mkdir()
+    write_scripts_folder(Path("other"))
+    assert scripts_folder() == Path("other")
 
 
 def test_a_manifest_from_before_scripts_were_written_down_is_current(project: Path) -> None:

@@ -231,7 +231,7 @@ def test_what_is_read_of_the_analysis_is_declared() -> None:
         # What gives functions their arguments.
         (
             "workflow/arguments.py",
-            {entry.stage for entry in (*TABLES.values(), *FIGURES.values())},
+            {"combine", *(entry.stage for entry in (*TABLES.values(), *FIGURES.values()))},
         ),
     ],
 )
@@ -241,7 +241,9 @@ def test_a_stage_depends_on_the_code_that_its_functions_import(
     made = [*((e, "table") for e in TABLES.values()), *((e, "figure") for e in FIGURES.values())]
     explorer = place_of("results/tiny/explorer")
     assert explorer is not None
-    made.append((explorer[1], "page"))
+    combined = place_of("results/tiny/tables/scaling")
+    assert combined is not None
+    made += [(explorer[1], "page"), (combined[1], "table")]
     entries = [(e, kind) for entry, kind in made for e in (entry, entry.toy) if e is not None]
     found = {
         entry.stage

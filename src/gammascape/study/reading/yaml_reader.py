@@ -142,8 +142,8 @@ def _read_text(path: Path) -> str:
         raise StudyError(f"{path}: cannot be the name of a file: {error}") from None
 
 
-def study_name(text: str) -> str:
-    """Name of a study, given by its name, its file, or its folder of results.
+def study_name(text: str, root: Path = Path()) -> str:
+    """Name of a study, given by its name, its file, or its folder of results, relative to `root`.
 
     Raises:
         StudyError: if it is a file of another folder than `config/studies`, and does not exist.
@@ -152,7 +152,7 @@ def study_name(text: str) -> str:
     if not name.endswith((".yaml", ".yml")):
         return name
     path = Path(name)
-    if path.parent not in (Path(), STUDIES) and not path.is_file():
+    if path.parent not in (Path(), STUDIES) and not (root / path).is_file():
         raise StudyError(f"{text}: no such file{_neighbours(path)}")
     return path.stem
 
