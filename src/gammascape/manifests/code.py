@@ -26,17 +26,9 @@ CELL_MODULES = (
 )
 """Modules that decide the numbers of a cell, and how it is written."""
 COMPOSING = (
-    *(
-        "theory",
-        "runs",
-        "measure",
-        "tables",
-        "figures",
-        "manifests/mark.py",
-        "durations.py",
-        "rng.py",
-    ),
+    *("theory", "runs", "measure", "tables", "figures", "manifests/mark.py"),
     *("study/factors.py", "study/keys/axes.py", "study/keys/exact.py", "workflow/arguments.py"),
+    *("durations.py", "rng.py"),
 )
 """Modules that decide the content of a table, figure or page if its function imports them, see `closure`."""
 DATA_MODULES = ("data/prepare", "data/prepared.py", "data/writer.py", "usercode/files.py")
